@@ -1,0 +1,45 @@
+"""Batch inspection of concrete photos for cracks.
+
+Everything the command line does, the library does; names load when they are first used, so that
+`import inspector` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inspector.bundle import ModelBundle as ModelBundle
+    from inspector.errors import InspectorError as InspectorError
+    from inspector.scan import ScanConfig as ScanConfig
+    from inspector.scan import ScanSummary as ScanSummary
+    from inspector.scan import scan as scan
+    from inspector.train import TrainConfig as TrainConfig
+    from inspector.train import train as train
+
+_HOME = {
+    "InspectorError": "inspector.errors",
+    "ModelBundle": "inspector.bundle",
+    "ScanConfig": "inspector.scan",
+    "ScanSummary": "inspector.scan",
+    "TrainConfig": "inspector.train",
+    "scan": "inspector.scan",
+    "train": "inspector.train",
+}
+
+__all__ = [
+    "InspectorError",
+    "ModelBundle",
+    "ScanConfig",
+    "ScanSummary",
+    "TrainConfig",
+    "scan",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'inspector' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,209 @@
+"""The model bundle: weights, labels, preprocessing and thresholds as one value with one digest.
+
+On disk it is a directory: `bundle.json`, `weights.safetensors`, the exported variants
+(`model.onnx`, `model.ts`), `golden.npz` and `MODEL_CARD.md`. `bundle.json` holds the sha256 of
+every other file; loading verifies them. Nothing in a bundle is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inspector.errors import BundleError, UsageError
+from inspector.preprocess import PreprocessSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inspector.types import JsonObject
+
+FORMAT = 1
+"""Version of the bundle layout; a reader refuses any other."""
+
+BUNDLE_JSON = "bundle.json"
+WEIGHTS = "weights.safetensors"
+GOLDEN = "golden.npz"
+CARD = "MODEL_CARD.md"
+DEFAULT_PATH = Path(__file__).parent / "models" / "default"
+"""The bundle that ships inside the package."""
+
+INPUT_NAME = "images"
+OUTPUT_NAMES = ("probabilities", "cam")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """`clear` below `clear_below`, `crack` from `crack_from` on, `review` between.
+
+    Raises UsageError unless 0 <= clear_below <= crack_from <= 1.
+    """
+
+    clear_below: float = 0.5
+    crack_from: float = 0.5
+    chosen: str = "not chosen on data"
+    """One sentence: on which data and by which rule."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.clear_below <= self.crack_from <= 1:
+            raise UsageError(
+                f"thresholds must satisfy 0 <= clear_below <= crack_from <= 1, "
+                f"not {self.clear_below} and {self.crack_from}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One exported form of the model inside a bundle."""
+
+    file: str
+    backend: str
+    """Name of the engine that runs it: `onnxruntime` or `torchscript`."""
+    precision: str
+    parity: JsonObject = field(default_factory=dict)
+    """The export gate's evidence: images compared, largest difference, verdicts that differ."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelBundle:
+    """A loaded `bundle.json`. `labels` are in the order of the model's outputs."""
+
+    path: Path
+    labels: tuple[str, ...]
+    positive: str
+    preprocess: PreprocessSpec
+    temperature: float
+    thresholds: Thresholds
+    files: Mapping[str, str]
+    """sha256 (hex) by file name."""
+    variants: Mapping[str, Variant] = field(default_factory=dict)
+    training: JsonObject = field(default_factory=dict)
+    """Provenance: seed, data digest, versions, metrics."""
+
+    def __post_init__(self) -> None:
+        if self.positive not in self.labels or len(set(self.labels)) != 2:
+            raise BundleError(f"labels {self.labels} must be two, one of them {self.positive!r}")
+        if not self.temperature > 0:
+            raise BundleError(f"temperature must be positive, not {self.temperature}")
+
+    @property
+    def positive_index(self) -> int:
+        """The crack class's place among the outputs."""
+        return self.labels.index(self.positive)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of everything that decides a verdict; the same for every exported variant."""
+        decisive = {
+            "format": FORMAT,
+            "labels": self.labels,
+            "positive": self.positive,
+            "preprocess": self.preprocess.to_json(),
+            "temperature": self.temperature,
+            "thresholds": [self.thresholds.clear_below, self.thresholds.crack_from],
+            "weights": self.files[WEIGHTS],
+        }
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+    def variant(self, backend: str, precision: str) -> Variant:
+        """The variant for an engine. Raises BundleError naming those there are."""
+        for variant in self.variants.values():
+            if (variant.backend, variant.precision) == (backend, precision):
+                return variant
+        have = ", ".join(sorted(self.variants)) or "none"
+        raise BundleError(
+            f"{self.path} has no {precision} variant for {backend} (it has: {have}); "
+            f"make one with: inspector export {self.path}"
+        )
+
+    def file(self, name: str) -> Path:
+        return self.path / name
+
+    @classmethod
+    def load(cls, path: Path, *, verify: bool = True) -> ModelBundle:
+        """Read a bundle. Raises BundleError: not there, not readable, another format, or (with
+        `verify`) a file whose bytes are not those that were saved."""
+        values = _read_json(path / BUNDLE_JSON)
+        if values.get("format") != FORMAT:
+            raise BundleError(
+                f"{path} has bundle format {values.get('format')}, this version reads {FORMAT}; "
+                "install the matching crack-inspector or export the bundle again"
+            )
+        try:
+            bundle = cls(
+                path=path,
+                labels=tuple(values["labels"]),
+                positive=values["positive"],
+                preprocess=PreprocessSpec.from_json(values["preprocess"]),
+                temperature=values["temperature"],
+                thresholds=Thresholds(**values["thresholds"]),
+                files=values["files"],
+                variants={name: Variant(**v) for name, v in values["variants"].items()},
+                training=values["training"],
+            )
+        except (KeyError, TypeError, AttributeError, UsageError) as error:
+            raise BundleError(f"{path / BUNDLE_JSON} is damaged: {error!r}") from error
+        if verify:
+            bundle.verify()
+        return bundle
+
+    def verify(self) -> None:
+        """Raises BundleError naming every file that is missing or has other bytes than saved."""
+        wrong = []
+        for name, expected in self.files.items():
+            file = self.file(name)
+            if not file.is_file():
+                wrong.append(f"{name} is missing")
+            elif sha256_of(file) != expected:
+                wrong.append(f"{name} was changed")
+        if wrong:
+            raise BundleError(f"{self.path} is damaged: {'; '.join(wrong)}; copy or export it again")
+
+    def with_files(self, *names: str, **changes: object) -> ModelBundle:
+        """This bundle with the current hashes of `names` and other fields replaced."""
+        hashes = {name: sha256_of(self.path / name) for name in names}
+        return replace(self, files={**self.files, **hashes}, **changes)  # type: ignore[arg-type]
+
+    def save(self) -> None:
+        """Write `bundle.json` in one step; the other files are there already."""
+        values = {
+            "format": FORMAT,
+            "digest": self.digest,
+            "labels": self.labels,
+            "positive": self.positive,
+            "preprocess": self.preprocess.to_json(),
+            "temperature": self.temperature,
+            "thresholds": asdict(self.thresholds),
+            "input": {"name": INPUT_NAME, "dtype": "uint8", "layout": "NHWC", "colour": "RGB"},
+            "outputs": list(OUTPUT_NAMES),
+            "variants": {name: asdict(v) for name, v in self.variants.items()},
+            "files": dict(sorted(self.files.items())),
+            "training": self.training,
+        }
+        partial = self.path / f".{BUNDLE_JSON}.partial"
+        partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        os.replace(partial, self.path / BUNDLE_JSON)
+
+
+def sha256_of(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _read_json(file: Path) -> JsonObject:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"{file.parent} is not a model bundle (no {file.name}); "
+            "make one with: inspector train DATA --out BUNDLE"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise BundleError(f"cannot read {file}: {error}") from error
+    if not isinstance(values, dict):
+        raise BundleError(f"{file} does not hold a JSON object")
+    return values

@@ -1,0 +1,1 @@
+"""Where photos come from: listing, decoding, labelled folders, synthetic scenes."""

@@ -1,0 +1,203 @@
+"""One file in, one value out: `Decoded` or `Failure`. A bad file never raises."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import struct
+import warnings
+from dataclasses import dataclass, replace
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from PIL import Image, UnidentifiedImageError
+
+from inspector.data.exif import UPRIGHT, ExifFacts, read_exif
+from inspector.data.formats import DECODABLE, MAGIC_BYTES, sniff
+from inspector.preprocess import PreprocessSpec, fit, to_pixels
+from inspector.types import Decoded, Failure, FailureCode, ImageRef, PhotoFacts
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_TRANSPARENT_BACKDROP = (128, 128, 128)
+"""Mid grey, near the model's zero: an edge of the alpha mask then looks least like a crack."""
+
+_ERRNO_CODES = {
+    errno.ENOENT: FailureCode.VANISHED,
+    errno.ENOTDIR: FailureCode.VANISHED,
+    errno.ELOOP: FailureCode.VANISHED,
+    errno.EACCES: FailureCode.PERMISSION,
+    errno.EPERM: FailureCode.PERMISSION,
+    errno.ENXIO: FailureCode.NOT_A_FILE,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeLimits:
+    """What a file may cost before it is refused as `too_large`."""
+
+    max_pixels: int = 178_956_970
+    """Pixels by the header, checked before decoding; Pillow's own decompression-bomb limit."""
+    max_bytes: int = 1 << 30
+    """Bytes of the file, checked before reading."""
+
+
+class _Refused(Exception):
+    """Carries the failure code from where a file is refused to where its row is made."""
+
+    def __init__(self, code: FailureCode, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+def decode(
+    ref: ImageRef, spec: PreprocessSpec, limits: DecodeLimits | None = None
+) -> Decoded | Failure:
+    """Read `ref` and make it the model's input; what cannot be judged comes back as a `Failure`."""
+    facts = PhotoFacts()
+    try:
+        data = _read(ref.path, limits or DecodeLimits())
+        facts = replace(facts, content_hash=hashlib.sha256(data).hexdigest())
+        with warnings.catch_warnings():
+            # Pillow warns about odd but decodable files; their row says all there is to say.
+            warnings.simplefilter("ignore")
+            with _open(data, limits or DecodeLimits()) as image:
+                exif = read_exif(image)
+                facts = _facts(image, exif, facts.content_hash)
+                pixels_HWC = _decode_pixels(image, exif, spec, data)
+    except _Refused as refusal:
+        return Failure(ref, refusal.code, refusal.detail, facts)
+    shrink = max(facts.width or 1, facts.height or 1) / spec.size
+    return Decoded(ref, pixels_HWC, facts, shrink)
+
+
+def _read(path: str, limits: DecodeLimits) -> bytes:
+    """All bytes of a regular file; never blocks on a pipe or device."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+        with open(descriptor, "rb") as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise _Refused(FailureCode.NOT_A_FILE, "not a regular file")
+            if about.st_size > limits.max_bytes:
+                raise _Refused(FailureCode.TOO_LARGE, f"{about.st_size:,} bytes")
+            data = file.read()
+    except OSError as error:
+        code = _ERRNO_CODES.get(error.errno or 0, FailureCode.IO_ERROR)
+        raise _Refused(code, error.strerror or type(error).__name__) from error
+    if not data:
+        raise _Refused(FailureCode.EMPTY, "0 bytes")
+    return data
+
+
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows only
+
+
+def _open(data: bytes, limits: DecodeLimits) -> Image.Image:
+    try:
+        image = Image.open(BytesIO(data), formats=DECODABLE)
+    except Image.DecompressionBombError as error:
+        raise _Refused(FailureCode.TOO_LARGE, str(error)) from error
+    except UnidentifiedImageError as error:
+        raise _unidentified(data) from error
+    except Exception as error:  # Pillow raises many types on damaged headers
+        raise _undecodable(error, data) from error
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise _Refused(FailureCode.CORRUPT, f"the header says {width} x {height} pixels")
+    if width * height > limits.max_pixels:
+        detail = f"{width} x {height} is more than {limits.max_pixels:,} pixels"
+        raise _Refused(FailureCode.TOO_LARGE, detail)
+    return image
+
+
+def _unidentified(data: bytes) -> _Refused:
+    announced = sniff(data[:MAGIC_BYTES])
+    if announced is None:
+        return _Refused(FailureCode.NOT_AN_IMAGE, "the content is in no known image format")
+    if announced in DECODABLE:
+        code = FailureCode.CORRUPT if _ends(data, announced) else FailureCode.TRUNCATED
+        return _Refused(code, f"unreadable {announced} header")
+    return _Refused(FailureCode.UNSUPPORTED, f"{announced} files are not supported")
+
+
+def _undecodable(error: Exception, data: bytes) -> _Refused:
+    short = "truncat" in str(error).lower() or isinstance(error, EOFError | struct.error)
+    announced = sniff(data[:MAGIC_BYTES])
+    if short or (announced is not None and not _ends(data, announced)):
+        return _Refused(FailureCode.TRUNCATED, str(error) or "the image data ends too early")
+    return _Refused(FailureCode.CORRUPT, str(error) or type(error).__name__)
+
+
+def _ends(data: bytes, announced: str) -> bool:
+    """Whether the format's end marker is there; formats without one count as ended."""
+    if announced == "JPEG":
+        # An EXIF thumbnail is a JPEG with an end marker of its own, before the last scan.
+        return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") >= 0
+    if announced == "PNG":
+        return b"IEND" in data[-64:]
+    if announced == "WEBP":
+        return len(data) >= int.from_bytes(data[4:8], "little") + 8
+    return True
+
+
+def _facts(image: Image.Image, exif: ExifFacts, content_hash: str | None) -> PhotoFacts:
+    width, height = image.size
+    if exif.swaps_sides:
+        width, height = height, width
+    return PhotoFacts(
+        width=width,
+        height=height,
+        format=image.format,
+        content_hash=content_hash,
+        taken_at=exif.taken_at,
+        gps_lat=exif.gps_lat,
+        gps_lon=exif.gps_lon,
+        gps_alt=exif.gps_alt,
+        camera=exif.camera,
+    )
+
+
+def _decode_pixels(
+    image: Image.Image, exif: ExifFacts, spec: PreprocessSpec, data: bytes
+) -> NDArray[np.uint8]:
+    try:
+        # Only JPEG knows how to decode smaller than stored; for the others this does nothing.
+        image.draft(None, (spec.decode_side, spec.decode_side))
+        image.load()
+        small = fit(_to_rgb(image), spec)
+    except _Refused:
+        raise
+    except Exception as error:  # Pillow raises many types on damaged data
+        raise _undecodable(error, data) from error
+    if exif.orientation in UPRIGHT:
+        small = small.transpose(UPRIGHT[exif.orientation])
+    return to_pixels(small)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any supported pixel type as 8-bit RGB, by a rule that does not depend on the pixel values."""
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I;16"):
+        return _from_16_bit(image)
+    if image.mode in ("I", "F"):
+        detail = f"{image.mode} pixels (32 bit) have no fixed scale from black to white"
+        raise _Refused(FailureCode.UNSUPPORTED, detail)
+    if image.has_transparency_data:
+        layered = image.convert("RGBA")
+        backdrop = Image.new("RGBA", layered.size, (*_TRANSPARENT_BACKDROP, 255))
+        return Image.alpha_composite(backdrop, layered).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    import numpy as np
+
+    grey = np.asarray(image).astype(np.uint16) >> 8
+    return Image.fromarray(grey.astype(np.uint8)).convert("RGB")

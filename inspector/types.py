@@ -1,0 +1,167 @@
+"""The values that flow through a scan, from a name on disk to a row in the table.
+
+Array names carry their axes as a suffix: N images, H height, W width, C channels (RGB).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Status(StrEnum):
+    """Whether a file could be judged."""
+
+    OK = "ok"
+    FAILED = "failed"
+
+
+class Verdict(StrEnum):
+    """What the table says about a photo."""
+
+    CRACK = "crack"
+    CLEAR = "clear"
+    REVIEW = "review"
+
+
+class Reason(StrEnum):
+    """Why the verdict is what it is."""
+
+    MODEL = "model"
+    """The probability lies clearly on one side of the thresholds."""
+    NEAR_THRESHOLD = "near_threshold"
+    """The probability lies between the thresholds: a person should look."""
+    DOWNSCALED = "downscaled"
+    """The photo was shrunk so much that a thin crack may have vanished: not safe to call clear."""
+
+
+class FailureCode(StrEnum):
+    """Why a file could not be judged."""
+
+    EMPTY = "empty"
+    """The file has no bytes."""
+    NOT_AN_IMAGE = "not_an_image"
+    """The content is no image in any known format, whatever the name says."""
+    TRUNCATED = "truncated"
+    """The image data ends too early."""
+    CORRUPT = "corrupt"
+    """The image data is all there but cannot be decoded."""
+    UNSUPPORTED = "unsupported"
+    """A real image, in a format or pixel type that is not supported."""
+    TOO_LARGE = "too_large"
+    """More pixels or bytes than the limits allow."""
+    PERMISSION = "permission"
+    """The file may not be read."""
+    VANISHED = "vanished"
+    """The file was listed but is gone, or is a link to nothing."""
+    NOT_A_FILE = "not_a_file"
+    """A pipe, socket or device with the name of an image."""
+    IO_ERROR = "io_error"
+    """The storage failed while the file was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """One discovered file. `path` is what the operating system gave (surrogate-escaped if not
+    UTF-8); `uri` is unique and pure ASCII. Sizes in bytes, `mtime` in seconds since the epoch;
+    both None where the file's own facts could not be read."""
+
+    index: int
+    path: str
+    uri: str
+    size: int | None
+    mtime: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoFacts:
+    """What a file says about itself. `width` and `height` in pixels as displayed (after EXIF
+    orientation); GPS in degrees (WGS 84) and metres; `taken_at` is the camera's local time."""
+
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    content_hash: str | None = None
+    taken_at: datetime | None = None
+    gps_lat: float | None = None
+    gps_lon: float | None = None
+    gps_alt: float | None = None
+    camera: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A photo as the model will see it: `pixels_HWC` uint8 RGB."""
+
+    ref: ImageRef
+    pixels_HWC: NDArray[np.uint8]
+    facts: PhotoFacts
+    shrink: float
+    """How many photo pixels (along one side) became one model pixel; 1.0 is native scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A file that could not be judged, with what could still be found out about it."""
+
+    ref: ImageRef
+    code: FailureCode
+    detail: str
+    facts: PhotoFacts = field(default_factory=PhotoFacts)
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A decoded file without its pixels, which live in the batch's array."""
+
+    ref: ImageRef
+    facts: PhotoFacts
+    shrink: float
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive files of the listing. The k-th `Photo` among `items` owns `pixels_NHWC[k]`;
+    failures stand at their own place between them, so that no row can slip.
+
+    `pixels_NHWC` is uint8, shape (number of photos, H, W, 3); it may be empty.
+    `decode_seconds` is the time one worker spent on the batch.
+    """
+
+    items: tuple[Photo | Failure, ...]
+    pixels_NHWC: NDArray[np.uint8]
+    decode_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What an engine answers for N images: `p_crack_N` float32 (N,), probability of a crack;
+    `cam_NHW` float32 (N, h, w), the crack class's activation map on the feature grid (logit
+    units before the mean; its mean over the grid plus the bias is the class logit)."""
+
+    p_crack_N: NDArray[np.float32]
+    cam_NHW: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One photo's verdict and why."""
+
+    verdict: Verdict
+    reason: Reason
+    p_crack: float
+    peak_x: float | None
+    """Where the evidence for a crack peaks, as a share of the photo's width (0 left, 1 right);
+    None for a clear photo."""
+    peak_y: float | None
+    """The same along the height (0 top, 1 bottom)."""
+
+
+JsonObject = dict[str, Any]
+"""A decoded JSON object."""
