@@ -71,7 +71,7 @@ def random_crack_style(rng: np.random.Generator) -> CrackStyle:
         width_px=width_px,
         contrast=float(rng.uniform(faintest, 0.92)),
         branches=int(rng.integers(1, 4)) if branched else 0,
-        blur_px=float(rng.uniform(0.0, 1.4)),
+        blur_px=float(rng.uniform(0.2, 1.6)),
         roughness=float(rng.uniform(0.05, 0.2)),
         gaps=float(rng.uniform(0.03, 0.18)) if rng.random() < 0.3 else 0.0,
         rim=float(rng.uniform(0.1, 1.0)) if rng.random() < 0.5 else 0.0,
@@ -79,9 +79,7 @@ def random_crack_style(rng: np.random.Generator) -> CrackStyle:
     )
 
 
-def add_crack(
-    pixels: Pixels, rng: np.random.Generator, style: CrackStyle
-) -> tuple[Pixels, Mask]:
+def add_crack(pixels: Pixels, rng: np.random.Generator, style: CrackStyle) -> tuple[Pixels, Mask]:
     """Composite a crack on a crack-free image; returns new pixels and the crack's mask.
 
     `pixels` is (H, W, 3) uint8 RGB and stays unchanged. The mask (H, W) bool marks pixels whose
@@ -103,9 +101,7 @@ def add_crack(
     return _composite(pixels, rng, layer, style), layer.core
 
 
-def _strokes(
-    rng: np.random.Generator, height: int, width: int, style: CrackStyle
-) -> list[Stroke]:
+def _strokes(rng: np.random.Generator, height: int, width: int, style: CrackStyle) -> list[Stroke]:
     step_px = max(3.0, 0.8 * style.width_px)
     points = _main_path(rng, height, width, style, step_px)
     main = _stroke(rng, points, style, tips=(not style.through, not style.through))
@@ -150,7 +146,7 @@ def _stroke(
     """Give a path its width and depth; a true tip tapers to nothing."""
     count = len(points)
     swell = np.clip(np.exp(0.33 * line_noise(rng, count, 14)), 0.4, 2.0)
-    trend = np.linspace(*rng.uniform(0.75, 1.25, 2), count)
+    trend = np.linspace(float(rng.uniform(0.75, 1.25)), float(rng.uniform(0.75, 1.25)), count)
     widths = style.width_px * swell * trend * _taper(count, tips)
     strengths = np.clip(0.92 + 0.10 * line_noise(rng, count, 9), 0.5, 1.0)
     if style.gaps:
@@ -172,9 +168,7 @@ def _taper(count: int, tips: tuple[bool, bool]) -> Plane:
     return taper
 
 
-def _branch(
-    rng: np.random.Generator, main: Stroke, style: CrackStyle, step_px: float
-) -> Stroke:
+def _branch(rng: np.random.Generator, main: Stroke, style: CrackStyle, step_px: float) -> Stroke:
     """A thinner side crack that leaves the main one at 20..65 degrees and runs out."""
     last = len(main.points) - 1
     root = int(np.clip(rng.uniform(0.12, 0.88) * last, 0, last))
@@ -200,7 +194,7 @@ def _composite(
     touched = np.flatnonzero((coverage > 0.0) | (rim > 0.0))
     dark, lit = coverage[touched], rim[touched] * style.rim
     uneven = np.clip(1.0 + 0.06 * rng.standard_normal(len(touched)), 0.6, 1.3)
-    lit *= _RIM_GAIN * np.clip(0.7 + 0.4 * rng.standard_normal(len(touched)), 0.0, 1.5)
+    lit *= _RIM_GAIN * np.clip(0.7 + 0.2 * rng.standard_normal(len(touched)), 0.0, 1.5)
     # Light that bounces within a crack comes out warmer than the wall.
     warmth = float(rng.uniform(0.0, 0.06))
     out = pixels.copy()

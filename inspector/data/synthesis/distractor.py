@@ -25,7 +25,7 @@ _RUST_THICK_RGB = (0.66, 0.50, 0.42)
 _MOSS_RGB = (0.72, 0.76, 0.62)
 _DAMP_RGB = (0.64, 0.66, 0.68)
 _SOOT_RGB = (0.55, 0.55, 0.56)
-_LIME_RGB = (1.45, 1.44, 1.40)
+_LIME_RGB = (1.28, 1.27, 1.24)
 _STAIN_RGBS = (_MOSS_RGB, _DAMP_RGB, _DAMP_RGB, _SOOT_RGB, _LIME_RGB)
 """Gains of algae, damp, soot and lime bloom; damp is by far the most common."""
 
@@ -62,10 +62,10 @@ def _scale_px(pixels: Pixels) -> float:
     return float(min(pixels.shape[0], pixels.shape[1], 600))
 
 
-def _line_distance(rng: np.random.Generator, height: int, width: int, tilt_deg: float) -> Plane:
-    """Signed distance in px from a nearly upright or level straight line through the middle."""
+def _line_distance(rng: np.random.Generator, height: int, width: int, angle_deg: float) -> Plane:
+    """Signed distance in px from a straight line near the middle; 0 degrees is level."""
     y, x = _axes(height, width)
-    angle = np.deg2rad(rng.normal(0.0, tilt_deg) + (90.0 if rng.random() < 0.5 else 0.0))
+    angle = np.deg2rad(angle_deg)
     from_y = y - rng.uniform(0.2, 0.8) * height
     from_x = x - rng.uniform(0.2, 0.8) * width
     return np.asarray(np.cos(angle) * from_y + np.sin(angle) * from_x, dtype=np.float64)
@@ -75,8 +75,9 @@ def _joint(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     """Formwork or expansion joint: dead straight, constant width, often two tones."""
     height, width = pixels.shape[:2]
     gain = np.ones((height, width))
-    for _ in range(2 if rng.random() < 0.2 else 1):
-        distance = _line_distance(rng, height, width, 4.0)
+    angle_deg = float(rng.normal(0.0, 4.0) + rng.choice((0.0, 90.0)))
+    for turn_deg in (0.0, 90.0) if rng.random() < 0.2 else (0.0,):
+        distance = _line_distance(rng, height, width, angle_deg + turn_deg)
         gain *= _groove(rng, distance, float(np.exp(rng.uniform(np.log(1.2), np.log(9.0)))))
     return _shaded(pixels, gain)
 
@@ -158,7 +159,7 @@ def _shadow(pixels: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _edge_shadow(rng: np.random.Generator, height: int, width: int) -> Plane:
-    distance = _line_distance(rng, height, width, 30.0)
+    distance = _line_distance(rng, height, width, float(rng.uniform(0.0, 360.0)))
     soft_px = float(np.exp(rng.uniform(np.log(1.0), np.log(25.0))))
     return smoothstep(distance, -soft_px, soft_px)
 
@@ -233,7 +234,8 @@ def _drill(
     y = np.arange(top, top + patch.shape[0], dtype=np.float64)[:, None] - centre[0]
     x = np.arange(left, left + patch.shape[1], dtype=np.float64)[None, :] - centre[1]
     distance = np.sqrt(y * y + x * x)
-    distance += 0.05 * radius_px * octave_noise(rng, *patch.shape, (0.2, 0.5, 0.8))
+    rows, columns = patch.shape
+    distance += 0.05 * radius_px * octave_noise(rng, rows, columns, (0.2, 0.5, 0.8))
     inside = np.clip((radius_px - distance) / 1.4 + 0.5, 0.0, 1.0)
     slant = np.clip((y + 0.3 * x) / radius_px, -1.0, 1.0)
     if plugged:

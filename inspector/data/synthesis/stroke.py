@@ -17,8 +17,8 @@ from inspector.data.synthesis.noise import Mask, Plane, octave_noise
 _JAG_TILE_PX = 64
 """Side of the edge-noise tile; it repeats, which no one sees along a line a few pixels wide."""
 
-_MAX_SAMPLES = 2_000_000
-"""Samples drawn at once: bounds the memory of a long stroke to a few hundred MB."""
+_MAX_SAMPLES = 250_000
+"""Samples drawn at once: bounds the memory of a long stroke to some 20 MB."""
 
 _RIM_PX = 2.2
 """How far the lit rim of a broken edge reaches from the edge, in pixels."""
@@ -48,8 +48,8 @@ class StrokeLayer:
 
 def jagged_path(
     rng: np.random.Generator,
-    start: Sequence[float],
-    end: Sequence[float],
+    start: Plane,
+    end: Plane,
     *,
     roughness: float,
     step_px: float = 3.5,
@@ -59,7 +59,7 @@ def jagged_path(
     `roughness` is the largest sideways displacement as a share of the span it displaces;
     displacement stops when the spans are about `step_px` long.
     """
-    points = np.array([start, end], dtype=np.float64)
+    points = np.stack([start, end])
     span = float(np.hypot(*(points[1] - points[0])))
     while span > 1.5 * step_px:
         along = points[1:] - points[:-1]
@@ -99,6 +99,8 @@ def rasterise(
         box = (1.0 + softness_px) / 2.0
         overlap = np.minimum(distance + box, half) - np.maximum(distance - box, -half)
         share = np.clip(overlap / (2.0 * box), 0.0, 1.0) * near.strength
+        if lit_side:
+            share *= _wall_shade(near.side * lit_side, half)
         np.maximum.at(coverage, near.pixel, share)
         inside = (np.abs(distance) <= np.maximum(half, 0.5)) & (near.strength > 0.25)
         core[near.pixel[inside]] = True
@@ -119,6 +121,12 @@ class _Samples:
     side: Plane
     width: Plane
     strength: Plane
+
+
+def _wall_shade(side_px: Plane, half_px: Plane) -> Plane:
+    """Less depth towards the lit wall, which shows only in strokes wider than about 2 px."""
+    towards = np.clip(side_px / np.maximum(half_px, 0.5), 0.0, 1.0)
+    return 1.0 - 0.4 * towards * np.clip(half_px - 1.0, 0.0, 1.0)
 
 
 def _rim_glow(outside_px: Plane, side: Plane) -> Plane:

@@ -74,9 +74,9 @@ class SurfaceStyle:
     def __post_init__(self) -> None:
         if not 1.0 <= self.brightness <= 254.0:
             raise ValueError(f"brightness {self.brightness}: must be 1..254")
-        amounts = (self.mottle, self.grain, self.relief, self.aggregate, self.voids_per_mpx)
-        amounts += (self.streaks, self.boards_px, self.gradient, self.noise, self.blur)
-        if min(amounts) < 0.0 or self.blur > 1.0:
+        texture = (self.mottle, self.grain, self.relief, self.aggregate, self.streaks)
+        camera = (self.gradient, self.noise, self.blur)
+        if min(*texture, *camera, self.voids_per_mpx, self.boards_px) < 0.0 or self.blur > 1.0:
             raise ValueError(f"negative amount or blur above 1 in {self}")
 
 
@@ -99,9 +99,7 @@ def random_surface_style(rng: np.random.Generator) -> SurfaceStyle:
     )
 
 
-def make_surface(
-    rng: np.random.Generator, height: int, width: int, style: SurfaceStyle
-) -> Pixels:
+def make_surface(rng: np.random.Generator, height: int, width: int, style: SurfaceStyle) -> Pixels:
     """Render a bare concrete surface as (height, width, 3) uint8 RGB.
 
     Raises ValueError if a side is not within MIN_SIDE_PX..MAX_SIDE_PX.
@@ -131,7 +129,7 @@ def _texture(rng: np.random.Generator, height: int, width: int, style: SurfaceSt
     octaves = max(7, int(np.ceil(np.log2(max(height, width)))))
     # Little at 8..32 px: equal octaves would look like clouds, not like cement.
     slow = [0.7 * style.mottle] * 3 + [1.2 * style.mottle, 1.6 * style.mottle]
-    slow += [1.6 * style.mottle] * (octaves - 6)
+    slow += [0.9 * style.mottle] * (octaves - 7)
     amplitudes = [0.7 * style.grain, style.grain, *slow]
     tone = octave_noise(rng, height, width, amplitudes)
     if style.aggregate:
@@ -142,9 +140,7 @@ def _texture(rng: np.random.Generator, height: int, width: int, style: SurfaceSt
         fine = (0.4 * style.streaks, style.streaks, style.streaks, style.streaks)
         vertical = bool(rng.random() < 0.5)
         stretch = int(rng.integers(3, 7))
-        tone += streak_noise(
-            rng, height, width, fine, stretch_octaves=stretch, vertical=vertical
-        )
+        tone += streak_noise(rng, height, width, fine, stretch_octaves=stretch, vertical=vertical)
     return tone
 
 
@@ -229,7 +225,7 @@ def _expose(rng: np.random.Generator, tone: Plane, style: SurfaceStyle) -> Pixel
     """Colour the tone and add the sensor's noise, one channel at a time to save memory."""
     height, width = tone.shape
     octaves = max(6, int(np.ceil(np.log2(max(height, width)))) - 1)
-    tint = octave_noise(rng, height, width, [0.0] * (octaves - 2) + [0.012, 0.012])
+    tint = octave_noise(rng, height, width, [0.0] * (octaves - 2) + [0.008, 0.008])
     # After demosaicing most sensor noise is common to the channels; the rest shifts red
     # against blue.
     shared = style.noise * blurred(rng.standard_normal((height, width)), 0.7)

@@ -1,0 +1,6 @@
+"""Fine-tune ResNet18 on labelled folders; the result is a model bundle."""
+
+from inspector.train.config import TrainConfig
+from inspector.train.run import TrainResult, train
+
+__all__ = ["TrainConfig", "TrainResult", "train"]

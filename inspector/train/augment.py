@@ -1,0 +1,77 @@
+"""Random changes that leave the truth as it is: a crack is a crack upside down, in the shade, out
+of focus, further away, and in a badly compressed file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_LARGEST_CROP = 1.25
+"""Side of a resized image over the crop taken from it, at most: a crop of less than 64 % of the
+area would too often miss the crack that its label promises."""
+_SMALLEST_MIRROR = 0.36
+"""Side of a resized image over the size it is filled up to, at least: reflection can add at most
+the image's own side before and after it."""
+
+
+class QuarterTurn(torch.nn.Module):
+    """Turns by 0, 90, 180 or 270 degrees."""
+
+    def forward(self, image_CHW: Tensor) -> Tensor:
+        return torch.rot90(image_CHW, int(torch.randint(4, ())), dims=(1, 2))
+
+
+class Rescale(torch.nn.Module):
+    """A view of `size` px from nearer or further away: resized by a random factor, then cropped,
+    or filled up with its own mirror image. Shrinking makes hairlines out of wide cracks."""
+
+    def __init__(self, size: int, smallest: float = 0.45, largest: float = 1.15) -> None:
+        super().__init__()
+        self.size = size
+        self.smallest = smallest
+        self.largest = largest
+
+    def forward(self, image_CHW: Tensor) -> Tensor:
+        native = image_CHW.shape[-1]
+        largest = min(native * self.largest, self.size * _LARGEST_CROP)
+        smallest = max(native * self.smallest, self.size * _SMALLEST_MIRROR)
+        side = round(smallest + (largest - smallest) * float(torch.rand(())))
+        resized = F.resize(image_CHW, [side, side], antialias=True)
+        if side < self.size:
+            before = (self.size - side) // 2
+            after = self.size - side - before
+            return F.pad(resized, [before, before, after, after], padding_mode="reflect")
+        top, left = (int(torch.randint(side - self.size + 1, ())) for _ in range(2))
+        return F.crop(resized, top, left, self.size, self.size)
+
+
+class SensorNoise(torch.nn.Module):
+    """Gaussian noise of 1 to 10 grey levels, as a dark scene or a small sensor gives."""
+
+    def forward(self, image_CHW: Tensor) -> Tensor:
+        deviation = 1 + 9 * float(torch.rand(()))
+        noisy = image_CHW.float() + deviation * torch.randn(image_CHW.shape)
+        return noisy.round().clamp(0, 255).to(torch.uint8)
+
+
+def augmentation(size: int) -> v2.Compose:
+    """uint8 (3, H, W) of any square size -> uint8 (3, `size`, `size`); randomness from torch's
+    global generator, which the dataset seeds for each image."""
+    return v2.Compose(
+        [
+            v2.RandomHorizontalFlip(),
+            QuarterTurn(),
+            Rescale(size),
+            v2.RandomApply([v2.ColorJitter(0.3, 0.35, 0.3, 0.03)], p=0.8),
+            v2.RandomGrayscale(p=0.1),
+            v2.RandomApply([v2.GaussianBlur(5, (0.3, 1.6))], p=0.25),
+            v2.RandomApply([SensorNoise()], p=0.3),
+            v2.RandomApply([v2.JPEG((30, 95))], p=0.4),
+        ]
+    )

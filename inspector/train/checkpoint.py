@@ -1,0 +1,50 @@
+"""What a training needs to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from inspector.errors import TrainingError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from inspector.train.config import TrainConfig
+
+_MAY_CHANGE = frozenset({"data", "out", "groups", "validation", "resume", "workers", "device"})
+"""Options that do not change what is learned, so a resumed training may have others."""
+
+
+def save_checkpoint(file: Path, config: TrainConfig, state: dict[str, Any]) -> None:
+    """Write in one step: a kill leaves the old checkpoint or the new one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    torch.save({"options": _options(config), **state}, partial)
+    os.replace(partial, file)
+
+
+def load_checkpoint(file: Path, config: TrainConfig, data_digest: str) -> dict[str, Any]:
+    """Raises TrainingError when there is none or it belongs to another training."""
+    if not file.is_file():
+        raise TrainingError(f"nothing to resume: {file} does not exist; start without --resume")
+    state = cast(dict[str, Any], torch.load(file, map_location="cpu", weights_only=True))
+    options = _options(config)
+    other = [name for name, value in options.items() if state["options"].get(name) != value]
+    if other:
+        raise TrainingError(
+            f"{file} was made with other values of: {', '.join(other)}; repeat that command, or "
+            "start without --resume"
+        )
+    if state["data_digest"] != data_digest:
+        raise TrainingError(f"the images are not those that {file} was trained on")
+    return state
+
+
+def _options(config: TrainConfig) -> dict[str, Any]:
+    kept = [f.name for f in fields(config) if f.name not in _MAY_CHANGE]
+    values = asdict(config)
+    return {name: values[name] for name in kept}

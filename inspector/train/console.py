@@ -1,0 +1,68 @@
+"""How a training shows itself: a progress bar on stderr, one line per epoch on stdout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from inspector.train.loop import EpochResult
+
+
+class TrainConsole:
+    """A `loop.Watcher` that draws. Use it as a context manager."""
+
+    def __init__(self, epochs: int, *, quiet: bool = False) -> None:
+        self.epochs = epochs
+        self.out = Console(highlight=False, soft_wrap=True, quiet=quiet)
+        err = Console(stderr=True)
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.4f} acc {task.fields[accuracy]:.2%}"),
+            TextColumn("{task.fields[rate]:.0f} images/s"),
+            TimeRemainingColumn(),
+            console=err,
+            disable=quiet or not err.is_terminal,
+            transient=True,
+        )
+        self.task = self.progress.add_task(
+            "", total=1, epoch=0, epochs=epochs, loss=0.0, accuracy=0.0, rate=0.0
+        )
+        self.images = 0
+
+    def __enter__(self) -> TrainConsole:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:  # fmt: skip
+        self.progress.stop()
+
+    def say(self, text: str) -> None:
+        self.out.print(text, markup=False)
+
+    def start_epoch(self, epoch: int, steps: int) -> None:
+        self.images = 0
+        self.progress.reset(self.task, total=steps, epoch=epoch + 1)
+
+    def step(self, loss: float, accuracy: float, images: int) -> None:
+        self.images += images
+        seconds = self.progress.tasks[0].elapsed or 0.0
+        rate = self.images / seconds if seconds else 0.0
+        self.progress.update(self.task, advance=1, loss=loss, accuracy=accuracy, rate=rate)
+
+    def end_epoch(self, result: EpochResult, best: bool) -> None:
+        self.say(
+            f"epoch {result.epoch}/{self.epochs}  "
+            f"train loss {result.train_loss:.4f} accuracy {result.train_accuracy:.2%}  "
+            f"validation loss {result.validation_loss:.4f} accuracy "
+            f"{result.validation_accuracy:.2%} ROC AUC {result.validation_roc_auc:.4f}  "
+            f"{result.images_per_second:.0f} images/s{'  best' if best else ''}"
+        )

@@ -1,0 +1,168 @@
+"""`train`: from labelled folders to a model bundle."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from safetensors.torch import save_file
+
+from inspector.bundle import WEIGHTS, ModelBundle, sha256_of
+from inspector.calibrate import choose_thresholds, fit_temperature
+from inspector.data.folder import data_digest, find_labelled, split
+from inspector.errors import BundleError, OutputError
+from inspector.metrics import average_precision, balanced_accuracy, brier, confusion, ece, roc_auc
+from inspector.network import build_network, describe, from_storage, to_storage
+from inspector.train.artifacts import misclassified, write_history, write_misclassified
+from inspector.train.console import TrainConsole
+from inspector.train.loop import Predictions, Trained, Trainer, fit
+from inspector.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from torchvision.models import ResNet
+
+    from inspector.data.folder import LabelledImage
+    from inspector.train.config import TrainConfig
+
+LABELS = ("clear", "crack")
+"""Order of the network's outputs."""
+NOTES = "training"
+"""Folder inside the bundle for history, curves, misclassified images and the checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """`bundle` has no exported variant yet; `missed` lists the misclassified validation images."""
+
+    bundle: ModelBundle
+    trained: Trained
+    missed: list[dict[str, Any]]
+    notes: Path
+
+
+def train(config: TrainConfig, *, quiet: bool = False) -> TrainResult:
+    """Fine-tune ResNet18 on a labelled folder and write a bundle to `config.out`.
+
+    Raises DataError (layout), DownloadError or BundleError (initial weights), BackendError
+    (device), TrainingError (a loss that is not finite, nothing to resume), OutputError.
+    """
+    training, validation = _images(config)
+    notes = _prepare(config)
+    network = build_network(config.init)
+    if config.freeze_backbone:
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(name.startswith("fc."))
+    trainer = Trainer(config, network, training, validation)
+    digest = data_digest([*training, *validation])
+    with TrainConsole(config.epochs, quiet=quiet) as console:
+        console.say(describe(network))
+        console.say(_plan(config, training, validation, str(trainer.device)))
+        trained = fit(trainer, notes / "checkpoint.pt", digest, console)
+        if trained.broken:
+            console.say(f"{len(trained.broken)} images could not be decoded and were left out")
+    return _finish(config, trainer, trained, validation, digest, notes)
+
+
+def _images(config: TrainConfig) -> tuple[Sequence[LabelledImage], Sequence[LabelledImage]]:
+    images = find_labelled(config.data, positive=config.positive, groups_csv=config.groups)
+    if config.validation is None:
+        return split(images, share=config.validation_share, seed=config.seed)
+    return images, find_labelled(config.validation, positive=config.positive)
+
+
+def _prepare(config: TrainConfig) -> Path:
+    notes = config.out / NOTES
+    try:
+        notes.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to {config.out}: {error.strerror}") from error
+    if (config.out / "bundle.json").exists() and not config.resume:
+        raise BundleError(
+            f"{config.out} already holds a bundle; choose another --out, delete it, or go on with "
+            "--resume"
+        )
+    return notes
+
+
+def _plan(
+    config: TrainConfig, training: Sequence[LabelledImage], validation: Sequence[LabelledImage],
+    device: str,
+) -> str:  # fmt: skip
+    def count(part: Sequence[LabelledImage]) -> str:
+        cracks = sum(image.is_crack for image in part)
+        return f"{len(part):,} images ({cracks:,} with cracks, {len(part) - cracks:,} without)"
+
+    return (
+        f"training on {count(training)}\nvalidating on {count(validation)}\n"
+        f"{config.epochs} epochs, batch size {config.batch_size}, from {config.init}, on {device}"
+    )
+
+
+def _finish(
+    config: TrainConfig, trainer: Trainer, trained: Trained,
+    validation: Sequence[LabelledImage], digest: str, notes: Path,
+) -> TrainResult:  # fmt: skip
+    """Round the weights as they are stored, then calibrate and measure what will be shipped."""
+    weights = to_storage(trained.network)
+    _adopt(trainer, from_storage(weights))
+    found = trainer.predict(validation)
+    temperature = fit_temperature(found.logits_N2, found.is_crack_N)
+    p_N = found.p_crack(temperature)
+    save_file(weights, config.out / WEIGHTS)
+    bundle = ModelBundle(
+        path=config.out,
+        labels=LABELS,
+        positive="crack",
+        preprocess=trainer.spec,
+        temperature=temperature,
+        thresholds=choose_thresholds(p_N, found.is_crack_N, on="the validation images"),
+        files={WEIGHTS: sha256_of(config.out / WEIGHTS)},
+        training=_provenance(config, trained, found, temperature, digest),
+    )
+    bundle.save()
+    missed = misclassified(validation, found, p_N)
+    write_history(notes, trained.history)
+    write_misclassified(notes, missed, trainer.spec)
+    return TrainResult(bundle, trained, missed, notes)
+
+
+def _adopt(trainer: Trainer, network: ResNet) -> None:
+    trainer.judged.network.load_state_dict(network.state_dict())
+
+
+def _provenance(
+    config: TrainConfig, trained: Trained, found: Predictions, temperature: float, digest: str
+) -> dict[str, Any]:
+    p_N, truth = found.p_crack(temperature), found.is_crack_N
+    return {
+        "data_digest": digest,
+        "seed": config.seed,
+        "init": config.init.replace("\\", "/").rsplit("/", 1)[-1],
+        "epochs": len(trained.history),
+        "best_epoch": trained.best_epoch,
+        "batch_size": config.batch_size,
+        "learning_rate": config.peak_rate,
+        "train_size": config.train_size or config.size,
+        "synthetic": config.synthetic,
+        "broken_images": len(trained.broken),
+        "versions": {
+            "inspector": __version__,
+            "python": platform.python_version(),
+            "torch": version("torch"),
+            "torchvision": version("torchvision"),
+        },
+        "validation": {
+            "images": len(p_N),
+            "roc_auc": roc_auc(p_N, truth),
+            "average_precision": average_precision(p_N, truth),
+            "balanced_accuracy": balanced_accuracy(p_N, truth),
+            "brier": brier(p_N, truth),
+            "ece": ece(p_N, truth),
+            "confusion_at_0.5": confusion(p_N, truth, 0.5),
+        },
+    }

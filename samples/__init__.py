@@ -1,0 +1,1 @@
+"""Generated sample images; the prefix of a file name tells the truth about it."""
