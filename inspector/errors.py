@@ -6,12 +6,13 @@
     ├── DataError                  a training folder that does not have the expected layout
     ├── BundleError                a model bundle that is missing, damaged or of another version
     ├── BackendError               an engine or device that is not what was asked for
+    ├── LoaderError                photos that cannot be loaded because a worker process died
     ├── OutputError                results that cannot be written or belong to another scan
     ├── ExportError                an exported model whose verdicts differ from the original
     ├── TrainingError              a training that cannot go on (a loss that is not finite)
     └── DownloadError              pretrained weights that could not be had
 
-A photo that cannot be judged is not an error: it is a row with a failure code (`types.FailureCode`).
+A photo that cannot be judged is no error: it is a row with a failure code (`types.FailureCode`).
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ class BundleError(InspectorError):
 
 class BackendError(InspectorError):
     """An inference engine, provider or device that is not what was asked for."""
+
+
+class LoaderError(InspectorError):
+    """A process that decodes photos died or could not be started."""
 
 
 class OutputError(InspectorError):

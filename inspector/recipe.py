@@ -1,52 +1,142 @@
 """The shipped model, from data to bundle: `python -m inspector.recipe --data DATA`.
 
 One committed recipe, so that every number in the model card can be made again: lay out the data,
-train, export through the gate, evaluate per source, write the card.
+train, export through the gate, evaluate per source, write the card. `--data` has the layout
+`train/SOURCE/{Positive,Negative}/*.jpg` and `train.csv` with the columns `file` and `group`.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
+import typer
 
-from inspector.data.folder import LabelledImage, find_labelled, split
+from inspector.bundle import BUNDLE_JSON, CARD, DEFAULT_PATH, GOLDEN, WEIGHTS, ModelBundle
+from inspector.card import render_card
+from inspector.data.folder import LabelledImage, find_labelled, hold_back
+from inspector.evaluate import EvaluateConfig, Evaluation, evaluate, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SHIPPABLE = ("metu", "polyhaven")
 """Sources whose licence allows training a model that is given away (CC BY 4.0, CC0)."""
-VALIDATION_METU = 800
+NAME = "crack-inspector default"
 SEED = 7
+HELD_BACK = 0.15
+"""Share of each training source, by group, that is kept for validation and test."""
+EPOCHS = 5
+EPOCH_IMAGES = 5000
+BATCH_SIZE = 50
+TRAIN_SIZE = 144
+SYNTHETIC = 0.6
 
 
-def lay_out(data: Path, work: Path, sources: Iterable[str]) -> None:
+def lay_out(data: Path, work: Path, *, all_sources: bool) -> None:
     """Links in `work/train`, `work/validation` and `work/test`, each SOURCE/CLASS/file.
 
-    Sources in `sources` give training images and, by group, 15 % held back for the test. Of every
-    other source one half is for validation (epochs, temperature, thresholds) and one for the
-    test, by group where there are enough groups. A part of the METU images held back validates.
+    The `SHIPPABLE` sources give training images; `HELD_BACK` of them, by group, are held back.
+    What is held back and every other source is halved by group: one half for validation (epochs,
+    temperature, thresholds), one for the test that the card reports. With `all_sources`, most of
+    the other sources' validation half goes to training instead; the test stays the same.
     """
     shutil.rmtree(work, ignore_errors=True)
     images = find_labelled(data / "train", groups_csv=data / "train.csv")
-    seen = [image for image in images if image.source in set(sources)]
-    training, held_back = split(seen, share=0.15, seed=SEED)
-    link(training, data, work / "train")
-    rng = np.random.default_rng(SEED)
-    for source in sorted({image.source for image in images}):
-        rest = [i for i in (held_back if source in sources else images) if i.source == source]
-        order = [rest[int(k)] for k in rng.permutation(len(rest))]
-        count = min(VALIDATION_METU, len(order) // 2)
-        link(order[:count], data, work / "validation")
-        link(order[count:], data, work / "test")
+    shippable = [image for image in images if image.source in SHIPPABLE]
+    others = [image for image in images if image.source not in SHIPPABLE]
+    training, held_back = hold_back(shippable, share=HELD_BACK, seed=SEED)
+    test, validation = hold_back([*held_back, *others], share=0.5, seed=SEED)
+    if all_sources:
+        foreign = [image for image in validation if image.source not in SHIPPABLE]
+        more, _ = hold_back(foreign, share=0.3, seed=SEED)
+        training = [*training, *more]
+        moved = {image.path for image in more}
+        validation = [image for image in validation if image.path not in moved]
+    for name, part in (("train", training), ("validation", validation), ("test", test)):
+        _link(part, data / "train", work / name)
 
 
-def link(images: Iterable[LabelledImage], data: Path, folder: Path) -> None:
+def _link(images: Iterable[LabelledImage], root: Path, folder: Path) -> None:
     for image in images:
-        place = folder / Path(image.path).relative_to(data / "train")
+        place = folder / Path(image.path).relative_to(root)
         place.parent.mkdir(parents=True, exist_ok=True)
         os.symlink(os.path.abspath(image.path), place)
+
+
+def make(data: Path, work: Path, *, init: str, all_sources: bool) -> tuple[ModelBundle, Evaluation]:
+    """Lay out, train (or go on where a killed run stopped), export through the gate, evaluate."""
+    from export import ExportConfig, export_bundle
+    from inspector.train import TrainConfig, train
+
+    bundle_dir, images = work / "bundle", work / "images"
+    if not (bundle_dir / BUNDLE_JSON).exists():
+        resume = (bundle_dir / "training" / "checkpoint.pt").exists()
+        if not resume:
+            lay_out(data, images, all_sources=all_sources)
+        train(
+            TrainConfig(
+                data=images / "train",
+                validation=images / "validation",
+                out=bundle_dir,
+                init=init,
+                epochs=EPOCHS,
+                epoch_images=EPOCH_IMAGES,
+                batch_size=BATCH_SIZE,
+                train_size=TRAIN_SIZE,
+                synthetic=SYNTHETIC,
+                seed=SEED,
+                resume=resume,
+            )
+        )
+    bundle = export_bundle(ExportConfig(bundle=bundle_dir, images=images / "test"))
+    evaluation = evaluate(
+        EvaluateConfig(
+            data=images / "test", model=bundle_dir, groups=data / "train.csv", out=work / "test"
+        )
+    )
+    return bundle, evaluation
+
+
+def ship(bundle: ModelBundle, card: str, target: Path) -> None:
+    """Copy what a scan needs; TorchScript stays out, `inspector export` makes it again."""
+    kept = {name: v for name, v in bundle.variants.items() if v.backend == "onnxruntime"}
+    names = [WEIGHTS, GOLDEN, *(variant.file for variant in kept.values())]
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for name in names:
+        shutil.copyfile(bundle.file(name), target / name)
+    (target / CARD).write_text(card, encoding="utf-8")
+    shipped = replace(bundle, path=target, variants=kept, files={})
+    shipped.with_files(*names, CARD).save()
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder with train/ and train.csv.")],
+    work: Annotated[Path, typer.Option(help="Where trainings and figures are kept.")] = Path(
+        "runs"
+    ),
+    init: Annotated[
+        str, typer.Option(help="Initial weights, as in `inspector train`.")
+    ] = "imagenet",
+    out: Annotated[Path, typer.Option(help="Bundle to write.")] = DEFAULT_PATH,
+    compare: Annotated[bool, typer.Option(help="Also train once on every source.")] = True,
+) -> None:
+    """Make the shipped model and its card."""
+    bundle, tested = make(data, work / "shipped", init=init, all_sources=False)
+    print(render(tested))
+    other = None
+    if compare:
+        _, other = make(data, work / "all_sources", init=init, all_sources=True)
+        print(render(other))
+    learned = find_labelled(work / "shipped" / "images" / "train")
+    counts = Counter(image.source for image in learned)
+    ship(bundle, render_card(bundle, tested, counts, name=NAME, all_sources=other), out)
+
+
+if __name__ == "__main__":
+    typer.run(main)

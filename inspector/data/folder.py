@@ -115,7 +115,7 @@ def _with_groups(
     images: Sequence[LabelledImage], groups_csv: Path, root: Path
 ) -> list[LabelledImage]:
     group_of = _read_groups(groups_csv, root)
-    known = [group_of.get(os.path.abspath(image.path)) for image in images]
+    known = [group_of.get(os.path.realpath(image.path)) for image in images]
     if not any(known):
         raise DataError(
             f"{groups_csv} names none of the images below {root}; its column `file` must be "
@@ -135,7 +135,7 @@ def _read_groups(groups_csv: Path, root: Path) -> dict[str, str]:
         raise DataError(f"cannot read {groups_csv}: {error}") from error
     if not rows or not {"file", "group"} <= rows[0].keys():
         raise DataError(f"{groups_csv} needs the columns `file` and `group`")
-    bases = (os.path.abspath(groups_csv.parent), os.path.abspath(root))
+    bases = (os.path.realpath(groups_csv.parent), os.path.realpath(root))
     return {
         os.path.join(base, row["file"]): row["group"]
         for base in bases
@@ -147,11 +147,25 @@ def _read_groups(groups_csv: Path, root: Path) -> dict[str, str]:
 def split(
     images: Sequence[LabelledImage], *, share: float, seed: int
 ) -> tuple[list[LabelledImage], list[LabelledImage]]:
-    """Training and validation images: seeded, stratified by source and class, groups kept whole.
+    """Training and validation images by `hold_back`. Raises DataError when one lacks a class."""
+    training, validation = hold_back(images, share=share, seed=seed)
+    for name, part in (("training", training), ("validation", validation)):
+        if len({image.is_crack for image in part}) < 2:
+            raise DataError(
+                f"the {name} part would lack one class: too few images or groups; add images, or "
+                "use smaller groups"
+            )
+    return training, validation
 
-    Within each stratum, shuffled groups go to validation until `share` of its images are there; a
-    group that would take more than half of its stratum stays in training. A group counts in the
-    stratum of most of its images. Raises DataError when validation would lack a class.
+
+def hold_back(
+    images: Sequence[LabelledImage], *, share: float, seed: int
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    """The rest and the images held back: seeded, stratified by source and class, groups whole.
+
+    Within each stratum, shuffled groups are held back until `share` of its images are; a group
+    that would make it more than half of the stratum is not. A group counts in the stratum of most
+    of its images.
     """
     groups: dict[str, list[LabelledImage]] = defaultdict(list)
     for image in images:
@@ -160,19 +174,14 @@ def split(
     for name, members in groups.items():
         stratum, _ = Counter((m.source, m.is_crack) for m in members).most_common(1)[0]
         strata[stratum].append(name)
-    held_back: set[str] = set()
+    held: set[str] = set()
     for stratum in sorted(strata):
         sizes = {name: len(groups[name]) for name in sorted(strata[stratum])}
-        held_back |= _pick(sizes, share, np.random.default_rng([seed, *str(stratum).encode()]))
-    training = [image for image in images if image.group not in held_back]
-    validation = [image for image in images if image.group in held_back]
-    for name, part in (("training", training), ("validation", validation)):
-        if len({image.is_crack for image in part}) < 2:
-            raise DataError(
-                f"the {name} part would lack one class: too few images or groups; add images, or "
-                "use smaller groups"
-            )
-    return training, validation
+        held |= _pick(sizes, share, np.random.default_rng([seed, *str(stratum).encode()]))
+    return (
+        [image for image in images if image.group not in held],
+        [image for image in images if image.group in held],
+    )
 
 
 def _pick(sizes: dict[str, int], share: float, rng: np.random.Generator) -> set[str]:

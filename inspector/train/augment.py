@@ -3,9 +3,12 @@ of focus, further away, and in a badly compressed file."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from io import BytesIO
+from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import torch
+from PIL import Image
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
@@ -46,9 +49,10 @@ class Rescale(torch.nn.Module):
         if side < self.size:
             before = (self.size - side) // 2
             after = self.size - side - before
-            return F.pad(resized, [before, before, after, after], padding_mode="reflect")
+            edges = [before, before, after, after]
+            return cast("Tensor", F.pad(resized, edges, padding_mode="reflect"))
         top, left = (int(torch.randint(side - self.size + 1, ())) for _ in range(2))
-        return F.crop(resized, top, left, self.size, self.size)
+        return cast("Tensor", F.crop(resized, top, left, self.size, self.size))
 
 
 class SensorNoise(torch.nn.Module):
@@ -58,6 +62,22 @@ class SensorNoise(torch.nn.Module):
         deviation = 1 + 9 * float(torch.rand(()))
         noisy = image_CHW.float() + deviation * torch.randn(image_CHW.shape)
         return noisy.round().clamp(0, 255).to(torch.uint8)
+
+
+class JpegArtifacts(torch.nn.Module):
+    """Compressed and decoded again, as a phone or a messenger does."""
+
+    def __init__(self, worst: int = 30, best: int = 95) -> None:
+        super().__init__()
+        self.worst = worst
+        self.best = best
+
+    def forward(self, image_CHW: Tensor) -> Tensor:
+        quality = int(torch.randint(self.worst, self.best + 1, ()))
+        file = BytesIO()
+        Image.fromarray(image_CHW.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=quality)
+        pixels_HWC = np.array(Image.open(file))
+        return torch.from_numpy(pixels_HWC).permute(2, 0, 1)
 
 
 def augmentation(size: int) -> v2.Compose:
@@ -72,6 +92,6 @@ def augmentation(size: int) -> v2.Compose:
             v2.RandomGrayscale(p=0.1),
             v2.RandomApply([v2.GaussianBlur(5, (0.3, 1.6))], p=0.25),
             v2.RandomApply([SensorNoise()], p=0.3),
-            v2.RandomApply([v2.JPEG((30, 95))], p=0.4),
+            v2.RandomApply([JpegArtifacts()], p=0.4),
         ]
     )

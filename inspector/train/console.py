@@ -10,7 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from inspector.bundle import ModelBundle
     from inspector.train.loop import EpochResult
+    from inspector.train.run import TrainResult
+
+SHOWN = 5
+"""Misclassified images named on the screen; the tables beside the bundle have them all."""
 
 
 class TrainConsole:
@@ -41,8 +46,11 @@ class TrainConsole:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:  # fmt: skip
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.progress.stop()
 
     def say(self, text: str) -> None:
@@ -66,3 +74,26 @@ class TrainConsole:
             f"{result.validation_accuracy:.2%} ROC AUC {result.validation_roc_auc:.4f}  "
             f"{result.images_per_second:.0f} images/s{'  best' if best else ''}"
         )
+
+
+def print_result(result: TrainResult, bundle: ModelBundle) -> None:
+    """What was reached, where it is, and how to use it."""
+    figures = bundle.training["validation"]
+    counts = figures["confusion_at_0.5"]
+    lines = [
+        f"best epoch {result.trained.best_epoch}: balanced accuracy "
+        f"{figures['balanced_accuracy']:.2%}, ROC AUC {figures['roc_auc']:.4f} on "
+        f"{figures['images']:,} validation images",
+        f"cracks: {counts['tp']:,} found, {counts['fn']:,} missed; "
+        f"clear: {counts['tn']:,} right, {counts['fp']:,} false alarms",
+    ]
+    for row in result.missed[:SHOWN]:
+        lines.append(f"  misclassified: {row['path']} is {row['truth']}, p(crack) {row['p_crack']}")
+    if len(result.missed) > SHOWN:
+        lines.append(f"  and {len(result.missed) - SHOWN} more")
+    lines += [
+        f"pictures, curves and tables: {result.notes}",
+        f"model: {bundle.path}  ({', '.join(sorted(bundle.variants))})",
+        f"use it: inspector scan /photos --model {bundle.path}",
+    ]
+    Console(highlight=False, soft_wrap=True).print("\n".join(lines), markup=False)

@@ -150,8 +150,10 @@ def epoch_plan(
     expected = np.array(
         [count * weight[s[0]] * sizes[s] ** 0.5 / roots[s[0]] / sizes[s] for s in strata]
     )
-    # Systematic rounding of the shuffled running sum keeps the total exactly `count`.
-    order = rng.permutation(len(images))
+    # Systematic rounding of the running sum, shuffled but class by class, keeps the total exactly
+    # `count` and each class within one image of its share.
+    shuffled = rng.permutation(len(images))
+    order = shuffled[np.argsort([images[int(k)].is_crack for k in shuffled], kind="stable")]
     edges = np.floor(np.cumsum(expected[order]).round(9) + rng.random()).astype(np.int64)
     times = np.diff(edges, prepend=0)
     plan = np.repeat(order, times)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from inspector.errors import BackendError, TrainingError
 from inspector.metrics import balanced_accuracy, roc_auc
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from inspector.data.folder import LabelledImage
     from inspector.train.config import TrainConfig
-
-CHANNELS_LAST = torch.channels_last
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +74,11 @@ class Predictions:
         margin = (self.logits_N2[:, 1] - self.logits_N2[:, 0]).astype(np.float64) / temperature
         return np.asarray(1 / (1 + np.exp(-np.clip(margin, -500, 500))))
 
+    def loss(self) -> float:
+        """Mean cross-entropy in nats."""
+        truth = torch.from_numpy(self.is_crack_N).long()
+        return float(cross_entropy(torch.from_numpy(self.logits_N2), truth))
+
 
 class Watcher(Protocol):
     """Who wants to know how the training goes."""
@@ -112,7 +115,7 @@ class Trainer:
         self.device = pick_device(config.device)
         self.spec = PreprocessSpec(size=config.size)
         model = DeployedModel(network, self.spec, temperature=1.0, positive_index=1)
-        self.model = cast(DeployedModel, model.to(self.device, memory_format=CHANNELS_LAST))
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)
         self.average = self._make_average()
         learned = [p for p in network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
@@ -137,7 +140,7 @@ class Trainer:
         def warm_ema(average: Tensor, current: Tensor, seen: Tensor | int) -> Tensor:
             # Short trainings would otherwise still average in the untrained start.
             decay = min(ceiling, (1 + int(seen)) / (10 + int(seen)))
-            return cast(Tensor, get_ema_avg_fn(decay)(average, current, seen))
+            return average * decay + current * (1 - decay)
 
         return AveragedModel(self.model, avg_fn=warm_ema, use_buffers=True)
 
@@ -184,9 +187,7 @@ class Trainer:
             epoch=epoch + 1,
             train_loss=loss_sum / seen,
             train_accuracy=hits / seen,
-            validation_loss=float(
-                cross_entropy(torch.from_numpy(found.logits_N2), torch.from_numpy(found.is_crack_N).long())
-            ),
+            validation_loss=found.loss(),
             validation_accuracy=float(((p_N >= 0.5) == found.is_crack_N).mean()),
             validation_balanced_accuracy=balanced_accuracy(p_N, found.is_crack_N),
             validation_roc_auc=roc_auc(p_N, found.is_crack_N),
@@ -217,7 +218,7 @@ class Trainer:
                 "(--lr) or look for damaged images"
             )
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        torch.autograd.backward(self.scaler.scale(loss))
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.schedule.step()

@@ -1,0 +1,192 @@
+"""The model card, written from a bundle and its evaluations: no number in it is typed by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inspector.bundle import ModelBundle
+    from inspector.evaluate import Evaluation, Figures
+
+_HEAD = """# Model card: {name}
+
+ResNet18 (torchvision's layers, last one `Linear(512, 2)`) that tells concrete with a crack from
+concrete without one. It judges a whole image of {size} x {size} pixels; a 227 px tile is cropped to
+that, anything else is resized. Input uint8 RGB `[N, H, W, 3]`; normalisation, temperature and
+softmax are inside the exported graph.
+
+| | |
+| --- | --- |
+| bundle digest | `{digest}` |
+| started from | `{init}` |
+| data digest | `{data}` |
+| epochs, best | {epochs}, {best} |
+| batch size, peak rate | {batch}, {rate:g} |
+| input side, during training | {size} px, {train_size} px (the last epoch at {size} px) |
+| share of crack-free images made harder | {synthetic:.0%} (synthetic crack, distractor, or both) |
+| seed | {seed} |
+| temperature | {temperature:.4f} |
+| `clear` below, `crack` from | {clear_below}, {crack_from} |
+
+Thresholds were chosen {chosen}.
+"""
+
+_TRAINED_ON = """
+## What it learned from
+- METU *Concrete Crack Images for Classification* (Özgenel 2019, doi:10.17632/5y9wdsg2zt.2,
+  CC BY 4.0): {metu:,} tiles of a quarter of the set. Cracks are split by source photo; the
+  crack-free tiles carry no photo, so those in training and test may show the same wall.
+- Poly Haven textures without cracks (CC0): {polyhaven:,} crops, split by texture.
+- This project's own synthetic cracks, distractors and surfaces (`inspector.data.synthesis`).
+- The backbone it started from is a *reconstruction* of torchvision's ImageNet weights: conv1 to
+  layer3, layer4.0.downsample and fc hold the official IMAGENET1K_V1 values, the layer4.0
+  convolutions are near them, layer4.1 started as an identity that was not pretrained. It is not the
+  official file.
+
+Labels are balanced while it learns, so a probability speaks for a wall where every second image has
+a crack.
+"""
+
+_MEASURED = """
+## Measured on images it has not learned from
+By the exported ONNX model, on the test half of each source. Sources marked * gave no training
+image; their other half chose the epoch, temperature and thresholds. Intervals are 95 %, by
+bootstrap over groups (source photos). Accuracies are at probability one half; *missed* are cracks
+called clear and *alarms* clear images called crack, by the thresholds above.
+
+"""
+
+_LIMITS = """
+## What it is bad at
+{worst}
+- Hairlines: walls whose cracks are a pixel or two wide at tile scale are where it misses most.
+- It has seen no night shots, no thermal images, no paint, graffiti or plants in number.
+- A photo much larger than {size} px is shrunk to see it whole; thin cracks vanish. Such a photo is
+  never called clear, only `review` (reason `downscaled`).
+- It says where the evidence peaks, not how wide or long a crack is.
+- It assists a person; it does not replace an inspection.
+
+Licence of the weights: Apache-2.0; the METU data ask for the citation above.
+"""
+
+
+def render_card(
+    bundle: ModelBundle, tested: Evaluation, counts: Mapping[str, int], *, name: str,
+    all_sources: Evaluation | None = None,
+) -> str:  # fmt: skip
+    """Markdown. `counts` holds the training images per source; `all_sources` is the evaluation on
+    the same images of a model that learned from every source."""
+    training = bundle.training
+    head = _HEAD.format(
+        name=name,
+        size=bundle.preprocess.size,
+        digest=bundle.digest,
+        init=training["init"],
+        data=training["data_digest"],
+        epochs=training["epochs"],
+        best=training["best_epoch"],
+        batch=training["batch_size"],
+        rate=training["learning_rate"],
+        train_size=training["train_size"],
+        synthetic=training["synthetic"],
+        seed=training["seed"],
+        temperature=bundle.temperature,
+        clear_below=bundle.thresholds.clear_below,
+        crack_from=bundle.thresholds.crack_from,
+        chosen=bundle.thresholds.chosen,
+    )
+    parts = [
+        head,
+        _TRAINED_ON.format(metu=counts.get("metu", 0), polyhaven=counts.get("polyhaven", 0)),
+        _MEASURED + figures_table(tested, counts),
+        "\nConfusion at probability one half (rows: truth):\n\n" + _confusions(tested),
+        _parity(bundle),
+        _comparison(tested, all_sources) if all_sources else "",
+        _LIMITS.format(worst=_worst(tested), size=bundle.preprocess.size),
+    ]
+    return "".join(parts)
+
+
+def figures_table(tested: Evaluation, counts: Mapping[str, int]) -> str:
+    """One line per source; those that gave no training image are marked."""
+    lines = [
+        "| source | cracks | clear | groups | ROC AUC | balanced accuracy | ECE | missed | alarms "
+        "| review |",
+        "| --- | ---: | ---: | ---: | --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for f in tested.sources:
+        mark = "" if f.source in counts or f.source == "all" else "*"
+        review = f.crack_verdicts.get("review", 0) + f.clear_verdicts.get("review", 0)
+        lines.append(
+            f"| {f.source}{mark} | {f.cracks} | {f.clears} | {f.groups} "
+            f"| {_with_interval(f.roc_auc, f.roc_auc_interval, 4, '')} "
+            f"| {_with_interval(100 * f.balanced_accuracy, f.balanced_accuracy_interval, 2, ' %')} "
+            f"| {f.ece:.3f} "
+            f"| {_percent(f.crack_verdicts.get('clear', 0), f.cracks)} "
+            f"| {_percent(f.clear_verdicts.get('crack', 0), f.clears)} "
+            f"| {_percent(review, f.cracks + f.clears)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _with_interval(value: float, interval: tuple[float, float], digits: int, unit: str) -> str:
+    if not math.isfinite(value):
+        return "-"
+    scale = 100 if unit else 1
+    low, high = (f"{scale * bound:.{digits}f}" for bound in interval)
+    return f"{value:.{digits}f}{unit} ({low} to {high})"
+
+
+def _percent(count: int, total: int) -> str:
+    return f"{count / total:.1%}" if total else "-"
+
+
+def _confusions(tested: Evaluation) -> str:
+    lines = ["| source | truth | said crack | said clear |", "| --- | --- | ---: | ---: |"]
+    for f in tested.sources:
+        lines.append(f"| {f.source} | crack | {f.confusion['tp']} | {f.confusion['fn']} |")
+        lines.append(f"| | clear | {f.confusion['fp']} | {f.confusion['tn']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _parity(bundle: ModelBundle) -> str:
+    lines = ["\n## Export gate\n"]
+    for name, variant in sorted(bundle.variants.items()):
+        seen = variant.parity
+        lines.append(
+            f"- `{name}`: {seen['images']} images, largest probability difference to eager torch "
+            f"{seen['max_difference']:.1e}, verdicts that differ: {len(seen['verdict_flips'])}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _comparison(tested: Evaluation, other: Evaluation) -> str:
+    lines = [
+        "\n## What more data buys",
+        "The same recipe with training images from every source (not shipped: some licences do not",
+        "allow it), on the same test images:\n",
+        "| source | ROC AUC, shipped | all sources | balanced accuracy, shipped | all sources |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    theirs = {f.source: f for f in other.sources}
+    for f in tested.sources:
+        g = theirs[f.source]
+        lines.append(
+            f"| {f.source} | {_cell(f.roc_auc, '.4f')} | {_cell(g.roc_auc, '.4f')} "
+            f"| {_cell(f.balanced_accuracy, '.2%')} | {_cell(g.balanced_accuracy, '.2%')} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: float, form: str) -> str:
+    return format(value, form) if math.isfinite(value) else "-"
+
+
+def _worst(tested: Evaluation) -> str:
+    judged = [f for f in tested.sources if f.cracks]
+    worst: Figures = max(judged, key=lambda f: f.crack_verdicts.get("clear", 0) / f.cracks)
+    missed = _percent(worst.crack_verdicts.get("clear", 0), worst.cracks)
+    return f"- Walls like `{worst.source}`: {missed} of their cracks are called clear."
