@@ -11,11 +11,13 @@ import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inspector.errors import BundleError, UsageError
 from inspector.preprocess import PreprocessSpec
+from inspector.types import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +58,13 @@ class Thresholds:
             )
 
 
+def verdict_of(p_crack: float, thresholds: Thresholds) -> Verdict:
+    """The verdict by probability alone; one that is not a number goes to a person."""
+    if p_crack >= thresholds.crack_from:
+        return Verdict.CRACK
+    return Verdict.CLEAR if p_crack < thresholds.clear_below else Verdict.REVIEW
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """One exported form of the model inside a bundle."""
@@ -85,10 +94,11 @@ class ModelBundle:
     """Provenance: seed, data digest, versions, metrics."""
 
     def __post_init__(self) -> None:
-        if self.positive not in self.labels or len(set(self.labels)) != 2:
+        two = len(self.labels) == len(set(self.labels)) == 2
+        if not two or self.positive not in self.labels:
             raise BundleError(f"labels {self.labels} must be two, one of them {self.positive!r}")
-        if not self.temperature > 0:
-            raise BundleError(f"temperature must be positive, not {self.temperature}")
+        if not 0 < self.temperature < inf:
+            raise BundleError(f"temperature must be positive and finite, not {self.temperature}")
 
     @property
     def positive_index(self) -> int:
@@ -141,27 +151,33 @@ class ModelBundle:
                 preprocess=PreprocessSpec.from_json(values["preprocess"]),
                 temperature=values["temperature"],
                 thresholds=Thresholds(**values["thresholds"]),
-                files=values["files"],
+                files=dict(values["files"]),
                 variants={name: Variant(**v) for name, v in values["variants"].items()},
                 training=values["training"],
             )
-        except (KeyError, TypeError, AttributeError, UsageError) as error:
+            if verify:
+                bundle.verify()
+        except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
             raise BundleError(f"{path / BUNDLE_JSON} is damaged: {error!r}") from error
-        if verify:
-            bundle.verify()
         return bundle
 
     def verify(self) -> None:
-        """Raises BundleError naming every file that is missing or has other bytes than saved."""
-        wrong = []
+        """Raises BundleError naming every file that is missing, has other bytes than saved, has no
+        hash, or lies outside the bundle."""
+        unhashed = {WEIGHTS, *(v.file for v in self.variants.values())} - set(self.files)
+        wrong = [f"{name} has no hash" for name in sorted(unhashed)]
         for name, expected in self.files.items():
             file = self.file(name)
-            if not file.is_file():
+            if os.path.basename(name) != name:
+                wrong.append(f"{name} is not the name of a file in it")
+            elif not file.is_file():
                 wrong.append(f"{name} is missing")
             elif sha256_of(file) != expected:
                 wrong.append(f"{name} was changed")
         if wrong:
-            raise BundleError(f"{self.path} is damaged: {'; '.join(wrong)}; copy or export it again")
+            raise BundleError(
+                f"{self.path} is damaged: {'; '.join(wrong)}; copy or export it again"
+            )
 
     def with_files(self, *names: str, **changes: object) -> ModelBundle:
         """This bundle with the current hashes of `names` and other fields replaced."""

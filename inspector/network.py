@@ -74,7 +74,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 def _load_backbone(network: ResNet, weights: dict[str, Tensor]) -> None:
     usable = dict(weights)
     head = usable.get("fc.weight")
-    if head is None or head.shape != (CLASSES, FEATURES):
+    if getattr(head, "shape", None) != (CLASSES, FEATURES):
         usable.pop("fc.weight", None)
         usable.pop("fc.bias", None)
     try:

@@ -48,7 +48,9 @@ class PreprocessSpec:
         if not 0 <= self.max_border <= 0.02:
             raise UsageError(f"a border of {self.max_border:.1%} cut off is more than 2 %")
         if self.decode_margin < 1:
-            raise UsageError(f"decode margin {self.decode_margin} would decode below the input size")
+            raise UsageError(
+                f"decode margin {self.decode_margin} would decode below the input size"
+            )
         if min(self.std) <= 0:
             raise UsageError(f"standard deviations must be positive, not {self.std}")
 

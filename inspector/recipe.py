@@ -1,7 +1,7 @@
-"""The shipped model, from data to bundle: `python -m inspector.recipe --data DATA`.
+"""The shipped model, from data to bundle: `python -m inspector.recipe DATA`.
 
 One committed recipe, so that every number in the model card can be made again: lay out the data,
-train, export through the gate, evaluate per source, write the card. `--data` has the layout
+train, export through the gate, evaluate per source, write the card. DATA has the layout
 `train/SOURCE/{Positive,Negative}/*.jpg` and `train.csv` with the columns `file` and `group`.
 """
 
@@ -31,6 +31,8 @@ SEED = 7
 HELD_BACK = 0.15
 """Share of each training source, by group, that is kept for validation and test."""
 EPOCHS = 5
+EPOCHS_MORE = 2
+"""Epochs for which the all-sources model, started from the shipped one, learns on."""
 EPOCH_IMAGES = 5000
 BATCH_SIZE = 50
 TRAIN_SIZE = 144
@@ -68,7 +70,9 @@ def _link(images: Iterable[LabelledImage], root: Path, folder: Path) -> None:
         os.symlink(os.path.abspath(image.path), place)
 
 
-def make(data: Path, work: Path, *, init: str, all_sources: bool) -> tuple[ModelBundle, Evaluation]:
+def make(
+    data: Path, work: Path, *, init: str, epochs: int, all_sources: bool
+) -> tuple[ModelBundle, Evaluation]:
     """Lay out, train (or go on where a killed run stopped), export through the gate, evaluate."""
     from export import ExportConfig, export_bundle
     from inspector.train import TrainConfig, train
@@ -84,7 +88,7 @@ def make(data: Path, work: Path, *, init: str, all_sources: bool) -> tuple[Model
                 validation=images / "validation",
                 out=bundle_dir,
                 init=init,
-                epochs=EPOCHS,
+                epochs=epochs,
                 epoch_images=EPOCH_IMAGES,
                 batch_size=BATCH_SIZE,
                 train_size=TRAIN_SIZE,
@@ -116,7 +120,7 @@ def ship(bundle: ModelBundle, card: str, target: Path) -> None:
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="Folder with train/ and train.csv.")],
+    data: Annotated[Path, typer.Argument(help="Folder with train/ and train.csv.")],
     work: Annotated[Path, typer.Option(help="Where trainings and figures are kept.")] = Path(
         "runs"
     ),
@@ -127,15 +131,22 @@ def main(
     compare: Annotated[bool, typer.Option(help="Also train once on every source.")] = True,
 ) -> None:
     """Make the shipped model and its card."""
-    bundle, tested = make(data, work / "shipped", init=init, all_sources=False)
+    shipped = work / "shipped"
+    bundle, tested = make(data, shipped, init=init, epochs=EPOCHS, all_sources=False)
     print(render(tested))
     other = None
     if compare:
-        _, other = make(data, work / "all_sources", init=init, all_sources=True)
+        start = str(shipped / "bundle")
+        more = work / "all_sources"
+        _, other = make(data, more, init=start, epochs=EPOCHS_MORE, all_sources=True)
         print(render(other))
-    learned = find_labelled(work / "shipped" / "images" / "train")
+    learned = find_labelled(shipped / "images" / "train")
     counts = Counter(image.source for image in learned)
-    ship(bundle, render_card(bundle, tested, counts, name=NAME, all_sources=other), out)
+    ship(
+        bundle,
+        render_card(bundle, tested, counts, name=NAME, all_sources=other and (other, EPOCHS_MORE)),
+        out,
+    )
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def line(row: dict[str, Any]) -> tuple[str, str]:
     result = outcome(truth, row)
     p_crack = "" if row["p_crack"] is None else f"{row['p_crack']:.3f}"
     why = row["failure_code"] or row["reason"]
-    note = "" if result == "right" else f"  <- {result}"
+    note = "" if result in ("right", "to review") else f"  <- {result}"
     verdict = row["verdict"] or row["status"]
     return LAYOUT.format(name, truth, verdict, p_crack, f"{why}{note}"), result
 

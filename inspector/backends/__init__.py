@@ -26,6 +26,8 @@ class Backend(Protocol):
     """Where it really runs: `cpu` or `cuda:0`."""
     providers: tuple[str, ...]
     """What the engine says it uses, in its own words."""
+    why: str
+    """One sentence: why it runs on this device."""
 
     def run(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
         """Judge N >= 1 images; raises BackendError when the engine fails."""

@@ -13,6 +13,11 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    PHOTOMETRIC_INTERPRETATION,
+    TiffImageFile,
+)
 
 from inspector.data.exif import UPRIGHT, ExifFacts, read_exif
 from inspector.data.formats import DECODABLE, MAGIC_BYTES, sniff
@@ -26,6 +31,10 @@ if TYPE_CHECKING:
 _TRANSPARENT_BACKDROP = (128, 128, 128)
 """Mid grey, near the model's zero: an edge of the alpha mask then looks least like a crack."""
 
+_NEW_SUBFILE_TYPE = 254
+_REDUCED_RESOLUTION = 1
+"""TIFF 6.0, section 8: this bit of the tag marks a smaller version of another image in the file."""
+
 _ERRNO_CODES = {
     errno.ENOENT: FailureCode.VANISHED,
     errno.ENOTDIR: FailureCode.VANISHED,
@@ -33,6 +42,7 @@ _ERRNO_CODES = {
     errno.EACCES: FailureCode.PERMISSION,
     errno.EPERM: FailureCode.PERMISSION,
     errno.ENXIO: FailureCode.NOT_A_FILE,
+    errno.EISDIR: FailureCode.NOT_A_FILE,
 }
 
 
@@ -67,9 +77,14 @@ def decode(
             # Pillow warns about odd but decodable files; their row says all there is to say.
             warnings.simplefilter("ignore")
             with _open(data, limits or DecodeLimits()) as image:
-                exif = read_exif(image)
+                late_exif = image.format == "PNG"  # may stand behind the pixels
+                exif = ExifFacts() if late_exif else read_exif(image)
                 facts = _facts(image, exif, facts.content_hash)
-                pixels_HWC = _decode_pixels(image, exif, spec, data)
+                _load(image, spec, data)
+                if late_exif:
+                    exif = read_exif(image)
+                    facts = _facts(image, exif, facts.content_hash)
+                pixels_HWC = _model_pixels(image, exif, spec, data)
     except _Refused as refusal:
         return Failure(ref, refusal.code, refusal.detail, facts)
     shrink = max(facts.width or 1, facts.height or 1) / spec.size
@@ -79,8 +94,7 @@ def decode(
 def _read(path: str, limits: DecodeLimits) -> bytes:
     """All bytes of a regular file; never blocks on a pipe or device."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
-        with open(descriptor, "rb") as file:
+        with open(path, "rb", opener=_open_without_waiting) as file:
             about = os.fstat(file.fileno())
             if not stat.S_ISREG(about.st_mode):
                 raise _Refused(FailureCode.NOT_A_FILE, "not a regular file")
@@ -95,7 +109,8 @@ def _read(path: str, limits: DecodeLimits) -> bytes:
     return data
 
 
-_BINARY = getattr(os, "O_BINARY", 0)  # Windows only
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # not on Windows
 
 
 def _open(data: bytes, limits: DecodeLimits) -> Image.Image:
@@ -163,21 +178,46 @@ def _facts(image: Image.Image, exif: ExifFacts, content_hash: str | None) -> Pho
     )
 
 
-def _decode_pixels(
-    image: Image.Image, exif: ExifFacts, spec: PreprocessSpec, data: bytes
-) -> NDArray[np.uint8]:
+def _load(image: Image.Image, spec: PreprocessSpec, data: bytes) -> None:
+    """Decode the pixels, a JPEG at a size not far above the model's."""
     try:
+        if isinstance(image, TiffImageFile):
+            _refuse_misleading_tiff(image)
         # Only JPEG knows how to decode smaller than stored; for the others this does nothing.
         image.draft(None, (spec.decode_side, spec.decode_side))
         image.load()
-        small = fit(_to_rgb(image), spec)
     except _Refused:
         raise
     except Exception as error:  # Pillow raises many types on damaged data
         raise _undecodable(error, data) from error
+
+
+def _model_pixels(
+    image: Image.Image, exif: ExifFacts, spec: PreprocessSpec, data: bytes
+) -> NDArray[np.uint8]:
+    """The decoded photo upright, as the model's input."""
+    try:
+        small = fit(_to_rgb(image), spec)
+    except _Refused:
+        raise
+    except Exception as error:  # a palette or profile that is damaged shows only here
+        raise _undecodable(error, data) from error
     if exif.orientation in UPRIGHT:
         small = small.transpose(UPRIGHT[exif.orientation])
     return to_pixels(small)
+
+
+def _refuse_misleading_tiff(image: TiffImageFile) -> None:
+    """TIFFs that Pillow opens without complaint as something other than the photo."""
+    tags = image.tag_v2
+    if tags.get(_NEW_SUBFILE_TYPE, 0) & _REDUCED_RESOLUTION:
+        # Camera raw files (DNG, NEF, ARW) begin with a thumbnail.
+        detail = "the first page is only a preview, as in camera raw files"
+        raise _Refused(FailureCode.UNSUPPORTED, detail)
+    white_is_zero = tags.get(PHOTOMETRIC_INTERPRETATION) == 0
+    if image.mode.startswith("I;16") and (tags.get(BITSPERSAMPLE) != (16,) or white_is_zero):
+        detail = "grey of this depth is only supported as 16 bit with black as zero"
+        raise _Refused(FailureCode.UNSUPPORTED, detail)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -186,8 +226,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return image
     if image.mode.startswith("I;16"):
         return _from_16_bit(image)
-    if image.mode in ("I", "F"):
-        detail = f"{image.mode} pixels (32 bit) have no fixed scale from black to white"
+    if image.mode in ("I", "F", "LAB"):
+        detail = f"{image.mode} pixels have no fixed way to 8-bit RGB"
         raise _Refused(FailureCode.UNSUPPORTED, detail)
     if image.has_transparency_data:
         layered = image.convert("RGBA")

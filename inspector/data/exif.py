@@ -12,7 +12,7 @@ from PIL import ExifTags
 from PIL.Image import Transpose
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from PIL import Image
 
@@ -33,7 +33,7 @@ _LONGEST_CAMERA = 120
 
 @dataclass(frozen=True, slots=True)
 class ExifFacts:
-    """`orientation` 1..8; the rest as in `types.PhotoFacts`."""
+    """`orientation` 1..8 is what is still to be done; the rest as in `types.PhotoFacts`."""
 
     orientation: int = 1
     taken_at: datetime | None = None
@@ -49,29 +49,39 @@ class ExifFacts:
 
 
 def read_exif(image: Image.Image) -> ExifFacts:
-    """What the EXIF block says; anything missing or malformed is left at its default."""
-    # Pillow parses EXIF lazily and raises many types (struct.error, SyntaxError, KeyError, ...) on
-    # damaged blocks; none of them says anything about the pixels.
-    try:
-        exif = image.getexif()
-        base: Mapping[int, Any] = dict(exif)
-        detail: Mapping[int, Any] = exif.get_ifd(ExifTags.IFD.Exif)
-        gps: Mapping[int, Any] = exif.get_ifd(ExifTags.IFD.GPSInfo)
-    except Exception:
-        return ExifFacts()
+    """What the EXIF block says; anything missing or malformed is left at its default.
+
+    A PNG must be loaded before: Pillow would load it here to look for EXIF behind the pixels, and
+    after a failure that is swallowed here the next load returns a black picture without complaint.
+    """
+    base = _block(lambda: dict(image.getexif()))
+    detail = _block(lambda: image.getexif().get_ifd(ExifTags.IFD.Exif))
+    gps = _block(lambda: image.getexif().get_ifd(ExifTags.IFD.GPSInfo))
     return ExifFacts(
-        orientation=_orientation(base.get(ExifTags.Base.Orientation)),
+        # Pillow turns a TIFF by itself: its size when it is opened, its pixels when loaded.
+        orientation=1 if image.format == "TIFF" else _orientation(base),
         taken_at=_time(
             detail.get(ExifTags.Base.DateTimeOriginal) or base.get(ExifTags.Base.DateTime)
         ),
-        gps_lat=_degrees(gps, ExifTags.GPS.GPSLatitude, ExifTags.GPS.GPSLatitudeRef, "S", 90),
-        gps_lon=_degrees(gps, ExifTags.GPS.GPSLongitude, ExifTags.GPS.GPSLongitudeRef, "W", 180),
+        gps_lat=_degrees(gps, ExifTags.GPS.GPSLatitude, ExifTags.GPS.GPSLatitudeRef, "NS", 90),
+        gps_lon=_degrees(gps, ExifTags.GPS.GPSLongitude, ExifTags.GPS.GPSLongitudeRef, "EW", 180),
         gps_alt=_altitude(gps),
         camera=_camera(base.get(ExifTags.Base.Make), base.get(ExifTags.Base.Model)),
     )
 
 
-def _orientation(value: object) -> int:
+def _block(read: Callable[[], Mapping[int, Any]]) -> Mapping[int, Any]:
+    """One EXIF directory; empty if it is damaged, without harm to the others."""
+    # Pillow parses EXIF lazily and raises many types (struct.error, SyntaxError, KeyError, ...) on
+    # damaged blocks; none of them says anything about the pixels.
+    try:
+        return read()
+    except Exception:
+        return {}
+
+
+def _orientation(base: Mapping[int, Any]) -> int:
+    value = base.get(ExifTags.Base.Orientation)
     return value if isinstance(value, int) and value in UPRIGHT else 1
 
 
@@ -90,9 +100,12 @@ def _number(value: object) -> float | None:
 
 
 def _degrees(
-    gps: Mapping[int, Any], tag: int, ref_tag: int, negative: str, limit: int
+    gps: Mapping[int, Any], tag: int, ref_tag: int, hemispheres: str, limit: int
 ) -> float | None:
-    parts = gps.get(tag)
+    """Signed degrees; None without a hemisphere, because a wrong place is worse than none."""
+    parts, hemisphere = gps.get(tag), str(gps.get(ref_tag, "")).strip("\0 ").upper()
+    if hemisphere not in tuple(hemispheres):
+        return None
     if not isinstance(parts, tuple) or len(parts) != 3:
         return None
     numbers = [_number(part) for part in parts]
@@ -102,7 +115,7 @@ def _degrees(
     value = degrees + minutes / 60 + seconds / 3600
     if not 0 <= value <= limit:
         return None
-    return -value if str(gps.get(ref_tag, "")).upper().startswith(negative) else value
+    return -value if hemisphere == hemispheres[1] else value
 
 
 def _altitude(gps: Mapping[int, Any]) -> float | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from os import path
 
-DECODABLE = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF")
-"""Pillow's names of the formats that may be opened; nothing else ever reaches a decoder."""
+DECODABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+"""Pillow's names of the formats that may be opened; nothing else ever reaches a decoder. An MPO
+(several JPEGs in one file) is opened as a JPEG; Pillow knows no opener of that name."""
 
 _DECODABLE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .webp .tif .tiff .bmp .dib .gif".split()

@@ -23,6 +23,7 @@ from inspector.data.synthesis import (
     make_scene,
     random_crack_style,
 )
+from inspector.data.worker import begin_worker
 from inspector.preprocess import PreprocessSpec
 from inspector.train.augment import augmentation
 from inspector.types import Failure, ImageRef
@@ -178,10 +179,6 @@ def _collate(samples: list[Sample | str]) -> TrainBatch:
     )
 
 
-def _quiet_worker(_: int) -> None:
-    torch.set_num_threads(1)
-
-
 def load(
     dataset: LabelledPixels, batch_size: int, *, workers: int | None, pin: bool
 ) -> Iterator[TrainBatch]:
@@ -195,7 +192,7 @@ def load(
         collate_fn=_collate,
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_quiet_worker,
+        worker_init_fn=begin_worker,
         multiprocessing_context="forkserver" if workers and os.name == "posix" else None,
     )
     return iter(loader)

@@ -1,0 +1,60 @@
+# The one place that says how the project is installed, tested and built. `make` lists what there is.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format check wheel smoke model lock clean
+
+help:  ## list the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY)  ## set up, scan samples/ with the shipped model, show the verdicts
+	$(BIN)/inspector scan samples --out demo-results --overwrite
+	@$(BIN)/python -m samples.show demo-results
+
+test: $(READY)  ## set up and run the tests (PYTEST='-k word' to choose)
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: $(READY)  ## formatting, lint rules and strict types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY)  ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: lint test  ## everything but the smoke test
+
+wheel: $(READY)  ## build dist/*.whl
+	rm -rf build dist
+	$(BIN)/python -m build --wheel --no-isolation
+
+smoke: wheel  ## install the wheel in a fresh environment and use it from outside the checkout
+	PYTHON=$(PYTHON) bash .ci/smoke dist/*.whl
+
+model: $(READY)  ## make the shipped model from labelled photos: make model DATA=DIR
+	@test -n "$(DATA)" || { echo "say where the labelled photos are: make model DATA=DIR" >&2; exit 2; }
+	$(BIN)/python -m inspector.recipe "$(DATA)" $(ARGS)
+
+lock: $(READY)  ## resolve pyproject.toml's ranges again into requirements.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --upgrade \
+	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet \
+	    --output-file requirements.lock pyproject.toml > /dev/null
+
+clean:  ## remove everything that was built here, the environment too
+	rm -rf $(VENV) build dist demo-results *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last, so that an interrupted installation is taken up again.
+$(READY): requirements.lock pyproject.toml inspector/version.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; choose one with: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV): about 3 GB to download, 7 GB on disk, some minutes."
+	$(BIN)/pip install --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,1 @@
+"""Backends compared: the engine alone and the whole way from file to row."""

@@ -1,0 +1,30 @@
+"""A model bundle's weights as ONNX and TorchScript, and the gate that refuses one that differs.
+
+Names load when they are first used: importing this package loads no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from export.run import ExportConfig as ExportConfig
+    from export.run import export_bundle as export_bundle
+    from inspector.backends.agreement import ParityReport as ParityReport
+    from inspector.backends.agreement import compare as compare
+
+_HOME = {
+    "ExportConfig": "export.run",
+    "ParityReport": "inspector.backends.agreement",
+    "compare": "inspector.backends.agreement",
+    "export_bundle": "export.run",
+}
+
+__all__ = ["ExportConfig", "ParityReport", "compare", "export_bundle"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'export' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,126 @@
+"""How far two engines' answers to the same images lie apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inspector.bundle import Thresholds, verdict_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from inspector.backends import Backend
+    from inspector.types import JsonObject, Scores
+
+    NamedPixels = tuple[Sequence[str], NDArray[np.uint8]]
+    """Names of N images and their pixels, uint8 (N, H, W, 3)."""
+
+PROBABILITY_TOLERANCE = 1e-4
+"""Largest accepted difference of a crack probability in float32. Engines add in different orders,
+which moves it by about 1e-6 on this network; a wrong constant, channel order or label order moves
+it by more than 1e-3."""
+CAM_TOLERANCE = 1e-3
+"""The same for the activation map, as a share of its largest magnitude."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What two engines say about one image: crack probabilities."""
+
+    image: str
+    p_reference: float
+    p_candidate: float
+
+    @property
+    def difference(self) -> float:
+        return abs(self.p_candidate - self.p_reference)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.image} has p_crack {self.p_candidate:.6f} instead of {self.p_reference:.6f} "
+            f"(differs by {self.difference:.2g})"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityReport:
+    """How a candidate agrees with the reference over `images` images.
+
+    Differences of probabilities are absolute. `max_cam_difference` is relative: the largest
+    difference on an activation map, divided by the largest magnitude on the reference's maps.
+    """
+
+    images: int
+    max_difference: float
+    mean_difference: float
+    max_cam_difference: float
+    worst: Answers
+    verdict_flips: tuple[Answers, ...]
+
+    def to_json(self) -> JsonObject:
+        """The evidence without the images' names, which may be private."""
+        return {
+            "images": self.images,
+            "max_difference": self.max_difference,
+            "mean_difference": self.mean_difference,
+            "max_cam_difference": self.max_cam_difference,
+            "verdict_flips": [[f.p_reference, f.p_candidate] for f in self.verdict_flips],
+        }
+
+
+class ParityMeter:
+    """Collects pairs of answers batch by batch; `report` needs at least one image."""
+
+    def __init__(self, thresholds: Thresholds) -> None:
+        self._thresholds = thresholds
+        self._images = 0
+        self._sum = 0.0
+        self._cam_difference = 0.0
+        self._cam_magnitude = 0.0
+        self._worst: Answers | None = None
+        self._flips: list[Answers] = []
+
+    def add(self, names: Sequence[str], reference: Scores, candidate: Scores) -> None:
+        """Compare the answers to the same N images, in the same order."""
+        for name, p, q in zip(names, reference.p_crack_N, candidate.p_crack_N, strict=True):
+            pair = Answers(name, float(p), float(q))
+            self._images += 1
+            self._sum += pair.difference
+            if self._worst is None or pair.difference > self._worst.difference:
+                self._worst = pair
+            if verdict_of(float(p), self._thresholds) != verdict_of(float(q), self._thresholds):
+                self._flips.append(pair)
+        gap = np.abs(candidate.cam_NHW - reference.cam_NHW)
+        self._cam_difference = max(self._cam_difference, float(gap.max()))
+        self._cam_magnitude = max(self._cam_magnitude, float(np.abs(reference.cam_NHW).max()))
+
+    def report(self) -> ParityReport:
+        assert self._worst is not None, "nothing was compared"
+        return ParityReport(
+            images=self._images,
+            max_difference=self._worst.difference,
+            mean_difference=self._sum / self._images,
+            max_cam_difference=self._cam_difference / (self._cam_magnitude or 1.0),
+            worst=self._worst,
+            verdict_flips=tuple(self._flips),
+        )
+
+
+def compare(
+    reference: Backend,
+    candidates: Mapping[str, Backend],
+    batches: Iterable[NamedPixels],
+    thresholds: Thresholds,
+) -> dict[str, ParityReport]:
+    """Run every batch (at least one) through the reference and all candidates."""
+    meters = {name: ParityMeter(thresholds) for name in candidates}
+    for names, pixels_NHWC in batches:
+        expected = reference.run(pixels_NHWC)
+        for name, candidate in candidates.items():
+            meters[name].add(names, expected, candidate.run(pixels_NHWC))
+    return {name: meter.report() for name, meter in meters.items()}

@@ -1,0 +1,37 @@
+"""The checks that every engine makes on what goes in and what comes out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inspector.errors import BackendError
+from inspector.types import Scores
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from inspector.bundle import ModelBundle
+
+
+def check_pixels(pixels_NHWC: NDArray[np.uint8], size: int) -> None:
+    """Raises ValueError unless uint8 (N >= 1, size, size, 3): a mistake in the caller's code."""
+    if pixels_NHWC.dtype != np.uint8:
+        raise ValueError(f"pixels must be uint8, not {pixels_NHWC.dtype}")
+    if pixels_NHWC.ndim != 4 or pixels_NHWC.shape[1:] != (size, size, 3) or not len(pixels_NHWC):
+        raise ValueError(f"pixels must be (N >= 1, {size}, {size}, 3), not {pixels_NHWC.shape}")
+
+
+def to_scores(
+    bundle: ModelBundle, probabilities_NC: NDArray[np.float32], cam_NHW: NDArray[np.float32]
+) -> Scores:
+    """The crack class's column. Raises BackendError when an answer is not a number."""
+    p_crack_N = np.ascontiguousarray(probabilities_NC[:, bundle.positive_index], dtype=np.float32)
+    broken = int((~np.isfinite(p_crack_N)).sum())
+    if broken:
+        raise BackendError(
+            f"the engine answered no number for {broken} of {len(p_crack_N)} images; "
+            "check this machine with: inspector doctor"
+        )
+    return Scores(p_crack_N, np.ascontiguousarray(cam_NHW, dtype=np.float32))

@@ -1,0 +1,184 @@
+"""From names to batches of pixels, in listing order, decoded by worker processes.
+
+torch is imported only when there are workers: they are those of its `DataLoader`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inspector.data.decode import DecodeLimits, decode
+from inspector.data.worker import begin_worker
+from inspector.errors import LoaderError
+from inspector.types import Batch, Decoded, Failure, Photo
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+
+    import torch
+    from numpy.typing import NDArray
+
+    from inspector.preprocess import PreprocessSpec
+    from inspector.types import ImageRef
+
+    Items = tuple[Photo | Failure, ...]
+
+PREFETCH = 2
+"""Batches that each worker may be ahead: one in the making, one waiting to be fetched."""
+
+_WORKER_ERRORS = (RuntimeError, MemoryError, OSError, EOFError)
+"""What DataLoader raises for a worker that is gone, that failed, or that cannot be reached."""
+
+
+def load_batches(
+    refs: Iterable[ImageRef],
+    spec: PreprocessSpec,
+    *,
+    batch_size: int,
+    workers: int,
+    limits: DecodeLimits | None = None,
+) -> Generator[Batch]:
+    """Batches of `batch_size` consecutive photos (the last may be smaller), in the order of
+    `refs`, whatever the number of workers.
+
+    Workers start at once, not at the first batch. `refs` is read in this process, `PREFETCH`
+    batches per worker ahead. Bound on memory, most of it shared between processes:
+    (workers x PREFETCH + 1) x batch_size x size^2 x 3 bytes, and in each worker one photo at its
+    full size. With 0 workers everything happens in this process, one batch at a time.
+
+    Close the generator to stop the workers. Raises LoaderError when a worker dies.
+    """
+    limits = limits or DecodeLimits()
+    chunks = _chunks(refs, batch_size)
+    if workers == 0:
+        return _load_here(chunks, spec, limits)
+    return _load_in_workers(_start_workers(chunks, spec, limits, workers))
+
+
+def bytes_in_flight(spec: PreprocessSpec, *, batch_size: int, workers: int) -> int:
+    """The bound on shared memory that `load_batches` states."""
+    return (workers * PREFETCH + 1) * batch_size * spec.size**2 * 3
+
+
+def _chunks(refs: Iterable[ImageRef], size: int) -> Iterator[list[ImageRef]]:
+    waiting = iter(refs)
+    while chunk := list(islice(waiting, size)):
+        yield chunk
+
+
+def _decode_into(
+    pixels_NHWC: NDArray[np.uint8],
+    refs: list[ImageRef],
+    spec: PreprocessSpec,
+    limits: DecodeLimits,
+) -> Items:
+    """Decode `refs`; the k-th photo that succeeds fills `pixels_NHWC[k]`."""
+    items: list[Photo | Failure] = []
+    photos = 0
+    for ref in refs:
+        outcome = decode(ref, spec, limits)
+        if isinstance(outcome, Decoded):
+            pixels_NHWC[photos] = outcome.pixels_HWC
+            photos += 1
+            items.append(Photo(ref, outcome.facts, outcome.shrink))
+        else:
+            items.append(outcome)
+    return tuple(items)
+
+
+def _photos(items: Items) -> int:
+    return sum(isinstance(item, Photo) for item in items)
+
+
+def _load_here(
+    chunks: Iterator[list[ImageRef]], spec: PreprocessSpec, limits: DecodeLimits
+) -> Generator[Batch]:
+    for refs in chunks:
+        started = time.perf_counter()
+        pixels_NHWC = np.empty((len(refs), spec.size, spec.size, 3), np.uint8)
+        items = _decode_into(pixels_NHWC, refs, spec, limits)
+        yield Batch(items, pixels_NHWC[: _photos(items)], time.perf_counter() - started)
+
+
+class _Photos:
+    """The dataset that travels to the workers: its "index" is a list of refs, so that listing
+    streams and nothing but names goes there."""
+
+    def __init__(self, spec: PreprocessSpec, limits: DecodeLimits) -> None:
+        self.spec = spec
+        self.limits = limits
+
+    def __getitem__(self, refs: list[ImageRef]) -> tuple[Items, torch.Tensor, float]:
+        import torch
+
+        started = time.perf_counter()
+        shape = (len(refs), self.spec.size, self.spec.size, 3)
+        # Shared from the start: where shared memory runs out, the error then has a way back to
+        # the scan; raised later, while the batch is being sent, it would be lost and the scan hang.
+        images: Any = torch.empty(shape, dtype=torch.uint8)
+        images.share_memory_()
+        items = _decode_into(images.numpy(), refs, self.spec, self.limits)
+        return items, images[: _photos(items)], time.perf_counter() - started
+
+
+def _start_workers(
+    chunks: Iterator[list[ImageRef]], spec: PreprocessSpec, limits: DecodeLimits, workers: int
+) -> Iterator[tuple[Items, torch.Tensor, float]]:
+    method = _start_method()
+    from torch.utils.data import DataLoader
+
+    with warnings.catch_warnings():
+        # More workers than cores are asked for on purpose: they wait for slow storage.
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        loader: Any = DataLoader(
+            _Photos(spec, limits),  # type: ignore[arg-type]
+            sampler=chunks,
+            batch_size=None,
+            collate_fn=_as_it_is,
+            num_workers=workers,
+            prefetch_factor=PREFETCH,
+            multiprocessing_context=method,
+            worker_init_fn=begin_worker,
+        )
+        return iter(loader)
+
+
+def _start_method() -> str:
+    """How worker processes start: never by forking this one, whose engine may have threads."""
+    if sys.platform == "win32":
+        return "spawn"
+    from multiprocessing import forkserver
+
+    # Workers are forked from a server that has torch in memory; it loads it while this process
+    # does the same.
+    forkserver.set_forkserver_preload(["torch.utils.data", "inspector.data.loader"])
+    forkserver.ensure_running()
+    return "forkserver"
+
+
+def _as_it_is(loaded: Any) -> Any:
+    return loaded
+
+
+def _load_in_workers(
+    loaded: Iterator[tuple[Items, torch.Tensor, float]],
+) -> Generator[Batch]:
+    while True:
+        try:
+            items, images, seconds = next(loaded)
+        except StopIteration:
+            return
+        except _WORKER_ERRORS as error:
+            last_line = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            raise LoaderError(
+                f"a process that decodes photos failed ({last_line}); if memory or /dev/shm ran "
+                "out, use fewer --workers or a smaller --batch-size; --workers 0 decodes in the "
+                "main process"
+            ) from error
+        yield Batch(items, images.numpy(), seconds)

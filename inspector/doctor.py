@@ -1,0 +1,280 @@
+"""Is this machine fit for a scan, and does the model answer here as it did when it was exported?"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import textwrap
+from contextlib import closing
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from inspector import machine
+from inspector.backends.device import has_nvidia_driver
+from inspector.bundle import DEFAULT_PATH, ModelBundle
+from inspector.errors import InspectorError
+from inspector.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from inspector.backends.agreement import ParityReport
+    from inspector.backends.golden import Golden
+    from inspector.bundle import Variant
+
+SMALLEST_SHARED_MEMORY = 256 << 20
+"""Bytes. Decoder processes hand batches over through /dev/shm: a batch of 64 photos of 224 px is
+10 MB, a few wait per process, and Docker's default of 64 MB ends in a bus error."""
+
+_WIDTH = 80
+_NEEDED = ("onnxruntime", "pyarrow", "pillow", "numpy")
+_OPTIONAL = ("torch", "torchvision")
+_ORT_BUILDS = ("onnxruntime", "onnxruntime-gpu")
+
+
+class Health(StrEnum):
+    """The outcome of one check."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked at, what was found, and what to do about it (empty when nothing)."""
+
+    name: str
+    health: Health
+    finding: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorReport:
+    """All checks in the order in which they were made."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 unless a check failed; warnings do not count."""
+        return int(any(check.health is Health.FAIL for check in self.checks))
+
+
+def examine(bundle_path: Path | None = None) -> DoctorReport:
+    """Look at the installation, the machine and the bundle (None: the one that ships with the
+    package), and replay its golden images on every engine that can run here. Never raises for
+    what it finds wrong."""
+    return DoctorReport(
+        (
+            *_installation(),
+            _providers(),
+            *_hardware(),
+            *_model(bundle_path or DEFAULT_PATH),
+        )
+    )
+
+
+def render(report: DoctorReport) -> str:
+    """The report as text of 80 columns, problems with their remedies below them."""
+    lines = [line for check in report.checks for line in _lines(check)]
+    count = {h: sum(check.health is h for check in report.checks) for h in Health}
+    if count[Health.FAIL] or count[Health.WARN]:
+        end = f"{count[Health.FAIL]} failed, {count[Health.WARN]} to be looked at (see above)."
+    else:
+        end = "Everything is in order."
+    return "\n".join([*lines, "", end])
+
+
+def _lines(check: Check) -> list[str]:
+    head = f"{check.health:<5} {check.name:<14} "
+    wrapped = _wrap(check.finding, head)
+    return wrapped + (_wrap(check.remedy, " " * len(head) + "-> ") if check.remedy else [])
+
+
+def _wrap(text: str, head: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _installation() -> Iterator[Check]:
+    runtimes = [name for name in _ORT_BUILDS if _version(name)]
+    versions = {name: _version(name) for name in (*_NEEDED, *_OPTIONAL)}
+    versions["onnxruntime"] = next(map(_version, runtimes), None)
+    known = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    yield Check(
+        "versions",
+        Health.OK,
+        f"inspector {__version__}, python {platform.python_version()}, {known}",
+    )
+    missing = [name for name in _NEEDED if not versions[name]]
+    if missing:
+        remedy = "install crack-inspector again; its requirements are incomplete"
+        yield Check("packages", Health.FAIL, f"missing: {', '.join(missing)}", remedy)
+    if len(runtimes) > 1:
+        yield Check(
+            "onnxruntime",
+            Health.WARN,
+            "onnxruntime and onnxruntime-gpu are both installed; they share one folder, and the "
+            "one installed last has overwritten the other",
+            "uninstall both, then install only onnxruntime-gpu[cuda,cudnn] (with an NVIDIA GPU) "
+            "or only onnxruntime (without)",
+        )
+
+
+def _providers() -> Check:
+    """What ONNX Runtime was built with; the replays below show what really comes up."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        remedy = "install it again: onnxruntime-gpu[cuda,cudnn] with an NVIDIA GPU, or onnxruntime"
+        return Check("providers", Health.FAIL, f"onnxruntime does not load: {error}", remedy)
+    built_in = onnxruntime.get_available_providers()
+    finding = f"ONNX Runtime has {', '.join(built_in)}"
+    if has_nvidia_driver() and not _built_for_cuda("onnxruntime"):
+        remedy = "uninstall onnxruntime, then install onnxruntime-gpu[cuda,cudnn]"
+        return Check("providers", Health.WARN, f"{finding}: the GPU stays unused", remedy)
+    if not has_nvidia_driver():
+        finding += "; usable without an NVIDIA driver: CPUExecutionProvider"
+    return Check("providers", Health.OK, finding)
+
+
+def _hardware() -> Iterator[Check]:
+    yield Check(
+        "processor",
+        Health.OK,
+        f"{machine.cpu_model()}, {os.cpu_count()} cores, {machine.usable_cores()} of them usable "
+        "by this process",
+    )
+    memory = machine.memory_bytes()
+    if memory is not None:
+        yield Check("memory", Health.OK, f"{memory / 2**30:.1f} GiB")
+    yield from _shared_memory()
+    yield _gpu()
+
+
+def _shared_memory() -> Iterator[Check]:
+    free = machine.shared_memory_free()
+    if free is None:
+        return
+    finding = f"{free / 2**20:,.0f} MiB free in /dev/shm"
+    if free < SMALLEST_SHARED_MEMORY:
+        remedy = "start the container with --shm-size=1g, or scan with fewer --workers"
+        yield Check("shared memory", Health.WARN, finding, remedy)
+    else:
+        yield Check("shared memory", Health.OK, finding)
+
+
+def _gpu() -> Check:
+    gpus = machine.nvidia_gpus()
+    if gpus:
+        names = "; ".join(f"{gpu.name}, {gpu.memory}, driver {gpu.driver}" for gpu in gpus)
+        return Check("gpu", Health.OK, names)
+    if has_nvidia_driver():
+        return Check(
+            "gpu",
+            Health.WARN,
+            "the NVIDIA driver is installed, but nvidia-smi lists no GPU",
+            "check that the GPU is passed into this container or virtual machine",
+        )
+    return Check("gpu", Health.OK, "no NVIDIA GPU; the CPU does the work")
+
+
+def _model(path: Path) -> Iterator[Check]:
+    from inspector.backends.golden import read_golden
+
+    try:
+        bundle = ModelBundle.load(path)
+        yield Check("model", Health.OK, _about(bundle))
+        golden = read_golden(bundle)
+    except InspectorError as error:
+        yield Check("model", Health.FAIL, str(error))
+        return
+    if not any(variant.backend == "onnxruntime" for variant in bundle.variants.values()):
+        remedy = f"make it with: inspector export {path} --onnx"
+        yield Check("model", Health.FAIL, "no ONNX variant, so a scan cannot run it", remedy)
+    for variant in bundle.variants.values():
+        yield from _replays(bundle, variant, golden)
+
+
+def _about(bundle: ModelBundle) -> str:
+    size, thresholds = bundle.preprocess.size, bundle.thresholds
+    return (
+        f"{bundle.path}: all {len(bundle.files)} files as saved, {' / '.join(bundle.labels)}, "
+        f"{size} x {size} px, clear below {thresholds.clear_below:g}, crack from "
+        f"{thresholds.crack_from:g}, digest {bundle.digest[:12]}"
+    )
+
+
+def _replays(bundle: ModelBundle, variant: Variant, golden: Golden) -> Iterator[Check]:
+    """The variant on the CPU and, where there should be a GPU, on the GPU."""
+    if variant.backend == "torchscript" and _version("torch") is None:
+        yield Check(
+            variant.backend,
+            Health.WARN,
+            f"{variant.file} was not replayed: torch is not installed",
+            "install torch to use it; a scan needs only the ONNX variant",
+        )
+        return
+    yield _replay(bundle, variant, golden, "cpu")
+    if has_nvidia_driver() and _built_for_cuda(variant.backend):
+        yield _replay(bundle, variant, golden, "cuda")
+
+
+def _built_for_cuda(backend: str) -> bool:
+    if backend == "onnxruntime":
+        from inspector.backends.ort import built_for_cuda
+    else:
+        from inspector.backends.torch import built_for_cuda
+    return built_for_cuda()
+
+
+def _replay(bundle: ModelBundle, variant: Variant, golden: Golden, device: str) -> Check:
+    from inspector.backends import open_backend
+    from inspector.backends.agreement import ParityMeter
+
+    meter = ParityMeter(bundle.thresholds)
+    try:
+        opened = open_backend(bundle, variant.backend, device=device, precision=variant.precision)
+        with closing(opened) as backend:
+            meter.add(golden.names, golden.scores, backend.run(golden.pixels_NHWC))
+            where = f"{variant.precision} on {backend.device} ({', '.join(backend.providers)})"
+    except (InspectorError, ImportError) as error:
+        remedy = "install this engine again, or choose another --device or --backend"
+        return Check(variant.backend, Health.FAIL, str(error), remedy)
+    return _judge_replay(variant.backend, where, meter.report())
+
+
+def _judge_replay(engine: str, where: str, report: ParityReport) -> Check:
+    from inspector.backends.agreement import PROBABILITY_TOLERANCE
+
+    finding = (
+        f"{where}: {report.images} golden images, largest difference "
+        f"{report.max_difference:.1e}, {len(report.verdict_flips)} other verdicts"
+    )
+    if not report.verdict_flips and report.max_difference <= PROBABILITY_TOLERANCE:
+        return Check(engine, Health.OK, finding)
+    return Check(
+        engine,
+        Health.FAIL,
+        f"{finding}; {report.worst}",
+        "do not trust verdicts from this engine on this machine; use another --device or "
+        "--backend, and report this",
+    )

@@ -1,0 +1,20 @@
+"""The scan: every photo of the sources becomes one row of a Parquet table."""
+
+from inspector.facade import make_callable
+from inspector.scan.config import FailureBudget, ScanConfig
+from inspector.scan.pipeline import scan
+from inspector.scan.preview import Preview, preview
+from inspector.scan.summary import ScanSummary, Tally, Watcher
+
+__all__ = [
+    "FailureBudget",
+    "Preview",
+    "ScanConfig",
+    "ScanSummary",
+    "Tally",
+    "Watcher",
+    "preview",
+    "scan",
+]
+
+make_callable(__name__, scan)

@@ -1,0 +1,120 @@
+"""What a scan is asked to do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from inspector.backends import BACKENDS
+from inspector.backends.device import Device
+from inspector.bundle import Thresholds
+from inspector.errors import UsageError
+
+PRECISIONS = ("fp32", "fp16", "int8")
+PROBATION = 200
+"""Photos before a failure rate counts: a wrong mount shows within them, a few bad files at the
+start do not stop a scan."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureBudget:
+    """How many photos may fail: a `share` of those looked at, or a `count`. One of them is set.
+
+    Raises UsageError when a value cannot be right.
+    """
+
+    share: float | None = None
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.share is None) == (self.count is None):
+            raise UsageError("a failure budget is either a share or a count")
+        if self.share is not None and not 0 <= self.share <= 1:
+            raise UsageError(f"a failure budget of {self.share:.0%} is not between 0 % and 100 %")
+        if self.count is not None and self.count < 0:
+            raise UsageError(f"a failure budget of {self.count} photos is negative")
+
+    @classmethod
+    def parse(cls, text: str) -> FailureBudget:
+        """`5%` or `120`. Raises UsageError."""
+        match = re.fullmatch(r"(\d+)|(\d+(?:\.\d+)?) ?%", text.strip())
+        if match is None:
+            raise UsageError(f"--max-failures {text!r} is neither a share like 5% nor a count")
+        if match[1]:
+            return cls(count=int(match[1]))
+        return cls(share=float(match[2]) / 100)
+
+    def exceeded(self, failed: int, looked_at: int, *, finished: bool) -> bool:
+        """Whether `failed` of `looked_at` photos are too many. Before the end, a share counts only
+        after `PROBATION` photos."""
+        if self.count is not None:
+            return failed > self.count
+        assert self.share is not None
+        return (finished or looked_at >= PROBATION) and failed > self.share * looked_at
+
+    def __str__(self) -> str:
+        return str(self.count) if self.share is None else f"{self.share * 100:g} %"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanConfig:
+    """Raises UsageError when a value cannot be right, whatever the photos."""
+
+    sources: tuple[str, ...]
+    """Directories and single files."""
+    out: Path = Path("inspector-results")
+    """The result directory; made when it is not there, continued when it holds the same scan."""
+    model: Path | None = None
+    """A model bundle; None: the one that comes with the package."""
+    device: str = "auto"
+    """`auto`, `cpu` or `cuda[:i]`; anything but `auto` is a demand."""
+    backend: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+    """Photos per run of the engine; None: by device and size of the files."""
+    workers: int | None = None
+    """Processes that decode; None: by device and cores, 0: none."""
+    view: str = "auto"
+    """`whole`: each photo is judged once, shrunk to the model's input. `auto` is `whole`."""
+    threshold: float | None = None
+    """Crack from this probability on, clear below, nothing in between; None: the model's own."""
+    max_failures: FailureBudget | None = None
+    """Failed photos beyond which the scan stops, with what is done kept; None: no bound."""
+    limit: int | None = None
+    """Only the first so many photos of the listing."""
+    overwrite: bool = False
+    """Remove the results of an earlier scan from `out` first."""
+
+    def __post_init__(self) -> None:
+        if not self.sources or isinstance(self.sources, str):
+            raise UsageError("name at least one directory or file to scan")
+        Device.parse(self.device)
+        _one_of("backend", self.backend, ("auto", *BACKENDS))
+        _one_of("precision", self.precision, ("auto", *PRECISIONS))
+        if self.view == "tiles":
+            raise UsageError("--view tiles is not available in this version; use --view whole")
+        _one_of("view", self.view, ("auto", "whole"))
+        _at_least("batch size", self.batch_size, 1)
+        _at_least("number of workers", self.workers, 0)
+        _at_least("limit", self.limit, 1)
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise UsageError(f"a threshold of {self.threshold} is not between 0 and 1")
+
+    def thresholds(self, of_model: Thresholds) -> Thresholds:
+        """The thresholds that decide: the model's, unless one was given."""
+        if self.threshold is None:
+            return of_model
+        return Thresholds(
+            clear_below=self.threshold, crack_from=self.threshold, chosen="given as --threshold"
+        )
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"unknown {name} {value!r}; choose one of: {', '.join(choices)}")
+
+
+def _at_least(name: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise UsageError(f"a {name} of {value} is less than {least}")

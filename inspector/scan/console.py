@@ -1,0 +1,231 @@
+"""How a scan shows itself: progress on stderr, the outcome as text."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+from inspector.data.source import count_images
+from inspector.errors import InspectorError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+
+    from inspector.backends import Backend
+    from inspector.scan.config import ScanConfig
+    from inspector.scan.plan import Plan
+    from inspector.scan.preview import Preview
+    from inspector.scan.summary import ScanSummary, Tally
+
+SECONDS_PER_LINE = 10.0
+"""Between progress lines where stderr is no terminal."""
+_MOST_LISTED = 8
+"""Entries of a long list that are printed; `--json` has all."""
+_STAGES = {
+    "start": "start",
+    "load": "waiting for photos",
+    "engine": "model",
+    "judge": "verdicts",
+    "write": "writing",
+}
+
+
+def printable(text: str) -> str:
+    """Without anything that could drive a terminal: file names and error texts come from others."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class ScanConsole:
+    """A `Watcher` that draws. Use it as a context manager.
+
+    How many photos there are is counted beside the scan, in a thread; until it knows, no time
+    left is shown.
+    """
+
+    def __init__(self, config: ScanConfig, *, quiet: bool = False) -> None:
+        self.config = config
+        self.quiet = quiet
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
+        self.total: int | None = None
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=16),
+            TextColumn("{task.fields[state]}", markup=False),
+            console=self.console,
+            disable=quiet or not self.console.is_terminal,
+            transient=True,
+        )
+        self._task = self._bar.add_task("starting", total=None, state="")
+        self._started = self._last_line = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def start(self, plan: Plan, backend: Backend) -> None:
+        self._started = self._last_line = time.monotonic()
+        self.console.print(f"{backend.name} on {backend.device}; {plan.why}", markup=False)
+        if not self.quiet:
+            threading.Thread(target=self._count, daemon=True).start()
+
+    def update(self, tally: Tally) -> None:
+        rate = tally.looked_at / max(time.monotonic() - self._started, 1e-6)
+        seen = tally.already_done + tally.looked_at
+        state = f"{rate:.1f}/s{self._time_left(seen, rate)} · {_counts(tally.verdicts)}"
+        if tally.failed:
+            state += f" · failed {tally.failed:,}"
+        photos = f"{seen:,}" + (f" of {self.total:,}" if self.total else "") + " photos"
+        if self._bar.disable:
+            self._line(f"{photos}, {state}")
+        else:
+            self._bar.update(
+                self._task, description=photos, total=self.total, completed=seen, state=state
+            )
+
+    def _line(self, text: str) -> None:
+        if time.monotonic() - self._last_line >= SECONDS_PER_LINE:
+            self._last_line = time.monotonic()
+            self.console.print(text, markup=False)
+
+    def _time_left(self, seen: int, rate: float) -> str:
+        if not self.total or not rate:
+            return ""
+        return f" · {_duration(max(self.total - seen, 0) / rate)} left"
+
+    def _count(self) -> None:
+        with suppress(InspectorError):  # the scan itself has said so
+            total = count_images(self.config.sources)
+            self.total = min(total, self.config.limit or total)
+
+
+def print_summary(summary: ScanSummary, *, to_stderr: bool = False) -> None:
+    """The outcome in a few lines that fit 80 columns; paths are never cut."""
+    _print(_summary_lines(summary), to_stderr)
+
+
+def print_preview(preview: Preview, *, to_stderr: bool = False) -> None:
+    """What `--dry-run` says."""
+    _print(_preview_lines(preview), to_stderr)
+
+
+def _print(lines: Iterable[str], to_stderr: bool) -> None:
+    console = Console(stderr=to_stderr, highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(printable(line), markup=False)
+
+
+def _summary_lines(summary: ScanSummary) -> list[str]:
+    lines = [*_headline(summary), *_failures(summary), *_omissions(summary), *_times(summary)]
+    table = str(summary.out)
+    return [
+        *lines,
+        f"table      {table} ({summary.rows:,} rows, part files: {summary.parts:,})",
+        "read it    python -c 'import sys, pyarrow.dataset as d; "
+        "print(d.dataset(sys.argv[1]).head(9))' " + shlex.quote(table),
+    ]
+
+
+def _headline(summary: ScanSummary) -> list[str]:
+    total = f"{summary.discovered:,} = {summary.ok:,} ok + {summary.failed:,} failed"
+    if summary.already_done:
+        total += f" + {summary.already_done:,} already done"
+    if not summary.complete:
+        total = (
+            f"{summary.ok:,} ok + {summary.failed:,} failed + {summary.already_done:,} already "
+            "done; stopped early, the same command continues"
+        )
+    lines = [f"photos     {total}", f"verdicts   {_counts(summary.verdicts)}"]
+    if summary.budget_exceeded:
+        lines.append("stopped    more photos failed than --max-failures allows")
+    if summary.interrupted_by is not None:
+        lines.append(f"stopped    by signal {summary.interrupted_by}")
+    return lines
+
+
+def _failures(summary: ScanSummary) -> list[str]:
+    lines = []
+    for code, count in summary.failures.items():
+        lines.append(f"failed     {code} {count:,}, for example:")
+        lines += [f"             {example}" for example in summary.failure_examples[code]]
+    return lines
+
+
+def _omissions(summary: ScanSummary | Preview) -> list[str]:
+    """What was seen and left out, so that nothing is missing without a word."""
+    lines = []
+    if summary.ignored_by_suffix:
+        lines.append(f"no photos  {_counts(_first(summary.ignored_by_suffix))}")
+    lines += _listed("unreadable", summary.unreadable_dirs)
+    lines += _listed("link", summary.linked_dirs)
+    lines += _listed("note", summary.notes)
+    return lines
+
+
+def _wrapped(title: str, text: str) -> list[str]:
+    """A long text as a title and a column beside it."""
+    return textwrap.wrap(f"{title:<11}{text}", 79, subsequent_indent=" " * 11)
+
+
+def _listed(title: str, entries: list[str]) -> list[str]:
+    lines = [f"{title:<10} {entry}" for entry in entries[:_MOST_LISTED]]
+    if len(entries) > _MOST_LISTED:
+        lines.append(f"{title:<10} ... and {len(entries) - _MOST_LISTED:,} more (see --json)")
+    return lines
+
+
+def _times(summary: ScanSummary) -> list[str]:
+    stages = summary.stage_seconds.items()
+    spent = ", ".join(f"{_STAGES[name]} {seconds:.1f} s" for name, seconds in stages)
+    workers = f"{summary.workers} workers" if summary.workers else "this process"
+    engine = f"{summary.backend} on {summary.device}, {summary.precision}, batches of "
+    return [
+        f"speed      {summary.images_per_second:.1f} photos/s in {_duration(summary.seconds)}",
+        *_wrapped("time", f"{spent}; decoding {summary.decode_cpu_seconds:.1f} s in {workers}"),
+        *_wrapped("engine", f"{engine}{summary.batch_size}; {summary.why}"),
+        f"model      {summary.model[:12]}",
+    ]
+
+
+def _preview_lines(preview: Preview) -> list[str]:
+    todo = preview.discovered - preview.already_done
+    return [
+        f"photos     {preview.discovered:,}, of them {preview.already_done:,} already done",
+        f"to scan    {todo:,} photos, {preview.size_bytes / 1e6:,.1f} MB",
+        f"by name    {_counts(_first(preview.photos_by_suffix)) or 'none'}",
+        *_omissions(preview),
+    ]
+
+
+def _first(counts: Mapping[str, int]) -> dict[str, int]:
+    """The largest few of counts that come largest first, and the sum of the others."""
+    items = list(counts.items())
+    rest = sum(count for _, count in items[_MOST_LISTED:])
+    return dict(items[:_MOST_LISTED]) | ({"others": rest} if rest else {})
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"

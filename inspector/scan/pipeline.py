@@ -1,0 +1,137 @@
+"""The scan itself: one loop from photos to rows."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inspector.backends import open_backend
+from inspector.bundle import DEFAULT_PATH, ModelBundle
+from inspector.data.loader import load_batches
+from inspector.errors import LoaderError, UsageError
+from inspector.scan.interrupt import StopSignals
+from inspector.scan.judge import judge
+from inspector.scan.plan import PEEK, identity_of, make_plan
+from inspector.scan.results import open_results
+from inspector.scan.schema import make_row
+from inspector.scan.sink import ParquetSink
+from inspector.scan.summary import Stopwatch, Tally, summarise
+from inspector.scan.worklist import Worklist
+from inspector.types import Photo, Scores
+from inspector.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from inspector.backends import Backend
+    from inspector.scan.config import ScanConfig
+    from inspector.scan.plan import Plan
+    from inspector.scan.summary import ScanSummary, Watcher
+    from inspector.types import Batch, Judgement
+
+_NO_SCORES = Scores(np.empty(0, np.float32), np.empty((0, 1, 1), np.float32))
+"""Of a batch in which every file failed."""
+
+
+def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
+    """Give every photo of `config.sources` one row in the table at `config.out`.
+
+    What is in the table already is skipped, so a scan that was stopped goes on when it is called
+    again. SIGINT and SIGTERM stop it between two batches. Raises an InspectorError when the scan
+    cannot start or go on; the rows that are done are kept.
+    """
+    _refuse_reimport()
+    started = time.perf_counter()
+    bundle = ModelBundle.load(config.model or DEFAULT_PATH)
+    thresholds, identity = config.thresholds(bundle.thresholds), identity_of(config, bundle)
+    tally, clock = Tally(config.max_failures), Stopwatch()
+    with ExitStack() as stack:
+        enter = stack.enter_context
+        with clock.stage("start"):
+            stop = enter(StopSignals())
+            work = Worklist(config, tally, stop)
+            results = enter(open_results(config.out, identity, overwrite=config.overwrite))
+            plan = make_plan(config, bundle.preprocess, work.peek(results.done, PEEK))
+            # Before the engine, so that worker processes come up while it loads.
+            batches = enter(closing(_load(work, bundle, plan)))
+            backend = enter(closing(_open(bundle, plan)))
+            sink = enter(ParquetSink(results, {**identity, **_run_facts(plan, backend)}))
+        if watch is not None:
+            watch.start(plan, backend)
+        for batch in clock.timed("load", _unless_stopping(batches, stop)):
+            photos = [item for item in batch.items if isinstance(item, Photo)]
+            with clock.stage("engine"):
+                scores = backend.run(batch.pixels_NHWC) if photos else _NO_SCORES
+            with clock.stage("judge"):
+                judgements = judge(scores, photos, thresholds)
+                rows = _rows(batch, judgements, plan.view)
+            with clock.stage("write"):
+                sink.write(rows)
+            tally.count(batch, judgements)
+            if watch is not None:
+                watch.update(tally)
+            if stop.received is not None or tally.over_budget():
+                break
+        with clock.stage("write"):
+            sink.finish()
+    seconds = time.perf_counter() - started
+    return summarise(work, tally, clock, plan, backend, results, sink.committed, seconds)
+
+
+def _load(work: Worklist, bundle: ModelBundle, plan: Plan) -> Generator[Batch]:
+    return load_batches(work, bundle.preprocess, batch_size=plan.batch_size, workers=plan.workers)
+
+
+def _open(bundle: ModelBundle, plan: Plan) -> Backend:
+    return open_backend(
+        bundle,
+        plan.backend,
+        device=plan.device,
+        precision=plan.precision,
+        threads=plan.threads,
+    )
+
+
+def _unless_stopping(batches: Iterator[Batch], stop: StopSignals) -> Iterator[Batch]:
+    """The same batches; a signal that also ended the workers, because it went to the whole
+    process group, ends them quietly."""
+    try:
+        yield from batches
+    except LoaderError:
+        if stop.received is None:
+            raise
+
+
+def _rows(batch: Batch, judgements: Sequence[Judgement], view: str) -> list[dict[str, Any]]:
+    """One row per item, in the batch's order; the k-th photo has the k-th judgement."""
+    own = iter(judgements)
+    return [
+        make_row(item, next(own) if isinstance(item, Photo) else None, view=view)
+        for item in batch.items
+    ]
+
+
+def _run_facts(plan: Plan, backend: Backend) -> Mapping[str, str]:
+    """How the rows of this run came about, for the metadata of its parts."""
+    return {
+        "tool_version": __version__,
+        "backend": backend.name,
+        "device": backend.device,
+        "providers": ", ".join(backend.providers),
+        "batch_size": str(plan.batch_size),
+    }
+
+
+def _refuse_reimport() -> None:
+    """Raises UsageError where a worker process imports the caller's script and so would start the
+    same scan again."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise UsageError(
+            "scan() was called while a worker process imported this script; call it under "
+            "`if __name__ == '__main__':`"
+        )

@@ -1,0 +1,222 @@
+"""What a scan has done: counted while it runs, frozen when it ends."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from inspector.scan.schema import display_path
+from inspector.types import Failure, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from inspector.backends import Backend
+    from inspector.scan.config import FailureBudget
+    from inspector.scan.plan import Plan
+    from inspector.scan.results import Results
+    from inspector.scan.worklist import Worklist
+    from inspector.types import Batch, JsonObject, Judgement
+
+EXAMPLES = 3
+"""Failed files named per failure code; the table has them all."""
+EXIT_OVER_BUDGET = 3
+EXIT_SIGNAL_BASE = 128
+"""A shell's way to say which signal ended a program."""
+
+
+class Watcher(Protocol):
+    """Whoever shows a scan's progress."""
+
+    def start(self, plan: Plan, backend: Backend) -> None:
+        """The engine is up and the first photos are on their way."""
+        ...
+
+    def update(self, tally: Tally) -> None:
+        """Another batch was judged."""
+        ...
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of a running scan, in photos; `already_done` had their rows before."""
+
+    budget: FailureBudget | None = None
+    already_done: int = 0
+    ok: int = 0
+    verdicts: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    """By failure code."""
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    """A few failed files and what was wrong, by failure code."""
+    decode_cpu_seconds: float = 0.0
+
+    @property
+    def failed(self) -> int:
+        return self.failures.total()
+
+    @property
+    def looked_at(self) -> int:
+        return self.ok + self.failed
+
+    def over_budget(self, *, finished: bool = False) -> bool:
+        """Whether more photos failed than the budget, if there is one, allows."""
+        if self.budget is None:
+            return False
+        return self.budget.exceeded(self.failed, self.looked_at, finished=finished)
+
+    def count(self, batch: Batch, judgements: Iterable[Judgement]) -> None:
+        self.decode_cpu_seconds += batch.decode_seconds
+        for judgement in judgements:
+            self.ok += 1
+            self.verdicts[judgement.verdict.value] += 1
+        for item in batch.items:
+            if isinstance(item, Failure):
+                self.failures[item.code.value] += 1
+                examples = self.examples.setdefault(item.code.value, [])
+                if len(examples) < EXAMPLES:
+                    examples.append(f"{display_path(item.ref.path)}: {item.detail}")
+
+
+class Stopwatch:
+    """Wall seconds by stage, of the thread that runs the scan."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - started
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+
+    def timed(self, name: str, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The same batches; waiting for each counts for `name`."""
+        waiting = iter(batches)
+        while True:
+            with self.stage(name):
+                batch = next(waiting, None)
+            if batch is None:
+                return
+            yield batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanSummary:
+    """The outcome of a scan. Unless it was stopped, discovered = ok + failed + already_done."""
+
+    discovered: int
+    ok: int
+    failed: int
+    already_done: int
+    verdicts: dict[str, int]
+    failures: dict[str, int]
+    """By failure code."""
+    failure_examples: dict[str, list[str]]
+    ignored_by_suffix: dict[str, int]
+    """Files that are no images, by name ending."""
+    unreadable_dirs: list[str]
+    """Directories that could not be listed, with the reason: their photos are missing here."""
+    linked_dirs: list[str]
+    """Links to directories, not followed."""
+    notes: list[str]
+    seconds: float
+    stage_seconds: dict[str, float]
+    """Wall seconds of the main process by stage."""
+    decode_cpu_seconds: float
+    """Seconds spent decoding, summed over the workers."""
+    images_per_second: float
+    """Photos that got a row, per second of the whole run."""
+    model: str
+    """The bundle's digest."""
+    backend: str
+    device: str
+    providers: list[str]
+    precision: str
+    view: str
+    batch_size: int
+    workers: int
+    why: str
+    """One sentence on how the machine was shared."""
+    out: Path
+    rows: int
+    """Rows in `out`, of this run and earlier ones."""
+    parts: int
+    interrupted_by: int | None
+    """Number of the signal that stopped the scan early."""
+    budget_exceeded: bool
+    """More photos failed than `max_failures` allows."""
+    complete: bool
+    """The listing was worked through to its end (or to `limit`)."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 done; 3 too many failures, or directories that could not be listed; 128 + signal."""
+        if self.interrupted_by is not None:
+            return EXIT_SIGNAL_BASE + self.interrupted_by
+        return EXIT_OVER_BUDGET if self.budget_exceeded or self.unreadable_dirs else 0
+
+    def to_json(self) -> JsonObject:
+        return asdict(self) | {"out": display_path(str(self.out)), "exit_code": self.exit_code}
+
+
+def summarise(
+    work: Worklist,
+    tally: Tally,
+    clock: Stopwatch,
+    plan: Plan,
+    backend: Backend,
+    results: Results,
+    committed: int,
+    seconds: float,
+) -> ScanSummary:
+    """Put the outcome together from those who counted it. Raises AssertionError when their
+    accounts differ: then a photo has no row or two, which must never pass in silence."""
+    found, interrupted_by = work.discovery, work.stop.received
+    complete = interrupted_by is None and not tally.over_budget()
+    rows_due = found.discovered - tally.already_done if complete else tally.looked_at
+    if not rows_due == tally.looked_at == committed:
+        raise AssertionError(
+            f"{found.discovered} photos were found, {tally.already_done} had rows, "
+            f"{tally.looked_at} were looked at and {committed} rows written to {results.out}: "
+            "this is a bug, please report it"
+        )
+    return ScanSummary(
+        discovered=found.discovered,
+        ok=tally.ok,
+        failed=tally.failed,
+        already_done=tally.already_done,
+        verdicts={verdict.value: tally.verdicts[verdict.value] for verdict in Verdict},
+        failures=dict(tally.failures.most_common()),
+        failure_examples=tally.examples,
+        ignored_by_suffix=dict(found.ignored_by_suffix.most_common()),
+        unreadable_dirs=[display_path(str(unread)) for unread in found.unreadable_dirs],
+        linked_dirs=[display_path(path) for path in found.linked_dirs],
+        notes=[display_path(note) for note in found.notes],
+        seconds=seconds,
+        stage_seconds=clock.seconds,
+        decode_cpu_seconds=tally.decode_cpu_seconds,
+        images_per_second=tally.looked_at / seconds,
+        model=results.identity["model"],
+        backend=backend.name,
+        device=backend.device,
+        providers=list(backend.providers),
+        precision=plan.precision,
+        view=plan.view,
+        batch_size=plan.batch_size,
+        workers=plan.workers,
+        why=plan.why,
+        out=results.out,
+        rows=results.rows,
+        parts=len(results.parts),
+        interrupted_by=interrupted_by,
+        budget_exceeded=tally.over_budget(finished=True),
+        complete=complete,
+    )

@@ -1,0 +1,71 @@
+"""What a start costs: nothing heavy loads before the command that needs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "torchvision", "onnxruntime", "onnx", "pyarrow", "PIL", "numpy", "matplotlib"}
+
+RUN_MAIN = """
+import atexit, json, sys
+atexit.register(lambda: print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})),
+                              file=sys.stderr))
+sys.argv = ["inspector", *sys.argv[1:]]
+from inspector.cli import main
+main()
+"""
+
+
+def packages_loaded_by(code: str, *args: str) -> set[str]:
+    """Top-level packages in memory when `code` ends; it prints them to stderr, last line."""
+    run = subprocess.run(
+        [sys.executable, "-c", code, *args], capture_output=True, text=True, check=True
+    )
+    return set(json.loads(run.stderr.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["scan", "--help"]], ids=" ".join)
+def test_help_loads_nothing_heavy(args):
+    loaded = packages_loaded_by(RUN_MAIN, *args)
+    assert "typer" in loaded
+    assert not loaded & HEAVY
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = (
+        "import json, sys, inspector; assert 'scan' in inspector.__all__; "
+        "print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+    )
+    assert not packages_loaded_by(code) & (HEAVY | {"typer", "rich"})
+
+
+def test_every_public_name_resolves():
+    import inspector
+
+    assert sorted(inspector.__all__) == sorted(inspector._HOME)
+    for name in inspector.__all__:
+        assert getattr(inspector, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'scam'"):
+        _ = inspector.scam
+
+
+@pytest.mark.parametrize("before", ["", "import inspector.scan.config", "inspector.ScanConfig"])
+def test_scan_can_be_called_whatever_was_imported_before(before):
+    """It is a package too, and an imported package takes the place of a function of its name."""
+    assert_callable("scan", before)
+
+
+def test_train_can_be_called():
+    assert_callable("train", "inspector.TrainConfig")
+
+
+def assert_callable(name: str, before: str) -> None:
+    code = f"import inspector\n{before}\nfrom inspector import {name} as function\n" + (
+        "try: function(no_such_option=1)\n"
+        "except TypeError as error: assert 'no_such_option' in str(error), error"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

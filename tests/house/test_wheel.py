@@ -1,0 +1,64 @@
+"""What a user gets: the wheel, built from the committed files."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+PACKAGES = {"inspector", "export", "bench"}
+LARGEST = 60_000_000
+"""Bytes; a default bundle bigger than this has no place in a wheel."""
+
+
+@pytest.fixture(scope="module")
+def wheel(repository, own_files, tmp_path_factory) -> Path:
+    """Built from a copy, so that leftovers of earlier builds cannot slip in."""
+    copy = tmp_path_factory.mktemp("checkout")
+    for path in own_files:
+        if path.parts[0] in {*PACKAGES, "pyproject.toml", "README.md", "LICENSE"}:
+            (copy / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(repository / path, copy / path)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", "dist"]
+    build = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    assert build.returncode == 0, build.stdout + build.stderr
+    (built,) = (copy / "dist").glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def names(wheel) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def test_top_level_names(names):
+    top = {PurePosixPath(name).parts[0] for name in names}
+    assert {name for name in top if not name.endswith(".dist-info")} == PACKAGES
+
+
+def test_it_holds_every_module_of_the_checkout(names, own_files):
+    modules = {p.as_posix() for p in own_files if p.parts[0] in PACKAGES and p.suffix == ".py"}
+    assert {name for name in names if name.endswith(".py")} == modules
+
+
+def test_it_holds_types_licence_and_the_whole_default_bundle(names, own_files):
+    assert "inspector/py.typed" in names
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    bundle = {p.as_posix() for p in own_files if p.is_relative_to("inspector/models/default")}
+    assert "inspector/models/default/bundle.json" in bundle
+    assert bundle <= names
+
+
+def test_it_is_small_enough(wheel):
+    assert wheel.stat().st_size < LARGEST
+
+
+def test_it_starts_the_command_line(wheel, names):
+    (entry_points,) = (name for name in names if name.endswith("entry_points.txt"))
+    with zipfile.ZipFile(wheel) as archive:
+        assert b"inspector = inspector.cli:main" in archive.read(entry_points)

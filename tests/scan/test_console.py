@@ -1,0 +1,69 @@
+"""What is printed is plain, fits the screen and cannot be abused by a file name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from inspector.scan.config import ScanConfig
+from inspector.scan.console import ScanConsole, print_preview, print_summary, printable
+from inspector.scan.pipeline import scan
+from inspector.scan.preview import preview
+from tests.scan.zoo import make_zoo, wall
+
+
+@pytest.fixture(scope="module")
+def zoo_config(tmp_path_factory, tiny_bundle):
+    root = tmp_path_factory.mktemp("zoo")
+    make_zoo(root)
+    return ScanConfig(sources=(str(root),), out=root.parent / "out", model=tiny_bundle.path)
+
+
+def test_control_characters_are_spelled_out():
+    text = "a\x1b[31m\r\n\x07\u202egpj\u009b0m\udcff\u00fc"
+    assert printable(text) == r"a\x1b[31m\r\n\x07\u202egpj\x9b0m\udcff" + "\u00fc"
+
+
+def test_summary_of_a_zoo(zoo_config, capsys):
+    with ScanConsole(zoo_config, quiet=True) as console:
+        summary = scan(zoo_config, watch=console)
+    assert capsys.readouterr() == ("", "")
+    print_summary(summary)
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", out)
+    assert f"{summary.discovered} = {summary.ok} ok + {summary.failed} failed" in out
+    for code, count in summary.failures.items():
+        assert f"{code} {count}" in out
+    assert ".txt 2" in out
+    paths = str(zoo_config.sources[0])
+    prose = [line for line in out.splitlines() if paths not in line and "read it" not in line]
+    assert max(map(len, prose)) <= 80 or str(zoo_config.out) in max(prose, key=len)
+
+
+def test_preview_says_what_is_left(zoo_config, capsys):
+    print_preview(preview(zoo_config))
+    out, _ = capsys.readouterr()
+    assert re.search(r"photos +\d+, of them \d+ already done", out)
+
+
+def test_lines_instead_of_a_bar_where_there_is_no_terminal(
+    tmp_path: Path, tiny_bundle, capsys, monkeypatch
+):
+    monkeypatch.setattr("inspector.scan.console.SECONDS_PER_LINE", 0.0)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for k in range(4):
+        wall(k).save(photos / f"{k}.png")
+    config = ScanConfig(
+        sources=(str(photos),), out=tmp_path / "out", model=tiny_bundle.path, batch_size=2
+    )
+    with ScanConsole(config) as console:
+        scan(config, watch=console)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "onnxruntime on cpu" in err
+    assert re.search(r"^4( of 4)? photos, [\d.]+/s", err, re.MULTILINE)
+    assert "\x1b" not in err

@@ -1,0 +1,108 @@
+"""Verdicts follow the thresholds exactly, and doubt never becomes `clear`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inspector.bundle import Thresholds
+from inspector.errors import BackendError
+from inspector.scan.judge import MAX_CLEAR_SHRINK, judge
+from inspector.types import ImageRef, Judgement, Photo, PhotoFacts, Reason, Scores, Verdict
+
+shares = st.floats(0, 1, width=32)
+shrinks = st.floats(0.1, 30)
+SEVERITY = {Verdict.CLEAR: 0, Verdict.REVIEW: 1, Verdict.CRACK: 2}
+
+
+@st.composite
+def thresholds(draw) -> Thresholds:
+    low, high = sorted(draw(st.tuples(st.floats(0, 1), st.floats(0, 1))))
+    return Thresholds(clear_below=low, crack_from=high)
+
+
+def photo(index: int, shrink: float = 1.0) -> Photo:
+    return Photo(
+        ImageRef(index, f"{index}.jpg", f"file:///{index}.jpg", 1, 0.0), PhotoFacts(), shrink
+    )
+
+
+def judge_one(p, limits, shrink=1.0, cam=((0.0,),)) -> Judgement:
+    scores = Scores(np.array([p], np.float32), np.array([cam], np.float32))
+    (judgement,) = judge(scores, [photo(0, shrink)], limits)
+    return judgement
+
+
+@given(shares, thresholds(), shrinks)
+def test_thresholds_decide_in_float32(p, limits, shrink):
+    judgement = judge_one(p, limits, shrink)
+    if np.float32(p) >= np.float32(limits.crack_from):
+        expected = Verdict.CRACK, Reason.MODEL
+    elif np.float32(p) >= np.float32(limits.clear_below):
+        expected = Verdict.REVIEW, Reason.NEAR_THRESHOLD
+    elif shrink > MAX_CLEAR_SHRINK:
+        expected = Verdict.REVIEW, Reason.DOWNSCALED
+    else:
+        expected = Verdict.CLEAR, Reason.MODEL
+    assert (judgement.verdict, judgement.reason) == expected
+    assert judgement.p_crack == np.float32(p)
+
+
+@given(st.floats(0, 1), shrinks)
+def test_a_probability_at_a_threshold_has_reached_it(threshold, shrink):
+    """Also where the threshold has no float32 of its own: rounding never loses a crack."""
+    p = np.float32(threshold)
+    at_crack = Thresholds(clear_below=0, crack_from=threshold)
+    assert judge_one(p, at_crack, shrink).verdict is Verdict.CRACK
+    at_clear = Thresholds(clear_below=threshold, crack_from=1)
+    assert judge_one(p, at_clear, shrink).verdict is not Verdict.CLEAR
+
+
+@given(shares, shares, thresholds(), shrinks)
+def test_a_higher_probability_never_gives_a_milder_verdict(one, other, limits, shrink):
+    low, high = sorted((one, other))
+    severities = [SEVERITY[judge_one(p, limits, shrink).verdict] for p in (low, high)]
+    assert severities[0] <= severities[1]
+
+
+@given(shares, thresholds(), st.floats(4.0001, 100))
+def test_a_photo_shrunk_too_much_is_never_clear(p, limits, shrink):
+    assert judge_one(p, limits, shrink).verdict is not Verdict.CLEAR
+
+
+@given(shares, thresholds(), shrinks)
+def test_a_place_is_given_unless_clear(p, limits, shrink):
+    judgement = judge_one(p, limits, shrink)
+    assert (judgement.peak_x is None) == (judgement.verdict is Verdict.CLEAR)
+    assert (judgement.peak_y is None) == (judgement.verdict is Verdict.CLEAR)
+
+
+def test_the_place_is_the_centre_of_the_highest_cell():
+    cam = np.zeros((2, 4))
+    cam[1, 2] = 3
+    judgement = judge_one(0.9, Thresholds(), cam=cam)
+    assert (judgement.peak_x, judgement.peak_y) == (2.5 / 4, 1.5 / 2)
+
+
+def test_each_photo_has_its_own_answer():
+    p_N = np.linspace(0, 1, 11, dtype=np.float32)
+    cam_NHW = np.zeros((11, 1, 11), np.float32)
+    cam_NHW[np.arange(11), 0, np.arange(11)] = 1
+    judgements = judge(Scores(p_N, cam_NHW), [photo(k) for k in range(11)], Thresholds())
+    assert [j.p_crack for j in judgements] == p_N.tolist()
+    assert [j.peak_x for j in judgements[5:]] == [(k + 0.5) / 11 for k in range(5, 11)]
+
+
+@pytest.mark.parametrize(("scores", "photos"), [(1, 2), (2, 1), (0, 1)])
+def test_an_answer_too_few_or_too_many_is_an_error(scores, photos):
+    answer = Scores(np.zeros(scores, np.float32), np.zeros((scores, 1, 1), np.float32))
+    with pytest.raises(BackendError):
+        judge(answer, [photo(k) for k in range(photos)], Thresholds())
+
+
+@pytest.mark.parametrize("p", [float("nan"), float("inf")])
+def test_no_number_is_an_error(p):
+    with pytest.raises(BackendError, match=r"0\.jpg"):
+        judge_one(p, Thresholds())

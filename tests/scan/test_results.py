@@ -1,0 +1,266 @@
+"""A result directory loses no row, doubles none and touches nothing that is not its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+from pathlib import Path
+
+import duckdb
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inspector.errors import OutputError
+from inspector.scan.results import done_in, open_results, row_key
+from inspector.scan.schema import SCHEMA, make_row
+from inspector.scan.sink import ParquetSink
+from inspector.types import Failure, FailureCode, ImageRef
+
+IDENTITY = {"model": "a" * 64, "precision": "fp32"}
+
+
+def rows(*numbers):
+    return [
+        make_row(
+            Failure(ImageRef(n, f"{n}.jpg", f"file:///{n}.jpg", 0, 0.0), FailureCode.EMPTY, "x"),
+            None,
+            view="whole",
+        )
+        for n in numbers
+    ]
+
+
+def write(out, *numbers, identity=IDENTITY, overwrite=False, **limits):
+    with (
+        open_results(out, identity, overwrite=overwrite) as results,
+        ParquetSink(results, {"tool_version": "0"}, **limits) as sink,
+    ):
+        for number in numbers:
+            sink.write(rows(number))
+    return sink.committed
+
+
+def numbers_in(out):
+    return [int(uri[8:-4]) for uri in ds.dataset(out).to_table()["uri"].to_pylist()]
+
+
+def snapshot(out):
+    return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in out.rglob("*") if p.is_file()}
+
+
+@settings(deadline=None, max_examples=25)
+@given(chunks=st.lists(st.integers(0, 7), max_size=8), rows_per_part=st.integers(1, 9))
+def test_rows_come_out_once_in_order_whatever_the_chunks(tmp_path_factory, chunks, rows_per_part):
+    out = tmp_path_factory.mktemp("out")
+    total = sum(chunks)
+    waiting = iter(rows(*range(total)))
+    with (
+        open_results(out, IDENTITY, overwrite=False) as results,
+        ParquetSink(results, {}, rows_per_part=rows_per_part) as sink,
+    ):
+        for count in chunks:
+            sink.write([next(waiting) for _ in range(count)])
+    assert sink.committed == total == results.rows
+    assert numbers_in(out) == list(range(total))
+    sizes = [part.rows for part in results.parts]
+    assert all(size == rows_per_part for size in sizes[:-1])
+
+
+def test_layout_metadata_and_manifest(tmp_path):
+    write(tmp_path, *range(5), rows_per_part=2)
+    names = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*"))
+    parts = [f"part-00000{k}.parquet" for k in range(3)]
+    assert names == ["_inspector", "_inspector/lock", "_inspector/manifest.json", *parts]
+    manifest = json.loads((tmp_path / "_inspector/manifest.json").read_text())
+    assert [(part["file"], part["rows"]) for part in manifest["parts"]] == list(
+        zip(parts, (2, 2, 1), strict=True)
+    )
+    assert manifest["identity"]["model"] == IDENTITY["model"]
+    file = pq.ParquetFile(tmp_path / parts[0])
+    assert file.schema_arrow.equals(SCHEMA)
+    assert file.schema_arrow.metadata[b"inspector.tool_version"] == b"0"
+    assert file.schema_arrow.metadata[b"inspector.fingerprint"].decode() == manifest["fingerprint"]
+    assert file.metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_other_readers_take_the_directory_as_it_is(tmp_path):
+    write(tmp_path, *range(5), rows_per_part=2)
+    query = f"select count(*), min(failure_code) from '{tmp_path}/*.parquet'"
+    assert duckdb.sql(query).fetchall() == [(5, "empty")]
+    assert ds.dataset(tmp_path).schema.equals(SCHEMA)
+
+
+def test_a_scan_without_rows_is_an_empty_table(tmp_path):
+    write(tmp_path)
+    assert ds.dataset(tmp_path).to_table().schema.equals(SCHEMA)
+    assert numbers_in(tmp_path) == []
+
+
+def test_slow_work_is_committed_in_time(tmp_path):
+    with (
+        open_results(tmp_path, IDENTITY, overwrite=False) as results,
+        ParquetSink(results, {}, seconds_per_part=-1.0) as sink,
+    ):
+        sink.write(rows(1))
+        assert sink.committed == 1
+
+
+def test_continuing_knows_what_is_done_and_a_second_time_touches_nothing(tmp_path):
+    write(tmp_path, 1, 2)
+    with open_results(tmp_path, IDENTITY, overwrite=False) as results:
+        assert results.done == {row_key("file:///1.jpg"), row_key("file:///2.jpg")}
+    assert done_in(tmp_path, IDENTITY) == results.done
+    before = snapshot(tmp_path)
+    write(tmp_path)
+    assert snapshot(tmp_path) == before
+    write(tmp_path, 3)
+    assert numbers_in(tmp_path) == [1, 2, 3]
+
+
+def test_a_crash_between_part_and_manifest_loses_nothing(tmp_path, monkeypatch):
+    write(tmp_path, 1)
+    monkeypatch.setattr("inspector.scan.results.Results.write_manifest", _crash)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, 2)
+    monkeypatch.undo()
+    (tmp_path / "_inspector/part-000002.parquet.partial").write_bytes(b"half a part")
+    write(tmp_path, 3)
+    assert numbers_in(tmp_path) == [1, 2, 3]
+    assert not list(tmp_path.rglob("*.partial"))
+    manifest = json.loads((tmp_path / "_inspector/manifest.json").read_text())
+    assert [part["rows"] for part in manifest["parts"]] == [1, 1, 1]
+
+
+def _crash(*args):
+    raise KeyboardInterrupt
+
+
+def test_a_part_that_was_removed_is_done_no_more(tmp_path):
+    write(tmp_path, 1, 2, rows_per_part=1)
+    (tmp_path / "part-000000.parquet").unlink()
+    with open_results(tmp_path, IDENTITY, overwrite=False) as results:
+        assert results.done == {row_key("file:///2.jpg")}
+    write(tmp_path, 3)
+    assert numbers_in(tmp_path) == [2, 3]
+
+
+@pytest.mark.parametrize("change", [{"model": "b" * 64}, {"precision": "int8"}])
+def test_another_scan_is_refused_with_the_choices(tmp_path, change):
+    write(tmp_path, 1)
+    before = snapshot(tmp_path)
+    with pytest.raises(OutputError, match=r"--out.*--overwrite") as caught:
+        write(tmp_path, 2, identity=IDENTITY | change)
+    assert next(iter(change)) in str(caught.value)
+    with pytest.raises(OutputError):
+        done_in(tmp_path, IDENTITY | change)
+    assert snapshot(tmp_path) == before
+
+
+def test_overwrite_removes_our_files_and_no_others(tmp_path):
+    write(tmp_path, 1, 2, rows_per_part=1)
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "part-x.parquet").write_text("mine too")
+    (tmp_path / "_inspector/old").mkdir()
+    write(tmp_path, 7, identity={"model": "c"}, overwrite=True)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "part-x.parquet").read_text() == "mine too"
+    (tmp_path / "part-x.parquet").unlink()
+    (tmp_path / "notes.txt").unlink()
+    assert numbers_in(tmp_path) == [7]
+    assert not (tmp_path / "_inspector/old").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_part_files_of_unknown_origin_are_never_touched(tmp_path, overwrite):
+    (tmp_path / "part-000000.parquet").write_bytes(b"precious")
+    with pytest.raises(OutputError, match="not known whose"):
+        write(tmp_path, 1, overwrite=overwrite)
+    assert [p.name for p in tmp_path.iterdir()] == ["part-000000.parquet"]
+    assert (tmp_path / "part-000000.parquet").read_bytes() == b"precious"
+
+
+def test_a_directory_with_other_files_may_be_used(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert write(tmp_path, 1) == 1
+
+
+def test_a_foreign_or_damaged_part_is_named(tmp_path):
+    write(tmp_path / "a", 1)
+    write(tmp_path / "b", 2, identity={"model": "b"})
+    part = tmp_path / "a/part-000000.parquet"
+    os.replace(tmp_path / "b/part-000000.parquet", tmp_path / "a/part-000001.parquet")
+    with pytest.raises(OutputError, match=r"part-000001\.parquet is from another scan"):
+        write(tmp_path / "a", 3)
+    (tmp_path / "a/part-000001.parquet").unlink()
+    part.write_bytes(part.read_bytes()[:-20])
+    with pytest.raises(OutputError, match=r"part-000000\.parquet cannot be read"):
+        write(tmp_path / "a", 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"nonsense", b'{"parts": [1]}'])
+def test_a_damaged_manifest_is_an_error_that_overwrite_repairs(tmp_path, content):
+    write(tmp_path, 1)
+    (tmp_path / "_inspector/manifest.json").write_bytes(content)
+    with pytest.raises(OutputError):
+        write(tmp_path, 2)
+    write(tmp_path, 3, overwrite=True)
+    assert numbers_in(tmp_path) == [3]
+
+
+def test_one_writer_at_a_time(tmp_path):
+    with (
+        open_results(tmp_path, IDENTITY, overwrite=False),
+        pytest.raises(OutputError, match="another process"),
+        open_results(tmp_path, IDENTITY, overwrite=False),
+    ):
+        pass
+    write(tmp_path, 1)
+
+
+def test_out_that_cannot_be_a_directory(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for out in (tmp_path / "file", tmp_path / "file/below"):
+        with pytest.raises(OutputError):
+            write(out, 1)
+
+
+def test_a_full_disk_says_how_much_is_safe(tmp_path):
+    """A real limit on file size stands in for the full disk: the write fails half way."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with (
+        pytest.raises(OutputError, match=r"2 rows are committed") as caught,
+        open_results(tmp_path, IDENTITY, overwrite=False) as results,
+        ParquetSink(results, {}, rows_per_part=2) as sink,
+    ):
+        sink.write(rows(1, 2))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+        try:
+            sink.write(rows(3, 4, 5))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(tmp_path) in str(caught.value)
+    assert numbers_in(tmp_path) == [1, 2]
+    write(tmp_path, 3, 4, 5)
+    assert numbers_in(tmp_path) == [1, 2, 3, 4, 5]
+
+
+def test_rows_of_an_error_elsewhere_are_kept_those_of_an_abort_are_not(tmp_path):
+    for error, number in ((RuntimeError, 1), (KeyboardInterrupt, 2)):
+        with (
+            pytest.raises(error),
+            open_results(tmp_path, IDENTITY, overwrite=False) as results,
+            ParquetSink(results, {}) as sink,
+        ):
+            sink.write(rows(number))
+            raise error
+    assert numbers_in(tmp_path) == [1]
+
+
+def test_relative_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(Path("results/deep"), 1)
+    assert numbers_in("results/deep") == [1]

@@ -1,0 +1,137 @@
+"""The doctor says what is wrong in words, and is content with what is right."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inspector import doctor
+from inspector.backends.device import has_nvidia_driver
+from inspector.backends.golden import Golden, read_golden
+from inspector.bundle import GOLDEN, ModelBundle
+from inspector.doctor import Check, DoctorReport, Health, examine, render
+from inspector.machine import Gpu
+from inspector.types import Scores
+
+
+@pytest.fixture
+def own_dir(tiny_bundle_dir, tmp_path):
+    """A bundle of which `golden.npz`, `model.onnx` and `bundle.json` may be damaged."""
+    path = tmp_path / "bundle"
+    path.mkdir()
+    for file in tiny_bundle_dir.iterdir():
+        mine = file.name in (GOLDEN, "model.onnx", "bundle.json")
+        (shutil.copy if mine else os.link)(file, path / file.name)
+    return path
+
+
+def failed(report: DoctorReport) -> list[Check]:
+    return [check for check in report.checks if check.health is Health.FAIL]
+
+
+@pytest.mark.skipif(has_nvidia_driver(), reason="a GPU adds checks of its own")
+def test_a_healthy_machine_and_model(tiny_bundle_dir):
+    report = examine(tiny_bundle_dir)
+    assert [c for c in report.checks if c.health is not Health.OK and c.name != "onnxruntime"] == []
+    assert report.exit_code == 0
+    replays = [check.finding for check in report.checks if "golden images" in check.finding]
+    assert len(replays) == 2
+    assert all("0 other verdicts" in finding for finding in replays)
+    assert any("CPUExecutionProvider" in finding for finding in replays)
+
+
+def test_a_changed_file_is_named(own_dir):
+    with (own_dir / "model.onnx").open("r+b") as file:
+        file.write(b"?")
+    (own_dir / GOLDEN).unlink()
+    report = examine(own_dir)
+    assert report.exit_code == 1
+    (check,) = failed(report)
+    assert "model.onnx was changed" in check.finding
+    assert "golden.npz is missing" in check.finding
+
+
+def test_no_bundle_at_all(tmp_path):
+    report = examine(tmp_path / "nothing")
+    assert report.exit_code == 1
+    (check,) = failed(report)
+    assert "is not a model bundle" in check.finding
+
+
+def test_a_bundle_without_variants(own_dir):
+    replace(ModelBundle.load(own_dir), variants={}).save()
+    (check,) = failed(examine(own_dir))
+    assert "no ONNX variant" in check.finding
+    assert "inspector export" in check.remedy
+
+
+def test_an_engine_that_answers_differently_here(own_dir):
+    """As a machine with a broken instruction set or GPU would: the golden answers do not fit."""
+    bundle = ModelBundle.load(own_dir)
+    golden = read_golden(bundle)
+    moved = Scores(np.float32(1) - golden.scores.p_crack_N, golden.scores.cam_NHW)
+    Golden(golden.names, golden.pixels_NHWC, moved).write(own_dir / GOLDEN)
+    bundle.with_files(GOLDEN).save()
+    wrong = failed(examine(own_dir))
+    assert {check.name for check in wrong} == {"onnxruntime", "torchscript"}
+    assert all("has p_crack" in c.finding and "do not trust" in c.remedy for c in wrong)
+
+
+def test_a_model_file_of_another_bundle(own_dir):
+    bundle = ModelBundle.load(own_dir)
+    replace(bundle, temperature=9.0).save()
+    assert any("exported from another model" in c.finding for c in failed(examine(own_dir)))
+
+
+def test_clashing_builds_of_onnxruntime(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "_version", lambda name: "1.0")
+    report = examine(tmp_path)
+    (check,) = [c for c in report.checks if c.name == "onnxruntime"]
+    assert check.health is Health.WARN
+    assert "both installed" in check.finding
+
+
+def test_a_missing_package(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "pyarrow" else "1.0")
+    assert any("missing: pyarrow" in c.finding for c in failed(examine(tmp_path)))
+
+
+def test_little_shared_memory(monkeypatch, tmp_path):
+    monkeypatch.setattr("inspector.machine.shared_memory_free", lambda: 64 << 20)
+    (check,) = [c for c in examine(tmp_path).checks if c.name == "shared memory"]
+    assert (check.health, check.finding) == (Health.WARN, "64 MiB free in /dev/shm")
+
+
+def test_gpus_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr("inspector.machine.nvidia_gpus", lambda: [Gpu("A100", "570", "40 GB")])
+    (check,) = [c for c in examine(tmp_path).checks if c.name == "gpu"]
+    assert check.finding == "A100, 40 GB, driver 570"
+
+
+def test_a_driver_without_a_gpu(monkeypatch, tmp_path):
+    monkeypatch.setattr("inspector.machine.nvidia_gpus", lambda: None)
+    monkeypatch.setattr(doctor, "has_nvidia_driver", lambda: True)
+    (check,) = [c for c in examine(tmp_path).checks if c.name == "gpu"]
+    assert check.health is Health.WARN
+    assert "passed into this container" in check.remedy
+
+
+def test_rendered_at_80_columns():
+    checks = (
+        Check("model", Health.FAIL, "something that is wrong " * 9, "do something about it " * 9),
+        Check("memory", Health.OK, "8.0 GiB"),
+    )
+    lines = render(DoctorReport(checks)).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("fail  model")
+    assert "ok    memory         8.0 GiB" in lines
+    assert lines[-1] == "1 failed, 0 to be looked at (see above)."
+    assert render(DoctorReport(checks[1:])).endswith("Everything is in order.")
+
+
+def test_warnings_do_not_fail():
+    assert DoctorReport((Check("a", Health.WARN, "b"),)).exit_code == 0
