@@ -41,7 +41,7 @@ class TrainConfig:
     """Share of training images replaced by ones with synthetic cracks or distractors."""
     validation_share: float = 0.15
     patience: int = 4
-    """Epochs without a better validation loss after which training stops."""
+    """Epochs without a better validation ROC AUC (or loss, where that is equal) until it stops."""
     ema_decay: float = 0.998
     """Decay per step of the averaged weights that are validated and kept; 0 switches it off."""
     epoch_images: int | None = None

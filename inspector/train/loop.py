@@ -128,7 +128,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=_needs_scaler(self.device))
         self.history: list[EpochResult] = []
         self.best: dict[str, Tensor] = {}
-        self.best_loss = math.inf
+        self.best_score = (0.0, -math.inf)
         self.best_epoch = 0
         self.broken: set[str] = set()
 
@@ -257,9 +257,12 @@ class Trainer:
     def keep_if_best(self, result: EpochResult) -> bool:
         if not math.isfinite(result.validation_loss):
             raise TrainingError(f"the validation loss became {result.validation_loss}")
-        if result.validation_loss >= self.best_loss:
+        # How the images are ranked comes first: the temperature mends the loss afterwards. On easy
+        # data, where every epoch ranks perfectly, the loss decides.
+        score = (round(result.validation_roc_auc, 4), -result.validation_loss)
+        if score <= self.best_score:
             return False
-        self.best_loss, self.best_epoch = result.validation_loss, result.epoch
+        self.best_score, self.best_epoch = score, result.epoch
         self.best = copy.deepcopy(self.judged.network.state_dict())
         return True
 
@@ -276,7 +279,7 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "history": [asdict(result) for result in self.history],
             "best": self.best,
-            "best_loss": self.best_loss,
+            "best_score": self.best_score,
             "best_epoch": self.best_epoch,
             "broken": sorted(self.broken),
         }
@@ -289,7 +292,7 @@ class Trainer:
         self.schedule.load_state_dict(state["schedule"])
         self.scaler.load_state_dict(state["scaler"])
         self.history = [EpochResult(**row) for row in state["history"]]
-        self.best, self.best_loss = state["best"], state["best_loss"]
+        self.best, self.best_score = state["best"], tuple(state["best_score"])
         self.best_epoch, self.broken = state["best_epoch"], set(state["broken"])
 
 
