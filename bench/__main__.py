@@ -23,7 +23,7 @@ app = typer.Typer(
 Model = Annotated[
     Path | None, typer.Option(help="Model bundle; the one that comes along if not given.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda[:i].")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
 @app.command()

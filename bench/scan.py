@@ -23,7 +23,7 @@ from bench.stats import pairwise_ratios, shuffled_rounds, spread
 from bench.system import describe_system, without_folders
 from inspector.backends import open_backend
 from inspector.backends.agreement import PROBABILITY_TOLERANCE
-from inspector.backends.device import Device, has_nvidia_driver
+from inspector.backends.device import has_nvidia_driver
 from inspector.bundle import DEFAULT_PATH, ModelBundle, verdict_of
 from inspector.data.loader import load_batches
 from inspector.data.source import Discovery
@@ -57,7 +57,8 @@ METHOD = (
     f"decoded by inspector.data.decode (tolerance {PROBABILITY_TOLERANCE:g}), at full size for the "
     "plain loop; a large JPEG is scaled while it is decoded only by the scan, which may move its "
     "probability, so verdicts may differ between the two and are counted below.",
-    f"scan: inspector scan in its defaults. plain loop: {' '.join((afternoon.__doc__ or '').split())}",
+    "scan: inspector scan in its defaults. plain loop: "
+    + " ".join((afternoon.__doc__ or "").split()),
 )
 
 COLUMNS: Columns = {
@@ -81,7 +82,8 @@ class ScanBenchConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        Device.parse(self.device)
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise UsageError(f"unknown device {self.device!r}; choose auto, cpu or cuda")
         if self.rounds < 1 or (self.limit is not None and self.limit < 1):
             raise UsageError("--rounds and --limit must be at least 1")
 
@@ -108,8 +110,9 @@ def bench_scan(config: ScanBenchConfig) -> JsonObject:
     """Measure and compare; raises an InspectorError when there is nothing to measure."""
     system = describe_system()
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
-    cuda = config.device.startswith("cuda") or (config.device == "auto" and has_nvidia_driver())
-    device = "cuda" if cuda else "cpu"
+    device = config.device
+    if device == "auto":
+        device = "cuda" if has_nvidia_driver() else "cpu"
     source = os.path.abspath(config.source)
     refs = list(islice(Discovery([source]), config.limit))
     if not refs:

@@ -134,17 +134,18 @@ def main(
     shipped = work / "shipped"
     bundle, tested = make(data, shipped, init=init, epochs=EPOCHS, all_sources=False)
     print(render(tested))
-    other = None
+    comparison = None
     if compare:
         start = str(shipped / "bundle")
         more = work / "all_sources"
         _, other = make(data, more, init=start, epochs=EPOCHS_MORE, all_sources=True)
         print(render(other))
+        comparison = other, EPOCHS_MORE
     learned = find_labelled(shipped / "images" / "train")
     counts = Counter(image.source for image in learned)
     ship(
         bundle,
-        render_card(bundle, tested, counts, name=NAME, all_sources=other and (other, EPOCHS_MORE)),
+        render_card(bundle, tested, counts, name=NAME, all_sources=comparison),
         out,
     )
 

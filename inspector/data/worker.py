@@ -12,16 +12,13 @@ ORPHANED = 1
 
 
 def begin_worker(_: int = 0) -> None:
-    """For `DataLoader(worker_init_fn=...)`: one thread per worker, deaf to Ctrl-C, mortal.
+    """For `DataLoader(worker_init_fn=...)`: deaf to Ctrl-C, and mortal.
 
     Ctrl-C reaches the whole process group, and the main process decides what is still finished.
     torch's own watchdog compares parent process ids; under `forkserver` the parent is the fork
     server, which lives as long as its children, so a killed main process would leave them forever.
     """
-    import torch
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
     threading.Thread(target=_end_with_main_process, daemon=True).start()
 
 

@@ -82,15 +82,17 @@ def make_plan(config: ScanConfig, spec: PreprocessSpec, first: Sequence[ImageRef
     decode_s = [_decode_seconds(ref) for ref in first]
     mean_s = fmean(decode_s or [0.0])
     quick = cuda and mean_s < SLOW_DECODE_S
-    batch_size = config.batch_size or (CUDA_BATCH if quick else CPU_BATCH)
     if config.workers is not None:
         workers, why = config.workers, f"{config.workers} workers were asked for"
     elif len(first) < PEEK and sum(decode_s) < _WORKERS_START_S:
         workers, why = 0, "too little to decode for worker processes to pay"
     else:
-        engine_s = 0.0 if cuda else _ENGINE_S_PER_PIXEL * spec.size**2
-        workers, why = _share_cores(cores, mean_s, engine_s)
-        workers, why = _fit_shared_memory(spec, batch_size, workers, why)
+        workers, why = _share_cores(cores, mean_s, 0.0 if cuda else _engine_seconds(spec))
+    roomy = _fits_shared_memory(spec, CUDA_BATCH, workers)
+    batch_size = config.batch_size or (CUDA_BATCH if quick and roomy else CPU_BATCH)
+    while config.workers is None and not _fits_shared_memory(spec, batch_size, workers):
+        workers -= 1
+        why = f"{workers} to decode, as many as /dev/shm has room for"
     return Plan(
         backend=BACKENDS[0] if config.backend == "auto" else config.backend,
         device=config.device,
@@ -107,6 +109,10 @@ def _expects_cuda(device: str) -> bool:
     """A guess before the engine is up; a wrong one costs speed, never a verdict."""
     kind = Device.parse(device).kind
     return kind == "cuda" or (kind == "auto" and has_nvidia_driver())
+
+
+def _engine_seconds(spec: PreprocessSpec) -> float:
+    return _ENGINE_S_PER_PIXEL * spec.size**2
 
 
 def _decode_seconds(ref: ImageRef) -> float:
@@ -129,18 +135,8 @@ def _threads(cores: int, workers: int) -> int:
     return cores if cores <= 4 else max(cores - workers, 1)
 
 
-def _fit_shared_memory(
-    spec: PreprocessSpec, batch_size: int, workers: int, why: str
-) -> tuple[int, str]:
-    """Fewer workers where /dev/shm is small; containers often have only 64 MB of it."""
+def _fits_shared_memory(spec: PreprocessSpec, batch_size: int, workers: int) -> bool:
+    """Whether the workers' batches fit into /dev/shm; containers often have only 64 MB of it."""
     free = shared_memory_free()
-    fitting = workers
-    while (
-        free is not None
-        and fitting
-        and free < bytes_in_flight(spec, batch_size=batch_size, workers=fitting)
-    ):
-        fitting -= 1
-    if fitting < workers:
-        return fitting, f"{fitting} to decode, as many as /dev/shm has room for"
-    return workers, why
+    needed = bytes_in_flight(spec, batch_size=batch_size, workers=workers)
+    return workers == 0 or free is None or needed <= free

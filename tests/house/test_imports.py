@@ -31,7 +31,6 @@ TORCH_ROOMS = (
     "inspector.recipe",
     "inspector.backends.torch",
     "inspector.data.loader",
-    "inspector.data.worker",
     "export",
     "bench",
 )
