@@ -52,7 +52,9 @@ def test_six_files(tiny_bundle_dir, tmp_path):
         rates = [6 / wall for wall in case["rounds_wall_s"]]
         assert len(rates) == 2
         assert case["images_per_second"]["median"] == pytest.approx(np.median(rates))
-        assert all(0 < s < w for s, w in zip(case["rounds_start_up_s"], case["rounds_wall_s"]))
+        assert all(
+            0 < s < w for s, w in zip(case["rounds_start_up_s"], case["rounds_wall_s"], strict=True)
+        )
     walls = zip(loop["rounds_wall_s"], scan["rounds_wall_s"], strict=True)
     assert scan["ratio"]["median"] == pytest.approx(np.median([p / s for p, s in walls]))
     report = (out / "report.md").read_text(encoding="utf-8")

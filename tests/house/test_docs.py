@@ -17,7 +17,7 @@ from samples import show
 
 FENCE = re.compile(r"^```\w*\n(.*?)^```", re.M | re.S)
 P_TOLERANCE = 0.02
-"""Another processor adds up in another order; a verdict may not change, its probability a little."""
+"""Another processor adds up in another order: probabilities may move a little, verdicts not."""
 
 
 def commands(text: str) -> list[list[str]]:
