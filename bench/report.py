@@ -76,10 +76,12 @@ def table(results: JsonObject, columns: Columns) -> list[str]:
 
 
 def figure(value: float | None) -> str:
-    """Three significant digits, or all before the point."""
+    """At most three significant digits and three decimals, or all digits before the point."""
     if value is None:
         return _NOTHING
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if value >= 1 else f"{value:.3f}"
 
 
 def figures(summary: Mapping[str, float] | None) -> str:

@@ -52,8 +52,8 @@ _BACKBONES = {
     "resnet18_imagenet_reconstructed.pth": (
         "The backbone started from a *reconstruction* of torchvision's ImageNet weights: conv1 to\n"
         "  layer3 and layer4.0.downsample hold the official IMAGENET1K_V1 values, the layer4.0\n"
-        "  convolutions are near them, layer4.1 was an identity that had not been pretrained. It is\n"
-        "  not the official file."
+        "  convolutions are near them, layer4.1 was an identity that had not been pretrained.\n"
+        "  It is not the official file."
     ),
 }
 
@@ -178,7 +178,7 @@ def _parity(bundle: ModelBundle) -> str:
 def _comparison(tested: Evaluation, other: Evaluation, epochs: int) -> str:
     lines = [
         "\n## What more data buys",
-        f"The shipped model after {epochs} more epochs, with training images from every source",
+        f"The shipped model after {epochs} more epoch(s), with training images from every source",
         "(not given away: some licences do not allow it), on the same test images:\n",
         "| source | ROC AUC, shipped | all sources | balanced accuracy, shipped | all sources |",
         "| --- | ---: | ---: | ---: | ---: |",

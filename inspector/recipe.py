@@ -33,8 +33,8 @@ SEED = 7
 HELD_BACK = 0.15
 """Share of each training source, by group, that is kept for validation and test."""
 EPOCHS = 5
-EPOCHS_MORE = 2
-"""Epochs for which the all-sources model, started from the shipped one, learns on."""
+EPOCHS_MORE = 1
+"""Epochs, at full input size, for which the shipped model learns on from every source."""
 EPOCH_IMAGES = 5000
 BATCH_SIZE = 50
 TRAIN_SIZE = 144

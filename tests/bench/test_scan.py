@@ -10,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from bench.__main__ import app
+from bench.report import figure
 from bench.scan import compare
 from inspector.data.synthesis import Kind, make_scene
 
@@ -58,8 +59,8 @@ def test_six_files(tiny_bundle_dir, tmp_path):
     walls = zip(loop["rounds_wall_s"], scan["rounds_wall_s"], strict=True)
     assert scan["ratio"]["median"] == pytest.approx(np.median([p / s for p, s in walls]))
     report = (out / "report.md").read_text(encoding="utf-8")
-    assert f"{scan['ratio']['median']:.3g}" in report
-    assert f"{loop['start_up_s']['median']:.3g}" in report
+    for value in (scan["ratio"]["median"], loop["start_up_s"]["median"]):
+        assert f" {figure(value)} " in report
     assert "plain loop that one would write in an afternoon" in " ".join(report.split())
     assert max(map(len, ended.stdout.splitlines()[:4])) <= 80
 
