@@ -11,7 +11,7 @@ from inspector.bundle import Thresholds
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MISSED_CRACKS = 0.005
+MISSED_CRACKS = 0.01
 """Share of validation cracks that may fall below `clear_below`."""
 FALSE_CRACKS = 0.01
 """Share of crack-free validation images that may lie above `crack_from`."""
@@ -55,7 +55,7 @@ def choose_thresholds(
         clear_below=round(clear_below, 4),
         crack_from=round(crack_from, 4),
         chosen=(
-            f"on {on}: clear_below so that at most {MISSED_CRACKS:.1%} of cracks are called clear, "
+            f"on {on}: clear_below so that at most {MISSED_CRACKS:.0%} of cracks are called clear, "
             f"at most {HIGHEST_CLEAR}; crack_from so that at most {FALSE_CRACKS:.0%} of crack-free "
             f"images are called crack, at least {LOWEST_CRACK}"
         ),
