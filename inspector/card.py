@@ -28,7 +28,7 @@ softmax are inside the exported graph.
 | input side, during training | {size} px, {train_size} px (the last epoch at {size} px) |
 | share of crack-free images made harder | {synthetic:.0%} (synthetic crack, distractor, or both) |
 | seed | {seed} |
-| temperature | {temperature:.4f} |
+| temperature, shift of the crack logit | {temperature:.3f}, {shift:+.3f} (in the last bias) |
 | `clear` below, `crack` from | {clear_below}, {crack_from} |
 
 Thresholds were chosen {chosen}.
@@ -102,6 +102,7 @@ def render_card(
         synthetic=training["synthetic"],
         seed=training["seed"],
         temperature=bundle.temperature,
+        shift=training["calibration_shift"],
         clear_below=bundle.thresholds.clear_below,
         crack_from=bundle.thresholds.crack_from,
         chosen=bundle.thresholds.chosen,

@@ -74,6 +74,11 @@ class Predictions:
         margin = (self.logits_N2[:, 1] - self.logits_N2[:, 0]).astype(np.float64) / temperature
         return np.asarray(1 / (1 + np.exp(-np.clip(margin, -500, 500))))
 
+    def shifted(self, shift: float) -> Predictions:
+        """With `shift` added to every crack logit."""
+        moved = self.logits_N2 + np.array([0, shift], dtype=np.float32)
+        return Predictions(moved, self.is_crack_N, self.place_N)
+
     def loss(self) -> float:
         """Mean cross-entropy in nats."""
         truth = torch.from_numpy(self.is_crack_N).long()

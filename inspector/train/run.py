@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from inspector.bundle import WEIGHTS, ModelBundle, sha256_of
-from inspector.calibrate import choose_thresholds, fit_temperature
+from inspector.calibrate import choose_thresholds, fit_calibration
 from inspector.data.folder import data_digest, find_labelled, split
 from inspector.errors import BundleError, OutputError
 from inspector.metrics import average_precision, balanced_accuracy, brier, confusion, ece, roc_auc
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from torchvision.models import ResNet
 
+    from inspector.calibrate import Calibration
     from inspector.data.folder import LabelledImage
     from inspector.train.config import TrainConfig
 
@@ -107,13 +108,17 @@ def _finish(
     config: TrainConfig, trainer: Trainer, trained: Trained,
     validation: Sequence[LabelledImage], digest: str, notes: Path,
 ) -> TrainResult:  # fmt: skip
-    """Round the weights as they are stored, then calibrate and measure what will be shipped."""
+    """Round the weights as they are stored, then calibrate and measure what will be shipped. The
+    calibration's shift goes into the last layer's bias."""
     weights = to_storage(trained.network)
     _adopt(trainer, from_storage(weights))
     found = trainer.predict(validation)
-    temperature = fit_temperature(found.logits_N2, found.is_crack_N)
+    calibration = fit_calibration(found.logits_N2, found.is_crack_N)
+    weights["fc.bias"][LABELS.index("crack")] += calibration.shift
+    found, temperature = found.shifted(calibration.shift), calibration.temperature
     p_N = found.p_crack(temperature)
-    save_file(weights, config.out / WEIGHTS)
+    # safetensors' own writer makes a file that only its owner may read.
+    (config.out / WEIGHTS).write_bytes(save(weights))
     bundle = ModelBundle(
         path=config.out,
         labels=LABELS,
@@ -122,7 +127,7 @@ def _finish(
         temperature=temperature,
         thresholds=choose_thresholds(p_N, found.is_crack_N, on="the validation images"),
         files={WEIGHTS: sha256_of(config.out / WEIGHTS)},
-        training=_provenance(config, trained, found, temperature, digest),
+        training=_provenance(config, trained, found, calibration, digest),
     )
     bundle.save()
     missed = misclassified(validation, found, p_N)
@@ -136,9 +141,9 @@ def _adopt(trainer: Trainer, network: ResNet) -> None:
 
 
 def _provenance(
-    config: TrainConfig, trained: Trained, found: Predictions, temperature: float, digest: str
+    config: TrainConfig, trained: Trained, found: Predictions, calibration: Calibration, digest: str
 ) -> dict[str, Any]:
-    p_N, truth = found.p_crack(temperature), found.is_crack_N
+    p_N, truth = found.p_crack(calibration.temperature), found.is_crack_N
     return {
         "data_digest": digest,
         "seed": config.seed,
@@ -149,6 +154,7 @@ def _provenance(
         "learning_rate": config.peak_rate,
         "train_size": config.train_size or config.size,
         "synthetic": config.synthetic,
+        "calibration_shift": calibration.shift,
         "broken_images": len(trained.broken),
         "versions": {
             "inspector": __version__,
