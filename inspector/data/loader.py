@@ -5,7 +5,6 @@ torch is imported only when there are workers: they are those of its `DataLoader
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
 from itertools import islice
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inspector.data.decode import DecodeLimits, decode
-from inspector.data.worker import begin_worker
+from inspector.data.worker import begin_worker, start_method
 from inspector.errors import LoaderError
 from inspector.types import Batch, Decoded, Failure, Photo
 
@@ -130,7 +129,7 @@ class _Photos:
 def _start_workers(
     chunks: Iterator[list[ImageRef]], spec: PreprocessSpec, limits: DecodeLimits, workers: int
 ) -> Iterator[tuple[Items, torch.Tensor, float]]:
-    method = _start_method()
+    method = start_method("torch.utils.data", "inspector.data.loader")
     from torch.utils.data import DataLoader
 
     with warnings.catch_warnings():
@@ -147,19 +146,6 @@ def _start_workers(
             worker_init_fn=begin_worker,
         )
         return iter(loader)
-
-
-def _start_method() -> str:
-    """How worker processes start: never by forking this one, whose engine may have threads."""
-    if sys.platform == "win32":
-        return "spawn"
-    from multiprocessing import forkserver
-
-    # Workers are forked from a server that has torch in memory; it loads it while this process
-    # does the same.
-    forkserver.set_forkserver_preload(["torch.utils.data", "inspector.data.loader"])
-    forkserver.ensure_running()
-    return "forkserver"
 
 
 def _as_it_is(loaded: Any) -> Any:

@@ -1,14 +1,31 @@
-"""What every loader process does first."""
+"""How loader processes are started, and what each of them does first."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from multiprocessing import connection, parent_process
 
 ORPHANED = 1
 """Exit status of a worker whose main process is gone."""
+
+
+def start_method(*preload: str) -> str:
+    """How worker processes start, for `DataLoader(multiprocessing_context=...)`: never by forking
+    this process, whose engine may have threads.
+
+    On POSIX workers are forked from a server that imports `preload` while this process does the
+    same; the first call in a process decides.
+    """
+    if sys.platform == "win32":
+        return "spawn"
+    from multiprocessing import forkserver
+
+    forkserver.set_forkserver_preload(list(preload))
+    forkserver.ensure_running()
+    return "forkserver"
 
 
 def begin_worker(_: int = 0) -> None:

@@ -23,7 +23,7 @@ from inspector.data.synthesis import (
     make_scene,
     random_crack_style,
 )
-from inspector.data.worker import begin_worker
+from inspector.data.worker import begin_worker, start_method
 from inspector.preprocess import PreprocessSpec
 from inspector.train.augment import augmentation
 from inspector.types import Failure, ImageRef
@@ -193,6 +193,6 @@ def load(
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
         worker_init_fn=begin_worker,
-        multiprocessing_context="forkserver" if workers and os.name == "posix" else None,
+        multiprocessing_context=start_method("inspector.train.data") if workers else None,
     )
     return iter(loader)
