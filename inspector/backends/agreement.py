@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,9 @@ class Answers:
 
     @property
     def difference(self) -> float:
-        return abs(self.p_candidate - self.p_reference)
+        """Infinite when an answer is no number: nothing agrees with that."""
+        gap = abs(self.p_candidate - self.p_reference)
+        return gap if math.isfinite(gap) else math.inf
 
     def __str__(self) -> str:
         return (
@@ -95,7 +98,7 @@ class ParityMeter:
                 self._worst = pair
             if verdict_of(float(p), self._thresholds) != verdict_of(float(q), self._thresholds):
                 self._flips.append(pair)
-        gap = np.abs(candidate.cam_NHW - reference.cam_NHW)
+        gap = np.nan_to_num(np.abs(candidate.cam_NHW - reference.cam_NHW), nan=np.inf)
         self._cam_difference = max(self._cam_difference, float(gap.max()))
         self._cam_magnitude = max(self._cam_magnitude, float(np.abs(reference.cam_NHW).max()))
 

@@ -45,6 +45,14 @@ def test_the_evidence_holds_no_names():
     assert meter.report().to_json()["verdict_flips"] == [[pytest.approx(0.1), pytest.approx(0.9)]]
 
 
+@pytest.mark.parametrize(("p", "cam"), [(float("nan"), 1.0), (0.5, float("nan"))])
+def test_nothing_agrees_with_no_number(p, cam):
+    meter = ParityMeter(THRESHOLDS)
+    meter.add(["a", "b"], scores(0.5, 0.5), scores(p, 0.5, cam=cam))
+    report = meter.report()
+    assert max(report.max_difference, report.max_cam_difference) == float("inf")
+
+
 def test_answers_of_different_length_are_not_compared():
     with pytest.raises(ValueError, match="zip"):
         ParityMeter(THRESHOLDS).add(["a", "b"], scores(0.1, 0.2), scores(0.1))
