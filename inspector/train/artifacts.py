@@ -104,9 +104,15 @@ def _draw_grid(file: Path, rows: list[dict[str, Any]], total: int, spec: Preproc
         if not outcome or isinstance(outcome, Failure):
             continue
         axes.imshow(outcome.pixels_HWC)
-        name = row["path"].replace("\\", "/").rsplit("/", 1)[-1].replace("$", r"\$")
-        axes.set_title(f"{name[:24]}\nis {row['truth']}, p(crack) {row['p_crack']:.2f}", fontsize=8)
+        title = f"{_short_name(row['path'])}\nis {row['truth']}, p(crack) {row['p_crack']:.2f}"
+        axes.set_title(title, fontsize=8, parse_math=False)
     figure.savefig(file, dpi=110)
+
+
+def _short_name(path: str) -> str:
+    """The end of a file's name: cameras and tilers count there."""
+    name = path.replace("\\", "/").rsplit("/", 1)[-1]
+    return name if len(name) <= 26 else f"...{name[-23:]}"
 
 
 def _padded(rows: list[dict[str, Any]], count: int) -> list[Any]:

@@ -145,7 +145,8 @@ class Trainer:
         def warm_ema(average: Tensor, current: Tensor, seen: Tensor | int) -> Tensor:
             # Short trainings would otherwise still average in the untrained start.
             decay = min(ceiling, (1 + int(seen)) / (10 + int(seen)))
-            return average * decay + current * (1 - decay)
+            # In this form a frozen weight stays what it is, to the bit.
+            return average + (current - average) * (1 - decay)
 
         return AveragedModel(self.model, avg_fn=warm_ema, use_buffers=True)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors.torch import save
 
 from inspector.bundle import WEIGHTS, ModelBundle, sha256_of
@@ -54,7 +55,9 @@ def train(config: TrainConfig, *, quiet: bool = False) -> TrainResult:
     """
     training, validation = _images(config)
     notes = _prepare(config)
-    network = build_network(config.init)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = build_network(config.init)
     if config.freeze_backbone:
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name.startswith("fc."))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -180,8 +181,9 @@ def test_missing_gpu_is_an_error_when_asked_for(walls, tmp_path):
 
 
 def test_one_class_missing_names_the_layout(walls, tmp_path):
+    shutil.copytree(walls / "north" / "Positive", tmp_path / "data" / "Positive")
     with pytest.raises(DataError, match=r"without cracks.*Positive"):
-        train(config(walls / "north" / "Positive", tmp_path / "x"), quiet=True)
+        train(config(tmp_path / "data", tmp_path / "x"), quiet=True)
 
 
 def test_misclassified_json_is_plain(trained):
