@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from inspector.scan.config import ScanConfig
     from inspector.types import ImageRef
 
-PEEK = 1000
+PEEK = 2000
 """Photos whose sizes are looked at before the plan is made."""
 CPU_BATCH = 32
 CUDA_BATCH = 256
@@ -29,12 +29,12 @@ on a batch for seconds, while the GPU waits for the first."""
 MOST_WORKERS = 64
 
 # Measured on one core of a 2-core x86 server with Pillow 13: 0.6 ms for a 5 kB tile, 12 ms for
-# 0.4 MB, 52 ms for 3 MB (12 megapixels), and about 85 ms for ResNet18 at 224 px, fp32. Only their
+# 0.4 MB, 52 ms for 3 MB (12 megapixels), and 53 ms for ResNet18 at 224 px, fp32. Only their
 # ratios matter here, and those hold roughly elsewhere.
 _DECODE_S_PER_PHOTO = 0.0005
 _DECODE_S_PER_BYTE = 20e-9
-_ENGINE_S_PER_PIXEL = 0.085 / 224**2
-_WORKERS_START_S = 3.0
+_ENGINE_S_PER_PIXEL = 0.053 / 224**2
+_WORKERS_START_S = 5.0
 """What worker processes cost before their first photo; decoding that takes less is done without."""
 
 

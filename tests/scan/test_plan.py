@@ -29,7 +29,7 @@ def plan_on(monkeypatch, cores, size, *, count=PEEK, cuda=False, shm=None, **opt
         (2, TILE, False, 1, 2),
         (4, PHOTO, False, 2, 4),
         (16, TILE, False, 1, 15),
-        (16, PHOTO, False, 8, 8),
+        (16, PHOTO, False, 10, 6),
         (16, TILE, True, 15, None),
         (1, TILE, True, 1, None),
         (256, PHOTO, True, 64, None),
