@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,19 +118,19 @@ def _judge(
     batches = load_batches(
         refs, bundle.preprocess, batch_size=config.batch_size, workers=config.workers
     )
-    backend = open_backend(bundle, config.backend, device=config.device)
     p_N = np.full(len(images), np.nan)
     failed = []
-    for batch in batches:
-        photos = [item for item in batch.items if isinstance(item, Photo)]
-        failed += [
-            f"{item.ref.path}: {item.code}" for item in batch.items if not isinstance(item, Photo)
-        ]
-        if photos:
-            p_N[[p.ref.index for p in photos]] = backend.run(batch.pixels_NHWC).p_crack_N
-    provider = backend.providers[0]
-    backend.close()
-    return p_N, failed, provider
+    with ExitStack() as stack:
+        stack.enter_context(closing(batches))
+        opened = open_backend(bundle, config.backend, device=config.device)
+        backend = stack.enter_context(closing(opened))
+        for batch in batches:
+            photos = [item for item in batch.items if isinstance(item, Photo)]
+            others = [item for item in batch.items if not isinstance(item, Photo)]
+            failed += [f"{item.ref.path}: {item.code}" for item in others]
+            if photos:
+                p_N[[p.ref.index for p in photos]] = backend.run(batch.pixels_NHWC).p_crack_N
+        return p_N, failed, backend.providers[0]
 
 
 def _figures(

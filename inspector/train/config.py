@@ -49,7 +49,7 @@ class TrainConfig:
     seed: int = 0
     device: str = "auto"
     workers: int | None = None
-    """Loader processes; None: all cores but one, at most 16."""
+    """Loader processes; None: all usable cores but one, at most 16."""
     resume: bool = False
 
     def __post_init__(self) -> None:

@@ -6,7 +6,6 @@ workers nor a resume changes what the network sees.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from inspector.data.synthesis import (
     random_crack_style,
 )
 from inspector.data.worker import begin_worker, start_method
+from inspector.machine import usable_cores
 from inspector.preprocess import PreprocessSpec
 from inspector.train.augment import augmentation
 from inspector.types import Failure, ImageRef
@@ -184,7 +184,7 @@ def load(
 ) -> Iterator[TrainBatch]:
     """The dataset in order (the plan has shuffled it already), `batch_size` images at a time."""
     if workers is None:
-        workers = min(16, max(1, (os.cpu_count() or 2) - 1))
+        workers = min(16, max(1, usable_cores() - 1))
     loader = DataLoader(
         dataset,
         batch_size=batch_size,
