@@ -75,6 +75,28 @@ class Variant:
     precision: str
     parity: JsonObject = field(default_factory=dict)
     """The export gate's evidence: images compared, largest difference, verdicts that differ."""
+    margin: float = 0.0
+    """A probability whose logit is nearer than this to a threshold's is not final: the fp32
+    variant judges that image again. 0: every answer is final."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cascade:
+    """A first stage that sees photos at low resolution and decides only what is beyond doubt.
+
+    `clear` below `clear_below`, `crack` from `crack_from` on; what lies between goes on to the
+    model's own resolution. Chosen for the bundle's own thresholds.
+    """
+
+    file: str
+    backend: str
+    precision: str
+    size: int
+    """Side of its square input, pixels; the model's input shrunk to it (`preprocess.shrink`)."""
+    clear_below: float
+    crack_from: float
+    evidence: JsonObject = field(default_factory=dict)
+    """How the band was chosen, and what the gate measured on other images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +112,7 @@ class ModelBundle:
     files: Mapping[str, str]
     """sha256 (hex) by file name."""
     variants: Mapping[str, Variant] = field(default_factory=dict)
+    cascade: Cascade | None = None
     training: JsonObject = field(default_factory=dict)
     """Provenance: seed, data digest, versions, metrics."""
 
@@ -153,6 +176,7 @@ class ModelBundle:
                 thresholds=Thresholds(**values["thresholds"]),
                 files=dict(values["files"]),
                 variants={name: Variant(**v) for name, v in values["variants"].items()},
+                cascade=Cascade(**values["cascade"]) if values.get("cascade") else None,
                 training=values["training"],
             )
             if verify:
@@ -164,7 +188,8 @@ class ModelBundle:
     def verify(self) -> None:
         """Raises BundleError naming every file that is missing, has other bytes than saved, has no
         hash, or lies outside the bundle."""
-        unhashed = {WEIGHTS, *(v.file for v in self.variants.values())} - set(self.files)
+        engines = [*self.variants.values(), *([self.cascade] if self.cascade else [])]
+        unhashed = {WEIGHTS, *(engine.file for engine in engines)} - set(self.files)
         wrong = [f"{name} has no hash" for name in sorted(unhashed)]
         for name, expected in self.files.items():
             file = self.file(name)
@@ -197,6 +222,7 @@ class ModelBundle:
             "input": {"name": INPUT_NAME, "dtype": "uint8", "layout": "NHWC", "colour": "RGB"},
             "outputs": list(OUTPUT_NAMES),
             "variants": {name: asdict(v) for name, v in self.variants.items()},
+            "cascade": asdict(self.cascade) if self.cascade else None,
             "files": dict(sorted(self.files.items())),
             "training": self.training,
         }

@@ -143,10 +143,12 @@ class Batch:
 class Scores:
     """What an engine answers for N images: `p_crack_N` float32 (N,), probability of a crack;
     `cam_NHW` float32 (N, h, w), the crack class's activation map on the feature grid (logit
-    units before the mean; its mean over the grid plus the bias is the class logit)."""
+    units before the mean; its mean over the grid plus the bias is the class logit); `stage_N`
+    uint8 (N,), which of the backend's `stages` decided, None where there is only one."""
 
     p_crack_N: NDArray[np.float32]
     cam_NHW: NDArray[np.float32]
+    stage_N: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ class Backend(Protocol):
     """What the engine says it uses, in its own words."""
     why: str
     """One sentence: why it runs on this device."""
+    stages: tuple[str, ...]
+    """What can decide an image, as `precision@pixels`; a cascade has several, in their order."""
 
     def run(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
         """Judge N >= 1 images; raises BackendError when the engine fails."""

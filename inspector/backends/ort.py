@@ -64,6 +64,7 @@ class OnnxRuntimeBackend:
         self._session = session
         self.providers: tuple[str, ...] = tuple(session.get_providers())
         self.device = str(_obtained(session))
+        self.stages: tuple[str, ...] = (f"{precision}@{bundle.preprocess.size}",)
 
     def run(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
         """Judge N >= 1 images, uint8 (N, size, size, 3). Raises BackendError."""

@@ -43,6 +43,7 @@ class _TorchBackend:
             raise BackendError(f"the model does not load on {self._device} ({error})") from error
         self.device = str(self._device)
         self.providers: tuple[str, ...] = (f"torch {torch.__version__}",)
+        self.stages: tuple[str, ...] = (f"fp32@{bundle.preprocess.size}",)
 
     def run(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
         """Judge N >= 1 images, uint8 (N, size, size, 3). Raises BackendError."""
