@@ -188,8 +188,10 @@ class ModelBundle:
     def verify(self) -> None:
         """Raises BundleError naming every file that is missing, has other bytes than saved, has no
         hash, or lies outside the bundle."""
-        engines = [*self.variants.values(), *([self.cascade] if self.cascade else [])]
-        unhashed = {WEIGHTS, *(engine.file for engine in engines)} - set(self.files)
+        exported = {variant.file for variant in self.variants.values()}
+        if self.cascade is not None:
+            exported.add(self.cascade.file)
+        unhashed = {WEIGHTS, *exported} - set(self.files)
         wrong = [f"{name} has no hash" for name in sorted(unhashed)]
         for name, expected in self.files.items():
             file = self.file(name)
