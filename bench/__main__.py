@@ -1,4 +1,4 @@
-"""`python -m bench engine` and `python -m bench scan`; heavy imports stand inside the commands."""
+"""`python -m bench engine | scan | photos | memory`; heavy imports stand inside the commands."""
 
 from __future__ import annotations
 
@@ -26,6 +26,16 @@ Model = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
+Cases = Annotated[str | None, typer.Option(help="Separated by commas; see the method text.")]
+Rounds = Annotated[int, typer.Option(help="Runs of each.")]
+Tune = Annotated[
+    bool, typer.Option("--tune-peers/--no-tune-peers", help="Search timm's fastest setting first.")
+]
+Alone = Annotated[
+    bool, typer.Option("--alone/--no-alone", help="Measure each scan's engine alone, too.")
+]
+
+
 @app.command()
 def engine(
     images: Annotated[
@@ -34,9 +44,13 @@ def engine(
     model: Model = None,
     backends: Annotated[
         str, typer.Option(help="Separated by commas.")
-    ] = "onnxruntime,torchscript,eager",
+    ] = "onnxruntime,openvino,eager",
+    precisions: Annotated[str, typer.Option(help="Separated by commas.")] = "fp32,int8",
+    cascade: Annotated[
+        str, typer.Option(help="Low resolution first: off, on or both.")
+    ] = "both",
     batch_sizes: Annotated[str, typer.Option(help="Separated by commas.")] = "1,32",
-    seconds: Annotated[float, typer.Option(help="Running time per case.")] = 10.0,
+    seconds: Annotated[float, typer.Option(help="Running time per case.")] = 5.0,
     device: Device = "auto",
     out: Annotated[Path, typer.Option(help="Folder for results.json and report.md.")] = Path(
         "bench-results/engine"
@@ -46,14 +60,13 @@ def engine(
     from bench.engine import COLUMNS, EngineConfig, bench_engine
     from bench.report import make_folder
 
-    sizes = _words(batch_sizes)
-    if not all(size.isdecimal() for size in sizes):
-        raise typer.BadParameter(f"{batch_sizes!r} are no numbers", param_hint="--batch-sizes")
     config = EngineConfig(
         images=images,
         model=model,
         backends=_words(backends),
-        batch_sizes=tuple(map(int, sizes)),
+        precisions=_words(precisions),
+        cascade=cascade,
+        batch_sizes=_numbers("--batch-sizes", batch_sizes),
         seconds=seconds,
         device=device,
     )
@@ -65,20 +78,112 @@ def engine(
 def scan(
     source: Annotated[Path, typer.Argument(help="Folder of photos.", show_default=False)],
     model: Model = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first N photos.")] = None,
-    rounds: Annotated[int, typer.Option(help="Runs of each.")] = 3,
+    cases: Cases = None,
+    limit: Annotated[
+        int, typer.Option(metavar="N", help="Photos, spread evenly over the folder.")
+    ] = 300,
+    rounds: Rounds = 3,
     device: Device = "auto",
+    tune_peers: Tune = True,
+    alone: Alone = True,
     out: Annotated[Path, typer.Option(help="Folder for results.json and report.md.")] = Path(
         "bench-results/scan"
     ),
-) -> None:  # fmt: skip
-    """From files to a table: inspector scan against a plain loop."""
+) -> None:
+    """From files to a table: inspector scan against other programs."""
+    from bench.cases import DEFAULT_CASES
     from bench.report import make_folder
-    from bench.scan import COLUMNS, ScanBenchConfig, bench_scan
+    from bench.scan import ScanBenchConfig, bench_scan
+    from bench.scan_report import COLUMNS
 
-    config = ScanBenchConfig(source=source, model=model, limit=limit, rounds=rounds, device=device)
+    config = ScanBenchConfig(
+        source=source,
+        model=model,
+        cases=DEFAULT_CASES if cases is None else _words(cases),
+        limit=limit,
+        rounds=rounds,
+        device=device,
+        tune_peers=tune_peers,
+        alone=alone,
+    )
     make_folder(out)
     _finish(bench_scan(config), COLUMNS, out)
+
+
+@app.command()
+def photos(
+    tiles: Annotated[
+        Path | None, typer.Argument(help="Folder of tiles; synthetic ones if not given.")
+    ] = None,
+    count: Annotated[int, typer.Option("--photos", metavar="N", help="To make and judge.")] = 24,
+    model: Model = None,
+    cases: Cases = None,
+    rounds: Rounds = 3,
+    device: Device = "auto",
+    tune_peers: Tune = True,
+    alone: Alone = True,
+    out: Annotated[Path, typer.Option(help="Folder for results.json and report.md.")] = Path(
+        "bench-results/photos"
+    ),
+) -> None:
+    """The same on JPEG photos of 12 megapixels, laid out of tiles for the purpose."""
+    from tempfile import TemporaryDirectory
+
+    from bench.cases import PHOTO_CASES
+    from bench.photos import make_photos
+    from bench.report import make_folder
+    from bench.scan import ScanBenchConfig, bench_scan
+    from bench.scan_report import COLUMNS
+
+    make_folder(out)
+    with TemporaryDirectory(prefix="inspector-photos-") as folder:
+        source = Path(folder) / "photos"
+        config = ScanBenchConfig(
+            source=source,
+            model=model,
+            cases=PHOTO_CASES if cases is None else _words(cases),
+            rounds=rounds,
+            device=device,
+            tune_peers=tune_peers,
+            alone=alone,
+            scan_options=("--view", "whole"),
+        )
+        origin = make_photos(source, count, tiles)
+        results = bench_scan(config)
+    results["settings"]["source"] = origin
+    _finish(results | {"benchmark": "photos"}, COLUMNS, out)
+
+
+@app.command()
+def memory(
+    tiles: Annotated[
+        Path | None, typer.Argument(help="Folder of tiles; synthetic ones if not given.")
+    ] = None,
+    sizes: Annotated[
+        str, typer.Option(help="Numbers of files, separated by commas.")
+    ] = "10000,200000",
+    per_folder: Annotated[int, typer.Option(help="Files in one directory.")] = 1000,
+    rounds: Rounds = 1,
+    out: Annotated[Path, typer.Option(help="Folder for results.json and report.md.")] = Path(
+        "bench-results/memory"
+    ),
+) -> None:  # fmt: skip
+    """Peak memory, first verdict and cost per file, at several numbers of files."""
+    from bench.memory import COLUMNS, MemoryConfig, bench_memory
+    from bench.report import make_folder
+
+    config = MemoryConfig(
+        tiles=tiles, sizes=_numbers("--sizes", sizes), per_folder=per_folder, rounds=rounds
+    )
+    make_folder(out)
+    _finish(bench_memory(config), COLUMNS, out)
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    words = _words(text)
+    if not all(word.isdecimal() for word in words):
+        raise typer.BadParameter(f"{text!r} are no numbers", param_hint=option)
+    return tuple(map(int, words))
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -1,73 +1,43 @@
-"""The whole way from files to a Parquet table: `inspector scan` against a plain loop."""
+"""The whole way from files to a Parquet table: `inspector scan` against other programs."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-import time
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-import pyarrow.dataset as ds
+import numpy as np
 
-from bench import afternoon
-from bench.report import figure, figures
-from bench.stats import pairwise_ratios, shuffled_rounds, spread
-from bench.system import describe_system, without_folders
+from bench.cases import DEFAULT_CASES, MOST_IN_MEMORY, SCAN, TIMM, Case, chosen, try_out
+from bench.checks import examine
+from bench.files import link_photos, spread_evenly
+from bench.mistakes import mistaken
+from bench.reference import FULL_SIZE, Judge
+from bench.runs import loop_seconds, read_answers, run_module
+from bench.scan_report import METHOD, moved_by_decoding, result_of
+from bench.stats import shuffled_rounds
+from bench.system import describe_system
 from inspector.backends import open_backend
-from inspector.backends.agreement import PROBABILITY_TOLERANCE
 from inspector.backends.device import has_nvidia_driver
-from inspector.bundle import DEFAULT_PATH, ModelBundle, verdict_of
-from inspector.data.loader import load_batches
+from inspector.bundle import DEFAULT_PATH, ModelBundle
 from inspector.data.source import Discovery
 from inspector.errors import SourceError, UsageError
 from inspector.scan.schema import display_path
-from inspector.types import Photo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from bench.report import Columns
-    from inspector.backends import Backend
-    from inspector.preprocess import PreprocessSpec
     from inspector.types import ImageRef, JsonObject
 
-    Answers = dict[str, float | None]
-    """Crack probability by path; None: the file could not be judged."""
-
 SEED = 0
-_FULL_SIZE = 1e6
-"""A decode margin at which no JPEG is ever decoded smaller than it is stored."""
-
-METHOD = (
-    "Every run is a new process that ends when the table is written. images/s: files by the whole "
-    "run's wall time. start-up: the part of it outside the loop (interpreter, imports, model, "
-    "worker processes). The two take turns, in a new order each round, after one uncounted run of "
-    "each on one photo; the check of the answers has read all files before, so they come from the "
-    "page cache where it holds them. Range: slowest to fastest run.",
-    "ratio: images/s against the plain loop, round by round; the median.",
-    "answers: every file's probability of every run against the weights in eager torch on pixels "
-    f"decoded by inspector.data.decode (tolerance {PROBABILITY_TOLERANCE:g}), at full size for the "
-    "plain loop; a large JPEG is scaled while it is decoded only by the scan, which may move its "
-    "probability, so verdicts may differ between the two and are counted below.",
-    "scan: inspector scan in its defaults. plain loop: "
-    + " ".join((afternoon.__doc__ or "").split()),
-)
-
-COLUMNS: Columns = {
-    "case": lambda case: str(case["name"]),
-    "images/s (range)": lambda case: figures(case["images_per_second"]),
-    "start-up s": lambda case: figure(case["start_up_s"] and case["start_up_s"]["median"]),
-    "ratio": lambda case: figure(case["ratio"] and case["ratio"]["median"]),
-    "answers": lambda case: str(case["status"]),
-}
+TUNING_PHOTOS = 64
+MISTAKEN = 48
+"""Photos on which the reference is also given known mistakes."""
+ALONE_BATCHES = (8, 32, 64)
+ALONE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,33 +47,38 @@ class ScanBenchConfig:
     source: Path
     """A folder of photos."""
     model: Path | None = None
+    cases: tuple[str, ...] = DEFAULT_CASES
     limit: int | None = None
+    """Photos, spread evenly over the listing; None: all."""
     rounds: int = 3
     device: str = "auto"
+    tune_peers: bool = True
+    """Search timm's fastest setting first."""
+    alone: bool = True
+    """Measure each scan's engine alone, too."""
+    scan_options: tuple[str, ...] = ()
+    """Of every `inspector scan`, beside those of its case."""
 
     def __post_init__(self) -> None:
+        chosen(self.cases)
         if self.device not in ("auto", "cpu", "cuda"):
             raise UsageError(f"unknown device {self.device!r}; choose auto, cpu or cuda")
         if self.rounds < 1 or (self.limit is not None and self.limit < 1):
             raise UsageError("--rounds and --limit must be at least 1")
 
 
-@dataclass(slots=True)
-class Case:
-    """A program that turns photos into a table: `command(table, limit)` is how it is called,
-    `loop_of` gives the seconds of its loop and its device from what it prints."""
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where things are while the programs run."""
 
-    name: str
-    command: Callable[[Path, int | None], list[str]]
-    loop_of: Callable[[JsonObject], tuple[float, str]]
-    expected: Answers
-    wall_s: list[float] = field(default_factory=list)
-    start_up_s: list[float] = field(default_factory=list)
-    largest_difference: float = 0.0
-    device: str | None = None
-    answers: Answers = field(default_factory=dict)
-    """Of the last run."""
-    trouble: str = ""
+    bundle: ModelBundle
+    device: str
+    source: Path
+    one_photo: Path
+    few_photos: Path
+    pixels: Path
+    """The decoded photos for the engine alone, .npy."""
+    tables: Path
 
 
 def bench_scan(config: ScanBenchConfig) -> JsonObject:
@@ -113,19 +88,17 @@ def bench_scan(config: ScanBenchConfig) -> JsonObject:
     device = config.device
     if device == "auto":
         device = "cuda" if has_nvidia_driver() else "cpu"
-    source = os.path.abspath(config.source)
-    refs = list(islice(Discovery([source]), config.limit))
-    if not refs:
-        raise SourceError(f"{config.source} holds no photos; name a folder with photos")
-    print(f"judging {len(refs)} files for the comparison", file=sys.stderr)
-    cases = _cases(source, refs, bundle, device)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(prefix="inspector-bench-") as folder:
+        source, refs = _photos(config, Path(folder) / "photos")
+        bench = _set_up(bundle, device, source, refs, Path(folder))
+        cases = _cases(config, bench, refs)
+        peers = _tune(cases, bench) if config.tune_peers else "not tuned"
         for case in cases:
-            _run(case, Path(folder) / f"{case.name} warm-up", limit=1)
+            _warm_up(case, bench, alone=config.alone)
         for number, turns in enumerate(shuffled_rounds(cases, config.rounds, seed=SEED), 1):
             print(f"round {number} of {config.rounds}", file=sys.stderr)
             for case in turns:
-                _measure(case, Path(folder) / f"{case.name} {number}", config.limit)
+                _measure(case, bench, number, alone=config.alone)
     settings = {
         "source": str(config.source),
         "files": len(refs),
@@ -133,129 +106,136 @@ def bench_scan(config: ScanBenchConfig) -> JsonObject:
         "device": device,
         "rounds": config.rounds,
         "seed": SEED,
-        "files with other verdicts": _other_verdicts(cases, bundle),
+        "other verdicts at full size": moved_by_decoding(cases, bundle.thresholds),
+        "timm setting": peers if isinstance(peers, str) else peers["best"],
     }
     return {
         "benchmark": "scan",
-        "method": METHOD,
+        "method": (*METHOD, *(f"{case.name}: {case.setting.about}" for case in cases)),
         "settings": settings,
         "system": system,
-        "cases": [_result_of(case, cases[1], len(refs)) for case in cases],
+        "timm_tuning": peers,
+        "cases": [result_of(case, cases, len(refs)) for case in cases],
     }
 
 
-def _cases(source: str, refs: Sequence[ImageRef], bundle: ModelBundle, device: str) -> list[Case]:
-    """The scan, and the plain loop that it is compared with, each with its right answers."""
-
-    def scan_command(table: Path, limit: int | None) -> list[str]:
-        options = ["--model", str(bundle.path), "--device", device, "--json", "--quiet"]
-        return ["inspector", "scan", source, "--out", str(table), *options, *_limit(limit)]
-
-    def loop_command(table: Path, limit: int | None) -> list[str]:
-        given = [source, str(bundle.path), str(table), "--device", device]
-        return ["bench.afternoon", *given, *_limit(limit)]
-
-    def scan_loop(said: JsonObject) -> tuple[float, str]:
-        return said["seconds"] - said["stage_seconds"]["start"], said["device"]
-
-    def plain_loop(said: JsonObject) -> tuple[float, str]:
-        return said["loop_seconds"], said["device"]
-
-    spec = bundle.preprocess
-    full_size = replace(spec, decode_margin=_FULL_SIZE)
-    with closing(open_backend(bundle, "eager", device=device)) as eager:
-        return [
-            Case("scan", scan_command, scan_loop, _expected(refs, spec, eager)),
-            Case("plain loop", loop_command, plain_loop, _expected(refs, full_size, eager)),
-        ]
+def _photos(config: ScanBenchConfig, folder: Path) -> tuple[Path, list[ImageRef]]:
+    """The folder that the programs judge, and what is in it."""
+    source = Path(os.path.abspath(config.source))
+    refs = list(Discovery([str(source)]))
+    if not refs or not source.is_dir():
+        raise SourceError(f"{config.source} holds no photos; name a folder with photos")
+    if config.limit is None or config.limit >= len(refs):
+        return source, refs
+    link_photos(spread_evenly(refs, config.limit), folder, root=source)
+    return folder, list(Discovery([str(folder)]))
 
 
-def _limit(limit: int | None) -> list[str]:
-    return [] if limit is None else ["--limit", str(limit)]
+def _set_up(
+    bundle: ModelBundle, device: str, source: Path, refs: list[ImageRef], folder: Path
+) -> Bench:
+    link_photos(spread_evenly(refs, TUNING_PHOTOS), folder / "few", root=source)
+    (folder / "tables").mkdir()
+    names = (folder / "one", folder / "few", folder / "pixels.npy", folder / "tables")
+    return Bench(bundle, device, source, *names)
 
 
-def _expected(refs: Sequence[ImageRef], spec: PreprocessSpec, eager: Backend) -> Answers:
-    answers: Answers = {}
-    for batch in load_batches(refs, spec, batch_size=32, workers=0):
-        found = iter(eager.run(batch.pixels_NHWC).p_crack_N if len(batch.pixels_NHWC) else ())
-        for item in batch.items:
-            p = float(next(found)) if isinstance(item, Photo) else None
-            answers[display_path(item.ref.path)] = p
-    return answers
+def _cases(config: ScanBenchConfig, bench: Bench, refs: list[ImageRef]) -> list[Case]:
+    """Every case asked for, with its right answers or the reason why it cannot run."""
+    print(f"judging {len(refs)} files for the comparison", file=sys.stderr)
+    spec = bench.bundle.preprocess
+    settings = chosen(config.cases)
+    with closing(open_backend(bench.bundle, "eager", device=bench.device)) as eager:
+        judge = Judge(eager, bench.bundle.thresholds, keep=spread_evenly(refs, MOST_IN_MEMORY))
+        expected = judge.answers(refs, spec)
+        full = expected
+        if any(setting.full_size for setting in settings.values()):
+            full = judge.answers(refs, replace(spec, decode_margin=FULL_SIZE))
+        if not judge.kept:
+            raise SourceError(f"{config.source} holds no photo that can be decoded; name another")
+        readable = next(ref for ref in refs if display_path(ref.path) in judge.kept)
+        link_photos([readable], bench.one_photo, root=bench.source)
+        examples = dict(spread_evenly(list(judge.kept.items()), MISTAKEN))
+        mistakes = mistaken(eager, examples, spec)
+    np.save(bench.pixels, np.stack(list(judge.kept.values())))
+    cases = []
+    for name, setting in settings.items():
+        if setting.module == SCAN:
+            setting = replace(setting, options=setting.options + config.scan_options)
+        case = Case(name, setting, full if setting.full_size else expected, mistakes)
+        try_out(case, bench.bundle, bench.device)
+        cases.append(case)
+    return cases
 
 
-def _run(case: Case, table: Path, *, limit: int | None) -> tuple[float, float]:
-    """Wall seconds of one run, and those outside its loop; a failure is noted in the case."""
-    started = time.perf_counter()
-    command = [sys.executable, "-m", *case.command(table, limit)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    wall_s = time.perf_counter() - started
-    if ended.returncode:
-        last_line = (ended.stderr.strip() or "no message").splitlines()[-1]
-        case.trouble = f"exit code {ended.returncode}: {without_folders(last_line)}"
-        return wall_s, wall_s
-    loop_s, case.device = case.loop_of(json.loads(ended.stdout))
-    return wall_s, wall_s - loop_s
+def _tune(cases: list[Case], bench: Bench) -> JsonObject | str:
+    """Search timm's fastest setting on a few photos and give it to its case."""
+    case = next((c for c in cases if c.name == TIMM and c.status == "ok"), None)
+    if case is None:
+        return "not tuned"
+    print(f"{TIMM}: searching its fastest setting", file=sys.stderr)
+    nowhere = bench.tables / "tuning"
+    run = run_module(
+        [*case.command(bench.few_photos, nowhere, bench.bundle.path, bench.device), "--tune"]
+    )
+    if run.trouble:
+        case.end("failed", run.trouble)
+        return "not tuned"
+    best = json.dumps(run.said["best"])
+    case.setting = replace(case.setting, options=("--setting", best))
+    return run.said
 
 
-def _measure(case: Case, table: Path, limit: int | None) -> None:
-    """One counted run, unless the case has failed before, and the check of its table."""
-    if case.trouble:
+def _warm_up(case: Case, bench: Bench, *, alone: bool) -> None:
+    """One uncounted run on one photo, and the engine's best batch size."""
+    if case.status != "ok":
+        print(f"{case.name}: {case.reason}", file=sys.stderr)
         return
-    wall_s, start_up_s = _run(case, table, limit=limit)
-    if case.trouble:
+    table = bench.tables / f"{case.name} warm-up"
+    run = run_module(case.command(bench.one_photo, table, bench.bundle.path, bench.device))
+    case.said = run.said
+    if run.trouble:
+        case.end("unavailable" if run.refused else "failed", run.trouble)
+    elif alone and case.is_scan:
+        said = _measure_alone(case, bench, ALONE_BATCHES, ALONE_SECONDS / len(ALONE_BATCHES))
+        case.alone_batch = int(said.get("best", 0))
+
+
+def _measure(case: Case, bench: Bench, number: int, *, alone: bool) -> None:
+    """One counted run, unless the case has ended before, and the check of its table."""
+    if case.status != "ok":
         return
-    rows = ds.dataset(table).to_table(columns=["path", "p_crack"]).to_pylist()
-    case.wall_s.append(wall_s)
-    case.start_up_s.append(start_up_s)
-    case.answers = {row["path"]: row["p_crack"] for row in rows}
-    difference, case.trouble = compare(case.expected, case.answers, len(rows))
-    case.largest_difference = max(case.largest_difference, difference)
+    table = bench.tables / f"{case.name} {number}"
+    run = run_module(case.command(bench.source, table, bench.bundle.path, bench.device))
+    if run.trouble:
+        case.end("failed", run.trouble)
+        return
+    case.said = run.said
+    case.wall_s.append(run.wall_s)
+    case.start_up_s.append(run.wall_s - loop_seconds(run.said))
+    found, rows = read_answers(table)
+    rule, thresholds = case.setting.rule, bench.bundle.thresholds
+    outcome = examine(case.expected, found, rows, rule, thresholds, case.mistakes)
+    case.outcomes.append(outcome)
+    if outcome.trouble:
+        case.end("failed", outcome.trouble)
+    elif alone and case.alone_batch:
+        said = _measure_alone(case, bench, (case.alone_batch,), ALONE_SECONDS)
+        case.alone_rates += said.get("images_per_second", {}).values()
 
 
-def compare(expected: Answers, found: Answers, rows: int) -> tuple[float, str]:
-    """The largest difference of a probability, and one sentence on what is wrong or nothing."""
-    if found.keys() != expected.keys() or rows != len(expected):
-        return 0.0, f"its table has {rows} rows, not one for each of {len(expected)} files"
-    pairs = [(p, found[path]) for path, p in expected.items()]
-    torn = sum((p is None) != (q is None) for p, q in pairs)
-    if torn:
-        return 0.0, f"it judged or refused {torn} files that should have been the other"
-    differences = [abs(p - q) for p, q in pairs if p is not None and q is not None]
-    wrong = sum(not difference <= PROBABILITY_TOLERANCE for difference in differences)
-    largest = max(differences, default=0.0)
-    if wrong:
-        return largest, f"{wrong} of {rows} probabilities are wrong, by up to {largest:.2g}"
-    return largest, ""
-
-
-def _other_verdicts(cases: Sequence[Case], bundle: ModelBundle) -> int | None:
-    """Files on which the two differ, by probability alone; None unless both have answered."""
-    one, other = (case.answers for case in cases)
-    if one.keys() != other.keys() or not one:
-        return None
-
-    def verdict(p: float | None) -> str | None:
-        return None if p is None else verdict_of(p, bundle.thresholds)
-
-    return sum(verdict(p) != verdict(other[path]) for path, p in one.items())
-
-
-def _result_of(case: Case, reference: Case, files: int) -> JsonObject:
-    """The case as it stands in results.json, with its raw times."""
-    rates = [files / wall_s for wall_s in case.wall_s]
-    base = [files / wall_s for wall_s in reference.wall_s]
-    comparable = bool(rates) and len(rates) == len(base)
-    return {
-        "name": case.name,
-        "status": "failed" if case.trouble else "ok",
-        "reason": case.trouble,
-        "device": case.device,
-        "images_per_second": spread(rates) if rates else None,
-        "start_up_s": spread(case.start_up_s) if rates else None,
-        "ratio": spread(pairwise_ratios(rates, base)) if comparable else None,
-        "ratio_of_medians": median(rates) / median(base) if comparable else None,
-        "largest_difference": case.largest_difference,
-        "rounds_wall_s": case.wall_s,
-        "rounds_start_up_s": case.start_up_s,
-    }
+def _measure_alone(
+    case: Case, bench: Bench, batches: tuple[int, ...], seconds: float
+) -> JsonObject:
+    """What `bench.alone` says about the engine that the case's last run used."""
+    size = bench.bundle.preprocess.size
+    said = case.said
+    options = ["--backend", said["backend"], "--precision", said["precision"]]
+    if any(not stage.endswith(f"@{size}") for stage in said["stages"]):
+        options.append("--cascade")
+    options += ["--device", bench.device, "--seconds", str(seconds)]
+    options += ["--batch-sizes", json.dumps(batches)]
+    run = run_module(["bench.alone", str(bench.bundle.path), str(bench.pixels), *options])
+    if run.trouble:
+        case.end("failed", f"its engine alone: {run.trouble}")
+    return run.said

@@ -9,13 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from export.run import ExportConfig as ExportConfig
+    from export.config import ExportConfig as ExportConfig
     from export.run import export_bundle as export_bundle
     from inspector.backends.agreement import ParityReport as ParityReport
     from inspector.backends.agreement import compare as compare
 
 _HOME = {
-    "ExportConfig": "export.run",
+    "ExportConfig": "export.config",
     "ParityReport": "inspector.backends.agreement",
     "compare": "inspector.backends.agreement",
     "export_bundle": "export.run",

@@ -20,6 +20,7 @@ import torch
 from onnx import numpy_helper
 from onnxscript import optimizer
 
+from export.finish import write_model
 from inspector.bundle import INPUT_NAME, OUTPUT_NAMES
 from inspector.errors import ExportError
 
@@ -50,14 +51,8 @@ def export_onnx(model: DeployedModel, size: int, metadata: Mapping[str, str], fi
             proto = _export(model, size)
     except Exception as error:  # the exporter raises many types of its own
         raise ExportError(f"the ONNX exporter failed: {error}") from error
-    _forget_origin(proto)
     _store_in_half(proto.graph)
-    _describe(proto, metadata)
-    try:
-        onnx.checker.check_model(proto, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"the exported graph is not valid ONNX: {error}") from error
-    file.write_bytes(proto.SerializeToString(deterministic=True))
+    write_model(proto, metadata, file)
 
 
 def _export(model: DeployedModel, size: int) -> onnx.ModelProto:
@@ -97,18 +92,6 @@ def _silence() -> Iterator[None]:
         logging.disable(disabled)
 
 
-def _forget_origin(proto: onnx.ModelProto) -> None:
-    """Remove the exporter's notes: stack traces with the paths of the machine it ran on."""
-    del proto.metadata_props[:]
-    graph = proto.graph
-    proto.doc_string = graph.doc_string = ""
-    del graph.metadata_props[:]
-    del graph.value_info[:]
-    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
-        part.doc_string = ""
-        del part.metadata_props[:]
-
-
 def _store_in_half(graph: onnx.GraphProto) -> None:
     """Replace large float32 weights that half precision holds exactly by float16 and a cast."""
     casts = []
@@ -135,8 +118,3 @@ def _fits_half(values: np.ndarray[Any, np.dtype[np.float32]]) -> bool:
     with np.errstate(over="ignore"):
         there_and_back = values.astype(np.float16).astype(np.float32)
     return values.tobytes() == there_and_back.tobytes()
-
-
-def _describe(proto: onnx.ModelProto, metadata: Mapping[str, str]) -> None:
-    proto.producer_name, proto.producer_version = "inspector export", ""
-    onnx.helper.set_model_props(proto, dict(metadata))

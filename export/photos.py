@@ -1,7 +1,8 @@
-"""The user's photos, as batches for the gate."""
+"""The user's photos: which of them serve what, and their pixels in batches."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING
 
@@ -24,15 +25,35 @@ _BATCH = 32
 
 
 def pick_photos(folder: Path, limit: int) -> list[Path]:
-    """At most `limit` image files, evenly spread over the sorted tree below `folder`, so that no
-    class or day is left out. Raises SourceError when there is none."""
+    """At most `limit` of `find_photos`, evenly spread."""
+    return spread(find_photos(folder), limit)
+
+
+def find_photos(folder: Path) -> list[Path]:
+    """The image files of the tree below `folder`, sorted. Raises SourceError when there is none."""
     found = sorted(
         file for file in folder.rglob("*") if named_like_an_image(file.name) and file.is_file()
     )
     if not found:
-        raise SourceError(f"no images below {folder}; give --images a folder with photos")
-    taken = min(limit, len(found))
-    return [found[k * len(found) // taken] for k in range(taken)]
+        raise SourceError(f"no images below {folder}; name a folder with photos")
+    return found
+
+
+def spread(photos: Sequence[Path], limit: int) -> list[Path]:
+    """At most `limit` of them at even steps, so that no class or day is left out."""
+    taken = min(limit, len(photos))
+    return [photos[k * len(photos) // taken] for k in range(taken)]
+
+
+def deal_third(photos: Sequence[Path], folder: Path, purpose: str) -> tuple[list[Path], list[Path]]:
+    """A third of the photos below `folder` and the rest. Where a photo goes depends on its
+    relative path and `purpose` alone, so it stays there when photos are added."""
+    dealt: tuple[list[Path], list[Path]] = ([], [])
+    for photo in photos:
+        key = f"{purpose}:{photo.relative_to(folder).as_posix()}"
+        first = hashlib.sha256(os.fsencode(key)).digest()[0]
+        dealt[first % 3 != 0].append(photo)
+    return dealt
 
 
 def photo_batches(photos: Sequence[Path], spec: PreprocessSpec) -> Iterator[NamedPixels]:

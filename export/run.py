@@ -2,83 +2,42 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import shutil
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from export.cascade import CASCADE_FILE, make_cascade
+from export.config import EXACT, EXACT_LIMIT, ExportConfig
+from export.evidence import circumstances
 from export.golden import golden_inputs
+from export.heldback import gather_photos
 from export.onnx import export_onnx
 from export.parity import gate
 from export.photos import photo_batches, pick_photos
+from export.reduced import check_carried, make_reduced
 from export.torchscript import export_torchscript
 from inspector.backends import open_backend
-from inspector.backends.agreement import PROBABILITY_TOLERANCE, compare
+from inspector.backends.agreement import compare
 from inspector.backends.golden import Golden
 from inspector.backends.metadata import model_metadata
-from inspector.bundle import BUNDLE_JSON, DEFAULT_PATH, GOLDEN, ModelBundle, Variant
-from inspector.errors import OutputError, UsageError
+from inspector.bundle import BUNDLE_JSON, GOLDEN, ModelBundle
+from inspector.errors import ExportError, OutputError
 from inspector.network import load_deployed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from export.heldback import Photos
     from inspector.backends import Backend
-    from inspector.types import JsonObject
+    from inspector.bundle import Variant
 
-DEFAULT_OUT = Path("inspector-model")
-"""Where variants of the shipped bundle go: the installed package is not to be written to."""
-
-_VARIANTS = {
-    "onnx-fp32": Variant(file="model.onnx", backend="onnxruntime", precision="fp32"),
-    "torchscript-fp32": Variant(file="model.ts", backend="torchscript", precision="fp32"),
-}
+_FALLBACK = "onnx-fp32"
 _WRITERS = {"onnxruntime": export_onnx, "torchscript": export_torchscript}
-_ENGINES = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime"), "torchscript": ("torch",)}
-"""Distributions that bring each engine."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportConfig:
-    """What to export and where to. Raises UsageError for options that cannot be right."""
-
-    bundle: Path | None = None
-    """The bundle to export; None is the one that ships with the package."""
-    onnx: bool = False
-    torchscript: bool = False
-    """Which variants; neither means both."""
-    out: Path | None = None
-    """Where the bundle with the variants goes; None is `bundle` itself, or `inspector-model` in
-    the working directory for the shipped one."""
-    images: Path | None = None
-    """A folder of photos on which the verdicts are compared, beside the golden images."""
-    images_limit: int = 256
-
-    def __post_init__(self) -> None:
-        if self.images_limit < 1:
-            raise UsageError(f"at least one image must be compared, not {self.images_limit}")
-        if self.images is not None and not self.images.is_dir():
-            raise UsageError(f"{self.images} is not a folder with photos to compare on")
-
-    @property
-    def source(self) -> Path:
-        return self.bundle or DEFAULT_PATH
-
-    @property
-    def target(self) -> Path:
-        if self.out is not None:
-            return self.out
-        shipped = self.source.resolve() == DEFAULT_PATH.resolve()
-        return DEFAULT_OUT if shipped else self.source
-
-    @property
-    def variants(self) -> dict[str, Variant]:
-        wanted = {"onnxruntime": self.onnx, "torchscript": self.torchscript}
-        everything = not any(wanted.values())
-        return {k: v for k, v in _VARIANTS.items() if everything or wanted[v.backend]}
 
 
 def export_bundle(config: ExportConfig) -> ModelBundle:
@@ -88,12 +47,18 @@ def export_bundle(config: ExportConfig) -> ModelBundle:
     OutputError when the target holds something else or cannot be written; after any of them the
     target is as it was.
     """
-    variants = config.variants
-    fresh = {GOLDEN, *(variant.file for variant in variants.values())}
+    photos = gather_photos(config) if config.is_gated and config.brings_photos else None
+    fresh = {GOLDEN, *(variant.file for variant in config.variants.values())}
+    if config.cascade:
+        fresh.add(CASCADE_FILE)
     source = _load_source(config, fresh)
     with TemporaryDirectory(prefix="inspector-export-") as scratch:
-        draft = _write_variants(source, variants, Path(scratch))
+        draft = _write_variants(source, _exact_variants(config, source), Path(scratch))
         proven = _prove(source, draft, config)
+        if photos is not None:
+            proven = _with_reduced(source, proven, config, photos)
+        elif config.is_gated:
+            proven = _with_carried(proven, config)
         return _publish(source, proven, config.target)
 
 
@@ -104,7 +69,8 @@ def _load_source(config: ExportConfig, fresh: set[str]) -> ModelBundle:
         source = _same_model_at(config.target, source)
     kept = {name: sha256 for name, sha256 in source.files.items() if name not in fresh}
     variants = {name: v for name, v in source.variants.items() if v.file not in fresh}
-    replace(source, files=kept, variants=variants).verify()
+    cascade = source.cascade if CASCADE_FILE in kept else None
+    replace(source, files=kept, variants=variants, cascade=cascade).verify()
     return source
 
 
@@ -128,20 +94,32 @@ def _same_model_at(target: Path, source: ModelBundle) -> ModelBundle:
     raise OutputError(f"{target} is not empty and no model bundle; choose another --out")
 
 
+def _exact_variants(config: ExportConfig, source: ModelBundle) -> dict[str, Variant]:
+    """Those asked for, and the one that decides what a lower precision leaves in doubt."""
+    needed = (
+        {} if _FALLBACK in source.variants or not config.is_gated else {_FALLBACK: EXACT[_FALLBACK]}
+    )
+    return {**config.exact, **needed}
+
+
 def _write_variants(
-    source: ModelBundle, variants: dict[str, Variant], scratch: Path
+    source: ModelBundle, variants: Mapping[str, Variant], scratch: Path
 ) -> ModelBundle:
     """A bundle at `scratch` that holds the new files only."""
+    if not variants:
+        return replace(source, path=scratch, variants={}, cascade=None)
     model = load_deployed(source)
     for variant in variants.values():
         write = _WRITERS[variant.backend]
         write(model, source.preprocess.size, model_metadata(source), scratch / variant.file)
-    return replace(source, path=scratch, variants=variants)
+    return replace(source, path=scratch, variants=variants, cascade=None)
 
 
 def _prove(source: ModelBundle, draft: ModelBundle, config: ExportConfig) -> ModelBundle:
     """The draft with golden images, each variant with its evidence. Raises ExportError."""
-    photos = pick_photos(config.images, config.images_limit) if config.images else []
+    compared = config.images if draft.variants else None
+    limit = config.images_limit or EXACT_LIMIT
+    photos = pick_photos(compared, limit) if compared else []
     names, pixels_NHWC = golden_inputs(source.preprocess.size)
     with ExitStack() as stack:
 
@@ -158,34 +136,47 @@ def _prove(source: ModelBundle, draft: ModelBundle, config: ExportConfig) -> Mod
         gate(name, report)
     golden.write(draft.file(GOLDEN))
     evidence = {
-        name: report.to_json() | _circumstances(draft.variants[name], len(names))
+        name: report.to_json() | circumstances(draft.variants[name].backend, len(names))
         for name, report in reports.items()
     }
     proven = {n: replace(v, parity=evidence[n]) for n, v in draft.variants.items()}
     return replace(draft, variants=proven)
 
 
-def _circumstances(variant: Variant, golden_images: int) -> JsonObject:
-    return {
-        "golden_images": golden_images,
-        "tolerance": PROBABILITY_TOLERANCE,
-        "reference": f"torch {importlib.metadata.version('torch')}",
-        "engine": _engine_version(variant.backend),
-    }
+def _with_reduced(
+    source: ModelBundle, proven: ModelBundle, config: ExportConfig, photos: Photos
+) -> ModelBundle:
+    exact = proven if _FALLBACK in proven.variants else source
+    made = make_reduced(exact, proven, config, photos) if config.reduced else {}
+    cascade = make_cascade(exact, proven, config, photos) if config.cascade else None
+    return replace(proven, variants={**proven.variants, **made}, cascade=cascade)
 
 
-def _engine_version(backend: str) -> str:
-    for distribution in _ENGINES[backend]:
-        try:
-            return f"{backend} {importlib.metadata.version(distribution)}"
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return f"{backend} of unknown version"
+def _with_carried(proven: ModelBundle, config: ExportConfig) -> ModelBundle:
+    """Without photos, variants of lower precision can only be taken over, evidence and all."""
+    original = ModelBundle.load(config.source)
+    for name in config.reduced:
+        if name not in original.variants:
+            raise ExportError(
+                f"{config.source} has no {name} to take over, and making it needs photos of the "
+                "kind that is judged: add --calibration DIR"
+            )
+        check_carried(original, name)
+        file = original.variants[name].file
+        shutil.copyfile(original.file(file), proven.file(file))
+    carried = {name: original.variants[name] for name in config.reduced}
+    cascade = original.first_stage() if config.cascade else None
+    if cascade is not None:
+        shutil.copyfile(original.file(cascade.file), proven.file(cascade.file))
+    return replace(proven, variants={**proven.variants, **carried}, cascade=cascade)
 
 
 def _publish(source: ModelBundle, proven: ModelBundle, target: Path) -> ModelBundle:
     """Move the proven files into `target`; `bundle.json`, which makes them count, comes last."""
     fresh = [GOLDEN, *(variant.file for variant in proven.variants.values())]
+    cascade = proven.cascade or source.cascade
+    if proven.cascade is not None:
+        fresh.append(proven.cascade.file)
     try:
         target.mkdir(parents=True, exist_ok=True)
         if _is_elsewhere(target, source.path):
@@ -195,7 +186,7 @@ def _publish(source: ModelBundle, proven: ModelBundle, target: Path) -> ModelBun
         for name in fresh:
             _put(proven.file(name), target / name)
         variants = {**source.variants, **proven.variants}
-        replace(source, path=target).with_files(*fresh, variants=variants).save()
+        replace(source, path=target).with_files(*fresh, variants=variants, cascade=cascade).save()
     except OSError as error:
         raise OutputError(f"cannot write the model to {target}: {error}") from error
     return ModelBundle.load(target)

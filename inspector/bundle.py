@@ -31,6 +31,8 @@ BUNDLE_JSON = "bundle.json"
 WEIGHTS = "weights.safetensors"
 GOLDEN = "golden.npz"
 CARD = "MODEL_CARD.md"
+STUDENT = "training/student.safetensors"
+"""Weights of the cascade's first stage before its export; a scan has no use for them."""
 DEFAULT_PATH = Path(__file__).parent / "models" / "default"
 """The bundle that ships inside the package."""
 
@@ -152,6 +154,20 @@ class ModelBundle:
             f"{self.path} has no {precision} variant for {backend} (it has: {have}); "
             f"make one with: inspector export {self.path}"
         )
+
+    def margin(self, precision: str) -> float:
+        """How far from a threshold, in logits, an answer in `precision` must be to be final."""
+        found = [v.margin for v in self.variants.values() if v.precision == precision]
+        return max(found, default=0.0)
+
+    def first_stage(self) -> Cascade:
+        """The cascade's low-resolution stage. Raises BundleError when there is none."""
+        if self.cascade is None:
+            raise BundleError(
+                f"{self.path} has no cascade; make one with: inspector export {self.path} "
+                "--cascade --calibration PHOTOS"
+            )
+        return self.cascade
 
     def file(self, name: str) -> Path:
         return self.path / name

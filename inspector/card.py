@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from inspector.bundle import ModelBundle
+    from inspector.bundle import ModelBundle, Variant
     from inspector.evaluate import Evaluation, Figures
 
 _HEAD = """# Model card: {name}
@@ -66,6 +66,8 @@ bootstrap over groups (source photos). Accuracies are at probability one half; *
 called clear and *alarms* clear images called crack, by the thresholds above.
 
 """
+
+_BY_SOURCE = "sent_on_by_source"
 
 _LIMITS = """
 ## What it is bad at
@@ -166,14 +168,42 @@ def _confusions(tested: Evaluation) -> str:
 
 
 def _parity(bundle: ModelBundle) -> str:
-    lines = ["\n## Export gate\n"]
+    """What each export gate saw. A lower precision hands on what is near a threshold, the cascade
+    what it is not sure of; differing verdicts are counted after that."""
+    lines = ["\n## Export gates\n"]
     for name, variant in sorted(bundle.variants.items()):
         seen = variant.parity
         lines.append(
-            f"- `{name}`: {seen['images']} images, largest probability difference to eager torch "
-            f"{seen['max_difference']:.1e}, verdicts that differ: {len(seen['verdict_flips'])}"
+            f"- `{name}`: {seen['images']:,} images, largest probability difference to "
+            f"{seen['reference']} {seen['max_difference']:.1e}, verdicts that differ: "
+            f"{len(seen['verdict_flips'])}" + _judged_again(variant)
+        )
+    if bundle.cascade is not None:
+        low, seen = bundle.cascade, bundle.cascade.evidence
+        by_source = ", ".join(f"{s} {share:.0%}" for s, share in seen[_BY_SOURCE].items())
+        lines.append(
+            f"- cascade ({low.precision} at {low.size} px first): {seen['images']:,} images, "
+            f"verdicts that differ: {len(seen['verdict_flips'])}, cracks called clear: "
+            f"{seen['cracks_called_clear']} of {seen['cracks']:,}; sent on to "
+            f"{bundle.preprocess.size} px: {by_source}"
         )
     return "\n".join(lines) + "\n"
+
+
+def _judged_again(variant: Variant) -> str:
+    if not variant.margin:
+        return ""
+    seen = variant.parity
+    alone = len(seen["verdict_flips_without_margin"])
+    quality = "".join(
+        f"; {title} {seen[measure]['fp32']:.4f} in fp32, {seen[measure]['alone']:.4f} alone"
+        for title, measure in (("ROC AUC", "roc_auc"), ("ECE", "ece"))
+        if measure in seen
+    )
+    return (
+        f" ({alone} without the margin of {variant.margin:.2f} logits, within which fp32 judges "
+        f"again: {seen['sent_on']:.1%} of the images{quality})"
+    )
 
 
 def _comparison(tested: Evaluation, other: Evaluation, epochs: int) -> str:

@@ -78,12 +78,21 @@ def fit(image: Image.Image, spec: PreprocessSpec) -> Image.Image:
     """
     from PIL import Image as pil
 
+    box = crop_box(image.size, spec)
+    if box is not None:
+        return image.crop(box)
+    return image.resize((spec.size, spec.size), pil.Resampling.BILINEAR)
+
+
+def crop_box(sides: tuple[int, int], spec: PreprocessSpec) -> tuple[int, int, int, int] | None:
+    """Left, top, right and bottom of what `fit` cuts out of a photo of `sides` (width, height);
+    None where it resizes."""
     size = spec.size
-    width, height = image.size
-    if all(size <= side and side - size <= spec.max_border * side for side in (width, height)):
+    width, height = sides
+    if all(size <= side and side - size <= spec.max_border * side for side in sides):
         left, top = (width - size) // 2, (height - size) // 2
-        return image.crop((left, top, left + size, top + size))
-    return image.resize((size, size), pil.Resampling.BILINEAR)
+        return left, top, left + size, top + size
+    return None
 
 
 def to_pixels(image: Image.Image) -> NDArray[np.uint8]:

@@ -1,7 +1,8 @@
 """The shipped model, from data to bundle: `python -m inspector.recipe DATA`.
 
 One committed recipe, so that every number in the model card can be made again: lay out the data,
-train, export through the gate, evaluate per source, write the card. DATA has the layout
+train, export through the gate, distil the cascade's student, export the quick variants through
+their gates, evaluate per source, write the card. DATA has the layout
 `train/SOURCE/{Positive,Negative}/*.jpg` and `train.csv` with the columns `file` and `group`.
 """
 
@@ -41,8 +42,14 @@ TRAIN_SIZE = 144
 SYNTHETIC = 0.6
 
 
+FLOATS = ("fp32", "fp16")
+HELD_BACK_IMAGES = 6000
+"""Images at most on which the quick variants are gated."""
+
+
 def lay_out(data: Path, work: Path, *, all_sources: bool) -> None:
-    """Links in `work/train`, `work/validation` and `work/test`, each SOURCE/CLASS/file.
+    """Links in `work/train`, `work/validation`, `work/test` and `work/held_back` (the last two, for
+    the gates of the quick variants), each SOURCE/CLASS/file.
 
     The `SHIPPABLE` sources give training images; `HELD_BACK` of them, by group, are held back.
     What is held back and every other source is halved by group: one half for validation (epochs,
@@ -62,7 +69,13 @@ def lay_out(data: Path, work: Path, *, all_sources: bool) -> None:
         training = [*training, *more]
         validation = [image for image in validation if image.source in SHIPPABLE] + kept
     validation = [image for image in validation if image.source not in NO_CONCRETE]
-    for name, part in (("train", training), ("validation", validation), ("test", test)):
+    parts = {
+        "train": training,
+        "validation": validation,
+        "test": test,
+        "held_back": [*validation, *test],
+    }
+    for name, part in parts.items():
         _link(part, data / "train", work / name)
 
 
@@ -109,14 +122,42 @@ def make(
     return bundle, evaluation
 
 
+def make_quick(bundle_dir: Path, images: Path) -> ModelBundle:
+    """Distil the low-resolution student (unless that was done before) and export int8, fp16 and
+    the cascade: ranges from training images, margins, band and gates from held-back ones."""
+    from export import ExportConfig, export_bundle
+    from inspector.train.distil import DistilConfig, distil
+
+    config = ExportConfig(
+        bundle=bundle_dir,
+        int8=True,
+        fp16=True,
+        cascade=True,
+        calibration=images / "train",
+        images=images / "held_back",
+        images_limit=HELD_BACK_IMAGES,
+    )
+    if not config.student.exists():
+        distil(DistilConfig(bundle=bundle_dir, photos=images / "train", seed=SEED))
+    return export_bundle(config)
+
+
 def ship(bundle: ModelBundle, card: str, target: Path) -> None:
-    """Copy what a scan needs; TorchScript stays out, `inspector export` makes it again."""
+    """Copy what a scan needs. TorchScript stays out, `inspector export` makes it again; ONNX files
+    with float kernels refer to those in the weights, which keeps the package small."""
+    from export.share import share_weights
+
     kept = {name: v for name, v in bundle.variants.items() if v.backend == "onnxruntime"}
     names = [WEIGHTS, GOLDEN, *(variant.file for variant in kept.values())]
+    if bundle.cascade is not None:
+        names.append(bundle.cascade.file)
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for name in names:
         shutil.copyfile(bundle.file(name), target / name)
+    for variant in kept.values():
+        if variant.precision in FLOATS:
+            share_weights(target / variant.file, target / WEIGHTS)
     (target / CARD).write_text(card, encoding="utf-8")
     shipped = replace(bundle, path=target, variants=kept, files={})
     shipped.with_files(*names, CARD).save()
@@ -137,6 +178,7 @@ def main(
     shipped = work / "shipped"
     bundle, tested = make(data, shipped, init=init, epochs=EPOCHS, all_sources=False)
     print(render(tested))
+    bundle = make_quick(bundle.path, shipped / "images")
     comparison = None
     if compare:
         start = str(shipped / "bundle")

@@ -158,6 +158,8 @@ class Judgement:
     verdict: Verdict
     reason: Reason
     p_crack: float
+    stage: str
+    """Which of the backend's `stages` decided."""
     peak_x: float | None
     """Where the evidence for a crack peaks, as a share of the photo's width (0 left, 1 right);
     None for a clear photo."""

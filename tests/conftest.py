@@ -18,6 +18,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 TINY_SIZE = 64
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """What is measured in tests is not remembered for real scans, nor the other way round."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_bundle_dir(tmp_path_factory) -> Path:
     """A complete bundle with 64 px input; copy it before changing anything in it."""
@@ -34,6 +42,17 @@ def tiny_bundle(tiny_bundle_dir) -> ModelBundle:
     from inspector.bundle import ModelBundle
 
     return ModelBundle.load(tiny_bundle_dir)
+
+
+@pytest.fixture
+def tiny_bundle_copy(tiny_bundle_dir, tmp_path) -> ModelBundle:
+    """The same, to be changed."""
+    import shutil
+
+    from inspector.bundle import ModelBundle
+
+    shutil.copytree(tiny_bundle_dir, tmp_path / "bundle")
+    return ModelBundle.load(tmp_path / "bundle")
 
 
 def save_untrained_bundle(path: Path, *, size: int = TINY_SIZE, seed: int = 0) -> ModelBundle:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from dataclasses import replace
@@ -10,12 +11,18 @@ import numpy as np
 import pytest
 
 from inspector import doctor
+from inspector.backends.agreement import ParityMeter
 from inspector.backends.device import has_nvidia_driver
 from inspector.backends.golden import Golden, read_golden
-from inspector.bundle import GOLDEN, ModelBundle
-from inspector.doctor import Check, DoctorReport, Health, examine, render
+from inspector.bundle import GOLDEN, ModelBundle, Thresholds
+from inspector.doctor import Check, DoctorReport, Health, _judge_replay, examine, render
 from inspector.machine import Gpu
 from inspector.types import Scores
+
+ENGINES = {"onnxruntime", "torchscript"}
+"""Those that replay the golden images here."""
+if importlib.util.find_spec("openvino"):
+    ENGINES.add("openvino")
 
 
 @pytest.fixture
@@ -39,7 +46,7 @@ def test_a_healthy_machine_and_model(tiny_bundle_dir):
     assert [c for c in report.checks if c.health is not Health.OK and c.name != "onnxruntime"] == []
     assert report.exit_code == 0
     replays = [check.finding for check in report.checks if "golden images" in check.finding]
-    assert len(replays) == 2
+    assert len(replays) == len(ENGINES)
     assert all("0 other verdicts" in finding for finding in replays)
     assert any("CPUExecutionProvider" in finding for finding in replays)
 
@@ -77,8 +84,22 @@ def test_an_engine_that_answers_differently_here(own_dir):
     Golden(golden.names, golden.pixels_NHWC, moved).write(own_dir / GOLDEN)
     bundle.with_files(GOLDEN).save()
     wrong = failed(examine(own_dir))
-    assert {check.name for check in wrong} == {"onnxruntime", "torchscript"}
+    assert {check.name for check in wrong} == ENGINES
     assert all("has p_crack" in c.finding and "do not trust" in c.remedy for c in wrong)
+
+
+@pytest.mark.parametrize(("exact", "health"), [(True, Health.FAIL), (False, Health.OK)])
+def test_reduced_precision_must_only_agree_in_verdicts(exact, health):
+    meter = ParityMeter(Thresholds(clear_below=0.3, crack_from=0.7))
+    cam = np.zeros((1, 2, 2), np.float32)
+    meter.add(
+        ["a"], Scores(np.array([0.9], np.float32), cam), Scores(np.array([0.88], np.float32), cam)
+    )
+    assert _judge_replay("onnxruntime", "here", meter.report(), exact=exact).health is health
+    meter.add(
+        ["b"], Scores(np.array([0.9], np.float32), cam), Scores(np.array([0.6], np.float32), cam)
+    )
+    assert _judge_replay("onnxruntime", "here", meter.report(), exact=exact).health is Health.FAIL
 
 
 def test_a_model_file_of_another_bundle(own_dir):

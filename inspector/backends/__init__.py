@@ -3,19 +3,25 @@ with like. Importing this package loads no engine; `open_backend` imports the on
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
+from inspector.backends.device import Device
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from inspector.bundle import ModelBundle
+    from inspector.backends.openvino import OpenVinoBackend
+    from inspector.backends.ort import OnnxRuntimeBackend
+    from inspector.bundle import Cascade, ModelBundle, Thresholds
     from inspector.types import Scores
 
-BACKENDS = ("onnxruntime", "torchscript", "eager")
+BACKENDS = ("onnxruntime", "openvino", "tensorrt", "torchscript", "eager")
 """Engines that can run a bundle; the scan's default is the first."""
+TORCH_BACKENDS = ("torchscript", "eager")
+"""Those that run the weights in fp32 only."""
 
 
 class Backend(Protocol):
@@ -30,6 +36,11 @@ class Backend(Protocol):
     """One sentence: why it runs on this device."""
     stages: tuple[str, ...]
     """What can decide an image, as `precision@pixels`; a cascade has several, in their order."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What went other than asked for while it ran, such as smaller batches."""
+        ...
 
     def run(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
         """Judge N >= 1 images; raises BackendError when the engine fails."""
@@ -47,17 +58,64 @@ def open_backend(
     device: str = "auto",
     precision: str = "fp32",
     threads: int | None = None,
+    cascade: bool = False,
+    thresholds: Thresholds | None = None,
 ) -> Backend:
-    """Load `bundle` into an engine.
+    """Load `bundle` into an engine, or into several in a row.
 
-    `device` is `auto`, `cpu` or `cuda[:i]`; anything but `auto` is a demand: BackendError when the
-    engine would run elsewhere. `threads` bounds the CPU threads of one run; None means all cores.
-    Raises BundleError when the bundle lacks the variant, UsageError for an unknown name.
+    `device` is `auto`, `cpu`, `cuda[:i]` or `cuda:all` (one engine per GPU); anything but `auto` is
+    a demand: BackendError when the engine would run elsewhere. `threads` bounds the CPU threads of
+    one run; None means all cores.
+    What a reduced `precision` leaves in doubt, given `thresholds` (None: the bundle's own), the
+    fp32 variant decides; with `cascade`, the bundle's low-resolution stage comes first.
+    Raises BundleError when the bundle lacks a variant, UsageError for an unknown name.
     """
-    if name == "onnxruntime":
-        from inspector.backends.ort import OnnxRuntimeBackend
+    from inspector.backends.cascade import CascadeBackend, Doubt, Stage
 
-        return OnnxRuntimeBackend(bundle, device=device, precision=precision, threads=threads)
+    size = bundle.preprocess.size
+    with ExitStack() as opened:
+
+        def stage(precision: str, doubt: Doubt, low: Cascade | None = None) -> Stage:
+            engine = open_engine(
+                bundle, name, device=device, precision=precision, threads=threads, low=low
+            )
+            opened.callback(engine.close)
+            return Stage(engine, low.size if low else size, doubt)
+
+        stages = []
+        if cascade:
+            low = bundle.first_stage()
+            stages.append(stage(low.precision, Doubt.between(low), low))
+        margin = bundle.margin(precision)
+        if margin:
+            around = Doubt.around(thresholds or bundle.thresholds, margin)
+            stages.append(stage(precision, around))
+        stages.append(stage("fp32" if margin else precision, Doubt()))
+        opened.pop_all()
+    return stages[0].engine if len(stages) == 1 else CascadeBackend(stages, threads=threads)
+
+
+def open_engine(
+    bundle: ModelBundle,
+    name: str = "onnxruntime",
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    threads: int | None = None,
+    low: Cascade | None = None,
+) -> Backend:
+    """One engine, whatever it leaves in doubt: for a variant of the bundle, or for the
+    low-resolution stage `low`. Arguments and errors as in `open_backend`."""
+    if Device.parse(device).every:
+        from inspector.backends.fleet import open_fleet
+
+        return open_fleet(
+            lambda gpu: open_engine(
+                bundle, name, device=gpu, precision=precision, threads=threads, low=low
+            )
+        )
+    if name in TORCH_BACKENDS and (precision != "fp32" or low is not None):
+        raise UsageError(f"--backend {name} runs neither --precision {precision} nor a cascade")
     if name == "torchscript":
         from inspector.backends.torch import TorchScriptBackend
 
@@ -66,4 +124,28 @@ def open_backend(
         from inspector.backends.torch import EagerBackend
 
         return EagerBackend(bundle, device=device, threads=threads)
+    return _onnx_engine(name)(
+        bundle,
+        device=device,
+        precision=precision,
+        threads=threads,
+        file=low.file if low else None,
+        size=low.size if low else None,
+    )
+
+
+def _onnx_engine(name: str) -> type[OnnxRuntimeBackend | OpenVinoBackend]:
+    """The engine that reads the bundle's ONNX files under this name."""
+    if name == "onnxruntime":
+        from inspector.backends.ort import OnnxRuntimeBackend
+
+        return OnnxRuntimeBackend
+    if name == "openvino":
+        from inspector.backends.openvino import OpenVinoBackend
+
+        return OpenVinoBackend
+    if name == "tensorrt":
+        from inspector.backends.tensorrt import TensorRtBackend
+
+        return TensorRtBackend
     raise UsageError(f"unknown backend {name!r}; choose one of: {', '.join(BACKENDS)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,29 @@ which moves it by about 1e-6 on this network; a wrong constant, channel order or
 it by more than 1e-3."""
 CAM_TOLERANCE = 1e-3
 """The same for the activation map, as a share of its largest magnitude."""
+
+
+_SURE = 1e-7
+"""Distance from 0 or 1 below which float32 probabilities say no more."""
+
+
+def log_odds(p_N: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Logits of N probabilities, finite also for 0 and 1."""
+    p_N = np.clip(p_N.astype(np.float64), _SURE, 1 - _SURE)
+    return np.asarray(np.log(p_N / (1 - p_N)))
+
+
+def probability(odds_N: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The probabilities (N,) that have these log odds."""
+    return np.asarray(1 / (1 + np.exp(-odds_N)))
+
+
+def differing(
+    p_N: NDArray[np.float32], q_N: NDArray[np.float32], thresholds: Thresholds
+) -> NDArray[np.bool_]:
+    """Whether two engines' verdicts on N images differ."""
+    pairs = zip(p_N.tolist(), q_N.tolist(), strict=True)
+    return np.array([verdict_of(p, thresholds) != verdict_of(q, thresholds) for p, q in pairs])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from inspector.errors import BackendError
 from inspector.types import Scores
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from inspector.bundle import ModelBundle
@@ -35,3 +37,18 @@ def to_scores(
             "check this machine with: inspector doctor"
         )
     return Scores(p_crack_N, np.ascontiguousarray(cam_NHW, dtype=np.float32))
+
+
+def joined(parts: Sequence[Scores]) -> Scores:
+    """The answers to parts of one batch as one, in their order."""
+    stages = [part.stage_N for part in parts if part.stage_N is not None]
+    return Scores(
+        np.concatenate([part.p_crack_N for part in parts]),
+        np.concatenate([part.cam_NHW for part in parts]),
+        np.concatenate(stages) if stages else None,
+    )
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an engine says about its failure, which may be many lines, as part of one."""
+    return " ".join(str(error).split()) or type(error).__name__

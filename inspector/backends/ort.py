@@ -2,52 +2,44 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
-
-from inspector.backends.contract import check_pixels, to_scores
-from inspector.backends.device import Device, has_nvidia_driver
-from inspector.backends.metadata import check_metadata
+from inspector.backends.batches import FittingBatches
+from inspector.backends.contract import check_pixels, in_one_line, to_scores
+from inspector.backends.device import Device
+from inspector.backends.ort_buffers import BoundSession
+from inspector.backends.ort_session import check_signature, obtained, open_session
 from inspector.bundle import INPUT_NAME, OUTPUT_NAMES
-from inspector.errors import BackendError, BundleError
-from inspector.machine import usable_cores
+from inspector.errors import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
+    from inspector.backends.batches import Answers, RunOnce
     from inspector.bundle import ModelBundle
     from inspector.types import Scores
 
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-
-_WARNING, _FATAL = 2, 4
-"""ONNX Runtime's log severities; 2 is its default."""
-
-_UNREADABLE = (
-    ort_errors.InvalidProtobuf,
-    ort_errors.InvalidGraph,
-    ort_errors.NoSuchFile,
-)
-"""What ONNX Runtime raises when the file, not the machine, is at fault."""
+VARIANTS = "onnxruntime"
+"""The name under which bundles list their ONNX files, whichever engine reads them."""
 
 
 class OnnxRuntimeBackend:
-    """The bundle's ONNX variant in one inference session.
+    """An ONNX file of the bundle in one inference session.
+
+    `file` (a name inside the bundle) and `size` (side of its square input, pixels) default to the
+    variant of `precision` and to the bundle's own input; with `file`, `precision` only names it.
+    A batch that does not fit into memory is halved and judged in parts; `notes` then says so.
 
     Raises BackendError when the provider obtained is not the one demanded, BundleError when the
     file is damaged or was exported from another model.
     """
 
     name = "onnxruntime"
+    _most: int | None = None
+    """Images that the engine takes at once, whatever the memory; None: any number."""
 
     def __init__(
         self,
@@ -56,183 +48,54 @@ class OnnxRuntimeBackend:
         device: str = "auto",
         precision: str = "fp32",
         threads: int | None = None,
+        file: str | None = None,
+        size: int | None = None,
     ) -> None:
-        self._bundle = bundle
-        file = bundle.file(bundle.variant(self.name, precision).file)
-        session, self.why = _open_session(file, Device.parse(device), threads)
-        _check_signature(session, bundle, file)
-        self._session = session
+        path = bundle.file(file or bundle.variant(VARIANTS, precision).file)
+        self._bundle, self._size = bundle, size or bundle.preprocess.size
+        session, self.why = self._open(path, Device.parse(device), precision, threads)
+        check_signature(session, bundle, path, self._size)
+        where = obtained(session)
+        self._batches = FittingBatches(_runner(session, where), most=self._most)
+        self.device = str(where)
         self.providers: tuple[str, ...] = tuple(session.get_providers())
-        self.device = str(_obtained(session))
-        self.stages: tuple[str, ...] = (f"{precision}@{bundle.preprocess.size}",)
+        self.stages: tuple[str, ...] = (f"{precision}@{self._size}",)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about the runs so far; each said once."""
+        return self._batches.notes
 
     def run(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
         """Judge N >= 1 images, uint8 (N, size, size, 3). Raises BackendError."""
-        check_pixels(pixels_NHWC, self._bundle.preprocess.size)
+        check_pixels(pixels_NHWC, self._size)
         try:
-            probabilities_NC, cam_NHW = self._session.run(
-                list(OUTPUT_NAMES), {INPUT_NAME: pixels_NHWC}
-            )
+            probabilities_NC, cam_NHW = self._batches.run(pixels_NHWC)
         except Exception as error:  # its classes share no base but Exception
             raise BackendError(
-                f"ONNX Runtime failed on {self.device} with {len(pixels_NHWC)} images ({error}); "
-                "if memory ran out, use a smaller --batch-size"
+                f"ONNX Runtime failed on {self.device} with {len(pixels_NHWC)} images "
+                f"({in_one_line(error)}); if memory ran out, use a smaller --batch-size"
             ) from error
         return to_scores(self._bundle, probabilities_NC, cam_NHW)
 
     def close(self) -> None:
         """Give back memory and threads; the backend cannot run afterwards."""
-        del self._session
+        del self._batches
+
+    def _open(
+        self, file: Path, device: Device, precision: str, threads: int | None
+    ) -> tuple[Any, str]:
+        """A session where `device` says, and why it runs there."""
+        return open_session(file, device, threads)
 
 
-def built_for_cuda() -> bool:
-    """Whether the installed ONNX Runtime has a CUDA provider, usable or not."""
-    return CUDA in onnxruntime.get_available_providers()
-
-
-def _open_session(file: Path, device: Device, threads: int | None) -> tuple[Any, str]:
-    """A session where `device` says, and one sentence on why it runs there."""
-    if device.kind == "cpu":
-        return _cpu_session(file, threads), "cpu was asked for"
+def _runner(session: Any, device: Device) -> RunOnce:
+    """On a GPU the buffers stay where they are; on the CPU the session reads the array itself."""
     if device.kind == "cuda":
-        return _cuda_session(file, device, threads), f"{device} was asked for"
-    if not built_for_cuda():
-        return _cpu_session(file, threads), "this build of ONNX Runtime is for the CPU only"
-    if not has_nvidia_driver():
-        return _cpu_session(file, threads), "no NVIDIA driver on this machine"
-    try:
-        return _cuda_session(file, Device("cuda"), threads), "a CUDA device is usable"
-    except BackendError as error:
-        return _cpu_session(file, threads), f"CUDA did not come up: {error}"
+        return BoundSession(session, "cuda", device.index)
 
+    def run(pixels_NHWC: NDArray[np.uint8]) -> Answers:
+        probabilities_NC, cam_NHW = session.run(list(OUTPUT_NAMES), {INPUT_NAME: pixels_NHWC})
+        return probabilities_NC, cam_NHW
 
-def _cpu_session(file: Path, threads: int | None) -> Any:
-    return _create(file, threads, [CPU])
-
-
-def _cuda_session(file: Path, device: Device, threads: int | None) -> Any:
-    """Raises BackendError unless the session really runs on `device`."""
-    if not built_for_cuda():
-        raise _refusal(device, "nothing", "this build of ONNX Runtime is for the CPU only")
-    load_trouble = _load_cuda_libraries()
-    options = {
-        "device_id": str(device.index),
-        # TF32 keeps 10 bits of mantissa: the verdicts would not be those that were gated.
-        "use_tf32": "0",
-        # The default, EXHAUSTIVE, searches anew for every batch size, so also for the last batch.
-        "cudnn_conv_algo_search": "HEURISTIC",
-    }
-    try:
-        session = _create(file, threads, [(CUDA, options)])
-    except BackendError as error:
-        raise _refusal(device, "nothing", str(error)) from error
-    obtained = _obtained(session)
-    if obtained != device:
-        raise _refusal(device, str(obtained), _likely_reason(load_trouble))
-    _try_out(session, device)
-    return session
-
-
-def _try_out(session: Any, device: Device) -> None:
-    """Judge one black image: a GPU for which this build has no kernels shows itself only then."""
-    images = session.get_inputs()[0]
-    try:
-        session.run(None, {images.name: np.zeros((1, *images.shape[1:]), np.uint8)})
-    except Exception as error:  # its classes share no base but Exception
-        raise _refusal(device, "a session that cannot run", str(error)) from error
-
-
-def _refusal(device: Device, obtained: str, reason: str) -> BackendError:
-    return BackendError(
-        f"{device} was asked for, but ONNX Runtime came up with {obtained}: {reason}. "
-        "Use --device cpu, or repair the GPU set-up (inspector doctor shows it; the GPU build is "
-        "onnxruntime-gpu[cuda,cudnn], installed without onnxruntime beside it)"
-    )
-
-
-def _likely_reason(load_trouble: str) -> str:
-    if not has_nvidia_driver():
-        return "there is no NVIDIA driver on this machine"
-    if load_trouble:
-        return f"CUDA libraries cannot be loaded ({load_trouble})"
-    return "the GPU, its driver and this build of ONNX Runtime do not fit together"
-
-
-def _load_cuda_libraries() -> str:
-    """Load the CUDA libraries of the nvidia-* wheels; without it ONNX Runtime does not find them
-    and falls back to the CPU. Returns what went wrong, in one line, or an empty string."""
-    if not hasattr(onnxruntime, "preload_dlls"):
-        return ""
-    printed = io.StringIO()
-    # It reports by printing; stdout belongs to the caller's data.
-    with contextlib.redirect_stdout(printed):
-        onnxruntime.preload_dlls()
-    failed = [line for line in printed.getvalue().splitlines() if line.startswith("Failed")]
-    return "; ".join(failed[:2])
-
-
-def _create(file: Path, threads: int | None, providers: list[Any]) -> Any:
-    """Raises BundleError when the file is at fault, BackendError when the machine is."""
-    try:
-        with _quiet():
-            return onnxruntime.InferenceSession(
-                file, _session_options(threads), providers=providers, enable_fallback=0
-            )
-    except _UNREADABLE as error:
-        raise BundleError(
-            f"{file} is not an ONNX model that can be run ({error}); export it again"
-        ) from error
-    except Exception as error:  # its classes share no base but Exception
-        raise BackendError(f"ONNX Runtime cannot load {file} ({error})") from error
-
-
-def _session_options(threads: int | None) -> Any:
-    cores = usable_cores()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = _FATAL
-    # Set even when it is all cores: left alone, ONNX Runtime counts cores it may not be allowed
-    # to use and fails to pin threads to them.
-    options.intra_op_num_threads = threads or cores
-    options.inter_op_num_threads = 1
-    if (threads or cores) < cores:
-        # Spinning threads would take the cores that were left to the decoders.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """What ONNX Runtime would log or warn about here is checked and said by this module."""
-    onnxruntime.set_default_logger_severity(_FATAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="onnxruntime", category=UserWarning)
-            yield
-    finally:
-        onnxruntime.set_default_logger_severity(_WARNING)
-
-
-def _obtained(session: Any) -> Device:
-    """Where the session really runs, by its own account."""
-    if CUDA not in session.get_providers():
-        return Device("cpu")
-    options = session.get_provider_options().get(CUDA, {})
-    return Device("cuda", int(options.get("device_id", 0)))
-
-
-def _check_signature(session: Any, bundle: ModelBundle, file: Path) -> None:
-    """Raises BundleError unless the graph takes and gives what the bundle says."""
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    size = bundle.preprocess.size
-    found = [(i.name, i.type, list(i.shape[1:])) for i in inputs]
-    if found != [(INPUT_NAME, "tensor(uint8)", [size, size, 3])]:
-        raise BundleError(
-            f"{file} takes {found}, not {INPUT_NAME!r} as uint8 (N, {size}, {size}, 3); "
-            "export it again"
-        )
-    answers = [(o.name, o.type, len(o.shape)) for o in outputs]
-    if answers != [(n, "tensor(float)", r) for n, r in zip(OUTPUT_NAMES, (2, 3), strict=True)]:
-        raise BundleError(
-            f"{file} answers {answers}, not float32 {OUTPUT_NAMES} of rank 2 and 3; export it again"
-        )
-    check_metadata(bundle, file.name, session.get_modelmeta().custom_metadata_map)
+    return run

@@ -28,6 +28,7 @@ class _TorchBackend:
     torch as a whole, so they hold for the process."""
 
     name: str
+    notes: tuple[str, ...] = ()
 
     def __init__(self, bundle: ModelBundle, model: Any, device: str, threads: int | None) -> None:
         self._bundle = bundle

@@ -1,4 +1,4 @@
-"""From names to batches of pixels, in listing order, decoded by worker processes.
+"""From names to batches of pixels, in listing order, decoded by threads or worker processes.
 
 torch is imported only when there are workers: they are those of its `DataLoader`.
 """
@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import time
 import warnings
-from itertools import islice
+from functools import partial
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inspector.data.decode import DecodeLimits, decode
+from inspector.data.threads import Ahead
 from inspector.data.worker import begin_worker, start_method
 from inspector.errors import LoaderError
 from inspector.types import Batch, Decoded, Failure, Photo
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
+    from threading import Event
 
     import torch
     from numpy.typing import NDArray
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     Items = tuple[Photo | Failure, ...]
 
 PREFETCH = 2
-"""Batches that each worker may be ahead: one in the making, one waiting to be fetched."""
+"""Batches that each worker or thread may be ahead: one in the making, one waiting to be fetched."""
 
 _WORKER_ERRORS = (RuntimeError, MemoryError, OSError, EOFError)
 """What DataLoader raises for a worker that is gone, that failed, or that cannot be reached."""
@@ -41,27 +44,36 @@ def load_batches(
     *,
     batch_size: int,
     workers: int,
+    threads: int = 1,
     limits: DecodeLimits | None = None,
 ) -> Generator[Batch]:
     """Batches of `batch_size` consecutive photos (the last may be smaller), in the order of
-    `refs`, whatever the number of workers.
+    `refs`, whatever the number of workers or threads.
 
-    Workers start at once, not at the first batch. `refs` is read in this process, `PREFETCH`
-    batches per worker ahead. Bound on memory, most of it shared between processes:
-    (workers x PREFETCH + 1) x batch_size x size^2 x 3 bytes, and in each worker one photo at its
-    full size. With 0 workers everything happens in this process, one batch at a time.
+    `workers` are processes. With none of them, that many `threads` of this process decode while
+    its caller does something else: decoders and engines let go of the interpreter. With 0 of
+    both, all happens in the caller's thread, one batch at a time. Workers and threads start at
+    once, not at the first batch.
 
-    Close the generator to stop the workers. Raises LoaderError when a worker dies.
+    `refs` is read in the caller's thread, `PREFETCH` batches per worker or thread ahead. Bound on
+    memory, with n workers or threads: (n x PREFETCH + 1) x batch_size x size^2 x 3 bytes, of
+    workers mostly shared memory, and for each of the n one photo at its full size.
+
+    Close the generator to stop them; a thread finishes the photo it is at. Raises LoaderError
+    when a worker dies; what `refs` raises comes through.
     """
     limits = limits or DecodeLimits()
     chunks = _chunks(refs, batch_size)
-    if workers == 0:
-        return _load_here(chunks, spec, limits)
-    return _load_in_workers(_start_workers(chunks, spec, limits, workers))
+    if workers:
+        return _load_in_workers(_start_workers(chunks, spec, limits, workers))
+    if threads:
+        load = partial(_load_batch, spec, limits)
+        return Ahead(load, chunks, threads=threads, depth=threads * PREFETCH)
+    return (_load_batch(spec, limits, refs) for refs in chunks)
 
 
 def bytes_in_flight(spec: PreprocessSpec, *, batch_size: int, workers: int) -> int:
-    """The bound on shared memory that `load_batches` states."""
+    """The bound on batches in memory that `load_batches` states."""
     return (workers * PREFETCH + 1) * batch_size * spec.size**2 * 3
 
 
@@ -73,7 +85,7 @@ def _chunks(refs: Iterable[ImageRef], size: int) -> Iterator[list[ImageRef]]:
 
 def _decode_into(
     pixels_NHWC: NDArray[np.uint8],
-    refs: list[ImageRef],
+    refs: Iterable[ImageRef],
     spec: PreprocessSpec,
     limits: DecodeLimits,
 ) -> Items:
@@ -95,14 +107,15 @@ def _photos(items: Items) -> int:
     return sum(isinstance(item, Photo) for item in items)
 
 
-def _load_here(
-    chunks: Iterator[list[ImageRef]], spec: PreprocessSpec, limits: DecodeLimits
-) -> Generator[Batch]:
-    for refs in chunks:
-        started = time.perf_counter()
-        pixels_NHWC = np.empty((len(refs), spec.size, spec.size, 3), np.uint8)
-        items = _decode_into(pixels_NHWC, refs, spec, limits)
-        yield Batch(items, pixels_NHWC[: _photos(items)], time.perf_counter() - started)
+def _load_batch(
+    spec: PreprocessSpec, limits: DecodeLimits, refs: list[ImageRef], stop: Event | None = None
+) -> Batch:
+    """The photos of `refs`; once `stop` is set, only those that were decoded before."""
+    started = time.perf_counter()
+    pixels_NHWC = np.empty((len(refs), spec.size, spec.size, 3), np.uint8)
+    wanted = takewhile(lambda _: stop is None or not stop.is_set(), refs)
+    items = _decode_into(pixels_NHWC, wanted, spec, limits)
+    return Batch(items, pixels_NHWC[: _photos(items)], time.perf_counter() - started)
 
 
 class _Photos:

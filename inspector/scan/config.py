@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from inspector.backends import BACKENDS
+from inspector.backends import BACKENDS, TORCH_BACKENDS
 from inspector.backends.device import Device
 from inspector.bundle import Thresholds
 from inspector.errors import UsageError
@@ -71,10 +71,14 @@ class ScanConfig:
     """`auto`, `cpu` or `cuda[:i]`; anything but `auto` is a demand."""
     backend: str = "auto"
     precision: str = "auto"
+    """`auto`: what the results in `out` were made with, else the fastest on this machine of those
+    in the bundle, which its gates have let through."""
+    cascade: bool | None = None
+    """Let the bundle's low-resolution stage decide what is beyond doubt; None: as for `auto`."""
     batch_size: int | None = None
     """Photos per run of the engine; None: by device and size of the files."""
     workers: int | None = None
-    """Processes that decode; None: by device and cores, 0: none."""
+    """Processes that decode; None: by device and cores, 0: none, threads of this one do it."""
     view: str = "auto"
     """`whole`: each photo is judged once, shrunk to the model's input. `auto` is `whole`."""
     threshold: float | None = None
@@ -92,6 +96,10 @@ class ScanConfig:
         Device.parse(self.device)
         _one_of("backend", self.backend, ("auto", *BACKENDS))
         _one_of("precision", self.precision, ("auto", *PRECISIONS))
+        if self.backend in TORCH_BACKENDS and (self.precision not in ("auto", "fp32")):
+            raise UsageError(f"--backend {self.backend} runs fp32 only, not {self.precision}")
+        if self.cascade and self.backend in TORCH_BACKENDS:
+            raise UsageError(f"--backend {self.backend} runs no cascade")
         if self.view == "tiles":
             raise UsageError("--view tiles is not available in this version; use --view whole")
         _one_of("view", self.view, ("auto", "whole"))

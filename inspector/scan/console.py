@@ -32,7 +32,7 @@ _MOST_LISTED = 8
 _STAGES = {
     "start": "start",
     "load": "waiting for photos",
-    "engine": "model",
+    "engine": "waiting for the model",
     "judge": "verdicts",
     "write": "writing",
 }
@@ -193,12 +193,17 @@ def _listed(title: str, entries: list[str]) -> list[str]:
 def _times(summary: ScanSummary) -> list[str]:
     stages = summary.stage_seconds.items()
     spent = ", ".join(f"{_STAGES[name]} {seconds:.1f} s" for name, seconds in stages)
-    workers = f"{summary.workers} workers" if summary.workers else "this process"
-    engine = f"{summary.backend} on {summary.device}, {summary.precision}, batches of "
+    workers = f"{summary.workers} workers" if summary.workers else "threads"
+    engine = f"{summary.backend} on {summary.device}, batches of {summary.batch_size}"
+    decided = ", ".join(f"{stage} {count:,}" for stage, count in summary.stages.items())
     return [
         f"speed      {summary.images_per_second:.1f} photos/s in {_duration(summary.seconds)}",
-        *_wrapped("time", f"{spent}; decoding {summary.decode_cpu_seconds:.1f} s in {workers}"),
-        *_wrapped("engine", f"{engine}{summary.batch_size}; {summary.why}"),
+        *_wrapped(
+            "time",
+            f"{spent}; meanwhile decoding {summary.decode_cpu_seconds:.1f} s in {workers}, model "
+            f"{summary.engine_seconds:.1f} s",
+        ),
+        *_wrapped("engine", f"{engine}; decided by {decided}; {summary.why}"),
         f"model      {summary.model[:12]}",
     ]
 

@@ -23,9 +23,14 @@ that matters is often 2 to 4 px wide in a close photo; shrunk more than this it 
 model pixel wide and fades into the concrete, so the model's `clear` proves nothing."""
 
 
-def judge(scores: Scores, photos: Sequence[Photo], thresholds: Thresholds) -> tuple[Judgement, ...]:
-    """One judgement per photo, in their order. Raises BackendError unless the engine gave exactly
-    one number for each.
+def judge(
+    scores: Scores,
+    photos: Sequence[Photo],
+    thresholds: Thresholds,
+    stages: Sequence[str],
+) -> tuple[Judgement, ...]:
+    """One judgement per photo, in their order; `stages` are the backend's. Raises BackendError
+    unless the engine gave exactly one number for each.
 
     Comparisons are made in float32, the precision of the scores and of the table: a probability
     equal to a threshold as float32 counts as having reached it, which errs towards finding cracks.
@@ -37,9 +42,14 @@ def judge(scores: Scores, photos: Sequence[Photo], thresholds: Thresholds) -> tu
         raise BackendError(f"the engine answered no number for {photos[_first_bad(p_N)].ref.uri}")
     crack_from = np.float32(thresholds.crack_from)
     clear_below = np.float32(thresholds.clear_below)
+    deciders = (
+        [stages[0]] * len(p_N)
+        if scores.stage_N is None
+        else [stages[number] for number in scores.stage_N]
+    )
     return tuple(
-        _judge_one(p, cam_HW, photo.shrink, clear_below=clear_below, crack_from=crack_from)
-        for p, cam_HW, photo in zip(p_N, scores.cam_NHW, photos, strict=True)
+        _judge_one(p, cam_HW, photo.shrink, stage, clear_below=clear_below, crack_from=crack_from)
+        for p, cam_HW, photo, stage in zip(p_N, scores.cam_NHW, photos, deciders, strict=True)
     )
 
 
@@ -47,6 +57,7 @@ def _judge_one(
     p: np.float32,
     cam_HW: NDArray[np.float32],
     shrink: float,
+    stage: str,
     *,
     clear_below: np.float32,
     crack_from: np.float32,
@@ -58,8 +69,8 @@ def _judge_one(
     elif shrink > MAX_CLEAR_SHRINK:
         verdict, reason = Verdict.REVIEW, Reason.DOWNSCALED
     else:
-        return Judgement(Verdict.CLEAR, Reason.MODEL, float(p), None, None)
-    return Judgement(verdict, reason, float(p), *_peak(cam_HW))
+        return Judgement(Verdict.CLEAR, Reason.MODEL, float(p), stage, None, None)
+    return Judgement(verdict, reason, float(p), stage, *_peak(cam_HW))
 
 
 def _peak(cam_HW: NDArray[np.float32]) -> tuple[float, float]:

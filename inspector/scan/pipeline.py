@@ -7,21 +7,21 @@ import time
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from inspector.backends import open_backend
 from inspector.bundle import DEFAULT_PATH, ModelBundle
 from inspector.data.loader import load_batches
 from inspector.errors import LoaderError, UsageError
+from inspector.scan.ahead import EngineThread
+from inspector.scan.engines import choose_engines, identity_of
 from inspector.scan.interrupt import StopSignals
 from inspector.scan.judge import judge
-from inspector.scan.plan import PEEK, identity_of, make_plan
-from inspector.scan.results import open_results
+from inspector.scan.plan import PEEK, make_plan
+from inspector.scan.results import open_results, recorded_identity
 from inspector.scan.schema import make_row
 from inspector.scan.sink import ParquetSink
 from inspector.scan.summary import Stopwatch, Tally, summarise
 from inspector.scan.worklist import Worklist
-from inspector.types import Photo, Scores
+from inspector.types import Photo
 from inspector.version import __version__
 
 if TYPE_CHECKING:
@@ -29,13 +29,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from inspector.backends import Backend
+    from inspector.bundle import Thresholds
     from inspector.scan.config import ScanConfig
     from inspector.scan.plan import Plan
     from inspector.scan.summary import ScanSummary, Watcher
     from inspector.types import Batch, Judgement
-
-_NO_SCORES = Scores(np.empty(0, np.float32), np.empty((0, 1, 1), np.float32))
-"""Of a batch in which every file failed."""
 
 
 def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
@@ -48,60 +46,80 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
     _refuse_reimport()
     started = time.perf_counter()
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
-    thresholds, identity = config.thresholds(bundle.thresholds), identity_of(config, bundle)
+    thresholds = config.thresholds(bundle.thresholds)
     tally, clock = Tally(config.max_failures), Stopwatch()
     with ExitStack() as stack:
         enter = stack.enter_context
         with clock.stage("start"):
             stop = enter(StopSignals())
             work = Worklist(config, tally, stop)
+            recorded = recorded_identity(config.out, overwrite=config.overwrite)
+            engines = choose_engines(config, bundle, recorded)
+            identity = identity_of(config, bundle, engines)
             results = enter(open_results(config.out, identity, overwrite=config.overwrite))
-            plan = make_plan(config, bundle.preprocess, work.peek(results.done, PEEK))
+            first = work.peek(results.done, PEEK)
+            plan = make_plan(config, bundle.preprocess, engines, first)
             # Before the engine, so that worker processes come up while it loads.
             batches = enter(closing(_load(work, bundle, plan)))
-            backend = enter(closing(_open(bundle, plan)))
+            backend = enter(closing(_open(bundle, plan, thresholds)))
             sink = enter(ParquetSink(results, {**identity, **_run_facts(plan, backend)}))
+            engine = EngineThread(backend, clock)
+            judged = enter(closing(engine.run(_until_stopped(batches, stop, clock))))
         if watch is not None:
             watch.start(plan, backend)
-        for batch in clock.timed("load", _unless_stopping(batches, stop)):
-            photos = [item for item in batch.items if isinstance(item, Photo)]
-            with clock.stage("engine"):
-                scores = backend.run(batch.pixels_NHWC) if photos else _NO_SCORES
+        for batch, scores in judged:
             with clock.stage("judge"):
-                judgements = judge(scores, photos, thresholds)
+                photos = [item for item in batch.items if isinstance(item, Photo)]
+                judgements = judge(scores, photos, thresholds, backend.stages)
                 rows = _rows(batch, judgements, plan.view)
             with clock.stage("write"):
                 sink.write(rows)
             tally.count(batch, judgements)
             if watch is not None:
                 watch.update(tally)
-            if stop.received is not None or tally.over_budget():
+            if tally.over_budget():
                 break
         with clock.stage("write"):
             sink.finish()
-    seconds = time.perf_counter() - started
-    return summarise(work, tally, clock, plan, backend, results, sink.committed, seconds)
+        seconds = time.perf_counter() - started
+        return summarise(
+            work, tally, clock, plan, backend, results, sink.committed, seconds, engine.busy_seconds
+        )
 
 
 def _load(work: Worklist, bundle: ModelBundle, plan: Plan) -> Generator[Batch]:
-    return load_batches(work, bundle.preprocess, batch_size=plan.batch_size, workers=plan.workers)
+    return load_batches(
+        work,
+        bundle.preprocess,
+        batch_size=plan.batch_size,
+        workers=plan.workers,
+        threads=plan.decode_threads,
+    )
 
 
-def _open(bundle: ModelBundle, plan: Plan) -> Backend:
+def _open(bundle: ModelBundle, plan: Plan, thresholds: Thresholds) -> Backend:
     return open_backend(
         bundle,
         plan.backend,
         device=plan.device,
         precision=plan.precision,
         threads=plan.threads,
+        cascade=plan.cascade,
+        thresholds=thresholds,
     )
 
 
-def _unless_stopping(batches: Iterator[Batch], stop: StopSignals) -> Iterator[Batch]:
-    """The same batches; a signal that also ended the workers, because it went to the whole
-    process group, ends them quietly."""
+def _until_stopped(
+    batches: Iterator[Batch], stop: StopSignals, clock: Stopwatch
+) -> Iterator[Batch]:
+    """The same batches until a signal comes; those that are with the engine then still get their
+    rows. A signal that also ended the workers, because it went to the whole process group, ends
+    them quietly."""
     try:
-        yield from batches
+        for batch in clock.timed("load", batches):
+            yield batch
+            if stop.received is not None:
+                return
     except LoaderError:
         if stop.received is None:
             raise
@@ -124,6 +142,7 @@ def _run_facts(plan: Plan, backend: Backend) -> Mapping[str, str]:
         "device": backend.device,
         "providers": ", ".join(backend.providers),
         "batch_size": str(plan.batch_size),
+        "stages": ", ".join(backend.stages),
     }
 
 

@@ -1,4 +1,4 @@
-"""How the machine is shared between the processes that decode and the engine that judges."""
+"""How the machine is shared between the decoders and the engine that judges."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from inspector.backends import BACKENDS
-from inspector.backends.device import Device, has_nvidia_driver
 from inspector.data.loader import bytes_in_flight
 from inspector.machine import shared_memory_free, usable_cores
+from inspector.scan.engines import backend_of, gpu_judges, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inspector.bundle import ModelBundle
     from inspector.preprocess import PreprocessSpec
     from inspector.scan.config import ScanConfig
+    from inspector.scan.engines import Engines
     from inspector.types import ImageRef
 
 PEEK = 2000
@@ -27,15 +26,20 @@ SLOW_DECODE_S = 0.02
 """Decoding time from which a batch for the GPU is small as well: every worker would otherwise sit
 on a batch for seconds, while the GPU waits for the first."""
 MOST_WORKERS = 64
+SMALL_MACHINE = 4
+"""Cores up to which the engine may use all of them, decoding or not: an idle core costs more than
+two threads that take turns."""
 
-# Measured on one core of a 2-core x86 server with Pillow 13: 0.6 ms for a 5 kB tile, 12 ms for
-# 0.4 MB, 52 ms for 3 MB (12 megapixels), and 53 ms for ResNet18 at 224 px, fp32. Only their
-# ratios matter here, and those hold roughly elsewhere.
-_DECODE_S_PER_PHOTO = 0.0005
+# Measured on one core of a 2-core x86 server: 0.5 ms for a 5 kB tile, 12 ms for 0.4 MB, 52 ms for
+# 3 MB (12 megapixels).
+_DECODE_S_PER_PHOTO = 0.0004
 _DECODE_S_PER_BYTE = 20e-9
-_ENGINE_S_PER_PIXEL = 0.053 / 224**2
 _WORKERS_START_S = 5.0
 """What worker processes cost before their first photo; decoding that takes less is done without."""
+_LOCKED_S_PER_PHOTO = 0.0004
+"""Time per photo under Python's lock (headers, rows), which threads of one process cannot share."""
+_MOST_LOCKED = 0.4
+"""Share of a core's time under that lock up to which threads do not get in each other's way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,93 +50,70 @@ class Plan:
     device: str
     """What is demanded of the engine: `auto`, `cpu` or `cuda[:i]`."""
     precision: str
+    cascade: bool
     view: str
     batch_size: int
     workers: int
+    """Processes that decode; 0: `decode_threads` of this one."""
+    decode_threads: int
     threads: int | None
     """CPU threads of the engine; None: as many as there are cores."""
     why: str
 
 
-def identity_of(config: ScanConfig, bundle: ModelBundle) -> dict[str, str]:
-    """What decides the rows of a scan; two scans may share a table only if this is equal."""
-    thresholds = config.thresholds(bundle.thresholds)
-    return {
-        "model": bundle.digest,
-        "precision": _precision(config),
-        "view": _view(config),
-        "clear_below": repr(thresholds.clear_below),
-        "crack_from": repr(thresholds.crack_from),
-    }
-
-
-def _precision(config: ScanConfig) -> str:
-    """It decides verdicts, so `auto` never depends on the machine: it is fp32."""
-    return "fp32" if config.precision == "auto" else config.precision
-
-
-def _view(config: ScanConfig) -> str:
-    return "whole" if config.view == "auto" else config.view
-
-
-def make_plan(config: ScanConfig, spec: PreprocessSpec, first: Sequence[ImageRef]) -> Plan:
+def make_plan(
+    config: ScanConfig, spec: PreprocessSpec, engines: Engines, first: Sequence[ImageRef]
+) -> Plan:
     """Settings for a scan whose first photos (up to `PEEK`) are `first`."""
     cores = usable_cores()
-    cuda = _expects_cuda(config.device)
+    cuda = gpu_judges(config)
     decode_s = [_decode_seconds(ref) for ref in first]
     mean_s = fmean(decode_s or [0.0])
-    quick = cuda and mean_s < SLOW_DECODE_S
+    share = _decoders(cores, mean_s, engines.core_seconds)
     if config.workers is not None:
         workers, why = config.workers, f"{config.workers} workers were asked for"
     elif len(first) < PEEK and sum(decode_s) < _WORKERS_START_S:
         workers, why = 0, "too little to decode for worker processes to pay"
+    elif not cuda and _locked_share(cores, engines.core_seconds + mean_s) < _MOST_LOCKED:
+        workers, why = 0, "threads decode ahead, the engine is the slower part"
     else:
-        workers, why = _share_cores(cores, mean_s, 0.0 if cuda else _engine_seconds(spec))
-    roomy = _fits_shared_memory(spec, CUDA_BATCH, workers)
-    batch_size = config.batch_size or (CUDA_BATCH if quick and roomy else CPU_BATCH)
+        workers, why = share, f"{share} processes decode ahead"
+    quick = cuda and mean_s < SLOW_DECODE_S and _fits_shared_memory(spec, CUDA_BATCH, workers)
+    batch_size = config.batch_size or (CUDA_BATCH if quick else CPU_BATCH)
     while config.workers is None and not _fits_shared_memory(spec, batch_size, workers):
         workers -= 1
-        why = f"{workers} to decode, as many as /dev/shm has room for"
+        why = f"{workers} processes decode, as many as /dev/shm has room for"
     return Plan(
-        backend=BACKENDS[0] if config.backend == "auto" else config.backend,
+        backend=backend_of(config),
         device=config.device,
-        precision=_precision(config),
-        view=_view(config),
+        precision=engines.precision,
+        cascade=engines.cascade,
+        view=view_of(config),
         batch_size=batch_size,
         workers=workers,
-        threads=None if cuda else _threads(cores, workers),
-        why=f"{cores} core{'s' if cores > 1 else ''}: {why}",
+        decode_threads=share,
+        threads=None if cuda else _threads(cores, workers or share),
+        why=f"{cores} core{'s' if cores > 1 else ''}: {why}; {engines.why}",
     )
-
-
-def _expects_cuda(device: str) -> bool:
-    """A guess before the engine is up; a wrong one costs speed, never a verdict."""
-    kind = Device.parse(device).kind
-    return kind == "cuda" or (kind == "auto" and has_nvidia_driver())
-
-
-def _engine_seconds(spec: PreprocessSpec) -> float:
-    return _ENGINE_S_PER_PIXEL * spec.size**2
 
 
 def _decode_seconds(ref: ImageRef) -> float:
     return _DECODE_S_PER_PHOTO + _DECODE_S_PER_BYTE * (ref.size or 0)
 
 
-def _share_cores(cores: int, decode_s: float, engine_s: float) -> tuple[int, str]:
-    """Workers so that decoding and the model keep pace, given each one's core-seconds per photo."""
+def _decoders(cores: int, decode_s: float, engine_s: float) -> int:
+    """How many decoders let decoding and the model keep pace, given core-seconds per photo."""
     share = decode_s / (decode_s + engine_s) if decode_s else 0.0
-    workers = min(max(round(cores * share), 1), max(cores - 1, 1), MOST_WORKERS)
-    if not engine_s:
-        return workers, f"{workers} decode, the GPU judges"
-    estimate = f"about {decode_s * 1e3:.0f} ms to decode a photo, {engine_s * 1e3:.0f} ms to judge"
-    return workers, f"{workers} to decode ahead ({estimate} it)"
+    return min(max(round(cores * share), 1), max(cores - 1, 1), MOST_WORKERS)
 
 
-def _threads(cores: int, workers: int) -> int:
-    """Engine threads: all cores on a small machine, where the engine is the bottleneck and an idle
-    worker's core would be lost; otherwise what the workers leave."""
-    return cores if cores <= 4 else max(cores - workers, 1)
+def _locked_share(cores: int, core_seconds: float) -> float:
+    """Share of the time that Python's lock is held when all cores work on photos."""
+    return _LOCKED_S_PER_PHOTO * cores / core_seconds
+
+
+def _threads(cores: int, decoders: int) -> int:
+    return cores if cores <= SMALL_MACHINE else max(cores - decoders, 1)
 
 
 def _fits_shared_memory(spec: PreprocessSpec, batch_size: int, workers: int) -> bool:

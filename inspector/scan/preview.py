@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from inspector.bundle import DEFAULT_PATH, ModelBundle
 from inspector.data.source import Discovery, suffix_of
-from inspector.scan.plan import identity_of
-from inspector.scan.results import done_in, row_key
+from inspector.scan.engines import choose_engines, identity_of
+from inspector.scan.results import done_in, recorded_identity, row_key
 from inspector.scan.schema import display_path
 
 if TYPE_CHECKING:
@@ -40,7 +40,11 @@ def preview(config: ScanConfig) -> Preview:
     its sources, its model and its result directory."""
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
     discovery = Discovery(config.sources)
-    done = set() if config.overwrite else done_in(config.out, identity_of(config, bundle))
+    recorded = recorded_identity(config.out, overwrite=config.overwrite)
+    done = set()
+    if recorded:
+        engines = choose_engines(config, bundle, recorded)
+        done = done_in(config.out, identity_of(config, bundle, engines))
     already_done = size_bytes = 0
     suffixes: Counter[str] = Counter()
     for ref in islice(discovery, config.limit):

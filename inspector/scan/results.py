@@ -114,6 +114,17 @@ def open_results(out: Path, identity: Mapping[str, str], *, overwrite: bool) -> 
         yield results
 
 
+def recorded_identity(out: Path, *, overwrite: bool) -> Mapping[str, str]:
+    """What decided the rows that are in `out`; empty where there are none that will stay. Raises
+    OutputError for a manifest that cannot be read."""
+    if overwrite:
+        return {}
+    with reporting(out, _nothing_done):
+        manifest = _read_manifest(out)
+    found = manifest.get("identity") if manifest else None
+    return found if isinstance(found, dict) else {}
+
+
 def row_key(uri: str) -> bytes:
     """16 bytes that stand for a uri in `Results.done`."""
     return hashlib.blake2b(uri.encode(), digest_size=16).digest()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from inspector.types import ImageRef, Judgement, Photo
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Changes whenever a column does; parts of different versions do not mix."""
 METADATA_PREFIX = "inspector."
 """Of every key that a part's schema metadata has from us."""
@@ -54,6 +54,13 @@ COLUMNS = (
     Column("verdict", pa.string(), True, "`crack`, `clear` or `review`; null when failed."),
     Column("p_crack", pa.float32(), True, "Calibrated probability of a crack; null when failed."),
     Column("reason", pa.string(), True, "Why the verdict is what it is; null when failed."),
+    Column(
+        "stage",
+        pa.string(),
+        True,
+        "Which engine decided, as precision@pixels; cheaper ones hand on what they are not sure "
+        "of; null when failed.",
+    ),
     Column("failure_code", pa.string(), True, "Why the file could not be judged; null when ok."),
     Column("detail", pa.string(), True, "What exactly went wrong; null when ok."),
     Column(
@@ -109,6 +116,7 @@ def make_row(item: Photo | Failure, judgement: Judgement | None, *, view: str) -
     return row | {
         "verdict": judgement.verdict,
         "reason": judgement.reason,
+        "stage": judgement.stage,
         "p_crack": judgement.p_crack,
         "peak_x": judgement.peak_x,
         "peak_y": judgement.peak_y,

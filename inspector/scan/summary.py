@@ -49,6 +49,8 @@ class Tally:
     already_done: int = 0
     ok: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
+    stages: Counter[str] = field(default_factory=Counter)
+    """By the engine that decided."""
     failures: Counter[str] = field(default_factory=Counter)
     """By failure code."""
     examples: dict[str, list[str]] = field(default_factory=dict)
@@ -74,6 +76,7 @@ class Tally:
         for judgement in judgements:
             self.ok += 1
             self.verdicts[judgement.verdict.value] += 1
+            self.stages[judgement.stage] += 1
         for item in batch.items:
             if isinstance(item, Failure):
                 self.failures[item.code.value] += 1
@@ -129,7 +132,9 @@ class ScanSummary:
     notes: list[str]
     seconds: float
     stage_seconds: dict[str, float]
-    """Wall seconds of the main process by stage."""
+    """Wall seconds of the scan's own thread by stage; of `load` and `engine` it is the waiting."""
+    engine_seconds: float
+    """Seconds in which the engine worked, beside everything else."""
     decode_cpu_seconds: float
     """Seconds spent decoding, summed over the workers."""
     images_per_second: float
@@ -140,6 +145,8 @@ class ScanSummary:
     device: str
     providers: list[str]
     precision: str
+    stages: dict[str, int]
+    """Photos by the engine that decided (precision@pixels), in the order in which it is asked."""
     view: str
     batch_size: int
     workers: int
@@ -176,6 +183,7 @@ def summarise(
     results: Results,
     committed: int,
     seconds: float,
+    engine_seconds: float,
 ) -> ScanSummary:
     """Put the outcome together from those who counted it. Raises AssertionError when their
     accounts differ: then a photo has no row or two, which must never pass in silence."""
@@ -199,9 +207,10 @@ def summarise(
         ignored_by_suffix=dict(found.ignored_by_suffix.most_common()),
         unreadable_dirs=[display_path(str(unread)) for unread in found.unreadable_dirs],
         linked_dirs=[display_path(path) for path in found.linked_dirs],
-        notes=[display_path(note) for note in found.notes],
+        notes=[*map(display_path, found.notes), *backend.notes],
         seconds=seconds,
         stage_seconds=clock.seconds,
+        engine_seconds=engine_seconds,
         decode_cpu_seconds=tally.decode_cpu_seconds,
         images_per_second=tally.looked_at / seconds,
         model=results.identity["model"],
@@ -209,6 +218,7 @@ def summarise(
         device=backend.device,
         providers=list(backend.providers),
         precision=plan.precision,
+        stages={stage: tally.stages[stage] for stage in backend.stages},
         view=plan.view,
         batch_size=plan.batch_size,
         workers=plan.workers,

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -74,6 +81,42 @@ class TrainConsole:
             f"{result.validation_accuracy:.2%} ROC AUC {result.validation_roc_auc:.4f}  "
             f"{result.images_per_second:.0f} images/s{'  best' if best else ''}"
         )
+
+
+class DistilConsole:
+    """A `distil.Watcher` that draws. Use it as a context manager."""
+
+    def __init__(self) -> None:
+        err = Console(stderr=True)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[loss]}"),
+            TimeRemainingColumn(),
+            console=err,
+            disable=not err.is_terminal,
+            transient=True,
+        )
+        self.tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> DistilConsole:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.progress.stop()
+
+    def __call__(self, phase: str, done: int, total: int, loss: float | None) -> None:
+        shown = "" if loss is None else f"loss {loss:.3f}"
+        if phase not in self.tasks:
+            self.tasks[phase] = self.progress.add_task(phase, total=total, loss=shown)
+        self.progress.update(self.tasks[phase], completed=done, total=total, loss=shown)
 
 
 def print_result(result: TrainResult, bundle: ModelBundle) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -26,28 +25,6 @@ def backend(tiny_bundle):
     opened = open_backend(tiny_bundle, device="cpu", threads=1)
     yield opened
     opened.close()
-
-
-@pytest.fixture
-def own_bundle(tiny_bundle_dir, tmp_path):
-    """A copy whose ONNX file and `bundle.json` a test may damage; the rest is linked."""
-    path = tmp_path / "bundle"
-    path.mkdir()
-    for file in tiny_bundle_dir.iterdir():
-        mine = file.name in ("model.onnx", "bundle.json")
-        (shutil.copy if mine else os.link)(file, path / file.name)
-    return ModelBundle.load(path)
-
-
-def rewrite_onnx(bundle, change) -> ModelBundle:
-    """The bundle with its ONNX file edited and its hash put right, as a forger would."""
-    file = bundle.path / "model.onnx"
-    proto = onnx.load(file)
-    change(proto)
-    onnx.save(proto, file)
-    changed = bundle.with_files("model.onnx")
-    changed.save()
-    return ModelBundle.load(bundle.path)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
@@ -125,7 +102,7 @@ def test_cuda_fails_closed(tiny_bundle, device, capfd):
 
 
 def test_cuda_with_a_cpu_build(tiny_bundle, monkeypatch):
-    monkeypatch.setattr("inspector.backends.ort.built_for_cuda", lambda: False)
+    monkeypatch.setattr("inspector.backends.ort_session.built_for_cuda", lambda: False)
     with pytest.raises(BackendError, match="this build of ONNX Runtime is for the CPU only"):
         open_backend(tiny_bundle, device="cuda")
     why = open_backend(tiny_bundle, device="auto").why
@@ -135,7 +112,7 @@ def test_cuda_with_a_cpu_build(tiny_bundle, monkeypatch):
 @without_gpu
 def test_auto_falls_back_aloud_when_cuda_does_not_come_up(tiny_bundle, monkeypatch, capfd):
     """A driver without a GPU, say: CUDA is tried for real, and the reason is kept."""
-    monkeypatch.setattr("inspector.backends.ort.has_nvidia_driver", lambda: True)
+    monkeypatch.setattr("inspector.backends.ort_session.has_nvidia_driver", lambda: True)
     backend = open_backend(tiny_bundle, device="auto")
     assert backend.device == "cpu"
     assert backend.why.startswith("CUDA did not come up: cuda:0 was asked for")
@@ -193,7 +170,7 @@ def test_a_file_outside_the_bundle_is_refused(own_bundle):
 
 
 @pytest.mark.parametrize("key", ["digest", "labels", "positive", "temperature", "preprocess"])
-def test_an_onnx_of_another_model_is_refused(own_bundle, key):
+def test_an_onnx_of_another_model_is_refused(own_bundle, rewrite_onnx, key):
     def forge(proto):
         for entry in proto.metadata_props:
             if entry.key == key:
@@ -209,7 +186,7 @@ def test_other_thresholds_need_another_export(own_bundle):
         open_backend(moved)
 
 
-def test_a_graph_with_other_outputs_is_refused(own_bundle):
+def test_a_graph_with_other_outputs_is_refused(own_bundle, rewrite_onnx):
     def drop_cam(proto):
         del proto.graph.output[1]
 
@@ -217,7 +194,7 @@ def test_a_graph_with_other_outputs_is_refused(own_bundle):
         open_backend(rewrite_onnx(own_bundle, drop_cam))
 
 
-def test_answers_that_are_no_numbers_never_become_verdicts(own_bundle):
+def test_answers_that_are_no_numbers_never_become_verdicts(own_bundle, rewrite_onnx):
     def poison(proto):
         bias = next(w for w in proto.graph.initializer if w.name.endswith("fc.bias"))
         bias.CopyFrom(onnx.numpy_helper.from_array(np.full(2, np.nan, np.float32), bias.name))

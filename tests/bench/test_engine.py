@@ -14,11 +14,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import bench.engine
+import bench.pool
 from bench.__main__ import app
-from bench.engine import ROUNDS, load_images
+from bench.engine import ROUNDS
+from bench.pool import load_images
 from inspector.backends import open_backend
 from inspector.bundle import ModelBundle
-from inspector.errors import SourceError, UsageError
+from inspector.errors import BackendError, SourceError, UsageError
 from inspector.preprocess import PreprocessSpec
 
 
@@ -28,10 +30,24 @@ def run(out, model, *args):
     return ended, json.loads((out / "results.json").read_text(encoding="utf-8"))
 
 
+FP32 = ("--precisions", "fp32", "--cascade", "off")
+ALL = ("--backends", "onnxruntime,torchscript,eager")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_to_do():
+    """Every turn goes over all images; threads on cores that others use wait for each other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench.engine, "LEAST_IMAGES", 4)
+        patch.setattr(bench.engine, "usable_cores", lambda: 1)
+        patch.setattr(bench.pool, "usable_cores", lambda: 1)
+        yield
+
+
 @pytest.fixture(scope="module")
 def whole(tiny_bundle_dir, tmp_path_factory):
     out = tmp_path_factory.mktemp("engine")
-    ended, results = run(out, tiny_bundle_dir, "--batch-sizes", "1,3")
+    ended, results = run(out, tiny_bundle_dir, "--batch-sizes", "1,3", *FP32, *ALL)
     return ended, results, (out / "report.md").read_text(encoding="utf-8")
 
 
@@ -44,11 +60,12 @@ def rows_of(text):
 def test_every_case_is_measured_and_right(whole):
     ended, results, _ = whole
     assert ended.exit_code == 0, ended.output
-    names = [f"{b} x{n}" for b in ("onnxruntime", "torchscript", "eager") for n in (1, 3)]
+    names = [f"{b} fp32 x{n}" for b in ("onnxruntime", "torchscript", "eager") for n in (1, 3)]
     assert [case["name"] for case in results["cases"]] == names
     for case in results["cases"]:
         assert case["status"] == "ok"
-        assert case["largest_difference"] < 1e-4
+        assert case["answers"]["largest_difference"] < 1e-4
+        assert case["answers"]["images"] == {1: 4, 3: 3}[case["batch_size"]]
         assert len(case["rounds_run_ms"]) == ROUNDS
     for case in results["cases"][:2]:
         assert case["ratio"] == {"median": 1, "min": 1, "max": 1}
@@ -85,6 +102,7 @@ class SwappedChannels:
 
     def __init__(self, backend):
         self.name, self.device, self.providers = backend.name, backend.device, backend.providers
+        self.stages = backend.stages
         self.run = lambda pixels: backend.run(np.ascontiguousarray(pixels[..., ::-1]))
         self.close = backend.close
 
@@ -95,12 +113,12 @@ def test_an_engine_that_answers_wrong_fails_the_bench(tiny_bundle_dir, tmp_path,
         return SwappedChannels(backend) if name == "torchscript" else backend
 
     monkeypatch.setattr(bench.engine, "open_backend", open_wrong)
-    args = ["--backends", "onnxruntime,torchscript", "--batch-sizes", "8"]
+    args = ["--backends", "onnxruntime,torchscript", "--batch-sizes", "8", *FP32]
     ended, results = run(tmp_path, tiny_bundle_dir, *args)
     assert ended.exit_code == 1
     right, wrong = results["cases"]
     assert (right["status"], wrong["status"]) == ("ok", "failed")
-    assert "its answers are wrong" in ended.stdout
+    assert "probabilities are wrong" in ended.stdout
     assert "failed" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
@@ -110,18 +128,61 @@ def test_a_missing_variant_is_listed_with_its_reason(tiny_bundle_dir, tmp_path):
     bundle = ModelBundle.load(copy)
     kept = {k: v for k, v in bundle.variants.items() if v.backend != "torchscript"}
     replace(bundle, variants=kept).save()
-    args = ["--backends", "torchscript,onnxruntime", "--batch-sizes", "1"]
+    args = ["--backends", "torchscript,onnxruntime", "--batch-sizes", "1", *FP32]
     ended, results = run(tmp_path / "out", copy, *args)
     missing, present = results["cases"]
     assert ended.exit_code == 0
-    assert (missing["status"], present["status"]) == ("not run", "ok")
+    assert (missing["status"], present["status"]) == ("unavailable", "ok")
     assert "has no fp32 variant for torchscript" in missing["reason"]
-    assert "torchscript x1 not run: " in ended.stdout
+    assert "torchscript fp32 unavailable: " in ended.stdout
     everything = json.dumps(missing) + json.dumps(results["system"])
     assert str(tmp_path) not in everything
 
-    ended, _ = run(tmp_path / "out", copy, "--backends", "torchscript")
+    ended, _ = run(tmp_path / "out", copy, "--backends", "torchscript", *FP32)
     assert ended.exit_code == 1, "nothing was measured"
+
+
+def test_precisions_and_cascades_that_are_missing_are_listed_once(tiny_bundle_dir, tmp_path):
+    args = [
+        "--backends",
+        "onnxruntime,eager",
+        "--precisions",
+        "fp32,int8",
+        "--batch-sizes",
+        "8,16",
+    ]
+    ended, results = run(tmp_path, tiny_bundle_dir, *args)
+    assert ended.exit_code == 0, ended.output
+    found = {case["name"]: case["status"] for case in results["cases"]}
+    able = ("onnxruntime fp32 x8", "onnxruntime fp32 x16", "eager fp32 x8", "eager fp32 x16")
+    assert {name for name, status in found.items() if status == "ok"} == set(able)
+    unable = set(found) - set(able)
+    assert unable == {
+        f"{engine} {what}"
+        for engine in ("onnxruntime", "eager")
+        for what in ("fp32 cascade", "int8", "int8 cascade")
+    }
+    assert all(found[name] == "unavailable" for name in unable)
+    assert all(case["reason"] for case in results["cases"] if case["name"] in unable)
+
+
+def test_a_backend_that_breaks_down_fails_the_bench(tiny_bundle_dir, tmp_path, monkeypatch):
+    def open_weak(bundle, name, **options):
+        backend = SwappedChannels(open_backend(bundle, name, **options))
+
+        def run(pixels):
+            raise BackendError("memory ran out; use a smaller --batch-size")
+
+        backend.run = run
+        return backend
+
+    monkeypatch.setattr(bench.engine, "open_backend", open_weak)
+    args = ["--backends", "onnxruntime", "--batch-sizes", "8", *FP32]
+    ended, results = run(tmp_path, tiny_bundle_dir, *args)
+    assert ended.exit_code == 1
+    (case,) = results["cases"]
+    assert (case["status"], case["images_per_second"]) == ("failed", None)
+    assert "memory ran out" in case["reason"]
 
 
 def test_photos_come_from_the_folder_and_are_repeated(tmp_path):
@@ -138,13 +199,18 @@ def test_mistakes_are_named(tmp_path):
         load_images(tmp_path, PreprocessSpec(size=64), 5)
     with pytest.raises(UsageError, match="onnxrumtime"):
         bench.engine.EngineConfig(backends=("onnxrumtime",))
+    with pytest.raises(UsageError, match="int7"):
+        bench.engine.EngineConfig(precisions=("int7",))
+    with pytest.raises(UsageError, match="--cascade 'maybe'"):
+        bench.engine.EngineConfig(cascade="maybe")
     assert CliRunner().invoke(app, ["engine", "--batch-sizes", "1,x"]).exit_code == 2
 
 
 def test_help_loads_nothing_heavy():
     code = (
         "import sys; from bench.__main__ import app; app(['--help'], standalone_mode=False); "
-        "print({m.split('.')[0] for m in sys.modules} & {'torch', 'numpy', 'onnxruntime', 'PIL'})"
+        "heavy = {'torch', 'numpy', 'onnxruntime', 'PIL', 'timm'}; "
+        "print({m.split('.')[0] for m in sys.modules} & heavy)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "set()"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.stats import pairwise_ratios, percentile, shuffled_rounds, spread
-from bench.system import describe_system, without_folders
+from bench.system import cpu_flags, describe_system, without_folders
 
 TIMES = st.floats(1e-3, 1e6)
 ROUNDS = st.lists(st.tuples(TIMES, TIMES, st.floats(0.1, 10)), min_size=1, max_size=12)
@@ -71,3 +71,9 @@ def test_the_system_is_described_without_its_name():
     assert found["packages"]["numpy"] == np.__version__
     assert "hostname" not in found
     assert socket.gethostname() not in map(str, found.values())
+
+
+def test_the_processor_says_what_it_can_do():
+    flags = cpu_flags()
+    assert flags == sorted(set(flags))
+    assert not set(flags) - {"asimddp", "i8mm"} or not {"asimddp", "i8mm"} & set(flags)

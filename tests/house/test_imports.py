@@ -13,6 +13,7 @@ LAYERS = (
     ("bench", "inspector.card"),  # they measure and describe what the floor below makes
     ("inspector.scan", "inspector.train", "inspector.evaluate", "inspector.doctor", "export"),
     ("inspector.backends",),
+    ("inspector.student",),
     ("inspector.network",),
     ("inspector.data", "inspector.metrics", "inspector.calibrate"),
     ("inspector.bundle",),
@@ -27,6 +28,7 @@ FACADE = "inspector"
 
 TORCH_ROOMS = (
     "inspector.network",
+    "inspector.student",
     "inspector.train",
     "inspector.recipe",
     "inspector.backends.torch",

@@ -14,6 +14,7 @@ from inspector.types import ImageRef, Judgement, Photo, PhotoFacts, Reason, Scor
 
 shares = st.floats(0, 1, width=32)
 shrinks = st.floats(0.1, 30)
+STAGES = ("int8@32", "fp32@64")
 SEVERITY = {Verdict.CLEAR: 0, Verdict.REVIEW: 1, Verdict.CRACK: 2}
 
 
@@ -31,7 +32,7 @@ def photo(index: int, shrink: float = 1.0) -> Photo:
 
 def judge_one(p, limits, shrink=1.0, cam=((0.0,),)) -> Judgement:
     scores = Scores(np.array([p], np.float32), np.array([cam], np.float32))
-    (judgement,) = judge(scores, [photo(0, shrink)], limits)
+    (judgement,) = judge(scores, [photo(0, shrink)], limits, STAGES)
     return judgement
 
 
@@ -90,7 +91,7 @@ def test_each_photo_has_its_own_answer():
     p_N = np.linspace(0, 1, 11, dtype=np.float32)
     cam_NHW = np.zeros((11, 1, 11), np.float32)
     cam_NHW[np.arange(11), 0, np.arange(11)] = 1
-    judgements = judge(Scores(p_N, cam_NHW), [photo(k) for k in range(11)], Thresholds())
+    judgements = judge(Scores(p_N, cam_NHW), [photo(k) for k in range(11)], Thresholds(), STAGES)
     assert [j.p_crack for j in judgements] == p_N.tolist()
     assert [j.peak_x for j in judgements[5:]] == [(k + 0.5) / 11 for k in range(5, 11)]
 
@@ -99,10 +100,19 @@ def test_each_photo_has_its_own_answer():
 def test_an_answer_too_few_or_too_many_is_an_error(scores, photos):
     answer = Scores(np.zeros(scores, np.float32), np.zeros((scores, 1, 1), np.float32))
     with pytest.raises(BackendError):
-        judge(answer, [photo(k) for k in range(photos)], Thresholds())
+        judge(answer, [photo(k) for k in range(photos)], Thresholds(), STAGES)
 
 
 @pytest.mark.parametrize("p", [float("nan"), float("inf")])
 def test_no_number_is_an_error(p):
     with pytest.raises(BackendError, match=r"0\.jpg"):
         judge_one(p, Thresholds())
+
+
+def test_the_stage_that_decided_is_named():
+    answer = Scores(
+        np.zeros(3, np.float32), np.zeros((3, 1, 1), np.float32), np.array([1, 0, 1], np.uint8)
+    )
+    judgements = judge(answer, [photo(k) for k in range(3)], Thresholds(), STAGES)
+    assert [j.stage for j in judgements] == ["fp32@64", "int8@32", "fp32@64"]
+    assert judge_one(0.5, Thresholds()).stage == "int8@32"

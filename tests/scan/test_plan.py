@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from inspector.preprocess import PreprocessSpec
+from inspector.scan import engines as choosing
 from inspector.scan import plan as planning
 from inspector.scan.config import ScanConfig
+from inspector.scan.engines import Engines
 from inspector.scan.plan import CPU_BATCH, CUDA_BATCH, PEEK, make_plan
 from inspector.types import ImageRef
 
@@ -14,49 +16,60 @@ SPEC = PreprocessSpec()
 TILE, PHOTO = 10_000, 4_000_000
 
 
-def plan_on(monkeypatch, cores, size, *, count=PEEK, cuda=False, shm=None, **options):
+def plan_on(monkeypatch, cores, size, *, count=PEEK, cuda=False, shm=None, judge_s=0.05, **options):
     monkeypatch.setattr(planning, "usable_cores", lambda: cores)
-    monkeypatch.setattr(planning, "has_nvidia_driver", lambda: cuda)
+    monkeypatch.setattr(choosing, "has_nvidia_driver", lambda: cuda)
     monkeypatch.setattr(planning, "shared_memory_free", lambda: shm)
     first = [ImageRef(k, "x", "file:///x", size, 0.0) for k in range(count)]
-    return make_plan(ScanConfig(sources=("x",), **options), SPEC, first)
+    engine_s = 0.0 if cuda else judge_s
+    engines = Engines(precision="fp32", cascade=False, core_seconds=engine_s, why="so fast")
+    return make_plan(ScanConfig(sources=("x",), **options), SPEC, engines, first)
 
 
 @pytest.mark.parametrize(
-    ("cores", "size", "cuda", "workers", "threads"),
+    ("cores", "size", "cuda", "judge_s", "decoders", "threads"),
     [
-        (1, PHOTO, False, 1, 1),
-        (2, TILE, False, 1, 2),
-        (4, PHOTO, False, 2, 4),
-        (16, TILE, False, 1, 15),
-        (16, PHOTO, False, 10, 6),
-        (16, TILE, True, 15, None),
-        (1, TILE, True, 1, None),
-        (256, PHOTO, True, 64, None),
+        (1, PHOTO, False, 0.05, 1, 1),
+        (2, TILE, False, 0.05, 1, 2),
+        (4, PHOTO, False, 0.05, 2, 4),
+        (16, TILE, False, 0.05, 1, 15),
+        (16, PHOTO, False, 0.05, 10, 6),
+        (16, TILE, False, 0.004, 2, 14),
+        (16, TILE, True, 0.0, 15, None),
+        (1, TILE, True, 0.0, 1, None),
+        (256, PHOTO, True, 0.0, 64, None),
     ],
 )
 def test_cores_are_shared_by_the_time_that_each_photo_takes(
-    monkeypatch, cores, size, cuda, workers, threads
+    monkeypatch, cores, size, cuda, judge_s, decoders, threads
 ):
-    plan = plan_on(monkeypatch, cores, size, cuda=cuda)
-    assert (plan.workers, plan.threads) == (workers, threads)
+    plan = plan_on(monkeypatch, cores, size, cuda=cuda, judge_s=judge_s)
+    assert (plan.workers or plan.decode_threads, plan.threads) == (decoders, threads)
     assert plan.why.startswith(f"{cores} core")
     if cores > 4 and threads is not None:
-        assert plan.workers + threads <= cores
+        assert decoders + threads <= cores
+
+
+def test_processes_decode_where_one_python_would_not_keep_up(monkeypatch):
+    assert plan_on(monkeypatch, 16, TILE, count=PEEK).workers == 0
+    assert plan_on(monkeypatch, 16, TILE, count=PEEK, judge_s=0.004).workers > 0
+    assert plan_on(monkeypatch, 64, TILE, count=PEEK).workers > 0
+    assert plan_on(monkeypatch, 2, TILE, count=PEEK, judge_s=0.004).workers == 0
+    assert plan_on(monkeypatch, 16, TILE, count=PEEK, cuda=True).workers > 0
 
 
 def test_a_small_scan_starts_no_processes_a_large_one_does(monkeypatch):
-    assert plan_on(monkeypatch, 16, TILE, count=0).workers == 0
-    assert plan_on(monkeypatch, 16, TILE, count=PEEK - 1).workers == 0
-    assert plan_on(monkeypatch, 16, PHOTO, count=100).workers > 0
-    assert plan_on(monkeypatch, 16, None, count=PEEK).workers > 0
+    assert plan_on(monkeypatch, 16, TILE, count=0, cuda=True).workers == 0
+    assert plan_on(monkeypatch, 16, TILE, count=PEEK - 1, cuda=True).workers == 0
+    assert plan_on(monkeypatch, 16, PHOTO, count=100, cuda=True).workers > 0
+    assert plan_on(monkeypatch, 16, None, count=PEEK, cuda=True).workers > 0
 
 
 def test_batches_are_small_where_decoding_is_slow(monkeypatch):
     assert plan_on(monkeypatch, 8, TILE, cuda=True).batch_size == CUDA_BATCH
     assert plan_on(monkeypatch, 8, PHOTO, cuda=True).batch_size == CPU_BATCH
     assert plan_on(monkeypatch, 8, TILE).batch_size == CPU_BATCH
-    assert plan_on(monkeypatch, 8, TILE, cuda=True, device="cpu").batch_size == CPU_BATCH
+    assert plan_on(monkeypatch, 8, TILE, device="cpu").batch_size == CPU_BATCH
     assert plan_on(monkeypatch, 8, TILE, device="cuda:0").batch_size == CUDA_BATCH
 
 
@@ -65,7 +78,7 @@ def test_a_small_dev_shm_limits_the_workers(monkeypatch):
     assert (plan.workers, plan.batch_size) == (6, CPU_BATCH) and "/dev/shm" in plan.why
     plan = plan_on(monkeypatch, 16, TILE, cuda=True, shm=1 << 20)
     assert plan.workers == 0
-    plan = plan_on(monkeypatch, 16, PHOTO, shm=64 << 20)
+    plan = plan_on(monkeypatch, 16, PHOTO, shm=64 << 20, cuda=True)
     assert 0 < plan.workers < 8
 
 

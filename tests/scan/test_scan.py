@@ -101,7 +101,10 @@ def test_a_row_is_what_its_photo_gets_alone(reference, tiny_bundle):
         assert isinstance(alone, Decoded)
         scores = backend.run(alone.pixels_HWC[None])
         (judgement,) = judge(
-            scores, [Photo(ref, alone.facts, alone.shrink)], tiny_bundle.thresholds
+            scores,
+            [Photo(ref, alone.facts, alone.shrink)],
+            tiny_bundle.thresholds,
+            backend.stages,
         )
         assert row["p_crack"] == pytest.approx(judgement.p_crack, abs=1e-5)
         assert (row["verdict"], row["reason"]) == (judgement.verdict, judgement.reason)

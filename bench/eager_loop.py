@@ -1,0 +1,37 @@
+"""The bundle's weights in eager torch behind this project's own decoder, one batch after the other
+in one process with torch's default threads: what the network costs without an export."""
+
+from __future__ import annotations
+
+import time
+
+from bench.peer import finish, peer_arguments
+from inspector.backends import open_backend
+from inspector.bundle import ModelBundle
+from inspector.data.loader import load_batches
+from inspector.data.source import Discovery
+from inspector.scan.schema import display_path
+from inspector.types import Photo
+
+BATCH = 32
+
+
+def main() -> None:
+    """`python -m bench.eager_loop SOURCE BUNDLE TABLE [--device cpu|cuda]`."""
+    args = peer_arguments().parse_args()
+    bundle = ModelBundle.load(args.bundle, verify=False)
+    eager = open_backend(bundle, "eager", device=args.device)
+    started = time.perf_counter()
+    paths: list[str] = []
+    probabilities: list[float | None] = []
+    refs = Discovery([str(args.source)])
+    for batch in load_batches(refs, bundle.preprocess, batch_size=BATCH, workers=0):
+        found = iter(eager.run(batch.pixels_NHWC).p_crack_N if len(batch.pixels_NHWC) else ())
+        for item in batch.items:
+            paths.append(display_path(item.ref.path))
+            probabilities.append(float(next(found)) if isinstance(item, Photo) else None)
+    finish(args.table, paths, probabilities, started=started, device=eager.device)
+
+
+if __name__ == "__main__":
+    main()

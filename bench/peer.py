@@ -1,0 +1,41 @@
+"""What the programs that a scan is compared with have in common: arguments, table, last words."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def peer_arguments() -> argparse.ArgumentParser:
+    """`SOURCE BUNDLE TABLE [--device cpu|cuda]`."""
+    parser = argparse.ArgumentParser()
+    for name in ("source", "bundle", "table"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--device", default="cpu")
+    return parser
+
+
+def finish(
+    table: Path,
+    paths: Sequence[str],
+    probabilities: Sequence[float | None],
+    *,
+    started: float,
+    device: str,
+) -> None:
+    """Write the table and print the seconds since `started` (time.perf_counter) as JSON."""
+    columns = {
+        "path": pa.array(paths, pa.string()),
+        "p_crack": pa.array(probabilities, pa.float32()),
+    }
+    pq.write_table(pa.table(columns), table)
+    print(json.dumps({"loop_seconds": time.perf_counter() - started, "device": device}))

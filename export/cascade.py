@@ -1,0 +1,185 @@
+"""The cascade's first stage: a student's low-resolution int8 file, the band in which it does not
+decide, and the gate on what it does."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from export.evidence import engine_version
+from export.heldback import CALIBRATION_MINIMUM, check_enough
+from export.margin import FLIPS_PER
+from export.onnx import export_onnx
+from export.photos import photo_batches
+from export.quantize import quantise_to
+from inspector.backends import open_engine
+from inspector.backends.agreement import differing, log_odds, probability
+from inspector.backends.cascade import Doubt
+from inspector.backends.metadata import model_metadata
+from inspector.backends.tuning import SENT_ON
+from inspector.bundle import Cascade
+from inspector.errors import ExportError
+from inspector.preprocess import shrink
+from inspector.student import load_student
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from export.config import ExportConfig
+    from export.heldback import Photos
+    from inspector.bundle import ModelBundle, Thresholds
+    from inspector.types import JsonObject
+
+CASCADE_FILE = "model.low.int8.onnx"
+_ENGINE, _PRECISION = "onnxruntime", "int8"
+MISSED_PER = 2000
+"""Of so many cracks that full resolution finds, one may be called clear."""
+GUARD = 1.0
+"""Log odds between the band's edge and the choosing photo that came nearest to a wrong decision:
+the most extreme of a sample is a random draw, and other photos draw more extreme ones."""
+MOST_SENT_ON = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Crack probabilities of the same N photos at full resolution (fp32) and by the stage."""
+
+    photos: list[str]
+    full_N: NDArray[np.float32]
+    low_N: NDArray[np.float32]
+
+
+def make_cascade(
+    exact: ModelBundle, draft: ModelBundle, config: ExportConfig, photos: Photos
+) -> Cascade:
+    """The first stage, written to `draft`'s directory, with its band and evidence.
+
+    `exact` is a bundle that holds the fp32 ONNX file; its student is at `config.student`. Raises
+    ExportError when too few photos can be decoded or the stage does not pass its gate.
+    """
+    student, size = load_student(config.student, exact)
+    file = draft.file(CASCADE_FILE)
+    with TemporaryDirectory(prefix="inspector-cascade-") as scratch:
+        fp32 = Path(scratch) / "low.onnx"
+        export_onnx(student, size, model_metadata(exact), fp32)
+        calibration_NHWC = _shrunk_photos(exact, photos.calibration, size)
+        made = quantise_to(fp32, file, calibration_NHWC, model_metadata(exact))
+    open_band = Cascade(
+        file=CASCADE_FILE, backend=_ENGINE, precision=_PRECISION, size=size,
+        clear_below=0.0, crack_from=1.0,
+    )  # fmt: skip
+    chosen = _judge(exact, draft, open_band, photos.choosing)
+    low, high = choose_band(chosen.full_N, chosen.low_N, exact.thresholds)
+    cascade = replace(open_band, clear_below=low, crack_from=high)
+    gated = _judge(exact, draft, cascade, photos.gating)
+    check_enough(len(gated.photos), config)
+    seen = _evidence(gated, cascade, exact.thresholds, photos.folder)
+    gate_cascade(seen)
+    seen |= {
+        "band_chosen_on": len(chosen.photos),
+        "quantisation": made.to_json(),
+        "reference": f"{engine_version(_ENGINE)}, fp32",
+        "engine": engine_version(_ENGINE),
+    }
+    return replace(cascade, evidence=seen)
+
+
+def _shrunk_photos(bundle: ModelBundle, photos: Sequence[Path], size: int) -> NDArray[np.uint8]:
+    batches = [_shrunk(pixels, size) for _, pixels in photo_batches(photos, bundle.preprocess)]
+    if sum(map(len, batches)) < CALIBRATION_MINIMUM:
+        raise ExportError(
+            f"only {sum(map(len, batches))} photos can set the ranges of the cascade's int8, and "
+            f"{CALIBRATION_MINIMUM} are needed; give --calibration a folder with more"
+        )
+    return np.concatenate(batches)
+
+
+def _shrunk(pixels_NHWC: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    return np.stack([shrink(pixels_HWC, size) for pixels_HWC in pixels_NHWC])
+
+
+def _judge(
+    exact: ModelBundle, draft: ModelBundle, cascade: Cascade, photos: Sequence[Path]
+) -> _Judged:
+    judged: list[str] = []
+    full: list[NDArray[np.float32]] = []
+    low: list[NDArray[np.float32]] = []
+    with ExitStack() as stack:
+        reference = stack.enter_context(closing(open_engine(exact, _ENGINE, device="cpu")))
+        candidate = stack.enter_context(
+            closing(open_engine(draft, _ENGINE, device="cpu", precision=_PRECISION, low=cascade))
+        )
+        for names, pixels_NHWC in photo_batches(photos, exact.preprocess):
+            judged += names
+            full.append(reference.run(pixels_NHWC).p_crack_N)
+            low.append(candidate.run(_shrunk(pixels_NHWC, cascade.size)).p_crack_N)
+    if not judged:
+        raise ExportError("none of the held-back photos can be decoded; give --images others")
+    return _Judged(judged, np.concatenate(full), np.concatenate(low))
+
+
+def choose_band(
+    full_N: NDArray[np.float32], low_N: NDArray[np.float32], thresholds: Thresholds
+) -> tuple[float, float]:
+    """`clear_below` and `crack_from` of the first stage: with them no choosing photo gets another
+    verdict than at full resolution, and none comes nearer to it than `GUARD`. Never inside the
+    model's own thresholds. An edge beyond which nothing is safe is 0 or 1."""
+    odds_N = log_odds(low_N)
+    not_clear_N = full_N >= np.float32(thresholds.clear_below)
+    crack_N = full_N >= np.float32(thresholds.crack_from)
+    low = odds_N[not_clear_N].min(initial=np.inf) - GUARD
+    high = odds_N[~crack_N].max(initial=-np.inf) + GUARD
+    return (
+        min(float(probability(low)), thresholds.clear_below),
+        max(float(probability(high)), thresholds.crack_from),
+    )
+
+
+def _evidence(gated: _Judged, cascade: Cascade, thresholds: Thresholds, folder: Path) -> JsonObject:
+    sent_on_N = Doubt.between(cascade).about(gated.low_N)
+    final_N = np.where(sent_on_N, gated.full_N, gated.low_N)
+    flipped_N = differing(gated.full_N, final_N, thresholds)
+    cracks_N = gated.full_N >= np.float32(thresholds.crack_from)
+    missed_N = cracks_N & (final_N < np.float32(thresholds.clear_below))
+    return {
+        "images": len(gated.photos),
+        "cracks": int(cracks_N.sum()),
+        SENT_ON: float(sent_on_N.mean()),
+        "sent_on_by_source": _by_source(gated.photos, sent_on_N, folder),
+        "verdict_flips": np.stack([gated.full_N, gated.low_N], axis=1)[flipped_N].tolist(),
+        "cracks_called_clear": int(missed_N.sum()),
+    }
+
+
+def _by_source(
+    photos: Sequence[str], sent_on_N: NDArray[np.bool_], folder: Path
+) -> dict[str, float]:
+    """Share sent on by the folder that directly holds a photo's class or, without classes, it."""
+    sources = np.array([Path(photo).relative_to(folder).parts[0] for photo in photos])
+    return {str(s): float(sent_on_N[sources == s].mean()) for s in np.unique(sources)}
+
+
+def gate_cascade(seen: JsonObject) -> None:
+    """Raises ExportError when the evidence `seen` says that verdicts differ, that cracks are
+    missed, or that nearly everything would be judged twice."""
+    flips, images = len(seen["verdict_flips"]), seen["images"]
+    missed, cracks = seen["cracks_called_clear"], seen["cracks"]
+    if flips > images // FLIPS_PER:
+        problem = f"{flips} of {images} verdicts differ, and {images // FLIPS_PER} may"
+    elif missed > cracks // MISSED_PER:
+        problem = f"{missed} of {cracks} cracks are called clear, and {cracks // MISSED_PER} may"
+    elif seen[SENT_ON] > MOST_SENT_ON:
+        problem = f"{seen[SENT_ON]:.0%} of the photos go on to full resolution"
+    else:
+        return
+    raise ExportError(
+        f"the cascade is of no use for this model: {problem}; give --calibration more photos of "
+        "the kind that is judged, or export without it; nothing was written"
+    )

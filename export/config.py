@@ -1,0 +1,121 @@
+"""What an export is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from inspector.bundle import DEFAULT_PATH, STUDENT, Variant
+from inspector.errors import UsageError
+
+DEFAULT_OUT = Path("inspector-model")
+"""Where variants of the shipped bundle go: the installed package is not to be written to."""
+EXACT_LIMIT = 256
+"""Photos on which an fp32 export is compared: a mistake shows on any of them."""
+HELD_BACK_LIMIT = 6000
+"""Photos on which a lower precision is compared, where differences are rare; three times what its
+gate needs at least."""
+
+EXACT = {
+    "onnx-fp32": Variant(file="model.onnx", backend="onnxruntime", precision="fp32"),
+    "torchscript-fp32": Variant(file="model.ts", backend="torchscript", precision="fp32"),
+}
+REDUCED = {
+    "onnx-int8": Variant(file="model.int8.onnx", backend="onnxruntime", precision="int8"),
+    "onnx-fp16": Variant(file="model.fp16.onnx", backend="onnxruntime", precision="fp16"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportConfig:
+    """What to export and where to. Raises UsageError for options that cannot be right."""
+
+    bundle: Path | None = None
+    """The bundle to export; None is the one that ships with the package."""
+    onnx: bool = False
+    torchscript: bool = False
+    int8: bool = False
+    fp16: bool = False
+    """Which variants; none of them means the first two."""
+    cascade: bool = False
+    """Also the cascade's first stage, of the student that was distilled into the bundle."""
+    out: Path | None = None
+    """Where the bundle with the variants goes; None is `bundle` itself, or `inspector-model` in
+    the working directory for the shipped one."""
+    calibration: Path | None = None
+    """Photos that set the ranges of int8. Without `images`, a third of them does, and the rest is
+    held back for the gate."""
+    images: Path | None = None
+    """Photos on which verdicts are compared, beside the golden images; for int8 and fp16, a third
+    of them chooses the margin and the gate looks at the rest."""
+    images_limit: int | None = None
+    """At most so many of them; None is `EXACT_LIMIT` for fp32 and `HELD_BACK_LIMIT` below."""
+    held_back_minimum: int = 2000
+    """Photos that the gate of a lower precision must at least have looked at."""
+
+    def __post_init__(self) -> None:
+        if self.images_limit is not None and self.images_limit < 1:
+            raise UsageError(f"at least one image must be compared, not {self.images_limit}")
+        if self.images is not None and not self.images.is_dir():
+            raise UsageError(f"{self.images} is not a folder with photos to compare on")
+        if self.calibration is not None and not self.calibration.is_dir():
+            raise UsageError(f"{self.calibration} is not a folder with photos to calibrate on")
+        if self.calibration is not None and not self.is_gated:
+            raise UsageError(
+                "--calibration serves --int8, --fp16 and --cascade only; add one of them"
+            )
+        if self.cascade and self.calibration is not None and self._is_shipped:
+            raise UsageError(
+                "the shipped model is not to be written to; make a copy of your own first: "
+                "inspector export --out my-model, then inspector export my-model --cascade ..."
+            )
+        if (self.int8 or self.cascade) and self.images is not None and self.calibration is None:
+            raise UsageError(
+                "int8 needs other photos than those it is compared on to set its ranges: "
+                "add --calibration DIR"
+            )
+
+    @property
+    def source(self) -> Path:
+        return self.bundle or DEFAULT_PATH
+
+    @property
+    def target(self) -> Path:
+        if self.out is not None:
+            return self.out
+        return DEFAULT_OUT if self._is_shipped else self.source
+
+    @property
+    def _is_shipped(self) -> bool:
+        return self.source.resolve() == DEFAULT_PATH.resolve()
+
+    @property
+    def exact(self) -> dict[str, Variant]:
+        """The fp32 variants asked for."""
+        wanted = {"onnxruntime": self.onnx, "torchscript": self.torchscript}
+        everything = not (self.onnx or self.torchscript or self.is_gated)
+        return {k: v for k, v in EXACT.items() if everything or wanted[v.backend]}
+
+    @property
+    def reduced(self) -> dict[str, Variant]:
+        """The variants of lower precision asked for."""
+        wanted = {"int8": self.int8, "fp16": self.fp16}
+        return {k: v for k, v in REDUCED.items() if wanted[v.precision]}
+
+    @property
+    def variants(self) -> dict[str, Variant]:
+        return {**self.exact, **self.reduced}
+
+    @property
+    def is_gated(self) -> bool:
+        """Whether something asked for needs photos to be gated on."""
+        return bool(self.reduced) or self.cascade
+
+    @property
+    def student(self) -> Path:
+        """Where the bundle's student is, if it has one."""
+        return self.source / STUDENT
+
+    @property
+    def brings_photos(self) -> bool:
+        return self.calibration is not None or self.images is not None

@@ -1,0 +1,67 @@
+"""The fp16 variant: the same graph, computing in half precision between normalisation and head.
+
+Only GPUs gain by it. The normalisation, the mean over the features, the linear layer, the softmax
+and the activation map stay in float32: they cost little, and a sum of many halves is not exact.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from export.finish import write_model
+from export.fold import fold_batch_norm, map_convolution, read_weights, write_weights
+from inspector.errors import ExportError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_SUFFIX = ".cast"
+
+
+def halve_to(fp32: Path, out: Path, metadata: Mapping[str, str]) -> None:
+    """Write the fp16 form of the ONNX file `fp32` (as `export_onnx` writes it) to `out`.
+
+    Input and outputs keep their types. Batch norm is folded first, so that every kernel is rounded
+    once and no variance below half precision's smallest number is left. Raises ExportError when
+    the graph is none of ours or a weight is too large for half precision.
+    """
+    model = fold_batch_norm(onnx.load(fp32))
+    graph = model.graph
+    head = map_convolution(graph)
+    body = [node for node in graph.node if node.op_type == "Conv" and node.name != head.name]
+    _halve_weights(graph, body)
+    _cast(graph, body[0].input[0], onnx.TensorProto.FLOAT16)
+    _cast(graph, head.input[0], onnx.TensorProto.FLOAT)
+    write_model(model, metadata, out)
+
+
+def _halve_weights(graph: onnx.GraphProto, convolutions: Sequence[onnx.NodeProto]) -> None:
+    weights = read_weights(graph)
+    for name in [name for conv in convolutions for name in conv.input[1:]]:
+        with np.errstate(over="ignore"):
+            weights[name] = weights[name].astype(np.float16)
+        if not np.isfinite(weights[name]).all():
+            raise ExportError(
+                f"{name} has weights beyond half precision's largest number; "
+                "this model has no fp16 variant, export it without --fp16"
+            )
+    write_weights(graph, weights)
+
+
+def _cast(graph: onnx.GraphProto, tensor: str, kind: int) -> None:
+    """Let every reader of `tensor` read it as `kind`."""
+    converted = tensor + _SUFFIX
+    readers = [node for node in graph.node if tensor in node.input]
+    for reader in readers:
+        for place, name in enumerate(reader.input):
+            if name == tensor:
+                reader.input[place] = converted
+    nodes = list(graph.node)
+    cast = onnx.helper.make_node("Cast", [tensor], [converted], converted, to=kind)
+    nodes.insert(nodes.index(readers[0]), cast)
+    del graph.node[:]
+    graph.node.extend(nodes)

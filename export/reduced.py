@@ -1,0 +1,206 @@
+"""Variants of lower precision: made from the fp32 ONNX file, given a margin, gated on photos that
+neither set their ranges nor chose their margin."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from export.evidence import engine_version
+from export.half import halve_to
+from export.heldback import CALIBRATION_MINIMUM, check_enough
+from export.margin import choose_margin, gate_reduced
+from export.photos import photo_batches
+from export.quantize import quantise_to
+from inspector import metrics
+from inspector.backends import open_engine
+from inspector.backends.agreement import PROBABILITY_TOLERANCE, ParityMeter, differing
+from inspector.backends.cascade import Doubt
+from inspector.backends.golden import read_golden
+from inspector.backends.metadata import model_metadata
+from inspector.backends.tuning import SENT_ON
+from inspector.data.folder import find_labelled
+from inspector.errors import DataError, ExportError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from export.config import ExportConfig
+    from export.heldback import Photos
+    from inspector.backends import Backend
+    from inspector.backends.agreement import ParityReport
+    from inspector.backends.golden import Golden
+    from inspector.bundle import ModelBundle, Thresholds, Variant
+    from inspector.types import JsonObject
+
+_ENGINE = "onnxruntime"
+_GOLDEN_MOVED = "golden_max_difference"
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Crack probabilities of the same N photos by fp32 and by one variant."""
+
+    photos: list[str]
+    reference_N: NDArray[np.float32]
+    candidate_N: NDArray[np.float32]
+    report: ParityReport
+
+
+def make_reduced(
+    exact: ModelBundle, draft: ModelBundle, config: ExportConfig, photos: Photos
+) -> dict[str, Variant]:
+    """The variants of lower precision asked for, written to `draft`'s directory beside its golden
+    images, with their margins and evidence.
+
+    `exact` is a bundle that holds the fp32 ONNX file. Raises ExportError when too few photos can
+    be decoded or a variant does not pass its gate.
+    """
+    wanted, golden = config.reduced, read_golden(draft)
+    notes = {
+        name: _write(exact, draft.file(variant.file), variant.precision, photos.calibration)
+        for name, variant in wanted.items()
+    }
+    candidates = replace(draft, variants=wanted)
+    with ExitStack() as stack:
+
+        def opened(bundle: ModelBundle, precision: str) -> Backend:
+            engine = open_engine(bundle, _ENGINE, device="cpu", precision=precision)
+            return stack.enter_context(closing(engine))
+
+        reference = opened(exact, "fp32")
+        engines = {name: opened(candidates, v.precision) for name, v in wanted.items()}
+        chosen = _judge(exact, reference, engines, photos.choosing)
+        gated = _judge(exact, reference, engines, photos.gating)
+        moved = {name: _golden_difference(engine, golden) for name, engine in engines.items()}
+    labels = _labels(photos.folder)
+    finished = {}
+    for name, variant in wanted.items():
+        check_enough(len(gated[name].photos), config)
+        seen = _evidence(chosen[name], gated[name], exact.thresholds, labels)
+        gate_reduced(name, seen)
+        seen |= {
+            "golden_images": len(golden.names),
+            _GOLDEN_MOVED: moved[name],
+            "reference": f"{engine_version(_ENGINE)}, fp32",
+            "engine": engine_version(_ENGINE),
+        }
+        finished[name] = replace(variant, margin=seen["margin"], parity=seen | notes[name])
+    return finished
+
+
+def _write(exact: ModelBundle, file: Path, precision: str, photos: Sequence[Path]) -> JsonObject:
+    """Make one variant; returns what its evidence should say about how."""
+    fp32 = exact.file(exact.variant(_ENGINE, "fp32").file)
+    if precision == "fp16":
+        halve_to(fp32, file, model_metadata(exact))
+        return {}
+    batches = [pixels_NHWC for _, pixels_NHWC in photo_batches(photos, exact.preprocess)]
+    readable = sum(map(len, batches))
+    if readable < CALIBRATION_MINIMUM:
+        raise ExportError(
+            f"only {readable} photos can set the ranges of int8, and {CALIBRATION_MINIMUM} are "
+            "needed; give --calibration a folder with more"
+        )
+    made = quantise_to(fp32, file, np.concatenate(batches), model_metadata(exact))
+    return {"quantisation": made.to_json()}
+
+
+def _judge(
+    bundle: ModelBundle, reference: Backend, engines: Mapping[str, Backend], photos: Sequence[Path]
+) -> dict[str, _Judged]:
+    """Every photo that can be decoded through all engines, by engine."""
+    meters = {name: ParityMeter(bundle.thresholds) for name in engines}
+    answers: dict[str, list[NDArray[np.float32]]] = {name: [] for name in engines}
+    judged: list[str] = []
+    expected: list[NDArray[np.float32]] = []
+    for names, pixels_NHWC in photo_batches(photos, bundle.preprocess):
+        right = reference.run(pixels_NHWC)
+        judged += names
+        expected.append(right.p_crack_N)
+        for name, engine in engines.items():
+            found = engine.run(pixels_NHWC)
+            meters[name].add(names, right, found)
+            answers[name].append(found.p_crack_N)
+    if not judged:
+        raise ExportError("none of the held-back photos can be decoded; give --images others")
+    return {
+        name: _Judged(
+            judged, np.concatenate(expected), np.concatenate(answers[name]), meters[name].report()
+        )
+        for name in engines
+    }
+
+
+def _golden_difference(engine: Backend, golden: Golden) -> float:
+    p_N = engine.run(golden.pixels_NHWC).p_crack_N
+    return float(np.abs(p_N - golden.scores.p_crack_N).max())
+
+
+def _evidence(
+    chosen: _Judged, gated: _Judged, thresholds: Thresholds, labels: Mapping[str, bool]
+) -> JsonObject:
+    """What the gate judges by and the bundle keeps; names of photos, which may be private, stay
+    out of it."""
+    margin = choose_margin(chosen.reference_N, chosen.candidate_N, thresholds)
+    sent_on_N = Doubt.around(thresholds, margin).about(gated.candidate_N)
+    final_N = np.where(sent_on_N, gated.reference_N, gated.candidate_N)
+    flipped_N = differing(gated.reference_N, final_N, thresholds)
+    alone = gated.report.to_json()
+    pairs_N2 = np.stack([gated.reference_N, gated.candidate_N], axis=1)
+    return {
+        **alone,
+        "verdict_flips": pairs_N2[flipped_N].tolist(),
+        "verdict_flips_without_margin": alone["verdict_flips"],
+        "margin": margin,
+        "margin_chosen_on": len(chosen.photos),
+        SENT_ON: float(sent_on_N.mean()),
+        **_quality(gated, final_N, labels),
+    }
+
+
+def _quality(
+    gated: _Judged, final_N: NDArray[np.float32], labels: Mapping[str, bool]
+) -> JsonObject:
+    """Ranking and calibration against the truth, where the folder tells it."""
+    if not labels:
+        return {}
+    truth_N = np.array([labels[photo] for photo in gated.photos])
+    if truth_N.all() or not truth_N.any():
+        return {}
+    answers = {"fp32": gated.reference_N, "alone": gated.candidate_N, "with_margin": final_N}
+    measures: dict[str, Callable[..., float]] = {"roc_auc": metrics.roc_auc, "ece": metrics.ece}
+    return {
+        measure: {name: compute(p_N, truth_N) for name, p_N in answers.items()}
+        for measure, compute in measures.items()
+    }
+
+
+def _labels(folder: Path) -> dict[str, bool]:
+    """Whether each photo shows a crack, by path; nothing for a folder without class folders."""
+    try:
+        return {image.path: image.is_crack for image in find_labelled(folder)}
+    except DataError:
+        return {}
+
+
+def check_carried(bundle: ModelBundle, name: str) -> None:
+    """Raises ExportError unless a variant that is taken over answers the golden images no farther
+    from fp32 than its evidence says."""
+    variant, golden = bundle.variants[name], read_golden(bundle)
+    with closing(
+        open_engine(bundle, variant.backend, device="cpu", precision=variant.precision)
+    ) as engine:
+        moved = _golden_difference(engine, golden)
+    allowed = variant.parity.get(_GOLDEN_MOVED, 0.0) + PROBABILITY_TOLERANCE
+    if moved > allowed:
+        raise ExportError(
+            f"{name} in {bundle.path} answers a golden image {moved:.2g} off, and {allowed:.2g} is "
+            "in its evidence; make it again with --calibration DIR"
+        )

@@ -1,0 +1,149 @@
+"""Engines in a row, cheap ones first: each decides what is beyond doubt and hands on the rest."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inspector.backends.contract import check_pixels
+from inspector.machine import usable_cores
+from inspector.preprocess import shrink
+from inspector.types import Scores
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from inspector.backends import Backend
+    from inspector.bundle import Cascade, Thresholds
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """The probabilities that are not final: those from the first to below the second number of
+    any of `spans`."""
+
+    spans: tuple[tuple[float, float], ...] = ()
+
+    @classmethod
+    def between(cls, cascade: Cascade) -> Doubt:
+        """What a cascade's first stage leaves open."""
+        return cls(((cascade.clear_below, cascade.crack_from),))
+
+    @classmethod
+    def around(cls, thresholds: Thresholds, margin: float) -> Doubt:
+        """Probabilities whose logit is within `margin` of a threshold's."""
+        edges = {thresholds.clear_below, thresholds.crack_from}
+        return cls(tuple((_moved(t, -margin), _moved(t, margin)) for t in sorted(edges)))
+
+    def about(self, p_N: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Whether each of N probabilities is in doubt; one that is no number is."""
+        doubtful_N = ~np.isfinite(p_N)
+        for low, high in self.spans:
+            doubtful_N |= (p_N >= low) & (p_N < high)
+        return doubtful_N
+
+
+def _moved(probability: float, logits: float) -> float:
+    """The probability so many logits away; 0 and 1 have none and stay."""
+    if not 0 < probability < 1:
+        return probability
+    return 1 / (1 + math.exp(-(math.log(probability / (1 - probability)) + logits)))
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One engine, the side of its square input in pixels, and what it must not decide."""
+
+    engine: Backend
+    size: int
+    doubt: Doubt
+
+
+class CascadeBackend:
+    """Stages as one backend. The last one must have no doubt: it decides what reaches it.
+
+    `Scores.stage_N` says which stage decided; probability and activation map are that stage's.
+    Closes its engines.
+    """
+
+    def __init__(self, stages: Sequence[Stage], *, threads: int | None = None) -> None:
+        assert stages and not stages[-1].doubt.spans, "the last stage decides everything"
+        self._stages = tuple(stages)
+        self._size = stages[-1].size
+        engines = [stage.engine for stage in stages]
+        self.name = engines[-1].name
+        self.device = engines[-1].device
+        self.providers = engines[-1].providers
+        self.why = engines[-1].why
+        self.stages: tuple[str, ...] = tuple(name for e in engines for name in e.stages)
+        self._shrinkers = ThreadPoolExecutor(threads or usable_cores(), "inspector-shrink")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(note for stage in self._stages for note in stage.engine.notes)
+
+    def run(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
+        """Judge N >= 1 images, uint8 (N, size, size, 3). Raises BackendError."""
+        check_pixels(pixels_NHWC, self._size)
+        count = len(pixels_NHWC)
+        p_N, stage_N = np.empty(count, np.float32), np.empty(count, np.uint8)
+        maps: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * count
+        open_K = np.arange(count)
+        for number, stage in enumerate(self._stages):
+            scores = stage.engine.run(self._seen_by(stage, pixels_NHWC, open_K))
+            p_N[open_K], stage_N[open_K] = scores.p_crack_N, number
+            for k, cam_HW in zip(open_K, scores.cam_NHW, strict=True):
+                maps[k] = cam_HW
+            open_K = open_K[stage.doubt.about(scores.p_crack_N)]
+            if not len(open_K):
+                break
+        return Scores(p_N, _on_one_grid(maps), stage_N)
+
+    def close(self) -> None:
+        """Give back memory and threads; the backend cannot run afterwards."""
+        self._shrinkers.shutdown()
+        for stage in self._stages:
+            stage.engine.close()
+
+    def _seen_by(
+        self, stage: Stage, pixels_NHWC: NDArray[np.uint8], open_K: NDArray[np.int64]
+    ) -> NDArray[np.uint8]:
+        """The images still open, at the stage's resolution."""
+        if stage.size == self._size:
+            everything = len(open_K) == len(pixels_NHWC)
+            return pixels_NHWC if everything else pixels_NHWC[open_K]
+        small_KHWC = np.empty((len(open_K), stage.size, stage.size, 3), np.uint8)
+
+        def fill(place: int) -> None:
+            small_KHWC[place] = shrink(pixels_NHWC[open_K[place]], stage.size)
+
+        # Pillow works outside Python's lock, so threads share the work.
+        list(self._shrinkers.map(fill, range(len(open_K))))
+        return small_KHWC
+
+
+def _on_one_grid(maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Activation maps of several grid sizes as (N, h, w) on the finest one.
+
+    A coarse map's cells go to the fine cells nearest to their centres and the rest to the coarse
+    minimum, so that the highest cell, of which only the place is used, stays where it was.
+    """
+    finest = max((cam_HW.shape for cam_HW in maps), key=math.prod)
+    grids_NHW = np.empty((len(maps), *finest), np.float32)
+    for grid_HW, cam_HW in zip(grids_NHW, maps, strict=True):
+        if cam_HW.shape == finest:
+            grid_HW[:] = cam_HW
+        else:
+            grid_HW[:] = cam_HW.min()
+            rows, columns = (
+                np.floor((np.arange(n) + 0.5) * fine / n).astype(int)
+                for n, fine in zip(cam_HW.shape, finest, strict=True)
+            )
+            grid_HW[np.ix_(rows, columns)] = cam_HW
+    return grids_NHW

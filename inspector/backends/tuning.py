@@ -1,0 +1,159 @@
+"""Which of a bundle's engines suit this machine's processor: measured once, then remembered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inspector.backends import open_engine
+from inspector.errors import InspectorError
+from inspector.machine import cpu_model, usable_cores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inspector.bundle import Cascade, ModelBundle
+    from inspector.types import JsonObject
+
+WORTH_IT = 1.1
+"""How many times faster something must be before it is taken instead of what is more exact."""
+SENT_ON = "sent_on"
+"""In a gate's evidence: share of its images that went on to the next stage."""
+_FP32, _INT8, _LOW = "fp32", "int8", "low resolution"
+_IMAGES = 4
+_RUNS = 3
+_DISTRIBUTIONS = ("onnxruntime-gpu", "onnxruntime", "openvino")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The engines for a scan on the CPU. `seconds_per_image` estimates wall time, all cores."""
+
+    precision: str
+    cascade: bool
+    seconds_per_image: float
+    why: str
+
+
+def choose(bundle: ModelBundle, backend: str, *, precision: str, cascade: bool | None) -> Choice:
+    """The fastest engines on this machine's CPU within what was asked for: `precision` `auto` or
+    a demand, `cascade` None or a demand.
+
+    Every variant has passed its gate, so only speed decides here. Estimates go by the share of
+    images that the gate saw sent on; how many it is depends on the photos.
+    """
+    speeds = _speeds(bundle, backend)
+    full = {name: _with_doubts(speeds, bundle, name) for name in (_FP32, _INT8) if name in speeds}
+    if precision == "auto":
+        quick = full.get(_INT8, np.inf) * WORTH_IT < full[_FP32]
+        precision = _INT8 if quick else _FP32
+    rest = full.get(precision, full[_FP32])
+    staged = np.inf
+    if bundle.cascade is not None and _LOW in speeds:
+        staged = speeds[_LOW] + bundle.cascade.evidence.get(SENT_ON, 1.0) * rest
+    if cascade is None:
+        cascade = staged * WORTH_IT < rest
+    measured = ", ".join(f"{name} {1 / seconds:.0f}" for name, seconds in speeds.items())
+    return Choice(
+        precision=precision,
+        cascade=cascade,
+        seconds_per_image=float(staged if cascade else rest),
+        why=f"engines measured here: {measured} images/s",
+    )
+
+
+def _with_doubts(speeds: dict[str, float], bundle: ModelBundle, precision: str) -> float:
+    """Seconds per image, with the images that fp32 judges again."""
+    if not bundle.margin(precision):
+        return speeds[precision]
+    again = bundle.variant("onnxruntime", precision).parity.get(SENT_ON, 1.0)
+    return speeds[precision] + float(again) * speeds[_FP32]
+
+
+def _speeds(bundle: ModelBundle, backend: str) -> dict[str, float]:
+    """Seconds per image by engine, remembered or measured now."""
+    key, file = _key(bundle, backend), cache_file()
+    known = _read(file)
+    if key not in known:
+        known[key] = dict(_measure(bundle, backend))
+        _write(file, known)
+    return {str(name): float(seconds) for name, seconds in known[key].items()}
+
+
+def _measure(bundle: ModelBundle, backend: str) -> Iterator[tuple[str, float]]:
+    """The best of a few runs on noise: how long an engine takes does not depend on what it sees.
+    A quick engine that does not come up on this machine is left out."""
+    yield _FP32, _time(bundle, backend, _FP32, None)
+    with suppress(InspectorError):
+        if any(variant.precision == _INT8 for variant in bundle.variants.values()):
+            yield _INT8, _time(bundle, backend, _INT8, None)
+        if bundle.cascade is not None:
+            yield _LOW, _time(bundle, backend, bundle.cascade.precision, bundle.cascade)
+
+
+def _time(bundle: ModelBundle, backend: str, precision: str, low: Cascade | None) -> float:
+    size = low.size if low else bundle.preprocess.size
+    pixels_NHWC = np.random.default_rng(0).integers(0, 256, (_IMAGES, size, size, 3), np.uint8)
+    with closing(
+        open_engine(bundle, backend, device="cpu", precision=precision, low=low)
+    ) as engine:
+        engine.run(pixels_NHWC)
+        seconds = []
+        for _ in range(_RUNS):
+            started = time.perf_counter()
+            engine.run(pixels_NHWC)
+            seconds.append((time.perf_counter() - started) / _IMAGES)
+    return min(seconds)
+
+
+def _key(bundle: ModelBundle, backend: str) -> str:
+    """Of everything that decides how fast this bundle runs here."""
+    facts = [backend, cpu_model(), usable_cores(), sorted(bundle.files.items())]
+    facts += [_version(distribution) for distribution in _DISTRIBUTIONS]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def cache_file() -> Path:
+    """Where measurements are kept, by each system's convention for files that may be lost."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "crack-inspector" / "tuning.json"
+
+
+def _read(file: Path) -> JsonObject:
+    """What is remembered; nothing where that cannot be read, for it can be measured again."""
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _write(file: Path, known: JsonObject) -> None:
+    """In one step; a home that cannot be written only means measuring again."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(json.dumps(known, indent=1), encoding="utf-8")
+        os.replace(draft, file)

@@ -1,0 +1,128 @@
+"""Which engines judge a scan, and with what else they decide its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inspector.backends import BACKENDS, TORCH_BACKENDS
+from inspector.backends.device import Device, has_nvidia_driver
+from inspector.errors import UsageError
+from inspector.machine import usable_cores
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inspector.bundle import ModelBundle
+    from inspector.scan.config import ScanConfig
+
+NO_CASCADE = "off"
+_TORCH_CORE_SECONDS_PER_PIXEL = 0.046 / 224**2
+"""ResNet18 in fp32 on one core of a 2-core x86 server; orders of magnitude are enough."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engines:
+    """Which engines judge: what decides the rows beside model and view."""
+
+    precision: str
+    cascade: bool
+    core_seconds: float
+    """Estimate per photo on the CPU, summed over cores; 0 where a GPU judges."""
+    why: str
+
+
+def choose_engines(config: ScanConfig, bundle: ModelBundle, recorded: Mapping[str, str]) -> Engines:
+    """Precision and cascade: what is demanded; else what the table was begun with, by `recorded`,
+    its identity; else the fastest here. Raises BundleError when a demanded one is missing,
+    UsageError when the cascade cannot serve the threshold."""
+    if backend_of(config) in TORCH_BACKENDS:
+        slow = _TORCH_CORE_SECONDS_PER_PIXEL * bundle.preprocess.size**2
+        return Engines(precision="fp32", cascade=False, core_seconds=slow, why="fp32 weights")
+    precision = config.precision
+    if precision == "auto" and "precision" in recorded:
+        precision = recorded["precision"].partition(" ")[0]
+    cascade = _wanted_cascade(config, bundle, recorded)
+    if gpu_judges(config):
+        if precision == "auto":
+            half = any(variant.precision == "fp16" for variant in bundle.variants.values())
+            precision = "fp16" if half else "fp32"
+        return Engines(
+            precision=precision, cascade=bool(cascade), core_seconds=0.0, why="a GPU judges"
+        )
+    from inspector.backends.tuning import choose
+
+    choice = choose(bundle, backend_of(config), precision=precision, cascade=cascade)
+    return Engines(
+        precision=choice.precision,
+        cascade=choice.cascade,
+        core_seconds=choice.seconds_per_image * usable_cores(),
+        why=choice.why,
+    )
+
+
+def _wanted_cascade(
+    config: ScanConfig, bundle: ModelBundle, recorded: Mapping[str, str]
+) -> bool | None:
+    """None where it is free to be chosen."""
+    fits = _cascade_fits(config, bundle)
+    if config.cascade:
+        bundle.first_stage()
+        if not fits:
+            own = bundle.thresholds
+            raise UsageError(
+                f"the cascade is gated for thresholds from {own.clear_below:g} to "
+                f"{own.crack_from:g}, not for {config.threshold}; leave out --cascade on"
+            )
+    if config.cascade is None and "cascade" in recorded:
+        return recorded["cascade"] != NO_CASCADE
+    return config.cascade if fits else False
+
+
+def backend_of(config: ScanConfig) -> str:
+    return BACKENDS[0] if config.backend == "auto" else config.backend
+
+
+def identity_of(config: ScanConfig, bundle: ModelBundle, engines: Engines) -> dict[str, str]:
+    """What decides the rows of a scan; two scans may share a table only if this is equal."""
+    thresholds = config.thresholds(bundle.thresholds)
+    return {
+        "model": bundle.digest,
+        "precision": _exactly(bundle, engines.precision),
+        "cascade": _first_stage(bundle) if engines.cascade else NO_CASCADE,
+        "view": view_of(config),
+        "clear_below": repr(thresholds.clear_below),
+        "crack_from": repr(thresholds.crack_from),
+    }
+
+
+def _exactly(bundle: ModelBundle, precision: str) -> str:
+    """fp32 is defined by the weights, other precisions by their file and margin as well."""
+    if precision == "fp32":
+        return precision
+    variant = bundle.variant("onnxruntime", precision)
+    return f"{precision} {bundle.files[variant.file][:12]} {variant.margin!r}"
+
+
+def _first_stage(bundle: ModelBundle) -> str:
+    low = bundle.first_stage()
+    return f"{bundle.files[low.file][:12]} {low.clear_below!r} {low.crack_from!r}"
+
+
+def _cascade_fits(config: ScanConfig, bundle: ModelBundle) -> bool:
+    """Whether the cascade's band holds for these thresholds: it was gated for the bundle's own, so
+    also for one threshold between them, and for no other."""
+    given, own = config.thresholds(bundle.thresholds), bundle.thresholds
+    return own.clear_below <= given.clear_below and given.crack_from <= own.crack_from
+
+
+def view_of(config: ScanConfig) -> str:
+    return "whole" if config.view == "auto" else config.view
+
+
+def gpu_judges(config: ScanConfig) -> bool:
+    """A guess before the engine is up; a wrong one costs speed, never a verdict."""
+    if config.backend in ("openvino", "tensorrt"):
+        return config.backend == "tensorrt"
+    kind = Device.parse(config.device).kind
+    return kind == "cuda" or (kind == "auto" and has_nvidia_driver())

@@ -1,0 +1,88 @@
+"""The fastest engines are chosen by measurement, once, and only where they win clearly."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from inspector.backends import tuning
+from inspector.backends.tuning import cache_file, choose
+from inspector.bundle import Cascade, Variant
+
+SLOW, QUICK = 0.020, 0.005
+
+
+@pytest.fixture
+def bundle(tiny_bundle):
+    """One that claims to have an int8 variant and a low-resolution stage."""
+    file = tiny_bundle.variant("onnxruntime", "fp32").file
+    int8 = Variant(
+        file=file, backend="onnxruntime", precision="int8", margin=0.5, parity={"sent_on": 0.1}
+    )
+    low = Cascade(
+        file=file, backend="onnxruntime", precision="int8", size=32, clear_below=0.1,
+        crack_from=0.9, evidence={"sent_on": 0.25},
+    )  # fmt: skip
+    variants = {**tiny_bundle.variants, "onnx-int8": int8}
+    return dataclasses.replace(tiny_bundle, variants=variants, cascade=low)
+
+
+@pytest.fixture
+def speeds(monkeypatch):
+    """Set what each engine takes, in seconds per image."""
+
+    def pretend(fp32, int8=None, low=None):
+        found = {"fp32": fp32, "int8": int8, "low resolution": low}
+        known = {name: seconds for name, seconds in found.items() if seconds}
+        monkeypatch.setattr(tuning, "_speeds", lambda bundle, backend: known)
+
+    return pretend
+
+
+def chosen(bundle, precision="auto", cascade=None):
+    choice = choose(bundle, "onnxruntime", precision=precision, cascade=cascade)
+    return choice.precision, choice.cascade, round(choice.seconds_per_image, 6)
+
+
+def test_the_cheapest_way_is_taken(bundle, speeds):
+    speeds(SLOW, QUICK, 0.001)
+    again = QUICK + 0.1 * SLOW
+    assert chosen(bundle) == ("int8", True, round(0.001 + 0.25 * again, 6))
+    assert chosen(bundle, cascade=False) == ("int8", False, again)
+    assert chosen(bundle, precision="fp32", cascade=False) == ("fp32", False, SLOW)
+    assert chosen(bundle, precision="fp32") == ("fp32", True, 0.006)
+
+
+def test_a_small_gain_is_not_worth_it(bundle, speeds):
+    speeds(SLOW, 0.0175, 0.0145)
+    assert chosen(bundle) == ("fp32", False, SLOW)
+
+
+def test_what_does_not_come_up_is_not_chosen(bundle, speeds):
+    speeds(SLOW)
+    assert chosen(bundle) == ("fp32", False, SLOW)
+
+
+def test_it_is_measured_once(tiny_bundle, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None)
+    assert (first.precision, first.cascade) == ("fp32", False) and first.seconds_per_image > 0
+    monkeypatch.setattr(tuning, "_measure", lambda *_: pytest.fail("measured again"))
+    assert choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None) == first
+    assert len(json.loads(cache_file().read_text())) == 1
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{"])
+def test_a_damaged_memory_is_measured_anew(tiny_bundle, monkeypatch, tmp_path, content):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cache_file().parent.mkdir(parents=True)
+    cache_file().write_text(content)
+    assert choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None).seconds_per_image
+
+
+def test_a_home_that_cannot_be_written_does_not_matter(tiny_bundle, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None).seconds_per_image

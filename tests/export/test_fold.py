@@ -1,0 +1,96 @@
+"""The rewritten float graphs answer like the exported one."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+
+from export.fold import fold_batch_norm, map_convolution, take_pixels
+from inspector.backends.golden import read_golden
+from inspector.bundle import INPUT_NAME, OUTPUT_NAMES
+from inspector.errors import ExportError
+
+BORDER = 2
+"""Cells of the first feature map that a 7 x 7 kernel with stride 2 and padding 3 lets touch it."""
+
+
+@pytest.fixture(scope="module")
+def proto(tiny_bundle_dir):
+    return onnx.load(tiny_bundle_dir / "model.onnx")
+
+
+@pytest.fixture(scope="module")
+def pixels(tiny_bundle):
+    return read_golden(tiny_bundle).pixels_NHWC
+
+
+def run(model, pixels, outputs=OUTPUT_NAMES):
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session.run(list(outputs), {INPUT_NAME: pixels})
+
+
+def first_features(model, pixels):
+    """What goes into the first ReLU."""
+    shown = onnx.ModelProto()
+    shown.CopyFrom(model)
+    name = next(node.input[0] for node in shown.graph.node if node.op_type == "Relu")
+    shown.graph.output.append(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", "c", "h", "w"])
+    )
+    return run(shown, pixels, [name])[0]
+
+
+def test_folding_changes_no_answer(proto, pixels):
+    folded = fold_batch_norm(proto)
+    onnx.checker.check_model(folded, full_check=True)
+    kinds = {node.op_type for node in folded.graph.node}
+    assert "BatchNormalization" not in kinds
+    assert onnx.TensorProto.FLOAT16 not in {w.data_type for w in folded.graph.initializer}
+    for before, after in zip(run(proto, pixels), run(folded, pixels), strict=True):
+        np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
+
+
+def test_folding_leaves_its_input_alone(proto):
+    before = proto.SerializeToString(deterministic=True)
+    take_pixels(fold_batch_norm(proto))
+    assert proto.SerializeToString(deterministic=True) == before
+
+
+def test_one_bias_of_zeros_for_several_convolutions(proto, pixels):
+    shared = onnx.ModelProto()
+    shared.CopyFrom(proto)
+    first, second = [node for node in shared.graph.node if node.op_type == "Conv"][:2]
+    second.input[2] = first.input[2]
+    assert not numpy_helper.to_array(
+        next(w for w in shared.graph.initializer if w.name == first.input[2])
+    ).any()
+    for before, after in zip(run(proto, pixels), run(fold_batch_norm(shared), pixels), strict=True):
+        np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
+
+
+def test_pixels_as_they_are_give_the_same_features_away_from_the_border(proto, pixels):
+    taken = take_pixels(fold_batch_norm(proto))
+    onnx.checker.check_model(taken, full_check=True)
+    before, after = first_features(proto, pixels), first_features(taken, pixels)
+    inner = np.s_[:, :, BORDER:-BORDER, BORDER:-BORDER]
+    np.testing.assert_allclose(after[inner], before[inner], atol=1e-4)
+    assert np.abs(after - before).max() < 0.3  # 12 of 255 grey levels, seen by a part of a kernel
+
+
+def test_no_float_image_is_made(proto):
+    nodes = take_pixels(fold_batch_norm(proto)).graph.node
+    assert [node.op_type for node in nodes][:3] == ["Transpose", "DequantizeLinear", "Conv"]
+
+
+def test_another_graph_is_refused(proto):
+    foreign = onnx.ModelProto()
+    foreign.CopyFrom(proto)
+    squeeze = next(node for node in foreign.graph.node if node.op_type == "Squeeze")
+    foreign.graph.node.remove(squeeze)
+    with pytest.raises(ExportError, match="no Squeeze where one was expected"):
+        map_convolution(foreign.graph)

@@ -1,0 +1,89 @@
+"""How the margin is chosen, and what its gate refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from export.margin import (
+    LEAST_MARGIN,
+    MOST_SENT_ON,
+    MOVED_SHARE,
+    SAFETY,
+    choose_margin,
+    gate_reduced,
+)
+from inspector.backends.agreement import differing, log_odds
+from inspector.backends.cascade import Doubt
+from inspector.bundle import Thresholds
+from inspector.errors import ExportError
+
+THRESHOLDS = Thresholds(clear_below=0.2, crack_from=0.7)
+probability = st.floats(1e-5, 1 - 1e-5)
+answers = st.lists(st.tuples(probability, probability), min_size=1, max_size=30)
+edges = st.tuples(st.floats(0.01, 0.99), st.floats(0.01, 0.99)).map(sorted)
+
+
+def left_to_differ(reference, candidate, thresholds, margin):
+    sent_on = Doubt.around(thresholds, margin).about(candidate)
+    return differing(reference, np.where(sent_on, reference, candidate), thresholds).sum()
+
+
+@given(pairs=answers, edges=edges)
+def test_no_verdict_differs_on_the_images_that_chose(pairs, edges):
+    reference, candidate = np.array(pairs, np.float32).T
+    thresholds = Thresholds(clear_below=edges[0], crack_from=edges[1])
+    margin = choose_margin(reference, candidate, thresholds)
+    assert np.isfinite(margin) and margin >= 0
+    assert left_to_differ(reference, candidate, thresholds, margin) == 0
+
+
+@given(pairs=answers)
+def test_no_margin_is_wider_than_it_need_be(pairs):
+    """Without the factor, a little less lets a verdict differ, or is what precision moves."""
+    reference, candidate = np.array(pairs, np.float32).T
+    margin = choose_margin(reference, candidate, THRESHOLDS)
+    moved = np.quantile(np.abs(log_odds(candidate) - log_odds(reference)), MOVED_SHARE)
+    if margin > max(1.001 * moved, LEAST_MARGIN):
+        smaller = 0.999 * margin / SAFETY - 1e-6
+        assert left_to_differ(reference, candidate, THRESHOLDS, smaller) > 0
+
+
+def test_the_farthest_flip_decides():
+    """One flip over each threshold; the farther one, from 0.2 to 0.25, counts, with the factor."""
+    reference = np.array([0.199, 0.701] + 400 * [0.5], np.float32)
+    candidate = np.array([0.25, 0.69] + 400 * [0.5], np.float32)
+    distance = np.log(0.25 / 0.75) - np.log(0.2 / 0.8)
+    margin = choose_margin(reference, candidate, THRESHOLDS)
+    assert margin == pytest.approx(SAFETY * distance, rel=1e-5)
+
+
+def test_without_a_flip_the_margin_is_what_precision_moves():
+    reference = np.full(100, 0.5, np.float32)
+    candidate = np.linspace(0.5, 0.6, 100, dtype=np.float32)
+    margin = choose_margin(reference, candidate, THRESHOLDS)
+    assert 0.98 * np.log(0.6 / 0.4) < margin < np.log(0.6 / 0.4)
+    assert choose_margin(reference, reference, THRESHOLDS) == LEAST_MARGIN
+
+
+def evidence(**changes):
+    return {"images": 3000, "verdict_flips": [], "sent_on": 0.1, **changes}
+
+
+def test_the_gate_counts_per_thousand():
+    flip = [0.1, 0.9]
+    gate_reduced("onnx-int8", evidence(verdict_flips=3 * [flip]))
+    with pytest.raises(ExportError, match=r"onnx-int8 .*4 of 3000 verdicts differ") as refusal:
+        gate_reduced("onnx-int8", evidence(verdict_flips=4 * [flip]))
+    assert "0.9000 instead of 0.1000" in str(refusal.value)
+    assert "--calibration" in str(refusal.value) and "\n" not in str(refusal.value)
+    with pytest.raises(ExportError, match="1 of 999 verdicts"):
+        gate_reduced("onnx-int8", evidence(images=999, verdict_flips=[flip]))
+
+
+def test_the_gate_refuses_what_gains_nothing():
+    gate_reduced("onnx-int8", evidence(sent_on=MOST_SENT_ON))
+    with pytest.raises(ExportError, match=r"61% of the photos lie so near a threshold"):
+        gate_reduced("onnx-int8", evidence(sent_on=0.61))

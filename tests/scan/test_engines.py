@@ -1,0 +1,104 @@
+"""Which engines judge: what was demanded, then what the table was begun with, then the fastest."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from inspector.backends import tuning
+from inspector.backends.tuning import Choice
+from inspector.bundle import Cascade
+from inspector.errors import BundleError, UsageError
+from inspector.scan import ScanConfig, scan
+from inspector.scan import engines as choosing
+from inspector.scan.engines import choose_engines, identity_of
+
+FASTEST: dict[str, Any] = {"precision": "int8", "cascade": True}
+
+
+@pytest.fixture
+def bundle(tiny_bundle):
+    file = tiny_bundle.variant("onnxruntime", "fp32").file
+    low = Cascade(
+        file=file, backend="onnxruntime", precision="int8", size=32, clear_below=0.1, crack_from=0.9
+    )
+    return dataclasses.replace(tiny_bundle, cascade=low)
+
+
+@pytest.fixture(autouse=True)
+def fastest(monkeypatch):
+    """A machine on which int8 with the cascade would be the fastest."""
+
+    def choose(bundle, backend, *, precision, cascade):
+        return Choice(
+            precision=FASTEST["precision"] if precision == "auto" else precision,
+            cascade=FASTEST["cascade"] if cascade is None else cascade,
+            seconds_per_image=0.01,
+            why="measured",
+        )
+
+    monkeypatch.setattr(tuning, "choose", choose)
+    monkeypatch.setattr(choosing, "has_nvidia_driver", lambda: False)
+
+
+def engines_of(bundle, recorded=None, **options):
+    engines = choose_engines(ScanConfig(sources=("x",), **options), bundle, recorded or {})
+    return engines.precision, engines.cascade
+
+
+def test_the_order_of_who_decides(bundle):
+    begun = {"precision": "fp32", "cascade": "off"}
+    assert engines_of(bundle) == ("int8", True)
+    assert engines_of(bundle, begun) == ("fp32", False)
+    assert engines_of(bundle, {"precision": "int8 0123 0.5", "cascade": "0123 0.1 0.9"}) == (
+        "int8", True,
+    )  # fmt: skip
+    assert engines_of(bundle, begun, precision="int8", cascade=True) == ("int8", True)
+    assert engines_of(bundle, backend="eager") == ("fp32", False)
+    assert engines_of(bundle, device="cuda") == ("fp32", False)
+
+
+def test_the_cascade_serves_only_thresholds_it_was_gated_for(bundle):
+    assert engines_of(bundle, threshold=0.5) == ("int8", True)
+    assert engines_of(bundle, threshold=0.2) == ("int8", False)
+    assert engines_of(bundle, threshold=0.95) == ("int8", False)
+    with pytest.raises(UsageError, match=r"not for 0\.95; leave out"):
+        engines_of(bundle, threshold=0.95, cascade=True)
+
+
+def test_a_cascade_that_is_not_there_is_an_error_only_if_demanded(tiny_bundle):
+    with pytest.raises(BundleError, match="has no cascade"):
+        engines_of(tiny_bundle, cascade=True)
+
+
+def test_torch_runs_nothing_but_fp32():
+    for options in ({"precision": "int8"}, {"cascade": True}):
+        with pytest.raises(UsageError, match="eager runs"):
+            ScanConfig(sources=("x",), backend="eager", **options)
+
+
+def test_the_identity_tells_engines_apart(bundle):
+    config = ScanConfig(sources=("x",))
+    staged = choose_engines(ScanConfig(sources=("x",), precision="fp32"), bundle, {})
+    plain = choose_engines(ScanConfig(sources=("x",), precision="fp32", cascade=False), bundle, {})
+    assert identity_of(config, bundle, staged) != identity_of(config, bundle, plain)
+    assert identity_of(config, bundle, plain)["cascade"] == "off"
+
+
+def test_a_table_is_continued_as_it_was_begun(tmp_path, tiny_bundle, monkeypatch):
+    """Also where the machine, or what is measured on it, has changed in between."""
+    from PIL import Image
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (64, 64), (90, 90, 90)).save(photos / "1.png")
+    monkeypatch.setitem(FASTEST, "precision", "fp32")
+    monkeypatch.setitem(FASTEST, "cascade", False)
+    config = ScanConfig(sources=(str(photos),), out=tmp_path / "out", model=tiny_bundle.path)
+    assert scan(config).stages == {"fp32@64": 1}
+    Image.new("RGB", (64, 64), (80, 90, 90)).save(photos / "2.png")
+    monkeypatch.setitem(FASTEST, "precision", "int8")
+    again = scan(config)
+    assert (again.precision, again.already_done, again.ok) == ("fp32", 1, 1)
