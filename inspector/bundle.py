@@ -152,7 +152,7 @@ class ModelBundle:
         have = ", ".join(sorted(self.variants)) or "none"
         raise BundleError(
             f"{self.path} has no {precision} variant for {backend} (it has: {have}); "
-            f"make one with: inspector export {self.path}"
+            f"make one with: inspector export {self.path} {_option(backend, precision)}"
         )
 
     def margin(self, precision: str) -> float:
@@ -247,6 +247,13 @@ class ModelBundle:
         partial = self.path / f".{BUNDLE_JSON}.partial"
         partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
         os.replace(partial, self.path / BUNDLE_JSON)
+
+
+def _option(backend: str, precision: str) -> str:
+    """What `inspector export` is told to make such a variant."""
+    if precision == "fp32":
+        return "--onnx" if backend == "onnxruntime" else f"--{backend}"
+    return f"--{precision} --calibration PHOTOS"
 
 
 def sha256_of(file: Path) -> str:

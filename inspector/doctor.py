@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import platform
 import textwrap
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -212,6 +212,17 @@ def _model(path: Path) -> Iterator[Check]:
         yield Check("model", Health.FAIL, "no ONNX variant, so a scan cannot run it", remedy)
     for variant in bundle.variants.values():
         yield from _replays(bundle, variant, golden)
+    with suppress(InspectorError):  # the replays have said what is wrong
+        yield _speed(bundle)
+
+
+def _speed(bundle: ModelBundle) -> Check:
+    """What a scan on the CPU would take, measured unless it was measured before."""
+    from inspector.backends.tuning import choose
+
+    choice = choose(bundle, "onnxruntime", precision="auto", cascade=None)
+    taken = choice.precision + (" with the cascade" if choice.cascade else "")
+    return Check("speed", Health.OK, f"a scan on the CPU takes {taken}; {choice.why}")
 
 
 def _about(bundle: ModelBundle) -> str:
