@@ -1,0 +1,59 @@
+"""The shipped bundle's quick ways give the verdicts of its fp32 model on the samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from inspector.backends import open_backend
+from inspector.bundle import DEFAULT_PATH, ModelBundle, verdict_of
+from inspector.data.decode import decode
+from inspector.types import Decoded, ImageRef
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return ModelBundle.load(DEFAULT_PATH)
+
+
+@pytest.fixture(scope="module")
+def pixels_NHWC(shipped, repository):
+    files = sorted((repository / "samples").glob("c*_*.*"))
+    refs = [ImageRef(k, str(file), file.as_uri(), None, None) for k, file in enumerate(files)]
+    outcomes = [decode(ref, shipped.preprocess) for ref in refs]
+    return np.stack([o.pixels_HWC for o in outcomes if isinstance(o, Decoded)])
+
+
+@pytest.fixture(scope="module")
+def expected(shipped, pixels_NHWC):
+    backend = open_backend(shipped, device="cpu")
+    scores = backend.run(pixels_NHWC)
+    backend.close()
+    return scores
+
+
+@pytest.mark.parametrize("cascade", [False, True])
+@pytest.mark.parametrize("precision", ["fp32", "int8", "fp16"])
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_verdicts_are_those_of_fp32(shipped, pixels_NHWC, expected, name, precision, cascade):
+    if name == "openvino":
+        pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
+    backend = open_backend(shipped, name, device="cpu", precision=precision, cascade=cascade)
+    scores = backend.run(pixels_NHWC)
+    backend.close()
+    said, right = (
+        [verdict_of(float(p), shipped.thresholds) for p in found.p_crack_N]
+        for found in (scores, expected)
+    )
+    assert len(right) >= 20 and said == right
+    if precision != "int8" and not cascade:
+        np.testing.assert_allclose(scores.p_crack_N, expected.p_crack_N, atol=5e-3)
+
+
+def test_every_quick_way_was_gated(shipped):
+    for variant in shipped.variants.values():
+        assert variant.parity["verdict_flips"] == [], variant.file
+    seen = shipped.first_stage().evidence
+    assert seen["images"] >= 2000 and seen["cracks_called_clear"] == 0
+    assert len(seen["verdict_flips"]) <= seen["images"] // 1000
+    assert shipped.variant("onnxruntime", "int8").parity["images"] >= 2000
