@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,9 @@ PEEK = 2000
 """Photos whose sizes are looked at before the plan is made."""
 CPU_BATCH = 32
 CUDA_BATCH = 256
+SLOW_BATCH = 8
+"""For photos that take long to decode on a CPU: the engine then starts early and waits for little,
+and so few images cost it nothing."""
 SLOW_DECODE_S = 0.02
 """Decoding time from which a batch for the GPU is small as well: every worker would otherwise sit
 on a batch for seconds, while the GPU waits for the first."""
@@ -30,9 +34,9 @@ SMALL_MACHINE = 4
 """Cores up to which the engine may use all of them, decoding or not: an idle core costs more than
 two threads that take turns."""
 
-# Measured on one core of a 2-core x86 server: 0.5 ms for a 5 kB tile, 12 ms for 0.4 MB, 52 ms for
-# 3 MB (12 megapixels).
-_DECODE_S_PER_PHOTO = 0.0004
+# Measured on one core of a 2-core x86 server: 0.3 ms for a 5 kB tile, 8 ms for 0.2 MB, 36 ms for
+# 2 MB (12 megapixels, decoded at a quarter of the size).
+_DECODE_S_PER_PHOTO = 0.0003
 _DECODE_S_PER_BYTE = 20e-9
 _WORKERS_START_S = 5.0
 """What worker processes cost before their first photo; decoding that takes less is done without."""
@@ -79,7 +83,10 @@ def make_plan(
     else:
         workers, why = share, f"{share} processes decode ahead"
     quick = cuda and mean_s < SLOW_DECODE_S and _fits_shared_memory(spec, CUDA_BATCH, workers)
-    batch_size = config.batch_size or (CUDA_BATCH if quick else CPU_BATCH)
+    patient = not cuda and mean_s > SLOW_DECODE_S
+    batch_size = config.batch_size or (
+        CUDA_BATCH if quick else SLOW_BATCH if patient else CPU_BATCH
+    )
     while config.workers is None and not _fits_shared_memory(spec, batch_size, workers):
         workers -= 1
         why = f"{workers} processes decode, as many as /dev/shm has room for"
@@ -102,9 +109,11 @@ def _decode_seconds(ref: ImageRef) -> float:
 
 
 def _decoders(cores: int, decode_s: float, engine_s: float) -> int:
-    """How many decoders let decoding and the model keep pace, given core-seconds per photo."""
+    """How many decoders let decoding and the model keep pace, given core-seconds per photo; rather
+    one too many, which only waits, than an engine that does."""
     share = decode_s / (decode_s + engine_s) if decode_s else 0.0
-    return min(max(round(cores * share), 1), max(cores - 1, 1), MOST_WORKERS)
+    most = cores if cores <= SMALL_MACHINE else cores - 1
+    return min(max(ceil(cores * share), 1), most, MOST_WORKERS)
 
 
 def _locked_share(cores: int, core_seconds: float) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -17,8 +19,9 @@ def shipped():
 
 
 @pytest.fixture(scope="module")
-def pixels_NHWC(shipped, repository):
-    files = sorted((repository / "samples").glob("c*_*.*"))
+def pixels_NHWC(shipped):
+    samples = Path(__file__).parents[2] / "samples"
+    files = sorted(samples.glob("c*_*.*"))
     refs = [ImageRef(k, str(file), file.as_uri(), None, None) for k, file in enumerate(files)]
     outcomes = [decode(ref, shipped.preprocess) for ref in refs]
     return np.stack([o.pixels_HWC for o in outcomes if isinstance(o, Decoded)])

@@ -9,7 +9,7 @@ from inspector.scan import engines as choosing
 from inspector.scan import plan as planning
 from inspector.scan.config import ScanConfig
 from inspector.scan.engines import Engines
-from inspector.scan.plan import CPU_BATCH, CUDA_BATCH, PEEK, make_plan
+from inspector.scan.plan import CPU_BATCH, CUDA_BATCH, PEEK, SLOW_BATCH, make_plan
 from inspector.types import ImageRef
 
 SPEC = PreprocessSpec()
@@ -31,7 +31,8 @@ def plan_on(monkeypatch, cores, size, *, count=PEEK, cuda=False, shm=None, judge
     [
         (1, PHOTO, False, 0.05, 1, 1),
         (2, TILE, False, 0.05, 1, 2),
-        (4, PHOTO, False, 0.05, 2, 4),
+        (2, PHOTO, False, 0.05, 2, 2),
+        (4, PHOTO, False, 0.05, 3, 4),
         (16, TILE, False, 0.05, 1, 15),
         (16, PHOTO, False, 0.05, 10, 6),
         (16, TILE, False, 0.004, 2, 14),
@@ -69,6 +70,7 @@ def test_batches_are_small_where_decoding_is_slow(monkeypatch):
     assert plan_on(monkeypatch, 8, TILE, cuda=True).batch_size == CUDA_BATCH
     assert plan_on(monkeypatch, 8, PHOTO, cuda=True).batch_size == CPU_BATCH
     assert plan_on(monkeypatch, 8, TILE).batch_size == CPU_BATCH
+    assert plan_on(monkeypatch, 8, PHOTO).batch_size == SLOW_BATCH
     assert plan_on(monkeypatch, 8, TILE, device="cpu").batch_size == CPU_BATCH
     assert plan_on(monkeypatch, 8, TILE, device="cuda:0").batch_size == CUDA_BATCH
 
