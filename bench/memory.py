@@ -44,8 +44,7 @@ METHOD = (
     "export code: listing, decoding, judging, writing and resuming are all real, only the "
     "network's arithmetic costs next to nothing.",
     "peak MiB: the highest sum, sampled 5 times a second, of the memory of the scan's process and "
-    "all it starts (Pss, in which shared pages count once). main MiB: the highest resident memory "
-    "of the scan's own process (getrusage).",
+    "all it starts (Pss, in which shared pages count once).",
     "first s: from the start of the process to the first judged batch. us/file: wall time after "
     "start-up per file; cpu us/file: processor time of all processes, start-up included.",
     f"{RESUMED}: the same call again, when the table has every row. ratio: peak MiB against the "
@@ -56,8 +55,6 @@ COLUMNS: Columns = {
     "case": lambda case: str(case["name"]),
     "peak MiB": lambda case: figure(case["peak_mib"]),
     "ratio": lambda case: figure(case["ratio"]),
-    "main MiB": lambda case: figure(case["usage"].get("main_peak_mib")),
-    "ratio main": lambda case: figure(case["main_ratio"]),
     "first s": lambda case: figure(case["first_verdict_s"]),
     "us/file": lambda case: figure(case["us_per_file"]),
     "cpu us/file": lambda case: figure(case["cpu_us_per_file"]),
@@ -207,9 +204,6 @@ def _result_of(case: Case, cases: Sequence[Case]) -> JsonObject:
         "cpu_us_per_file": worst.get("cpu_us_per_file"),
         "usage": worst.get("usage", {}),
         "ratio": _ratio(worst.get("peak_mib"), base.get("peak_mib")),
-        "main_ratio": _ratio(
-            worst.get("usage", {}).get("main_peak_mib"), base.get("usage", {}).get("main_peak_mib")
-        ),
         "runs": case.runs,
     }
 

@@ -29,8 +29,10 @@ class FirstVerdict:
 
 
 def usage() -> JsonObject:
-    """CPU seconds of this process and its ended children, and peak resident memory (MiB) of this
-    process and of its largest child; empty where the system does not tell."""
+    """CPU seconds of this process and its ended children; empty where the system does not tell.
+
+    Not its `ru_maxrss`: on Linux a process starts with the peak of the one that forked it.
+    """
     if sys.platform == "win32":
         return {}
     import resource
@@ -38,13 +40,7 @@ def usage() -> JsonObject:
     own, children = (
         resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
-    # In bytes on macOS, in KiB elsewhere (getrusage(2)).
-    per_mib = 2**20 if sys.platform == "darwin" else 2**10
-    return {
-        "cpu_seconds": own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime,
-        "main_peak_mib": own.ru_maxrss / per_mib,
-        "child_peak_mib": children.ru_maxrss / per_mib,
-    }
+    return {"cpu_seconds": own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime}
 
 
 def main() -> None:
