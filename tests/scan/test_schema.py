@@ -47,7 +47,13 @@ refs = st.builds(
 )
 share = st.floats(0, 1, width=32)
 judgements = st.builds(
-    Judgement, st.sampled_from(Verdict), st.sampled_from(Reason), share, st.none() | share, share
+    Judgement,
+    st.sampled_from(Verdict),
+    st.sampled_from(Reason),
+    share,
+    st.text(),
+    st.none() | share,
+    share,
 )
 photos = st.tuples(st.builds(Photo, refs, facts, st.just(1.0)), judgements)
 failures = st.tuples(
