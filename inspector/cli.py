@@ -43,7 +43,10 @@ Model = Annotated[
     Path | None, typer.Option(help="Model bundle; the one that comes along if not given.")
 ]
 Device = Annotated[
-    str, typer.Option(help="auto, cpu or cuda[:i]; cuda stops if there is no usable GPU.")
+    str,
+    typer.Option(
+        help="auto, cpu, cuda[:i] or, to scan, cuda:all; cuda stops without a usable GPU."
+    ),
 ]
 Positive = Annotated[
     str | None, typer.Option(help="Name of the folders with cracks, if not Positive or the like.")

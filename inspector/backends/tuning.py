@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -133,12 +134,20 @@ def _version(distribution: str) -> str | None:
 def cache_file() -> Path:
     """Where measurements are kept, by each system's convention for files that may be lost."""
     if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        base = Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local")
     elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
+        base = _home() / "Library" / "Caches"
     else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        base = Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache")
     return base / "crack-inspector" / "tuning.json"
+
+
+def _home() -> Path:
+    """The user's; in a container, a user made up at its start may have none."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(tempfile.gettempdir())
 
 
 def _read(file: Path) -> JsonObject:

@@ -86,3 +86,15 @@ def test_a_home_that_cannot_be_written_does_not_matter(tiny_bundle, monkeypatch,
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None).seconds_per_image
+
+
+def test_a_user_without_a_home_is_no_error(tiny_bundle, monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.home", homeless)
+    assert cache_file().is_relative_to(tmp_path)
+    assert choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None).seconds_per_image
