@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from export.evidence import engine_version
-from export.heldback import CALIBRATION_MINIMUM, check_enough
+from export.heldback import calibration_pixels, check_enough
 from export.margin import FLIPS_PER
 from export.onnx import export_onnx
 from export.photos import photo_batches
 from export.quantize import quantise_to
 from inspector.backends import open_engine
-from inspector.backends.agreement import differing, log_odds, probability
+from inspector.backends.agreement import SURE, differing, log_odds, probability
 from inspector.backends.cascade import Doubt
 from inspector.backends.metadata import model_metadata
 from inspector.backends.tuning import SENT_ON
@@ -45,6 +45,7 @@ GUARD = 1.0
 """Log odds between the band's edge and the choosing photo that came nearest to a wrong decision:
 the most extreme of a sample is a random draw, and other photos draw more extreme ones."""
 MOST_SENT_ON = 0.9
+"""Largest share of images that may go on: beyond it the first stage only costs time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,8 @@ def make_cascade(
     with TemporaryDirectory(prefix="inspector-cascade-") as scratch:
         fp32 = Path(scratch) / "low.onnx"
         export_onnx(student, size, model_metadata(exact), fp32)
-        calibration_NHWC = _shrunk_photos(exact, photos.calibration, size)
-        made = quantise_to(fp32, file, calibration_NHWC, model_metadata(exact))
+        calibration_NHWC = calibration_pixels(photos, exact.preprocess)
+        made = quantise_to(fp32, file, _shrunk(calibration_NHWC, size), model_metadata(exact))
     open_band = Cascade(
         file=CASCADE_FILE, backend=_ENGINE, precision=_PRECISION, size=size,
         clear_below=0.0, crack_from=1.0,
@@ -89,16 +90,6 @@ def make_cascade(
         "engine": engine_version(_ENGINE),
     }
     return replace(cascade, evidence=seen)
-
-
-def _shrunk_photos(bundle: ModelBundle, photos: Sequence[Path], size: int) -> NDArray[np.uint8]:
-    batches = [_shrunk(pixels, size) for _, pixels in photo_batches(photos, bundle.preprocess)]
-    if sum(map(len, batches)) < CALIBRATION_MINIMUM:
-        raise ExportError(
-            f"only {sum(map(len, batches))} photos can set the ranges of the cascade's int8, and "
-            f"{CALIBRATION_MINIMUM} are needed; give --calibration a folder with more"
-        )
-    return np.concatenate(batches)
 
 
 def _shrunk(pixels_NHWC: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -134,12 +125,11 @@ def choose_band(
     odds_N = log_odds(low_N)
     not_clear_N = full_N >= np.float32(thresholds.clear_below)
     crack_N = full_N >= np.float32(thresholds.crack_from)
-    low = odds_N[not_clear_N].min(initial=np.inf) - GUARD
-    high = odds_N[~crack_N].max(initial=-np.inf) + GUARD
-    return (
-        min(float(probability(low)), thresholds.clear_below),
-        max(float(probability(high)), thresholds.crack_from),
-    )
+    low = float(probability(odds_N[not_clear_N].min(initial=np.inf) - GUARD))
+    high = float(probability(odds_N[~crack_N].max(initial=-np.inf) + GUARD))
+    # As sure as a float32 can be, and wrong: then no answer is sure enough.
+    low, high = (0.0 if low < SURE else low), (1.0 if high > 1 - SURE else high)
+    return min(low, thresholds.clear_below), max(high, thresholds.crack_from)
 
 
 def _evidence(gated: _Judged, cascade: Cascade, thresholds: Thresholds, folder: Path) -> JsonObject:
@@ -161,8 +151,10 @@ def _evidence(gated: _Judged, cascade: Cascade, thresholds: Thresholds, folder: 
 def _by_source(
     photos: Sequence[str], sent_on_N: NDArray[np.bool_], folder: Path
 ) -> dict[str, float]:
-    """Share sent on by the folder that directly holds a photo's class or, without classes, it."""
-    sources = np.array([Path(photo).relative_to(folder).parts[0] for photo in photos])
+    """Share sent on by the first folder below `folder`; photos that lie in none are "." together,
+    so that no photo's name, which may be private, gets into a bundle."""
+    places = [Path(photo).relative_to(folder).parent for photo in photos]
+    sources = np.array([place.parts[0] if place.parts else "." for place in places])
     return {str(s): float(sent_on_N[sources == s].mean()) for s in np.unique(sources)}
 
 

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from export.config import HELD_BACK_LIMIT
-from export.photos import deal_third, find_photos, spread
+from export.photos import deal_third, find_photos, photo_batches, spread
 from inspector.errors import ExportError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from export.config import ExportConfig
+    from inspector.preprocess import PreprocessSpec
 
 CALIBRATION_LIMIT = 256
 """Photos that set ranges at most: more change them little."""
@@ -49,6 +54,19 @@ def gather_photos(config: ExportConfig) -> Photos:
     choosing, gating = deal_third(held_back, folder, "margin")
     check_enough(len(gating), config)
     return Photos(calibration, choosing, gating, folder)
+
+
+def calibration_pixels(photos: Photos, spec: PreprocessSpec) -> NDArray[np.uint8]:
+    """What sets the ranges, as the model sees it, uint8 (K, size, size, 3). Raises ExportError
+    when too few of the photos can be decoded."""
+    batches = [pixels_NHWC for _, pixels_NHWC in photo_batches(photos.calibration, spec)]
+    readable = sum(map(len, batches))
+    if readable < CALIBRATION_MINIMUM:
+        raise ExportError(
+            f"only {readable} photos can set the ranges of int8, and {CALIBRATION_MINIMUM} are "
+            "needed; give --calibration a folder with more"
+        )
+    return np.concatenate(batches)
 
 
 def check_enough(gating: int, config: ExportConfig) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from export.evidence import engine_version
 from export.half import halve_to
-from export.heldback import CALIBRATION_MINIMUM, check_enough
+from export.heldback import calibration_pixels, check_enough
 from export.margin import choose_margin, gate_reduced
 from export.photos import photo_batches
 from export.quantize import quantise_to
@@ -64,7 +64,7 @@ def make_reduced(
     """
     wanted, golden = config.reduced, read_golden(draft)
     notes = {
-        name: _write(exact, draft.file(variant.file), variant.precision, photos.calibration)
+        name: _write(exact, draft.file(variant.file), variant.precision, photos)
         for name, variant in wanted.items()
     }
     candidates = replace(draft, variants=wanted)
@@ -95,20 +95,14 @@ def make_reduced(
     return finished
 
 
-def _write(exact: ModelBundle, file: Path, precision: str, photos: Sequence[Path]) -> JsonObject:
+def _write(exact: ModelBundle, file: Path, precision: str, photos: Photos) -> JsonObject:
     """Make one variant; returns what its evidence should say about how."""
     fp32 = exact.file(exact.variant(_ENGINE, "fp32").file)
     if precision == "fp16":
         halve_to(fp32, file, model_metadata(exact))
         return {}
-    batches = [pixels_NHWC for _, pixels_NHWC in photo_batches(photos, exact.preprocess)]
-    readable = sum(map(len, batches))
-    if readable < CALIBRATION_MINIMUM:
-        raise ExportError(
-            f"only {readable} photos can set the ranges of int8, and {CALIBRATION_MINIMUM} are "
-            "needed; give --calibration a folder with more"
-        )
-    made = quantise_to(fp32, file, np.concatenate(batches), model_metadata(exact))
+    calibration_NHWC = calibration_pixels(photos, exact.preprocess)
+    made = quantise_to(fp32, file, calibration_NHWC, model_metadata(exact))
     return {"quantisation": made.to_json()}
 
 

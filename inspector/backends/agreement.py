@@ -29,13 +29,13 @@ CAM_TOLERANCE = 1e-3
 """The same for the activation map, as a share of its largest magnitude."""
 
 
-_SURE = 1e-7
+SURE = 1e-7
 """Distance from 0 or 1 below which float32 probabilities say no more."""
 
 
 def log_odds(p_N: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Logits of N probabilities, finite also for 0 and 1."""
-    p_N = np.clip(p_N.astype(np.float64), _SURE, 1 - _SURE)
+    p_N = np.clip(p_N.astype(np.float64), SURE, 1 - SURE)
     return np.asarray(np.log(p_N / (1 - p_N)))
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Doubt:
     """The probabilities that are not final: those from the first to below the second number of
-    any of `spans`."""
+    any of `spans`, and up to 1 itself where the second is 1."""
 
     spans: tuple[tuple[float, float], ...] = ()
 
@@ -45,7 +45,7 @@ class Doubt:
         """Whether each of N probabilities is in doubt; one that is no number is."""
         doubtful_N = ~np.isfinite(p_N)
         for low, high in self.spans:
-            doubtful_N |= (p_N >= low) & (p_N < high)
+            doubtful_N |= (p_N >= low) & ((p_N < high) | (high >= 1))
         return doubtful_N
 
 

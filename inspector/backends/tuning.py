@@ -85,10 +85,11 @@ def _speeds(bundle: ModelBundle, backend: str) -> dict[str, float]:
     """Seconds per image by engine, remembered or measured now."""
     key, file = _key(bundle, backend), cache_file()
     known = _read(file)
-    if key not in known:
-        known[key] = dict(_measure(bundle, backend))
+    speeds = known.get(key)
+    if not isinstance(speeds, dict) or _FP32 not in speeds:
+        known[key] = speeds = dict(_measure(bundle, backend))
         _write(file, known)
-    return {str(name): float(seconds) for name, seconds in known[key].items()}
+    return {str(name): float(seconds) for name, seconds in speeds.items()}
 
 
 def _measure(bundle: ModelBundle, backend: str) -> Iterator[tuple[str, float]]:

@@ -68,7 +68,7 @@ class ScanConfig:
     model: Path | None = None
     """A model bundle; None: the one that comes with the package."""
     device: str = "auto"
-    """`auto`, `cpu` or `cuda[:i]`; anything but `auto` is a demand."""
+    """`auto`, `cpu`, `cuda[:i]` or `cuda:all`; anything but `auto` is a demand."""
     backend: str = "auto"
     precision: str = "auto"
     """`auto`: what the results in `out` were made with, else the fastest on this machine of those

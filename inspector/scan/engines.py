@@ -39,6 +39,8 @@ def choose_engines(config: ScanConfig, bundle: ModelBundle, recorded: Mapping[st
     if backend_of(config) in TORCH_BACKENDS:
         slow = _TORCH_CORE_SECONDS_PER_PIXEL * bundle.preprocess.size**2
         return Engines(precision="fp32", cascade=False, core_seconds=slow, why="fp32 weights")
+    if recorded.get("model") != bundle.digest:
+        recorded = {}  # another model's table; it is refused for that, not for what this one lacks
     precision = config.precision
     if precision == "auto" and "precision" in recorded:
         precision = recorded["precision"].partition(" ")[0]

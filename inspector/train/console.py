@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -25,7 +25,25 @@ SHOWN = 5
 """Misclassified images named on the screen; the tables beside the bundle have them all."""
 
 
-class TrainConsole:
+class _Drawing:
+    """A progress bar that is drawn while its owner is used as a context manager."""
+
+    progress: Progress
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.progress.stop()
+
+
+class TrainConsole(_Drawing):
     """A `loop.Watcher` that draws. Use it as a context manager."""
 
     def __init__(self, epochs: int, *, quiet: bool = False) -> None:
@@ -47,18 +65,6 @@ class TrainConsole:
             "", total=1, epoch=0, epochs=epochs, loss=0.0, accuracy=0.0, rate=0.0
         )
         self.images = 0
-
-    def __enter__(self) -> TrainConsole:
-        self.progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.progress.stop()
 
     def say(self, text: str) -> None:
         self.out.print(text, markup=False)
@@ -83,7 +89,7 @@ class TrainConsole:
         )
 
 
-class DistilConsole:
+class DistilConsole(_Drawing):
     """A `distil.Watcher` that draws. Use it as a context manager."""
 
     def __init__(self) -> None:
@@ -99,18 +105,6 @@ class DistilConsole:
             transient=True,
         )
         self.tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> DistilConsole:
-        self.progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.progress.stop()
 
     def __call__(self, phase: str, done: int, total: int, loss: float | None) -> None:
         shown = "" if loss is None else f"loss {loss:.3f}"

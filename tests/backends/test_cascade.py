@@ -117,6 +117,10 @@ def test_doubt_lies_within_the_margin_around_each_threshold(one, other, margin, 
         assert doubt.about(floats(p))[0] == (min(gaps) < margin)
 
 
+def test_an_edge_of_one_leaves_nothing_decided():
+    assert Doubt(((0.0, 1.0),)).about(floats(0.0, 0.5, 1.0)).all()
+
+
 def test_thresholds_at_the_ends_are_allowed():
     doubt = Doubt.around(Thresholds(clear_below=0.0, crack_from=1.0), 0.5)
     assert not doubt.about(floats(0.2, 0.999)).any()

@@ -82,6 +82,16 @@ def test_a_damaged_memory_is_measured_anew(tiny_bundle, monkeypatch, tmp_path, c
     assert choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None).seconds_per_image
 
 
+def test_a_memory_that_holds_something_else_is_measured_anew(tiny_bundle, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None)
+    known = json.loads(cache_file().read_text())
+    for wrong in (3, {}, {"int8": 0.1}):
+        cache_file().write_text(json.dumps(dict.fromkeys(known, wrong)))
+        again = choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None)
+        assert again.precision == first.precision and again.seconds_per_image > 0
+
+
 def test_a_home_that_cannot_be_written_does_not_matter(tiny_bundle, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from export import ExportConfig, export_bundle
-from export.cascade import GUARD, choose_band, gate_cascade
+from export.cascade import GUARD, _by_source, choose_band, gate_cascade
 from inspector.backends import open_backend
 from inspector.backends.agreement import differing, log_odds
 from inspector.backends.cascade import Doubt
@@ -54,6 +54,15 @@ def test_where_nothing_is_safe_nothing_is_decided():
     full_N, low_N = np.array([[0.9, 0.1], [1e-9, 1 - 1e-9]], np.float32)
     low, high = choose_band(full_N, low_N, LIMITS)
     assert low < 1e-6 and high > 1 - 1e-6
+    full_N, low_N = np.array([[0.9, 0.1], [0.0, 1.0]], np.float32)
+    band = as_cascade(*choose_band(full_N, low_N, LIMITS))
+    assert Doubt.between(band).about(low_N).all(), "as sure as can be, and wrong"
+
+
+def test_no_photo_is_named_in_the_evidence(tmp_path):
+    photos = [str(tmp_path / name) for name in ("a.jpg", "b.jpg", "wall/Positive/c.jpg")]
+    shares = _by_source(photos, np.array([True, False, True]), tmp_path)
+    assert shares == {".": 0.5, "wall": 1.0}
 
 
 @pytest.mark.parametrize(

@@ -49,12 +49,12 @@ def engines_of(bundle, recorded=None, **options):
 
 
 def test_the_order_of_who_decides(bundle):
-    begun = {"precision": "fp32", "cascade": "off"}
+    begun = {"model": bundle.digest, "precision": "fp32", "cascade": "off"}
+    other = {"model": bundle.digest, "precision": "int8 0123 0.5", "cascade": "0123 0.1 0.9"}
     assert engines_of(bundle) == ("int8", True)
     assert engines_of(bundle, begun) == ("fp32", False)
-    assert engines_of(bundle, {"precision": "int8 0123 0.5", "cascade": "0123 0.1 0.9"}) == (
-        "int8", True,
-    )  # fmt: skip
+    assert engines_of(bundle, other) == ("int8", True)
+    assert engines_of(bundle, begun | {"model": "another"}) == ("int8", True)
     assert engines_of(bundle, begun, precision="int8", cascade=True) == ("int8", True)
     assert engines_of(bundle, backend="eager") == ("fp32", False)
     assert engines_of(bundle, device="cuda") == ("fp32", False)
