@@ -26,6 +26,7 @@ from inspector.backends.agreement import compare
 from inspector.backends.golden import Golden
 from inspector.backends.metadata import model_metadata
 from inspector.bundle import BUNDLE_JSON, GOLDEN, ModelBundle
+from inspector.durable import replacing
 from inspector.errors import ExportError, OutputError
 from inspector.network import load_deployed
 
@@ -194,6 +195,5 @@ def _publish(source: ModelBundle, proven: ModelBundle, target: Path) -> ModelBun
 
 def _put(file: Path, place: Path) -> None:
     """Copy in one step: a reader sees the old file or the new one."""
-    partial = place.with_name(f".{place.name}.partial")
-    shutil.copyfile(file, partial)
-    os.replace(partial, place)
+    with replacing(place) as draft:
+        shutil.copyfile(file, draft)

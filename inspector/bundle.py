@@ -15,6 +15,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inspector.durable import publish
 from inspector.errors import BundleError, UsageError
 from inspector.preprocess import PreprocessSpec
 from inspector.types import Verdict
@@ -244,9 +245,7 @@ class ModelBundle:
             "files": dict(sorted(self.files.items())),
             "training": self.training,
         }
-        partial = self.path / f".{BUNDLE_JSON}.partial"
-        partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, self.path / BUNDLE_JSON)
+        publish((json.dumps(values, indent=2) + "\n").encode(), self.path / BUNDLE_JSON)
 
 
 def _option(backend: str, precision: str) -> str:

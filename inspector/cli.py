@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from inspector.data.limits import DecodeLimits
 from inspector.errors import InspectorError
 from inspector.version import __version__
 
@@ -26,6 +27,8 @@ app = typer.Typer(
 )
 
 _SCAN_PANEL = "Speed"
+_LIMITS_PANEL = "Limits"
+_LIMITS = DecodeLimits()
 _tracebacks_wanted = False
 
 
@@ -89,12 +92,36 @@ def scan(
         str | None, typer.Option(metavar="5%|N", help="Stop when more photos cannot be judged.")
     ] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first N photos.")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Only the files that failed before, again.")
+    ] = False,
+    verify_content: Annotated[
+        bool, typer.Option("--verify-content", help="Tell changed files by hash.")
+    ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Drop the rows of files that are gone.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove earlier results from the directory.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be scanned.")
     ] = False,
+    follow_symlinks: Annotated[
+        bool,
+        typer.Option(
+            "--follow-symlinks", help="Enter links to directories.", rich_help_panel=_LIMITS_PANEL
+        ),
+    ] = False,
+    max_pixels: Annotated[
+        int, typer.Option(help="Refuse larger photos.", rich_help_panel=_LIMITS_PANEL)
+    ] = _LIMITS.max_pixels,
+    max_bytes: Annotated[
+        int, typer.Option(help="Refuse larger files.", rich_help_panel=_LIMITS_PANEL)
+    ] = _LIMITS.max_bytes,
+    max_seconds: Annotated[
+        float, typer.Option(help="Give up on a file after that.", rich_help_panel=_LIMITS_PANEL)
+    ] = _LIMITS.max_seconds,
     device: Device = "auto",
     backend: Annotated[
         str,
@@ -156,6 +183,11 @@ def scan(
         max_failures=FailureBudget.parse(max_failures) if max_failures else None,
         limit=limit,
         overwrite=overwrite,
+        follow_symlinks=follow_symlinks,
+        limits=DecodeLimits(max_pixels=max_pixels, max_bytes=max_bytes, max_seconds=max_seconds),
+        verify_content=verify_content,
+        retry_failed=retry_failed,
+        prune=prune,
     )
     if dry_run:
         seen = preview(config)

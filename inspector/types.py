@@ -64,19 +64,25 @@ class FailureCode(StrEnum):
     """A pipe, socket or device with the name of an image."""
     IO_ERROR = "io_error"
     """The storage failed while the file was read."""
+    CHANGED = "changed"
+    """The file was written to while it was read."""
+    DECODER_CRASH = "decoder_crash"
+    """The file ended the process that decoded it, twice."""
+    TIMEOUT = "timeout"
+    """Reading and decoding took longer than the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
     """One discovered file. `path` is what the operating system gave (surrogate-escaped if not
-    UTF-8); `uri` is unique and pure ASCII. Sizes in bytes, `mtime` in seconds since the epoch;
-    both None where the file's own facts could not be read."""
+    UTF-8); `uri` is unique and pure ASCII. Sizes in bytes, `mtime_us` in whole microseconds since
+    the epoch; both None where the file's own facts could not be read."""
 
     index: int
     path: str
     uri: str
     size: int | None
-    mtime: float | None
+    mtime_us: int | None
 
 
 @dataclass(frozen=True, slots=True)

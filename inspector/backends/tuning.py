@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inspector.backends import open_engine
+from inspector.durable import publish
 from inspector.errors import InspectorError
 from inspector.machine import cpu_model, usable_cores
 
@@ -162,8 +163,7 @@ def _read(file: Path) -> JsonObject:
 
 def _write(file: Path, known: JsonObject) -> None:
     """In one step; a home that cannot be written only means measuring again."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft = file.with_name(f".{file.name}.{os.getpid()}")  # others may be writing as well
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(known, indent=1), encoding="utf-8")
-        os.replace(draft, file)
+        publish(json.dumps(known, indent=1).encode(), file, draft)

@@ -9,7 +9,7 @@ import re
 import stat
 import struct
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from PIL.TiffImagePlugin import (
 from inspector.data.exif import UPRIGHT, ExifFacts, read_exif
 from inspector.data.formats import DECODABLE, MAGIC_BYTES, sniff
 from inspector.data.jpeg import plain_pixels
+from inspector.data.limits import DecodeLimits
 from inspector.preprocess import PreprocessSpec, crop_box, fit, to_pixels
 from inspector.types import Decoded, Failure, FailureCode, ImageRef, PhotoFacts
 
@@ -56,16 +57,6 @@ _ERRNO_CODES = {
     errno.ENXIO: FailureCode.NOT_A_FILE,
     errno.EISDIR: FailureCode.NOT_A_FILE,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecodeLimits:
-    """What a file may cost before it is refused as `too_large`."""
-
-    max_pixels: int = 178_956_970
-    """Pixels by the header, checked before decoding; Pillow's own decompression-bomb limit."""
-    max_bytes: int = 1 << 30
-    """Bytes of the file, checked before reading."""
 
 
 class _Refused(Exception):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inspector.data.decode import DecodeLimits, decode
+from inspector.data.decode import decode
+from inspector.data.limits import DecodeLimits
 from inspector.data.threads import Ahead
 from inspector.data.worker import begin_worker, start_method
 from inspector.errors import LoaderError

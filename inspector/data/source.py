@@ -170,7 +170,7 @@ class Discovery:
         self.discovered += 1
         if about is None:
             return ImageRef(index, path, uri, None, None)
-        return ImageRef(index, path, uri, about.st_size, about.st_mtime)
+        return ImageRef(index, path, uri, about.st_size, about.st_mtime_ns // 1000)
 
 
 def suffix_of(name: str) -> str:

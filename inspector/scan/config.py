@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from inspector.backends import BACKENDS, TORCH_BACKENDS
 from inspector.backends.device import Device
 from inspector.bundle import Thresholds
+from inspector.data.limits import DecodeLimits
 from inspector.errors import UsageError
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -87,6 +88,17 @@ class ScanConfig:
     """Failed photos beyond which the scan stops, with what is done kept; None: no bound."""
     limit: int | None = None
     """Only the first so many photos of the listing."""
+    follow_symlinks: bool = False
+    """Enter links to directories; one that leads back to where it came from is not."""
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
+    """What one file may cost."""
+    verify_content: bool = False
+    """Whether a file has changed since its row was made is told by its content, not by size and
+    time; every file is read for that."""
+    retry_failed: bool = False
+    """Look only at files whose row says `failed`, and look at them again."""
+    prune: bool = False
+    """Drop the rows of files that are gone from below the sources."""
     overwrite: bool = False
     """Remove the results of an earlier scan from `out` first."""
 
@@ -106,6 +118,10 @@ class ScanConfig:
         _at_least("batch size", self.batch_size, 1)
         _at_least("number of workers", self.workers, 0)
         _at_least("limit", self.limit, 1)
+        if self.prune and self.limit is not None:
+            raise UsageError("--prune needs the whole listing; leave out --limit")
+        if self.overwrite and (self.retry_failed or self.prune or self.verify_content):
+            raise UsageError("--overwrite starts anew; leave out what continues earlier results")
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise UsageError(f"a threshold of {self.threshold} is not between 0 and 1")
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from inspector.bundle import sha256_of
 from inspector.data.source import RESULTS_DIR
+from inspector.durable import PARTIAL, locked, publish, reporting
 from inspector.errors import OutputError
-from inspector.scan.durable import PARTIAL, locked, publish, reporting
 from inspector.scan.schema import METADATA_PREFIX, SCHEMA_VERSION
 from inspector.version import __version__
 
@@ -73,7 +73,7 @@ class Results:
         name = f"part-{number:06d}.parquet"
         draft = self.out / RESULTS_DIR / f"{name}{PARTIAL}"
         with reporting(self.out, lambda: f"{self.rows:,} rows are committed"):
-            publish(content, draft, self.out / name)
+            publish(content, self.out / name, draft)
             self.parts.append(Part(name, rows, hashlib.sha256(content).hexdigest()))
             self.write_manifest()
 
@@ -88,7 +88,7 @@ class Results:
         }
         folder = self.out / RESULTS_DIR
         content = json.dumps(values, indent=1).encode()
-        publish(content, folder / f"{MANIFEST}{PARTIAL}", folder / MANIFEST)
+        publish(content, folder / MANIFEST, folder / f"{MANIFEST}{PARTIAL}")
 
 
 @contextlib.contextmanager

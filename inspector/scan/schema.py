@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -20,6 +20,8 @@ SCHEMA_VERSION = 2
 """Changes whenever a column does; parts of different versions do not mix."""
 METADATA_PREFIX = "inspector."
 """Of every key that a part's schema metadata has from us."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 TILE = pa.struct(
     [
@@ -143,9 +145,9 @@ def _text(value: str | None) -> str | None:
 
 def _utc(ref: ImageRef) -> datetime | None:
     """None also for times that no calendar has, which a damaged file system can report."""
-    if ref.mtime is None:
+    if ref.mtime_us is None:
         return None
     try:
-        return datetime.fromtimestamp(ref.mtime, UTC)
-    except (ValueError, OverflowError, OSError):
+        return _EPOCH + timedelta(microseconds=ref.mtime_us)
+    except OverflowError:
         return None

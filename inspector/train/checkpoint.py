@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
+from inspector.durable import replacing
 from inspector.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -22,9 +22,8 @@ _MAY_CHANGE = frozenset({"data", "out", "groups", "validation", "resume", "worke
 def save_checkpoint(file: Path, config: TrainConfig, state: dict[str, Any]) -> None:
     """Write in one step: a kill leaves the old checkpoint or the new one."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    torch.save({"options": _options(config), **state}, partial)
-    os.replace(partial, file)
+    with replacing(file) as draft:
+        torch.save({"options": _options(config), **state}, draft)
 
 
 def load_checkpoint(file: Path, config: TrainConfig, data_digest: str) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from inspector.data.decode import DecodeLimits, decode
+from inspector.data.decode import decode
+from inspector.data.limits import DecodeLimits
 from inspector.preprocess import PreprocessSpec
 from inspector.types import Decoded, Failure, FailureCode, ImageRef
 

@@ -18,6 +18,7 @@ LAYERS = (
     ("inspector.data", "inspector.metrics", "inspector.calibrate"),
     ("inspector.bundle",),
     ("inspector.preprocess",),
+    ("inspector.durable",),
     ("inspector.types", "inspector.errors", "inspector.version"),
     ("inspector.facade", "inspector.machine"),
 )

@@ -26,7 +26,7 @@ def thresholds(draw) -> Thresholds:
 
 def photo(index: int, shrink: float = 1.0) -> Photo:
     return Photo(
-        ImageRef(index, f"{index}.jpg", f"file:///{index}.jpg", 1, 0.0), PhotoFacts(), shrink
+        ImageRef(index, f"{index}.jpg", f"file:///{index}.jpg", 1, 0), PhotoFacts(), shrink
     )
 
 

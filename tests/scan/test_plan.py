@@ -20,7 +20,7 @@ def plan_on(monkeypatch, cores, size, *, count=PEEK, cuda=False, shm=None, judge
     monkeypatch.setattr(planning, "usable_cores", lambda: cores)
     monkeypatch.setattr(choosing, "has_nvidia_driver", lambda: cuda)
     monkeypatch.setattr(planning, "shared_memory_free", lambda: shm)
-    first = [ImageRef(k, "x", "file:///x", size, 0.0) for k in range(count)]
+    first = [ImageRef(k, "x", "file:///x", size, 0) for k in range(count)]
     engine_s = 0.0 if cuda else judge_s
     engines = Engines(precision="fp32", cascade=False, core_seconds=engine_s, why="so fast")
     return make_plan(ScanConfig(sources=("x",), **options), SPEC, engines, first)

@@ -26,7 +26,7 @@ IDENTITY = {"model": "a" * 64, "precision": "fp32"}
 def rows(*numbers):
     return [
         make_row(
-            Failure(ImageRef(n, f"{n}.jpg", f"file:///{n}.jpg", 0, 0.0), FailureCode.EMPTY, "x"),
+            Failure(ImageRef(n, f"{n}.jpg", f"file:///{n}.jpg", 0, 0), FailureCode.EMPTY, "x"),
             None,
             view="whole",
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from datetime import UTC, datetime
 
@@ -38,7 +37,7 @@ facts = st.builds(
     camera=st.none() | any_text,
 )
 names = st.binary(min_size=1, max_size=30).map(os.fsdecode)
-times = st.none() | st.floats()
+times = st.none() | st.integers(-(2**63), 2**63 - 1)
 refs = st.builds(
     lambda path, size, mtime: ImageRef(0, path, "file:///x", size, mtime),
     names,
@@ -91,7 +90,7 @@ def test_flags_and_types():
     assert all(column.doc.endswith(".") for column in COLUMNS)
 
 
-@pytest.mark.parametrize("mtime", [None, math.nan, math.inf, 1e300, -1e300, 1e12])
+@pytest.mark.parametrize("mtime", [None, 2**63 - 1, -(2**63), 10**18])
 def test_a_time_that_no_calendar_has_is_null(mtime):
     ref = ImageRef(0, "x", "file:///x", 1, mtime)
     row = make_row(Failure(ref, FailureCode.EMPTY, ""), None, view="whole")
@@ -99,7 +98,7 @@ def test_a_time_that_no_calendar_has_is_null(mtime):
 
 
 def test_mtime_is_utc():
-    ref = ImageRef(0, "x", "file:///x", 1, 1_700_000_000.25)
+    ref = ImageRef(0, "x", "file:///x", 1, 1_700_000_000_250_000)
     row = make_row(Failure(ref, FailureCode.EMPTY, ""), None, view="whole")
     assert row["mtime"] == datetime(2023, 11, 14, 22, 13, 20, 250_000, tzinfo=UTC)
 

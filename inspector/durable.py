@@ -16,15 +16,31 @@ PARTIAL = ".partial"
 """Ends the name of a file that is not complete yet."""
 
 
-def publish(content: bytes, draft: Path, target: Path) -> None:
-    """Write `content` to `draft`, and give it the name `target` (on the same file system) only
-    when it is on disk. Raises OSError."""
-    with draft.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(draft, target)
+def publish(content: bytes, target: Path, draft: Path | None = None) -> None:
+    """Make `content` the file `target`. Raises OSError."""
+    with replacing(target, draft) as file:
+        file.write_bytes(content)
+
+
+@contextlib.contextmanager
+def replacing(target: Path, draft: Path | None = None) -> Iterator[Path]:
+    """A file to write, `draft` on the same file system or one beside `target`. It gets the name
+    `target` only when it is on disk; after an error it is removed. Raises OSError."""
+    draft = draft or target.with_name(f".{target.name}{PARTIAL}")
+    try:
+        yield draft
+        _sync_file(draft)
+        os.replace(draft, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
     _sync_directory(target.parent)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb+") as stream:  # writable: Windows syncs nothing else
+        os.fsync(stream.fileno())
 
 
 def _sync_directory(path: Path) -> None:

@@ -1,0 +1,28 @@
+"""What one file may cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inspector.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeLimits:
+    """Bounds that a file must keep to; beyond them it becomes a failed row, not a stopped scan.
+
+    Raises UsageError when a bound cannot be right.
+    """
+
+    max_pixels: int = 178_956_970
+    """By the header, checked before decoding; Pillow's own decompression-bomb limit."""
+    max_bytes: int = 1 << 30
+    """Of the file, checked before reading."""
+    max_seconds: float = 60.0
+    """To read and decode; kept where a process of its own decodes, which can be ended."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_pixels", "max_bytes", "max_seconds"):
+            if not getattr(self, name) > 0:
+                option = name.replace("_", "-")
+                raise UsageError(f"--{option} {getattr(self, name)} is not above 0")
