@@ -1,4 +1,4 @@
-"""`python -m bench engine | scan | photos | memory`; heavy imports stand inside the commands."""
+"""`python -m bench COMMAND`; heavy imports stand inside the commands."""
 
 from __future__ import annotations
 
@@ -164,6 +164,9 @@ def memory(
     ] = "10000,200000",
     per_folder: Annotated[int, typer.Option(help="Files in one directory.")] = 1000,
     rounds: Rounds = 1,
+    done_rows: Annotated[
+        str, typer.Option(help="Rows that a table has before; none if not given.")
+    ] = "",
     out: Annotated[Path, typer.Option(help="Folder for results.json and report.md.")] = Path(
         "bench-results/memory"
     ),
@@ -173,10 +176,54 @@ def memory(
     from bench.report import make_folder
 
     config = MemoryConfig(
-        tiles=tiles, sizes=_numbers("--sizes", sizes), per_folder=per_folder, rounds=rounds
+        tiles=tiles,
+        sizes=_numbers("--sizes", sizes),
+        per_folder=per_folder,
+        rounds=rounds,
+        done_rows=_numbers("--done-rows", done_rows),
     )
     make_folder(out)
     _finish(bench_memory(config), COLUMNS, out)
+
+
+@app.command()
+def faults(
+    source: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of photos for the scans that are killed.", show_default=False),
+    ] = None,
+    parts: Annotated[
+        str, typer.Option(help="Separated by commas.")
+    ] = "kills,steps,mutants,order,catalogue,crashes",
+    quick: Annotated[bool, typer.Option("--quick", help="A few of each, in minutes.")] = False,
+    photos: Annotated[int, typer.Option(help="In a scan that is killed.")] = 96,
+    kills: Annotated[int, typer.Option(help="Scans killed at random moments.")] = 200,
+    mutants: Annotated[int, typer.Option(help="Damaged files.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Of moments and damage.")] = 0,
+    model: Model = None,
+    precision: Annotated[str, typer.Option(help="auto, fp32 or int8.")] = "auto",
+    parallel: Annotated[int, typer.Option(help="Scans at the same time.")] = 2,
+    out: Annotated[Path, typer.Option(help="Folder for results.json and report.md.")] = Path(
+        "bench-results/faults"
+    ),
+) -> None:  # fmt: skip
+    """Kill scans, feed them bad files, and compare their tables: exactly once?"""
+    from bench.faults import COLUMNS, FaultsConfig, bench_faults
+    from bench.report import make_folder
+
+    config = FaultsConfig(
+        source=source,
+        parts=_words(parts),
+        model=model,
+        precision=precision,
+        photos=photos,
+        kills=kills,
+        mutants=mutants,
+        seed=seed,
+        parallel=parallel,
+    )
+    make_folder(out)
+    _finish(bench_faults(config.quick() if quick else config), COLUMNS, out)
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:

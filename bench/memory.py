@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from bench.done import make_done_table
 from bench.files import link_many, spread_evenly
 from bench.processes import run_watched
 from bench.report import figure
@@ -35,7 +36,7 @@ SEEDS = 16
 """Different files that all others are links to; ext4 allows 65,000 links to one."""
 TILE = 64
 """Side of a generated tile, pixels."""
-NEW, RESUMED = "new", "resumed"
+NEW, RESUMED, BESIDE = "new", "resumed", "done before"
 
 METHOD = (
     f"Trees of hard links to {SEEDS} tiles, scanned by inspector.scan.scan in its defaults on the "
@@ -49,6 +50,8 @@ METHOD = (
     "start-up per file; cpu us/file: processor time of all processes, start-up included.",
     f"{RESUMED}: the same call again, when the table has every row. ratio: peak MiB against the "
     "smallest tree's of the same kind.",
+    f"{BESIDE}: a scan of the {SEEDS} tiles into a table that has this many rows of other files, "
+    "made without a scan; us/file is the wall time of the whole run per such row.",
 )
 
 COLUMNS: Columns = {
@@ -72,10 +75,13 @@ class MemoryConfig:
     per_folder: int = 1000
     """Files in one directory, whose names a listing holds in memory together."""
     rounds: int = 1
+    done_rows: tuple[int, ...] = ()
+    """Tables of so many rows, into which a scan of a few other files goes."""
 
     def __post_init__(self) -> None:
-        if not self.sizes or min(*self.sizes, self.per_folder, self.rounds) < 1:
-            raise UsageError("--sizes, --per-folder and --rounds must be at least 1")
+        least = min(*self.sizes, *self.done_rows, self.per_folder, self.rounds, 1)
+        if not self.sizes or least < 1:
+            raise UsageError("--sizes, --per-folder, --rounds and --done-rows must be at least 1")
 
 
 @dataclass(slots=True)
@@ -94,9 +100,11 @@ def bench_memory(config: MemoryConfig) -> JsonObject:
     system = describe_system()
     sizes = sorted(set(config.sizes))
     cases = [Case(files, kind) for files in sizes for kind in (NEW, RESUMED)]
+    cases += [Case(rows, BESIDE) for rows in sorted(set(config.done_rows))]
     with TemporaryDirectory(prefix="inspector-bench-") as folder:
         seeds, origin = _seeds(config.tiles, Path(folder) / "seeds")
-        model = make_tiny_bundle(Path(folder) / "model").path
+        bundle = make_tiny_bundle(Path(folder) / "model")
+        model = bundle.path
         # Uncounted: reads libraries from disk, and lets the scan find out what suits this machine.
         run_watched(_command(seeds[0].parent, Path(folder) / "table warm-up", model))
         for files in sizes:
@@ -107,11 +115,18 @@ def bench_memory(config: MemoryConfig) -> JsonObject:
                 table = Path(folder) / f"table {files} {number}"
                 for case in (c for c in cases if c.files == files):
                     _measure(case, tree, table, model)
+        for case in (c for c in cases if c.kind == BESIDE):
+            print(f"{case.files:,} rows", file=sys.stderr)
+            for number in range(config.rounds):
+                table = Path(folder) / f"done {case.files} {number}"
+                make_done_table(table, case.files, bundle)
+                _measure(case, seeds[0].parent, table, model)
     settings = {
         "tiles": origin,
         "files": sizes,
         "files per folder": config.per_folder,
         "rounds": config.rounds,
+        "rows done before": list(config.done_rows),
         "model": f"random ResNet18, {SIZE} px",
     }
     return {
@@ -162,9 +177,10 @@ def _measure(case: Case, tree: Path, table: Path, model: Path) -> None:
 
 def wrong_counts(kind: str, files: int, said: JsonObject) -> str:
     """One sentence when a summary does not account for every file, else nothing."""
-    judged = files if kind == NEW else 0
+    tiles = said["discovered"]
+    right = {NEW: (files, 0, files), RESUMED: (0, files, files), BESIDE: (tiles, 0, files + tiles)}
     found = (said["ok"], said["already_done"], said["rows"])
-    if found == (judged, files - judged, files):
+    if found == right[kind]:
         return ""
     return f"of {files} files, {found[0]} were judged, {found[1]} were done, {found[2]} have rows"
 

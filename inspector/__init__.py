@@ -6,6 +6,7 @@ Everything the command line does, the library does; names load when they are fir
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from inspector.scan import scan as scan
     from inspector.train import TrainConfig as TrainConfig
     from inspector.train import train as train
+
+# Since 1.29 ONNX Runtime tells its maker about every model that is loaded. Whoever wants that sets
+# the variable to 0; it is read when onnxruntime is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOME = {
     "InspectorError": "inspector.errors",

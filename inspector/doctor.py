@@ -15,6 +15,7 @@ from inspector import machine
 from inspector.backends.device import has_nvidia_driver
 from inspector.bundle import DEFAULT_PATH, ModelBundle
 from inspector.errors import InspectorError
+from inspector.text import printable
 from inspector.version import __version__
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _lines(check: Check) -> list[str]:
 
 def _wrap(text: str, head: str) -> list[str]:
     return textwrap.wrap(
-        text,
+        printable(text),
         _WIDTH,
         initial_indent=head,
         subsequent_indent=" " * len(head),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, BinaryIO
 
 from inspector.errors import OutputError
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 PARTIAL = ".partial"
 """Ends the name of a file that is not complete yet."""
+_NOT_OFFERED = {errno.EINVAL, errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""How file systems say that they cannot do something at all."""
 
 
 def publish(content: bytes, target: Path, draft: Path | None = None) -> None:
@@ -35,7 +39,13 @@ def replacing(target: Path, draft: Path | None = None) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
         raise
-    _sync_directory(target.parent)
+    sync_directory(target.parent)
+
+
+def write_synced(content: bytes, file: Path) -> None:
+    """Write `file` and wait until it is on disk. Raises OSError."""
+    file.write_bytes(content)
+    _sync_file(file)
 
 
 def _sync_file(path: Path) -> None:
@@ -43,37 +53,61 @@ def _sync_file(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def _sync_directory(path: Path) -> None:
-    """Make a rename survive a power failure, where directories can be synced."""
+def sync_directory(path: Path) -> None:
+    """Make renames and removals in `path` survive a power failure, where directories can be
+    synced. Raises OSError."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NOT_OFFERED:
+            raise
     finally:
         os.close(descriptor)
 
 
+def make_directory(path: Path) -> None:
+    """Make `path` and what leads to it, so that it survives a power failure. Raises OSError."""
+    missing = [place for place in (path, *path.parents) if not place.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        with contextlib.suppress(PermissionError):  # one may be written to and yet not be read
+            sync_directory(made.parent)
+
+
 @contextlib.contextmanager
-def locked(file: Path) -> Iterator[None]:
+def locked(file: Path) -> Iterator[bool]:
     """Hold `file` for this process; the operating system lets go of it however the process ends.
-    Raises OutputError when another process holds it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
+    Yields False where the file system has no locks. Raises OutputError when another process holds
+    it, OSError when it cannot be opened."""
     with file.open("ab") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            _lock(stream)
+            held = True
+        except (BlockingIOError, PermissionError) as error:
             raise OutputError(
                 f"another process is writing to {file.parent.parent}; wait for it, or choose "
                 "another --out"
             ) from error
-        except OSError:
-            pass  # some network file systems have no locks
-        yield
+        except OSError as error:
+            if error.errno not in _NOT_OFFERED:
+                raise
+            held = False
+        yield held
+
+
+def _lock(stream: BinaryIO) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        stream.seek(0)
+        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextlib.contextmanager
@@ -83,6 +117,6 @@ def reporting(out: Path, kept: Callable[[], str]) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(
-            f"cannot write results to {out}: {error.strerror or error}; {kept()}. Make room or "
-            "choose another --out, and run the same command again"
+            f"cannot write results to {out}: {error.strerror or error}; {kept()}. Put that right "
+            "and run the same command again, or choose another --out"
         ) from error

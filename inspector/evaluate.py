@@ -17,6 +17,7 @@ from inspector.bundle import DEFAULT_PATH, ModelBundle, verdict_of
 from inspector.data.folder import find_labelled
 from inspector.data.loader import load_batches
 from inspector.errors import DataError, UsageError
+from inspector.text import printable
 from inspector.types import ImageRef, Photo
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def render(result: Evaluation) -> str:
     for f in result.sources:
         review = f.crack_verdicts.get("review", 0) + f.clear_verdicts.get("review", 0)
         lines.append(
-            f"{f.source[:12]:<12}{f.cracks:>7}{f.clears:>7}{_cell(f.roc_auc, '.4f')}"
+            f"{printable(f.source)[:12]:<12}{f.cracks:>7}{f.clears:>7}{_cell(f.roc_auc, '.4f')}"
             f"{_cell(f.balanced_accuracy, '.2%')}{_cell(f.ece, '.4f')}"
             f"{_share(f.crack_verdicts.get('clear', 0), f.cracks)}"
             f"{_share(f.clear_verdicts.get('crack', 0), f.clears)}"

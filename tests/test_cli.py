@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import pyarrow.dataset as ds
 import pytest
 from typer.testing import CliRunner
 
-from inspector.cli import app
+from inspector.cli import app, main
 from inspector.version import __version__
 
 
@@ -21,7 +22,7 @@ def run(*arguments, cwd=None):
     )  # fmt: skip
 
 
-COMMANDS = ("scan", "train", "evaluate", "export", "doctor")
+COMMANDS = ("scan", "verify", "train", "evaluate", "export", "doctor")
 
 
 def test_version():
@@ -47,6 +48,9 @@ def test_every_command_has_help_with_examples(command):
         (["scan", ".", "-j", "few"], 2, "few"),
         (["scan", ".", "--device", "tpu"], 2, "tpu"),
         (["scan"], 2, "SOURCE"),
+        (["verify", "nowhere"], 1, "nowhere"),
+        (["verify", "."], 1, "no results of a scan"),
+        (["verify"], 2, "Missing argument"),
         (["train", "no-such-place"], 1, "Positive"),
         (["evaluate", "no-such-place"], 1, "Positive"),
         (["export", "nowhere"], 1, "not a model bundle"),
@@ -90,6 +94,46 @@ def test_too_many_failures_exit_with_3(tiny_bundle_dir, pictures, tmp_path):
     )  # fmt: skip
     assert done.returncode == 3
     assert ds.dataset(tmp_path / "out").to_table().num_rows == 4
+
+
+def test_verify_proves_a_scan_and_names_damage(tiny_bundle_dir, pictures, tmp_path):
+    def invoke(*arguments):
+        return CliRunner().invoke(app, [*map(str, arguments)])
+
+    out = tmp_path / "out"
+    assert invoke("scan", pictures, "--model", tiny_bundle_dir, "-o", out, "-q").exit_code == 0
+    done = invoke("verify", out, "--photos")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "(4 rows, part files: 1)" in done.stdout and "proven" in done.stdout
+    (out / "stray\n\x1b[31m.parquet").touch()
+    done = invoke("verify", out)
+    assert done.exit_code == 1
+    assert "damage     stray\\n\\x1b[31m.parquet: " in done.stdout and "proven" not in done.stdout
+    found = json.loads(invoke("verify", out, "--json").stdout)
+    assert [finding["code"] for finding in found["damage"]] == ["stray_file"]
+
+
+HOSTILE = "a\x1b[31m\u202egpj\udcff[red]"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["scan", "{}"], ["scan", "--a\x1b[31m"], ["scan", ".", "-b", "{}"],
+        ["scan", ".", "--model", "{}"],
+        ["verify", "{}"], ["verify", "{}", "-v"], ["evaluate", "{}"], ["export", "{}"],
+        ["doctor", "{}"], ["{}"],
+    ],
+)  # fmt: skip
+def test_no_text_of_others_reaches_the_terminal_raw(arguments, tmp_path, monkeypatch, capsys):
+    """Names as a file system may hold them, handed over as by a shell's `*`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["inspector", *(part.format(HOSTILE) for part in arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    shown = "".join(capsys.readouterr())
+    assert ended.value.code in (1, 2) and "x1b[31m" in shown
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown)
 
 
 def test_dry_run_writes_nothing(tiny_bundle_dir, pictures, tmp_path):

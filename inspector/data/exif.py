@@ -125,7 +125,7 @@ def _altitude(gps: Mapping[int, Any]) -> float | None:
 
 
 def _camera(make: object, model: object) -> str | None:
-    words = [_printable(part) for part in (make, model) if isinstance(part, str)]
+    words = [_printable(part[:_LONGEST_CAMERA]) for part in (make, model) if isinstance(part, str)]
     name = " ".join(word for word in words if word)
     return name[:_LONGEST_CAMERA] or None
 

@@ -42,6 +42,8 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"8BPS", "PSD"),
     (0, b"v/1\x01", "EXR"),
     (0, b"#?RADIANCE", "HDR"),
+    (0, b"P5\n", "PGM"),
+    (0, b"P6\n", "PPM"),
 )
 
 

@@ -66,13 +66,16 @@ class Discovery:
     fill while iterating.
 
     A name that ends like an image's is a photo, whatever it holds; another regular file is one if
-    its first bytes are an image's; an explicitly named file always is. Links to files are read,
-    links to directories are not followed. Sources that are equal or lie in one another are covered
-    once. Raises SourceError, before anything is listed, for a source that does not exist or is a
+    its first bytes are an image's; an explicitly named file always is. Links to files are read;
+    links to directories are only followed if `follow_symlinks`, and then a directory that can be
+    reached in several ways is covered once, where the listing meets it first: no loop is endless.
+    Sources that are equal or lie in one another are covered once.
+
+    Raises SourceError, before anything is listed, for a source that does not exist or is a
     directory that cannot be listed.
     """
 
-    def __init__(self, sources: Sequence[str]) -> None:
+    def __init__(self, sources: Sequence[str], *, follow_symlinks: bool = False) -> None:
         self.discovered = 0
         self.ignored_by_suffix: Counter[str] = Counter()
         """Files that are no images, by lower-case name ending."""
@@ -81,6 +84,9 @@ class Discovery:
         """Links to directories, not followed."""
         self.notes: list[str] = []
         self.sources: list[_Source] = []
+        self._follow_symlinks = follow_symlinks
+        self._entered: set[_Inode] = set()
+        """Directories below the sources; kept only where links may lead to one again."""
         self._claimed_dirs: set[_Inode] = set()
         self._claimed_files: set[tuple[_Inode, str]] = set()
         for source in sources:
@@ -118,8 +124,8 @@ class Discovery:
                 levels.pop()
                 continue
             entry = level.entries.pop()
-            if _is_own_dir(entry):
-                if entry.name != RESULTS_DIR and not self._is_claimed_dir(entry):
+            if _is_dir(entry, self._follow_symlinks):
+                if entry.name != RESULTS_DIR and self._enters(entry):
                     levels.append(self._list(entry.path, level.uri + _quoted(entry.name) + "/"))
             elif not self._is_claimed_file(level, entry):
                 yield entry, level.uri
@@ -138,13 +144,23 @@ class Discovery:
         entries.sort(key=lambda entry: os.fsencode(entry.name), reverse=True)
         return _Level(uri, inode, entries)
 
-    def _is_claimed_dir(self, entry: os.DirEntry[str]) -> bool:
-        if len(self._claimed_dirs) < 2:
-            return False
+    def _enters(self, entry: os.DirEntry[str]) -> bool:
+        """Whether a directory is to be covered, and from here."""
+        if len(self._claimed_dirs) < 2 and not self._follow_symlinks:
+            return True
         about = _facts(entry.path)
-        if about is None or _inode(about) not in self._claimed_dirs:
+        if about is None:
+            return True  # what is wrong with it is recorded when it is listed
+        inode = _inode(about)
+        if inode in self._claimed_dirs:
+            self.notes.append(f"{entry.path} is a source of its own; it is covered once")
             return False
-        self.notes.append(f"{entry.path} is a source of its own; it is covered once")
+        if not self._follow_symlinks:
+            return True
+        if inode in self._entered:
+            self.notes.append(f"{entry.path} is a directory met before; it is covered once")
+            return False
+        self._entered.add(inode)
         return True
 
     def _is_claimed_file(self, level: _Level, entry: os.DirEntry[str]) -> bool:
@@ -178,10 +194,10 @@ def suffix_of(name: str) -> str:
     return os.path.splitext(name)[1].lower() or "(none)"
 
 
-def count_images(sources: Sequence[str]) -> int:
+def count_images(sources: Sequence[str], *, follow_symlinks: bool = False) -> int:
     """How many photos `sources` hold, judged by names alone: quick, for an estimate of the time
     left. Raises SourceError."""
-    walk = Discovery(sources)
+    walk = Discovery(sources, follow_symlinks=follow_symlinks)
     return sum(
         sum(named_like_an_image(entry.name) for entry, _ in walk.entries(source))
         if source.is_dir
@@ -233,10 +249,9 @@ def _facts(path: str) -> os.stat_result | None:
         return None
 
 
-def _is_own_dir(entry: os.DirEntry[str]) -> bool:
-    """Whether `entry` is a directory and no link to one."""
+def _is_dir(entry: os.DirEntry[str], follow_symlinks: bool) -> bool:
     try:
-        return entry.is_dir(follow_symlinks=False)
+        return entry.is_dir(follow_symlinks=follow_symlinks)
     except OSError:
         return False
 

@@ -5,6 +5,7 @@ from inspector.scan.config import FailureBudget, ScanConfig
 from inspector.scan.pipeline import scan
 from inspector.scan.preview import Preview, preview
 from inspector.scan.summary import ScanSummary, Tally, Watcher
+from inspector.scan.verify import VerifyConfig, VerifyResult, verify
 
 __all__ = [
     "FailureBudget",
@@ -12,9 +13,12 @@ __all__ = [
     "ScanConfig",
     "ScanSummary",
     "Tally",
+    "VerifyConfig",
+    "VerifyResult",
     "Watcher",
     "preview",
     "scan",
+    "verify",
 ]
 
 make_callable(__name__, scan)

@@ -79,7 +79,8 @@ class ScanConfig:
     batch_size: int | None = None
     """Photos per run of the engine; None: by device and size of the files."""
     workers: int | None = None
-    """Processes that decode; None: by device and cores, 0: none, threads of this one do it."""
+    """Processes that decode; None: by device and cores. 0: the scan's own thread decodes, and what
+    crashes or hangs a decoder does that to the scan."""
     view: str = "auto"
     """`whole`: each photo is judged once, shrunk to the model's input. `auto` is `whole`."""
     threshold: float | None = None

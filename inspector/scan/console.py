@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from inspector.data.source import count_images
 from inspector.errors import InspectorError
+from inspector.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,11 +37,6 @@ _STAGES = {
     "judge": "verdicts",
     "write": "writing",
 }
-
-
-def printable(text: str) -> str:
-    """Without anything that could drive a terminal: file names and error texts come from others."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class ScanConsole:
@@ -111,7 +107,7 @@ class ScanConsole:
 
     def _count(self) -> None:
         with suppress(InspectorError):  # the scan itself has said so
-            total = count_images(self.config.sources)
+            total = count_images(self.config.sources, follow_symlinks=self.config.follow_symlinks)
             self.total = min(total, self.config.limit or total)
 
 
@@ -146,16 +142,36 @@ def _headline(summary: ScanSummary) -> list[str]:
     total = f"{summary.discovered:,} = {summary.ok:,} ok + {summary.failed:,} failed"
     if summary.already_done:
         total += f" + {summary.already_done:,} already done"
+    if summary.left_out:
+        total += f" + {summary.left_out:,} left out"
     if not summary.complete:
         total = (
             f"{summary.ok:,} ok + {summary.failed:,} failed + {summary.already_done:,} already "
             "done; stopped early, the same command continues"
         )
-    lines = [f"photos     {total}", f"verdicts   {_counts(summary.verdicts)}"]
+    lines = [f"photos     {total}", f"verdicts   {_counts(summary.verdicts)}", *_past(summary)]
     if summary.budget_exceeded:
         lines.append("stopped    more photos failed than --max-failures allows")
     if summary.interrupted_by is not None:
         lines.append(f"stopped    by signal {summary.interrupted_by}")
+    return lines
+
+
+def _past(summary: ScanSummary) -> list[str]:
+    """What became of rows that were there before."""
+    lines = []
+    if summary.changed:
+        lines.append(f"replaced   older rows of these photos: {summary.changed:,}")
+    if summary.left_out:
+        lines.append(
+            f"left out   photos without a row yet: {summary.left_out:,}; run without --retry-failed"
+        )
+    if summary.pruned:
+        lines.append(f"dropped    rows of files that are gone: {summary.pruned:,}")
+    elif summary.vanished:
+        lines.append(
+            f"gone       rows whose files are gone: {summary.vanished:,}; kept, --prune drops them"
+        )
     return lines
 
 
@@ -193,7 +209,7 @@ def _listed(title: str, entries: list[str]) -> list[str]:
 def _times(summary: ScanSummary) -> list[str]:
     stages = summary.stage_seconds.items()
     spent = ", ".join(f"{_STAGES[name]} {seconds:.1f} s" for name, seconds in stages)
-    workers = f"{summary.workers} workers" if summary.workers else "threads"
+    workers = f"{summary.workers} workers" if summary.workers else "its own thread"
     engine = f"{summary.backend} on {summary.device}, batches of {summary.batch_size}"
     decided = ", ".join(f"{stage} {count:,}" for stage, count in summary.stages.items())
     return [
@@ -209,10 +225,12 @@ def _times(summary: ScanSummary) -> list[str]:
 
 
 def _preview_lines(preview: Preview) -> list[str]:
-    todo = preview.discovered - preview.already_done
+    left_out = f", {preview.left_out:,} left out" if preview.left_out else ""
     return [
-        f"photos     {preview.discovered:,}, of them {preview.already_done:,} already done",
-        f"to scan    {todo:,} photos, {preview.size_bytes / 1e6:,.1f} MB",
+        f"photos     {preview.discovered:,}, of them {preview.already_done:,} already done"
+        + left_out,
+        f"to scan    {preview.new:,} new and {preview.changed:,} again, "
+        f"{preview.size_bytes / 1e6:,.1f} MB",
         f"by name    {_counts(_first(preview.photos_by_suffix)) or 'none'}",
         *_omissions(preview),
     ]

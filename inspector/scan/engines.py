@@ -63,6 +63,26 @@ def choose_engines(config: ScanConfig, bundle: ModelBundle, recorded: Mapping[st
     )
 
 
+def recorded_engines(
+    config: ScanConfig, bundle: ModelBundle, recorded: Mapping[str, str]
+) -> Engines:
+    """What `choose_engines` comes to for a table with the identity `recorded`, found without
+    measuring anything."""
+    precision, cascade = config.precision, None
+    if backend_of(config) in TORCH_BACKENDS:
+        precision, cascade = "fp32", False
+    elif recorded.get("model") == bundle.digest:
+        cascade = _wanted_cascade(config, bundle, recorded)
+        if precision == "auto":
+            precision = recorded["precision"].partition(" ")[0]
+    return Engines(
+        precision="fp32" if precision == "auto" else precision,
+        cascade=bool(cascade),
+        core_seconds=0.0,
+        why="as the table was begun",
+    )
+
+
 def _wanted_cascade(
     config: ScanConfig, bundle: ModelBundle, recorded: Mapping[str, str]
 ) -> bool | None:

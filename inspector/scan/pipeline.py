@@ -20,6 +20,7 @@ from inspector.scan.results import open_results, recorded_identity
 from inspector.scan.schema import make_row
 from inspector.scan.sink import ParquetSink
 from inspector.scan.summary import Stopwatch, Tally, summarise
+from inspector.scan.vanished import settle_vanished
 from inspector.scan.worklist import Worklist
 from inspector.types import Photo
 from inspector.version import __version__
@@ -56,11 +57,18 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
             recorded = recorded_identity(config.out, overwrite=config.overwrite)
             engines = choose_engines(config, bundle, recorded)
             identity = identity_of(config, bundle, engines)
-            results = enter(open_results(config.out, identity, overwrite=config.overwrite))
-            first = work.peek(results.done, PEEK)
+            results = enter(
+                open_results(
+                    config.out,
+                    identity,
+                    overwrite=config.overwrite,
+                    by_content=config.verify_content,
+                )
+            )
+            first = work.peek(results.ledger, PEEK)
             plan = make_plan(config, bundle.preprocess, engines, first)
             # Before the engine, so that worker processes come up while it loads.
-            batches = enter(closing(_load(work, bundle, plan)))
+            batches = enter(closing(_load(config, work, bundle, plan)))
             backend = enter(closing(_open(bundle, plan, thresholds)))
             sink = enter(ParquetSink(results, {**identity, **_run_facts(plan, backend)}))
             engine = EngineThread(backend, clock)
@@ -80,6 +88,10 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
             if tally.over_budget():
                 break
         with clock.stage("write"):
+            sink.commit()
+            if tally.complete(work) and config.limit is None:
+                prune = config.prune and not tally.over_budget(finished=True)
+                settle_vanished(results, work, tally, prune=prune)
             sink.finish()
         seconds = time.perf_counter() - started
         return summarise(
@@ -87,13 +99,14 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
         )
 
 
-def _load(work: Worklist, bundle: ModelBundle, plan: Plan) -> Generator[Batch]:
+def _load(config: ScanConfig, work: Worklist, bundle: ModelBundle, plan: Plan) -> Generator[Batch]:
     return load_batches(
         work,
         bundle.preprocess,
         batch_size=plan.batch_size,
         workers=plan.workers,
-        threads=plan.decode_threads,
+        dataloader=plan.dataloader,
+        limits=config.limits,
     )
 
 

@@ -38,12 +38,9 @@ two threads that take turns."""
 # 2 MB (12 megapixels, decoded at a quarter of the size).
 _DECODE_S_PER_PHOTO = 0.0003
 _DECODE_S_PER_BYTE = 20e-9
-_WORKERS_START_S = 5.0
-"""What worker processes cost before their first photo; decoding that takes less is done without."""
-_LOCKED_S_PER_PHOTO = 0.0004
-"""Time per photo under Python's lock (headers, rows), which threads of one process cannot share."""
-_MOST_LOCKED = 0.4
-"""Share of a core's time under that lock up to which threads do not get in each other's way."""
+_DATALOADER_START_S = 5.0
+"""What processes that import torch cost before their first photo; decoding that takes less is done
+without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +55,9 @@ class Plan:
     view: str
     batch_size: int
     workers: int
-    """Processes that decode; 0: `decode_threads` of this one."""
-    decode_threads: int
+    """Processes that decode; 0: the scan's own thread does."""
+    dataloader: bool
+    """They are those of a torch `DataLoader`."""
     threads: int | None
     """CPU threads of the engine; None: as many as there are cores."""
     why: str
@@ -73,23 +71,17 @@ def make_plan(
     cuda = gpu_judges(config)
     decode_s = [_decode_seconds(ref) for ref in first]
     mean_s = fmean(decode_s or [0.0])
-    share = _decoders(cores, mean_s, engines.core_seconds)
+    workers, why = _decoders(cores, mean_s, engines.core_seconds), "decode ahead"
     if config.workers is not None:
-        workers, why = config.workers, f"{config.workers} workers were asked for"
-    elif len(first) < PEEK and sum(decode_s) < _WORKERS_START_S:
-        workers, why = 0, "too little to decode for worker processes to pay"
-    elif not cuda and _locked_share(cores, engines.core_seconds + mean_s) < _MOST_LOCKED:
-        workers, why = 0, "threads decode ahead, the engine is the slower part"
-    else:
-        workers, why = share, f"{share} processes decode ahead"
-    quick = cuda and mean_s < SLOW_DECODE_S and _fits_shared_memory(spec, CUDA_BATCH, workers)
-    patient = not cuda and mean_s > SLOW_DECODE_S
-    batch_size = config.batch_size or (
-        CUDA_BATCH if quick else SLOW_BATCH if patient else CPU_BATCH
-    )
-    while config.workers is None and not _fits_shared_memory(spec, batch_size, workers):
-        workers -= 1
-        why = f"{workers} processes decode, as many as /dev/shm has room for"
+        workers, why = config.workers, "decode, as asked for"
+    batch_size = config.batch_size or _batch_size(cuda=cuda, slow=mean_s > SLOW_DECODE_S)
+    dataloader = cuda and workers > 0
+    if dataloader and len(first) < PEEK and sum(decode_s) < _DATALOADER_START_S:
+        dataloader, why = False, f"{why}, too little for a DataLoader to pay"
+    elif dataloader and not _fits_shared_memory(spec, batch_size, workers):
+        dataloader, why = False, f"{why}, through pipes: /dev/shm has no room for a DataLoader"
+    elif dataloader:
+        why = f"{why} in a DataLoader"
     return Plan(
         backend=backend_of(config),
         device=config.device,
@@ -98,10 +90,20 @@ def make_plan(
         view=view_of(config),
         batch_size=batch_size,
         workers=workers,
-        decode_threads=share,
-        threads=None if cuda else _threads(cores, workers or share),
-        why=f"{cores} core{'s' if cores > 1 else ''}: {why}; {engines.why}",
+        dataloader=dataloader,
+        threads=None if cuda else _threads(cores, workers),
+        why=f"{_count(cores, 'core')}: {_count(workers, 'process', 'es')} {why}; {engines.why}",
     )
+
+
+def _count(number: int, what: str, plural: str = "s") -> str:
+    return f"{number} {what}{'' if number == 1 else plural}"
+
+
+def _batch_size(*, cuda: bool, slow: bool) -> int:
+    if cuda:
+        return CPU_BATCH if slow else CUDA_BATCH
+    return SLOW_BATCH if slow else CPU_BATCH
 
 
 def _decode_seconds(ref: ImageRef) -> float:
@@ -116,17 +118,11 @@ def _decoders(cores: int, decode_s: float, engine_s: float) -> int:
     return min(max(ceil(cores * share), 1), most, MOST_WORKERS)
 
 
-def _locked_share(cores: int, core_seconds: float) -> float:
-    """Share of the time that Python's lock is held when all cores work on photos."""
-    return _LOCKED_S_PER_PHOTO * cores / core_seconds
-
-
 def _threads(cores: int, decoders: int) -> int:
     return cores if cores <= SMALL_MACHINE else max(cores - decoders, 1)
 
 
 def _fits_shared_memory(spec: PreprocessSpec, batch_size: int, workers: int) -> bool:
-    """Whether the workers' batches fit into /dev/shm; containers often have only 64 MB of it."""
+    """Whether a DataLoader's batches fit into /dev/shm; containers often have only 64 MB of it."""
     free = shared_memory_free()
-    needed = bytes_in_flight(spec, batch_size=batch_size, workers=workers)
-    return workers == 0 or free is None or needed <= free
+    return free is None or bytes_in_flight(spec, batch_size=batch_size, workers=workers) <= free

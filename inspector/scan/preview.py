@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from inspector.bundle import DEFAULT_PATH, ModelBundle
 from inspector.data.source import Discovery, suffix_of
-from inspector.scan.engines import choose_engines, identity_of
-from inspector.scan.results import done_in, recorded_identity, row_key
+from inspector.scan.engines import identity_of, recorded_engines
+from inspector.scan.ledger import Ledger
+from inspector.scan.results import look_into, recorded_identity
 from inspector.scan.schema import display_path
+from inspector.scan.worklist import Need, triage
 
 if TYPE_CHECKING:
     from inspector.scan.config import ScanConfig
@@ -20,10 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """Counts of files; `size_bytes` of the photos that still have to be scanned."""
+    """Counts of files; `size_bytes` of the photos that a scan would look at."""
 
     discovered: int
+    new: int
+    """Without a row."""
+    changed: int
+    """Whose row would be replaced: they have changed since, or failed and are retried."""
     already_done: int
+    left_out: int
+    """Without a row, and none would be made: only failed ones are retried."""
     size_bytes: int
     photos_by_suffix: dict[str, int]
     ignored_by_suffix: dict[str, int]
@@ -36,26 +44,26 @@ class Preview:
 
 
 def preview(config: ScanConfig) -> Preview:
-    """List the sources and open no photo; nothing is written. Raises what a scan would raise for
-    its sources, its model and its result directory."""
+    """List the sources and judge no photo; nothing is written or measured. Raises what a scan would
+    raise for its sources, its model and its result directory."""
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
-    discovery = Discovery(config.sources)
-    recorded = recorded_identity(config.out, overwrite=config.overwrite)
-    done = set()
-    if recorded:
-        engines = choose_engines(config, bundle, recorded)
-        done = done_in(config.out, identity_of(config, bundle, engines))
-    already_done = size_bytes = 0
+    discovery = Discovery(config.sources, follow_symlinks=config.follow_symlinks)
+    ledger = _ledger(config, bundle)
+    counts: Counter[Need] = Counter()
+    size_bytes = 0
     suffixes: Counter[str] = Counter()
-    for ref in islice(discovery, config.limit):
+    for ref, need in triage(islice(discovery, config.limit), ledger, config):
         suffixes[suffix_of(ref.path)] += 1
-        if row_key(ref.uri) in done:
-            already_done += 1
-        else:
+        counts[need] += 1
+        if need is Need.NEW_ROW or (need is Need.FIRST_ROW and not config.retry_failed):
             size_bytes += ref.size or 0
+    without_row = counts[Need.FIRST_ROW]
     return Preview(
-        discovered=sum(suffixes.values()),
-        already_done=already_done,
+        discovered=counts.total(),
+        new=0 if config.retry_failed else without_row,
+        changed=counts[Need.NEW_ROW],
+        already_done=counts[Need.NOTHING],
+        left_out=without_row if config.retry_failed else 0,
         size_bytes=size_bytes,
         photos_by_suffix=dict(suffixes.most_common()),
         ignored_by_suffix=dict(discovery.ignored_by_suffix.most_common()),
@@ -63,3 +71,13 @@ def preview(config: ScanConfig) -> Preview:
         linked_dirs=[display_path(path) for path in discovery.linked_dirs],
         notes=[display_path(note) for note in discovery.notes],
     )
+
+
+def _ledger(config: ScanConfig, bundle: ModelBundle) -> Ledger:
+    """What the table has; for one that is yet to be made, no engine has to be chosen."""
+    if config.overwrite:
+        return Ledger(config.out, [])
+    recorded = recorded_identity(config.out, overwrite=False)
+    engines = recorded_engines(config, bundle, recorded)
+    identity = identity_of(config, bundle, engines) if recorded else {}
+    return look_into(config.out, identity, by_content=config.verify_content)

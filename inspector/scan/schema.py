@@ -22,6 +22,10 @@ METADATA_PREFIX = "inspector."
 """Of every key that a part's schema metadata has from us."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_US, _LAST_US = (
+    (moment.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+    for moment in (datetime.min, datetime.max)
+)
 
 TILE = pa.struct(
     [
@@ -143,11 +147,14 @@ def _text(value: str | None) -> str | None:
     return None if value is None else value.encode("utf-8", "backslashreplace").decode()
 
 
+def calendar_us(mtime_us: int | None) -> int | None:
+    """A file's time as the table can hold it: None also for times that no calendar has, which a
+    damaged file system can report."""
+    if mtime_us is None or not _FIRST_US <= mtime_us <= _LAST_US:
+        return None
+    return mtime_us
+
+
 def _utc(ref: ImageRef) -> datetime | None:
-    """None also for times that no calendar has, which a damaged file system can report."""
-    if ref.mtime_us is None:
-        return None
-    try:
-        return _EPOCH + timedelta(microseconds=ref.mtime_us)
-    except OverflowError:
-        return None
+    time_us = calendar_us(ref.mtime_us)
+    return None if time_us is None else _EPOCH + timedelta(microseconds=time_us)

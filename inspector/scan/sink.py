@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from inspector.errors import OutputError
+from inspector.scan.parts import FINGERPRINT, encode
 from inspector.scan.schema import to_table
 
 if TYPE_CHECKING:
@@ -40,7 +38,7 @@ class ParquetSink:
         seconds_per_part: float = SECONDS_PER_PART,
     ) -> None:
         self.results = results
-        self.facts = {**facts, "fingerprint": results.fingerprint}
+        self.facts = {**facts, FINGERPRINT: results.fingerprint}
         self.rows_per_part = rows_per_part
         self.seconds_per_part = seconds_per_part
         self.committed = 0
@@ -84,13 +82,7 @@ class ParquetSink:
 
     def _commit_first(self, count: int) -> None:
         rows = self._waiting[:count]
-        self.results.commit(_encode(to_table(rows, self.facts)), len(rows))
+        self.results.commit(encode(to_table(rows, self.facts)), [row["uri"] for row in rows])
         del self._waiting[:count]
         self.committed += len(rows)
         self._last_commit = time.monotonic()
-
-
-def _encode(table: pa.Table) -> pa.Buffer:
-    stream = pa.BufferOutputStream()
-    pq.write_table(table, stream, compression="zstd")
-    return stream.getvalue()

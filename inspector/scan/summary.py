@@ -43,10 +43,13 @@ class Watcher(Protocol):
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of a running scan, in photos; `already_done` had their rows before."""
+    """Counts of a running scan, in photos; `already_done` had their rows before, `left_out` have
+    none and get none, `vanished` have one and are gone."""
 
     budget: FailureBudget | None = None
     already_done: int = 0
+    left_out: int = 0
+    vanished: int = 0
     ok: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
     stages: Counter[str] = field(default_factory=Counter)
@@ -70,6 +73,10 @@ class Tally:
         if self.budget is None:
             return False
         return self.budget.exceeded(self.failed, self.looked_at, finished=finished)
+
+    def complete(self, work: Worklist) -> bool:
+        """Whether the listing was worked through, as far as it was to be."""
+        return work.stop.received is None and not self.over_budget()
 
     def count(self, batch: Batch, judgements: Iterable[Judgement]) -> None:
         self.decode_cpu_seconds += batch.decode_seconds
@@ -113,12 +120,21 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanSummary:
-    """The outcome of a scan. Unless it was stopped, discovered = ok + failed + already_done."""
+    """The outcome of a scan. Unless it was stopped, discovered = ok + failed + already_done +
+    left_out."""
 
     discovered: int
     ok: int
     failed: int
     already_done: int
+    changed: int
+    """Of those with a new row now: they had one before, from an earlier state or a failed try."""
+    left_out: int
+    """Photos without a row, because only failed ones were retried."""
+    vanished: int
+    """Rows below the sources whose files are gone; known when the listing was whole."""
+    pruned: int
+    """Of these, rows that were dropped."""
     verdicts: dict[str, int]
     failures: dict[str, int]
     """By failure code."""
@@ -187,27 +203,24 @@ def summarise(
 ) -> ScanSummary:
     """Put the outcome together from those who counted it. Raises AssertionError when their
     accounts differ: then a photo has no row or two, which must never pass in silence."""
-    found, interrupted_by = work.discovery, work.stop.received
-    complete = interrupted_by is None and not tally.over_budget()
-    rows_due = found.discovered - tally.already_done if complete else tally.looked_at
-    if not rows_due == tally.looked_at == committed:
-        raise AssertionError(
-            f"{found.discovered} photos were found, {tally.already_done} had rows, "
-            f"{tally.looked_at} were looked at and {committed} rows written to {results.out}: "
-            "this is a bug, please report it"
-        )
+    found, complete = work.discovery, tally.complete(work)
+    _check(work, tally, results, committed)
     return ScanSummary(
         discovered=found.discovered,
         ok=tally.ok,
         failed=tally.failed,
         already_done=tally.already_done,
+        changed=results.superseded,
+        left_out=tally.left_out,
+        vanished=tally.vanished,
+        pruned=results.pruned,
         verdicts={verdict.value: tally.verdicts[verdict.value] for verdict in Verdict},
         failures=dict(tally.failures.most_common()),
         failure_examples=tally.examples,
         ignored_by_suffix=dict(found.ignored_by_suffix.most_common()),
         unreadable_dirs=[display_path(str(unread)) for unread in found.unreadable_dirs],
         linked_dirs=[display_path(path) for path in found.linked_dirs],
-        notes=[*map(display_path, found.notes), *backend.notes],
+        notes=[display_path(note) for note in (*found.notes, *results.notes, *backend.notes)],
         seconds=seconds,
         stage_seconds=clock.seconds,
         engine_seconds=engine_seconds,
@@ -226,7 +239,27 @@ def summarise(
         out=results.out,
         rows=results.rows,
         parts=len(results.parts),
-        interrupted_by=interrupted_by,
+        interrupted_by=work.stop.received,
         budget_exceeded=tally.over_budget(finished=True),
         complete=complete,
     )
+
+
+def _check(work: Worklist, tally: Tally, results: Results, committed: int) -> None:
+    """What was listed, looked at, written and taken out must come to the rows that are there."""
+    before, without_file = len(results.ledger), results.ledger.unseen
+    listed = work.discovery.discovered
+    due = tally.already_done + tally.left_out + tally.looked_at
+    rows = before + committed - results.superseded - results.pruned
+    whole = listed - tally.left_out + without_file - results.pruned
+    right = committed == tally.looked_at and results.rows == rows
+    if right and tally.complete(work):
+        right = listed == due and results.rows == whole
+    if not right:
+        raise AssertionError(
+            f"{results.out} had {before} rows, {without_file} of them for files that were not "
+            f"found; {listed} photos were found, {tally.already_done} had their rows, "
+            f"{tally.left_out} were left out, {tally.looked_at} were looked at; {committed} rows "
+            f"were written, {results.superseded} replaced and {results.pruned} dropped, which "
+            f"makes {results.rows}: this is a bug, please report it"
+        )

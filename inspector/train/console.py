@@ -14,6 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from inspector.text import printable
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -67,7 +69,8 @@ class TrainConsole(_Drawing):
         self.images = 0
 
     def say(self, text: str) -> None:
-        self.out.print(text, markup=False)
+        for line in text.split("\n"):
+            self.out.print(printable(line), markup=False)
 
     def start_epoch(self, epoch: int, steps: int) -> None:
         self.images = 0
@@ -133,4 +136,6 @@ def print_result(result: TrainResult, bundle: ModelBundle) -> None:
         f"model: {bundle.path}  ({', '.join(sorted(bundle.variants))})",
         f"use it: inspector scan /photos --model {bundle.path}",
     ]
-    Console(highlight=False, soft_wrap=True).print("\n".join(lines), markup=False)
+    console = Console(highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(printable(line), markup=False)

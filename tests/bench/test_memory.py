@@ -38,12 +38,14 @@ time.sleep(2)
 
 
 def test_two_trees_new_and_resumed(tmp_path):
-    args = ["--sizes", "40,20", "--per-folder", "15", "--out", str(tmp_path)]
+    args = ["--sizes", "40,20", "--per-folder", "15", "--done-rows", "15000"]
+    args += ["--out", str(tmp_path)]
     ended = CliRunner().invoke(app, ["memory", *args])
     assert ended.exit_code == 0, ended.output
     results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     cases = {case["name"]: case for case in results["cases"]}
-    assert list(cases) == ["20 new", "20 resumed", "40 new", "40 resumed"]
+    done = "15,000 done before"
+    assert list(cases) == ["20 new", "20 resumed", "40 new", "40 resumed", done]
     for case in cases.values():
         assert case["status"] == "ok"
         assert case["ratio"] > 0 or sys.platform != "linux"
@@ -57,7 +59,9 @@ def test_two_trees_new_and_resumed(tmp_path):
 
 
 def test_a_file_without_a_row_fails_the_bench():
-    right = {"ok": 5, "already_done": 0, "rows": 5}
+    right = {"discovered": 5, "ok": 5, "already_done": 0, "rows": 5}
+    assert wrong_counts("done before", 7, right | {"rows": 12}) == ""
+    assert wrong_counts("done before", 7, right | {"rows": 11})
     assert wrong_counts("new", 5, right) == ""
     assert wrong_counts("resumed", 5, right | {"ok": 0, "already_done": 5}) == ""
     assert "of 5 files, 4 were judged" in wrong_counts("new", 5, right | {"ok": 4})

@@ -34,7 +34,7 @@ def encoded(image: Image.Image, form: str, **options) -> bytes:
 def decode_path(path: Path, spec: PreprocessSpec = SPEC, **limits: int) -> Decoded | Failure:
     ref = ImageRef(7, str(path), "uri", None, None)
     outcome = decode(ref, spec, DecodeLimits(**limits))
-    assert outcome.ref is ref
+    assert (outcome.ref.index, outcome.ref.path, outcome.ref.uri) == (7, str(path), "uri")
     return outcome
 
 

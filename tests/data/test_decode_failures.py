@@ -6,9 +6,11 @@ import hashlib
 import os
 import socket
 import struct
+import subprocess
 import sys
+import time
+import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
+from bench.encodings import (
+    ARITHMETIC_JPEG,
+    big_endian_tiff,
+    png,
+    with_jpeg_segment,
+    with_png_chunk,
+    with_tiff_fields,
+)
+from inspector.data.endings import is_whole
+from inspector.data.formats import MAGIC_BYTES
 from inspector.types import Decoded, Failure, FailureCode
 from tests.data.files import decode_path, encoded, failure, photo, png_chunk, surface
 
@@ -87,29 +99,62 @@ def test_limits(decode_bytes):
     photo(decode_bytes(data, max_pixels=40 * 30, max_bytes=len(data)))
 
 
-EVERY_BYTE: dict[str, dict[str, Any]] = {
-    "JPEG": {},
-    "JPEG progressive": {"progressive": True},
-    "PNG": {},
-    "WEBP": {},
-    "WEBP lossless": {"lossless": True},
-    "GIF": {},
-    "BMP": {},
-    "TIFF": {},
-    "TIFF lzw": {"compression": "tiff_lzw"},
+def with_thumbnail(image: Image.Image) -> bytes:
+    """A JPEG whose EXIF block holds a whole JPEG, with an end marker of its own."""
+    small = encoded(image.resize((8, 8)), "JPEG")
+    return with_jpeg_segment(encoded(image, "JPEG"), 0xE1, b"Exif\0\0" + bytes(20) + small)
+
+
+def in_tiles(image: Image.Image) -> bytes:
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    info[322] = info[323] = 16
+    return encoded(image, "TIFF", compression="tiff_lzw", tiffinfo=info)
+
+
+SMALL = surface(14, 12)
+NEXT = [surface(14, 12, 1)]
+EVERY_BYTE: dict[str, bytes] = {
+    "JPEG": encoded(SMALL, "JPEG"),
+    "JPEG that is cropped": encoded(surface(32, 32), "JPEG"),
+    "JPEG progressive": encoded(SMALL, "JPEG", progressive=True),
+    "JPEG with restarts": encoded(surface(32, 32), "JPEG", restart_marker_blocks=1),
+    "JPEG with a thumbnail": with_thumbnail(SMALL),
+    "JPEG CMYK": encoded(SMALL.convert("CMYK"), "JPEG"),
+    "JPEG and more": encoded(SMALL, "JPEG") + b"trailing" * 3,
+    "JPEG arithmetic": ARITHMETIC_JPEG,
+    "MPO": encoded(SMALL, "MPO", save_all=True, append_images=NEXT),
+    "PNG": encoded(SMALL, "PNG"),
+    "PNG interlaced": png(np.asarray(SMALL), interlaced=True),
+    "PNG 16 bit": png(np.asarray(SMALL).astype(np.uint16) * 257),
+    "PNG palette": encoded(SMALL.quantize(8), "PNG", transparency=2),
+    "WEBP": encoded(SMALL, "WEBP"),
+    "WEBP lossless": encoded(SMALL, "WEBP", lossless=True),
+    "WEBP alpha": encoded(SMALL.convert("RGBA").rotate(9, expand=True), "WEBP"),
+    "WEBP moving": encoded(SMALL, "WEBP", save_all=True, append_images=NEXT),
+    "GIF": encoded(SMALL, "GIF"),
+    "GIF moving": encoded(SMALL, "GIF", save_all=True, append_images=NEXT),
+    "BMP": encoded(SMALL, "BMP"),
+    "TIFF": encoded(SMALL, "TIFF"),
+    "TIFF lzw": encoded(SMALL, "TIFF", compression="tiff_lzw"),
+    "TIFF deflate": encoded(SMALL, "TIFF", compression="tiff_adobe_deflate"),
+    "TIFF jpeg": encoded(SMALL, "TIFF", compression="jpeg"),
+    "TIFF tiles": in_tiles(SMALL),
+    "TIFF big endian": big_endian_tiff(np.asarray(SMALL)),
 }
 
 
 @pytest.mark.parametrize("form", EVERY_BYTE)
 def test_a_cut_photo_fails_or_is_whole(form, decode_bytes):
-    data = encoded(surface(14, 12), form.split()[0], **EVERY_BYTE[form])
+    """Where the rest matters; where it does not, the pixels are all there."""
+    data = EVERY_BYTE[form]
     whole = photo(decode_bytes(data))
-    early = {FailureCode.EMPTY, FailureCode.NOT_AN_IMAGE, FailureCode.TRUNCATED}
-    allowed = early if form.startswith(("JPEG", "PNG", "WEBP")) else early | {FailureCode.CORRUPT}
-    for length in range(len(data)):
+    early = {FailureCode.EMPTY, FailureCode.NOT_AN_IMAGE}
+    ends = {*range(MAGIC_BYTES), *range(len(data) - 2 * MAGIC_BYTES, len(data))}
+    for length in sorted(ends | {*range(0, len(data), 1 + len(data) // 200)}):
         outcome = decode_bytes(data[:length])
         if isinstance(outcome, Failure):
-            assert outcome.code in allowed, (length, outcome)
+            allowed = early if length < MAGIC_BYTES else set()
+            assert outcome.code in allowed | {FailureCode.TRUNCATED}, (length, outcome)
         else:
             assert np.array_equal(outcome.pixels_HWC, whole.pixels_HWC), length
 
@@ -151,7 +196,7 @@ def test_noise_behind_a_signature_never_raises(magic, rest, decode_bytes):
 )
 @given(data=st.data(), form=st.sampled_from(sorted(EVERY_BYTE)))
 def test_flipped_bytes_never_raise(data, form, decode_bytes):
-    whole = bytearray(encoded(surface(14, 12), form.split()[0], **EVERY_BYTE[form]))
+    whole = bytearray(EVERY_BYTE[form])
     for place in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=6)):
         whole[place] = data.draw(st.integers(0, 255))
     assert isinstance(decode_bytes(bytes(whole)), Decoded | Failure)
@@ -230,9 +275,96 @@ def test_names_that_are_not_utf8(tmp_path):
     photo(decode_path(Path(name)))
 
 
+def test_the_bound_on_pixels_may_lie_above_and_below_that_of_pillow(decode_bytes, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)  # Pillow refuses twice that
+    for form in ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"):
+        data = encoded(surface(40, 30), form)
+        failure(decode_bytes(data, max_pixels=1199), FailureCode.TOO_LARGE)
+        photo(decode_bytes(data, max_pixels=1200))
+    assert Image.MAX_IMAGE_PIXELS == 600
+
+
+def test_of_a_moving_image_only_the_first_picture_is_looked_at(decode_bytes):
+    frames = [surface(40, 30, seed) for seed in (1, 2)]
+    data = encoded(surface(40, 30), "GIF", save_all=True, append_images=frames)
+    first = photo(decode_bytes(data))
+    second = data.index(b"\x21\xf9", data.index(b",", 781))
+    garbled = data[:second] + b"\xff" * (len(data) - second - 1) + b";"
+    assert np.array_equal(photo(decode_bytes(garbled)).pixels_HWC, first.pixels_HWC)
+
+
+def test_metadata_that_unpack_without_end(decode_bytes):
+    bomb = zlib.compress(bytes(8 << 20), 9)
+    for kind, head in ((b"zTXt", b"a\0\0"), (b"iTXt", b"a\0\1\0\0\0"), (b"iCCP", b"a\0\0")):
+        data = with_png_chunk(PHOTO_PNG, kind, head + bomb)
+        failure(decode_bytes(data), FailureCode.TOO_LARGE)
+
+
+def test_a_tiff_that_points_everywhere_costs_no_time(decode_bytes):
+    """65,535 fields of as many values as the file has room for, in a file that does not decode."""
+    fields = b"".join(struct.pack("<HHII", 270 + k % 9, 4, 200_000, 8) for k in range(65_535))
+    directory = 8 + 800_000
+    data = b"II*\0" + struct.pack("<I", directory) + bytes(800_000)
+    data += struct.pack("<H", 65_535) + fields + bytes(4)
+    started = time.monotonic()
+    assert isinstance(decode_bytes(data), Failure)
+    assert is_whole(data, "TIFF")
+    assert time.monotonic() - started < 10
+
+
+MEMORY = """
+import resource, sys
+from inspector.data.decode import decode
+from inspector.preprocess import PreprocessSpec
+from inspector.types import ImageRef
+
+spec = PreprocessSpec(size=32)
+small, large = (ImageRef(0, path, "", None, None) for path in sys.argv[1:])
+decode(small, spec)
+in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (in_use + (64 << 20), -1))
+print(decode(large, spec).code, hasattr(decode(small, spec), "pixels_HWC"))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measures memory by /proc")
+def test_a_photo_for_which_memory_runs_out(tmp_path):
+    (tmp_path / "small.png").write_bytes(PHOTO_PNG)
+    Image.new("1", (11_000, 11_000)).save(tmp_path / "large.png", compress_level=1)
+    run = subprocess.run(
+        [sys.executable, "-c", MEMORY, tmp_path / "small.png", tmp_path / "large.png"],
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout == "too_large True\n", run.stderr
+
+
+KINDS = {
+    "no width": (with_tiff_fields(encoded(SMALL, "TIFF"), {256: 0}), FailureCode.CORRUPT),
+    "no such packing": (
+        with_tiff_fields(encoded(SMALL, "TIFF"), {259: 12345}),
+        FailureCode.UNSUPPORTED,
+    ),
+    "packing that may not be built in": (
+        with_tiff_fields(encoded(SMALL, "TIFF"), {259: 50001}),
+        FailureCode.UNSUPPORTED,
+    ),
+    "bad packing": (
+        with_tiff_fields(encoded(SMALL, "TIFF"), {259: 8}),
+        FailureCode.CORRUPT,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_is_rare_and_what_is_broken(name, decode_bytes):
+    data, code = KINDS[name]
+    failure(decode_bytes(data), code)
+
+
 def test_a_large_image_is_refused_before_it_is_decoded(decode_bytes, monkeypatch):
     def explode(*_):
         raise AssertionError("decoded")
 
-    monkeypatch.setattr("inspector.data.decode._load", explode)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", explode)
     failure(decode_bytes(png_header(14_000, 14_000) + PHOTO_PNG[33:]), FailureCode.TOO_LARGE)

@@ -18,16 +18,18 @@ from threading import Barrier
 
 from PIL import Image
 from inspector.data.decode import decode
+from inspector.data.limits import DecodeLimits
 from inspector.preprocess import PreprocessSpec
 from inspector.types import Decoded, ImageRef
 
 Image.MAX_IMAGE_PIXELS = 1000  # a warning for nearly every file
 spec = PreprocessSpec(size=32)
+limits = DecodeLimits(max_pixels=2000)
 refs = [ImageRef(0, str(path), "", None, None) for path in sorted(Path(sys.argv[1]).iterdir())]
 together = Barrier(8)
 
 def answer(ref):
-    outcome = decode(ref, spec)
+    outcome = decode(ref, spec, limits)
     if isinstance(outcome, Decoded):
         return outcome.facts, outcome.shrink, outcome.pixels_HWC.tobytes()
     return outcome

@@ -101,6 +101,8 @@ def test_a_time_that_is_none(text):
 def test_camera_is_make_and_model_without_control_characters():
     facts = read_exif(photo_with({BASE.Make: "Maker\x1b[2J \0", BASE.Model: " One\n"}))
     assert facts.camera == "Maker[2J One"
+    turned = read_exif(photo_with({BASE.Make: "a\u202eb\u200bc\x9bd"})).camera or ""
+    assert turned.isprintable()
     assert len(read_exif(photo_with({BASE.Model: "x" * 999})).camera or "") == 120
     assert read_exif(photo_with({BASE.Make: "\0\0"})).camera is None
 

@@ -1,7 +1,9 @@
-"""Batches keep the listing's order and never mix photos up, however many processes decode."""
+"""Batches keep the listing's order and never mix photos up, whoever decodes."""
 
 from __future__ import annotations
 
+import inspect
+import logging
 import multiprocessing
 import os
 import signal
@@ -13,11 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from inspector.data import batching
 from inspector.data.decode import decode
+from inspector.data.limits import DecodeLimits
 from inspector.data.loader import load_batches
-from inspector.errors import LoaderError
 from inspector.preprocess import PreprocessSpec
-from inspector.types import Decoded, Failure, ImageRef, Photo
+from inspector.types import Decoded, Failure, FailureCode, ImageRef, Photo
 
 SPEC = PreprocessSpec(size=32)
 
@@ -38,22 +41,35 @@ def refs(tmp_path_factory):
     return refs
 
 
-@pytest.mark.parametrize(
-    ("workers", "batch_size"), [(0, 1), (0, 5), (0, 64), (1, 5), (3, 1), (3, 7)]
-)
-def test_each_photo_keeps_its_place_and_its_pixels(refs, workers, batch_size):
-    batches = list(load_batches(refs, SPEC, batch_size=batch_size, workers=workers))
-    assert [len(batch.items) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
-    assert [item.ref for batch in batches for item in batch.items] == refs
+def assert_all_there(batches, refs):
+    """Each file once, in order, with its own pixels."""
+    assert [(item.ref.index, item.ref.path) for batch in batches for item in batch.items] == [
+        (ref.index, ref.path) for ref in refs
+    ]
     for batch in batches:
         photos = [item for item in batch.items if isinstance(item, Photo)]
         assert batch.pixels_NHWC.shape == (len(photos), 32, 32, 3)
         assert batch.pixels_NHWC.dtype == np.uint8
+        assert [p.ref.index for p in photos] == batch.pixels_NHWC[:, 0, 0, 2].tolist()
+        assert all(i.ref.index % 7 == 3 for i in batch.items if isinstance(i, Failure))
+
+
+@pytest.mark.parametrize(
+    ("workers", "batch_size", "dataloader"),
+    [(0, 1, False), (0, 64, True), (1, 5, False), (3, 1, False), (3, 7, False), (2, 5, True)],
+)
+def test_each_photo_keeps_its_place_and_its_pixels(refs, workers, batch_size, dataloader):
+    batches = list(
+        load_batches(refs, SPEC, batch_size=batch_size, workers=workers, dataloader=dataloader)
+    )
+    assert [len(batch.items) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
+    assert_all_there(batches, refs)
+    for batch in batches:
+        photos = [item for item in batch.items if isinstance(item, Photo)]
         for photo, pixels_HWC in zip(photos, batch.pixels_NHWC, strict=True):
             alone = decode(photo.ref, SPEC)
             assert isinstance(alone, Decoded)
             assert np.array_equal(pixels_HWC, alone.pixels_HWC)
-            assert pixels_HWC[0, 0, 2] == photo.ref.index
             assert (photo.facts, photo.shrink) == (alone.facts, alone.shrink)
     failed = [i.ref.index for b in batches for i in b.items if isinstance(i, Failure)]
     assert failed == [3, 10, 17, 24, 31, 38]
@@ -65,12 +81,14 @@ def test_nothing_to_load(workers):
 
 
 def test_a_batch_of_failures_has_no_pixels(refs):
-    (batch,) = load_batches([refs[3], refs[10]], SPEC, batch_size=4, workers=0)
-    assert batch.pixels_NHWC.shape == (0, 32, 32, 3)
-    assert len(batch.items) == 2
+    for workers in (0, 1):
+        (batch,) = load_batches([refs[3], refs[10]], SPEC, batch_size=4, workers=workers)
+        assert batch.pixels_NHWC.shape == (0, 32, 32, 3)
+        assert len(batch.items) == 2
 
 
-def test_listing_streams(refs):
+@pytest.mark.parametrize("dataloader", [False, True])
+def test_listing_streams(refs, dataloader):
     """The listing is read as batches are fetched, not ahead of them without bound."""
     read = []
 
@@ -79,7 +97,7 @@ def test_listing_streams(refs):
             read.append(ref.index)
             yield ref
 
-    batches = load_batches(listing(), SPEC, batch_size=2, workers=1)
+    batches = load_batches(listing(), SPEC, batch_size=2, workers=1, dataloader=dataloader)
     assert max(read) < 6
     next(batches)
     assert max(read) < 8
@@ -87,23 +105,72 @@ def test_listing_streams(refs):
     assert multiprocessing.active_children() == []
 
 
-def test_a_worker_that_dies_is_an_error_and_no_hang(refs):
-    before = set(multiprocessing.active_children())
-    batches = load_batches(refs * 50, SPEC, batch_size=2, workers=2)
-    next(batches)
-    victim = (set(multiprocessing.active_children()) - before).pop()
-    assert victim.pid
-    os.kill(victim.pid, signal.SIGKILL)
-    with pytest.raises(LoaderError, match="--workers 0"):
-        list(batches)
+def test_the_limits_reach_the_decoders(refs):
+    tight = DecodeLimits(max_pixels=1000)
+    for workers in (0, 1):
+        (batch,) = load_batches(refs[:1], SPEC, batch_size=4, workers=workers, limits=tight)
+        assert batch.items[0].code == FailureCode.TOO_LARGE
 
 
-def test_no_torch_without_workers(refs):
+def test_without_workers_all_happens_here(refs, monkeypatch):
+    seen = []
+
+    def watched(ref, *settings):
+        seen.append(ref.index)
+        return decode(ref, *settings)
+
+    monkeypatch.setattr(batching, "decode", watched)
+    next(load_batches(refs, SPEC, batch_size=5, workers=0))
+    assert seen == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_what_a_dataloader_that_fails_has_not_handed_out_is_decoded_elsewhere(
+    refs, number, caplog, capfd
+):
+    """Dead or deaf: nothing is lost, nothing doubled, and its processes are gone."""
+    many = refs * 10
+    batches = load_batches(many, SPEC, batch_size=2, workers=2, dataloader=True)
+    loaded = list(islice(batches, 3))
+    dataloader = inspect.getgeneratorlocals(batches)["loaded"]
+    dataloader._patience_s = 1  # they have come up, so that 120 seconds are not needed
+    os.kill(dataloader._loaded._workers[0].pid, number)
+    with caplog.at_level(logging.WARNING):
+        loaded += batches
+    assert_all_there(loaded, many)
+    (record,) = caplog.records
+    assert "the DataLoader failed" in record.getMessage()
+    assert multiprocessing.active_children() == []
+    assert capfd.readouterr().err == ""
+
+
+def test_what_the_listing_raises_comes_after_what_precedes_it(refs):
+    def listing():
+        yield from refs[:17]
+        raise OSError("the share is gone")
+
+    for dataloader in (False, True):
+        batches = load_batches(listing(), SPEC, batch_size=2, workers=1, dataloader=dataloader)
+        loaded = [next(batches) for _ in range(8)]
+        assert_all_there(loaded, refs[:16])
+        with pytest.raises(OSError, match="the share is gone"):
+            next(batches)
+
+
+def test_torch_is_loaded_for_its_dataloader_only(refs):
     program = (
         "import sys; from inspector.data.loader import load_batches;"
         "from inspector.preprocess import PreprocessSpec; from inspector.types import ImageRef;"
         "refs = [ImageRef(0, sys.argv[1], 'file:///x', None, None)];"
-        "(batch,) = load_batches(refs, PreprocessSpec(size=32), batch_size=4, workers=0);"
+        "(batch,) = load_batches(refs, PreprocessSpec(size=32), batch_size=4, workers=1);"
         "assert len(batch.pixels_NHWC) == 1; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program, next(islice(refs, 1)).path], check=True)
+
+
+def test_decoders_load_nothing_heavy():
+    program = (
+        "import sys, inspector.data.decoder_main;"
+        "assert not {'torch', 'pyarrow', 'onnxruntime', 'typer'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

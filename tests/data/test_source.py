@@ -125,6 +125,68 @@ def test_a_source_within_another_is_covered_even_where_the_outer_does_not_reach(
     assert [os.path.basename(path) for path in paths] == ["a.jpg", "c.jpg", "b.jpg"]
 
 
+def test_links_to_directories_are_entered_on_demand_and_loops_end(tmp_path):
+    make(
+        tmp_path,
+        "p/a.jpg",
+        "p/d/b.jpg",
+        "p/z/c.jpg",
+        "outside/deep/x.jpg",
+        "outside/_inspector/i.jpg",
+    )
+    for link, target in {
+        "p/d/up": "..",  # to the source itself
+        "p/d/self": ".",
+        "p/b_first": "z",  # met before the directory that it leads to
+        "p/out": "../outside",
+        "p/y": "../outside/deep",  # within what p/out leads to
+        "outside/deep/back": "../../p/d",
+        "p/gone": "nowhere",
+    }.items():
+        (tmp_path / link).symlink_to(target)
+    discovery = Discovery([str(tmp_path / "p")], follow_symlinks=True)
+    refs = list(discovery)
+    assert [os.path.relpath(ref.path, tmp_path / "p") for ref in refs] == [
+        "a.jpg", "b_first/c.jpg", "d/b.jpg", "out/deep/x.jpg",
+    ]  # fmt: skip
+    assert len({ref.uri for ref in refs}) == 4
+    assert [note.split(" is ")[0].rpartition("/p/")[2] for note in discovery.notes] == [
+        "d/self", "d/up", "out/deep/back", "y", "z",
+    ]  # fmt: skip
+    assert (discovery.linked_dirs, discovery.unreadable_dirs) == ([], [])
+    assert count_images([str(tmp_path / "p")], follow_symlinks=True) == 4
+
+
+def test_two_sources_linked_to_each_other_are_covered_once(tmp_path):
+    make(tmp_path, "p/a.jpg", "p/in/b.jpg", "q/c.jpg")
+    (tmp_path / "p/q").symlink_to("../q")
+    (tmp_path / "q/in").symlink_to("../p/in")
+    for order in (("p", "q"), ("q", "p")):
+        discovery = Discovery([str(tmp_path / name) for name in order], follow_symlinks=True)
+        names = sorted(os.path.basename(ref.path) for ref in discovery)
+        assert names == ["a.jpg", "b.jpg", "c.jpg"]
+        assert len(discovery.notes) == 2
+
+
+def test_a_path_too_long_for_the_system_is_reported(tmp_path, monkeypatch):
+    """Deeper than PATH_MAX: such a directory can be made step by step, but not named."""
+    monkeypatch.chdir(tmp_path)
+    name, steps = "d" * 200, 24
+    for _ in range(steps):
+        os.mkdir(name)
+        os.chdir(name)
+    os.chdir(tmp_path)
+    discovery = Discovery([str(tmp_path)])
+    assert list(discovery) == []
+    (unread,) = discovery.unreadable_dirs
+    assert "too long" in unread.reason
+    for _ in range(steps):
+        os.chdir(name)
+    for _ in range(steps):
+        os.chdir("..")
+        os.rmdir(name)
+
+
 def test_a_directory_that_vanishes_is_recorded(tmp_path):
     make(tmp_path, "a/1.jpg", "b/1.jpg", "c/1.jpg")
     discovery = Discovery([str(tmp_path)])

@@ -7,11 +7,13 @@ import shlex
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from inspector.bundle import CARD, DEFAULT_PATH
 from inspector.cli import app
 from inspector.scan import ScanConfig, scan
 from inspector.scan.schema import COLUMNS
+from inspector.scan.verify import Flaw, Remark
 from inspector.types import FailureCode, Reason
 from samples import show
 
@@ -48,7 +50,7 @@ def test_results_page_describes_the_table(repository):
     page = (repository / "docs" / "results.md").read_text(encoding="utf-8")
     for column in COLUMNS:
         assert f"| `{column.name}` |" in page and column.doc in page, column.name
-    for word in (*FailureCode, *Reason):
+    for word in (*FailureCode, *Reason, *Flaw, *Remark):
         assert f"`{word}`" in page, word
 
 
@@ -60,6 +62,9 @@ def test_readme_shows_what_the_demo_prints(repository, tmp_path, capsys):
             cascade=False,
         )
     )  # fmt: skip
+    result = CliRunner().invoke(app, ["verify", str(tmp_path)])
+    shown = after(repository, "<!-- verify -->").splitlines()
+    assert result.output.replace(str(tmp_path), "demo-results").splitlines() == shown[1:]
     show.show(tmp_path)
     printed = capsys.readouterr().out.splitlines()
     block = after(repository, "<!-- demo -->").splitlines()

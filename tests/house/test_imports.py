@@ -20,7 +20,7 @@ LAYERS = (
     ("inspector.preprocess",),
     ("inspector.durable",),
     ("inspector.types", "inspector.errors", "inspector.version"),
-    ("inspector.facade", "inspector.machine"),
+    ("inspector.facade", "inspector.machine", "inspector.text"),
 )
 """From the top of the house to its ground; one tuple is one floor."""
 
@@ -33,7 +33,7 @@ TORCH_ROOMS = (
     "inspector.train",
     "inspector.recipe",
     "inspector.backends.torch",
-    "inspector.data.loader",
+    "inspector.data.torch_loader",
     "export",
     "bench",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -33,6 +34,17 @@ def test_help_loads_nothing_heavy(args):
     loaded = packages_loaded_by(RUN_MAIN, *args)
     assert "typer" in loaded
     assert not loaded & HEAVY
+
+
+def test_no_telemetry_is_sent_or_kept(tmp_path):
+    """ONNX Runtime notes its session beside temporary files when it means to report."""
+    code = "import json, sys, inspector, onnxruntime; print(json.dumps([]), file=sys.stderr)"
+    environment = {k: v for k, v in os.environ.items() if k not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    subprocess.run(
+        [sys.executable, "-c", code], env=environment | {"TMPDIR": str(tmp_path)}, check=True,
+        capture_output=True,
+    )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_importing_the_package_loads_nothing_heavy():

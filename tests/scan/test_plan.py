@@ -45,25 +45,30 @@ def test_cores_are_shared_by_the_time_that_each_photo_takes(
     monkeypatch, cores, size, cuda, judge_s, decoders, threads
 ):
     plan = plan_on(monkeypatch, cores, size, cuda=cuda, judge_s=judge_s)
-    assert (plan.workers or plan.decode_threads, plan.threads) == (decoders, threads)
+    assert (plan.workers, plan.threads) == (decoders, threads)
     assert plan.why.startswith(f"{cores} core")
     if cores > 4 and threads is not None:
         assert decoders + threads <= cores
 
 
-def test_processes_decode_where_one_python_would_not_keep_up(monkeypatch):
-    assert plan_on(monkeypatch, 16, TILE, count=PEEK).workers == 0
-    assert plan_on(monkeypatch, 16, TILE, count=PEEK, judge_s=0.004).workers > 0
-    assert plan_on(monkeypatch, 64, TILE, count=PEEK).workers > 0
-    assert plan_on(monkeypatch, 2, TILE, count=PEEK, judge_s=0.004).workers == 0
-    assert plan_on(monkeypatch, 16, TILE, count=PEEK, cuda=True).workers > 0
+def test_a_dataloader_where_a_gpu_judges_enough_photos(monkeypatch):
+    assert plan_on(monkeypatch, 16, TILE, count=PEEK, cuda=True).dataloader
+    assert plan_on(monkeypatch, 16, PHOTO, count=100, cuda=True).dataloader
+    assert plan_on(monkeypatch, 16, None, count=PEEK, cuda=True).dataloader
+    for count in (0, PEEK - 1):
+        plan = plan_on(monkeypatch, 16, TILE, count=count, cuda=True)
+        assert not plan.dataloader and plan.workers > 0 and "too little" in plan.why
+    assert not plan_on(monkeypatch, 16, PHOTO).dataloader
 
 
-def test_a_small_scan_starts_no_processes_a_large_one_does(monkeypatch):
-    assert plan_on(monkeypatch, 16, TILE, count=0, cuda=True).workers == 0
-    assert plan_on(monkeypatch, 16, TILE, count=PEEK - 1, cuda=True).workers == 0
-    assert plan_on(monkeypatch, 16, PHOTO, count=100, cuda=True).workers > 0
-    assert plan_on(monkeypatch, 16, None, count=PEEK, cuda=True).workers > 0
+@pytest.mark.parametrize("cores", [1, 2, 16, 64])
+@pytest.mark.parametrize("judge_s", [0.05, 0.004])
+def test_a_process_decodes_unless_none_is_asked_for(monkeypatch, cores, judge_s):
+    for count in (0, 1, PEEK):
+        assert plan_on(monkeypatch, cores, TILE, count=count, judge_s=judge_s).workers > 0
+    for cuda in (False, True):
+        plan = plan_on(monkeypatch, cores, TILE, cuda=cuda, workers=0)
+        assert (plan.workers, plan.dataloader) == (0, False)
 
 
 def test_batches_are_small_where_decoding_is_slow(monkeypatch):
@@ -75,13 +80,11 @@ def test_batches_are_small_where_decoding_is_slow(monkeypatch):
     assert plan_on(monkeypatch, 8, TILE, device="cuda:0").batch_size == CUDA_BATCH
 
 
-def test_a_small_dev_shm_limits_the_workers(monkeypatch):
+def test_no_dataloader_where_dev_shm_is_small(monkeypatch):
     plan = plan_on(monkeypatch, 16, TILE, cuda=True, shm=64 << 20)
-    assert (plan.workers, plan.batch_size) == (6, CPU_BATCH) and "/dev/shm" in plan.why
-    plan = plan_on(monkeypatch, 16, TILE, cuda=True, shm=1 << 20)
-    assert plan.workers == 0
-    plan = plan_on(monkeypatch, 16, PHOTO, shm=64 << 20, cuda=True)
-    assert 0 < plan.workers < 8
+    assert (plan.workers, plan.batch_size, plan.dataloader) == (15, CUDA_BATCH, False)
+    assert "/dev/shm" in plan.why
+    assert plan_on(monkeypatch, 16, PHOTO, shm=1 << 30, cuda=True).dataloader
 
 
 def test_what_was_asked_for_is_done(monkeypatch):

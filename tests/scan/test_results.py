@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import resource
@@ -15,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector.errors import OutputError
-from inspector.scan.results import done_in, open_results, row_key
+from inspector.scan.results import look_into, open_results
 from inspector.scan.schema import SCHEMA, make_row
 from inspector.scan.sink import ParquetSink
 from inspector.types import Failure, FailureCode, ImageRef
@@ -23,15 +25,13 @@ from inspector.types import Failure, FailureCode, ImageRef
 IDENTITY = {"model": "a" * 64, "precision": "fp32"}
 
 
-def rows(*numbers):
-    return [
-        make_row(
-            Failure(ImageRef(n, f"{n}.jpg", f"file:///{n}.jpg", 0, 0), FailureCode.EMPTY, "x"),
-            None,
-            view="whole",
-        )
-        for n in numbers
-    ]
+def ref(number, size=0, mtime_us=0):
+    return ImageRef(number, f"{number}.jpg", f"file:///{number}.jpg", size, mtime_us)
+
+
+def rows(*numbers, detail="x", **facts):
+    failures = [Failure(ref(n, **facts), FailureCode.EMPTY, detail) for n in numbers]
+    return [make_row(failure, None, view="whole") for failure in failures]
 
 
 def write(out, *numbers, identity=IDENTITY, overwrite=False, **limits):
@@ -46,6 +46,12 @@ def write(out, *numbers, identity=IDENTITY, overwrite=False, **limits):
 
 def numbers_in(out):
     return [int(uri[8:-4]) for uri in ds.dataset(out).to_table()["uri"].to_pylist()]
+
+
+def known(ledger, *numbers):
+    """Those of `numbers` that have a row."""
+    marks = ledger.look_up([ref(n) for n in numbers]).known_N
+    return [n for n, mark in zip(numbers, marks, strict=True) if mark]
 
 
 def snapshot(out):
@@ -112,8 +118,8 @@ def test_slow_work_is_committed_in_time(tmp_path):
 def test_continuing_knows_what_is_done_and_a_second_time_touches_nothing(tmp_path):
     write(tmp_path, 1, 2)
     with open_results(tmp_path, IDENTITY, overwrite=False) as results:
-        assert results.done == {row_key("file:///1.jpg"), row_key("file:///2.jpg")}
-    assert done_in(tmp_path, IDENTITY) == results.done
+        assert known(results.ledger, 1, 2, 3) == [1, 2]
+    assert known(look_into(tmp_path, IDENTITY), 1, 2, 3) == [1, 2]
     before = snapshot(tmp_path)
     write(tmp_path)
     assert snapshot(tmp_path) == before
@@ -123,10 +129,9 @@ def test_continuing_knows_what_is_done_and_a_second_time_touches_nothing(tmp_pat
 
 def test_a_crash_between_part_and_manifest_loses_nothing(tmp_path, monkeypatch):
     write(tmp_path, 1)
-    monkeypatch.setattr("inspector.scan.results.Results.write_manifest", _crash)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("inspector.scan.manifest.Manifest.write", _crash)
         write(tmp_path, 2)
-    monkeypatch.undo()
     (tmp_path / "_inspector/part-000002.parquet.partial").write_bytes(b"half a part")
     write(tmp_path, 3)
     assert numbers_in(tmp_path) == [1, 2, 3]
@@ -143,7 +148,7 @@ def test_a_part_that_was_removed_is_done_no_more(tmp_path):
     write(tmp_path, 1, 2, rows_per_part=1)
     (tmp_path / "part-000000.parquet").unlink()
     with open_results(tmp_path, IDENTITY, overwrite=False) as results:
-        assert results.done == {row_key("file:///2.jpg")}
+        assert known(results.ledger, 1, 2) == [2]
     write(tmp_path, 3)
     assert numbers_in(tmp_path) == [2, 3]
 
@@ -156,7 +161,7 @@ def test_another_scan_is_refused_with_the_choices(tmp_path, change):
         write(tmp_path, 2, identity=IDENTITY | change)
     assert next(iter(change)) in str(caught.value)
     with pytest.raises(OutputError):
-        done_in(tmp_path, IDENTITY | change)
+        look_into(tmp_path, IDENTITY | change)
     assert snapshot(tmp_path) == before
 
 
@@ -211,6 +216,76 @@ def test_a_damaged_manifest_is_an_error_that_overwrite_repairs(tmp_path, content
     assert numbers_in(tmp_path) == [3]
 
 
+def change_manifest(out, **values):
+    file = out / "_inspector/manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def test_a_table_of_another_version_is_refused_with_the_choices(tmp_path):
+    write(tmp_path, 1)
+    change_manifest(tmp_path, schema_version=99, tool_version="9.9")
+    for act in (write, look_into_any):
+        with pytest.raises(OutputError, match=r"schema 99.* 9\.9;.*--out.*--overwrite"):
+            act(tmp_path)
+    write(tmp_path, 2, overwrite=True)
+    assert numbers_in(tmp_path) == [2]
+
+
+def look_into_any(out):
+    return look_into(out, IDENTITY)
+
+
+def test_a_part_with_other_columns_or_rows_is_refused(tmp_path):
+    write(tmp_path, 1, 2, 3)
+    part = tmp_path / "part-000000.parquet"
+    whole = pq.read_table(part)
+    pq.write_table(whole.slice(0, 2), part)
+    with pytest.raises(OutputError, match="not the file that was committed"):
+        write(tmp_path)
+    pq.write_table(whole.drop_columns(["tiles"]), part)
+    with pytest.raises(OutputError, match="other columns"):
+        write(tmp_path)
+
+
+def test_a_copied_part_is_two_rows_for_one_file(tmp_path):
+    write(tmp_path, 1, 2)
+    (tmp_path / "part-000007.parquet").write_bytes((tmp_path / "part-000000.parquet").read_bytes())
+    with pytest.raises(OutputError, match=r"part-000000\.parquet and .*part-000007\.parquet"):
+        write(tmp_path)
+
+
+def test_an_announced_rewrite_is_taken_in_either_state_and_in_no_other(tmp_path):
+    write(tmp_path, 1, 2)
+    part = tmp_path / "part-000000.parquet"
+    old = part.read_bytes()
+    new = {"rows": 1, "sha256": "0" * 64}
+    change_manifest(tmp_path, rewriting={part.name: new, "part-000003.parquet": None})
+    write(tmp_path)
+    assert json.loads((tmp_path / "_inspector/manifest.json").read_text())["rewriting"] == {}
+    change_manifest(tmp_path, rewriting={part.name: new})
+    part.write_bytes(old[:4] + bytes([old[4] ^ 1]) + old[5:])
+    with pytest.raises(OutputError, match="not the file that was committed"):
+        write(tmp_path)
+
+
+def test_new_rows_take_the_place_of_old_ones(tmp_path):
+    """Order, compression and metadata of what stays are as before; a part without rows goes."""
+    write(tmp_path, *range(6), rows_per_part=3)
+    with (
+        open_results(tmp_path, IDENTITY, overwrite=False) as results,
+        ParquetSink(results, {"tool_version": "1"}) as sink,
+    ):
+        sink.write(rows(9, 1, 3, 4, 5, detail="new", mtime_us=5))
+    assert (results.superseded, results.rows) == (4, 7)
+    assert numbers_in(tmp_path) == [0, 2, 9, 1, 3, 4, 5]
+    first, second = (tmp_path / f"part-00000{k}.parquet" for k in (0, 1))
+    assert not second.exists()
+    file = pq.ParquetFile(first)
+    assert file.schema_arrow.equals(SCHEMA)
+    assert file.schema_arrow.metadata[b"inspector.tool_version"] == b"0"
+    assert file.metadata.row_group(0).column(0).compression == "ZSTD"
+
+
 def test_one_writer_at_a_time(tmp_path):
     with (
         open_results(tmp_path, IDENTITY, overwrite=False),
@@ -219,6 +294,15 @@ def test_one_writer_at_a_time(tmp_path):
     ):
         pass
     write(tmp_path, 1)
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with open_results(tmp_path, IDENTITY, overwrite=False) as results:
+        assert "has no locks" in results.notes[0]
 
 
 def test_out_that_cannot_be_a_directory(tmp_path):

@@ -8,14 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 
 import pyarrow.dataset as ds
 import pytest
 
+from bench.hostile import hostile_decoders
 from inspector.errors import LoaderError, OutputError
 from inspector.scan import ScanConfig, scan
 from inspector.scan.ahead import IN_FLIGHT
-from tests.scan.zoo import wall
+from tests.data.processes import children_of
+from tests.scan.walls import wall
 
 PROGRAM = """
 import functools, json, sys, time
@@ -226,17 +229,19 @@ def test_a_script_without_a_main_guard_does_not_scan_twice(walls, tmp_path, tiny
     assert not (tmp_path / "out").exists()
 
 
-def test_dead_workers_are_an_error_that_keeps_what_is_done(walls, tmp_path, tiny_bundle):
-    import multiprocessing
-
-    class Kill(Stop):
+def test_decoders_that_cannot_be_replaced_are_an_error_that_keeps_what_is_done(
+    walls, tmp_path, tiny_bundle
+):
+    class Sabotage(Stop):
         def update(self, tally):
-            for child in multiprocessing.active_children():
-                child.kill()
+            sabotage.enter_context(hostile_decoders("import no_such_module"))
+            for decoder in children_of(os.getpid()) - before:
+                os.kill(decoder, signal.SIGKILL)
 
-    before = ScanConfig(
+    before = children_of(os.getpid())
+    config = ScanConfig(
         sources=(str(walls),), out=tmp_path, model=tiny_bundle.path, batch_size=1, workers=1
     )
-    with pytest.raises(LoaderError):
-        scan(before, watch=Kill(0))
+    with ExitStack() as sabotage, pytest.raises(LoaderError, match="no_such_module"):
+        scan(config, watch=Sabotage(0))
     assert 0 < len(sorted_rows(tmp_path)) < 60

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-from collections import Counter
-from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pyarrow.dataset as ds
@@ -20,7 +17,7 @@ from inspector.errors import BundleError, OutputError, SourceError
 from inspector.scan import FailureBudget, ScanConfig, preview, scan
 from inspector.scan.judge import judge
 from inspector.types import Decoded, ImageRef, Photo, Verdict
-from tests.scan.zoo import IGNORED, OK, make_zoo, wall
+from tests.scan.walls import wall
 
 
 @pytest.fixture(scope="module")
@@ -55,27 +52,6 @@ def assert_same(rows, reference):
     assert without_scores(rows) == without_scores(reference)
     ours, theirs = ([row["p_crack"] for row in each] for each in (rows, reference))
     assert np.allclose(ours, theirs, atol=1e-5)
-
-
-def test_zoo_has_a_row_for_every_file(tmp_path, tiny_bundle):
-    root = tmp_path / "zoo"
-    expected = make_zoo(root)
-    config = ScanConfig(sources=(str(root),), out=tmp_path / "out", model=tiny_bundle.path)
-    summary = scan(config)
-    prefix = b"file://" + os.fsencode(root) + b"/"
-    got = {
-        unquote_to_bytes(row["uri"]).removeprefix(prefix): row["failure_code"] or row["status"]
-        for row in table_of(config.out)
-    }
-    assert got == {name: code for name, code in expected.items() if code != IGNORED}
-    assert summary.rows == summary.discovered == len(got)
-    assert summary.ok == sum(code == OK for code in got.values())
-    assert summary.failures == Counter(code for code in got.values() if code != OK)
-    assert sum(summary.ignored_by_suffix.values()) == list(expected.values()).count(IGNORED)
-    assert summary.linked_dirs == [f"{root}/odd/linked_dir"]
-    assert sum(summary.verdicts.values()) == summary.ok
-    assert summary.exit_code == 0
-    assert json.loads(json.dumps(summary.to_json()))["ok"] == summary.ok
 
 
 def test_rows_are_the_same_in_every_way_to_share_the_work(walls, reference, tmp_path, tiny_bundle):

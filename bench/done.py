@@ -1,0 +1,65 @@
+"""Tables with very many rows, made without a scan: what a scan pays for what is done already."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from inspector.scan import ScanConfig
+from inspector.scan.engines import identity_of, recorded_engines
+from inspector.scan.parts import FINGERPRINT, encode
+from inspector.scan.results import open_results
+from inspector.scan.schema import METADATA_PREFIX, SCHEMA
+from inspector.scan.sink import ROWS_PER_PART
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from inspector.bundle import ModelBundle
+
+SEED = 0
+PER_FOLDER = 1000
+_FIRST_US = 1_700_000_000_000_000
+_STEP_US = 1_000_003
+_MEAN_SIZE, _SPREAD = 4_000_000, 1_000_000
+_HASH_BYTES = 32
+
+
+def make_done_table(out: Path, rows: int, bundle: ModelBundle) -> None:
+    """A table that a CPU scan with `bundle` in fp32 would continue, in as many parts as a scan
+    makes: addresses as of a tree of `PER_FOLDER` files per directory, which does not exist; sizes
+    and content hashes at random."""
+    config = ScanConfig(sources=("/",), out=out, precision="fp32", cascade=False)
+    identity = identity_of(config, bundle, recorded_engines(config, bundle, {}))
+    rng = np.random.default_rng(SEED)
+    with open_results(out, identity, overwrite=False) as results:
+        facts = {f"{METADATA_PREFIX}{FINGERPRINT}": results.fingerprint}
+        for begin in range(0, rows, ROWS_PER_PART):
+            table = _part(range(begin, min(begin + ROWS_PER_PART, rows)), rng)
+            content = encode(table.replace_schema_metadata(facts))
+            results.commit(content, table["uri"].to_pylist())
+
+
+def _part(numbers: range, rng: np.random.Generator) -> pa.Table:
+    count = len(numbers)
+    uris = [f"file:///inspection/{n // PER_FOLDER:06}/IMG_{n:09}.jpg" for n in numbers]
+    digests = rng.bytes(_HASH_BYTES * count).hex()
+    step = 2 * _HASH_BYTES
+    columns = {
+        "uri": pa.array(uris),
+        "path": pc.replace_substring(pa.array(uris), "file://", ""),
+        "status": pa.array(["ok"] * count),
+        "size_bytes": pa.array(rng.normal(_MEAN_SIZE, _SPREAD, count).astype(np.int64)),
+        "mtime": pa.array(_FIRST_US + _STEP_US * np.array(numbers), pa.int64()),
+        "content_hash": pa.array([digests[k * step : (k + 1) * step] for k in range(count)]),
+        "view": pa.array(["whole"] * count),
+    }
+    arrays = [
+        columns[field.name].cast(field.type) if field.name in columns
+        else pa.nulls(count, field.type)
+        for field in SCHEMA
+    ]  # fmt: skip
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)

@@ -1,0 +1,270 @@
+"""Exactly once, put to the test: scans are killed and fed bad files, and their tables compared."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.faults_case import FaultCase, NothingToCompare
+from bench.faults_catalogue import scan_catalogue
+from bench.faults_crashes import scan_hostile
+from bench.faults_mutants import scan_mutants
+from bench.faults_order import scan_in_any_order
+from bench.faults_photos import gather_photos
+from bench.faults_scans import Scans, Setting
+from bench.faults_steps import HISTORIES, kill_steps
+from bench.kills import kill_decoders, kill_scans, undisturbed
+from bench.report import figure
+from bench.system import describe_system
+from inspector.bundle import DEFAULT_PATH, ModelBundle
+from inspector.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from bench.report import Columns
+    from inspector.types import JsonObject
+
+_DECODERS = 2
+"""Processes that decode, where they are the ones that are killed."""
+
+METHOD = (
+    "Every scan is the real one, inspector.scan.scan in a process of its own, with parts of a few "
+    "rows so that commits are many. Tables are read by plain pyarrow.dataset, and after every kill "
+    "and every resume inspector verify must find no damage in them. runs: faults that "
+    "were inflicted. rows: compared with what they must be. missing, doubled, changed: those that "
+    "were not. left: processes, temporary files and shared memory that outlived a scan.",
+    "kills: SIGKILL at moments spread evenly over the time of an undisturbed scan, start-up "
+    "included, of the scan's own process or of its whole group, a third of the resumes killed as "
+    "well; after each kill what is there is read, after the last resume the sorted table must be "
+    "that of the undisturbed scan, byte for byte. decoder kills: SIGKILL of processes that the "
+    "scan has started, which must end with that table without a resume.",
+    "steps: SIGKILL by an audit hook at the beginning of each step that changes the result "
+    "directory (a file opened to be written, a rename, a removal, a directory opened to be "
+    "synced), then a resume; for a first scan, for one after photos have changed, for --prune.",
+    "mutants: seeded damage to JPEG, PNG, TIFF and WebP files, an intact one after every nine. "
+    "Every file must have one row, none may crash or hang a decoder; the intact ones' "
+    "probabilities must be bit for bit those of the engine in a batch of one (all of them) and of "
+    "a scan of that file alone (some); what was cut off may be judged only when the picture is "
+    "that of the whole file.",
+    "order: the same photos in random order, batches of 1, 3 and 32, decoded by 0, 1 and 3 "
+    "processes: all tables must be equal, byte for byte.",
+    "catalogue: one file of every known kind of bad file, and the failure code of each. crashes: "
+    "files that abort, hang or exhaust their decoder, between intact ones.",
+)
+
+COLUMNS: Columns = {
+    "case": lambda case: str(case["name"]),
+    "runs": lambda case: str(case["runs"]),
+    "rows": lambda case: str(case["rows"]),
+    "missing": lambda case: str(case["missing"]),
+    "doubled": lambda case: str(case["doubled"]),
+    "changed": lambda case: str(case["changed"]),
+    "left": lambda case: str(case["left"]),
+    "seconds": lambda case: figure(case["seconds"]),
+    "status": lambda case: str(case["status"]),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultsConfig:
+    """Raises UsageError when a value cannot be right."""
+
+    source: Path | None = None
+    """Photos for the scans that are killed; None: samples and synthetic ones."""
+    parts: tuple[str, ...] = ()
+    """Of PARTS; none: all."""
+    model: Path | None = None
+    precision: str = "auto"
+    photos: int = 96
+    kills: int = 200
+    decoder_kills: int = 40
+    """Scans whose decoders are killed."""
+    every_step: int = 1
+    """Kill at every step, or at each second, third, ..."""
+    mutants: int = 10_000
+    culprits: int = 3
+    """Of each kind, among the files that crash or hang their decoder."""
+    alone: int = 10
+    """Intact neighbours that also get a scan of their own."""
+    seed: int = 0
+    parallel: int = 2
+    """Scans at the same time, where they are many."""
+
+    def __post_init__(self) -> None:
+        unknown = [part for part in self.parts if part not in PARTS]
+        if unknown:
+            raise UsageError(f"unknown part {unknown[0]!r}; choose from: {', '.join(PARTS)}")
+        numbers = (self.photos, self.kills, self.every_step, self.mutants, self.parallel)
+        if min(numbers) < 1:
+            raise UsageError("numbers of photos, kills, mutants and the like must be at least 1")
+
+    def quick(self) -> FaultsConfig:
+        """The same in less than two minutes: a look, not a proof."""
+        return replace(
+            self,
+            photos=32,
+            kills=8,
+            decoder_kills=2,
+            every_step=8,
+            mutants=500,
+            alone=2,
+            culprits=1,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What all parts share."""
+
+    config: FaultsConfig
+    setting: Setting
+    photos: Path
+    folder: Path
+
+
+def bench_faults(config: FaultsConfig) -> JsonObject:
+    """Inflict the faults; what broke a promise keeps its folder. Raises an InspectorError when
+    there is nothing to scan."""
+    system = describe_system()
+    bundle = ModelBundle.load(config.model or DEFAULT_PATH)
+    setting = _setting(config, bundle)
+    folder = Path(tempfile.mkdtemp(prefix="inspector-faults-"))
+    keep = False
+    try:
+        photos = folder / "photos"
+        origin = gather_photos(photos, config.photos, source=config.source, seed=config.seed)
+        bench = Bench(config, setting, photos, folder)
+        cases = []
+        for name in config.parts or tuple(PARTS):
+            print(f"{name}:", file=sys.stderr)
+            cases += [case.to_json() for case in _tried(name, bench)]
+        keep = any(case["status"] == "failed" for case in cases)
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    return {
+        "benchmark": "faults",
+        "method": METHOD,
+        "settings": {
+            "photos": origin,
+            "model": f"{config.model or 'default'}, {bundle.digest[:12]}",
+            "precision": setting.precision,
+            "seed": config.seed,
+            "rows per part": setting.rows_per_part,
+            "kept": str(folder) if keep else "nothing",
+            **_told(cases),
+        },
+        "system": system,
+        "cases": cases,
+    }
+
+
+def _tried(name: str, bench: Bench) -> Sequence[FaultCase]:
+    """The cases of one part; a single broken one when it cannot even begin."""
+    try:
+        return PARTS[name](bench)
+    except NothingToCompare as error:
+        return [FaultCase(name, troubles=[str(error)])]
+
+
+def _setting(config: FaultsConfig, bundle: ModelBundle) -> Setting:
+    """Engines are chosen once: what is fastest could change between two scans."""
+    reduced = any(variant.precision == "int8" for variant in bundle.variants.values())
+    precision = config.precision
+    if precision == "auto":
+        precision = "int8" if reduced else "fp32"
+    cascade = precision == "int8" and bundle.cascade is not None
+    return Setting(model=bundle.path, precision=precision, cascade=cascade)
+
+
+def _kills(bench: Bench) -> list[FaultCase]:
+    config, photos, folder = bench.config, bench.photos, bench.folder / "kills"
+    seed, parallel = config.seed, config.parallel
+    with Scans(bench.setting, folder / "runs") as scans:
+        right = undisturbed(scans, photos, folder, parallel=parallel)
+        killed = kill_scans(
+            scans, photos, folder, right, config.kills, seed=seed, parallel=parallel
+        )
+    decoding = replace(bench.setting, workers=_DECODERS)
+    with Scans(decoding, folder / "decoding runs") as scans:
+        count = config.decoder_kills
+        robbed = kill_decoders(scans, photos, folder, right, count, seed=seed, parallel=parallel)
+    return [killed, robbed]
+
+
+def _steps(bench: Bench) -> list[FaultCase]:
+    config, folder = bench.config, bench.folder / "steps"
+    with Scans(bench.setting, folder / "runs") as scans:
+        return [
+            kill_steps(
+                scans,
+                folder,
+                history,
+                every=config.every_step,
+                seed=config.seed,
+                parallel=config.parallel,
+            )
+            for history in HISTORIES
+        ]
+
+
+def _mutants(bench: Bench) -> list[FaultCase]:
+    config = bench.config
+    return [
+        scan_mutants(
+            bench.setting, bench.folder, config.mutants, seed=config.seed, alone=config.alone
+        )
+    ]
+
+
+def _order(bench: Bench) -> list[FaultCase]:
+    config = bench.config
+    precisions = tuple(dict.fromkeys((bench.setting.precision, "fp32")))
+    return [
+        scan_in_any_order(
+            bench.setting,
+            bench.photos,
+            bench.folder / "order",
+            precisions=precisions,
+            seed=config.seed,
+        )
+    ]
+
+
+def _catalogue(bench: Bench) -> list[FaultCase]:
+    return [scan_catalogue(bench.setting, bench.folder / "catalogue")]
+
+
+def _crashes(bench: Bench) -> list[FaultCase]:
+    config = bench.config
+    return [
+        scan_hostile(
+            bench.setting, bench.folder / "crashes", photos=config.photos, each=config.culprits
+        )
+    ]
+
+
+PARTS: Mapping[str, Callable[[Bench], Sequence[FaultCase]]] = {
+    "kills": _kills,
+    "steps": _steps,
+    "mutants": _mutants,
+    "order": _order,
+    "catalogue": _catalogue,
+    "crashes": _crashes,
+}
+"""What can be put to the test."""
+
+
+def _told(cases: Sequence[JsonObject]) -> dict[str, object]:
+    """Facts of the cases that are short enough for the report."""
+    return {
+        f"{case['name']}: {name}": value
+        for case in cases
+        for name, value in case["facts"].items()
+        if not isinstance(value, list)
+    }

@@ -1,0 +1,30 @@
+"""Rows of a result table by the path of their file, whatever bytes that is made of."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes, urlsplit
+
+import pyarrow.dataset as ds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    Row = dict[str, Any]
+
+_COLUMNS = ["uri", "status", "verdict", "p_crack", "failure_code", "format"]
+
+
+def rows_by_path(out: Path) -> dict[str, list[Row]]:
+    """All rows, by path as the operating system has it; more than one only where a promise was
+    broken. Empty when there is no table."""
+    rows: dict[str, list[Row]] = {}
+    if any(out.glob("*.parquet")):
+        for row in ds.dataset(out, format="parquet").to_table(_COLUMNS).to_pylist():
+            rows.setdefault(_path_of(row["uri"]), []).append(row)
+    return rows
+
+
+def _path_of(uri: str) -> str:
+    return os.fsdecode(unquote_to_bytes(urlsplit(uri).path))

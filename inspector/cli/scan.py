@@ -1,0 +1,175 @@
+"""Commands around a result directory: make it, prove it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from inspector.cli.options import Device, Model, Quiet, Verbose, auto_or_count, auto_or_switch
+from inspector.data.limits import DecodeLimits
+
+commands = typer.Typer()
+
+_SPEED = "Speed"
+_LIMITS = "Limits"
+_DEFAULT = DecodeLimits()
+
+
+@commands.command(
+    epilog="Examples:  inspector scan /photos  ·  inspector scan a b.jpg --out results -j 4"
+    "  ·  inspector scan /photos --max-failures 5% --json"
+)
+def scan(
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Result directory; the same one continues a scan.")
+    ] = Path("inspector-results"),
+    model: Model = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(metavar="P", help="Crack from this probability on, clear below, no review."),
+    ] = None,
+    view: Annotated[str, typer.Option(help="auto or whole: each photo is judged once.")] = "auto",
+    max_failures: Annotated[
+        str | None, typer.Option(metavar="5%|N", help="Stop when more photos cannot be judged.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first N photos.")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Only the files that failed before, again.")
+    ] = False,
+    verify_content: Annotated[
+        bool, typer.Option("--verify-content", help="Tell changed files by hash.")
+    ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Drop the rows of files that are gone.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove earlier results from the directory.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be scanned.")
+    ] = False,
+    follow_symlinks: Annotated[
+        bool,
+        typer.Option(
+            "--follow-symlinks", help="Enter links to directories.", rich_help_panel=_LIMITS
+        ),
+    ] = False,
+    max_pixels: Annotated[
+        int, typer.Option(help="Refuse larger photos.", rich_help_panel=_LIMITS)
+    ] = _DEFAULT.max_pixels,
+    max_bytes: Annotated[
+        int, typer.Option(help="Refuse larger files.", rich_help_panel=_LIMITS)
+    ] = _DEFAULT.max_bytes,
+    max_seconds: Annotated[
+        float, typer.Option(help="Give up on a file after that.", rich_help_panel=_LIMITS)
+    ] = _DEFAULT.max_seconds,
+    device: Device = "auto",
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="auto, onnxruntime, openvino, tensorrt, torchscript or eager.",
+            rich_help_panel=_SPEED,
+        ),
+    ] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="auto (the fastest here), fp32, int8 or fp16.", rich_help_panel=_SPEED
+        ),
+    ] = "auto",
+    cascade: Annotated[
+        str,
+        typer.Option(
+            help="auto, on or off: a low-resolution stage decides what is beyond doubt.",
+            rich_help_panel=_SPEED,
+        ),
+    ] = "auto",
+    batch_size: Annotated[
+        str, typer.Option("-b", "--batch-size", metavar="auto|N", rich_help_panel=_SPEED)
+    ] = "auto",
+    workers: Annotated[
+        str,
+        typer.Option(
+            "-j", "--workers", metavar="auto|N", help="Processes that decode; 0: none.",
+            rich_help_panel=_SPEED,
+        ),
+    ] = "auto",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as JSON on stdout.")
+    ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Give every photo in SOURCE (directories, files) one row with a crack verdict.
+
+    Stopped or killed, the same command continues. Exit code 0: done; 3: done, but more photos
+    failed than --max-failures allows or a directory could not be read; 130, 143: interrupted.
+    """
+    from inspector.scan import FailureBudget, ScanConfig, preview
+    from inspector.scan import scan as run_scan
+    from inspector.scan.console import ScanConsole, print_preview, print_summary
+
+    config = ScanConfig(
+        sources=tuple(sources),
+        out=out,
+        model=model,
+        device=device,
+        backend=backend,
+        precision=precision,
+        cascade=auto_or_switch("--cascade", cascade),
+        batch_size=auto_or_count("--batch-size", batch_size),
+        workers=auto_or_count("--workers", workers),
+        view=view,
+        threshold=threshold,
+        max_failures=FailureBudget.parse(max_failures) if max_failures else None,
+        limit=limit,
+        overwrite=overwrite,
+        follow_symlinks=follow_symlinks,
+        limits=DecodeLimits(max_pixels=max_pixels, max_bytes=max_bytes, max_seconds=max_seconds),
+        verify_content=verify_content,
+        retry_failed=retry_failed,
+        prune=prune,
+    )
+    if dry_run:
+        seen = preview(config)
+        print(json.dumps(seen.to_json(), indent=2)) if as_json else print_preview(seen)
+        return
+    with ScanConsole(config, quiet=quiet) as console:
+        summary = run_scan(config, watch=console)
+    if as_json:
+        print(json.dumps(summary.to_json(), indent=2))
+    if not quiet:
+        print_summary(summary, to_stderr=as_json)
+    raise typer.Exit(summary.exit_code)
+
+
+@commands.command(
+    epilog="Examples:  inspector verify results  ·  inspector verify results --photos"
+)
+def verify(
+    out: Annotated[Path, typer.Argument(help="Result directory of a scan.", show_default=False)],
+    photos: Annotated[
+        bool, typer.Option("--photos", help="Read the photos, too, and say which have changed.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print findings as JSON.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Prove a table: every part as committed, one row per file, no row that contradicts itself.
+
+    Nothing is changed. Exit code 0: proven; 1: damaged, each finding with what to do next.
+    """
+    from inspector.scan import VerifyConfig
+    from inspector.scan import verify as run_verify
+    from inspector.scan.verify.console import VerifyConsole, print_result
+
+    with VerifyConsole() as console:
+        result = run_verify(VerifyConfig(out=out, photos=photos), progress=console)
+    if as_json:
+        print(json.dumps(result.to_json(), indent=2))
+    else:
+        print_result(result)
+    raise typer.Exit(result.exit_code)

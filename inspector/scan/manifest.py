@@ -1,0 +1,105 @@
+"""The manifest of a result directory: whose it is, its parts, and what is being done to them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from inspector.data.source import RESULTS_DIR
+from inspector.durable import PARTIAL, publish
+from inspector.errors import OutputError
+from inspector.scan.schema import SCHEMA_VERSION
+from inspector.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from inspector.types import JsonObject
+
+MANIFEST = "manifest.json"
+CHOICES = "choose another --out, or --overwrite to remove these results first"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One committed file of the table."""
+
+    file: str
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """`identity` names what decides the rows (the bundle's digest, options)."""
+
+    identity: Mapping[str, str]
+    parts: tuple[Part, ...] = ()
+    rewriting: Mapping[str, Part | None] = field(default_factory=dict)
+    """What parts, by file name, are about to be replaced by; None: removed. Written before it
+    happens, so that after a crash a part is known in either state."""
+
+    @classmethod
+    def read(cls, out: Path) -> Self | None:
+        """The manifest of `out`, if it has one. Raises OutputError for one that is damaged or of
+        another table schema, OSError."""
+        try:
+            content = (out / RESULTS_DIR / MANIFEST).read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            values = json.loads(content)
+            _refuse_other_schema(out, values)
+            return cls(
+                identity={str(k): str(v) for k, v in values["identity"].items()},
+                parts=tuple(_part(**part) for part in values["parts"]),
+                rewriting={
+                    file: None if state is None else _part(file, **state)
+                    for file, state in values.get("rewriting", {}).items()
+                },
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            file = out / RESULTS_DIR / MANIFEST
+            raise OutputError(f"{file} is damaged ({error!r}); {CHOICES}") from error
+
+    def write(self, out: Path) -> None:
+        """Replace the manifest of `out` in one step. Raises OSError."""
+        values = {
+            "schema_version": SCHEMA_VERSION,
+            "tool_version": __version__,
+            "fingerprint": fingerprint_of(self.identity),
+            "identity": dict(self.identity),
+            "rows": sum(part.rows for part in self.parts),
+            "parts": [asdict(part) for part in self.parts],
+            "rewriting": {
+                file: part and {"rows": part.rows, "sha256": part.sha256}
+                for file, part in self.rewriting.items()
+            },
+        }
+        folder = out / RESULTS_DIR
+        content = json.dumps(values, indent=1).encode()
+        publish(content, folder / MANIFEST, folder / f"{MANIFEST}{PARTIAL}")
+
+
+def fingerprint_of(identity: Mapping[str, str]) -> str:
+    """sha256 of the identity; every part carries it."""
+    return hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
+
+
+def _part(file: object, rows: object, sha256: object) -> Part:
+    if not (isinstance(file, str) and isinstance(rows, int) and isinstance(sha256, str)):
+        raise TypeError(f"part {file!r} has {rows!r} rows and sha256 {sha256!r}")
+    return Part(file, rows, sha256)
+
+
+def _refuse_other_schema(out: Path, values: JsonObject) -> None:
+    found = values["schema_version"]
+    if found != SCHEMA_VERSION:
+        raise OutputError(
+            f"{out} holds a table of schema {found}, written by version "
+            f"{values.get('tool_version')}; this is version {__version__}, which writes schema "
+            f"{SCHEMA_VERSION}: continue with that version, {CHOICES}"
+        )

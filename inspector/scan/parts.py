@@ -1,0 +1,90 @@
+"""The part files of a table: their names, and what is read from and written to them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from inspector.errors import OutputError
+from inspector.scan.schema import METADATA_PREFIX, SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+FINGERPRINT = "fingerprint"
+"""Names, in a part's metadata, the scan that it belongs to."""
+_PART = re.compile(r"part-(\d{6,})\.parquet")
+
+
+def part_name(number: int) -> str:
+    return f"part-{number:06d}.parquet"
+
+
+def number_of(name: str) -> int:
+    match = _PART.fullmatch(name)
+    assert match is not None
+    return int(match[1])
+
+
+def part_names(out: Path) -> list[str]:
+    """The part files in `out`, in the order in which they were made. Raises OSError."""
+    if not out.is_dir():
+        return []
+    return sorted((name for name in os.listdir(out) if _PART.fullmatch(name)), key=number_of)
+
+
+def encode(table: pa.Table) -> pa.Buffer:
+    """A table as the content of a part file."""
+    stream = pa.BufferOutputStream()
+    # Checksums guard a part that is not in the manifest yet.
+    pq.write_table(table, stream, compression="zstd", write_page_checksum=True)
+    return stream.getvalue()
+
+
+def examine(path: Path, fingerprint: str) -> int:
+    """The number of rows of a part. Raises OutputError for one that cannot be read, is from
+    another scan or has other columns."""
+    with _reading(path), pq.ParquetFile(path) as file:
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+    found = (schema.metadata or {}).get(f"{METADATA_PREFIX}{FINGERPRINT}".encode())
+    if found != fingerprint.encode():
+        raise OutputError(f"{path} is from another scan; move it away or use another --out")
+    if not schema.equals(SCHEMA):
+        raise OutputError(
+            f"{path} has other columns than this version writes; remove it to have its photos "
+            "scanned again, or use another --out"
+        )
+    return int(rows)
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Raises OutputError for a part that cannot be read."""
+    with _reading(path), pq.ParquetFile(path) as file:
+        return file.read(columns=list(columns), use_threads=False)
+
+
+def without(path: Path, uris: Sequence[str]) -> tuple[pa.Buffer, int, int]:
+    """A part's new content without the rows of `uris`, in the same order and with the same
+    metadata; the rows that are left, and those that are not. Raises OutputError."""
+    with _reading(path), pq.ParquetFile(path) as file:
+        table = file.read(use_threads=False)
+    gone = pc.is_in(table["uri"], value_set=pa.array(uris, pa.string()))
+    left = table.filter(pc.invert(gone))
+    return encode(left), left.num_rows, table.num_rows - left.num_rows
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise OutputError(
+            f"{path} cannot be read ({error}); remove it to have its photos scanned again"
+        ) from error

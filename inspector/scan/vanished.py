@@ -1,0 +1,71 @@
+"""Rows of files that are gone: counted, and dropped where that is asked for."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+if TYPE_CHECKING:
+    from inspector.scan.results import Results
+    from inspector.scan.summary import Tally
+    from inspector.scan.worklist import Worklist
+
+PARTS_AT_ONCE = 8
+"""Parts that lose rows in one step: the names of those rows are in memory together."""
+
+
+def settle_vanished(results: Results, work: Worklist, tally: Tally, *, prune: bool) -> None:
+    """After a whole listing: count the rows below its sources whose files are gone, or drop them.
+
+    Gone is what the operating system says is not there, not what the listing has left out. Below a
+    source without any photo everything is kept: a drive that is not mounted looks like that.
+    Raises OutputError.
+    """
+    roots = tuple(source.uri for source in work.discovery.sources if source.is_dir)
+    suspect = tuple(work.sources_without_photos)
+    kept: Counter[str] = Counter()
+    waiting: dict[str, list[str]] = {}
+    for file, uris in results.unseen(roots):
+        if work.stop.received is not None:
+            return
+        gone = []
+        for uri in (uri for uri in uris if _is_gone(path_of(uri))):
+            root = next((root for root in suspect if uri.startswith(root)), None)
+            if root is None:
+                gone.append(uri)
+            else:
+                kept[root] += 1
+        tally.vanished += len(gone)
+        if gone and prune:
+            waiting[file] = gone
+        if len(waiting) == PARTS_AT_ONCE:
+            results.drop(waiting)
+            waiting = {}
+    if waiting:
+        results.drop(waiting)
+    for root, count in kept.items():
+        work.discovery.notes.append(
+            f"no photo is left below {path_of(root)}; the {count:,} rows from there are kept, in "
+            "case it is a drive that is not mounted"
+        )
+
+
+def _is_gone(path: str) -> bool:
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return not os.path.islink(path)  # a link to nothing is there, and has its own row
+    except (OSError, ValueError):
+        pass
+    return False
+
+
+def path_of(uri: str) -> str:
+    """The path that a listed file's address stands for."""
+    if os.name == "nt":
+        from urllib.request import url2pathname
+
+        return url2pathname(uri.removeprefix("file:"))
+    return os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))

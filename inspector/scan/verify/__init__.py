@@ -1,0 +1,175 @@
+"""Reads a whole result directory and proves what the table promises; changes nothing.
+
+It takes no lock: a scan may be writing meanwhile. What looks like damage while files are being
+replaced is looked at again.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inspector.data.source import RESULTS_DIR
+from inspector.durable import PARTIAL
+from inspector.errors import OutputError
+from inspector.scan.manifest import MANIFEST
+from inspector.scan.verify.files import opened, read_plain
+from inspector.scan.verify.findings import Finding, Findings, Flaw, Remark, VerifyResult
+from inspector.scan.verify.manifest import (
+    PART,
+    RESTORE,
+    Manifest,
+    ManifestError,
+    read_manifest,
+)
+from inspector.scan.verify.parts import ROWS_AT_ONCE, TableCheck
+from inspector.scan.verify.photos import COLUMNS, photo_remarks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from inspector.scan.verify.parts import Progress
+
+__all__ = ["Finding", "Flaw", "Remark", "VerifyConfig", "VerifyResult", "verify"]
+
+ATTEMPTS = 4
+"""Reads of a directory that a scan keeps changing in a way that looks like damage."""
+_LOCKS = "/proc/locks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyConfig:
+    """What to prove."""
+
+    out: Path
+    """The result directory."""
+    photos: bool = False
+    """Also compare with the photos, all of which are read for that."""
+
+
+def verify(config: VerifyConfig, *, progress: Progress | None = None) -> VerifyResult:
+    """Read the result directory `config.out` to the last byte and say what is wrong with it.
+
+    Nothing that its files may hold raises. Raises OutputError where there is no result directory,
+    or where a scan changed it all the time.
+    """
+    out, show = config.out, progress or _show_nothing
+    _refuse_other(out)
+    for _ in range(ATTEMPTS):
+        before = _state(out)
+        findings = Findings()
+        table = _check(out, findings, show)
+        moved = _state(out) != before
+        if not (moved and findings.damaged()):
+            break
+    else:
+        raise OutputError(f"a scan keeps changing {out}; verify again when it has ended")
+    if moved or _held(out):
+        what = "a scan is writing; what it commits from now on was not looked at"
+        findings.add(Remark.RUNNING, RESULTS_DIR, what)
+    else:
+        _note_leftovers(out, findings)
+    photos = _check_photos(table, findings, show) if table and config.photos else None
+    return VerifyResult(
+        out=out,
+        rows=sum(table.parts.values()) if table else 0,
+        parts=len(table.parts) if table else 0,
+        photos=photos,
+        damage=findings.of(Flaw),
+        notes=findings.of(Remark),
+    )
+
+
+def _check(out: Path, findings: Findings, progress: Progress) -> TableCheck | None:
+    """None where the manifest cannot say what to check."""
+    try:
+        manifest = read_manifest(out / RESULTS_DIR / MANIFEST)
+    except ManifestError as error:
+        findings.add(Flaw.MANIFEST, f"{RESULTS_DIR}/{MANIFEST}", str(error), error.remedy)
+        return None
+    _check_manifest(manifest, findings)
+    table = TableCheck(out, manifest, findings)
+    try:
+        table.run(progress)
+    except OSError as error:
+        raise OutputError(f"cannot read {out}: {error.strerror or error}") from error
+    return table
+
+
+def _check_manifest(manifest: Manifest, findings: Findings) -> None:
+    where = f"{RESULTS_DIR}/{MANIFEST}"
+    if manifest.fingerprint != manifest.true_fingerprint:
+        what = "its identity is not the one that its fingerprint was made of"
+        findings.add(Flaw.IDENTITY, where, what, RESTORE)
+    elif manifest.thresholds() is None:
+        findings.add(Flaw.IDENTITY, where, "its identity has no usable thresholds", RESTORE)
+    total = sum(promise.rows for promise in manifest.parts.values())
+    if manifest.rows != total:
+        what = f"it says {manifest.rows:,} rows, its parts add up to {total:,}"
+        findings.add(Flaw.MANIFEST, where, what, RESTORE)
+
+
+def _check_photos(table: TableCheck, findings: Findings, progress: Progress) -> int:
+    """How many rows were compared with their files."""
+    import pyarrow.parquet as pq
+
+    seen = 0
+    total = sum(table.parts.values())
+    for name in table.parts:
+        with opened(table.out / name) as stream:
+            for batch in pq.ParquetFile(stream).iter_batches(ROWS_AT_ONCE, columns=COLUMNS):
+                for start in range(0, batch.num_rows, 100):
+                    progress("photos", seen, total)
+                    some = batch.slice(start, 100)
+                    for remark, photo, what in photo_remarks(some):
+                        findings.add(remark, photo, what)
+                    seen += some.num_rows
+    return seen
+
+
+def _refuse_other(out: Path) -> None:
+    try:
+        names = os.listdir(out)
+    except OSError as error:
+        raise OutputError(f"cannot read {out}: {error.strerror or error}") from error
+    if RESULTS_DIR not in names and not any(map(PART.fullmatch, names)):
+        raise OutputError(f"{out} holds no results of a scan; name the --out of one")
+
+
+def _state(out: Path) -> object:
+    """Differs whenever a scan has committed something in between."""
+    try:
+        manifest = read_plain(out / RESULTS_DIR / MANIFEST)
+    except OSError as error:
+        manifest = str(error).encode()
+    parts = []
+    with os.scandir(out) as listing:
+        for entry in listing:
+            if PART.fullmatch(entry.name):
+                about = entry.stat(follow_symlinks=False)
+                parts.append((entry.name, about.st_ino, about.st_size, about.st_mtime_ns))
+    return manifest, sorted(parts)
+
+
+def _held(out: Path) -> bool:
+    """Whether a process holds a lock in the working directory, as far as the kernel tells: to ask
+    by trying to lock could make a scan that starts just then believe it is the second one."""
+    try:
+        with os.scandir(out / RESULTS_DIR) as listing, open(_LOCKS, encoding="ascii") as stream:
+            inodes = {entry.inode() for entry in listing}
+            fields = [line.split() for line in stream]
+    except (OSError, ValueError):
+        return False
+    return any(int(f[5].rpartition(":")[2]) in inodes for f in fields if len(f) > 5)
+
+
+def _note_leftovers(out: Path, findings: Findings) -> None:
+    for folder in (out, out / RESULTS_DIR):
+        for leftover in sorted(folder.glob(f"*{PARTIAL}")):
+            what = "was never completed; the next run of this scan removes it"
+            findings.add(Remark.LEFTOVER, str(leftover.relative_to(out)), what)
+
+
+def _show_nothing(what: str, done: int, total: int) -> None:
+    pass

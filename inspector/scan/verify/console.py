@@ -1,0 +1,75 @@
+"""How a verification shows itself: progress on stderr, findings as text, one line each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from inspector.text import printable
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from inspector.scan.verify.findings import Finding, VerifyResult
+
+
+class VerifyConsole:
+    """Draws where stderr is a terminal. Use it as a context manager, and call it to tell it what
+    is being read, how many are done, and how many there are."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=None)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        self._bar.update(self._task, description=what, completed=done, total=total)
+
+
+def print_result(result: VerifyResult) -> None:
+    """What was proven, or what is damaged and how to repair it."""
+    console = Console(highlight=False, soft_wrap=True)
+    for line in _lines(result):
+        console.print(printable(line), markup=False)
+
+
+def _lines(result: VerifyResult) -> list[str]:
+    lines = [f"table      {result.out} ({result.rows:,} rows, part files: {result.parts:,})"]
+    if result.photos is not None:
+        lines.append(f"photos     {result.photos:,} compared with the files on disk")
+    lines += [_line("damage", finding) for finding in result.damage]
+    lines += [_line("note", finding) for finding in result.notes]
+    if result.damage:
+        return [*lines, "damaged    not everything in this table can be relied on; see above"]
+    return [
+        *lines,
+        "proven     every part is as committed, no file has two rows, every row is sound",
+    ]
+
+
+def _line(title: str, finding: Finding) -> str:
+    where = f"{finding.where}: " if finding.where else ""
+    remedy = f"; {finding.remedy}" if finding.remedy else ""
+    return f"{title:<10} {where}{finding.what}{remedy} [{finding.code}]"

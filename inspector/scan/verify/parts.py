@@ -1,0 +1,187 @@
+"""The parts of a table against their manifest, and their rows against the rules."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from inspector.scan.schema import METADATA_PREFIX, SCHEMA
+from inspector.scan.verify.files import NotAFileError, files_below, opened
+from inspector.scan.verify.findings import Findings, Flaw, Remark
+from inspector.scan.verify.manifest import PART, Manifest
+from inspector.scan.verify.rows import Rules, flaws_in
+from inspector.scan.verify.unique import UriCensus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from io import BufferedReader
+    from pathlib import Path
+
+    Progress = Callable[[str, int, int], None]
+    """Called with what is being read, how many are done, and how many there are."""
+
+ROWS_AT_ONCE = 65_536
+"""Some 30 MB in memory."""
+
+RESCAN = "move it away and run the same scan again: it judges those photos anew"
+_BROKEN = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
+"""What damaged Parquet can make the reader raise."""
+
+
+class TableCheck:
+    """Reads every part once. `parts` has the number of rows of those that could be read."""
+
+    def __init__(self, out: Path, manifest: Manifest, findings: Findings) -> None:
+        self.out = out
+        self.manifest = manifest
+        self.findings = findings
+        self.parts: dict[str, int] = {}
+        self._rules = Rules(manifest.identity.get("view"), manifest.thresholds())
+        self._census = UriCensus()
+
+    def run(self, progress: Progress) -> None:
+        unlisted = list(self._unlisted())
+        total = len(self.manifest.parts) + len(unlisted)
+        for name in self.manifest.parts:
+            progress("parts", len(self.parts), total)
+            self._check_listed(name)
+        for name in unlisted:
+            progress("parts", len(self.parts), total)
+            self._check_unlisted(name)
+        self._check_uniqueness()
+
+    def _unlisted(self) -> Iterator[str]:
+        """Parts that the manifest does not know yet; any other file is reported."""
+        for name, entry in files_below(self.out):
+            if name in self.manifest.parts:
+                continue
+            if PART.fullmatch(name) and entry.is_file(follow_symlinks=False):
+                yield name
+            else:
+                self.findings.add(
+                    Flaw.STRAY_FILE,
+                    name,
+                    "is no part of this table, but readers of the directory would take it for one",
+                    f"move it out of {self.out}",
+                )
+
+    def _check_listed(self, name: str) -> None:
+        promise = self.manifest.parts[name]
+        successor = self.manifest.rewriting.get(name, promise)
+        add = self.findings.add
+        try:
+            with opened(self.out / name) as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+                fulfilled = [p for p in (promise, successor) if p and p.sha256 == digest]
+                if not fulfilled:
+                    add(Flaw.CHANGED_PART, name, "its bytes are not those committed", RESCAN)
+                    return
+                if name in self.manifest.rewriting:
+                    add(Remark.UNFINISHED, name, _UNFINISHED)
+                self._read(name, stream, fulfilled[0].rows)
+        except FileNotFoundError:
+            if successor is None:
+                add(Remark.UNFINISHED, name, _UNFINISHED)
+            else:
+                what = f"is gone, with {promise.rows:,} rows"
+                add(Flaw.MISSING_PART, name, what, "put it back, or run the same scan again")
+        except NotAFileError:
+            what = "is a directory, link, pipe or device, no file"
+            add(Flaw.NOT_A_FILE, name, what, RESCAN)
+        except OSError as error:
+            self._unreadable(name, error)
+
+    def _check_unlisted(self, name: str) -> None:
+        damage = self.findings.damaged()
+        try:
+            with opened(self.out / name) as stream:
+                self._read(name, stream, None)
+        except OSError as error:
+            self._unreadable(name, error)
+        if self.findings.damaged() == damage:
+            what = "is complete, but not in the manifest yet; the next run of this scan adds it"
+            self.findings.add(Remark.UNFINISHED, name, what)
+
+    def _read(self, name: str, stream: BufferedReader, promised: int | None) -> None:
+        stream.seek(0)
+        try:
+            file = pq.ParquetFile(stream, page_checksum_verification=True)
+            if not self._is_ours(name, file.schema_arrow):
+                return
+            rows = self._check_rows(name, file)
+            if rows != file.metadata.num_rows:  # the reader does not always mind
+                raise ValueError(f"{rows:,} rows where its footer says {file.metadata.num_rows:,}")
+        except _BROKEN as error:
+            self._unreadable(name, error)
+            return
+        self.parts[name] = rows
+        if promised is not None and rows != promised:
+            what = f"holds {rows:,} rows, but the manifest says {promised:,}"
+            self.findings.add(Flaw.ROW_COUNT, name, what, RESCAN)
+
+    def _is_ours(self, name: str, schema: pa.Schema) -> bool:
+        metadata = schema.metadata or {}
+        fingerprint = metadata.get(f"{METADATA_PREFIX}fingerprint".encode())
+        if fingerprint != self.manifest.fingerprint.encode():
+            what = "comes from another scan"
+            self.findings.add(Flaw.FOREIGN_PART, name, what, f"move it out of {self.out}")
+            return False
+        if not schema.equals(SCHEMA):
+            self.findings.add(Flaw.SCHEMA, name, _difference(schema), RESCAN)
+            return False
+        return True
+
+    def _check_rows(self, name: str, file: pq.ParquetFile) -> int:
+        rows = 0
+        counts: Counter[tuple[Flaw, str]] = Counter()
+        examples: dict[tuple[Flaw, str], str] = {}
+        for batch in file.iter_batches(ROWS_AT_ONCE):
+            batch.validate(full=True)
+            rows += batch.num_rows
+            uris = batch.column("uri").to_pylist()
+            self._census.add(name, uris)
+            for flaw, what, mask in flaws_in(batch, self._rules):
+                counts[flaw, what] += int(mask.sum())
+                examples.setdefault((flaw, what), uris[int(mask.argmax())])
+        for (flaw, what), count in counts.items():
+            where = f"{count:,} rows, the first of {examples[flaw, what]}"
+            self.findings.add(flaw, name, f"{what} ({where})", RESCAN)
+        return rows
+
+    def _check_uniqueness(self) -> None:
+        pairs: Counter[tuple[str, str]] = Counter()
+        examples: dict[tuple[str, str], str] = {}
+        for uri, first, again in self._census.doubled(self._uris):
+            pairs[first, again] += 1
+            examples.setdefault((first, again), uri)
+        for (first, again), count in pairs.items():
+            other = "" if first == again else f" that {first} also has"
+            what = f"has a second row for {count:,} files{other}, as for {examples[first, again]}"
+            self.findings.add(Flaw.DOUBLED_URI, again, what, RESCAN)
+
+    def _uris(self, name: str) -> list[str]:
+        with opened(self.out / name) as stream:
+            uris: list[str] = pq.ParquetFile(stream).read(["uri"]).column("uri").to_pylist()
+        return uris
+
+    def _unreadable(self, name: str, error: BaseException) -> None:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        self.findings.add(Flaw.UNREADABLE, name, f"cannot be read: {reason}", RESCAN)
+
+
+_UNFINISHED = "was to be replaced when the scan ended; the next run of this scan completes that"
+
+
+def _difference(schema: pa.Schema) -> str:
+    found, due = ({f.name: f for f in each} for each in (schema, SCHEMA))
+    missing, extra = due.keys() - found.keys(), found.keys() - due.keys()
+    other = {name for name in due.keys() & found.keys() if not found[name].equals(due[name])}
+    parts = {"lacks": missing, "has besides": extra, "has of another type": other}
+    named = "; ".join(
+        f"{verb} {', '.join(sorted(names))}" for verb, names in parts.items() if names
+    )
+    return f"other columns: {named or 'in another order, or named twice'}"

@@ -1,0 +1,154 @@
+"""What must be true of every row by itself."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from inspector.scan.verify.findings import Flaw
+from inspector.types import FailureCode, Reason, Status, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    Mask = NDArray[np.bool_]
+
+_URI = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]+")
+_LOCAL = "file://"
+_DRIVE = re.compile(r"file:///[A-Za-z]:/")
+_WORDS = {"status": Status, "verdict": Verdict, "reason": Reason, "failure_code": FailureCode}
+_JUDGED = ("verdict", "p_crack", "reason", "stage", "width", "height", "format")
+_UNJUDGED = ("verdict", "p_crack", "reason", "stage", "peak_x", "peak_y")
+_EXPLAINED = ("failure_code", "detail")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What of the scan decides whether a row is right; None where it is not known."""
+
+    view: str | None
+    thresholds: tuple[float, float] | None
+    """`clear_below`, `crack_from`."""
+
+
+def flaws_in(batch: pa.RecordBatch, rules: Rules) -> Iterator[tuple[Flaw, str, Mask]]:
+    """What is wrong, in words, and in which rows, N booleans; only where there are any. The batch
+    has the table's schema."""
+    columns = {name: batch.column(name) for name in batch.schema.names}
+    checks = (
+        *_wrong_uris(columns),
+        *_wrong_values(columns, rules.view),
+        *_wrong_nulls(columns),
+        *_wrong_verdicts(columns, rules.thresholds),
+    )
+    return ((flaw, what, mask) for flaw, what, mask in checks if mask.any())
+
+
+def _wrong_uris(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
+    uris, paths = columns["uri"].to_pylist(), columns["path"].to_pylist()
+    odd = _mask(_URI.fullmatch(uri) is None for uri in uris)
+    yield Flaw.ROW_URI, "the uri is no plain ASCII address", odd
+    differ = _mask(not fits(uri, path) for uri, path in zip(uris, paths, strict=True))
+    yield Flaw.ROW_URI, "uri and path name different files", differ & ~odd
+
+
+def fits(uri: str, path: str) -> bool:
+    """Whether `path` as shown (see `schema.display_path`) can be the file of `uri`. A path that
+    goes up through `..` may lead anywhere where there are links, so it always can."""
+    if uri.endswith(f"/{path}") or uri == _LOCAL + path or not uri.startswith(_LOCAL):
+        return True
+    if _DRIVE.match(uri):
+        path = path.replace("\\", "/")
+    if ".." in path.split("/"):
+        return True
+    shown = unquote_to_bytes(uri.removeprefix(_LOCAL)).decode("utf-8", "backslashreplace")
+    if path.startswith("/"):
+        return shown.lstrip("/") == posixpath.normpath(path).lstrip("/")
+    return shown.endswith("/" + posixpath.normpath(path))
+
+
+def _wrong_values(columns: dict[str, Any], view: str | None) -> Iterator[tuple[Flaw, str, Mask]]:
+    for name, words in _WORDS.items():
+        allowed = pc.is_in(columns[name], pa.array([*map(str, words)]))
+        yield Flaw.ROW_VALUE, f"an unknown {name}", _valid(columns[name]) & ~_true(allowed)
+    for name in ("p_crack", "peak_x", "peak_y"):
+        within = pc.and_(pc.greater_equal(columns[name], 0), pc.less_equal(columns[name], 1))
+        yield Flaw.ROW_VALUE, f"{name} is not in 0..1", _valid(columns[name]) & ~_true(within)
+    for name, least in (("width", 1), ("height", 1), ("size_bytes", 0)):
+        yield Flaw.ROW_VALUE, f"{name} is below {least}", _true(pc.less(columns[name], least))
+    hashes = columns["content_hash"]
+    fine = _true(pc.match_substring_regex(hashes, r"\A[0-9a-f]{64}\z"))
+    yield Flaw.ROW_VALUE, "content_hash is no SHA-256", _valid(hashes) & ~fine
+    if view is not None:
+        other = _true(pc.not_equal(columns["view"], view))
+        yield Flaw.ROW_VALUE, f"the view is not {view}", other
+
+
+def _wrong_nulls(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
+    ok, failed = (_true(pc.equal(columns["status"], status)) for status in Status)
+    for name in _JUDGED:
+        yield Flaw.ROW_NULLS, f"ok without {name}", ok & ~_valid(columns[name])
+    for name in _EXPLAINED:
+        yield Flaw.ROW_NULLS, f"ok with {name}", ok & _valid(columns[name])
+        yield Flaw.ROW_NULLS, f"failed without {name}", failed & ~_valid(columns[name])
+    for name in _UNJUDGED:
+        yield Flaw.ROW_NULLS, f"failed with {name}", failed & _valid(columns[name])
+    clear = _true(pc.equal(columns["verdict"], Verdict.CLEAR))
+    for name in ("peak_x", "peak_y"):
+        peak = _valid(columns[name])
+        yield Flaw.ROW_NULLS, f"clear with {name}", ok & clear & peak
+        yield Flaw.ROW_NULLS, f"not clear, without {name}", ok & ~clear & ~peak
+    whole = _true(pc.equal(columns["view"], "whole"))
+    yield Flaw.ROW_NULLS, "tiles in view whole", whole & _valid(columns["tiles"])
+
+
+def _wrong_verdicts(
+    columns: dict[str, Any], thresholds: tuple[float, float] | None
+) -> Iterator[tuple[Flaw, str, Mask]]:
+    """By the same comparisons in float32 as `judge.judge` makes."""
+    if thresholds is None:
+        return
+    clear_below, crack_from = map(np.float32, thresholds)
+    p_N = columns["p_crack"].to_numpy(zero_copy_only=False)  # NaN where null
+    judged = _valid(columns["p_crack"]) & _valid(columns["verdict"]) & _valid(columns["reason"])
+
+    def says(verdict: Verdict, reason: Reason) -> Mask:
+        return _true(
+            pc.and_(pc.equal(columns["verdict"], verdict), pc.equal(columns["reason"], reason))
+        )
+
+    crack, clear = p_N >= crack_from, p_N < clear_below
+    right = np.where(
+        crack,
+        says(Verdict.CRACK, Reason.MODEL),
+        np.where(
+            clear,
+            says(Verdict.CLEAR, Reason.MODEL) | says(Verdict.REVIEW, Reason.DOWNSCALED),
+            says(Verdict.REVIEW, Reason.NEAR_THRESHOLD),
+        ),
+    )
+    yield Flaw.ROW_VERDICT, "the verdict contradicts p_crack and the thresholds", judged & ~right
+
+
+def _mask(values: Iterable[bool]) -> Mask:
+    return np.fromiter(values, np.bool_)
+
+
+def _valid(column: Any) -> Mask:
+    mask: Mask = column.is_valid().to_numpy(zero_copy_only=False)
+    return mask
+
+
+def _true(values: Any) -> Mask:
+    """Null counts as false."""
+    mask: Mask = pc.fill_null(values, False).to_numpy(zero_copy_only=False)
+    return mask

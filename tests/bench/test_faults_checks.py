@@ -1,0 +1,119 @@
+"""What `python -m bench faults` must notice in a table, with tables that are wrong on purpose."""
+
+from __future__ import annotations
+
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bench import faults_catalogue, faults_crashes, faults_mutants
+from bench.catalogue import IGNORED, OK, Entry
+from bench.faults_case import FaultCase
+from bench.faults_rows import rows_by_path
+from bench.faults_seeds import make_seeds
+from bench.faults_table import Difference
+from bench.mutants import CUT, Mutant
+from inspector.types import FailureCode
+
+TEXT = ("uri", "status", "verdict", "failure_code", "format")
+
+
+def row(uri, *, code=None, p_crack=0.5):
+    ok = code is None
+    return {
+        "uri": uri,
+        "status": "ok" if ok else "failed",
+        "verdict": "review" if ok else None,
+        "p_crack": p_crack if ok else None,
+        "failure_code": code,
+        "format": "JPEG",
+    }
+
+
+def write(out, *rows):
+    out.mkdir()
+    types = [pa.field(name, pa.string()) for name in TEXT] + [pa.field("p_crack", pa.float32())]
+    pq.write_table(pa.Table.from_pylist(list(rows), pa.schema(types)), out / "part-000000.parquet")
+    return out
+
+
+def test_rows_are_found_by_any_path(tmp_path):
+    odd = "/photos/new\nline \udce9 100%.jpg"
+    out = write(tmp_path / "out", row("file:///photos/new%0Aline%20%E9%20100%25.jpg"))
+    assert list(rows_by_path(out)) == [odd]
+    assert rows_by_path(tmp_path / "nowhere") == {}
+
+
+@pytest.mark.parametrize(
+    ("found", "difference"),
+    [
+        ({}, Difference(missing=1)),
+        ({"failure_code": None, "status": "ok", "p_crack": 0.5}, Difference(changed=1)),
+        ({"failure_code": "corrupt", "status": "failed"}, Difference(changed=1)),
+        ({"failure_code": "empty", "status": "failed"}, Difference()),
+    ],
+)
+def test_another_code_than_the_catalogue_says_is_noticed(found, difference):
+    case = FaultCase("catalogue")
+    entry = Entry("an empty file", FailureCode.EMPTY.value)
+    faults_catalogue._check(case, b"empty.jpg", entry, {b"empty.jpg": found} if found else {})
+    assert case.difference == difference and bool(case.troubles) == bool(difference)
+
+
+def test_a_row_for_what_is_no_photo_and_another_probability_are_noticed():
+    case = FaultCase("catalogue")
+    rows = {name: {"failure_code": None, "status": "ok", "p_crack": 0.5} for name in (b"a", b"b")}
+    faults_catalogue._check(case, b"a", Entry("a text", IGNORED), rows)
+    assert case.difference == Difference(changed=1)
+    rows[b"a"]["p_crack"] = 0.25
+    faults_catalogue._check(case, b"b", Entry("the same as a", OK, same_as=b"a"), rows)
+    assert case.difference == Difference(changed=2)
+
+
+def test_a_neighbour_of_a_crash_with_another_row_is_noticed(tmp_path):
+    write(tmp_path / "calm", row("file:///a"), row("file:///b"))
+    crash, late = FailureCode.DECODER_CRASH.value, FailureCode.TIMEOUT.value
+    culprits = {"file:///abort": crash, "file:///hang": late}
+    rows = [row("file:///a"), row("file:///abort", code=crash), row("file:///hang", code=late)]
+
+    def found(*more):
+        shutil.rmtree(tmp_path / "table", ignore_errors=True)
+        write(tmp_path / "table", *rows, *more)
+        case = FaultCase("crashes")
+        faults_crashes._check(case, tmp_path, culprits)
+        return case
+
+    assert not found(row("file:///b")).broken
+    assert found().difference == Difference(missing=1)
+    assert found(row("file:///b", p_crack=0.25)).difference == Difference(changed=1)
+    assert found(row("file:///b", code=crash)).difference == Difference(changed=1)
+    assert found(row("file:///b"), row("file:///b")).difference == Difference(doubled=1)
+    rows[1] = row("file:///abort")
+    assert "file:///abort: ok, not decoder_crash" in found(row("file:///b")).troubles[0]
+
+
+def test_mutants_without_a_row_or_with_two_and_crashes_are_noticed(tmp_path):
+    seed = make_seeds()[0]
+    files = [faults_mutants.Placed(tmp_path / f"{name}.jpg", seed, None) for name in "abc"]
+    crash = FailureCode.DECODER_CRASH.value
+    a, b = (row(file.path.as_uri()) for file in files[:2])
+    out = write(tmp_path / "out", a, a, b | row(b["uri"], code=crash), row("file:///foreign.jpg"))
+    case = FaultCase("mutants")
+    faults_mutants._check_rows(case, files, out)
+    assert case.difference == Difference(missing=1, doubled=1, changed=1)
+    assert len(case.troubles) == 1 and case.troubles[0].startswith("1 decoder_crash")
+
+
+def test_a_picture_that_was_cut_off_may_not_be_judged(tmp_path, tiny_bundle):
+    tiff = next(seed for seed in make_seeds() if seed.name == "TIFF raw")
+    cases = {}
+    for name, content in {"whole": tiff.content, "cut": tiff.content[:-4000]}.items():
+        path = tmp_path / f"{name}.tif"
+        path.write_bytes(content)
+        placed = faults_mutants.Placed(path, tiff, Mutant(tiff, CUT, content))
+        cases[name] = FaultCase(name)
+        rows = {str(path): {"status": "ok", "format": "TIFF"}}
+        faults_mutants._check_pictures(cases[name], [placed], rows, tiny_bundle)
+    assert not cases["whole"].broken and cases["cut"].broken
