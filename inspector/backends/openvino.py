@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -157,6 +158,9 @@ def _read(core: Any, file: Path) -> Any:
 
 
 def _compile(core: Any, model: Any, file: Path, threads: int | None) -> Any:
+    """In a thread that is gone afterwards: OpenVINO gives the thread that compiles an alternate
+    signal stack, and takes its memory away when several models are forgotten in another order
+    than they came. The next signal that Python handles, such as Ctrl-C, would then be fatal."""
     settings = {
         # One request per stream, about a core each, instead of all cores on one request.
         "PERFORMANCE_HINT": "THROUGHPUT",
@@ -167,7 +171,8 @@ def _compile(core: Any, model: Any, file: Path, threads: int | None) -> Any:
         "ENABLE_CPU_PINNING": False,
     }
     try:
-        return core.compile_model(model, "CPU", settings)
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(core.compile_model, model, "CPU", settings).result()
     except RuntimeError as error:
         raise BackendError(f"OpenVINO cannot compile {file} ({_first_cause(error)})") from error
 

@@ -197,3 +197,21 @@ def test_no_other_engine_is_loaded(tiny_bundle_dir):
         check=False,
     )
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_signals_can_be_handled_after_it(tiny_bundle):
+    """OpenVINO leaves threads with an alternate signal stack whose memory is gone."""
+    code = (
+        "import os, signal, sys, time; from pathlib import Path;"
+        "from inspector.bundle import ModelBundle; from inspector.backends import open_backend;"
+        "bundle = ModelBundle.load(Path(sys.argv[1]));"
+        "opened = [open_backend(bundle, 'openvino', threads=1) for _ in range(2)];"
+        "[backend.close() for backend in opened]; del opened[0], opened[0];"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('handled'));"
+        "os.kill(os.getpid(), signal.SIGUSR1)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_bundle.path)], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
