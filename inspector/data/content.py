@@ -13,7 +13,7 @@ def sha256_within(path: str, max_bytes: int) -> bytes | None:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe disturbs its writer
             return None
-        with open(path, "rb", opener=_open_without_waiting) as file:
+        with open(path, "rb", opener=open_without_waiting) as file:
             about = os.fstat(file.fileno())
             if not stat.S_ISREG(about.st_mode) or about.st_size > max_bytes:
                 return None
@@ -22,5 +22,6 @@ def sha256_within(path: str, max_bytes: int) -> bytes | None:
         return None
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
+def open_without_waiting(path: str, flags: int) -> int:
+    """For `open(opener=...)`: a file that became a pipe meanwhile does not block."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # not on Windows

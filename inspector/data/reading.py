@@ -8,6 +8,7 @@ import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from inspector.data.content import open_without_waiting
 from inspector.types import Failure, FailureCode, ImageRef
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def read(ref: ImageRef, limits: DecodeLimits) -> Contents | Failure:
 
 def _read_once(ref: ImageRef, limits: DecodeLimits) -> Contents | Failure | None:
     """None when the file changed meanwhile."""
-    with open(ref.path, "rb", opener=_open_without_waiting) as file:
+    with open(ref.path, "rb", opener=open_without_waiting) as file:
         before = os.fstat(file.fileno())
         if not stat.S_ISREG(before.st_mode):
             return _not_a_file(ref)
@@ -112,7 +113,3 @@ def _not_a_file(ref: ImageRef) -> Failure:
 
 def _too_many_bytes(ref: ImageRef, limits: DecodeLimits) -> Failure:
     return Failure(ref, FailureCode.TOO_LARGE, f"more than {limits.max_bytes:,} bytes")
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # not on Windows

@@ -209,7 +209,9 @@ def _listed(title: str, entries: list[str]) -> list[str]:
 def _times(summary: ScanSummary) -> list[str]:
     stages = summary.stage_seconds.items()
     spent = ", ".join(f"{_STAGES[name]} {seconds:.1f} s" for name, seconds in stages)
-    workers = f"{summary.workers} workers" if summary.workers else "its own thread"
+    number = summary.workers
+    processes = "1 process" if number == 1 else f"{number} processes"
+    workers = processes if number else "its own thread"
     engine = f"{summary.backend} on {summary.device}, batches of {summary.batch_size}"
     decided = ", ".join(f"{stage} {count:,}" for stage, count in summary.stages.items())
     return [

@@ -71,9 +71,9 @@ def make_plan(
     cuda = gpu_judges(config)
     decode_s = [_decode_seconds(ref) for ref in first]
     mean_s = fmean(decode_s or [0.0])
-    workers, why = _decoders(cores, mean_s, engines.core_seconds), "decode ahead"
+    workers, why = _decoders(cores, mean_s, engines.core_seconds), "to decode ahead"
     if config.workers is not None:
-        workers, why = config.workers, "decode, as asked for"
+        workers, why = config.workers, "to decode, as asked for"
     batch_size = config.batch_size or _batch_size(cuda=cuda, slow=mean_s > SLOW_DECODE_S)
     dataloader = cuda and workers > 0
     if dataloader and len(first) < PEEK and sum(decode_s) < _DATALOADER_START_S:

@@ -45,11 +45,11 @@ def settle_vanished(results: Results, work: Worklist, tally: Tally, *, prune: bo
             waiting = {}
     if waiting:
         results.drop(waiting)
-    for root, count in kept.items():
-        work.discovery.notes.append(
-            f"no photo is left below {path_of(root)}; the {count:,} rows from there are kept, in "
-            "case it is a drive that is not mounted"
-        )
+    for root in suspect:
+        note = f"no photo was found below {path_of(root)}"
+        if kept[root]:
+            note += f"; the {kept[root]:,} rows from there are kept"
+        work.discovery.notes.append(f"{note}: if there should be some, see that it is mounted")
 
 
 def _is_gone(path: str) -> bool:

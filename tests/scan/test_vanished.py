@@ -61,7 +61,7 @@ def test_an_empty_source_may_be_a_drive_that_is_not_mounted(photos, tmp_path):
     photos.mkdir()
     tally, results, work = quick_scan(photos, tmp_path / "out", prune=True)
     assert (tally.vanished, results.pruned, results.rows) == (0, 0, 4)
-    assert "no photo is left" in work.discovery.notes[0] and "4 rows" in work.discovery.notes[0]
+    assert "no photo was found" in work.discovery.notes[0] and "4 rows" in work.discovery.notes[0]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every directory")
