@@ -208,7 +208,7 @@ def faults(
     ),
 ) -> None:  # fmt: skip
     """Kill scans, feed them bad files, and compare their tables: exactly once?"""
-    from bench.faults import COLUMNS, FaultsConfig, bench_faults
+    from bench.faults.run import COLUMNS, FaultsConfig, bench_faults
     from bench.report import make_folder
 
     config = FaultsConfig(

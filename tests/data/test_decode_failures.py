@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
-from bench.encodings import (
+from bench.faults.encodings import (
     ARITHMETIC_JPEG,
     big_endian_tiff,
     png,

@@ -1,5 +1,5 @@
 """Decoders that crash, hang, starve and are shot at: every file gets its own right answer, and
-nothing is left behind. The processes and their deaths are real; see `bench.hostile`."""
+nothing is left behind. The processes and their deaths are real; see `bench.faults.hostile`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.hostile import CRASHES, HANGS, hostile_decoders
+from bench.faults.hostile import CRASHES, HANGS, hostile_decoders
 from inspector.data import decoder
 from inspector.data.decode import decode
 from inspector.data.decoder import Decoder
@@ -219,7 +219,7 @@ def test_closing_does_not_wait_for_a_file_that_hangs(folder):
 
 PROGRAM = """
 import os, sys, time
-from bench.hostile import hostile_decoders
+from bench.faults.hostile import hostile_decoders
 from inspector.data.limits import DecodeLimits
 from inspector.data.loader import load_batches
 from inspector.preprocess import PreprocessSpec
@@ -227,7 +227,7 @@ from inspector.types import ImageRef
 
 refs = [ImageRef(k, path, "", None, None) for k, path in enumerate(sys.argv[3:])]
 hasty = ("import inspector.data.decoder_main as m; m.ALARM_GRACE_S = 0.2; "
-         "from bench.hostile import main; main()")
+         "from bench.faults.hostile import main; main()")
 with hostile_decoders(hasty):
     limits = DecodeLimits(max_seconds=float(sys.argv[2]))
     batches = load_batches(refs, PreprocessSpec(size=32), batch_size=1, workers=2, limits=limits)

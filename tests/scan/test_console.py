@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.catalogue import make_catalogue
+from bench.faults.bad_files import make_catalogue
 from inspector.scan.config import ScanConfig
 from inspector.scan.console import ScanConsole, print_preview, print_summary
 from inspector.scan.pipeline import scan

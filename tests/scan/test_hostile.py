@@ -9,7 +9,7 @@ import sys
 import pyarrow.dataset as ds
 import pytest
 
-from bench.hostile import CRASHES, HANGS, hostile_decoders
+from bench.faults.hostile import CRASHES, HANGS, hostile_decoders
 from inspector.data.limits import DecodeLimits
 from inspector.scan import ScanConfig, scan
 from inspector.scan.schema import display_path

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pytest
 
-from bench.catalogue import make_catalogue
+from bench.faults.bad_files import make_catalogue
 from inspector.scan import ScanConfig, scan
 from tests.scan.walls import wall
 

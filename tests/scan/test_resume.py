@@ -13,7 +13,7 @@ from contextlib import ExitStack
 import pyarrow.dataset as ds
 import pytest
 
-from bench.hostile import hostile_decoders
+from bench.faults.hostile import hostile_decoders
 from inspector.errors import LoaderError, OutputError
 from inspector.scan import ScanConfig, scan
 from inspector.scan.ahead import IN_FLIGHT

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pytest
 
-from bench.catalogue import make_catalogue
+from bench.faults.bad_files import make_catalogue
 from inspector.scan import ScanConfig, VerifyConfig, scan, verify
 from tests.scan.verify.table import flip
 from tests.scan.walls import wall

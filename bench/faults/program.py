@@ -1,4 +1,4 @@
-"""`python -m bench.faults_program JSON`: a scan by the library's own function with small parts, so
+"""`python -m bench.faults.program JSON`: a scan by the library's own function with small parts, so
 that commits are many; on demand it kills itself at one of its own steps."""
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.hostile import hostile_decoders
+from bench.faults.hostile import hostile_decoders
 from inspector.data.limits import DecodeLimits
 from inspector.errors import InspectorError
 from inspector.scan import ScanConfig, pipeline, scan

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import pyarrow.dataset as ds
 
-from bench.faults_case import FaultCase, listed
-from bench.faults_photos import make_photos
-from bench.faults_scans import Scans, leaked_shared_memory, shared_memory, zombies_of
-from bench.faults_table import Snapshot, difference
-from bench.hostile import CRASHES, DEEDS, HANGS
+from bench.faults.case import FaultCase, listed
+from bench.faults.hostile import CRASHES, DEEDS, HANGS
+from bench.faults.photos import make_photos
+from bench.faults.scans import Scans, leaked_shared_memory, shared_memory, zombies_of
+from bench.faults.table import Snapshot, difference
 from inspector.types import FailureCode, Status
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.faults_scans import Ended, Setting
+    from bench.faults.scans import Ended, Setting
 
 WORKERS = 2
 MAX_SECONDS = 2.0

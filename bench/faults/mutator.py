@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from bench.faults_seeds import Seed
+from bench.faults.seeds import Seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

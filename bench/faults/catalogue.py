@@ -7,18 +7,18 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from bench.catalogue import IGNORED, make_catalogue
-from bench.faults_case import FaultCase
-from bench.faults_rows import rows_by_path
-from bench.faults_scans import Scans
-from bench.faults_table import Difference
+from bench.faults.bad_files import IGNORED, make_catalogue
+from bench.faults.case import FaultCase
+from bench.faults.rows import rows_by_path
+from bench.faults.scans import Scans
+from bench.faults.table import Difference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from bench.catalogue import Entry
-    from bench.faults_scans import Setting
+    from bench.faults.bad_files import Entry
+    from bench.faults.scans import Setting
 
 _NO_ROW = "no row"
 

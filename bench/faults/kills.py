@@ -9,9 +9,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench.faults_case import FaultCase, NothingToCompare, in_parallel, listed
-from bench.faults_scans import leaked_shared_memory, shared_memory
-from bench.faults_table import (
+from bench.faults.case import FaultCase, NothingToCompare, in_parallel, listed
+from bench.faults.scans import leaked_shared_memory, shared_memory
+from bench.faults.table import (
     UNREADABLE,
     Difference,
     Snapshot,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from bench.faults_scans import Ended, Running, Scans
+    from bench.faults.scans import Ended, Running, Scans
 
 MOST_MISSES = 5
 """Kills in a row that may come after the end, before a trial goes on without."""

@@ -98,7 +98,7 @@ class Scans:
         **options: Any,
     ) -> Ended:
         """Scan `source` into `out` to the end, or SIGKILL it after some seconds: the scan's own
-        process or the `whole_group`. `die_at`: see `faults_program.die_at_step`."""
+        process or the `whole_group`. `die_at`: see `program.die_at_step`."""
         with self.started(source, out, die_at=die_at, **options) as scan:
             try:
                 scan.process.wait(LIMIT_S if kill_after is None else kill_after)
@@ -119,7 +119,7 @@ class Scans:
         **options: Any,
     ) -> Iterator[Running]:
         """A scan that has just been started; at the end whatever is left of it is killed. With
-        `hostile` the names of files decide what becomes of their decoders (`bench.hostile`)."""
+        `hostile` the names of files decide what becomes of their decoders (`hostile.py`)."""
         if self._closed:  # a thread that has not heard yet of an error in another one
             raise RuntimeError("no scan is started any more")
         folder = self._folder / str(next(self._numbers))
@@ -163,7 +163,7 @@ class Scans:
                 **options,
             },
         }
-        return [sys.executable, "-m", "bench.faults_program", json.dumps(wanted)]
+        return [sys.executable, "-m", "bench.faults.program", json.dumps(wanted)]
 
 
 @dataclass(slots=True)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from bench.catalogue_images import OK, Seeds, broken_images, whole_images
-from bench.encodings import encoded
+from bench.faults.bad_images import OK, Seeds, broken_images, whole_images
+from bench.faults.encodings import encoded
 from inspector.data.source import RESULTS_DIR
 from inspector.data.synthesis import Kind, make_scene
 from inspector.types import FailureCode

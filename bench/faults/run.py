@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.faults_case import FaultCase, NothingToCompare
-from bench.faults_catalogue import scan_catalogue
-from bench.faults_crashes import scan_hostile
-from bench.faults_mutants import scan_mutants
-from bench.faults_order import scan_in_any_order
-from bench.faults_photos import gather_photos
-from bench.faults_scans import Scans, Setting
-from bench.faults_steps import HISTORIES, kill_steps
-from bench.kills import kill_decoders, kill_scans, undisturbed
+from bench.faults.case import FaultCase, NothingToCompare
+from bench.faults.catalogue import scan_catalogue
+from bench.faults.crashes import scan_hostile
+from bench.faults.kills import kill_decoders, kill_scans, undisturbed
+from bench.faults.mutants import scan_mutants
+from bench.faults.order import scan_in_any_order
+from bench.faults.photos import gather_photos
+from bench.faults.scans import Scans, Setting
+from bench.faults.steps import HISTORIES, kill_steps
 from bench.report import figure
 from bench.system import describe_system
 from inspector.bundle import DEFAULT_PATH, ModelBundle

@@ -97,7 +97,9 @@ def _decode(
 
 
 @contextlib.contextmanager
-def hostile_decoders(program: str = "from bench.hostile import main; main()") -> Iterator[None]:
+def hostile_decoders(
+    program: str = "from bench.faults.hostile import main; main()",
+) -> Iterator[None]:
     """Every decoder process that this process starts meanwhile runs `program`."""
     before = decoder_process.PROGRAM
     decoder_process.PROGRAM = program

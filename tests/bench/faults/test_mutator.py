@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.faults_mutants import scan_mutants
-from bench.faults_scans import Setting
-from bench.faults_seeds import make_seeds
-from bench.mutants import CUT, DAMAGES, damaged, make_mutant, pieces_of
+from bench.faults.mutants import scan_mutants
+from bench.faults.mutator import CUT, DAMAGES, damaged, make_mutant, pieces_of
+from bench.faults.scans import Setting
+from bench.faults.seeds import make_seeds
 from inspector.data.decode import decode
 from inspector.preprocess import PreprocessSpec
 from inspector.types import Decoded, Failure, ImageRef

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from bench.encodings import (
+from bench.faults.encodings import (
     ARITHMETIC_JPEG,
     HUFFMAN_JPEG,
     PNG_SIGNATURE,

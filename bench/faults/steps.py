@@ -8,10 +8,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bench.faults_case import FaultCase, NothingToCompare, in_parallel
-from bench.faults_photos import make_photos
-from bench.faults_program import STEP
-from bench.faults_table import (
+from bench.faults.case import FaultCase, NothingToCompare, in_parallel
+from bench.faults.photos import make_photos
+from bench.faults.program import STEP
+from bench.faults.table import (
     UNREADABLE,
     Difference,
     Snapshot,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from bench.faults_scans import Ended, Scans
+    from bench.faults.scans import Ended, Scans
     from inspector.types import JsonObject
 
 PHOTOS = 24

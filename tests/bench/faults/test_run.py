@@ -16,14 +16,14 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.__main__ import app
-from bench.faults import FaultsConfig
-from bench.faults_case import FaultCase, in_parallel
-from bench.faults_photos import gather_photos
-from bench.faults_program import STEP, name_of_step
-from bench.faults_scans import Scans, Setting, leaked_shared_memory, shared_memory
-from bench.faults_steps import HISTORIES, kill_steps
-from bench.faults_table import Difference, Snapshot, difference, difference_so_far
-from bench.kills import kill_decoders, kill_scans, undisturbed
+from bench.faults.case import FaultCase, in_parallel
+from bench.faults.kills import kill_decoders, kill_scans, undisturbed
+from bench.faults.photos import gather_photos
+from bench.faults.program import STEP, name_of_step
+from bench.faults.run import FaultsConfig
+from bench.faults.scans import Scans, Setting, leaked_shared_memory, shared_memory
+from bench.faults.steps import HISTORIES, kill_steps
+from bench.faults.table import Difference, Snapshot, difference, difference_so_far
 from inspector.errors import SourceError, UsageError
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
@@ -99,7 +99,7 @@ def test_steps_have_names():
 def test_a_program_dies_at_the_step_asked_for(tmp_path):
     program = f"""
         from pathlib import Path
-        from bench.faults_program import die_at_step
+        from bench.faults.program import die_at_step
         die_at_step(2, {str(tmp_path)!r})
         out = Path({str(tmp_path)!r})
         (out / "a").write_text("a")
@@ -141,7 +141,7 @@ def wait_until_gone(pid):
 
 @linux
 def test_what_outlives_a_scan_is_seen_and_ended(setting, tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.faults_scans.GONE_WITHIN_S", 0.2)
+    monkeypatch.setattr("bench.faults.scans.GONE_WITHIN_S", 0.2)
     with Litterer(setting, tmp_path) as scans:
         ended = scans.run(tmp_path, tmp_path)
     assert len(ended.left) == 2 and ended.left[1].startswith("temporary file litter")
@@ -151,7 +151,7 @@ def test_what_outlives_a_scan_is_seen_and_ended(setting, tmp_path, monkeypatch):
 
 @linux
 def test_shared_memory_is_leaked_when_nobody_holds_it(monkeypatch):
-    monkeypatch.setattr("bench.faults_scans.GONE_WITHIN_S", 0.2)
+    monkeypatch.setattr("bench.faults.scans.GONE_WITHIN_S", 0.2)
     before = shared_memory()
     name = f"/dev/shm/test_faults_{os.getpid()}"
     try:

@@ -8,14 +8,14 @@ from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from bench.faults_case import FaultCase
-from bench.faults_scans import Scans
-from bench.faults_table import Snapshot, difference
+from bench.faults.case import FaultCase
+from bench.faults.scans import Scans
+from bench.faults.table import Snapshot, difference
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.faults_scans import Setting
+    from bench.faults.scans import Setting
 
 _BATCHES = (1, 3, 32)
 _WORKERS = (0, 1, 3)

@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bench import faults_catalogue, faults_crashes, faults_mutants
-from bench.catalogue import IGNORED, OK, Entry
-from bench.faults_case import FaultCase
-from bench.faults_rows import rows_by_path
-from bench.faults_seeds import make_seeds
-from bench.faults_table import Difference
-from bench.mutants import CUT, Mutant
+from bench.faults import catalogue, crashes, mutants
+from bench.faults.bad_files import IGNORED, OK, Entry
+from bench.faults.case import FaultCase
+from bench.faults.mutator import CUT, Mutant
+from bench.faults.rows import rows_by_path
+from bench.faults.seeds import make_seeds
+from bench.faults.table import Difference
 from inspector.types import FailureCode
 
 TEXT = ("uri", "status", "verdict", "failure_code", "format")
@@ -58,17 +58,17 @@ def test_rows_are_found_by_any_path(tmp_path):
 def test_another_code_than_the_catalogue_says_is_noticed(found, difference):
     case = FaultCase("catalogue")
     entry = Entry("an empty file", FailureCode.EMPTY.value)
-    faults_catalogue._check(case, b"empty.jpg", entry, {b"empty.jpg": found} if found else {})
+    catalogue._check(case, b"empty.jpg", entry, {b"empty.jpg": found} if found else {})
     assert case.difference == difference and bool(case.troubles) == bool(difference)
 
 
 def test_a_row_for_what_is_no_photo_and_another_probability_are_noticed():
     case = FaultCase("catalogue")
     rows = {name: {"failure_code": None, "status": "ok", "p_crack": 0.5} for name in (b"a", b"b")}
-    faults_catalogue._check(case, b"a", Entry("a text", IGNORED), rows)
+    catalogue._check(case, b"a", Entry("a text", IGNORED), rows)
     assert case.difference == Difference(changed=1)
     rows[b"a"]["p_crack"] = 0.25
-    faults_catalogue._check(case, b"b", Entry("the same as a", OK, same_as=b"a"), rows)
+    catalogue._check(case, b"b", Entry("the same as a", OK, same_as=b"a"), rows)
     assert case.difference == Difference(changed=2)
 
 
@@ -82,7 +82,7 @@ def test_a_neighbour_of_a_crash_with_another_row_is_noticed(tmp_path):
         shutil.rmtree(tmp_path / "table", ignore_errors=True)
         write(tmp_path / "table", *rows, *more)
         case = FaultCase("crashes")
-        faults_crashes._check(case, tmp_path, culprits)
+        crashes._check(case, tmp_path, culprits)
         return case
 
     assert not found(row("file:///b")).broken
@@ -96,12 +96,12 @@ def test_a_neighbour_of_a_crash_with_another_row_is_noticed(tmp_path):
 
 def test_mutants_without_a_row_or_with_two_and_crashes_are_noticed(tmp_path):
     seed = make_seeds()[0]
-    files = [faults_mutants.Placed(tmp_path / f"{name}.jpg", seed, None) for name in "abc"]
+    files = [mutants.Placed(tmp_path / f"{name}.jpg", seed, None) for name in "abc"]
     crash = FailureCode.DECODER_CRASH.value
     a, b = (row(file.path.as_uri()) for file in files[:2])
     out = write(tmp_path / "out", a, a, b | row(b["uri"], code=crash), row("file:///foreign.jpg"))
     case = FaultCase("mutants")
-    faults_mutants._check_rows(case, files, out)
+    mutants._check_rows(case, files, out)
     assert case.difference == Difference(missing=1, doubled=1, changed=1)
     assert len(case.troubles) == 1 and case.troubles[0].startswith("1 decoder_crash")
 
@@ -112,8 +112,8 @@ def test_a_picture_that_was_cut_off_may_not_be_judged(tmp_path, tiny_bundle):
     for name, content in {"whole": tiff.content, "cut": tiff.content[:-4000]}.items():
         path = tmp_path / f"{name}.tif"
         path.write_bytes(content)
-        placed = faults_mutants.Placed(path, tiff, Mutant(tiff, CUT, content))
+        placed = mutants.Placed(path, tiff, Mutant(tiff, CUT, content))
         cases[name] = FaultCase(name)
         rows = {str(path): {"status": "ok", "format": "TIFF"}}
-        faults_mutants._check_pictures(cases[name], [placed], rows, tiny_bundle)
+        mutants._check_pictures(cases[name], [placed], rows, tiny_bundle)
     assert not cases["whole"].broken and cases["cut"].broken

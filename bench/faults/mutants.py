@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.faults_case import FaultCase, NothingToCompare, listed
-from bench.faults_rows import rows_by_path
-from bench.faults_scans import Scans, leaked_shared_memory, shared_memory
-from bench.faults_seeds import make_seeds
-from bench.faults_table import Difference
+from bench.faults.case import FaultCase, NothingToCompare, listed
+from bench.faults.mutator import CUT, make_mutant
+from bench.faults.rows import rows_by_path
+from bench.faults.scans import Scans, leaked_shared_memory, shared_memory
+from bench.faults.seeds import make_seeds
+from bench.faults.table import Difference
 from bench.files import spread_evenly
-from bench.mutants import CUT, make_mutant
 from inspector.backends import open_backend
 from inspector.bundle import ModelBundle
 from inspector.data.decode import decode
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bench.faults_rows import Row
-    from bench.faults_scans import Setting
-    from bench.faults_seeds import Seed
-    from bench.mutants import Mutant
+    from bench.faults.mutator import Mutant
+    from bench.faults.rows import Row
+    from bench.faults.scans import Setting
+    from bench.faults.seeds import Seed
 
 PER_FOLDER = 500
 INTACT_EVERY = 10

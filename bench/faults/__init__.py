@@ -1,0 +1,1 @@
+"""Exactly once, put to the test: `python -m bench faults`."""
