@@ -17,7 +17,7 @@ demo: $(READY)  ## set up, scan samples/ with the shipped model, show the verdic
 	@$(BIN)/python -m samples.show demo-results
 
 test: $(READY)  ## set up and run the tests (PYTEST='-k word' to choose)
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile $(PYTEST)
 
 lint: $(READY)  ## formatting, lint rules and strict types
 	$(BIN)/ruff format --check .

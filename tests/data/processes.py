@@ -40,6 +40,12 @@ def leftovers() -> set[Path]:
     return {path for pattern in patterns for path in Path("/").glob(pattern[1:])}
 
 
+def nothing_new_stays(before: set[Path]) -> None:
+    """Of `leftovers`. What other tests use at the same time goes away when they have done so."""
+    new = leftovers() - before
+    wait_until(lambda: not new & leftovers(), seconds=120)
+
+
 def wait_until(done: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not done() and time.monotonic() < deadline:

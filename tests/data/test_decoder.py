@@ -26,7 +26,14 @@ from inspector.data.loader import load_batches
 from inspector.errors import LoaderError
 from inspector.preprocess import PreprocessSpec
 from inspector.types import Decoded, Failure, FailureCode, ImageRef, Photo
-from tests.data.processes import children_of, is_gone, leftovers, open_files, wait_until
+from tests.data.processes import (
+    children_of,
+    is_gone,
+    leftovers,
+    nothing_new_stays,
+    open_files,
+    wait_until,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are seen in /proc")
 
@@ -56,7 +63,7 @@ def nothing_stays():
     yield
     wait_until(lambda: children_of(os.getpid()) <= own)
     wait_until(lambda: open_files() <= files)
-    assert leftovers() <= shared
+    nothing_new_stays(shared)
 
 
 def refs_of(folder, names):

@@ -13,7 +13,7 @@ from bench.faults.hostile import CRASHES, HANGS, hostile_decoders
 from inspector.data.limits import DecodeLimits
 from inspector.scan import ScanConfig, scan
 from inspector.scan.schema import display_path
-from tests.data.processes import children_of, leftovers, open_files
+from tests.data.processes import children_of, leftovers, nothing_new_stays, open_files
 from tests.scan.walls import wall
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are seen in /proc")
@@ -43,7 +43,7 @@ def test_culprits_get_rows_and_neighbours_keep_theirs(folder, tmp_path, tiny_bun
     with hostile_decoders():
         summary = scan(config("all", folder))
     assert children_of(os.getpid()) <= before and open_files() <= files
-    assert leftovers() <= surroundings
+    nothing_new_stays(surroundings)
     assert (summary.exit_code, summary.complete, summary.rows) == (0, True, 18)
     assert summary.failures == {"decoder_crash": 5, "timeout": 2}
 
