@@ -75,13 +75,17 @@ def test_scene_of_any_size(seed: int, height: int, width: int, kind: Kind) -> No
     assert scene.mask.any() == (kind is Kind.CRACK)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=SEEDS, height=SIDES_PX, width=SIDES_PX)
-def test_crack_darkens_its_mask(seed: int, height: int, width: int) -> None:
+def test_cracks_darken_their_masks(seed: int, height: int, width: int) -> None:
+    """Several together: a single faint one may drown in the noise, once in some thousand."""
     generator = rng(seed)
-    before = make_scene(generator, height, width, Kind.CLEAN).pixels
-    after, mask = add_crack(before, generator, random_crack_style(generator))
-    assert after[mask].mean() < 0.95 * before[mask].mean()
+    shares = []
+    for _ in range(8):
+        before = make_scene(generator, height, width, Kind.CLEAN).pixels
+        after, mask = add_crack(before, generator, random_crack_style(generator))
+        shares.append(after[mask].mean() / before[mask].mean())
+    assert np.mean(shares) < 0.95
 
 
 @pytest.mark.parametrize("seed", range(12))
