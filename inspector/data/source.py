@@ -13,8 +13,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from inspector.data.content import open_without_waiting
 from inspector.data.formats import MAGIC_BYTES, named_like_an_image, sniff
 from inspector.errors import SourceError
 from inspector.types import ImageRef
@@ -206,6 +207,15 @@ def count_images(sources: Sequence[str], *, follow_symlinks: bool = False) -> in
     )
 
 
+def path_of(uri: str) -> str:
+    """The path that a listed file's address stands for."""
+    if os.name == "nt":
+        from urllib.request import url2pathname
+
+        return url2pathname(uri.removeprefix("file:"))
+    return os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))
+
+
 def _examine_source(path: str) -> _Source:
     try:
         about = os.stat(path)
@@ -259,12 +269,7 @@ def _is_dir(entry: os.DirEntry[str], follow_symlinks: bool) -> bool:
 def _holds_image(path: str) -> bool:
     """Whether a file's first bytes are an image's; never waits on what became a pipe meanwhile."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with open(path, "rb", buffering=0, opener=open_without_waiting) as file:
+            return sniff(file.read(MAGIC_BYTES) or b"") is not None
     except OSError:
         return False
-    try:
-        return sniff(os.read(descriptor, MAGIC_BYTES)) is not None
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)

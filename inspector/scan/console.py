@@ -7,18 +7,17 @@ import textwrap
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from inspector.data.source import count_images
 from inspector.errors import InspectorError
-from inspector.text import printable
+from inspector.terminal import Drawing, print_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from types import TracebackType
+    from collections.abc import Mapping
 
     from inspector.backends import Backend
     from inspector.scan.config import ScanConfig
@@ -39,7 +38,7 @@ _STAGES = {
 }
 
 
-class ScanConsole:
+class ScanConsole(Drawing):
     """A `Watcher` that draws. Use it as a context manager.
 
     How many photos there are is counted beside the scan, in a thread; until it knows, no time
@@ -51,7 +50,7 @@ class ScanConsole:
         self.quiet = quiet
         self.console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
         self.total: int | None = None
-        self._bar = Progress(
+        self.progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=16),
@@ -60,20 +59,8 @@ class ScanConsole:
             disable=quiet or not self.console.is_terminal,
             transient=True,
         )
-        self._task = self._bar.add_task("starting", total=None, state="")
+        self._task = self.progress.add_task("starting", total=None, state="")
         self._started = self._last_line = time.monotonic()
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
 
     def start(self, plan: Plan, backend: Backend) -> None:
         self._started = self._last_line = time.monotonic()
@@ -88,10 +75,10 @@ class ScanConsole:
         if tally.failed:
             state += f" · failed {tally.failed:,}"
         photos = f"{seen:,}" + (f" of {self.total:,}" if self.total else "") + " photos"
-        if self._bar.disable:
+        if self.progress.disable:
             self._line(f"{photos}, {state}")
         else:
-            self._bar.update(
+            self.progress.update(
                 self._task, description=photos, total=self.total, completed=seen, state=state
             )
 
@@ -113,18 +100,12 @@ class ScanConsole:
 
 def print_summary(summary: ScanSummary, *, to_stderr: bool = False) -> None:
     """The outcome in a few lines that fit 80 columns; paths are never cut."""
-    _print(_summary_lines(summary), to_stderr)
+    print_lines(_summary_lines(summary), to_stderr=to_stderr)
 
 
 def print_preview(preview: Preview, *, to_stderr: bool = False) -> None:
     """What `--dry-run` says."""
-    _print(_preview_lines(preview), to_stderr)
-
-
-def _print(lines: Iterable[str], to_stderr: bool) -> None:
-    console = Console(stderr=to_stderr, highlight=False, soft_wrap=True)
-    for line in lines:
-        console.print(printable(line), markup=False)
+    print_lines(_preview_lines(preview), to_stderr=to_stderr)
 
 
 def _summary_lines(summary: ScanSummary) -> list[str]:

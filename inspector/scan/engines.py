@@ -41,10 +41,7 @@ def choose_engines(config: ScanConfig, bundle: ModelBundle, recorded: Mapping[st
         return Engines(precision="fp32", cascade=False, core_seconds=slow, why="fp32 weights")
     if recorded.get("model") != bundle.digest:
         recorded = {}  # another model's table; it is refused for that, not for what this one lacks
-    precision = config.precision
-    if precision == "auto" and "precision" in recorded:
-        precision = recorded["precision"].partition(" ")[0]
-    cascade = _wanted_cascade(config, bundle, recorded)
+    precision, cascade = _wanted(config, bundle, recorded)
     if gpu_judges(config):
         if precision == "auto":
             half = any(variant.precision == "fp16" for variant in bundle.variants.values())
@@ -72,15 +69,23 @@ def recorded_engines(
     if backend_of(config) in TORCH_BACKENDS:
         precision, cascade = "fp32", False
     elif recorded.get("model") == bundle.digest:
-        cascade = _wanted_cascade(config, bundle, recorded)
-        if precision == "auto":
-            precision = recorded["precision"].partition(" ")[0]
+        precision, cascade = _wanted(config, bundle, recorded)
     return Engines(
         precision="fp32" if precision == "auto" else precision,
         cascade=bool(cascade),
         core_seconds=0.0,
         why="as the table was begun",
     )
+
+
+def _wanted(
+    config: ScanConfig, bundle: ModelBundle, recorded: Mapping[str, str]
+) -> tuple[str, bool | None]:
+    """Precision, `auto` where it is free to be chosen, and cascade, None where that is."""
+    precision = config.precision
+    if precision == "auto" and "precision" in recorded:
+        precision = recorded["precision"].partition(" ")[0]
+    return precision, _wanted_cascade(config, bundle, recorded)
 
 
 def _wanted_cascade(

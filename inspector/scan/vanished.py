@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections import Counter
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes
+
+from inspector.data.source import path_of
 
 if TYPE_CHECKING:
     from inspector.scan.results import Results
@@ -60,12 +61,3 @@ def _is_gone(path: str) -> bool:
     except (OSError, ValueError):
         pass
     return False
-
-
-def path_of(uri: str) -> str:
-    """The path that a listed file's address stands for."""
-    if os.name == "nt":
-        from urllib.request import url2pathname
-
-        return url2pathname(uri.removeprefix("file:"))
-    return os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))

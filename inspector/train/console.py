@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -14,11 +14,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from inspector.terminal import Drawing, print_lines
 from inspector.text import printable
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from inspector.bundle import ModelBundle
     from inspector.train.loop import EpochResult
     from inspector.train.run import TrainResult
@@ -27,25 +26,7 @@ SHOWN = 5
 """Misclassified images named on the screen; the tables beside the bundle have them all."""
 
 
-class _Drawing:
-    """A progress bar that is drawn while its owner is used as a context manager."""
-
-    progress: Progress
-
-    def __enter__(self) -> Self:
-        self.progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.progress.stop()
-
-
-class TrainConsole(_Drawing):
+class TrainConsole(Drawing):
     """A `loop.Watcher` that draws. Use it as a context manager."""
 
     def __init__(self, epochs: int, *, quiet: bool = False) -> None:
@@ -92,7 +73,7 @@ class TrainConsole(_Drawing):
         )
 
 
-class DistilConsole(_Drawing):
+class DistilConsole(Drawing):
     """A `distil.Watcher` that draws. Use it as a context manager."""
 
     def __init__(self) -> None:
@@ -136,6 +117,4 @@ def print_result(result: TrainResult, bundle: ModelBundle) -> None:
         f"model: {bundle.path}  ({', '.join(sorted(bundle.variants))})",
         f"use it: inspector scan /photos --model {bundle.path}",
     ]
-    console = Console(highlight=False, soft_wrap=True)
-    for line in lines:
-        console.print(printable(line), markup=False)
+    print_lines(lines)

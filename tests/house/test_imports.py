@@ -19,7 +19,7 @@ LAYERS = (
     ("inspector.bundle",),
     ("inspector.preprocess",),
     ("inspector.durable",),
-    ("inspector.types", "inspector.errors", "inspector.version"),
+    ("inspector.types", "inspector.errors", "inspector.version", "inspector.terminal"),
     ("inspector.facade", "inspector.machine", "inspector.text"),
 )
 """From the top of the house to its ground; one tuple is one floor."""

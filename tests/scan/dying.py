@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import pyarrow.dataset as ds
 import pytest
 
+from inspector.data.source import path_of
 from inspector.scan import ScanConfig, Tally
 from inspector.scan.interrupt import StopSignals
 from inspector.scan.results import open_results
 from inspector.scan.schema import make_row
 from inspector.scan.sink import ParquetSink
-from inspector.scan.vanished import path_of, settle_vanished
+from inspector.scan.vanished import settle_vanished
 from inspector.scan.worklist import Worklist
 from inspector.types import Failure, FailureCode, PhotoFacts
 

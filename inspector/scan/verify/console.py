@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from inspector.text import printable
+from inspector.terminal import Drawing, print_lines
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from inspector.scan.verify.findings import Finding, VerifyResult
 
 
-class VerifyConsole:
+class VerifyConsole(Drawing):
     """Draws where stderr is a terminal. Use it as a context manager, and call it to tell it what
     is being read, how many are done, and how many there are."""
 
     def __init__(self) -> None:
         console = Console(stderr=True)
-        self._bar = Progress(
+        self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
@@ -30,29 +28,15 @@ class VerifyConsole:
             disable=not console.is_terminal,
             transient=True,
         )
-        self._task = self._bar.add_task("", total=None)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
+        self._task = self.progress.add_task("", total=None)
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        self._bar.update(self._task, description=what, completed=done, total=total)
+        self.progress.update(self._task, description=what, completed=done, total=total)
 
 
 def print_result(result: VerifyResult) -> None:
     """What was proven, or what is damaged and how to repair it."""
-    console = Console(highlight=False, soft_wrap=True)
-    for line in _lines(result):
-        console.print(printable(line), markup=False)
+    print_lines(_lines(result))
 
 
 def _lines(result: VerifyResult) -> list[str]:

@@ -6,11 +6,12 @@ import hashlib
 import os
 import stat
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from inspector.data.content import open_without_waiting
+from inspector.data.source import path_of
 from inspector.scan.schema import display_path
 from inspector.scan.verify.findings import Remark
 
@@ -26,7 +27,7 @@ def photo_remarks(batch: pa.RecordBatch) -> Iterator[tuple[Remark, str, str]]:
     every file whose size and time still fit is read."""
     for uri, size, mtime_us, sha256 in zip(*map(_values, COLUMNS, batch.columns), strict=True):
         if uri.startswith(_LOCAL):
-            path = os.fsdecode(unquote_to_bytes(uri.removeprefix(_LOCAL)))
+            path = path_of(uri)
             found = _compare(path, size, mtime_us, sha256)
             if found is not None:
                 yield found[0], display_path(path), found[1]
@@ -47,7 +48,7 @@ def _compare(
             return Remark.PHOTO_CHANGED, "another size or time than in its row"
         if sha256 is None or not stat.S_ISREG(about.st_mode):
             return None
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as stream:
+        with open(path, "rb", opener=open_without_waiting) as stream:
             same = hashlib.file_digest(stream, "sha256").hexdigest() == sha256
     except (OSError, ValueError) as error:
         if size is None:
