@@ -16,6 +16,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from inspector.bundle import sha256_of
+from inspector.data.labels import LABEL_FILES
 from inspector.data.source import RESULTS_DIR
 from inspector.durable import (
     PARTIAL,
@@ -264,14 +265,15 @@ def _refuse_foreign(out: Path) -> None:
 
 
 def _remove_own(out: Path) -> None:
-    """Remove a scan's files and nothing else; the manifest last, which says whose they are."""
+    """Remove a scan's files and nothing else, least of all people's labels; the manifest last,
+    which says whose they are."""
     for name in part_names(out):
         (out / name).unlink()
     sync_directory(out)
     for entry in sorted((out / RESULTS_DIR).iterdir(), key=lambda entry: entry.name == MANIFEST):
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
-        elif entry.name != _LOCK:
+        elif entry.name not in {_LOCK, *LABEL_FILES}:
             entry.unlink()
 
 

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import resource
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -16,7 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inspector.data.labels import Decision, Label, human_verdicts, open_labels
 from inspector.errors import OutputError
+from inspector.scan import VerifyConfig, verify
 from inspector.scan.results import look_into, open_results
 from inspector.scan.schema import SCHEMA, make_row
 from inspector.scan.sink import ParquetSink
@@ -177,6 +180,24 @@ def test_overwrite_removes_our_files_and_no_others(tmp_path):
     (tmp_path / "notes.txt").unlink()
     assert numbers_in(tmp_path) == [7]
     assert not (tmp_path / "_inspector/old").exists()
+
+
+def test_what_people_said_outlives_every_kind_of_scan(tmp_path):
+    write(tmp_path, 1, 2)
+    with open_labels(tmp_path, "ann") as store:
+        store.add(
+            Decision(
+                uri=ref(1).uri, label=Label.CRACK, content_hash=None, size_bytes=0,
+                mtime=datetime(1970, 1, 1, tzinfo=UTC), verdict=None, p_crack=None, model=None,
+            )
+        )  # fmt: skip
+        assert verify(VerifyConfig(out=tmp_path)).notes == (), "a review is not a scan that writes"
+        (tmp_path / "_inspector/labels.draft").write_bytes(b"being written")
+        write(tmp_path, 3)
+        write(tmp_path, 1, 7, identity={"model": "c"}, overwrite=True)
+        assert (tmp_path / "_inspector/labels.draft").exists(), "not for a scan to clean up"
+        assert human_verdicts(tmp_path)["human_verdict"].to_pylist() == ["crack"]
+    assert sorted(numbers_in(tmp_path)) == [1, 7]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -1,0 +1,65 @@
+"""The command that shows a scan's results to a person and keeps what that person says."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from inspector.cli.options import Model, Verbose
+from inspector.text import printable
+
+if TYPE_CHECKING:
+    from inspector.review.session import Session
+
+commands = typer.Typer()
+
+
+@commands.command(
+    epilog="Examples:  inspector review results  ·  inspector review results --port 9000 "
+    "--no-browser  ·  then: inspector train /labelled --labels results"
+)
+def review(
+    out: Annotated[Path, typer.Argument(help="Result directory of a scan.", show_default=False)],
+    port: Annotated[
+        int | None, typer.Option(help="On 127.0.0.1; 8765 if it is free, else any.")
+    ] = None,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Only print the address.")
+    ] = False,
+    model: Model = None,
+    moved: Annotated[
+        str | None,
+        typer.Option(metavar="OLD=NEW", help="Photos scanned below OLD now lie below NEW."),
+    ] = None,
+    reviewer: Annotated[
+        str | None, typer.Option(help="Your name, kept with each label; the login if not given.")
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Look at photos, those most worth it first, and say crack or no crack by one key.
+
+    Opens a page that only this machine can reach. Labels go to OUT/_inspector/labels.parquet, each
+    on disk before it counts; inspector train --labels OUT learns from them. Ctrl-C ends it.
+    """
+    import webbrowser
+
+    from inspector.review.config import ReviewConfig, user_name
+    from inspector.review.server import review as run_review
+
+    def ready(address: str, session: Session) -> None:
+        about = f"{len(session):,} photos, {session.labelled:,} labelled"
+        print(printable(f"reviewing  {out} ({about})"), file=sys.stderr)
+        print(address, flush=True)
+        print("Ctrl-C ends it; every label is kept at once", file=sys.stderr)
+        if not no_browser:
+            # A browser may take its time, or be one for the terminal that stays.
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+    who = user_name() if reviewer is None else reviewer
+    config = ReviewConfig(out=out, port=port, model=model, moved=moved, reviewer=who)
+    result = run_review(config, ready=ready)
+    print(printable(f"{result.labelled:,} photos of {out} are labelled"), file=sys.stderr)

@@ -1,0 +1,324 @@
+// The review page: a list of photos, one of them on the stage, and what the reviewer says.
+
+import * as api from "./api.js";
+import {
+  $, PAGE, notice, setBusy, showChoices, showEmpty, showFacts, showList, showProgress, showSaved, toast,
+} from "./page.js";
+import { Viewer } from "./viewer.js";
+
+const AHEAD = 4;
+const BEHIND = 2;
+const photos = new api.Photos();
+const state = { queue: null, generation: 0, at: 0, count: 0, rows: new Map(), row: null, shown: null };
+let about = {};
+let saving = Promise.resolve();
+let unsaved = 0;
+let heatWanted = false;
+let peakWanted = true;
+let turn = 0; // counts the photos that were asked for: an answer for an older one is not shown
+
+const viewer = new Viewer(
+  (box, width) => api.region(state.generation, state.row.row, box, width),
+  (busy) => setBusy("zoom-button", busy),
+  (scale, fitted) => {
+    $("zoom").textContent = scale === null || fitted ? "Fit" : `${Math.round(scale * 100)} %`;
+    $("zoom-button").setAttribute("aria-pressed", String(!fitted));
+  },
+);
+
+// --- the list
+
+function filters() {
+  const form = new FormData($("filters"));
+  return new URLSearchParams([...form].filter(([, value]) => value));
+}
+
+async function startQueue({ from } = {}) {
+  const asked = filters();
+  history.replaceState(null, "", asked.size ? `#${asked}` : location.pathname);
+  const found = await api.startQueue(asked);
+  Object.assign(state, { queue: found.queue, generation: found.generation, count: found.in_queue, row: null });
+  state.rows.clear();
+  showChoices(found.counts);
+  showProgress(found);
+  if (!found.in_queue) {
+    turn++;
+    viewer.clear();
+    return showEmpty();
+  }
+  await go(Math.min(from ?? found.first_open, found.in_queue - 1));
+}
+
+async function rowAt(at) {
+  if (at < 0 || at >= state.count) return null;
+  if (!state.rows.has(at)) {
+    const start = Math.floor(at / PAGE) * PAGE;
+    const { queue } = state;
+    const found = await api.rows(queue, start, PAGE);
+    if (queue !== state.queue) return null;
+    found.forEach((row, k) => state.rows.set(start + k, state.rows.get(start + k) ?? row));
+  }
+  return state.rows.get(at);
+}
+
+async function go(at) {
+  if (at < 0 || at >= state.count) return toast(at < 0 ? "This is the first one." : "End of this list.");
+  const mine = ++turn;
+  state.shown = null;
+  const listed = await rowAt(at);
+  if (mine !== turn || !listed) return;
+  state.at = at;
+  showList(state, pick);
+  const asked = photos.get(state.generation, listed.row);
+  const row = await asked.facts;
+  if (mine !== turn) return;
+  Object.assign(row, { label: listed.label });
+  state.row = row;
+  showFacts(row);
+  await showPhoto(row, asked.picture, mine);
+  if (mine === turn) prefetch(at);
+}
+
+function pick(at) {
+  go(at);
+  closeSide();
+}
+
+async function prefetch(at) {
+  const near = [];
+  for (let k = at - BEHIND; k <= at + AHEAD; k++) {
+    const row = await rowAt(k);
+    if (row) near.push([k, row.row]);
+  }
+  if (at !== state.at) return;
+  photos.keepOnly(state.generation, near.map(([, row]) => row));
+  for (const [k, row] of near) if (k > at) photos.get(state.generation, row);
+}
+
+// --- the photo
+
+async function showPhoto(row, opening, mine) {
+  const slow = setTimeout(() => { viewer.clear(); notice("opening …"); }, 150);
+  hideHeat();
+  try {
+    const picture = await opening;
+    if (mine !== turn) return;
+    clearTimeout(slow);
+    notice(picture.same ? "" : "This file has changed since the scan. Scan again, then label it.");
+    placePeak(row);
+    if (!(await viewer.show(picture)) || mine !== turn) return;
+    state.shown = picture;
+    document.body.dataset.shown = row.uri;
+    if (heatWanted) showHeat();
+  } catch (error) {
+    if (mine !== turn) return;
+    viewer.clear();
+    if (error.kind === "stale") return again(error);
+    const why = row.failure_code ? `${row.failure_code}: ${row.detail ?? ""}` : "";
+    notice(`There is nothing to show. ${why || error.message}`);
+    document.body.dataset.shown = row.uri;
+  } finally {
+    clearTimeout(slow);
+  }
+}
+
+function placePeak(row) {
+  const known = row.peak_x !== null && row.peak_y !== null;
+  $("peak").hidden = !known || !peakWanted;
+  if (known) Object.assign($("peak").style, { left: `${row.peak_x * 100}%`, top: `${row.peak_y * 100}%` });
+}
+
+function hideHeat() {
+  if ($("heat").src) URL.revokeObjectURL($("heat").src);
+  $("heat").removeAttribute("src");
+  $("heat").hidden = $("legend").hidden = true;
+  setBusy("heat-button", false);
+}
+
+async function showHeat() {
+  const mine = turn;
+  setBusy("heat-button", true);
+  try {
+    const map = await api.heat(state.generation, state.row.row);
+    if (mine !== turn || !heatWanted) return URL.revokeObjectURL(map.url);
+    $("heat").src = map.url;
+    await $("heat").decode();
+    $("heat").hidden = $("legend").hidden = false;
+  } catch (error) {
+    if (mine === turn) toast(`No heat map: ${error.message}`);
+  } finally {
+    if (mine === turn) setBusy("heat-button", false);
+  }
+}
+
+function toggleHeat() {
+  if (!about.heat) return toast(about.why_no_heat);
+  heatWanted = !heatWanted;
+  $("heat-button").setAttribute("aria-pressed", String(heatWanted));
+  if (!heatWanted) hideHeat();
+  else if (state.shown) showHeat();
+}
+
+function togglePeak() {
+  peakWanted = !peakWanted;
+  $("peak-button").setAttribute("aria-pressed", String(peakWanted));
+  if (state.row) placePeak(state.row);
+}
+
+const peakPlace = () => (state.row?.peak_x == null ? undefined : [state.row.peak_x, state.row.peak_y]);
+
+// --- what the reviewer says
+
+function decide(label) {
+  const { row, at, queue, generation } = state;
+  const listed = state.rows.get(at);
+  if (!row || !listed) return;
+  const there = listed.row === row.row && (label === "unsure" || state.shown);
+  if (!there) return toast("Wait until the photo is there; one that cannot be shown can only be skipped.");
+  if (label !== "unsure" && !state.shown.same) return toast("The file has changed since the scan. Scan again, then label it.");
+  const before = row.label;
+  row.label = listed.label = label;
+  save(async () => {
+    try {
+      const done = await api.label({ generation, row: row.row, uri: row.uri, label, queue });
+      showProgress(done);
+    } catch (error) {
+      row.label = listed.label = before;
+      if (error.kind === "stale") return again(error);
+      toast(`NOT SAVED: ${error.message}`, true);
+      if (state.queue === queue) await go(at);
+    }
+  });
+  if (at + 1 < state.count) go(at + 1);
+  else { showFacts(row); showList(state, pick); toast("End of this list."); }
+}
+
+function undo() {
+  save(async () => {
+    try {
+      const done = await api.undo(state.queue);
+      showProgress(done);
+      if (!done.row) return toast(done.gone ? "Taken back; that photo is no longer in the table." : "Nothing to take back.");
+      const name = done.row.path.split("/").pop();
+      if (done.at === null) return toast(`Taken back: ${name}, which is not in this list.`);
+      state.rows.set(done.at, done.row);
+      await go(done.at);
+      toast(`Taken back: ${name}`);
+    } catch (error) {
+      if (error.kind === "stale") return again(error);
+      toast(`NOT TAKEN BACK: ${error.message}`, true);
+    }
+  });
+}
+
+// One after the other, in the order of the keys.
+function save(work) {
+  unsaved++;
+  showSaved(unsaved);
+  saving = saving.then(work).finally(() => { unsaved--; showSaved(unsaved); });
+}
+
+async function again(error) {
+  toast("A scan has changed the table; the list was made anew.");
+  await startQueue().catch(() => toast(error.message, true));
+}
+
+// --- keys and clicks
+
+const KEYS = {
+  c: () => decide("crack"),
+  n: () => decide("clear"),
+  s: () => decide("unsure"),
+  " ": () => decide("unsure"),
+  u: undo,
+  h: toggleHeat,
+  p: togglePeak,
+  z: () => viewer.toggle(peakPlace()),
+  "+": () => viewer.zoomBy(1.5),
+  "=": () => viewer.zoomBy(1.5),
+  "-": () => viewer.zoomBy(1 / 1.5),
+  arrowleft: () => go(state.at - 1),
+  arrowright: () => go(state.at + 1),
+  "?": () => $("help").showModal(),
+  "/": () => { openSide(); $("text").focus(); },
+};
+const MAY_REPEAT = new Set(["arrowleft", "arrowright", "+", "=", "-"]);
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || $("help").open) return;
+  if (event.key === "Escape") return void (document.activeElement?.blur(), closeSide());
+  if (event.target.closest("input, select")) return;
+  if (event.target.closest("button") && [" ", "Enter"].includes(event.key)) return;
+  const key = event.key.toLowerCase();
+  if (!(key in KEYS) || (event.repeat && !MAY_REPEAT.has(key))) return;
+  event.preventDefault();
+  KEYS[key]();
+});
+
+function onClick(id, work) {
+  $(id).addEventListener("click", (event) => {
+    if (event.detail) event.currentTarget.blur(); // or the next Space would press it again
+    work();
+  });
+}
+
+onClick("crack", KEYS.c);
+onClick("clear", KEYS.n);
+onClick("unsure", KEYS.s);
+onClick("undo", undo);
+onClick("back", KEYS.arrowleft);
+onClick("on", KEYS.arrowright);
+onClick("heat-button", toggleHeat);
+onClick("peak-button", togglePeak);
+onClick("zoom-button", KEYS.z);
+onClick("help-button", KEYS["?"]);
+onClick("page-back", () => go(Math.max(0, (Math.floor(state.at / PAGE) - 1) * PAGE)));
+onClick("page-on", () => go(Math.min(state.count - 1, (Math.floor(state.at / PAGE) + 1) * PAGE)));
+onClick("menu", () => ($("side").classList.contains("open") ? closeSide() : openSide()));
+onClick("folder", () => { $("text").value = $("folder").textContent; refilter(); });
+$("toast").addEventListener("click", () => { $("toast").hidden = true; });
+
+function openSide() {
+  $("side").classList.add("open");
+  $("menu").setAttribute("aria-expanded", "true");
+}
+
+function closeSide() {
+  $("side").classList.remove("open");
+  $("menu").setAttribute("aria-expanded", "false");
+}
+
+const refilter = () => startQueue({ from: undefined }).catch((error) => toast(error.message, true));
+let typing;
+$("filters").addEventListener("input", (event) => {
+  clearTimeout(typing);
+  typing = setTimeout(refilter, event.target.id === "text" ? 300 : 0);
+});
+$("filters").addEventListener("change", (event) => event.target.blur?.());
+$("filters").addEventListener("submit", (event) => { event.preventDefault(); $("text").blur(); });
+addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
+addEventListener("unhandledrejection", (event) => {
+  if (event.reason?.kind === "stale") again(event.reason);
+  else toast(event.reason?.message ?? String(event.reason), true);
+});
+
+async function start() {
+  about = await api.about();
+  $("name").textContent = about.name;
+  document.title = `${about.name} – inspector review`;
+  $("heat-button").classList.toggle("off", !about.heat);
+  $("heat-button").setAttribute("aria-disabled", String(!about.heat));
+  $("heat-button").title = about.heat ? "" : about.why_no_heat;
+  const marks = { low: about.clear_below, high: about.crack_from };
+  for (const [name, value] of Object.entries(marks)) {
+    const mark = $("scale").querySelector(`.${name}`);
+    mark.hidden = value === null;
+    mark.style.left = `${(value ?? 0) * 100}%`;
+  }
+  $("text").value = new URLSearchParams(location.hash.slice(1)).get("text") ?? "";
+  for (const [name, value] of new URLSearchParams(location.hash.slice(1)))
+    if ($("filters").elements[name]?.tagName === "SELECT") $("filters").elements[name].append(new Option(value, value, true, true));
+  await startQueue();
+}
+
+start().catch((error) => toast(error.message, true));

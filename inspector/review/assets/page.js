@@ -1,0 +1,139 @@
+// What the page shows: text, lists and numbers. File names come from anywhere and are only ever set as text.
+
+export const $ = (id) => document.getElementById(id);
+export const PAGE = 100;
+
+const NAMES = {
+  crack: "crack", clear: "clear", review: "review", failed: "failed", unsure: "skipped",
+  open: "not labelled yet", labelled: "labelled", differs: "against the model",
+};
+const WHY = {
+  model: "clearly on one side", near_threshold: "near the threshold", downscaled: "much downscaled",
+  out_of_domain: "unlike concrete",
+};
+const ALL = { verdict: "anything", reason: "any reason", failure: "any failure", label: "anything" };
+
+export function showChoices(counts) {
+  for (const [name, words] of Object.entries(counts)) {
+    const select = $("filters").elements[name];
+    const chosen = select.value || new URLSearchParams(location.hash.slice(1)).get(name) || "";
+    const options = Object.entries(words).filter(([word, count]) => count || word === chosen);
+    select.replaceChildren(new Option(ALL[name], ""), ...options.map(([word, count]) =>
+      new Option(`${(name === "reason" ? WHY[word] : NAMES[word]) ?? word} (${count.toLocaleString("en")})`, word)));
+    select.value = chosen;
+    select.parentElement.hidden = !options.length;
+    select.parentElement.classList.toggle("set", chosen !== "");
+  }
+}
+
+export function showProgress({ labelled_in_queue: here, in_queue: count, labelled, rows }) {
+  const share = count ? (100 * here) / count : 0;
+  const n = (value) => value.toLocaleString("en");
+  $("bar").firstElementChild.style.width = `${share}%`;
+  $("bar").setAttribute("aria-valuenow", share.toFixed(1));
+  const all = count === rows ? "" : ` · ${n(labelled)} of ${n(rows)} in all`;
+  $("progress").textContent = `${n(here)} of ${n(count)} labelled${all}`;
+}
+
+export function showSaved(unsaved) {
+  $("saved").textContent = unsaved ? `saving ${unsaved} …` : "all saved";
+  $("saved").classList.toggle("busy", unsaved > 0);
+}
+
+export function showFacts(row) {
+  const cut = row.path.lastIndexOf("/") + 1;
+  $("file").textContent = row.path.slice(cut);
+  $("folder").textContent = row.path.slice(0, cut);
+  const facts = [
+    row.width && `${row.width} × ${row.height}`,
+    row.format,
+    row.size_bytes && bytes(row.size_bytes),
+    row.taken_at && row.taken_at.replace("T", " ").slice(0, 16),
+    row.gps_lat != null && row.gps_lon != null && `${row.gps_lat.toFixed(5)}, ${row.gps_lon.toFixed(5)}`,
+    row.camera,
+  ];
+  $("details").textContent = facts.filter(Boolean).join(" · ");
+  const verdict = row.verdict ?? "failed";
+  $("verdict").textContent = NAMES[verdict];
+  $("verdict").className = `chip ${verdict}`;
+  $("scale").hidden = row.p_crack === null;
+  $("p").textContent = row.p_crack === null ? "" : `p(crack) ${probability(row.p_crack)}`;
+  $("why").textContent = row.failure_code ? `${row.failure_code}: ${row.detail ?? ""}` : WHY[row.reason] ?? row.reason ?? "";
+  if (row.p_crack !== null) {
+    $("scale").querySelector("b").style.left = `${row.p_crack * 100}%`;
+    $("scale").setAttribute("aria-label", `probability of a crack ${probability(row.p_crack)}`);
+  }
+  showSay(row.label);
+}
+
+// What the reviewer said about the photo on the stage.
+export function showSay(label) {
+  $("said").hidden = !label;
+  $("said").textContent = label ? `you said: ${{ crack: "crack", clear: "no crack", unsure: "skip" }[label]}` : "";
+  $("said").className = label ?? "";
+}
+
+// Work that a button has begun and that is not done yet.
+export function setBusy(id, busy) {
+  $(id).classList.toggle("busy", busy);
+  $(id).setAttribute("aria-busy", String(busy));
+}
+
+// The page of the list that holds the current photo; `pick` is told which one is wanted.
+export function showList(state, pick) {
+  const start = Math.floor(state.at / PAGE) * PAGE;
+  const end = Math.min(start + PAGE, state.count);
+  const items = [];
+  for (let k = start; k < end; k++) if (state.rows.has(k)) items.push(listItem(k, state.rows.get(k), k === state.at, pick));
+  $("list").replaceChildren(...items);
+  $("page").textContent = `${(start + 1).toLocaleString("en")}–${end.toLocaleString("en")} of ${state.count.toLocaleString("en")}`;
+  $("page-back").disabled = start === 0;
+  $("page-on").disabled = end >= state.count;
+  $("list").querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
+}
+
+function listItem(at, row, selected, pick) {
+  const item = document.createElement("li");
+  const verdict = row.verdict ?? "failed";
+  item.setAttribute("role", "option");
+  item.setAttribute("aria-selected", String(selected));
+  const name = Object.assign(document.createElement("span"), { className: "name", textContent: row.path.split("/").pop(), title: row.path });
+  const p = Object.assign(document.createElement("span"), { className: "p", textContent: row.p_crack === null ? row.failure_code ?? "" : probability(row.p_crack) });
+  const chip = Object.assign(document.createElement("span"), { className: `dot ${verdict}`, title: NAMES[verdict] });
+  chip.setAttribute("aria-label", `model: ${NAMES[verdict]}`);
+  const said = Object.assign(document.createElement("span"), { className: `mark ${row.label ?? ""}`, textContent: { crack: "C", clear: "N", unsure: "S" }[row.label] ?? "" });
+  item.append(chip, name, p, said);
+  item.addEventListener("click", () => pick(at));
+  return item;
+}
+
+export function showEmpty() {
+  for (const id of ["file", "folder", "details", "p", "why", "page", "verdict"]) $(id).textContent = "";
+  $("verdict").className = "";
+  $("scale").hidden = $("said").hidden = true;
+  $("list").replaceChildren();
+  notice("No photo is like that. Choose other filters.");
+}
+
+export function notice(text) {
+  $("notice").textContent = text;
+  $("notice").hidden = !text;
+}
+
+let toastEnds;
+export function toast(text, stays = false) {
+  clearTimeout(toastEnds);
+  $("toast").textContent = text;
+  $("toast").hidden = false;
+  $("toast").classList.toggle("bad", stays);
+  if (!stays) toastEnds = setTimeout(() => { $("toast").hidden = true; }, 3500);
+}
+
+const bytes = (count) => (count >= 1e6 ? `${(count / 1e6).toFixed(1)} MB` : `${Math.ceil(count / 1e3)} kB`);
+
+function probability(p) {
+  if (p > 0 && p < 0.001) return "< 0.001";
+  if (p < 1 && p > 0.999) return "> 0.999";
+  return p.toFixed(3);
+}
+

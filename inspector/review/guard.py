@@ -1,0 +1,84 @@
+"""Who may talk to the review server: the page that was opened with its token, and nobody else.
+
+It listens on this machine only, but any web page that a browser on this machine shows could try to
+reach it, by guessing the port or by a name that is made to point here (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_HOSTS = frozenset({"127.0.0.1", "localhost"})
+_LONGEST_BODY = 10_000
+"""Bytes of a request; a decision is a few hundred."""
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def new_token() -> str:
+    """256 random bits, fit for an address."""
+    return secrets.token_urlsafe(32)
+
+
+class Guard:
+    """Lets a request through to `app` if its path begins with the token, it names this machine as
+    the host, and it was not sent by another site; `app` sees the path behind the token."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._token = token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return  # nothing else is spoken here; the server closes what nobody accepts
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await PlainTextResponse(refusal, status_code=403)(scope, receive, with_headers)
+            return
+        behind = scope["path"].removeprefix("/").partition("/")[2]
+        inner = {**scope, "path": f"/{behind}", "raw_path": None}
+        await self._app(inner, receive, with_headers)
+
+    def _refusal(self, scope: Scope) -> str | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if host.rsplit(":", 1)[0] not in _HOSTS:
+            return "this server answers to 127.0.0.1 and localhost only"
+        token, slash, _ = scope["path"].removeprefix("/").partition("/")
+        if not secrets.compare_digest(token.encode(), self._token) or not slash:
+            return "open the whole address that `inspector review` printed"
+        if scope["method"] not in ("GET", "HEAD"):
+            return _refuse_writing(headers, host)
+        return None
+
+
+def _refuse_writing(headers: Headers, host: str) -> str | None:
+    """Another site can send neither JSON nor this origin without being asked first."""
+    if headers.get("origin", f"http://{host}") != f"http://{host}":
+        return "sent by another site"
+    if headers.get("content-type") != "application/json":
+        return "decisions are sent as application/json"
+    if not headers.get("content-length", "").isdecimal():
+        return "how long is it?"
+    return "too long" if int(headers["content-length"]) > _LONGEST_BODY else None

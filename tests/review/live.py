@@ -1,0 +1,73 @@
+"""A review server as a user has it: a process of its own, talked to over HTTP."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Live:
+    """`address` ends with the token and a slash."""
+
+    def __init__(self, process: subprocess.Popen[str], address: str) -> None:
+        self.process = process
+        self.address = address
+
+    def ask(self, path: str, body: Any = None, **headers: str) -> tuple[int, Any, Any]:
+        """Status, headers and content (JSON where it is) for a path behind the token."""
+        return ask(self.address + path, body, **headers)
+
+    def get(self, path: str) -> Any:
+        status, _, content = self.ask(path)
+        assert status == 200, content
+        return content
+
+
+def ask(address: str, body: Any = None, **headers: str) -> tuple[int, Any, Any]:
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    if body is not None:
+        given = {"Content-Type": "application/json"} | given
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(address, data=data, headers=given)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=60) as response:
+            return response.status, response.headers, _content(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers, _content(error)
+
+
+def _content(response: Any) -> Any:
+    content = response.read()
+    if response.headers.get("Content-Type", "").startswith("application/json"):
+        return json.loads(content)
+    return content
+
+
+@contextmanager
+def reviewing(out: Path, *options: str) -> Iterator[Live]:
+    """A server on any free port; ended when the block ends, unless it is already."""
+    command = [sys.executable, "-m", "inspector", "review", str(out), "--no-browser", "--port", "0"]
+    with subprocess.Popen(
+        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        address = process.stdout.readline().strip()
+        if not address:
+            raise AssertionError(process.stderr.read())
+        try:
+            yield Live(process, address)
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
