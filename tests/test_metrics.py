@@ -1,4 +1,4 @@
-"""Every figure against scikit-learn's, over scores with ties and lopsided classes."""
+"""Figures against their definitions, over scores with ties and lopsided classes."""
 
 from __future__ import annotations
 
@@ -25,29 +25,32 @@ def arrays(rows):
     return np.array(scores), np.array(truth, dtype=bool)
 
 
-@settings(max_examples=200, deadline=None)
-@given(BOTH_CLASSES)
-def test_ranking(rows):
-    p, is_crack = arrays(rows)
-    assert metrics.roc_auc(p, is_crack) == pytest.approx(reference.roc_auc_score(is_crack, p))
-    assert metrics.average_precision(p, is_crack) == pytest.approx(
-        reference.average_precision_score(is_crack, p)
-    )
+def pairs_won(p, is_crack):
+    """ROC AUC by its definition: how often a crack is ranked above a clear image."""
+    return np.mean([(a > b) + 0.5 * (a == b) for a in p[is_crack] for b in p[~is_crack]])
 
 
-@settings(max_examples=200, deadline=None)
-@given(BOTH_CLASSES, SCORES)
-def test_decisions(rows, threshold):
+@settings(max_examples=150, deadline=None)
+@given(BOTH_CLASSES, st.sampled_from([0.0, 0.01, 0.1, 0.5]))
+def test_ranking(rows, rate):
     p, is_crack = arrays(rows)
-    said = p >= threshold
-    table = reference.confusion_matrix(is_crack, said, labels=[False, True])
-    counts = metrics.confusion(p, is_crack, threshold)
-    assert [[counts["tn"], counts["fp"]], [counts["fn"], counts["tp"]]] == table.tolist()
-    assert metrics.balanced_accuracy(p, is_crack, threshold) == pytest.approx(
-        reference.balanced_accuracy_score(is_crack, said)
-    )
-    assert metrics.matthews_corrcoef(p, is_crack, threshold) == pytest.approx(
-        reference.matthews_corrcoef(is_crack, said)
+    assert metrics.roc_auc(p, is_crack) == pytest.approx(pairs_won(p, is_crack))
+    found = [(p[is_crack] >= t).mean() for t in [*p, 2.0] if (p[~is_crack] >= t).mean() <= rate]
+    assert metrics.recall_at_fpr(p, is_crack, rate) == pytest.approx(max(found))
+
+
+def test_a_case_by_hand():
+    """Four cracks, four clear images; at one half a miss and a false alarm."""
+    p = np.array([0.9, 0.8, 0.6, 0.2, 0.7, 0.4, 0.3, 0.1])
+    is_crack = np.array([1, 1, 1, 1, 0, 0, 0, 0], bool)
+    assert metrics.confusion(p, is_crack, 0.5) == {"tp": 3, "fn": 1, "fp": 1, "tn": 3}
+    assert metrics.balanced_accuracy(p, is_crack) == pytest.approx(3 / 4)
+    assert metrics.matthews_corrcoef(p, is_crack) == pytest.approx((9 - 1) / 16)
+    assert metrics.roc_auc(p, is_crack) == pytest.approx(12 / 16)
+    assert metrics.average_precision(p, is_crack) == pytest.approx((1 + 1 + 3 / 4 + 4 / 7) / 4)
+    assert metrics.recall_at_fpr(p, is_crack, 0.1) == pytest.approx(2 / 4)
+    assert metrics.brier(p, is_crack) == pytest.approx(
+        (0.01 + 0.04 + 0.16 + 0.64 + 0.49 + 0.16 + 0.09 + 0.01) / 8
     )
 
 
@@ -55,7 +58,6 @@ def test_decisions(rows, threshold):
 @given(BOTH_CLASSES)
 def test_calibration(rows):
     p, is_crack = arrays(rows)
-    assert metrics.brier(p, is_crack) == pytest.approx(reference.brier_score_loss(is_crack, p))
     assert metrics.ece(p, is_crack) == pytest.approx(ece_by_hand(p, is_crack))
 
 
@@ -85,46 +87,3 @@ def test_one_class_alone_has_no_ranking(truth):
     assert math.isnan(metrics.balanced_accuracy(p, is_crack))
     assert metrics.matthews_corrcoef(p, is_crack) == 0
     assert math.isnan(metrics.average_precision(p, is_crack)) is (not truth)
-
-
-def sample(groups: int, per_group: int, seed: int = 0):
-    """Scores of photos from walls that differ: photos of one wall look alike."""
-    rng = np.random.default_rng(seed)
-    is_crack = rng.random(groups * per_group) < 0.5
-    wall = np.repeat(rng.normal(0, 1, groups), per_group)
-    p = 1 / (1 + np.exp(-(2 * is_crack - 1 + wall + rng.normal(0, 0.3, len(wall)))))
-    return p, is_crack, np.repeat([f"wall {g}" for g in range(groups)], per_group).tolist()
-
-
-def test_the_interval_holds_the_estimate_and_is_repeatable():
-    p, is_crack, groups = sample(20, 10)
-    low, high = metrics.grouped_interval(metrics.roc_auc, p, is_crack, groups, resamples=300)
-    assert low < metrics.roc_auc(p, is_crack) < high
-    again = metrics.grouped_interval(metrics.roc_auc, p, is_crack, groups, resamples=300)
-    assert (low, high) == again
-
-
-def test_photos_of_one_wall_widen_the_interval():
-    p, is_crack, groups = sample(8, 60)
-    alone = [str(i) for i in range(len(p))]
-
-    def width(names):
-        low, high = metrics.grouped_interval(metrics.roc_auc, p, is_crack, names, resamples=300)
-        return high - low
-
-    assert width(groups) > 1.5 * width(alone)
-
-
-def test_more_walls_narrow_the_interval():
-    def width(count):
-        p, is_crack, groups = sample(count, 5)
-        low, high = metrics.grouped_interval(metrics.roc_auc, p, is_crack, groups, resamples=300)
-        return high - low
-
-    assert width(200) < width(10)
-
-
-def test_an_interval_of_nothing_is_nan():
-    p, is_crack = np.array([0.1, 0.2]), np.array([False, False])
-    interval = metrics.grouped_interval(metrics.roc_auc, p, is_crack, ["a", "b"], resamples=10)
-    assert all(math.isnan(value) for value in interval)

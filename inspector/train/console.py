@@ -14,10 +14,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from inspector.report import PAGE
 from inspector.terminal import Drawing, print_lines
 from inspector.text import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from inspector.bundle import ModelBundle
     from inspector.train.loop import EpochResult
     from inspector.train.run import TrainResult
@@ -27,10 +30,12 @@ SHOWN = 5
 
 
 class TrainConsole(Drawing):
-    """A `loop.Watcher` that draws. Use it as a context manager."""
+    """A `loop.Watcher` that draws, and adds what it says to the file `log`. Use it as a context
+    manager."""
 
-    def __init__(self, epochs: int, *, quiet: bool = False) -> None:
+    def __init__(self, epochs: int, log: Path, *, quiet: bool = False) -> None:
         self.epochs = epochs
+        self.log = log
         self.out = Console(highlight=False, soft_wrap=True, quiet=quiet)
         err = Console(stderr=True)
         self.progress = Progress(
@@ -50,8 +55,11 @@ class TrainConsole(Drawing):
         self.images = 0
 
     def say(self, text: str) -> None:
-        for line in text.split("\n"):
-            self.out.print(printable(line), markup=False)
+        lines = [printable(line) for line in text.split("\n")]
+        for line in lines:
+            self.out.print(line, markup=False)
+        with self.log.open("a", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
 
     def start_epoch(self, epoch: int, steps: int) -> None:
         self.images = 0
@@ -113,7 +121,7 @@ def print_result(result: TrainResult, bundle: ModelBundle) -> None:
     if len(result.missed) > SHOWN:
         lines.append(f"  and {len(result.missed) - SHOWN} more")
     lines += [
-        f"pictures, curves and tables: {result.notes}",
+        f"report: {result.notes / PAGE}",
         f"model: {bundle.path}  ({', '.join(sorted(bundle.variants))})",
         f"use it: inspector scan /photos --model {bundle.path}",
     ]

@@ -1,0 +1,70 @@
+"""The command that says how far a model can be trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from inspector.cli.model import Groups, Positive
+from inspector.cli.options import Device, Model, Verbose
+
+commands = typer.Typer()
+
+
+@commands.command(
+    epilog="Examples:  inspector evaluate /labelled --out evaluation  ·  inspector evaluate "
+    "/labelled --groups groups.csv --by folder  ·  inspector evaluate /labelled --json"
+)
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="Folder with Positive/ and Negative/, any depth.")],
+    model: Model = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Write report.html, metrics.json, predictions here."),
+    ] = None,
+    by: Annotated[
+        str, typer.Option(help="Split figures by source, folder, group, or a column of --groups.")
+    ] = "source",
+    groups: Groups = None,
+    positive: Positive = None,
+    trained_on: Annotated[
+        Path | None,
+        typer.Option(help="Folder the model learned from: images of DATA in it are leaks."),
+    ] = None,
+    strict_splits: Annotated[
+        bool, typer.Option("--strict-splits", help="Stop if the model has seen any of the images.")
+    ] = False,
+    gallery: Annotated[
+        int, typer.Option(metavar="N", help="Show at most N pictures of each kind of mistake.")
+    ] = 60,
+    device: Device = "auto",
+    batch_size: Annotated[int, typer.Option("-b", "--batch-size")] = 32,
+    workers: Annotated[int, typer.Option("-j", "--workers", help="Decoder processes.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json.")] = False,
+    verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Measure a model on labelled images it has not learned from, with intervals, per source.
+
+    With --out, a report that opens anywhere: figures, curves, calibration, and every mistake as a
+    picture with its heat map.
+    """
+    from inspector.evaluate import EvaluateConfig, render, to_json
+    from inspector.evaluate import evaluate as run_evaluate
+    from inspector.evaluate.console import EvaluateConsole
+    from inspector.report import PAGE
+    from inspector.terminal import print_lines
+
+    config = EvaluateConfig(
+        data=data, model=model, positive=positive, groups=groups, by=by, out=out, gallery=gallery,
+        trained_on=trained_on, strict_splits=strict_splits, device=device, batch_size=batch_size,
+        workers=workers,
+    )  # fmt: skip
+    with EvaluateConsole() as console:
+        result = run_evaluate(config, console)
+    print(to_json(result) if as_json else render(result))
+    if out is not None:
+        print_lines([f"report: {out / PAGE}"], to_stderr=as_json)
+    elif not as_json:
+        print("--out DIR writes a report with every mistake as a picture")

@@ -1,0 +1,72 @@
+"""How an evaluation shows itself: progress and warnings on stderr, figures on stdout."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from inspector.terminal import Drawing, print_lines
+from inspector.text import printable
+
+if TYPE_CHECKING:
+    from inspector.report import Evaluation, Figures
+
+
+class EvaluateConsole(Drawing):
+    """A `run.Watcher` that draws. Use it as a context manager."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self.progress = Progress(
+            TextColumn("judging"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self.task = self.progress.add_task("", total=None)
+
+    def step(self, done: int, images: int) -> None:
+        self.progress.update(self.task, completed=done, total=images)
+
+    def say(self, text: str) -> None:
+        print_lines([text], to_stderr=True)
+
+
+def to_json(result: Evaluation) -> str:
+    """What `metrics.json` holds."""
+    return json.dumps(result.to_json(), indent=2)
+
+
+def render(result: Evaluation) -> str:
+    """A table of 80 columns: one line per source."""
+    lines = [
+        f"{result.by[:12]:<12}{'cracks':>7}{'clear':>7}{'ROC AUC':>8}{'bal.acc':>8}{'ece':>8}"
+        f"{'missed':>8}{'alarms':>8}{'review':>8}",
+        *map(_row, result.sources),
+    ]
+    if result.without_leaks:
+        lines += ["without the images that leaked:", *map(_row, result.without_leaks)]
+    if result.failed:
+        lines.append(f"{len(result.failed)} images could not be decoded")
+    lines.append("missed: cracks called clear; alarms: clear images called crack")
+    return "\n".join(lines)
+
+
+def _row(f: Figures) -> str:
+    forms = (
+        ("roc_auc", ".4f"), ("balanced_accuracy", ".2%"), ("ece", ".4f"), ("missed", ".1%"),
+        ("false_alarms", ".1%"), ("review", ".1%"),
+    )  # fmt: skip
+    cells = "".join(_cell(f.value(name), form) for name, form in forms)
+    return f"{printable(f.source)[:12]:<12}{f.cracks:>7}{f.clears:>7}{cells}"
+
+
+def _cell(value: float, form: str) -> str:
+    return f"{value:8{form}}" if math.isfinite(value) else f"{'-':>8}"

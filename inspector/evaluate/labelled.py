@@ -1,0 +1,75 @@
+"""What is known about labelled images beside their label."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inspector.data.folder import read_column
+from inspector.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from inspector.data.folder import LabelledImage
+    from inspector.evaluate.config import EvaluateConfig
+
+WIDTH_COLUMN = "crack_width_px"
+"""Column of the CSV: a crack's greatest width, in pixels of the image as it is on disk."""
+UNKNOWN = "(not said)"
+"""What an image is filed under that the chosen column says nothing about."""
+
+
+def named_by(config: EvaluateConfig, images: Sequence[LabelledImage]) -> list[LabelledImage]:
+    """The images with what the figures are split by as their `source`. Raises DataError."""
+    return [
+        replace(image, source=name or config.data.resolve().name)
+        for image, name in zip(images, _names(config, images), strict=True)
+    ]
+
+
+def _names(config: EvaluateConfig, images: Sequence[LabelledImage]) -> list[str]:
+    if config.by == "source":
+        return [image.source for image in images]
+    if config.by == "folder":
+        return [image.source.split("/")[0] for image in images]
+    if config.by == "group":
+        return [image.group for image in images]
+    return [value or UNKNOWN for value in _column(config, images, config.by)]
+
+
+def _column(
+    config: EvaluateConfig, images: Sequence[LabelledImage], column: str
+) -> list[str | None]:
+    if config.groups is None:
+        return [None] * len(images)
+    value_of = read_column(config.groups, config.data, column)
+    return [value_of.get(os.path.realpath(image.path)) for image in images]
+
+
+def widths_px(
+    config: EvaluateConfig, images: Sequence[LabelledImage]
+) -> NDArray[np.float64] | None:
+    """Crack widths (N,), NaN where the CSV has none; None where it has no such column. Raises
+    DataError when a width is no number."""
+    if config.groups is None or WIDTH_COLUMN not in _columns(config.groups):
+        return None
+    found = _column(config, images, WIDTH_COLUMN)
+    try:
+        return np.array([float(value) if value else np.nan for value in found])
+    except ValueError as error:
+        raise DataError(
+            f"{config.groups}: every {WIDTH_COLUMN} must be a number of pixels: {error}"
+        ) from error
+
+
+def _columns(groups_csv: Path) -> list[str]:
+    with groups_csv.open(newline="", encoding="utf-8") as file:
+        return next(csv.reader(file), [])

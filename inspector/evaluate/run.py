@@ -1,0 +1,78 @@
+"""`evaluate`: from a labelled folder and a model to figures, and a report of them."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from inspector.backends import open_backend
+from inspector.bundle import DEFAULT_PATH, ModelBundle
+from inspector.data.folder import find_labelled
+from inspector.evaluate.labelled import named_by, widths_px
+from inspector.evaluate.leaks import audit_against_training
+from inspector.report import Evaluation, Subject, assess, check_free, judge_images, write_report
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inspector.data.folder import LabelledImage
+    from inspector.evaluate.config import EvaluateConfig
+    from inspector.report import JudgedImages
+
+
+class Watcher(Protocol):
+    """Who wants to know how the evaluation goes."""
+
+    def step(self, done: int, images: int) -> None: ...
+    def say(self, text: str) -> None: ...
+
+
+def evaluate(config: EvaluateConfig, watch: Watcher | None = None) -> Evaluation:
+    """Judge every image of a labelled folder with the bundle's exported model.
+
+    With `config.out`, writes `report.html`, `metrics.json` and `predictions.parquet` there. Raises
+    DataError, BundleError, BackendError, LoaderError, OutputError.
+    """
+    bundle = ModelBundle.load(config.model or DEFAULT_PATH)
+    if config.out:
+        check_free(config.out)
+    images = find_labelled(config.data, positive=config.positive, groups_csv=config.groups)
+    leaks = audit_against_training(config, bundle, images)
+    if leaks is not None and watch:
+        for line in leaks.lines():
+            watch.say(line)
+    judged = _judge(config, bundle, named_by(config, images), watch)
+    evaluation = assess(judged, bundle, by=config.by, leaks=leaks)
+    if config.out:
+        subject = Subject(
+            title=f"How far to trust this model on {config.data.resolve().name}",
+            data=str(config.data),
+            made=f"{datetime.now():%Y-%m-%d %H:%M}",
+            gallery=config.gallery,
+        )
+        write_report(config.out, subject, evaluation, judged, bundle, leaks)
+    return evaluation
+
+
+def _judge(
+    config: EvaluateConfig,
+    bundle: ModelBundle,
+    images: Sequence[LabelledImage],
+    watch: Watcher | None,
+) -> JudgedImages:
+    width_of = None
+    widths = widths_px(config, images)
+    if widths is not None:
+        width_of = dict(zip((image.path for image in images), widths, strict=True))
+    with closing(open_backend(bundle, config.backend, device=config.device)) as backend:
+        judged = judge_images(
+            images,
+            bundle,
+            backend,
+            batch_size=config.batch_size,
+            workers=config.workers,
+            watch=watch.step if watch else None,
+        )
+    return judged if width_of is None else replace(judged, width_px_N=judged.looked_up(width_of))

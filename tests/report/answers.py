@@ -1,0 +1,35 @@
+"""Images with known answers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from inspector.bundle import Thresholds
+from inspector.data.folder import LabelledImage
+from inspector.judge import decide
+from inspector.report import JudgedImages
+from inspector.types import Scores
+
+THRESHOLDS = Thresholds(clear_below=0.3, crack_from=0.7)
+
+
+def judged_of(p, is_crack, groups=None, sources=None, paths=None) -> JudgedImages:
+    """Every image its own group, all of one source, unless told otherwise."""
+    p_N = np.asarray(p, dtype=np.float32)
+    count = len(p_N)
+    paths = paths or [f"/walls/{k:03}.jpg" for k in range(count)]
+    groups = paths if groups is None else groups
+    sources = ["wall"] * count if sources is None else sources
+    cam_NHW = np.random.default_rng(0).normal(size=(count, 2, 2)).astype(np.float32)
+    answers = Scores(p_N, cam_NHW, np.zeros(count, np.float32))
+    outcomes = decide(answers, np.ones(count), THRESHOLDS)
+    return JudgedImages(
+        images=tuple(
+            LabelledImage(path, bool(crack), source, str(group))
+            for path, crack, source, group in zip(paths, is_crack, sources, groups, strict=True)
+        ),
+        p_crack_N=p_N,
+        verdict_N=np.array([str(verdict) for verdict, _ in outcomes]),
+        reason_N=np.array([str(reason) for _, reason in outcomes]),
+        cam_NHW=cam_NHW,
+    )
