@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _EXAMPLE_IMAGES = 2
 _DEBUG_SUFFIX = ".debug_pkl"
+_EXTRA = "extra/"
+"""Begins the names of records that hold metadata."""
 _WRITERS_OWN = ("version", "byteorder", ".data/serialization_id")
 """Records that torch's archive writer adds by itself."""
 
@@ -44,14 +46,24 @@ def export_torchscript(
     _forget_origin(archive, file)
 
 
+def restamp_torchscript(source: Path, target: Path, metadata: Mapping[str, str]) -> None:
+    """Write `target`: the same model with `metadata` instead of its own."""
+    _copy(io.BytesIO(source.read_bytes()), target, metadata)
+
+
 def _forget_origin(archive: io.BytesIO, file: Path) -> None:
     """Copy without the debug records: stack traces with the paths of the machine it ran on."""
     archive.seek(0)
+    _copy(archive, file, {})
+
+
+def _copy(archive: io.BytesIO, file: Path, metadata: Mapping[str, str]) -> None:
     reader = torch._C.PyTorchFileReader(archive)
     writer = torch._C.PyTorchFileWriter(str(file))
     for name in reader.get_all_records():
         if name in _WRITERS_OWN or name.endswith(_DEBUG_SUFFIX):
             continue
-        record = reader.get_record(name)
+        text = metadata.get(name.removeprefix(_EXTRA))
+        record = reader.get_record(name) if text is None else text.encode()
         writer.write_record(name, record, len(record))
     writer.write_end_of_file()

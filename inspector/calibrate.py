@@ -1,101 +1,148 @@
-"""From logits to probabilities that mean something, and from probabilities to thresholds."""
+"""`calibrate`: thresholds for a model, from labelled photos of the walls that it will judge.
+
+Only thresholds change: the probabilities of every variant stay what they were.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inspector.bundle import Thresholds
+from export.restamp import check_free, with_thresholds, write_copy
+from inspector.backends import open_backend, open_engine
+from inspector.backends.contract import joined
+from inspector.bundle import DEFAULT_PATH, ModelBundle
+from inspector.calibration.rule import Rule
+from inspector.calibration.thresholds import Judged, choose_thresholds, count_verdicts
+from inspector.data.folder import data_digest, find_labelled
+from inspector.data.loader import load_batches
+from inspector.errors import DataError, UsageError
+from inspector.types import ImageRef, Photo
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
-MISSED_CRACKS = 0.01
-"""Share of validation cracks that may fall below `clear_below`."""
-FALSE_CRACKS = 0.01
-"""Share of crack-free validation images that may lie above `crack_from`."""
-HIGHEST_CLEAR = 0.3
-"""`clear_below` is never higher: an easy validation set must not make the next wall unsafe."""
-LOWEST_CRACK = 0.5
-"""`crack_from` is never lower."""
-LARGEST_SHIFT = 3.0
-"""Bound on the shift of the crack logit: a factor of 20 in the odds."""
+    from inspector.backends import Backend
+    from inspector.bundle import Thresholds
+    from inspector.data.folder import LabelledImage
+    from inspector.types import JsonObject, Scores
+
+_ENGINE, _EXACT = "onnxruntime", "fp32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrateConfig:
+    """Raises UsageError when a value cannot be right."""
+
+    data: Path
+    """Labelled folder, as for `train`: photos that the model has not learned from."""
+    model: Path | None = None
+    """The bundle; None: the one that comes with the package."""
+    out: Path | None = None
+    """Where the copy goes that has the new thresholds; None: nothing is written."""
+    rule: Rule = field(default_factory=Rule)
+    positive: str | None = None
+    groups: Path | None = None
+    """CSV with columns `file`, `group`; with it, groups are counted instead of photos."""
+    device: str = "auto"
+    batch_size: int = 32
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.workers < 0:
+            raise UsageError("batch size must be at least 1, and workers cannot be negative")
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
-    """Calibrated log odds of a crack are (margin + shift) / temperature, the margin being the crack
-    logit minus the clear one."""
+class Calibrated:
+    """`bundle` is the copy, or the original where none was written. `left_out` names what no
+    longer holds with the new thresholds."""
 
-    temperature: float
-    shift: float
+    bundle: ModelBundle
+    thresholds: Thresholds
+    left_out: tuple[str, ...]
+    before: JsonObject
+    """Verdicts on these photos with the thresholds of before, as `count_verdicts` counts."""
+    failed: tuple[str, ...]
+    """Photos that could not be decoded, with the reason; they count nowhere."""
 
 
-def fit_calibration(
-    logits_N2: NDArray[np.floating[Any]], is_crack_N: NDArray[np.bool_]
-) -> Calibration:
-    """Minimises the negative log-likelihood (Platt 1999), both classes weighing the same, because
-    training balances them too.
+def calibrate(config: CalibrateConfig) -> Calibrated:
+    """Judge every photo of a labelled folder, choose thresholds by the rule, and write a copy of
+    the bundle that has them.
 
-    The temperature is searched from 1 to 20 by golden section. Never below 1: on an easy validation
-    set the optimum is endless confidence, which the next wall disproves.
+    Raises DataError, BundleError, BackendError, OutputError; after any of them `config.out` is as
+    it was, or holds no `bundle.json`.
     """
-    margin_N = (logits_N2[:, 1] - logits_N2[:, 0]).astype(np.float64)
-    cracks = int(is_crack_N.sum())
-    weight_N = np.where(is_crack_N, 0.5 / cracks, 0.5 / (len(is_crack_N) - cracks))
-
-    def loss(log_t: float) -> float:
-        temperature = float(np.exp(log_t))
-        odds_N = (margin_N + _best_shift(margin_N, is_crack_N, weight_N, temperature)) / temperature
-        return float(weight_N @ np.logaddexp(0, np.where(is_crack_N, -odds_N, odds_N)))
-
-    low, high = 0.0, float(np.log(20.0))
-    shrink = (np.sqrt(5) - 1) / 2
-    while high - low > 1e-4:
-        left, right = high - shrink * (high - low), low + shrink * (high - low)
-        if loss(left) < loss(right):
-            high = right
-        else:
-            low = left
-    # The interval never closes on its ends, yet 1 is the commonest answer.
-    temperature = 1.0 if low == 0 else float(np.exp((low + high) / 2))
-    return Calibration(temperature, _best_shift(margin_N, is_crack_N, weight_N, temperature))
+    if config.out is not None:
+        check_free(config.out)
+    bundle = ModelBundle.load(config.model or DEFAULT_PATH)
+    images = find_labelled(config.data, positive=config.positive, groups_csv=config.groups)
+    answers, kept, failed = _judge(config, bundle, images)
+    p_N = answers[_EXACT].p_crack_N
+    judged = _judged([images[k] for k in kept], p_N, grouped=config.groups is not None)
+    chosen = choose_thresholds(judged, config.rule, on=f"{len(kept):,} labelled photos")
+    thresholds = replace(chosen, out_of_domain=bundle.thresholds.out_of_domain)
+    before = count_verdicts(judged, bundle.thresholds)
+    if config.out is None:
+        return Calibrated(bundle, thresholds, (), before, failed)
+    changed, left_out = with_thresholds(bundle, thresholds, answers)
+    provenance = {"data_digest": data_digest(images[k] for k in kept), "digest": bundle.digest}
+    training = {**bundle.training, "thresholds_changed": provenance}
+    copy = write_copy(bundle, replace(changed, training=training), config.out)
+    return Calibrated(copy, thresholds, left_out, before, failed)
 
 
-def _best_shift(
-    margin_N: NDArray[np.float64],
-    is_crack_N: NDArray[np.bool_],
-    weight_N: NDArray[np.float64],
-    temperature: float,
-) -> float:
-    """Where the likelihood's slope in the shift is zero, by bisection: the slope is monotone."""
-    low, high = -LARGEST_SHIFT, LARGEST_SHIFT
-    while high - low > 1e-4:
-        shift = (low + high) / 2
-        p_N = 0.5 * (1 + np.tanh((margin_N + shift) / (2 * temperature)))
-        if weight_N @ (p_N - is_crack_N) > 0:
-            high = shift
-        else:
-            low = shift
-    return (low + high) / 2
-
-
-def choose_thresholds(
-    p_N: NDArray[np.floating[Any]], is_crack_N: NDArray[np.bool_], *, on: str
-) -> Thresholds:
-    """`clear_below` and `crack_from` by the shares named above; `on` names the images."""
-    missed = np.quantile(p_N[is_crack_N], MISSED_CRACKS, method="lower")
-    alarmed = np.quantile(p_N[~is_crack_N], 1 - FALSE_CRACKS, method="higher")
-    clear_below = min(HIGHEST_CLEAR, float(missed))
-    crack_from = max(LOWEST_CRACK, float(alarmed))
-    return Thresholds(
-        clear_below=round(clear_below, 4),
-        crack_from=round(crack_from, 4),
-        chosen=(
-            f"on {on}: clear_below so that at most {MISSED_CRACKS:.0%} of cracks are called clear, "
-            f"at most {HIGHEST_CLEAR}; crack_from so that at most {FALSE_CRACKS:.0%} of crack-free "
-            f"images are called crack, at least {LOWEST_CRACK}"
-        ),
+def _judged(images: Sequence[LabelledImage], p_N: NDArray[np.float32], *, grouped: bool) -> Judged:
+    return Judged(
+        p_N,
+        np.array([image.is_crack for image in images]),
+        np.array([image.source for image in images]),
+        np.array([image.group for image in images]) if grouped else None,
     )
+
+
+def _judge(
+    config: CalibrateConfig, bundle: ModelBundle, images: Sequence[LabelledImage]
+) -> tuple[dict[str, Scores], list[int], tuple[str, ...]]:
+    """Answers by precision to the K images that could be decoded, their places among `images`, and
+    what became of the others."""
+    refs = [ImageRef(k, image.path, "", None, None) for k, image in enumerate(images)]
+    batches = load_batches(
+        refs, bundle.preprocess, batch_size=config.batch_size, workers=config.workers
+    )
+    failed: list[str] = []
+    kept: list[int] = []
+    with ExitStack() as stack:
+        stack.enter_context(closing(batches))
+        engines = _engines(config, bundle, stack)
+        answers: dict[str, list[Scores]] = {name: [] for name in engines}
+        for batch in batches:
+            photos = [item for item in batch.items if isinstance(item, Photo)]
+            others = [item for item in batch.items if not isinstance(item, Photo)]
+            failed += [f"{item.ref.path}: {item.code}" for item in others]
+            kept += [photo.ref.index for photo in photos]
+            if photos:
+                for name, engine in engines.items():
+                    answers[name].append(engine.run(batch.pixels_NHWC))
+    if not kept:
+        raise DataError(f"none of the images below {config.data} could be decoded")
+    return {name: joined(parts) for name, parts in answers.items()}, kept, tuple(failed)
+
+
+def _engines(config: CalibrateConfig, bundle: ModelBundle, stack: ExitStack) -> dict[str, Backend]:
+    """By precision: the exact one, and those whose margin a copy needs, each by itself. The latter
+    on the CPU, where their margins were chosen."""
+    exact = open_backend(bundle, _ENGINE, device=config.device)
+    engines = {_EXACT: stack.enter_context(closing(exact))}
+    if config.out is not None:
+        for precision in sorted({v.precision for v in bundle.variants.values() if v.margin}):
+            engine = open_engine(bundle, _ENGINE, device="cpu", precision=precision)
+            engines[precision] = stack.enter_context(closing(engine))
+    return engines

@@ -1,0 +1,140 @@
+"""The same model with other thresholds: files that say so, and margins that still hold."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import onnx
+
+from export.margin import MOST_SENT_ON, choose_margins
+from inspector.backends.agreement import differing
+from inspector.backends.cascade import Doubt
+from inspector.backends.metadata import model_metadata
+from inspector.backends.tuning import SENT_ON
+from inspector.bundle import CARD, STUDENT, ModelBundle
+from inspector.durable import make_directory, replacing
+from inspector.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from inspector.bundle import Thresholds, Variant
+    from inspector.types import Scores
+
+_FIRST_STAGE = "cascade"
+
+
+def with_thresholds(
+    bundle: ModelBundle, thresholds: Thresholds, answers: Mapping[str, Scores]
+) -> tuple[ModelBundle, tuple[str, ...]]:
+    """The bundle as it would be with other thresholds, nothing written yet, and the names of what
+    had to be left out of it.
+
+    `answers` are those to N >= 1 photos by precision, `fp32` and every reduced one. A margin is
+    widened to what these photos need; where then fp32 would judge nearly everything again, the
+    variant is left out. The cascade's band was gated for the bundle's own thresholds: it stays
+    only if the new ones lie between those.
+    """
+    kept: dict[str, Variant] = {}
+    for name, variant in bundle.variants.items():
+        remade = variant
+        if variant.margin:
+            remade = _remargined(variant, answers["fp32"], answers[variant.precision], thresholds)
+        if not remade.margin or remade.parity[SENT_ON] <= MOST_SENT_ON:
+            kept[name] = remade
+    left_out = [name for name in bundle.variants if name not in kept]
+    cascade, own = bundle.cascade, bundle.thresholds
+    if cascade is not None and not (
+        own.clear_below <= thresholds.clear_below and thresholds.crack_from <= own.crack_from
+    ):
+        cascade = None
+        left_out.append(_FIRST_STAGE)
+    changed = replace(bundle, thresholds=thresholds, variants=kept, cascade=cascade)
+    return changed, tuple(left_out)
+
+
+def _remargined(
+    variant: Variant,
+    reference: Scores,
+    candidate: Scores,
+    thresholds: Thresholds,
+) -> Variant:
+    needed, _ = choose_margins(reference, candidate, thresholds)
+    margin = max(variant.margin, needed)
+    around = Doubt.around(thresholds, margin, variant.domain_margin)
+    sent_on = float(around.about(candidate).mean())
+    flips = int(differing(reference, candidate, thresholds).sum())
+    seen = {
+        "images": len(candidate.p_crack_N),
+        "flips_without_margin": flips,
+        "was": variant.margin,
+    }
+    parity = {**variant.parity, "margin": margin, SENT_ON: sent_on, "other_thresholds": seen}
+    return replace(variant, margin=margin, parity=parity)
+
+
+def write_copy(source: ModelBundle, changed: ModelBundle, target: Path) -> ModelBundle:
+    """Write `changed`, made by `with_thresholds` from `source`, to `target`; `bundle.json`, which
+    makes the files count, comes last. Raises OutputError when `target` holds something or cannot
+    be written."""
+    check_free(target)
+    files = {variant.file for variant in changed.variants.values()}
+    if changed.cascade is not None:
+        files.add(changed.cascade.file)
+    exported = {variant.file for variant in source.variants.values()}
+    if source.cascade is not None:
+        exported.add(source.cascade.file)
+    names = [name for name in source.files if name in files or name not in exported]
+    copy = replace(changed, path=target, files={})
+    stamp = model_metadata(replace(copy, files=source.files))
+    try:
+        make_directory(target)
+        for name in names:
+            _put(source.file(name), target / name, stamp if name in files else None)
+        if source.file(STUDENT).exists():
+            make_directory((target / STUDENT).parent)
+            _put(source.file(STUDENT), target / STUDENT, None)
+        if CARD in names:
+            _amend_card(target / CARD, source, changed.thresholds)
+        copy.with_files(*names).save()
+    except OSError as error:
+        raise OutputError(f"cannot write the model to {target}: {error}") from error
+    return ModelBundle.load(target)
+
+
+def check_free(target: Path) -> None:
+    """Raises OutputError unless a bundle can be written to `target` without touching another."""
+    if target.exists() and (not target.is_dir() or os.listdir(target)):
+        raise OutputError(f"{target} is not empty; choose another --out or remove it")
+
+
+def _put(file: Path, place: Path, stamp: Mapping[str, str] | None) -> None:
+    with replacing(place) as draft:
+        if stamp is None:
+            shutil.copyfile(file, draft)
+        elif file.suffix == ".onnx":
+            # Weights that lie in another file of the bundle stay there.
+            proto = onnx.load(file, load_external_data=False)
+            onnx.helper.set_model_props(proto, dict(stamp))
+            draft.write_bytes(proto.SerializeToString(deterministic=True))
+        else:
+            from export.torchscript import restamp_torchscript
+
+            restamp_torchscript(file, draft, stamp)
+
+
+def _amend_card(card: Path, source: ModelBundle, thresholds: Thresholds) -> None:
+    note = (
+        "> **Other thresholds than below.** This copy was given thresholds of its own by\n"
+        f"> `inspector calibrate`: `clear` below {thresholds.clear_below:g}, `crack` from "
+        f"{thresholds.crack_from:g}.\n"
+        "> The rule and what it guarantees stand in `bundle.json`. Everything below was measured\n"
+        f"> with the model's first thresholds (digest `{source.digest}`).\n\n"
+    )
+    text = card.read_text(encoding="utf-8")
+    with replacing(card) as draft:
+        draft.write_text(note + text, encoding="utf-8")

@@ -1,0 +1,76 @@
+"""How large a share can be, with confidence, behind one that was counted on few images.
+
+`confidence` is the probability (below 1) with which a bound holds, over the draw of the sample.
+"""
+
+from __future__ import annotations
+
+import math
+
+from scipy.special import bdtr, betaincinv
+
+
+def error_bound(errors: int, trials: int, confidence: float) -> float:
+    """The one-sided upper bound of Clopper and Pearson (1934) on the probability of an error, of
+    which `errors` were seen in `trials` exchangeable ones."""
+    if errors >= trials:
+        return 1.0
+    return float(betaincinv(errors + 1, trials - errors, confidence))
+
+
+def most_errors(trials: int, share: float, confidence: float) -> int:
+    """The most errors with which `error_bound` is no more than `share`; -1 where none would be too
+    many."""
+    low, high = -1, trials
+    while high - low > 1:
+        middle = (low + high) // 2
+        if error_bound(middle, trials, confidence) <= share:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def trials_needed(share: float, confidence: float) -> int:
+    """The fewest trials that can show, without any error, that a `share` in (0, 1) is not
+    exceeded."""
+    # The slack keeps 0.05 = 0.05^1, in floats a little more or less, from costing a trial.
+    return max(1, math.ceil(math.log(1 - confidence) / math.log1p(-share) - 1e-9))
+
+
+def mean_bound(mean: float, units: int, confidence: float) -> float:
+    """The upper bound of Hoeffding and Bentkus on the expectation of a loss between 0 and 1, whose
+    mean over `units` independent draws is `mean` (Bates et al. 2021, section 3.1)."""
+    low, high = mean, 1.0
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        if _p_value(mean, units, middle) <= 1 - confidence:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def largest_mean(units: int, share: float, confidence: float) -> float:
+    """The largest mean loss with which `mean_bound` is no more than `share`; negative where not
+    even 0 is small enough."""
+    if _p_value(0.0, units, share) > 1 - confidence:
+        return -1.0
+    low, high = 0.0, share
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        if _p_value(middle, units, share) <= 1 - confidence:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _p_value(mean: float, units: int, expected: float) -> float:
+    """How probable so small a mean is at most, if the expectation were `expected` (0, 1)."""
+    divergence = (1 - mean) * math.log((1 - mean) / (1 - expected)) if mean < 1 else 0.0
+    if mean > 0:
+        divergence += mean * math.log(mean / expected)
+    hoeffding = math.exp(-units * divergence) if mean < expected else 1.0
+    bentkus = math.e * float(bdtr(math.ceil(units * mean - 1e-9), units, expected))
+    return min(hoeffding, bentkus)

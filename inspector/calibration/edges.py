@@ -1,0 +1,163 @@
+"""How far a verdict may reach into the images it must not be given to."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inspector.calibration.bounds import (
+    error_bound,
+    largest_mean,
+    mean_bound,
+    most_errors,
+    trials_needed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from inspector.types import JsonObject
+
+
+SMALL = 36
+"""Fewer units than this cannot show, at 95 % confidence, that a share is at most 8 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Images that keep a promise by themselves: one source, or several that are small. `units`
+    counts images, or groups of them; `share` is the bound on what lies below the edge."""
+
+    sources: tuple[str, ...]
+    units: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Of further images' scores, no more than its `share` in each of `parts` lie below `at`, with
+    the confidence asked for. `needed` units would be enough to show the share that was `asked`."""
+
+    at: float
+    asked: float
+    needed: int
+    parts: tuple[Part, ...]
+    grouped: bool
+
+    def claim(self, images: str, verdict: str, confidence: float) -> str:
+        """The guarantee in words, for the `images` that must not get the `verdict`."""
+        kept = [part for part in self.parts if part.share <= self.asked]
+        short = [part for part in self.parts if part.share > self.asked]
+        of, average = (" of a group", ", on average over groups,") if self.grouped else ("", "")
+        whose = f" (each of {_names(kept)})" if kept and len(self.parts) > 1 else ""
+        share = self.asked if kept else max(part.share for part in short)
+        words = (
+            f"with {confidence * 100:g} % confidence at most {_percent(share)} of {images}{of} "
+            f"like these{whose}{average} are {verdict}"
+        )
+        return f"{words}; {self._admitted(short)}" if short else words
+
+    def _admitted(self, short: Sequence[Part]) -> str:
+        """What the parts with too few units can show, and how many it would take."""
+        unit = "groups" if self.grouped else "images"
+        found = ", ".join(
+            f"{part.units:,} {unit}{f' of {_names([part])}' if len(self.parts) > 1 else ''} can "
+            f"show no less than {_percent(part.share)}"
+            for part in short
+        )
+        return f"{found}; for {_percent(self.asked)} it takes {self.needed:,}"
+
+    def to_json(self) -> JsonObject:
+        return {
+            "asked": self.asked,
+            "counted": "groups" if self.grouped else "images",
+            "needed": self.needed,
+            "parts": [
+                {"sources": list(p.sources), "units": p.units, "at_most": p.share}
+                for p in self.parts
+            ],
+        }
+
+
+def _names(parts: Sequence[Part]) -> str:
+    return ", ".join(" with ".join(source or "." for source in part.sources) for part in parts)
+
+
+def _percent(share: float) -> str:
+    """With no more digits than it needs, rounded up: it is a bound."""
+    return f"{np.ceil(share * 1000 - 1e-6) / 10:g} %"
+
+
+def safest_edge(
+    score_N: NDArray[np.floating[Any]],
+    source_N: NDArray[np.str_],
+    group_N: NDArray[np.str_] | None,
+    *,
+    share: float,
+    confidence: float,
+    by_source: bool,
+) -> Edge:
+    """The highest score (N >= 1 of them, one class) below which lies so little of each part that,
+    with `confidence`, no more than `share` of further exchangeable images lie below it.
+
+    A set of nested decisions with a monotone risk: the first threshold, from below, whose bound
+    fails ends the search, and no correction for many looks is needed (Bates et al. 2021, theorem
+    1). Singly counted images use Clopper and Pearson's bound, which makes the edge Wilks' (1941)
+    tolerance limit, exact; with groups, the loss is the share of a group's images that lie below,
+    and the bound that of Hoeffding and Bentkus.
+    """
+    needed = trials_needed(share, confidence)
+    grouped = group_N is not None
+    unit_N = np.arange(len(score_N)).astype(str) if group_N is None else group_N
+    parts, edges = [], []
+    for sources in _parts(source_N, unit_N, by_source=by_source):
+        of_N = np.isin(source_N, sources)
+        weight_N, units = _weights(unit_N[of_N])
+        allowed, bound = (largest_mean, mean_bound) if grouped else (_most, error_bound)
+        most = allowed(units, share, confidence)
+        # Too few to show the share: none of them may lie below, which shows what they can.
+        reached = share if most >= 0 else bound(0, units, confidence)
+        parts.append(Part(sources, units, reached))
+        edges.append(_highest(score_N[of_N], weight_N, max(most, 0.0)))
+    return Edge(min(edges), share, needed, tuple(parts), grouped)
+
+
+def _most(units: int, share: float, confidence: float) -> float:
+    return most_errors(units, share, confidence) / units
+
+
+def _parts(
+    source_N: NDArray[np.str_], unit_N: NDArray[np.str_], *, by_source: bool
+) -> list[tuple[str, ...]]:
+    """Sources by themselves, and those of fewer than `SMALL` units together. Whatever the target,
+    so that a higher one never asks for less."""
+    units: dict[str, set[str]] = defaultdict(set)
+    for source, unit in zip(source_N.tolist(), unit_N.tolist(), strict=True):
+        units[source].add(unit)
+    if not by_source:
+        return [tuple(sorted(units))]
+    large = [(source,) for source in sorted(units) if len(units[source]) >= SMALL]
+    rest = tuple(source for source in sorted(units) if len(units[source]) < SMALL)
+    return [*large, rest] if rest else list(large)
+
+
+def _weights(unit_N: NDArray[np.str_]) -> tuple[NDArray[np.float64], int]:
+    """What each image adds to the mean loss, and the number of units: they weigh the same, and so
+    do the images of one."""
+    _, member_N, sizes_U = np.unique(unit_N, return_inverse=True, return_counts=True)
+    return np.asarray(1 / (sizes_U[member_N] * len(sizes_U))), len(sizes_U)
+
+
+def _highest(
+    score_N: NDArray[np.floating[Any]], weight_N: NDArray[np.float64], allowed: float
+) -> float:
+    """The highest of the scores below which no more than `allowed` of the weight lies."""
+    order = np.argsort(score_N, kind="stable")
+    scores, below = score_N[order], np.cumsum(weight_N[order]) - weight_N[order]
+    first_of_tie = np.searchsorted(scores, scores, side="left")
+    return float(scores[below[first_of_tie] <= allowed + 1e-9].max())

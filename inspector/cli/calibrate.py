@@ -1,0 +1,131 @@
+"""The command that gives a model thresholds for the walls it will judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from inspector.cli.model import Groups, Positive
+from inspector.cli.options import Device, Model, Verbose
+from inspector.cli.rules import (
+    Confidence,
+    FalseAlarmCost,
+    MissCost,
+    Pooled,
+    Prevalence,
+    ReviewCost,
+    TargetRecall,
+    TargetSpecificity,
+    rule_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inspector.calibrate import Calibrated
+    from inspector.types import JsonObject
+
+commands = typer.Typer()
+
+
+@commands.command(
+    epilog="Examples:  inspector calibrate /labelled --target-recall 0.99 --out my-walls  ·  "
+    "inspector calibrate /labelled --miss-cost 50 --false-alarm-cost 1"
+)
+def calibrate(
+    data: Annotated[
+        Path, typer.Argument(help="Labelled photos the model has not learned from, as for train.")
+    ],
+    model: Model = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Write a copy of the model that has the thresholds."),
+    ] = None,
+    target_recall: TargetRecall = None,
+    target_specificity: TargetSpecificity = None,
+    confidence: Confidence = None,
+    pooled: Pooled = False,
+    miss_cost: MissCost = None,
+    false_alarm_cost: FalseAlarmCost = None,
+    review_cost: ReviewCost = None,
+    prevalence: Prevalence = None,
+    groups: Groups = None,
+    positive: Positive = None,
+    device: Device = "auto",
+    verbose: Verbose = False,
+) -> None:
+    """Choose thresholds on labelled photos of your own walls, by a target or by costs, and say what
+    that guarantees. With groups, whole groups are counted, for walls not among them.
+
+    Probabilities stay what they are; to change those, train.
+    """
+    from inspector.calibrate import CalibrateConfig
+    from inspector.calibrate import calibrate as run_calibrate
+    from inspector.terminal import print_lines
+
+    rule = rule_of(
+        target_recall=target_recall, target_specificity=target_specificity, confidence=confidence,
+        miss_cost=miss_cost, false_alarm_cost=false_alarm_cost, review_cost=review_cost,
+        prevalence=prevalence, pooled=pooled,
+    )  # fmt: skip
+    config = CalibrateConfig(
+        data=data, model=model, out=out, rule=rule, positive=positive, groups=groups, device=device
+    )
+    print_lines(_render(run_calibrate(config), out))
+
+
+def _render(result: Calibrated, out: Path | None) -> Iterator[str]:
+    chosen = result.thresholds
+    yield f"clear below {chosen.clear_below:g}, crack from {chosen.crack_from:g}"
+    yield from (f"  {claim}" for claim in chosen.evidence["claims"])
+    yield from _table(chosen.evidence["counts"], result.before)
+    if any(_is_short(chosen.evidence.get(side)) for side in ("missed", "alarms")):
+        yield (
+            "too few photos for a target make it strict: label more, ask for less, or count all "
+            "sources together with --pooled"
+        )
+    if result.failed:
+        yield f"{len(result.failed):,} photos could not be decoded"
+    if out is None:
+        yield "nothing was written; --out BUNDLE writes a copy of the model with these thresholds"
+        return
+    if result.left_out:
+        yield (
+            f"left out, because it was gated for other thresholds: {', '.join(result.left_out)}; "
+            f"make it again with: inspector export {out} "
+            f"{' '.join(_option(name) for name in result.left_out)} --calibration PHOTOS"
+        )
+    yield f"model: {out}"
+    yield f"use it: inspector scan /photos --model {out}"
+
+
+def _is_short(side: JsonObject | None) -> bool:
+    """Whether some source cannot show what was asked for."""
+    return side is not None and any(part["at_most"] > side["asked"] for part in side["parts"])
+
+
+def _option(name: str) -> str:
+    """How `inspector export` is told to make a variant or the cascade."""
+    return f"--{name.rpartition('-')[2]}"
+
+
+def _table(counts: JsonObject, before: JsonObject) -> Iterator[str]:
+    yield (
+        f"{'source':<14}{'cracks':>8}{'clear':>8}{'missed':>9}{'(was)':>8}{'alarms':>9}{'(was)':>8}"
+        f"{'review':>8}{'(was)':>8}"
+    )
+    for source, now in counts.items():
+        was, images = before[source], now["cracks"] + now["clears"]
+        yield (
+            f"{source[:13]:<14}{now['cracks']:>8,}{now['clears']:>8,}"
+            f"{_share(now['missed'], now['cracks']):>9}{_share(was['missed'], now['cracks']):>8}"
+            f"{_share(now['alarms'], now['clears']):>9}{_share(was['alarms'], now['clears']):>8}"
+            f"{_share(now['review'], images):>8}{_share(was['review'], images):>8}"
+        )
+    yield "missed: cracks called clear; alarms: crack-free photos called crack"
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count / total:.1%}" if total else "-"
