@@ -55,6 +55,36 @@ class Rescale(torch.nn.Module):
         return cast("Tensor", F.crop(resized, top, left, self.size, self.size))
 
 
+class WhiteBalance(torch.nn.Module):
+    """Red and blue off by up to a sixth, as under lamps, in the shade, or by a camera's guess."""
+
+    def __init__(self, largest: float = 0.16) -> None:
+        super().__init__()
+        self.largest = largest
+
+    def forward(self, image_CHW: Tensor) -> Tensor:
+        off = self.largest * (2 * torch.rand(2) - 1)
+        gain = torch.stack([1 + off[0], torch.ones(()), 1 + off[1]]).view(3, 1, 1)
+        return (image_CHW.float() * gain).round().clamp(0, 255).to(torch.uint8)
+
+
+class Haze(torch.nn.Module):
+    """A pale veil, thicker towards one side: dust, fog, stray light on the lens. It takes at most
+    half of the contrast, so that a crack stays one."""
+
+    def __init__(self, thickest: float = 0.5) -> None:
+        super().__init__()
+        self.thickest = thickest
+
+    def forward(self, image_CHW: Tensor) -> Tensor:
+        height, width = image_CHW.shape[1:]
+        near, far = (self.thickest * torch.rand(2)).tolist()
+        veil_HW = torch.linspace(near, far, width).expand(height, width)
+        brightness = 140 + 90 * float(torch.rand(()))
+        hazy = image_CHW.float() + veil_HW * (brightness - image_CHW.float())
+        return hazy.round().clamp(0, 255).to(torch.uint8)
+
+
 class SensorNoise(torch.nn.Module):
     """Gaussian noise of 1 to 10 grey levels, as a dark scene or a small sensor gives."""
 
@@ -89,7 +119,9 @@ def augmentation(size: int) -> v2.Compose:
             QuarterTurn(),
             Rescale(size),
             v2.RandomApply([v2.ColorJitter(0.3, 0.35, 0.3, 0.03)], p=0.8),
+            v2.RandomApply([WhiteBalance()], p=0.3),
             v2.RandomGrayscale(p=0.1),
+            v2.RandomApply([Haze()], p=0.15),
             v2.RandomApply([v2.GaussianBlur(5, (0.3, 1.6))], p=0.25),
             v2.RandomApply([SensorNoise()], p=0.3),
             v2.RandomApply([JpegArtifacts()], p=0.4),

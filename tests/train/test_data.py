@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.data.folder import LabelledImage, find_labelled
+from inspector.data.synthesis import HARD_NEGATIVES, Kind
 from inspector.preprocess import PreprocessSpec
-from inspector.train.augment import Rescale, augmentation
-from inspector.train.data import AugmentedPixels, LabelledPixels, epoch_plan, load
+from inspector.train.augment import Haze, Rescale, WhiteBalance, augmentation
+from inspector.train.data import AugmentedPixels, Harder, LabelledPixels, epoch_plan, load
 
 SPEC = PreprocessSpec(size=64)
 
@@ -78,6 +79,47 @@ def test_rescale_never_cuts_away_most_of_the_image():
     for size in (32, 64):
         views = [Rescale(size)(image) for _ in range(100)]
         assert all(bool((view > 200).any()) for view in views)
+
+
+def test_white_balance_moves_red_and_blue_alone():
+    torch.manual_seed(0)
+    image = torch.full((3, 8, 8), 120, dtype=torch.uint8)
+    views = torch.stack([WhiteBalance(0.16)(image) for _ in range(50)])
+    assert (views[:, 1] == 120).all()
+    assert 100 <= int(views.min()) < 115 and 125 < int(views.max()) <= 140
+
+
+def test_haze_takes_contrast_but_leaves_the_crack():
+    torch.manual_seed(0)
+    image = torch.full((3, 16, 16), 120, dtype=torch.uint8)
+    image[:, 8] = 20
+    for _ in range(50):
+        hazy = Haze()(image).int()
+        assert hazy.min() >= 20 and hazy.max() <= 230
+        assert ((hazy[:, 0] - hazy[:, 8]) >= 49).all(), "half of 100 grey levels, rounded"
+
+
+@pytest.mark.parametrize("occluded", [0.0, 1.0])
+def test_harder_images_are_labelled_by_what_they_show(occluded):
+    bare = np.full((64, 64, 3), 140, dtype=np.uint8)
+    labels: Counter[int] = Counter()
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        pixels, label = Harder(occluded=occluded)(bare, rng)
+        assert pixels.shape == bare.shape and pixels.dtype == np.uint8
+        labels[label] += 1
+    assert 25 <= labels[1] <= 48  # three of five, by 60 draws
+    assert (bare == 140).all()
+
+
+def test_harder_images_show_the_kinds_asked_for():
+    bare = np.full((64, 64, 3), 140, dtype=np.uint8)
+    drawn = [
+        Harder((kind,), occluded=0.0)(bare, np.random.default_rng(3))[0].tobytes()
+        for kind in HARD_NEGATIVES
+    ]
+    assert len(set(drawn)) == len(HARD_NEGATIVES), "seed 3 draws a distractor"
+    assert Kind.CRACK not in HARD_NEGATIVES
 
 
 def test_labels_stay_with_their_pixels(walls):

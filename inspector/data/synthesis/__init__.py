@@ -6,6 +6,7 @@ and the same numpy give the same bytes. Needs numpy only.
 
 from inspector.data.synthesis.crack import CrackStyle, add_crack, random_crack_style
 from inspector.data.synthesis.distractor import add_distractor
+from inspector.data.synthesis.front import occlude
 from inspector.data.synthesis.kind import HARD_NEGATIVES, Kind
 from inspector.data.synthesis.scene import Scene, make_scene
 from inspector.data.synthesis.surface import SurfaceStyle, random_surface_style
@@ -19,6 +20,7 @@ __all__ = [
     "add_crack",
     "add_distractor",
     "make_scene",
+    "occlude",
     "random_crack_style",
     "random_surface_style",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from inspector.data.synthesis.front import cable, plant
 from inspector.data.synthesis.kind import HARD_NEGATIVES, Kind
 from inspector.data.synthesis.noise import (
     Pixels,
@@ -14,7 +15,15 @@ from inspector.data.synthesis.noise import (
     line_noise,
     octave_noise,
     smoothstep,
-    to_uint8,
+)
+from inspector.data.synthesis.pattern import formwork, masonry
+from inspector.data.synthesis.shade import (
+    axes,
+    blotch,
+    line_distance,
+    sagging_line,
+    scale_px,
+    shaded,
 )
 from inspector.data.synthesis.stroke import Stroke, jagged_path, rasterise
 
@@ -43,43 +52,15 @@ def add_distractor(pixels: Pixels, rng: np.random.Generator, kind: Kind) -> Pixe
     return _MAKERS[kind](pixels, rng)
 
 
-def _shaded(pixels: Pixels, gain: Plane, tint: tuple[float, float, float] | None = None) -> Pixels:
-    """Multiply by `gain` (H, W), or by `tint` in proportion to `gain` 0..1 where one is given."""
-    out = np.empty_like(pixels)
-    for channel in range(3):
-        factor = gain if tint is None else 1.0 + (tint[channel] - 1.0) * gain
-        out[:, :, channel] = to_uint8(pixels[:, :, channel] * factor)
-    return out
-
-
-def _axes(height: int, width: int) -> tuple[Plane, Plane]:
-    """Column of y and row of x in px; they broadcast to (height, width)."""
-    return np.arange(height, dtype=np.float64)[:, None], np.arange(width, dtype=np.float64)[None, :]
-
-
-def _scale_px(pixels: Pixels) -> float:
-    """Length that features are sized by: the shorter side, but no more than 600 px."""
-    return float(min(pixels.shape[0], pixels.shape[1], 600))
-
-
-def _line_distance(rng: np.random.Generator, height: int, width: int, angle_deg: float) -> Plane:
-    """Signed distance in px from a straight line near the middle; 0 degrees is level."""
-    y, x = _axes(height, width)
-    angle = np.deg2rad(angle_deg)
-    from_y = y - rng.uniform(0.2, 0.8) * height
-    from_x = x - rng.uniform(0.2, 0.8) * width
-    return np.asarray(np.cos(angle) * from_y + np.sin(angle) * from_x, dtype=np.float64)
-
-
 def _joint(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     """Formwork or expansion joint: dead straight, constant width, often two tones."""
     height, width = pixels.shape[:2]
     gain = np.ones((height, width))
     angle_deg = float(rng.normal(0.0, 4.0) + rng.choice((0.0, 90.0)))
     for turn_deg in (0.0, 90.0) if rng.random() < 0.2 else (0.0,):
-        distance = _line_distance(rng, height, width, angle_deg + turn_deg)
+        distance = line_distance(rng, height, width, angle_deg + turn_deg)
         gain *= _groove(rng, distance, float(np.exp(rng.uniform(np.log(1.2), np.log(9.0)))))
-    return _shaded(pixels, gain)
+    return shaded(pixels, gain)
 
 
 def _groove(rng: np.random.Generator, distance: Plane, width_px: float) -> Plane:
@@ -98,44 +79,31 @@ def _groove(rng: np.random.Generator, distance: Plane, width_px: float) -> Plane
 def _stain(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     """Damp, algae, soot or lime: soft-edged patches, now and then with a tide mark or drips."""
     height, width = pixels.shape[:2]
-    scale_px = _scale_px(pixels)
+    size_px = scale_px(pixels)
     centre = rng.uniform(0.15, 0.85, 2) * (height, width)
-    cover = _blotch(rng, height, width, centre, scale_px * float(rng.uniform(0.16, 0.45)))
+    cover = blotch(rng, height, width, centre, size_px * float(rng.uniform(0.16, 0.45)))
     if rng.random() < 0.4:
-        cover = np.maximum(cover, _drips(rng, height, width, centre, scale_px))
+        cover = np.maximum(cover, _drips(rng, height, width, centre, size_px))
     if rng.random() < 0.35:
         cover = 0.7 * cover + 0.45 * cover * smoothstep(1.0 - cover, 0.3, 0.8)
     tint = _STAIN_RGBS[int(rng.integers(len(_STAIN_RGBS)))]
-    return _shaded(pixels, cover * float(rng.uniform(0.45, 1.0)), tint)
-
-
-def _blotch(
-    rng: np.random.Generator, height: int, width: int, centre: Plane, radius_px: float
-) -> Plane:
-    """Soft irregular patch around `centre` (y, x), 0..1."""
-    y, x = _axes(height, width)
-    from_y = (y - centre[0]) / (radius_px * rng.uniform(0.7, 1.4))
-    from_x = (x - centre[1]) / (radius_px * rng.uniform(0.7, 1.4))
-    field = octave_noise(rng, height, width, (0.0, 0.08, 0.1, 0.16, 0.24, 0.32, 0.32))
-    field += 1.0
-    field -= np.sqrt(from_y * from_y + from_x * from_x)
-    return smoothstep(field, 0.0, float(rng.uniform(0.25, 1.0)))
+    return shaded(pixels, cover * float(rng.uniform(0.45, 1.0)), tint)
 
 
 def _drips(
-    rng: np.random.Generator, height: int, width: int, centre: Plane, scale_px: float
+    rng: np.random.Generator, height: int, width: int, centre: Plane, size_px: float
 ) -> Plane:
     """Vertical run-off of a few streaks below `centre`, with soft flanks and fading ends, 0..1."""
-    y, x = _axes(height, width)
+    y, x = axes(height, width)
     cover = np.zeros((height, width))
     for _ in range(int(rng.integers(2, 6))):
-        middle = float(centre[1] + rng.normal(0.0, 0.07) * scale_px)
-        half_px = max(0.8, scale_px * float(np.exp(rng.uniform(np.log(0.006), np.log(0.05)))))
-        wander = 0.008 * scale_px * line_noise(rng, height, max(8, height // 3))[:, None]
-        reach_px = scale_px * rng.uniform(0.25, 1.0)
-        fade = np.clip((y - centre[0]) / (0.08 * scale_px) + 0.5, 0.0, 1.0)
+        middle = float(centre[1] + rng.normal(0.0, 0.07) * size_px)
+        half_px = max(0.8, size_px * float(np.exp(rng.uniform(np.log(0.006), np.log(0.05)))))
+        wander = 0.008 * size_px * line_noise(rng, height, max(8, height // 3))[:, None]
+        reach_px = size_px * rng.uniform(0.25, 1.0)
+        fade = np.clip((y - centre[0]) / (0.08 * size_px) + 0.5, 0.0, 1.0)
         fade = rng.uniform(0.4, 1.0) * fade * np.clip(1.0 - (y - centre[0]) / reach_px, 0.0, 1.0)
-        reach = 4.0 * half_px + 0.03 * scale_px
+        reach = 4.0 * half_px + 0.03 * size_px
         near = slice(max(0, int(middle - reach)), max(0, int(middle + reach)))
         offset = (x[:, near] - middle - wander) / half_px
         np.maximum(cover[:, near], fade / (1.0 + offset * offset) ** 2, out=cover[:, near])
@@ -150,46 +118,38 @@ def _shadow(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     if choice < 0.4:
         cover = _edge_shadow(rng, height, width)
     elif choice < 0.7:
-        cover = _cable_shadow(rng, height, width, _scale_px(pixels))
+        cover = _cable_shadow(rng, height, width, scale_px(pixels))
     else:
-        cover = _branch_shadow(rng, height, width, _scale_px(pixels))
+        cover = _branch_shadow(rng, height, width, scale_px(pixels))
     depth = float(rng.uniform(0.3, 0.65))
     # Shadows are lit by the sky: blue fades least.
-    return _shaded(pixels, cover, (1.0 - depth, 1.0 - 0.97 * depth, 1.0 - 0.92 * depth))
+    return shaded(pixels, cover, (1.0 - depth, 1.0 - 0.97 * depth, 1.0 - 0.92 * depth))
 
 
 def _edge_shadow(rng: np.random.Generator, height: int, width: int) -> Plane:
-    distance = _line_distance(rng, height, width, float(rng.uniform(0.0, 360.0)))
+    distance = line_distance(rng, height, width, float(rng.uniform(0.0, 360.0)))
     soft_px = float(np.exp(rng.uniform(np.log(1.0), np.log(25.0))))
     return smoothstep(distance, -soft_px, soft_px)
 
 
-def _cable_shadow(rng: np.random.Generator, height: int, width: int, scale_px: float) -> Plane:
+def _cable_shadow(rng: np.random.Generator, height: int, width: int, size_px: float) -> Plane:
     """A sagging line: smooth and of constant width, as no crack is."""
-    upright = bool(rng.random() < 0.5)
-    length, across = (height, width) if upright else (width, height)
-    along = np.linspace(-1.0, 1.0, length)
-    slope, sag = rng.uniform(-0.35, 0.35) * across, rng.uniform(-0.2, 0.2) * across
-    centre = rng.uniform(0.3, 0.7) * across + slope * along + sag * (along * along - 0.5)
-    steep = np.gradient(centre) if length > 1 else np.zeros(length)
-    offset = np.arange(across, dtype=np.float64)[None, :] - centre[:, None]
-    distance = np.abs(offset) / np.sqrt(1.0 + steep * steep)[:, None]
-    half_px = scale_px * float(rng.uniform(0.006, 0.03)) + 0.5
+    distance = np.abs(sagging_line(rng, height, width))
+    half_px = size_px * float(rng.uniform(0.006, 0.03)) + 0.5
     soft_px = float(rng.uniform(0.8, 4.0))
-    cover = 1.0 - smoothstep(distance, half_px - soft_px / 2.0, half_px + soft_px)
-    return cover if upright else np.ascontiguousarray(cover.T)
+    return 1.0 - smoothstep(distance, half_px - soft_px / 2.0, half_px + soft_px)
 
 
-def _branch_shadow(rng: np.random.Generator, height: int, width: int, scale_px: float) -> Plane:
+def _branch_shadow(rng: np.random.Generator, height: int, width: int, size_px: float) -> Plane:
     """Out-of-focus twigs that fork and taper."""
     top = float(rng.choice((-0.05, 1.05)))
     start = np.array([top * height, rng.uniform(0.1, 0.9) * width])
     end = np.array([(1.0 - top + rng.uniform(-0.3, 0.3)) * height, rng.uniform(0.0, 1.0) * width])
-    thick_px = scale_px * float(rng.uniform(0.02, 0.06))
+    thick_px = size_px * float(rng.uniform(0.02, 0.06))
     strokes = [_twig(rng, start, end, thick_px)]
     for _ in range(int(rng.integers(2, 7))):
         root = strokes[0].points[int(rng.integers(1, len(strokes[0].points)))]
-        reach_px = scale_px * rng.uniform(0.15, 0.5)
+        reach_px = size_px * rng.uniform(0.15, 0.5)
         ahead = (end - start) / max(1.0, float(np.hypot(*(end - start))))
         tip = root + (ahead + rng.normal(0.0, 0.5, 2)) * reach_px
         strokes.append(_twig(rng, root, tip, thick_px * float(rng.uniform(0.25, 0.6))))
@@ -207,7 +167,7 @@ def _holes(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     """Drill or tie holes: round, in one size, dark under the upper edge."""
     height, width = pixels.shape[:2]
     gain = np.ones((height, width))
-    radius_px = max(2.0, _scale_px(pixels) * float(rng.uniform(0.02, 0.09)))
+    radius_px = max(2.0, scale_px(pixels) * float(rng.uniform(0.02, 0.09)))
     depth = float(rng.uniform(0.35, 0.85))
     plugged = bool(rng.random() < 0.3)
     centres: list[Plane] = []
@@ -216,7 +176,7 @@ def _holes(pixels: Pixels, rng: np.random.Generator) -> Pixels:
         if all(np.hypot(*(centre - other)) > 3.0 * radius_px for other in centres):
             centres.append(centre)
             _drill(rng, gain, centre, radius_px, depth, plugged)
-    return _shaded(pixels, gain)
+    return shaded(pixels, gain)
 
 
 def _drill(
@@ -264,22 +224,22 @@ def _scratch(pixels: Pixels, rng: np.random.Generator) -> Pixels:
         strokes.append(Stroke(points, widths, skips))
     softness_px = float(rng.uniform(0.0, 1.0))
     layer = rasterise(rng, strokes, height, width, softness_px=softness_px, jag_px=0.4)
-    return _shaded(pixels, 1.0 + float(rng.uniform(0.15, 0.5)) * layer.coverage)
+    return shaded(pixels, 1.0 + float(rng.uniform(0.15, 0.5)) * layer.coverage)
 
 
 def _rust(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     """Rust from a corroding bar or anchor: an orange-brown blotch with run-off below."""
     height, width = pixels.shape[:2]
-    scale_px = _scale_px(pixels)
+    size_px = scale_px(pixels)
     centre = np.array([rng.uniform(0.1, 0.6) * height, rng.uniform(0.15, 0.85) * width])
-    cover = _blotch(rng, height, width, centre, scale_px * float(rng.uniform(0.05, 0.25)))
-    cover = np.maximum(cover, _drips(rng, height, width, centre, scale_px))
+    cover = blotch(rng, height, width, centre, size_px * float(rng.uniform(0.05, 0.25)))
+    cover = np.maximum(cover, _drips(rng, height, width, centre, size_px))
     cover *= 1.0 + octave_noise(rng, height, width, (0.1, 0.2, 0.25, 0.25))
     np.clip(cover, 0.0, 1.0, out=cover)
     strength = float(rng.uniform(0.5, 1.0))
     # Thin rust is yellow, thick rust is brown: the colour deepens with the cover.
-    thin = _shaded(pixels, strength * cover, _RUST_THIN_RGB)
-    return _shaded(thin, strength * smoothstep(cover, 0.25, 1.0), _RUST_THICK_RGB)
+    thin = shaded(pixels, strength * cover, _RUST_THIN_RGB)
+    return shaded(thin, strength * smoothstep(cover, 0.25, 1.0), _RUST_THICK_RGB)
 
 
 _MAKERS: dict[Kind, Callable[[Pixels, np.random.Generator], Pixels]] = {
@@ -289,4 +249,8 @@ _MAKERS: dict[Kind, Callable[[Pixels, np.random.Generator], Pixels]] = {
     Kind.HOLES: _holes,
     Kind.SCRATCH: _scratch,
     Kind.RUST: _rust,
+    Kind.CABLE: cable,
+    Kind.MASONRY: masonry,
+    Kind.FORMWORK: formwork,
+    Kind.PLANT: plant,
 }

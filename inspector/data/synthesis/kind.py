@@ -16,6 +16,10 @@ class Kind(StrEnum):
     HOLES = "holes"
     SCRATCH = "scratch"
     RUST = "rust"
+    CABLE = "cable"
+    MASONRY = "masonry"
+    FORMWORK = "formwork"
+    PLANT = "plant"
 
 
 HARD_NEGATIVES: tuple[Kind, ...] = tuple(
