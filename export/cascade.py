@@ -18,14 +18,23 @@ from export.onnx import export_onnx
 from export.photos import photo_batches
 from export.quantize import quantise_to
 from inspector.backends import open_engine
-from inspector.backends.agreement import SURE, differing, log_odds, probability
+from inspector.backends.agreement import (
+    SURE,
+    differing,
+    log_odds,
+    probability,
+    settled,
+    verdicts,
+)
 from inspector.backends.cascade import Doubt
+from inspector.backends.contract import joined
 from inspector.backends.metadata import model_metadata
 from inspector.backends.tuning import SENT_ON
 from inspector.bundle import Cascade
 from inspector.errors import ExportError
 from inspector.preprocess import shrink
 from inspector.student import load_student
+from inspector.types import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +44,7 @@ if TYPE_CHECKING:
     from export.config import ExportConfig
     from export.heldback import Photos
     from inspector.bundle import ModelBundle, Thresholds
-    from inspector.types import JsonObject
+    from inspector.types import JsonObject, Scores
 
 CASCADE_FILE = "model.low.int8.onnx"
 _ENGINE, _PRECISION = "onnxruntime", "int8"
@@ -44,17 +53,22 @@ MISSED_PER = 2000
 GUARD = 1.0
 """Log odds between the band's edge and the choosing photo that came nearest to a wrong decision:
 the most extreme of a sample is a random draw, and other photos draw more extreme ones."""
+FAMILIAR_SHARE = 0.98
+"""Of the photos that the model knows, so many may be decided by the first stage, as far as
+familiarity goes. What is foreign at full resolution lies beyond it far more often than not."""
+SURELY_FOREIGN = 1e9
+"""Stands for "never" where a model knows no domain: JSON has no infinity."""
 MOST_SENT_ON = 0.9
 """Largest share of images that may go on: beyond it the first stage only costs time."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """Crack probabilities of the same N photos at full resolution (fp32) and by the stage."""
+    """The answers to the same N photos at full resolution (fp32) and by the stage."""
 
     photos: list[str]
-    full_N: NDArray[np.float32]
-    low_N: NDArray[np.float32]
+    full: Scores
+    low: Scores
 
 
 def make_cascade(
@@ -74,11 +88,12 @@ def make_cascade(
         made = quantise_to(fp32, file, _shrunk(calibration_NHWC, size), model_metadata(exact))
     open_band = Cascade(
         file=CASCADE_FILE, backend=_ENGINE, precision=_PRECISION, size=size,
-        clear_below=0.0, crack_from=1.0,
+        clear_below=0.0, crack_from=1.0, familiar_below=0.0,
     )  # fmt: skip
     chosen = _judge(exact, draft, open_band, photos.choosing)
-    low, high = choose_band(chosen.full_N, chosen.low_N, exact.thresholds)
-    cascade = replace(open_band, clear_below=low, crack_from=high)
+    familiar_below = choose_familiar(chosen.full, chosen.low, exact.thresholds)
+    low, high = choose_band(chosen.full, chosen.low, exact.thresholds, familiar_below)
+    cascade = replace(open_band, clear_below=low, crack_from=high, familiar_below=familiar_below)
     gated = _judge(exact, draft, cascade, photos.gating)
     check_enough(len(gated.photos), config)
     seen = _evidence(gated, cascade, exact.thresholds, photos.folder)
@@ -100,8 +115,8 @@ def _judge(
     exact: ModelBundle, draft: ModelBundle, cascade: Cascade, photos: Sequence[Path]
 ) -> _Judged:
     judged: list[str] = []
-    full: list[NDArray[np.float32]] = []
-    low: list[NDArray[np.float32]] = []
+    full: list[Scores] = []
+    low: list[Scores] = []
     with ExitStack() as stack:
         reference = stack.enter_context(closing(open_engine(exact, _ENGINE, device="cpu")))
         candidate = stack.enter_context(
@@ -109,41 +124,56 @@ def _judge(
         )
         for names, pixels_NHWC in photo_batches(photos, exact.preprocess):
             judged += names
-            full.append(reference.run(pixels_NHWC).p_crack_N)
-            low.append(candidate.run(_shrunk(pixels_NHWC, cascade.size)).p_crack_N)
+            full.append(reference.run(pixels_NHWC))
+            low.append(candidate.run(_shrunk(pixels_NHWC, cascade.size)))
     if not judged:
         raise ExportError("none of the held-back photos can be decoded; give --images others")
-    return _Judged(judged, np.concatenate(full), np.concatenate(low))
+    return _Judged(judged, joined(full), joined(low))
+
+
+def choose_familiar(full: Scores, low: Scores, thresholds: Thresholds) -> float:
+    """`familiar_below` of the first stage: `FAMILIAR_SHARE` of the choosing photos that are in
+    domain at full resolution have a lower score. Never above the model's own threshold, so that
+    nothing the stage decides is out of domain."""
+    if thresholds.out_of_domain is None:
+        return SURELY_FOREIGN
+    in_domain_N = full.domain_N < thresholds.out_of_domain
+    usual = float(np.quantile(low.domain_N[in_domain_N], FAMILIAR_SHARE))
+    return min(usual, thresholds.out_of_domain)
 
 
 def choose_band(
-    full_N: NDArray[np.float32], low_N: NDArray[np.float32], thresholds: Thresholds
+    full: Scores, low: Scores, thresholds: Thresholds, familiar_below: float
 ) -> tuple[float, float]:
-    """`clear_below` and `crack_from` of the first stage: with them no choosing photo gets another
-    verdict than at full resolution, and none comes nearer to it than `GUARD`. Never inside the
-    model's own thresholds. An edge beyond which nothing is safe is 0 or 1."""
-    odds_N = log_odds(low_N)
-    not_clear_N = full_N >= np.float32(thresholds.clear_below)
-    crack_N = full_N >= np.float32(thresholds.crack_from)
-    low = float(probability(odds_N[not_clear_N].min(initial=np.inf) - GUARD))
-    high = float(probability(odds_N[~crack_N].max(initial=-np.inf) + GUARD))
+    """`clear_below` and `crack_from` of the first stage: with them no choosing photo that is
+    familiar to it gets another verdict than at full resolution, and none comes nearer to it than
+    `GUARD`. Never inside the model's own thresholds. An edge beyond which nothing is safe is 0 or
+    1."""
+    familiar_N = low.domain_N < familiar_below
+    odds_N = log_odds(low.p_crack_N[familiar_N])
+    verdict_N = verdicts(full, thresholds)[familiar_N]
+    not_clear_N, crack_N = verdict_N != Verdict.CLEAR, verdict_N == Verdict.CRACK
+    lowest = float(probability(odds_N[not_clear_N].min(initial=np.inf) - GUARD))
+    highest = float(probability(odds_N[~crack_N].max(initial=-np.inf) + GUARD))
     # As sure as a float32 can be, and wrong: then no answer is sure enough.
-    low, high = (0.0 if low < SURE else low), (1.0 if high > 1 - SURE else high)
-    return min(low, thresholds.clear_below), max(high, thresholds.crack_from)
+    lowest = 0.0 if lowest < SURE else lowest
+    highest = 1.0 if highest > 1 - SURE else highest
+    return min(lowest, thresholds.clear_below), max(highest, thresholds.crack_from)
 
 
 def _evidence(gated: _Judged, cascade: Cascade, thresholds: Thresholds, folder: Path) -> JsonObject:
-    sent_on_N = Doubt.between(cascade).about(gated.low_N)
-    final_N = np.where(sent_on_N, gated.full_N, gated.low_N)
-    flipped_N = differing(gated.full_N, final_N, thresholds)
-    cracks_N = gated.full_N >= np.float32(thresholds.crack_from)
-    missed_N = cracks_N & (final_N < np.float32(thresholds.clear_below))
+    sent_on_N = Doubt.between(cascade).about(gated.low)
+    final = settled(gated.low, gated.full, sent_on_N)
+    flipped_N = differing(gated.full, final, thresholds)
+    cracks_N = verdicts(gated.full, thresholds) == Verdict.CRACK
+    missed_N = cracks_N & (verdicts(final, thresholds) == Verdict.CLEAR)
+    pairs_N2 = np.stack([gated.full.p_crack_N, gated.low.p_crack_N], axis=1)
     return {
         "images": len(gated.photos),
         "cracks": int(cracks_N.sum()),
         SENT_ON: float(sent_on_N.mean()),
         "sent_on_by_source": _by_source(gated.photos, sent_on_N, folder),
-        "verdict_flips": np.stack([gated.full_N, gated.low_N], axis=1)[flipped_N].tolist(),
+        "verdict_flips": pairs_N2[flipped_N].tolist(),
         "cracks_called_clear": int(missed_N.sum()),
     }
 

@@ -120,6 +120,18 @@ def map_convolution(graph: onnx.GraphProto) -> onnx.NodeProto:
     return maker(graph, maker(graph, OUTPUT_NAMES[1], "Squeeze").input[0], "Conv")
 
 
+def body(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The nodes that make the last features from the pixels, in the graph's order; what is left is
+    the head: probabilities, activation map and out-of-domain score."""
+    wanted = {map_convolution(graph).input[0]}
+    found = []
+    for node in reversed(graph.node):
+        if wanted & set(node.output):
+            wanted |= set(node.input)
+            found.append(node)
+    return found[::-1]
+
+
 def _change(
     conv: onnx.NodeProto, weights: Weights, change: Callable[[Any, Any], tuple[Any, Any]]
 ) -> None:

@@ -1,7 +1,8 @@
 """The fp16 variant: the same graph, computing in half precision between normalisation and head.
 
-Only GPUs gain by it. The normalisation, the mean over the features, the linear layer, the softmax
-and the activation map stay in float32: they cost little, and a sum of many halves is not exact.
+Only GPUs gain by it. The normalisation, the means over features, the linear layer, the softmax,
+the activation map and the out-of-domain score stay in float32: they cost little, and a sum of many
+halves is not exact.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import numpy as np
 import onnx
 
 from export.finish import write_model
-from export.fold import fold_batch_norm, map_convolution, read_weights, write_weights
+from export.fold import body, fold_batch_norm, read_weights, write_weights
 from inspector.errors import ExportError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 _SUFFIX = ".cast"
@@ -31,11 +32,16 @@ def halve_to(fp32: Path, out: Path, metadata: Mapping[str, str]) -> None:
     """
     model = fold_batch_norm(onnx.load(fp32))
     graph = model.graph
-    head = map_convolution(graph)
-    body = [node for node in graph.node if node.op_type == "Conv" and node.name != head.name]
-    _halve_weights(graph, body)
-    _cast(graph, body[0].input[0], onnx.TensorProto.FLOAT16)
-    _cast(graph, head.input[0], onnx.TensorProto.FLOAT)
+    convolutions = [node for node in body(graph) if node.op_type == "Conv"]
+    first = list(graph.node).index(convolutions[0])
+    halved = [node for node in body(graph) if list(graph.node).index(node) >= first]
+    inside = {node.name for node in halved}
+    _halve_weights(graph, convolutions)
+    _cast(graph, convolutions[0].input[0], onnx.TensorProto.FLOAT16, graph.node)
+    for tensor in [name for node in halved for name in node.output]:
+        readers = [n for n in graph.node if tensor in n.input and n.name not in inside]
+        if readers:
+            _cast(graph, tensor, onnx.TensorProto.FLOAT, readers)
     write_model(model, metadata, out)
 
 
@@ -52,16 +58,16 @@ def _halve_weights(graph: onnx.GraphProto, convolutions: Sequence[onnx.NodeProto
     write_weights(graph, weights)
 
 
-def _cast(graph: onnx.GraphProto, tensor: str, kind: int) -> None:
-    """Let every reader of `tensor` read it as `kind`."""
+def _cast(graph: onnx.GraphProto, tensor: str, kind: int, among: Iterable[onnx.NodeProto]) -> None:
+    """Let those of `among` that read `tensor` read it as `kind`."""
     converted = tensor + _SUFFIX
-    readers = [node for node in graph.node if tensor in node.input]
+    readers = [node for node in among if tensor in node.input]
     for reader in readers:
         for place, name in enumerate(reader.input):
             if name == tensor:
                 reader.input[place] = converted
     nodes = list(graph.node)
     cast = onnx.helper.make_node("Cast", [tensor], [converted], converted, to=kind)
-    nodes.insert(nodes.index(readers[0]), cast)
+    nodes.insert(min(nodes.index(reader) for reader in readers), cast)
     del graph.node[:]
     graph.node.extend(nodes)

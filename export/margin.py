@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inspector.backends.agreement import differing, log_odds
+from inspector.backends.agreement import log_odds
 from inspector.errors import ExportError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inspector.bundle import Thresholds
-    from inspector.types import JsonObject
-
-    Probabilities = NDArray[np.float32]
+    from inspector.types import JsonObject, Scores
 
 SAFETY = 1.5
 """Times what the choosing images needed: the farthest of their few flips is a random draw, and
@@ -33,17 +31,31 @@ MOST_SENT_ON = 0.6
 as fast gains nothing."""
 
 
-def choose_margin(
-    reference_N: Probabilities, candidate_N: Probabilities, thresholds: Thresholds
+def choose_margins(
+    reference: Scores, candidate: Scores, thresholds: Thresholds
+) -> tuple[float, float]:
+    """The margins of the probability, in logits, and of the out-of-domain score, in its own units:
+    each `SAFETY` times the smallest one with which no verdict of the N >= 1 images differs by it,
+    and no less than what moves `MOVED_SHARE` of them or `LEAST_MARGIN`."""
+    edges = [thresholds.clear_below, thresholds.crack_from]
+    by_probability = _margin(
+        log_odds(reference.p_crack_N), log_odds(candidate.p_crack_N), log_odds(np.array(edges))
+    )
+    if thresholds.out_of_domain is None:
+        return by_probability, 0.0
+    edge = np.array([thresholds.out_of_domain])
+    exact_N, reduced_N = (s.domain_N.astype(np.float64) for s in (reference, candidate))
+    return by_probability, _margin(exact_N, reduced_N, edge)
+
+
+def _margin(
+    reference_N: NDArray[np.float64], candidate_N: NDArray[np.float64], edges_E: NDArray[np.float64]
 ) -> float:
-    """The margin in logits: `SAFETY` times the smallest one with which no verdict of the N >= 1
-    images differs, and no less than what moves `MOVED_SHARE` of their logits or `LEAST_MARGIN`."""
-    candidate_odds_N = log_odds(candidate_N)
-    moved_N = np.abs(candidate_odds_N - log_odds(reference_N))
-    edges_E = log_odds(np.array([thresholds.clear_below, thresholds.crack_from]))
-    distance_N = np.abs(candidate_odds_N[:, None] - edges_E).min(axis=1)
-    flipped_N = differing(reference_N, candidate_N, thresholds)
-    needed = SAFETY * distance_N[flipped_N].max(initial=0.0)
+    """Of a quantity whose edges part the verdicts."""
+    distance_N = np.abs(candidate_N[:, None] - edges_E).min(axis=1)
+    sides_N = [(values[:, None] >= edges_E).sum(axis=1) for values in (reference_N, candidate_N)]
+    needed = SAFETY * distance_N[sides_N[0] != sides_N[1]].max(initial=0.0)
+    moved_N = np.abs(candidate_N - reference_N)
     return float(max(needed, np.quantile(moved_N, MOVED_SHARE), LEAST_MARGIN))
 
 

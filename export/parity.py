@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inspector.backends.agreement import CAM_TOLERANCE, PROBABILITY_TOLERANCE
+from inspector.backends.agreement import CAM_TOLERANCE, DOMAIN_TOLERANCE, PROBABILITY_TOLERANCE
 from inspector.errors import ExportError
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ def gate(variant: str, report: ParityReport) -> None:
         problem = (
             f"activation maps differ by {report.max_cam_difference:.2g} of their magnitude, "
             f"and {CAM_TOLERANCE:g} is allowed"
+        )
+    elif report.max_domain_difference > DOMAIN_TOLERANCE:
+        problem = (
+            f"out-of-domain scores differ by {report.max_domain_difference:.2g} of their size, "
+            f"and {DOMAIN_TOLERANCE:g} is allowed"
         )
     else:
         return

@@ -12,13 +12,14 @@ import numpy as np
 from export.evidence import engine_version
 from export.half import halve_to
 from export.heldback import calibration_pixels, check_enough
-from export.margin import choose_margin, gate_reduced
+from export.margin import choose_margins, gate_reduced
 from export.photos import photo_batches
 from export.quantize import quantise_to
 from inspector import metrics
 from inspector.backends import open_engine
-from inspector.backends.agreement import PROBABILITY_TOLERANCE, ParityMeter, differing
+from inspector.backends.agreement import PROBABILITY_TOLERANCE, ParityMeter, differing, settled
 from inspector.backends.cascade import Doubt
+from inspector.backends.contract import joined
 from inspector.backends.golden import read_golden
 from inspector.backends.metadata import model_metadata
 from inspector.backends.tuning import SENT_ON
@@ -29,15 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from export.config import ExportConfig
     from export.heldback import Photos
     from inspector.backends import Backend
     from inspector.backends.agreement import ParityReport
     from inspector.backends.golden import Golden
     from inspector.bundle import ModelBundle, Thresholds, Variant
-    from inspector.types import JsonObject
+    from inspector.types import JsonObject, Scores
 
 _ENGINE = "onnxruntime"
 _GOLDEN_MOVED = "golden_max_difference"
@@ -45,11 +44,11 @@ _GOLDEN_MOVED = "golden_max_difference"
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """Crack probabilities of the same N photos by fp32 and by one variant."""
+    """The answers to the same N photos by fp32 and by one variant."""
 
     photos: list[str]
-    reference_N: NDArray[np.float32]
-    candidate_N: NDArray[np.float32]
+    reference: Scores
+    candidate: Scores
     report: ParityReport
 
 
@@ -91,7 +90,12 @@ def make_reduced(
             "reference": f"{engine_version(_ENGINE)}, fp32",
             "engine": engine_version(_ENGINE),
         }
-        finished[name] = replace(variant, margin=seen["margin"], parity=seen | notes[name])
+        finished[name] = replace(
+            variant,
+            margin=seen["margin"],
+            domain_margin=seen["domain_margin"],
+            parity=seen | notes[name],
+        )
     return finished
 
 
@@ -111,23 +115,21 @@ def _judge(
 ) -> dict[str, _Judged]:
     """Every photo that can be decoded through all engines, by engine."""
     meters = {name: ParityMeter(bundle.thresholds) for name in engines}
-    answers: dict[str, list[NDArray[np.float32]]] = {name: [] for name in engines}
+    answers: dict[str, list[Scores]] = {name: [] for name in engines}
     judged: list[str] = []
-    expected: list[NDArray[np.float32]] = []
+    expected: list[Scores] = []
     for names, pixels_NHWC in photo_batches(photos, bundle.preprocess):
         right = reference.run(pixels_NHWC)
         judged += names
-        expected.append(right.p_crack_N)
+        expected.append(right)
         for name, engine in engines.items():
             found = engine.run(pixels_NHWC)
             meters[name].add(names, right, found)
-            answers[name].append(found.p_crack_N)
+            answers[name].append(found)
     if not judged:
         raise ExportError("none of the held-back photos can be decoded; give --images others")
     return {
-        name: _Judged(
-            judged, np.concatenate(expected), np.concatenate(answers[name]), meters[name].report()
-        )
+        name: _Judged(judged, joined(expected), joined(answers[name]), meters[name].report())
         for name in engines
     }
 
@@ -142,36 +144,35 @@ def _evidence(
 ) -> JsonObject:
     """What the gate judges by and the bundle keeps; names of photos, which may be private, stay
     out of it."""
-    margin = choose_margin(chosen.reference_N, chosen.candidate_N, thresholds)
-    sent_on_N = Doubt.around(thresholds, margin).about(gated.candidate_N)
-    final_N = np.where(sent_on_N, gated.reference_N, gated.candidate_N)
-    flipped_N = differing(gated.reference_N, final_N, thresholds)
+    margin, domain_margin = choose_margins(chosen.reference, chosen.candidate, thresholds)
+    sent_on_N = Doubt.around(thresholds, margin, domain_margin).about(gated.candidate)
+    final = settled(gated.candidate, gated.reference, sent_on_N)
+    flipped_N = differing(gated.reference, final, thresholds)
     alone = gated.report.to_json()
-    pairs_N2 = np.stack([gated.reference_N, gated.candidate_N], axis=1)
+    pairs_N2 = np.stack([gated.reference.p_crack_N, gated.candidate.p_crack_N], axis=1)
     return {
         **alone,
         "verdict_flips": pairs_N2[flipped_N].tolist(),
         "verdict_flips_without_margin": alone["verdict_flips"],
         "margin": margin,
+        "domain_margin": domain_margin,
         "margin_chosen_on": len(chosen.photos),
         SENT_ON: float(sent_on_N.mean()),
-        **_quality(gated, final_N, labels),
+        **_quality(gated, final, labels),
     }
 
 
-def _quality(
-    gated: _Judged, final_N: NDArray[np.float32], labels: Mapping[str, bool]
-) -> JsonObject:
+def _quality(gated: _Judged, final: Scores, labels: Mapping[str, bool]) -> JsonObject:
     """Ranking and calibration against the truth, where the folder tells it."""
     if not labels:
         return {}
     truth_N = np.array([labels[photo] for photo in gated.photos])
     if truth_N.all() or not truth_N.any():
         return {}
-    answers = {"fp32": gated.reference_N, "alone": gated.candidate_N, "with_margin": final_N}
+    answers = {"fp32": gated.reference, "alone": gated.candidate, "with_margin": final}
     measures: dict[str, Callable[..., float]] = {"roc_auc": metrics.roc_auc, "ece": metrics.ece}
     return {
-        measure: {name: compute(p_N, truth_N) for name, p_N in answers.items()}
+        measure: {name: compute(s.p_crack_N, truth_N) for name, s in answers.items()}
         for measure, compute in measures.items()
     }
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from inspector.types import JsonObject
 
-FORMAT = 1
+FORMAT = 2
 """Version of the bundle layout; a reader refuses any other."""
 
 BUNDLE_JSON = "bundle.json"
@@ -38,20 +38,25 @@ DEFAULT_PATH = Path(__file__).parent / "models" / "default"
 """The bundle that ships inside the package."""
 
 INPUT_NAME = "images"
-OUTPUT_NAMES = ("probabilities", "cam")
+OUTPUT_NAMES = ("probabilities", "cam", "domain")
+OUTPUT_RANKS = (2, 3, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """`clear` below `clear_below`, `crack` from `crack_from` on, `review` between.
+    """`clear` below `clear_below`, `crack` from `crack_from` on, `review` between; `review` also,
+    whatever the probability, from an out-of-domain score of `out_of_domain` on (None: never).
 
-    Raises UsageError unless 0 <= clear_below <= crack_from <= 1.
+    Raises UsageError unless 0 <= clear_below <= crack_from <= 1 and 0 < out_of_domain.
     """
 
     clear_below: float = 0.5
     crack_from: float = 0.5
+    out_of_domain: float | None = None
     chosen: str = "not chosen on data"
-    """One sentence: on which data and by which rule."""
+    """One sentence: on which data and by which rule, and what that guarantees."""
+    evidence: JsonObject = field(default_factory=dict, hash=False)
+    """The same as data: rule, targets, confidence, counts (`inspector.calibration.thresholds`)."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.clear_below <= self.crack_from <= 1:
@@ -59,10 +64,18 @@ class Thresholds:
                 f"thresholds must satisfy 0 <= clear_below <= crack_from <= 1, "
                 f"not {self.clear_below} and {self.crack_from}"
             )
+        if self.out_of_domain is not None and not 0 < self.out_of_domain < inf:
+            raise UsageError(f"out_of_domain must be positive, not {self.out_of_domain}")
+
+    def is_foreign(self, domain_score: float) -> bool:
+        """Whether a photo is out of domain; a score that is not a number counts as that."""
+        return self.out_of_domain is not None and not domain_score < self.out_of_domain
 
 
-def verdict_of(p_crack: float, thresholds: Thresholds) -> Verdict:
-    """The verdict by probability alone; one that is not a number goes to a person."""
+def verdict_of(p_crack: float, thresholds: Thresholds, domain_score: float = 0.0) -> Verdict:
+    """The verdict by the model's scores alone; what is not a number goes to a person."""
+    if thresholds.is_foreign(domain_score):
+        return Verdict.REVIEW
     if p_crack >= thresholds.crack_from:
         return Verdict.CRACK
     return Verdict.CLEAR if p_crack < thresholds.clear_below else Verdict.REVIEW
@@ -81,14 +94,16 @@ class Variant:
     margin: float = 0.0
     """A probability whose logit is nearer than this to a threshold's is not final: the fp32
     variant judges that image again. 0: every answer is final."""
+    domain_margin: float = 0.0
+    """The same for the out-of-domain score, in its own units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cascade:
     """A first stage that sees photos at low resolution and decides only what is beyond doubt.
 
-    `clear` below `clear_below`, `crack` from `crack_from` on; what lies between goes on to the
-    model's own resolution. Chosen for the bundle's own thresholds.
+    `clear` below `clear_below`, `crack` from `crack_from` on; what lies between, and what is
+    foreign to it, goes on to the model's own resolution. Chosen for the bundle's own thresholds.
     """
 
     file: str
@@ -98,6 +113,8 @@ class Cascade:
     """Side of its square input, pixels; the model's input shrunk to it (`preprocess.shrink`)."""
     clear_below: float
     crack_from: float
+    familiar_below: float
+    """Out-of-domain score, on the stage's own scale, from which on it decides nothing."""
     evidence: JsonObject = field(default_factory=dict)
     """How the band was chosen, and what the gate measured on other images."""
 
@@ -140,7 +157,11 @@ class ModelBundle:
             "positive": self.positive,
             "preprocess": self.preprocess.to_json(),
             "temperature": self.temperature,
-            "thresholds": [self.thresholds.clear_below, self.thresholds.crack_from],
+            "thresholds": [
+                self.thresholds.clear_below,
+                self.thresholds.crack_from,
+                self.thresholds.out_of_domain,
+            ],
             "weights": self.files[WEIGHTS],
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
@@ -156,10 +177,14 @@ class ModelBundle:
             f"make one with: inspector export {self.path} {_option(backend, precision)}"
         )
 
-    def margin(self, precision: str) -> float:
-        """How far from a threshold, in logits, an answer in `precision` must be to be final."""
-        found = [v.margin for v in self.variants.values() if v.precision == precision]
-        return max(found, default=0.0)
+    def margins(self, precision: str) -> tuple[float, float]:
+        """How far from a threshold an answer in `precision` must be to be final: its logit, and
+        its out-of-domain score."""
+        found = [v for v in self.variants.values() if v.precision == precision]
+        return (
+            max((v.margin for v in found), default=0.0),
+            max((v.domain_margin for v in found), default=0.0),
+        )
 
     def first_stage(self) -> Cascade:
         """The cascade's low-resolution stage. Raises BundleError when there is none."""

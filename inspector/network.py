@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet, ResNet18_Weights, resnet18
 
 from inspector.bundle import DEFAULT_PATH, WEIGHTS, ModelBundle
+from inspector.domain import DomainHead
 from inspector.errors import BundleError, DownloadError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 FEATURES = 512
 """Channels of ResNet18's last block."""
 CLASSES = 2
+_DOMAIN = "domain."
+"""What the names of the out-of-domain head's tensors begin with, beside torchvision's."""
 
 
 def build_network(init: str) -> ResNet:
@@ -72,7 +75,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 
 
 def _load_backbone(network: ResNet, weights: dict[str, Tensor]) -> None:
-    usable = dict(weights)
+    usable = {name: w for name, w in weights.items() if not name.startswith(_DOMAIN)}
     head = usable.get("fc.weight")
     if getattr(head, "shape", None) != (CLASSES, FEATURES):
         usable.pop("fc.weight", None)
@@ -87,39 +90,57 @@ def _load_backbone(network: ResNet, weights: dict[str, Tensor]) -> None:
         raise BundleError(f"these weights do not fit torchvision's resnet18 (first: {wrong})")
 
 
-def to_storage(network: nn.Module) -> dict[str, Tensor]:
+def to_storage(network: nn.Module, domain: DomainHead | None = None) -> dict[str, Tensor]:
     """The state to save: matrices and kernels in half precision, the rest as it is.
 
     Half the bytes; whoever saves must go on with `from_storage` of it, so that what is measured is
     what is shipped. Batch-norm variances can be below half precision's smallest normal number.
     """
+    state = dict(network.state_dict())
+    if domain is not None:
+        state |= {f"{_DOMAIN}{name}": tensor for name, tensor in domain.state_dict().items()}
     return {
         name: tensor.half().contiguous() if tensor.dim() > 1 else tensor.contiguous()
-        for name, tensor in network.state_dict().items()
+        for name, tensor in state.items()
     }
 
 
 def from_storage(weights: dict[str, Tensor]) -> ResNet:
     """The float32 network in evaluation mode, from what `to_storage` saved."""
     network = build_network("random")
-    network.load_state_dict(weights)
+    network.load_state_dict({n: w for n, w in weights.items() if not n.startswith(_DOMAIN)})
     return network.eval()
 
 
+def domain_from_storage(weights: dict[str, Tensor]) -> DomainHead:
+    """The out-of-domain head from what `to_storage` saved; to one that was saved without, nothing
+    is foreign."""
+    known = any(name.startswith(_DOMAIN) for name in weights)
+    return DomainHead.like(weights, _DOMAIN) if known else DomainHead()
+
+
 class DeployedModel(nn.Module):
-    """What is exported: uint8 pixels in, calibrated probabilities and activation map out.
+    """What is exported: uint8 pixels in; calibrated probabilities, activation map and
+    out-of-domain score out.
 
     `forward(images)`: uint8 (N, H, W, 3) RGB -> `probabilities` float32 (N, 2) in the bundle's
-    label order and `cam` float32 (N, h, w), the crack class's activation map. Global average
-    pooling and the linear layer commute, so the map's mean plus the bias is exactly the class's
-    logit before the temperature (Zhou et al. 2016).
+    label order, `cam` float32 (N, h, w), the crack class's activation map, and `domain` float32
+    (N,), how foreign each image is (`DomainHead`). Global average pooling and the linear layer
+    commute, so the map's mean plus the bias is exactly the class's logit before the temperature
+    (Zhou et al. 2016).
     """
 
     def __init__(
-        self, network: ResNet, spec: PreprocessSpec, temperature: float, positive_index: int
+        self,
+        network: ResNet,
+        spec: PreprocessSpec,
+        temperature: float,
+        positive_index: int,
+        domain: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.network = network
+        self.domain = domain or DomainHead()
         self.positive_index = positive_index
         self.temperature = temperature
         mean, std = torch.tensor(spec.mean), torch.tensor(spec.std)
@@ -131,25 +152,43 @@ class DeployedModel(nn.Module):
         pixels = images_NHWC.permute(0, 3, 1, 2).float()
         return pixels * cast(Tensor, self.scale) + cast(Tensor, self.shift)
 
-    def features(self, x_NCHW: Tensor) -> Tensor:
-        """Normalised pixels -> the last block's features (N, 512, h, w)."""
+    def stages(self, x_NCHW: Tensor) -> list[Tensor]:
+        """Normalised pixels -> the outputs of layer1 to layer4, (N, 64 to 512, h, w)."""
         net = self.network
         x = net.maxpool(net.relu(net.bn1(net.conv1(x_NCHW))))
-        return cast(Tensor, net.layer4(net.layer3(net.layer2(net.layer1(x)))))
+        outputs = []
+        for layer in (net.layer1, net.layer2, net.layer3, net.layer4):
+            x = layer(x)
+            outputs.append(x)
+        return outputs
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.features(self.normalise(images))
+    def features(self, x_NCHW: Tensor) -> Tensor:
+        """Normalised pixels -> the last block's features (N, 512, h, w)."""
+        return self.stages(x_NCHW)[-1]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        stages = self.stages(self.normalise(images))
+        features = stages[-1]
         logits = self.network.fc(features.mean(dim=(2, 3)))
         probabilities = torch.softmax(logits / self.temperature, dim=1)
+        return probabilities, self.activation_map(features), cast(Tensor, self.domain(stages))
+
+    def activation_map(self, features: Tensor) -> Tensor:
+        """Last features -> the crack class's activation map (N, h, w)."""
         kernel = self.network.fc.weight[self.positive_index].view(1, FEATURES, 1, 1)
-        cam = nn.functional.conv2d(features, kernel).squeeze(1)
-        return probabilities, cam
+        return nn.functional.conv2d(features, kernel).squeeze(1)
 
 
 def load_deployed(bundle: ModelBundle) -> DeployedModel:
     """The bundle's model as eager torch, in evaluation mode: the reference for every export."""
-    network = from_storage(read_weights(bundle.file(WEIGHTS)))
-    model = DeployedModel(network, bundle.preprocess, bundle.temperature, bundle.positive_index)
+    weights = read_weights(bundle.file(WEIGHTS))
+    model = DeployedModel(
+        from_storage(weights),
+        bundle.preprocess,
+        bundle.temperature,
+        bundle.positive_index,
+        domain_from_storage(weights),
+    )
     return model.eval()
 
 

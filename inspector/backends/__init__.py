@@ -86,11 +86,11 @@ def open_backend(
         if cascade:
             low = bundle.first_stage()
             stages.append(stage(low.precision, Doubt.between(low), low))
-        margin = bundle.margin(precision)
-        if margin:
-            around = Doubt.around(thresholds or bundle.thresholds, margin)
+        margins = bundle.margins(precision)
+        if any(margins):
+            around = Doubt.around(thresholds or bundle.thresholds, *margins)
             stages.append(stage(precision, around))
-        stages.append(stage("fp32" if margin else precision, Doubt()))
+        stages.append(stage("fp32" if any(margins) else precision, Doubt()))
         opened.pop_all()
     return stages[0].engine if len(stages) == 1 else CascadeBackend(stages, threads=threads)
 

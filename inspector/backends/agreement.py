@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inspector.bundle import Thresholds, verdict_of
+from inspector.bundle import verdict_of
+from inspector.types import Scores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inspector.backends import Backend
-    from inspector.types import JsonObject, Scores
+    from inspector.bundle import Thresholds
+    from inspector.types import JsonObject
 
     NamedPixels = tuple[Sequence[str], NDArray[np.uint8]]
     """Names of N images and their pixels, uint8 (N, H, W, 3)."""
@@ -27,6 +29,8 @@ which moves it by about 1e-6 on this network; a wrong constant, channel order or
 it by more than 1e-3."""
 CAM_TOLERANCE = 1e-3
 """The same for the activation map, as a share of its largest magnitude."""
+DOMAIN_TOLERANCE = 1e-3
+"""The same for the out-of-domain score, as a share of it or of 1, whichever is more."""
 
 
 SURE = 1e-7
@@ -44,12 +48,24 @@ def probability(odds_N: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(1 / (1 + np.exp(-odds_N)))
 
 
-def differing(
-    p_N: NDArray[np.float32], q_N: NDArray[np.float32], thresholds: Thresholds
-) -> NDArray[np.bool_]:
+def verdicts(scores: Scores, thresholds: Thresholds) -> NDArray[np.str_]:
+    """The verdicts on N images by the scores alone."""
+    pairs = zip(scores.p_crack_N.tolist(), scores.domain_N.tolist(), strict=True)
+    return np.array([str(verdict_of(p, thresholds, domain)) for p, domain in pairs], dtype=np.str_)
+
+
+def differing(a: Scores, b: Scores, thresholds: Thresholds) -> NDArray[np.bool_]:
     """Whether two engines' verdicts on N images differ."""
-    pairs = zip(p_N.tolist(), q_N.tolist(), strict=True)
-    return np.array([verdict_of(p, thresholds) != verdict_of(q, thresholds) for p, q in pairs])
+    return np.asarray(verdicts(a, thresholds) != verdicts(b, thresholds))
+
+
+def settled(candidate: Scores, reference: Scores, sent_on_N: NDArray[np.bool_]) -> Scores:
+    """What becomes of N images when the reference judges again those that are sent on."""
+    return Scores(
+        np.where(sent_on_N, reference.p_crack_N, candidate.p_crack_N),
+        candidate.cam_NHW,
+        np.where(sent_on_N, reference.domain_N, candidate.domain_N),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +95,14 @@ class ParityReport:
 
     Differences of probabilities are absolute. `max_cam_difference` is relative: the largest
     difference on an activation map, divided by the largest magnitude on the reference's maps.
+    `max_domain_difference` is a share of the out-of-domain score, or of 1 where that is less.
     """
 
     images: int
     max_difference: float
     mean_difference: float
     max_cam_difference: float
+    max_domain_difference: float
     worst: Answers
     verdict_flips: tuple[Answers, ...]
 
@@ -95,6 +113,7 @@ class ParityReport:
             "max_difference": self.max_difference,
             "mean_difference": self.mean_difference,
             "max_cam_difference": self.max_cam_difference,
+            "max_domain_difference": self.max_domain_difference,
             "verdict_flips": [[f.p_reference, f.p_candidate] for f in self.verdict_flips],
         }
 
@@ -108,22 +127,31 @@ class ParityMeter:
         self._sum = 0.0
         self._cam_difference = 0.0
         self._cam_magnitude = 0.0
+        self._domain_difference = 0.0
         self._worst: Answers | None = None
         self._flips: list[Answers] = []
 
     def add(self, names: Sequence[str], reference: Scores, candidate: Scores) -> None:
         """Compare the answers to the same N images, in the same order."""
-        for name, p, q in zip(names, reference.p_crack_N, candidate.p_crack_N, strict=True):
+        differs_N = differing(reference, candidate, self._thresholds)
+        for name, p, q, differs in zip(
+            names, reference.p_crack_N, candidate.p_crack_N, differs_N, strict=True
+        ):
             pair = Answers(name, float(p), float(q))
             self._images += 1
             self._sum += pair.difference
             if self._worst is None or pair.difference > self._worst.difference:
                 self._worst = pair
-            if verdict_of(float(p), self._thresholds) != verdict_of(float(q), self._thresholds):
+            if differs:
                 self._flips.append(pair)
         gap = np.nan_to_num(np.abs(candidate.cam_NHW - reference.cam_NHW), nan=np.inf)
         self._cam_difference = max(self._cam_difference, float(gap.max()))
         self._cam_magnitude = max(self._cam_magnitude, float(np.abs(reference.cam_NHW).max()))
+        off_N = np.abs(candidate.domain_N - reference.domain_N) / np.maximum(
+            np.abs(reference.domain_N), 1
+        )
+        worst = float(np.nan_to_num(off_N, nan=np.inf).max())
+        self._domain_difference = max(self._domain_difference, worst)
 
     def report(self) -> ParityReport:
         assert self._worst is not None, "nothing was compared"
@@ -132,6 +160,7 @@ class ParityMeter:
             max_difference=self._worst.difference,
             mean_difference=self._sum / self._images,
             max_cam_difference=self._cam_difference / (self._cam_magnitude or 1.0),
+            max_domain_difference=self._domain_difference,
             worst=self._worst,
             verdict_flips=tuple(self._flips),
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
+from inspector.backends.contract import as_one
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-    Answers = tuple[NDArray[np.float32], NDArray[np.float32]]
-    """What a graph answers for N images: probabilities (N, 2) and activation maps (N, h, w)."""
+    from inspector.backends.contract import Answers
+
     RunOnce = Callable[[NDArray[np.uint8]], Answers]
     """Runs an engine on uint8 (N, size, size, 3)."""
 
@@ -57,8 +58,7 @@ class FittingBatches:
                 return answers
         most = self._most or n
         parts = [self.run(pixels_NHWC[start : start + most]) for start in range(0, n, most)]
-        probabilities, cams = zip(*parts, strict=True)
-        return np.concatenate(probabilities), np.concatenate(cams)
+        return as_one(parts)
 
     def _try(self, pixels_NHWC: NDArray[np.uint8]) -> Answers | None:
         """None when memory ran out and the size was cut down. The engine's exception must be gone

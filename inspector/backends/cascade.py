@@ -25,25 +25,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """The probabilities that are not final: those from the first to below the second number of
-    any of `spans`, and up to 1 itself where the second is 1."""
+    """The answers that are not final: probabilities from the first to below the second number of
+    any of `spans` (up to 1 itself where the second is 1), and out-of-domain scores from the first
+    to below the second number of `foreign`."""
 
     spans: tuple[tuple[float, float], ...] = ()
+    foreign: tuple[float, float] = (math.inf, math.inf)
 
     @classmethod
     def between(cls, cascade: Cascade) -> Doubt:
         """What a cascade's first stage leaves open."""
-        return cls(((cascade.clear_below, cascade.crack_from),))
+        return cls(((cascade.clear_below, cascade.crack_from),), (cascade.familiar_below, math.inf))
 
     @classmethod
-    def around(cls, thresholds: Thresholds, margin: float) -> Doubt:
-        """Probabilities whose logit is within `margin` of a threshold's."""
+    def around(cls, thresholds: Thresholds, margin: float, domain_margin: float) -> Doubt:
+        """Probabilities whose logit is within `margin` of a threshold's, and out-of-domain scores
+        within `domain_margin` of theirs."""
         edges = {thresholds.clear_below, thresholds.crack_from}
-        return cls(tuple((_moved(t, -margin), _moved(t, margin)) for t in sorted(edges)))
+        spans = tuple((_moved(t, -margin), _moved(t, margin)) for t in sorted(edges))
+        if thresholds.out_of_domain is None:
+            return cls(spans)
+        limit = thresholds.out_of_domain
+        return cls(spans, (limit - domain_margin, limit + domain_margin))
 
-    def about(self, p_N: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Whether each of N probabilities is in doubt; one that is no number is."""
-        doubtful_N = ~np.isfinite(p_N)
+    def about(self, scores: Scores) -> NDArray[np.bool_]:
+        """Whether each of N answers is in doubt; one that is no number is."""
+        p_N, domain_N = scores.p_crack_N, scores.domain_N
+        nearest, farthest = self.foreign
+        doubtful_N = ~np.isfinite(p_N) | ~np.isfinite(domain_N)
+        doubtful_N |= (domain_N >= nearest) & (domain_N < farthest)
         for low, high in self.spans:
             doubtful_N |= (p_N >= low) & ((p_N < high) | (high >= 1))
         return doubtful_N
@@ -68,7 +78,7 @@ class Stage:
 class CascadeBackend:
     """Stages as one backend. The last one must have no doubt: it decides what reaches it.
 
-    `Scores.stage_N` says which stage decided; probability and activation map are that stage's.
+    `Scores.stage_N` says which stage decided; its other answers are that stage's too.
     Closes its engines.
     """
 
@@ -92,18 +102,20 @@ class CascadeBackend:
         """Judge N >= 1 images, uint8 (N, size, size, 3). Raises BackendError."""
         check_pixels(pixels_NHWC, self._size)
         count = len(pixels_NHWC)
-        p_N, stage_N = np.empty(count, np.float32), np.empty(count, np.uint8)
+        p_N, domain_N = np.empty(count, np.float32), np.empty(count, np.float32)
+        stage_N = np.empty(count, np.uint8)
         maps: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * count
         open_K = np.arange(count)
         for number, stage in enumerate(self._stages):
             scores = stage.engine.run(self._seen_by(stage, pixels_NHWC, open_K))
-            p_N[open_K], stage_N[open_K] = scores.p_crack_N, number
+            p_N[open_K], domain_N[open_K] = scores.p_crack_N, scores.domain_N
+            stage_N[open_K] = number
             for k, cam_HW in zip(open_K, scores.cam_NHW, strict=True):
                 maps[k] = cam_HW
-            open_K = open_K[stage.doubt.about(scores.p_crack_N)]
+            open_K = open_K[stage.doubt.about(scores)]
             if not len(open_K):
                 break
-        return Scores(p_N, _on_one_grid(maps), stage_N)
+        return Scores(p_N, _on_one_grid(maps), domain_N, stage_N)
 
     def close(self) -> None:
         """Give back memory and threads; the backend cannot run afterwards."""

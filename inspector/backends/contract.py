@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from inspector.bundle import ModelBundle
 
+    Answers = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+    """What a graph answers for N images, in the order of `OUTPUT_NAMES`: probabilities (N, 2),
+    activation maps (N, h, w), out-of-domain scores (N,)."""
+
 
 def check_pixels(pixels_NHWC: NDArray[np.uint8], size: int) -> None:
     """Raises ValueError unless uint8 (N >= 1, size, size, 3): a mistake in the caller's code."""
@@ -25,18 +29,27 @@ def check_pixels(pixels_NHWC: NDArray[np.uint8], size: int) -> None:
         raise ValueError(f"pixels must be (N >= 1, {size}, {size}, 3), not {pixels_NHWC.shape}")
 
 
-def to_scores(
-    bundle: ModelBundle, probabilities_NC: NDArray[np.float32], cam_NHW: NDArray[np.float32]
-) -> Scores:
-    """The crack class's column. Raises BackendError when an answer is not a number."""
+def to_scores(bundle: ModelBundle, answers: Answers) -> Scores:
+    """The crack class's column and the rest. Raises BackendError when an answer is not a number."""
+    probabilities_NC, cam_NHW, domain_N = answers
     p_crack_N = np.ascontiguousarray(probabilities_NC[:, bundle.positive_index], dtype=np.float32)
-    broken = int((~np.isfinite(p_crack_N)).sum())
+    broken = int((~np.isfinite(p_crack_N) | ~np.isfinite(domain_N)).sum())
     if broken:
         raise BackendError(
             f"the engine answered no number for {broken} of {len(p_crack_N)} images; "
             "check this machine with: inspector doctor"
         )
-    return Scores(p_crack_N, np.ascontiguousarray(cam_NHW, dtype=np.float32))
+    return Scores(
+        p_crack_N,
+        np.ascontiguousarray(cam_NHW, dtype=np.float32),
+        np.ascontiguousarray(domain_N, dtype=np.float32),
+    )
+
+
+def as_one(parts: Sequence[Answers]) -> Answers:
+    """The graph's answers to parts of one batch as one, in their order."""
+    probabilities, cams, domains = zip(*parts, strict=True)
+    return np.concatenate(probabilities), np.concatenate(cams), np.concatenate(domains)
 
 
 def joined(parts: Sequence[Scores]) -> Scores:
@@ -45,6 +58,7 @@ def joined(parts: Sequence[Scores]) -> Scores:
     return Scores(
         np.concatenate([part.p_crack_N for part in parts]),
         np.concatenate([part.cam_NHW for part in parts]),
+        np.concatenate([part.domain_N for part in parts]),
         np.concatenate(stages) if stages else None,
     )
 

@@ -38,6 +38,7 @@ class Golden:
             images=self.pixels_NHWC,
             p_crack=self.scores.p_crack_N,
             cam=self.scores.cam_NHW,
+            domain=self.scores.domain_N,
         )
 
 
@@ -49,7 +50,7 @@ def read_golden(bundle: ModelBundle) -> Golden:
         with np.load(file, allow_pickle=False) as arrays:
             names = tuple(str(name) for name in arrays["names"])
             pixels_NHWC = arrays["images"]
-            scores = Scores(arrays["p_crack"], arrays["cam"])
+            scores = Scores(arrays["p_crack"], arrays["cam"], arrays["domain"])
     except Exception as error:  # NumPy and zipfile raise many types on foreign files
         raise BundleError(
             f"{file} cannot be read ({error}); make it with: inspector export {bundle.path}"

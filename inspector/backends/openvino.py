@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inspector.backends.batches import FittingBatches
-from inspector.backends.contract import check_pixels, to_scores
+from inspector.backends.contract import as_one, check_pixels, to_scores
 from inspector.backends.device import Device
 from inspector.backends.metadata import check_metadata, model_metadata
-from inspector.bundle import INPUT_NAME, OUTPUT_NAMES
+from inspector.bundle import INPUT_NAME, OUTPUT_NAMES, OUTPUT_RANKS
 from inspector.errors import BackendError, BundleError
 from inspector.machine import usable_cores
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from inspector.backends.batches import Answers
+    from inspector.backends.contract import Answers
     from inspector.bundle import ModelBundle
     from inspector.types import Scores
 
@@ -80,13 +80,13 @@ class OpenVinoBackend:
         """Judge N >= 1 images, uint8 (N, size, size, 3). Raises BackendError."""
         check_pixels(pixels_NHWC, self._size)
         try:
-            probabilities_NC, cam_NHW = self._batches.run(pixels_NHWC)
+            answers = self._batches.run(pixels_NHWC)
         except Exception as error:  # OpenVINO raises RuntimeError and types of pybind11
             raise BackendError(
                 f"OpenVINO failed with {len(pixels_NHWC)} images ({_first_cause(error)}); "
                 "if memory ran out, use a smaller --batch-size"
             ) from error
-        return to_scores(self._bundle, probabilities_NC, cam_NHW)
+        return to_scores(self._bundle, answers)
 
     def close(self) -> None:
         """Give back memory and threads; the backend cannot run afterwards."""
@@ -109,8 +109,7 @@ class OpenVinoBackend:
             for request in self._requests:
                 with contextlib.suppress(RuntimeError):
                     request.wait()
-        probabilities, cams = zip(*answers, strict=True)
-        return np.concatenate(probabilities), np.concatenate(cams)
+        return as_one(answers)
 
 
 def _shares(pixels_NHWC: NDArray[np.uint8], streams: int) -> list[NDArray[np.uint8]]:
@@ -124,8 +123,10 @@ def _shares(pixels_NHWC: NDArray[np.uint8], streams: int) -> list[NDArray[np.uin
 def _answers_of(request: Any) -> Answers:
     """Wait for a request; its memory is overwritten by its next run, so copy."""
     request.wait()
-    probabilities_NC, cam_NHW = (np.array(request.get_tensor(n).data) for n in OUTPUT_NAMES)
-    return probabilities_NC, cam_NHW
+    probabilities_NC, cam_NHW, domain_N = (
+        np.array(request.get_tensor(name).data) for name in OUTPUT_NAMES
+    )
+    return probabilities_NC, cam_NHW, domain_N
 
 
 def _why_cpu(device: Device) -> str:
@@ -192,11 +193,12 @@ def _check_signature(openvino: Any, model: Any, bundle: ModelBundle, file: Path,
             f"{file} takes {takes}, not {INPUT_NAME!r} as uint8 (N, {size}, {size}, 3); "
             "export it again"
         )
-    ranks = zip(OUTPUT_NAMES, (2, 3), strict=True)
+    ranks = zip(OUTPUT_NAMES, OUTPUT_RANKS, strict=True)
     gives = [(o.any_name, o.element_type, o.partial_shape.rank.get_length()) for o in model.outputs]
     if gives != [(name, openvino.Type.f32, rank) for name, rank in ranks]:
         raise BundleError(
-            f"{file} answers {gives}, not float32 {OUTPUT_NAMES} of rank 2 and 3; export it again"
+            f"{file} answers {gives}, not float32 {OUTPUT_NAMES} of ranks {OUTPUT_RANKS}; "
+            "export it again"
         )
     check_metadata(bundle, file.name, _metadata(model, model_metadata(bundle)))
 

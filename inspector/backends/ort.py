@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from inspector.backends.batches import Answers, RunOnce
+    from inspector.backends.batches import RunOnce
+    from inspector.backends.contract import Answers
     from inspector.bundle import ModelBundle
     from inspector.types import Scores
 
@@ -70,13 +71,13 @@ class OnnxRuntimeBackend:
         """Judge N >= 1 images, uint8 (N, size, size, 3). Raises BackendError."""
         check_pixels(pixels_NHWC, self._size)
         try:
-            probabilities_NC, cam_NHW = self._batches.run(pixels_NHWC)
+            answers = self._batches.run(pixels_NHWC)
         except Exception as error:  # its classes share no base but Exception
             raise BackendError(
                 f"ONNX Runtime failed on {self.device} with {len(pixels_NHWC)} images "
                 f"({in_one_line(error)}); if memory ran out, use a smaller --batch-size"
             ) from error
-        return to_scores(self._bundle, probabilities_NC, cam_NHW)
+        return to_scores(self._bundle, answers)
 
     def close(self) -> None:
         """Give back memory and threads; the backend cannot run afterwards."""
@@ -95,7 +96,7 @@ def _runner(session: Any, device: Device) -> RunOnce:
         return BoundSession(session, "cuda", device.index)
 
     def run(pixels_NHWC: NDArray[np.uint8]) -> Answers:
-        probabilities_NC, cam_NHW = session.run(list(OUTPUT_NAMES), {INPUT_NAME: pixels_NHWC})
-        return probabilities_NC, cam_NHW
+        answers: Answers = tuple(session.run(list(OUTPUT_NAMES), {INPUT_NAME: pixels_NHWC}))
+        return answers
 
     return run

@@ -14,7 +14,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from inspector.backends.contract import in_one_line
 from inspector.backends.device import Device, has_nvidia_driver
 from inspector.backends.metadata import check_metadata
-from inspector.bundle import INPUT_NAME, OUTPUT_NAMES
+from inspector.bundle import INPUT_NAME, OUTPUT_NAMES, OUTPUT_RANKS
 from inspector.errors import BackendError, BundleError
 from inspector.machine import usable_cores
 
@@ -89,9 +89,11 @@ def check_signature(session: Any, bundle: ModelBundle, file: Path, size: int) ->
             "export it again"
         )
     answers = [(o.name, o.type, len(o.shape)) for o in outputs]
-    if answers != [(n, "tensor(float)", r) for n, r in zip(OUTPUT_NAMES, (2, 3), strict=True)]:
+    ranks = zip(OUTPUT_NAMES, OUTPUT_RANKS, strict=True)
+    if answers != [(name, "tensor(float)", rank) for name, rank in ranks]:
         raise BundleError(
-            f"{file} answers {answers}, not float32 {OUTPUT_NAMES} of rank 2 and 3; export it again"
+            f"{file} answers {answers}, not float32 {OUTPUT_NAMES} of ranks {OUTPUT_RANKS}; "
+            "export it again"
         )
     check_metadata(bundle, file.name, session.get_modelmeta().custom_metadata_map)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from inspector.backends.contract import Answers
     from inspector.bundle import ModelBundle
     from inspector.types import Scores
 
@@ -55,13 +56,13 @@ class _TorchBackend:
         try:
             with torch.inference_mode():
                 images = torch.from_numpy(pixels_NHWC).to(self._device)
-                probabilities_NC, cam_NHW = (t.cpu().numpy() for t in self._model(images))
+                answers: Answers = tuple(t.cpu().numpy() for t in self._model(images))
         except RuntimeError as error:
             raise BackendError(
                 f"torch failed on {self.device} with {len(pixels_NHWC)} images ({error}); "
                 "if memory ran out, use a smaller --batch-size"
             ) from error
-        return to_scores(self._bundle, probabilities_NC, cam_NHW)
+        return to_scores(self._bundle, answers)
 
     def close(self) -> None:
         """Give back memory; the backend cannot run afterwards."""

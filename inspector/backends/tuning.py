@@ -76,7 +76,7 @@ def choose(bundle: ModelBundle, backend: str, *, precision: str, cascade: bool |
 
 def _with_doubts(speeds: dict[str, float], bundle: ModelBundle, precision: str) -> float:
     """Seconds per image, with the images that fp32 judges again."""
-    if not bundle.margin(precision):
+    if not any(bundle.margins(precision)):
         return speeds[precision]
     again = bundle.variant("onnxruntime", precision).parity.get(SENT_ON, 1.0)
     return speeds[precision] + float(again) * speeds[_FP32]

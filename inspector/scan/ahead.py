@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 IN_FLIGHT = 2
 """Batches with the engine: one that it works on, one that waits; their pixels are in memory."""
 
-_NO_SCORES = Scores(np.empty(0, np.float32), np.empty((0, 1, 1), np.float32))
+_NO_SCORES = Scores(
+    np.empty(0, np.float32), np.empty((0, 1, 1), np.float32), np.empty(0, np.float32)
+)
 """Of a batch in which every file failed."""
 
 

@@ -120,6 +120,7 @@ def identity_of(config: ScanConfig, bundle: ModelBundle, engines: Engines) -> di
         "view": view_of(config),
         "clear_below": repr(thresholds.clear_below),
         "crack_from": repr(thresholds.crack_from),
+        "out_of_domain": repr(thresholds.out_of_domain),
     }
 
 
@@ -128,12 +129,14 @@ def _exactly(bundle: ModelBundle, precision: str) -> str:
     if precision == "fp32":
         return precision
     variant = bundle.variant("onnxruntime", precision)
-    return f"{precision} {bundle.files[variant.file][:12]} {variant.margin!r}"
+    margins = f"{variant.margin!r} {variant.domain_margin!r}"
+    return f"{precision} {bundle.files[variant.file][:12]} {margins}"
 
 
 def _first_stage(bundle: ModelBundle) -> str:
     low = bundle.first_stage()
-    return f"{bundle.files[low.file][:12]} {low.clear_below!r} {low.crack_from!r}"
+    band = f"{low.clear_below!r} {low.crack_from!r} {low.familiar_below!r}"
+    return f"{bundle.files[low.file][:12]} {band}"
 
 
 def _cascade_fits(config: ScanConfig, bundle: ModelBundle) -> bool:

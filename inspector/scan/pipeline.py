@@ -11,10 +11,10 @@ from inspector.backends import open_backend
 from inspector.bundle import DEFAULT_PATH, ModelBundle
 from inspector.data.loader import load_batches
 from inspector.errors import LoaderError, UsageError
+from inspector.judge import judge
 from inspector.scan.ahead import EngineThread
 from inspector.scan.engines import choose_engines, identity_of
 from inspector.scan.interrupt import StopSignals
-from inspector.scan.judge import judge
 from inspector.scan.plan import PEEK, make_plan
 from inspector.scan.results import open_results, recorded_identity
 from inspector.scan.schema import make_row

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from inspector.types import ImageRef, Judgement, Photo
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Changes whenever a column does; parts of different versions do not mix."""
 METADATA_PREFIX = "inspector."
 """Of every key that a part's schema metadata has from us."""
@@ -59,6 +59,13 @@ COLUMNS = (
     Column("status", pa.string(), False, "`ok`, or `failed` where the file could not be judged."),
     Column("verdict", pa.string(), True, "`crack`, `clear` or `review`; null when failed."),
     Column("p_crack", pa.float32(), True, "Calibrated probability of a crack; null when failed."),
+    Column(
+        "domain_score",
+        pa.float32(),
+        True,
+        "How foreign the photo is to the model: 1 is usual among what it learned from, 2 is as odd "
+        "as the oddest hundredth of it; null when failed.",
+    ),
     Column("reason", pa.string(), True, "Why the verdict is what it is; null when failed."),
     Column(
         "stage",
@@ -124,6 +131,7 @@ def make_row(item: Photo | Failure, judgement: Judgement | None, *, view: str) -
         "reason": judgement.reason,
         "stage": judgement.stage,
         "p_crack": judgement.p_crack,
+        "domain_score": judgement.domain_score,
         "peak_x": judgement.peak_x,
         "peak_y": judgement.peak_y,
     }

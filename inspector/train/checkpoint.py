@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
     from inspector.train.config import TrainConfig
 
-_MAY_CHANGE = frozenset({"data", "out", "groups", "validation", "resume", "workers", "device"})
-"""Options that do not change what is learned, so a resumed training may have others."""
+_MAY_CHANGE = frozenset(
+    "data labels out groups validation rule resume workers device leak_audit strict_splits".split()
+)
+"""Options that do not change what is learned, so a resumed training may have others; the images
+themselves are compared by their digest."""
 
 
 def save_checkpoint(file: Path, config: TrainConfig, state: dict[str, Any]) -> None:

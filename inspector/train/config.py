@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from inspector.calibration.rule import Rule, for_unseen_walls
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,8 +16,12 @@ if TYPE_CHECKING:
 class TrainConfig:
     """Raises UsageError when a value cannot be right."""
 
-    data: Path
+    data: Path | None = None
+    """Labelled folder; None: `labels` alone."""
     out: Path
+    labels: tuple[Path, ...] = ()
+    """Result directories of scans whose photos people labelled (`inspector review`): more images
+    to train on."""
     positive: str | None = None
     """Name of the crack class's folders, where it is not one of the usual ones."""
     groups: Path | None = None
@@ -46,14 +51,21 @@ class TrainConfig:
     """Decay per step of the averaged weights that are validated and kept; 0 switches it off."""
     epoch_images: int | None = None
     """Images drawn per epoch; None: as many as there are."""
+    rule: Rule = field(default_factory=lambda: for_unseen_walls(Rule()))
+    """How the thresholds are chosen on the validation images."""
     seed: int = 0
     device: str = "auto"
     workers: int | None = None
     """Loader processes; None: all usable cores but one, at most 16."""
     resume: bool = False
+    leak_audit: bool = True
+    """Look for validation images that are among the training images in other clothes."""
+    strict_splits: bool = False
+    """Refuse to train when there are any."""
 
     def __post_init__(self) -> None:
         checks = (
+            (self.data is not None or self.labels, "name a labelled folder DATA, or --labels OUT"),
             (self.epochs >= 1, f"epochs must be at least 1, not {self.epochs}"),
             (self.batch_size >= 2, f"batch size must be at least 2, not {self.batch_size}"),
             (self.learning_rate is None or self.learning_rate > 0, "learning rate must be > 0"),
@@ -67,6 +79,8 @@ class TrainConfig:
              "the training size must be between 32 and the input size"),
             (self.epoch_images is None or self.epoch_images >= self.batch_size,
              "an epoch must hold at least one batch"),
+            (self.leak_audit or not self.strict_splits,
+             "strict splits need the leak audit: leave out one of the two options"),
         )  # fmt: skip
         for fine, message in checks:
             if not fine:

@@ -23,7 +23,7 @@ from inspector.data.formats import named_like_an_image
 from inspector.errors import DataError, TrainingError, UsageError
 from inspector.network import to_storage
 from inspector.preprocess import shrink
-from inspector.student import COMPONENTS, StudentModel, new_student
+from inspector.student import COMPONENTS, Strangeness, StudentModel, new_student, textures_of
 from inspector.train.data import AugmentedPixels, LabelledPixels, load
 from inspector.train.loop import pick_device
 
@@ -175,7 +175,7 @@ def learn(
         optimizer, config.learning_rate, total_steps=steps, pct_start=max(_RISING, 2 / steps)
     )
     for step, (pixels, p_crack_N) in enumerate(_batches(lessons, config), 1):
-        _, features = student.stages(pixels.to(device))
+        features = student.features(student.normalise(pixels.to(device)))
         loss = verdict_loss(student.log_odds(features), p_crack_N.to(device), thresholds)
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -244,17 +244,20 @@ def _settle(
     device = next(student.parameters()).device
     textures, odds = [], []
     for pixels in torch.split(lessons.pixels_NHWC, batch_size):
-        textures_NT, features = student.stages(pixels.to(device))
-        textures.append(textures_NT)
-        odds.append(student.log_odds(features))
+        stages = student.stages(student.normalise(pixels.to(device)))
+        textures.append(textures_of(stages))
+        odds.append(student.log_odds(stages[-1]))
     clear_N = lessons.p_crack_N < thresholds.clear_below
-    familiar = clear_N & (torch.arange(len(clear_N)) < round(PLAIN * len(clear_N)))
+    plain = torch.arange(len(clear_N)) < round(PLAIN * len(clear_N))
+    familiar = clear_N & plain
     if int(familiar.sum()) <= COMPONENTS:
         raise DataError(
             f"only {int(familiar.sum())} of the photos to distil on are clear, and more than "
             f"{COMPONENTS} are needed; add photos without cracks"
         )
-    student.learn_textures(torch.cat(textures)[familiar.to(device)])
+    seen_NT = torch.cat(textures)
+    head = cast(Strangeness, student.domain)
+    head.learn(seen_NT[familiar.to(device)], seen_NT[plain.to(device)])
     slope, offset = _fit_line(torch.cat(odds).cpu(), lessons.p_crack_N)
     student.slope, student.offset = slope.to(device), offset.to(device)
 

@@ -166,14 +166,7 @@ class Trainer:
     def run_epoch(self, epoch: int, watch: Watcher) -> EpochResult:
         config = self.config
         started = time.perf_counter()
-        plan = epoch_plan(
-            self.images, self.epoch_images, seed=config.seed, epoch=epoch,
-            synthetic=config.synthetic,
-        )  # fmt: skip
-        dataset = AugmentedPixels(
-            self.images, self.spec, plan, train_size=config.size_in(epoch),
-            synthetic=config.synthetic, seed=(config.seed, epoch),
-        )  # fmt: skip
+        dataset = self._drawn(epoch)
         watch.start_epoch(epoch, self.steps_per_epoch)
         loss_sum, hits, seen = 0.0, 0, 0
         self.model.train(not config.freeze_backbone)
@@ -203,6 +196,17 @@ class Trainer:
             seconds=time.perf_counter() - started,
         )  # fmt: skip
 
+    def _drawn(self, epoch: int) -> AugmentedPixels:
+        config = self.config
+        plan = epoch_plan(
+            self.images, self.epoch_images, seed=config.seed, epoch=epoch,
+            synthetic=config.synthetic,
+        )  # fmt: skip
+        return AugmentedPixels(
+            self.images, self.spec, plan, train_size=config.size_in(epoch),
+            synthetic=config.synthetic, seed=(config.seed, epoch),
+        )  # fmt: skip
+
     def _batches(self, dataset: LabelledPixels) -> Iterator[TrainBatch]:
         pin = self.device.type == "cuda"
         size = self.config.batch_size
@@ -215,8 +219,7 @@ class Trainer:
         pixels = batch.pixels_NHWC.to(self.device, non_blocking=True)
         label_N = batch.label_N.to(self.device, non_blocking=True)
         with self._mixed_precision():
-            logits = self._logits(self.model, pixels)
-            loss = cross_entropy(logits, label_N)
+            loss, logits = self._loss(pixels, label_N)
         value = float(loss.detach())  # waits for the GPU: a bad loss must not reach the weights
         if not math.isfinite(value):
             raise TrainingError(
@@ -231,6 +234,11 @@ class Trainer:
         if self.average:
             self.average.update_parameters(self.model)
         return value, int((logits.argmax(1) == label_N).sum())
+
+    def _loss(self, pixels_NHWC: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
+        """What the step makes smaller, and the logits (N, 2) that count as answers."""
+        logits = self._logits(self.model, pixels_NHWC)
+        return cross_entropy(logits, label_N), logits
 
     def _logits(self, model: DeployedModel, pixels_NHWC: Tensor) -> Tensor:
         with torch.no_grad() if self.config.freeze_backbone else nullcontext():

@@ -14,8 +14,12 @@ from inspector.types import Scores, Verdict
 THRESHOLDS = Thresholds(clear_below=0.3, crack_from=0.7)
 
 
-def scores(*p: float, cam: float = 1.0) -> Scores:
-    return Scores(np.array(p, np.float32), np.full((len(p), 2, 2), cam, np.float32))
+def scores(*p: float, cam: float = 1.0, domain: float = 1.0) -> Scores:
+    return Scores(
+        np.array(p, np.float32),
+        np.full((len(p), 2, 2), cam, np.float32),
+        np.ones(len(p), np.float32),
+    )
 
 
 def test_differences_over_several_batches():

@@ -32,7 +32,7 @@ class SmallEngine:
         if len(pixels) > self.room:
             raise RuntimeError(self.message)
         numbers = pixels.reshape(len(pixels), -1)[:, 0].astype(np.float32)
-        return np.stack([numbers, numbers], 1), numbers.reshape(-1, 1, 1)
+        return np.stack([numbers, numbers], 1), numbers.reshape(-1, 1, 1), numbers
 
 
 def numbered(n):
@@ -42,9 +42,10 @@ def numbered(n):
 @given(n=st.integers(1, 200), room=st.integers(1, 200), most=st.none() | st.integers(1, 200))
 def test_every_image_gets_its_own_answer(n, room, most):
     engine = SmallEngine(room)
-    probabilities, cam = FittingBatches(engine, most=most).run(numbered(n))
+    probabilities, cam, domain = FittingBatches(engine, most=most).run(numbered(n))
     np.testing.assert_array_equal(probabilities[:, 0], np.arange(n))
     np.testing.assert_array_equal(cam[:, 0, 0], np.arange(n))
+    np.testing.assert_array_equal(domain, np.arange(n))
 
 
 def test_the_size_that_fits_is_kept_and_said_once():
@@ -94,7 +95,7 @@ def test_the_failed_run_is_let_go_before_the_next():
             big = Held()
             seen.append(weakref.ref(big))
             raise MemoryError
-        return np.zeros((len(pixels), 2)), np.zeros((len(pixels), 1, 1))
+        return np.zeros((1, 2)), np.zeros((1, 1, 1)), np.zeros(1)
 
     gc.disable()
     try:

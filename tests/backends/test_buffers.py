@@ -78,7 +78,7 @@ def test_threads_have_their_own_buffers(session):
     batches = [noise(2, seed) for seed in range(12)]
     with ThreadPoolExecutor(3) as threads:
         found = list(threads.map(bound, batches))
-    for (probabilities, _), batch in zip(found, batches, strict=True):
+    for (probabilities, *_), batch in zip(found, batches, strict=True):
         np.testing.assert_array_equal(probabilities, plain(session, batch)[0])
     assert len({id(buffer) for buffer in bound._idle}) == len(bound._idle) <= 3
 

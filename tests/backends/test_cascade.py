@@ -38,7 +38,7 @@ class Reader:
         p_N = (pixels_NHWC[:, 0, 0, 0].astype(np.float32) + self.offset) / 255
         cam_NHW = np.zeros((len(p_N), self.grid, self.grid), np.float32)
         cam_NHW[:, -1, 0] = 1
-        return Scores(p_N, cam_NHW)
+        return Scores(p_N, cam_NHW, np.zeros_like(p_N))
 
     def close(self):
         self.closed = True
@@ -100,8 +100,26 @@ def test_the_place_of_the_evidence_survives_the_grids():
         assert row >= 1.5 and column <= 1
 
 
+def answered(*p_cracks, domain=0.0):
+    p_N = floats(*p_cracks)
+    domain_N = np.broadcast_to(np.float32(domain), p_N.shape)
+    return Scores(p_N, np.zeros((len(p_N), 1, 1), np.float32), domain_N)
+
+
+def test_what_is_foreign_is_doubt():
+    low = Cascade(
+        file="", backend="", precision="int8", size=32, clear_below=0.0, crack_from=0.5,
+        familiar_below=1.2,
+    )  # fmt: skip
+    found = Doubt.between(low).about(answered(0.6, 0.6, 0.6, domain=[1.19, 1.2, np.nan]))
+    assert found.tolist() == [False, True, True]
+    around = Doubt.around(Thresholds(out_of_domain=2.0), 0.0, 0.5)
+    found = around.about(answered(*[0.9] * 4, domain=[1.49, 1.51, 2.49, 2.51]))
+    assert found.tolist() == [False, True, True, False]
+
+
 def test_no_number_is_doubt():
-    assert Doubt(((0.4, 0.5),)).about(floats(np.nan, 0.3, 0.4, 0.5)).tolist() == [
+    assert Doubt(((0.4, 0.5),)).about(answered(np.nan, 0.3, 0.4, 0.5)).tolist() == [
         True, False, True, False,
     ]  # fmt: skip
 
@@ -109,21 +127,21 @@ def test_no_number_is_doubt():
 @given(st.floats(0.01, 0.99), st.floats(0.01, 0.99), st.floats(0.05, 3), st.floats(0, 1, width=32))
 def test_doubt_lies_within_the_margin_around_each_threshold(one, other, margin, p):
     low, high = sorted((one, other))
-    doubt = Doubt.around(Thresholds(clear_below=low, crack_from=high), margin)
+    doubt = Doubt.around(Thresholds(clear_below=low, crack_from=high), margin, 0.0)
     with np.errstate(divide="ignore"):
         logit = np.log(np.float64(p)) - np.log1p(-np.float64(p))
     gaps = [abs(logit - np.log(t / (1 - t))) for t in (low, high)]
     if abs(min(gaps) - margin) > 1e-6:
-        assert doubt.about(floats(p))[0] == (min(gaps) < margin)
+        assert doubt.about(answered(p))[0] == (min(gaps) < margin)
 
 
 def test_an_edge_of_one_leaves_nothing_decided():
-    assert Doubt(((0.0, 1.0),)).about(floats(0.0, 0.5, 1.0)).all()
+    assert Doubt(((0.0, 1.0),)).about(answered(0.0, 0.5, 1.0)).all()
 
 
 def test_thresholds_at_the_ends_are_allowed():
-    doubt = Doubt.around(Thresholds(clear_below=0.0, crack_from=1.0), 0.5)
-    assert not doubt.about(floats(0.2, 0.999)).any()
+    doubt = Doubt.around(Thresholds(clear_below=0.0, crack_from=1.0), 0.5, 0.0)
+    assert not doubt.about(answered(0.2, 0.999)).any()
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +150,7 @@ def staged_bundle(tiny_bundle):
     low = Cascade(
         file=tiny_bundle.variant("onnxruntime", "fp32").file,
         backend="onnxruntime", precision="fp32", size=tiny_bundle.preprocess.size,
-        clear_below=0.3, crack_from=0.7,
+        clear_below=0.3, crack_from=0.7, familiar_below=2.0,
     )  # fmt: skip
     return dataclasses.replace(tiny_bundle, cascade=low)
 

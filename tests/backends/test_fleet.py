@@ -36,7 +36,7 @@ class Counting:
             raise self.error
         n = len(pixels)
         numbers = pixels[:, 0, 0, 0].astype(np.float32)
-        return Scores(numbers, numbers.reshape(n, 1, 1), np.full(n, self.index, np.uint8))
+        return Scores(numbers, numbers.reshape(n, 1, 1), numbers, np.full(n, self.index, np.uint8))
 
     def close(self):
         self.closed = True

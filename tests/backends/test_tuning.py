@@ -23,7 +23,7 @@ def bundle(tiny_bundle):
     )
     low = Cascade(
         file=file, backend="onnxruntime", precision="int8", size=32, clear_below=0.1,
-        crack_from=0.9, evidence={"sent_on": 0.25},
+        crack_from=0.9, familiar_below=2.0, evidence={"sent_on": 0.25},
     )  # fmt: skip
     variants = {**tiny_bundle.variants, "onnx-int8": int8}
     return dataclasses.replace(tiny_bundle, variants=variants, cascade=low)

@@ -11,16 +11,25 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from export import ExportConfig, export_bundle
-from export.cascade import GUARD, _by_source, choose_band, gate_cascade
+from export.cascade import (
+    FAMILIAR_SHARE,
+    GUARD,
+    _by_source,
+    choose_band,
+    choose_familiar,
+    gate_cascade,
+)
 from inspector.backends import open_backend
-from inspector.backends.agreement import differing, log_odds
+from inspector.backends.agreement import differing, log_odds, settled
 from inspector.backends.cascade import Doubt
 from inspector.bundle import Cascade, ModelBundle, Thresholds
 from inspector.errors import BundleError, ExportError, UsageError
 from inspector.scan import ScanConfig, scan
 from inspector.train.distil import DistilConfig, distil
+from inspector.types import Scores
 
 LIMITS = Thresholds(clear_below=0.2, crack_from=0.7)
+FAMILIAR = 1.2
 shares = st.floats(2**-10, 1 - 2**-10, width=32)
 PASSED = {
     "images": 4000,
@@ -32,17 +41,25 @@ PASSED = {
 
 
 def as_cascade(low: float, high: float) -> Cascade:
-    return Cascade(file="", backend="", precision="int8", size=32, clear_below=low, crack_from=high)
+    return Cascade(
+        file="", backend="", precision="int8", size=32, clear_below=low, crack_from=high,
+        familiar_below=FAMILIAR,
+    )  # fmt: skip
+
+
+def answered(p_N, domain_N=None):
+    known = np.zeros(len(p_N), np.float32) if domain_N is None else domain_N
+    return Scores(p_N, np.zeros((len(p_N), 1, 1), np.float32), known)
 
 
 @given(st.lists(st.tuples(shares, shares), min_size=1, max_size=60))
 def test_no_choosing_photo_gets_another_verdict(pairs):
     full_N, low_N = np.array(pairs, np.float32).T
-    band = as_cascade(*choose_band(full_N, low_N, LIMITS))
+    full, low = answered(full_N), answered(low_N)
+    band = as_cascade(*choose_band(full, low, LIMITS, FAMILIAR))
     assert band.clear_below <= LIMITS.clear_below and band.crack_from >= LIMITS.crack_from
-    sent_on_N = Doubt.between(band).about(low_N)
-    final_N = np.where(sent_on_N, full_N, low_N).astype(np.float32)
-    assert not differing(full_N, final_N, LIMITS).any()
+    final = settled(low, full, Doubt.between(band).about(low))
+    assert not differing(full, final, LIMITS).any()
     decided_clear = low_N < np.float32(band.clear_below)
     wrong = full_N >= np.float32(LIMITS.clear_below)
     if decided_clear.any() and wrong.any():
@@ -52,11 +69,25 @@ def test_no_choosing_photo_gets_another_verdict(pairs):
 
 def test_where_nothing_is_safe_nothing_is_decided():
     full_N, low_N = np.array([[0.9, 0.1], [1e-9, 1 - 1e-9]], np.float32)
-    low, high = choose_band(full_N, low_N, LIMITS)
+    low, high = choose_band(answered(full_N), answered(low_N), LIMITS, FAMILIAR)
     assert low < 1e-6 and high > 1 - 1e-6
     full_N, low_N = np.array([[0.9, 0.1], [0.0, 1.0]], np.float32)
-    band = as_cascade(*choose_band(full_N, low_N, LIMITS))
-    assert Doubt.between(band).about(low_N).all(), "as sure as can be, and wrong"
+    band = as_cascade(*choose_band(answered(full_N), answered(low_N), LIMITS, FAMILIAR))
+    assert Doubt.between(band).about(answered(low_N)).all(), "as sure as can be, and wrong"
+
+
+def test_what_is_foreign_is_left_to_the_model():
+    """A photo that only the model knows to be foreign does not widen the band if the stage finds
+    it strange, and none that the stage decides can be out of domain on the model's own scale."""
+    limits = dataclasses.replace(LIMITS, out_of_domain=1.5)
+    domain_N = np.linspace(0.5, 1.4, 101, dtype=np.float32)
+    full, low = (answered(np.full(101, 0.5, np.float32), d) for d in (domain_N, 2 * domain_N))
+    assert choose_familiar(full, low, limits) == 1.5
+    assert choose_familiar(full, full, limits) == pytest.approx(0.5 + 0.9 * FAMILIAR_SHARE)
+    assert choose_familiar(full, low, LIMITS) > 1e6, "no domain is known"
+    foreign = answered(np.array([0.9, 0.01], np.float32), np.array([1.0, 9.0], np.float32))
+    seen_low = answered(np.array([0.99, 0.99], np.float32), np.array([1.0, 9.0], np.float32))
+    assert choose_band(foreign, seen_low, limits, 1.2) == (0.2, 0.7)
 
 
 def test_no_photo_is_named_in_the_evidence(tmp_path):

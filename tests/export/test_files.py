@@ -76,6 +76,7 @@ def test_graph_interface(proto):
     assert described(proto.graph.output) == [
         ("probabilities", f32, ["batch", 2]),
         ("cam", f32, ["batch", 2, 2]),
+        ("domain", f32, ["batch"]),
     ]
 
 
@@ -89,7 +90,8 @@ def test_metadata_lets_the_file_stand_alone(proto, tiny_bundle):
     preprocess = json.loads(metadata["preprocess"])
     assert preprocess == json.loads(json.dumps(tiny_bundle.preprocess.to_json()))
     assert metadata["digest"] == tiny_bundle.digest
-    assert metadata["format"] == "1"
+    assert metadata["out_of_domain"] == repr(tiny_bundle.thresholds.out_of_domain)
+    assert metadata["format"] == "2"
     assert metadata["tool_version"]
 
 
@@ -124,7 +126,8 @@ def test_the_onnx_file_keeps_the_weights_exactly(proto, tiny_bundle):
     held = {w.name.removesuffix(".half"): numpy_helper.to_array(w) for w in proto.graph.initializer}
     for name, tensor in saved.items():
         if not name.endswith("num_batches_tracked"):
-            np.testing.assert_array_equal(held[f"network.{name}"], tensor, err_msg=name)
+            held_as = name if name.startswith("domain.") else f"network.{name}"
+            np.testing.assert_array_equal(held[held_as], tensor, err_msg=name)
 
 
 def test_nothing_tells_where_it_was_made(tiny_bundle_dir, tmp_path):

@@ -39,10 +39,11 @@ def test_it_computes_in_half_between_normalisation_and_head(half):
 def test_its_answers_are_near(half, tiny_bundle_dir, tiny_bundle):
     golden = read_golden(tiny_bundle)
     session = onnxruntime.InferenceSession(half, providers=["CPUExecutionProvider"])
-    probabilities, cam = session.run(None, {INPUT_NAME: golden.pixels_NHWC})
+    probabilities, cam, domain = session.run(None, {INPUT_NAME: golden.pixels_NHWC})
     moved = log_odds(probabilities[:, 1]) - log_odds(golden.scores.p_crack_N)
     assert 0 < np.abs(moved).max() < 0.02
     assert np.abs(cam - golden.scores.cam_NHW).max() < 0.01 * np.abs(golden.scores.cam_NHW).max()
+    np.testing.assert_allclose(domain, golden.scores.domain_N, rtol=0.01)
 
 
 def test_the_same_bytes_again(half, tiny_bundle_dir, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,13 +14,14 @@ from export.margin import (
     MOST_SENT_ON,
     MOVED_SHARE,
     SAFETY,
-    choose_margin,
+    choose_margins,
     gate_reduced,
 )
-from inspector.backends.agreement import differing, log_odds
+from inspector.backends.agreement import differing, log_odds, settled
 from inspector.backends.cascade import Doubt
 from inspector.bundle import Thresholds
 from inspector.errors import ExportError
+from inspector.types import Scores
 
 THRESHOLDS = Thresholds(clear_below=0.2, crack_from=0.7)
 probability = st.floats(1e-5, 1 - 1e-5)
@@ -26,9 +29,18 @@ answers = st.lists(st.tuples(probability, probability), min_size=1, max_size=30)
 edges = st.tuples(st.floats(0.01, 0.99), st.floats(0.01, 0.99)).map(sorted)
 
 
-def left_to_differ(reference, candidate, thresholds, margin):
-    sent_on = Doubt.around(thresholds, margin).about(candidate)
-    return differing(reference, np.where(sent_on, reference, candidate), thresholds).sum()
+def answered(p_N, domain_N=None):
+    known = np.zeros(len(p_N), np.float32) if domain_N is None else domain_N
+    return Scores(p_N, np.zeros((len(p_N), 1, 1), np.float32), known)
+
+
+def choose_margin(reference, candidate, thresholds):
+    return choose_margins(answered(reference), answered(candidate), thresholds)[0]
+
+
+def left_to_differ(reference, candidate, thresholds, margin, domain_margin=0.0):
+    sent_on = Doubt.around(thresholds, margin, domain_margin).about(candidate)
+    return differing(reference, settled(candidate, reference, sent_on), thresholds).sum()
 
 
 @given(pairs=answers, edges=edges)
@@ -37,7 +49,7 @@ def test_no_verdict_differs_on_the_images_that_chose(pairs, edges):
     thresholds = Thresholds(clear_below=edges[0], crack_from=edges[1])
     margin = choose_margin(reference, candidate, thresholds)
     assert np.isfinite(margin) and margin >= 0
-    assert left_to_differ(reference, candidate, thresholds, margin) == 0
+    assert left_to_differ(answered(reference), answered(candidate), thresholds, margin) == 0
 
 
 @given(pairs=answers)
@@ -48,7 +60,25 @@ def test_no_margin_is_wider_than_it_need_be(pairs):
     moved = np.quantile(np.abs(log_odds(candidate) - log_odds(reference)), MOVED_SHARE)
     if margin > max(1.001 * moved, LEAST_MARGIN):
         smaller = 0.999 * margin / SAFETY - 1e-6
-        assert left_to_differ(reference, candidate, THRESHOLDS, smaller) > 0
+        assert left_to_differ(answered(reference), answered(candidate), THRESHOLDS, smaller) > 0
+
+
+domains = st.lists(st.tuples(st.floats(-3, 9), st.floats(-3, 9)), min_size=30, max_size=30)
+
+
+@given(pairs=answers, domains=domains)
+def test_no_verdict_differs_by_what_is_foreign_either(pairs, domains):
+    reference, candidate = (
+        answered(*scores)
+        for scores in zip(
+            np.array(pairs, np.float32).T,
+            np.array(domains[: len(pairs)], np.float32).T,
+            strict=True,
+        )
+    )
+    limits = replace(THRESHOLDS, out_of_domain=1.5)
+    margins = choose_margins(reference, candidate, limits)
+    assert left_to_differ(reference, candidate, limits, *margins) == 0
 
 
 def test_the_farthest_flip_decides():

@@ -177,7 +177,7 @@ def test_too_few_photos_to_calibrate_on(tiny_bundle_dir, images, calibration, tm
 
 def test_a_variant_that_sends_everything_on_is_refused(reduced_copy, images, monkeypatch):
     before = contents(reduced_copy)
-    monkeypatch.setattr("export.reduced.choose_margin", lambda *answers: 40.0)
+    monkeypatch.setattr("export.reduced.choose_margins", lambda *answers: (40.0, 0.0))
     with pytest.raises(ExportError, match=r"onnx-fp16 is of no use .*100% of the photos"):
         export_bundle(config(int8=False, fp16=True, bundle=reduced_copy, images=images))
     assert contents(reduced_copy) == before
@@ -201,7 +201,7 @@ def test_a_variant_that_differs_is_refused(reduced_copy, images, monkeypatch):
 
     before = contents(reduced_copy)
     monkeypatch.setattr("export.reduced.halve_to", write_wrong)
-    monkeypatch.setattr("export.reduced.choose_margin", lambda *answers: 0.01)
+    monkeypatch.setattr("export.reduced.choose_margins", lambda *answers: (0.01, 0.0))
     with pytest.raises(ExportError, match=r"onnx-fp16 is of no use .*verdicts differ"):
         export_bundle(config(int8=False, fp16=True, bundle=reduced_copy, images=images))
     assert contents(reduced_copy) == before

@@ -33,7 +33,7 @@ class Echo:
         self.threads.add(threading.current_thread().name)
         time.sleep(0.002)
         p_N = pixels_NHWC[:, 0, 0, 0].astype(np.float32) / 255
-        return Scores(p_N, np.zeros((len(p_N), 1, 1), np.float32))
+        return Scores(p_N, np.zeros((len(p_N), 1, 1), np.float32), np.zeros_like(p_N))
 
     def close(self):
         pass

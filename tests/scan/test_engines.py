@@ -22,8 +22,9 @@ FASTEST: dict[str, Any] = {"precision": "int8", "cascade": True}
 def bundle(tiny_bundle):
     file = tiny_bundle.variant("onnxruntime", "fp32").file
     low = Cascade(
-        file=file, backend="onnxruntime", precision="int8", size=32, clear_below=0.1, crack_from=0.9
-    )
+        file=file, backend="onnxruntime", precision="int8", size=32, clear_below=0.1,
+        crack_from=0.9, familiar_below=2.0,
+    )  # fmt: skip
     return dataclasses.replace(tiny_bundle, cascade=low)
 
 

@@ -14,8 +14,8 @@ from inspector.backends import open_backend
 from inspector.bundle import Thresholds
 from inspector.data.decode import decode
 from inspector.errors import BundleError, OutputError, SourceError
+from inspector.judge import judge
 from inspector.scan import FailureBudget, ScanConfig, preview, scan
-from inspector.scan.judge import judge
 from inspector.types import Decoded, ImageRef, Photo, Verdict
 from tests.scan.walls import wall
 

@@ -9,7 +9,14 @@ from PIL import Image
 
 from inspector.bundle import Thresholds
 from inspector.errors import BundleError, DataError, UsageError
-from inspector.student import TEXTURES, StudentModel, load_student, new_student
+from inspector.student import (
+    TEXTURES,
+    Strangeness,
+    StudentModel,
+    load_student,
+    new_student,
+    textures_of,
+)
 from inspector.train.distil import DistilConfig, distil, verdict_loss
 
 LIMITS = Thresholds(clear_below=0.2, crack_from=0.7)
@@ -43,21 +50,24 @@ def test_it_is_written_and_read_back_to_the_bit(tiny_bundle_copy, photos):
     assert size == 32
     pixels = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
     with torch.inference_mode():
-        probabilities, cam = model(pixels)
-    assert probabilities.shape == (3, 2) and cam.shape == (3, 1, 1)
+        probabilities, cam, domain = model(pixels)
+    assert probabilities.shape == (3, 2) and cam.shape == (3, 1, 1) and domain.shape == (3,)
     assert torch.allclose(probabilities.sum(dim=1), torch.ones(3))
     first = file.read_bytes()
     assert distil(config).read_bytes() == first, "same seed, same student"
 
 
-def test_strangeness_moves_a_clear_image_into_doubt_and_no_further(student):
+def test_what_is_far_from_the_familiar_is_strange():
     torch.manual_seed(0)
-    familiar = torch.randn(200, TEXTURES) * 0.1 + 1
-    student.learn_textures(familiar)
-    usual = student.strangeness(familiar)
-    assert float(usual.mean()) == pytest.approx(1.0, rel=0.1)
-    strange = student.strangeness(familiar[:1] + 5)
-    assert float(strange) > 10 * float(usual.max())
+    layer2 = torch.rand(200, TEXTURES // 2, 4, 4)
+    head = Strangeness()
+    familiar = textures_of([layer2, layer2])
+    head.learn(familiar, familiar)
+    scores = head.score(head([layer2, layer2]))
+    assert float(scores.median()) == pytest.approx(1) and float(scores.max()) < 3
+    usual = head([layer2, layer2])
+    assert float((usual**2).mean()) == pytest.approx(1.0, rel=0.1)
+    assert float(head([layer2, layer2[:1] + 5])) > 3 * float(usual.max())
 
 
 def test_a_crack_stays_a_crack_however_strange(student, monkeypatch):
@@ -65,8 +75,8 @@ def test_a_crack_stays_a_crack_however_strange(student, monkeypatch):
     monkeypatch.setattr(student, "log_odds", lambda _: odds)
     images = torch.randint(0, 256, (4, 32, 32, 3), dtype=torch.uint8)
     found = []
-    for strangeness in (1.0, 3.0, 1e9):
-        monkeypatch.setattr(student, "strangeness", lambda _, s=strangeness: torch.full((4,), s))
+    for strangeness in (1.0, 3.0**0.5, 1e4):
+        monkeypatch.setattr(student.domain, "forward", lambda _, s=strangeness: torch.full((4,), s))
         with torch.inference_mode():
             found.append(student(images)[0][:, student.positive_index])
     plain, some, much = found

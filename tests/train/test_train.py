@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from inspector.bundle import WEIGHTS, ModelBundle
+from inspector.calibration.logits import LOWEST_TEMPERATURE
 from inspector.errors import BackendError, BundleError, DataError, TrainingError, UsageError
 from inspector.network import build_network, load_deployed, read_weights
+from inspector.report import METRICS, PAGE, PREDICTIONS, read_metrics
 from inspector.train import TrainConfig, train
 from inspector.train.data import TrainBatch
 from inspector.train.loop import Trainer
@@ -42,7 +44,7 @@ def test_bundle_loads_with_calibration_and_provenance(trained):
     bundle = ModelBundle.load(trained.bundle.path)
     assert bundle.labels == ("clear", "crack")
     assert bundle.preprocess.size == 64
-    assert bundle.temperature >= 1
+    assert bundle.temperature >= 0.999 * LOWEST_TEMPERATURE
     assert "validation images" in bundle.thresholds.chosen
     seen = bundle.training["validation"]
     assert seen["images"] == sum(seen["confusion_at_0.5"].values())
@@ -60,17 +62,30 @@ def test_figures_are_those_of_the_stored_weights(trained, walls):
     assert torch.equal(kernel, kernel.half().float())
 
 
-def test_history_curves_and_misclassified_are_written(trained):
+def test_history_log_and_misclassified_are_written(trained):
     rows = history_of(trained)
     assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert (trained.notes / "curves.png").read_bytes().startswith(b"\x89PNG")
-    table = pq.read_table(trained.notes / "misclassified.parquet").to_pylist()
+    log = (trained.notes / "log.txt").read_text()
+    assert log.count("ROC AUC") == 2 and "validating on" in log
     with (trained.notes / "misclassified.csv").open(newline="") as file:
-        assert len(list(csv.DictReader(file))) == len(table) == len(trained.missed)
-    for row in table:
+        assert [row["path"] for row in csv.DictReader(file)] == [r["path"] for r in trained.missed]
+    for row in trained.missed:
         assert (row["p_crack"] >= 0.5) != (row["truth"] == "crack")
         assert ("Positive" in row["path"]) == (row["truth"] == "crack")
-    assert (trained.notes / "misclassified.png").exists() == bool(table)
+
+
+def test_the_report_shows_the_validation_set_and_the_run(trained):
+    figures = read_metrics(trained.notes / METRICS)
+    seen = trained.bundle.training["validation"]
+    assert figures.digest == trained.bundle.digest
+    assert figures.overall.images == seen["images"]
+    assert figures.overall.confusion == seen["confusion_at_0.5"]
+    assert figures.overall.value("roc_auc") == pytest.approx(seen["roc_auc"])
+    page = (trained.notes / PAGE).read_text()
+    assert "Learning rate" in page and "validation loss" in page and "Leaks" in page
+    table = pq.read_table(trained.notes / PREDICTIONS).to_pylist()
+    wrong = {r["path"] for r in table if (r["p_crack"] >= 0.5) != (r["truth"] == "crack")}
+    assert wrong == {row["path"] for row in trained.missed}
 
 
 def test_same_seed_gives_the_same_model_with_or_without_workers(trained, walls, tmp_path):

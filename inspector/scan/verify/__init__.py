@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from inspector.data.labels import LABEL_FILES
 from inspector.data.source import RESULTS_DIR
 from inspector.durable import PARTIAL
 from inspector.errors import OutputError
@@ -154,10 +155,11 @@ def _state(out: Path) -> object:
 
 def _held(out: Path) -> bool:
     """Whether a process holds a lock in the working directory, as far as the kernel tells: to ask
-    by trying to lock could make a scan that starts just then believe it is the second one."""
+    by trying to lock could make a scan that starts just then believe it is the second one. Who
+    holds the labels does not write to the table."""
     try:
         with os.scandir(out / RESULTS_DIR) as listing, open(_LOCKS, encoding="ascii") as stream:
-            inodes = {entry.inode() for entry in listing}
+            inodes = {entry.inode() for entry in listing if entry.name not in LABEL_FILES}
             fields = [line.split() for line in stream]
     except (OSError, ValueError):
         return False

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from inspector.bundle import Thresholds
+from inspector.errors import UsageError
 from inspector.scan.schema import SCHEMA_VERSION
 from inspector.scan.verify.files import read_plain
 
@@ -55,13 +57,19 @@ class Manifest:
         """sha256 of the identity, which is what the fingerprint must be."""
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
 
-    def thresholds(self) -> tuple[float, float] | None:
-        """`clear_below`, `crack_from`; None when the identity has none that can be."""
+    def thresholds(self) -> Thresholds | None:
+        """Those of the scan; None when the identity has none that can be."""
         try:
             low, high = (float(self.identity[name]) for name in ("clear_below", "crack_from"))
-        except (KeyError, ValueError):
+            foreign = self.identity["out_of_domain"]
+            found = Thresholds(
+                clear_below=low,
+                crack_from=high,
+                out_of_domain=None if foreign == repr(None) else float(foreign),
+            )
+        except (KeyError, ValueError, UsageError):
             return None
-        return (low, high) if 0 < low <= high < 1 else None
+        return found if low > 0 and high < 1 else None
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from inspector.bundle import Thresholds
+
     Mask = NDArray[np.bool_]
 
 _URI = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]+")
 _LOCAL = "file://"
 _DRIVE = re.compile(r"file:///[A-Za-z]:/")
 _WORDS = {"status": Status, "verdict": Verdict, "reason": Reason, "failure_code": FailureCode}
-_JUDGED = ("verdict", "p_crack", "reason", "stage", "width", "height", "format")
-_UNJUDGED = ("verdict", "p_crack", "reason", "stage", "peak_x", "peak_y")
+_JUDGED = ("verdict", "p_crack", "domain_score", "reason", "stage", "width", "height", "format")
+_UNJUDGED = ("verdict", "p_crack", "domain_score", "reason", "stage", "peak_x", "peak_y")
 _EXPLAINED = ("failure_code", "detail")
 
 
@@ -36,8 +38,7 @@ class Rules:
     """What of the scan decides whether a row is right; None where it is not known."""
 
     view: str | None
-    thresholds: tuple[float, float] | None
-    """`clear_below`, `crack_from`."""
+    thresholds: Thresholds | None
 
 
 def flaws_in(batch: pa.RecordBatch, rules: Rules) -> Iterator[tuple[Flaw, str, Mask]]:
@@ -112,13 +113,16 @@ def _wrong_nulls(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
 
 
 def _wrong_verdicts(
-    columns: dict[str, Any], thresholds: tuple[float, float] | None
+    columns: dict[str, Any], thresholds: Thresholds | None
 ) -> Iterator[tuple[Flaw, str, Mask]]:
-    """By the same comparisons in float32 as `judge.judge` makes."""
+    """By the same comparisons as `judge.judge` makes, of probabilities in float32."""
     if thresholds is None:
         return
-    clear_below, crack_from = map(np.float32, thresholds)
+    limits = (thresholds.clear_below, thresholds.crack_from)
+    clear_below, crack_from = map(np.float32, limits)
     p_N = columns["p_crack"].to_numpy(zero_copy_only=False)  # NaN where null
+    domain_N = columns["domain_score"].to_numpy(zero_copy_only=False).astype(np.float64)
+    limit = np.inf if thresholds.out_of_domain is None else thresholds.out_of_domain
     judged = _valid(columns["p_crack"]) & _valid(columns["verdict"]) & _valid(columns["reason"])
 
     def says(verdict: Verdict, reason: Reason) -> Mask:
@@ -127,16 +131,16 @@ def _wrong_verdicts(
         )
 
     crack, clear = p_N >= crack_from, p_N < clear_below
-    right = np.where(
-        crack,
-        says(Verdict.CRACK, Reason.MODEL),
-        np.where(
-            clear,
+    right = np.select(
+        [domain_N >= limit, crack, clear],
+        [
+            says(Verdict.REVIEW, Reason.OUT_OF_DOMAIN),
+            says(Verdict.CRACK, Reason.MODEL),
             says(Verdict.CLEAR, Reason.MODEL) | says(Verdict.REVIEW, Reason.DOWNSCALED),
-            says(Verdict.REVIEW, Reason.NEAR_THRESHOLD),
-        ),
+        ],
+        says(Verdict.REVIEW, Reason.NEAR_THRESHOLD),
     )
-    yield Flaw.ROW_VERDICT, "the verdict contradicts p_crack and the thresholds", judged & ~right
+    yield Flaw.ROW_VERDICT, "the verdict contradicts the scores and thresholds", judged & ~right
 
 
 def _mask(values: Iterable[bool]) -> Mask:

@@ -26,14 +26,16 @@ from inspector.types import (
 
 IDENTITY = {
     "model": "a" * 64, "precision": "fp32", "cascade": "off", "view": "whole",
-    "clear_below": "0.3", "crack_from": "0.7",
+    "clear_below": "0.3", "crack_from": "0.7", "out_of_domain": "1.5",
 }  # fmt: skip
 PARTS = tuple(f"part-00000{k}.parquet" for k in range(3))
 SOUND = (
-    Judgement(Verdict.CRACK, Reason.MODEL, float(np.float32(0.7)), "fp32@64", 0.5, 0.25),
-    Judgement(Verdict.CLEAR, Reason.MODEL, 0.0, "fp32@64", None, None),
-    Judgement(Verdict.REVIEW, Reason.NEAR_THRESHOLD, float(np.float32(0.3)), "fp32@64", 0.0, 1.0),
-    Judgement(Verdict.REVIEW, Reason.DOWNSCALED, 0.1, "fp32@64", 0.5, 0.5),
+    Judgement(Verdict.CRACK, Reason.MODEL, float(np.float32(0.7)), 1.0, "fp32@64", 0.5, 0.25),
+    Judgement(Verdict.CLEAR, Reason.MODEL, 0.0, 0.5, "fp32@64", None, None),
+    Judgement(
+        Verdict.REVIEW, Reason.NEAR_THRESHOLD, float(np.float32(0.3)), 1.2, "fp32@64", 0.0, 1.0
+    ),
+    Judgement(Verdict.REVIEW, Reason.DOWNSCALED, 0.1, 0.0, "fp32@64", 0.5, 0.5),
 )
 
 

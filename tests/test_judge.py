@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from inspector.bundle import Thresholds
 from inspector.errors import BackendError
-from inspector.scan.judge import MAX_CLEAR_SHRINK, judge
+from inspector.judge import MAX_CLEAR_SHRINK, judge
 from inspector.types import ImageRef, Judgement, Photo, PhotoFacts, Reason, Scores, Verdict
 
 shares = st.floats(0, 1, width=32)
@@ -30,8 +30,10 @@ def photo(index: int, shrink: float = 1.0) -> Photo:
     )
 
 
-def judge_one(p, limits, shrink=1.0, cam=((0.0,),)) -> Judgement:
-    scores = Scores(np.array([p], np.float32), np.array([cam], np.float32))
+def judge_one(p, limits, shrink=1.0, cam=((0.0,),), domain=0.0) -> Judgement:
+    scores = Scores(
+        np.array([p], np.float32), np.array([cam], np.float32), np.array([domain], np.float32)
+    )
     (judgement,) = judge(scores, [photo(0, shrink)], limits, STAGES)
     return judgement
 
@@ -91,27 +93,52 @@ def test_each_photo_has_its_own_answer():
     p_N = np.linspace(0, 1, 11, dtype=np.float32)
     cam_NHW = np.zeros((11, 1, 11), np.float32)
     cam_NHW[np.arange(11), 0, np.arange(11)] = 1
-    judgements = judge(Scores(p_N, cam_NHW), [photo(k) for k in range(11)], Thresholds(), STAGES)
+    judgements = judge(
+        Scores(p_N, cam_NHW, np.zeros_like(p_N)),
+        [photo(k) for k in range(11)],
+        Thresholds(),
+        STAGES,
+    )
     assert [j.p_crack for j in judgements] == p_N.tolist()
     assert [j.peak_x for j in judgements[5:]] == [(k + 0.5) / 11 for k in range(5, 11)]
 
 
 @pytest.mark.parametrize(("scores", "photos"), [(1, 2), (2, 1), (0, 1)])
 def test_an_answer_too_few_or_too_many_is_an_error(scores, photos):
-    answer = Scores(np.zeros(scores, np.float32), np.zeros((scores, 1, 1), np.float32))
+    answer = Scores(
+        np.zeros(scores, np.float32),
+        np.zeros((scores, 1, 1), np.float32),
+        np.zeros(scores, np.float32),
+    )
     with pytest.raises(BackendError):
         judge(answer, [photo(k) for k in range(photos)], Thresholds(), STAGES)
 
 
-@pytest.mark.parametrize("p", [float("nan"), float("inf")])
-def test_no_number_is_an_error(p):
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_no_number_is_an_error(number):
     with pytest.raises(BackendError, match=r"0\.jpg"):
-        judge_one(p, Thresholds())
+        judge_one(number, Thresholds())
+    with pytest.raises(BackendError, match=r"0\.jpg"):
+        judge_one(0.5, Thresholds(), domain=number)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("shrink", [1.0, 9.0])
+def test_what_is_foreign_is_for_a_person_whatever_the_model_thinks(p, shrink):
+    limits = Thresholds(clear_below=0.3, crack_from=0.7, out_of_domain=1.5)
+    found = judge_one(p, limits, shrink, domain=1.5)
+    assert (found.verdict, found.reason) == (Verdict.REVIEW, Reason.OUT_OF_DOMAIN)
+    assert found.domain_score == 1.5 and found.peak_x is not None
+    assert judge_one(p, limits, shrink, domain=1.49).reason is not Reason.OUT_OF_DOMAIN
+    assert judge_one(p, Thresholds(), shrink, domain=99.0).reason is not Reason.OUT_OF_DOMAIN
 
 
 def test_the_stage_that_decided_is_named():
     answer = Scores(
-        np.zeros(3, np.float32), np.zeros((3, 1, 1), np.float32), np.array([1, 0, 1], np.uint8)
+        np.zeros(3, np.float32),
+        np.zeros((3, 1, 1), np.float32),
+        np.zeros(3, np.float32),
+        np.array([1, 0, 1], np.uint8),
     )
     judgements = judge(answer, [photo(k) for k in range(3)], Thresholds(), STAGES)
     assert [j.stage for j in judgements] == ["fp32@64", "int8@32", "fp32@64"]
