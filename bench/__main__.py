@@ -226,6 +226,116 @@ def faults(
     _finish(bench_faults(config.quick() if quick else config), COLUMNS, out)
 
 
+@app.command()
+def leaks(
+    data: Annotated[
+        Path, typer.Argument(help="Labelled folder, numbered by photo.", show_default=False)
+    ],
+    groups: Annotated[
+        Path,
+        typer.Option(help="CSV with columns file, group: images of one photo.", show_default=False),
+    ],
+    positive: Annotated[
+        str | None, typer.Option(help="Name of the folders with cracks, if not Positive.")
+    ] = None,
+    init: Annotated[
+        str, typer.Option(help="Weights of the frozen network, as in `inspector train`.")
+    ] = "imagenet",
+    size: Annotated[int, typer.Option(help="Side of the images it sees, pixels.")] = 112,
+    rounds: Rounds = 5,
+    out: Annotated[Path, typer.Option(help="Folder for results.json and report.md.")] = Path(
+        "bench-results/leaks"
+    ),
+) -> None:  # fmt: skip
+    """How much a split by tile flatters, and whether the leak audit notices."""
+    from bench.leaks import COLUMNS, LeaksBenchConfig, bench_leaks
+    from bench.report import make_folder
+
+    config = LeaksBenchConfig(
+        data=data, groups=groups, positive=positive, init=init, size=size, rounds=rounds
+    )
+    make_folder(out)
+    _finish(bench_leaks(config), COLUMNS, out)
+
+
+@app.command()
+def training(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder with train/ and validation/, each SOURCE/CLASS/file, as the recipe lays "
+            "them out (runs/shipped/images).",
+            show_default=False,
+        ),
+    ],
+    init: Annotated[
+        str, typer.Option(help="Initial weights, as in `inspector train`.")
+    ] = "imagenet",
+    variations: Annotated[
+        str, typer.Option(help="Separated by commas; all if not given.")
+    ] = "",
+    epochs: Annotated[int, typer.Option(help="Of each training.")] = 5,
+    epoch_images: Annotated[int, typer.Option(metavar="N", help="Images per epoch.")] = 320,
+    batch_size: Annotated[int, typer.Option("-b", "--batch-size")] = 20,
+    size: Annotated[int, typer.Option(help="Input side, pixels.")] = 224,
+    train_size: Annotated[int, typer.Option(help="The same in all epochs but the last.")] = 112,
+    per_class: Annotated[
+        int, typer.Option(metavar="N", help="Images judged per source and class, at most.")
+    ] = 100,
+    seed: Annotated[int, typer.Option(help="Of draws and weights.")] = 1,
+    device: Device = "auto",
+    threads: Annotated[int, typer.Option(help="Of torch; 0: its own choice.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for results.json and report.md.")] = Path(
+        "bench-results/training"
+    ),
+) -> None:  # fmt: skip
+    """Short trainings that differ in one thing each, judged on walls none of them has seen."""
+    from bench.report import make_folder
+    from bench.training.run import COLUMNS, TrainingBenchConfig, bench_training
+
+    config = TrainingBenchConfig(
+        data=data,
+        out=out,
+        init=init,
+        variations=_words(variations),
+        epochs=epochs,
+        epoch_images=epoch_images,
+        batch_size=batch_size,
+        size=size,
+        train_size=train_size,
+        per_class=per_class,
+        seed=seed,
+        device=device,
+        threads=threads,
+    )
+    make_folder(out)
+    _finish(bench_training(config), COLUMNS, out)
+
+
+@app.command()
+def domain(
+    data: Annotated[Path, typer.Argument(help="Concrete: DATA/SOURCE/...", show_default=False)],
+    foreign: Annotated[Path, typer.Argument(help="Other things: KIND/...", show_default=False)],
+    model: Model = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Foreign from this score; chosen on DATA if not given.")
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", help="Pictures of each kind.")] = 400,
+    out: Annotated[Path, typer.Option(help="Folder for results.json and report.md.")] = Path(
+        "bench-results/domain"
+    ),
+) -> None:  # fmt: skip
+    """What is no concrete: how much of it a model notices, and how much concrete it flags."""
+    from bench.domain import COLUMNS, DomainBenchConfig, bench_domain
+    from bench.report import make_folder
+
+    config = DomainBenchConfig(
+        concrete=data, foreign=foreign, model=model, threshold=threshold, limit=limit
+    )
+    make_folder(out)
+    _finish(bench_domain(config), COLUMNS, out)
+
+
 def _numbers(option: str, text: str) -> tuple[int, ...]:
     words = _words(text)
     if not all(word.isdecimal() for word in words):

@@ -12,6 +12,7 @@ import numpy as np
 from bench.files import spread_evenly
 from bench.mistakes import mistaken
 from inspector.backends import open_backend
+from inspector.backends.contract import joined
 from inspector.data.decode import decode
 from inspector.data.source import Discovery
 from inspector.data.synthesis import Kind, make_scene
@@ -75,8 +76,4 @@ def make_pool(bundle: ModelBundle, pixels_NHWC: NDArray[np.uint8]) -> Pool:
         parts = [eager.run(pixels_NHWC[i : i + 32]) for i in range(0, len(pixels_NHWC), 32)]
         examples = {str(k): pixels_HWC for k, pixels_HWC in enumerate(pixels_NHWC[:MISTAKEN])}
         mistakes = mistaken(eager, examples, bundle.preprocess)
-    expected = Scores(
-        np.concatenate([part.p_crack_N for part in parts]),
-        np.concatenate([part.cam_NHW for part in parts]),
-    )
-    return Pool(pixels_NHWC, expected, mistakes)
+    return Pool(pixels_NHWC, joined(parts), mistakes)

@@ -11,7 +11,7 @@ import numpy as np
 from bench.checks import Answer, Answers
 from inspector.bundle import verdict_of
 from inspector.data.loader import load_batches
-from inspector.scan.judge import MAX_CLEAR_SHRINK
+from inspector.judge import MAX_CLEAR_SHRINK
 from inspector.scan.schema import display_path
 from inspector.types import Photo, Verdict
 

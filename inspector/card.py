@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from inspector.bundle import ModelBundle, Variant
-    from inspector.evaluate import Evaluation, Figures
+    from inspector.report import Evaluation, Figures, Measured
 
 _HEAD = """# Model card: {name}
 
@@ -134,29 +134,26 @@ def figures_table(tested: Evaluation, counts: Mapping[str, int]) -> str:
     ]
     for f in tested.sources:
         mark = "" if f.source in counts or f.source == "all" else "*"
-        review = f.crack_verdicts.get("review", 0) + f.clear_verdicts.get("review", 0)
         lines.append(
             f"| {f.source}{mark} | {f.cracks} | {f.clears} | {f.groups} "
-            f"| {_with_interval(f.roc_auc, f.roc_auc_interval, 4, '')} "
-            f"| {_with_interval(100 * f.balanced_accuracy, f.balanced_accuracy_interval, 2, ' %')} "
-            f"| {f.ece:.3f} "
-            f"| {_percent(f.crack_verdicts.get('clear', 0), f.cracks)} "
-            f"| {_percent(f.clear_verdicts.get('crack', 0), f.clears)} "
-            f"| {_percent(review, f.cracks + f.clears)} |"
+            f"| {_with_interval(f.measures['roc_auc'], 4, '')} "
+            f"| {_with_interval(f.measures['balanced_accuracy'], 2, ' %')} "
+            f"| {_cell(f.value('ece'), '.3f')} "
+            f"| {_cell(f.value('missed'), '.1%')} "
+            f"| {_cell(f.value('false_alarms'), '.1%')} "
+            f"| {_cell(f.value('review'), '.1%')} |"
         )
     return "\n".join(lines) + "\n"
 
 
-def _with_interval(value: float, interval: tuple[float, float], digits: int, unit: str) -> str:
-    if not math.isfinite(value):
+def _with_interval(measured: Measured, digits: int, unit: str) -> str:
+    if not math.isfinite(measured.value):
         return "-"
     scale = 100 if unit else 1
-    low, high = (f"{scale * bound:.{digits}f}" for bound in interval)
-    return f"{value:.{digits}f}{unit} ({low} to {high})"
-
-
-def _percent(count: int, total: int) -> str:
-    return f"{count / total:.1%}" if total else "-"
+    value, low, high = (
+        f"{scale * number:.{digits}f}" for number in (measured.value, measured.low, measured.high)
+    )
+    return f"{value}{unit} ({low} to {high})" if math.isfinite(measured.low) else f"{value}{unit}"
 
 
 def _confusions(tested: Evaluation) -> str:
@@ -217,10 +214,9 @@ def _comparison(tested: Evaluation, other: Evaluation, epochs: int) -> str:
     theirs = {f.source: f for f in other.sources}
     for f in tested.sources:
         g = theirs[f.source]
-        lines.append(
-            f"| {f.source} | {_cell(f.roc_auc, '.4f')} | {_cell(g.roc_auc, '.4f')} "
-            f"| {_cell(f.balanced_accuracy, '.2%')} | {_cell(g.balanced_accuracy, '.2%')} |"
-        )
+        auc = [_cell(figures.value("roc_auc"), ".4f") for figures in (f, g)]
+        balanced = [_cell(figures.value("balanced_accuracy"), ".2%") for figures in (f, g)]
+        lines.append(f"| {' | '.join([f.source, *auc, *balanced])} |")
     return "\n".join(lines) + "\n"
 
 
@@ -230,6 +226,6 @@ def _cell(value: float, form: str) -> str:
 
 def _worst(tested: Evaluation) -> str:
     judged = [f for f in tested.sources if f.cracks]
-    worst: Figures = max(judged, key=lambda f: f.crack_verdicts.get("clear", 0) / f.cracks)
-    missed = _percent(worst.crack_verdicts.get("clear", 0), worst.cracks)
+    worst: Figures = max(judged, key=lambda f: f.value("missed"))
+    missed = _cell(worst.value("missed"), ".1%")
     return f"- Walls like `{worst.source}`: {missed} of their cracks are called clear."

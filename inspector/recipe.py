@@ -20,10 +20,12 @@ import typer
 from inspector.bundle import BUNDLE_JSON, CARD, DEFAULT_PATH, GOLDEN, WEIGHTS, ModelBundle
 from inspector.card import render_card
 from inspector.data.folder import LabelledImage, find_labelled, hold_back
-from inspector.evaluate import EvaluateConfig, Evaluation, evaluate, render
+from inspector.data.leaks import LeakKind, audit
+from inspector.evaluate import EvaluateConfig, evaluate, render
+from inspector.report import METRICS, Evaluation, read_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 SHIPPABLE = ("metu", "polyhaven")
 """Sources whose licence allows training a model that is given away (CC BY 4.0, CC0)."""
@@ -43,6 +45,8 @@ SYNTHETIC = 0.6
 
 
 FLOATS = ("fp32", "fp16")
+TESTED = "test"
+"""Folder of the report whose figures stand in the card."""
 HELD_BACK_IMAGES = 6000
 """Images at most on which the quick variants are gated."""
 
@@ -55,7 +59,8 @@ def lay_out(data: Path, work: Path, *, all_sources: bool) -> None:
     What is held back and every other source is halved by group: one half for validation (epochs,
     temperature, thresholds), one for the test that the card reports. `NO_CONCRETE` sources have no
     validation half. With `all_sources`, the other sources' first half goes mostly to training; the
-    test stays the same.
+    test stays the same. Held-back images with a copy among what either model trains on are left
+    out: METU has some hundred images twice, encoded anew.
     """
     shutil.rmtree(work, ignore_errors=True)
     images = find_labelled(data / "train", groups_csv=data / "train.csv")
@@ -63,12 +68,18 @@ def lay_out(data: Path, work: Path, *, all_sources: bool) -> None:
     others = [image for image in images if image.source not in SHIPPABLE]
     training, held_back = hold_back(shippable, share=HELD_BACK, seed=SEED)
     test, validation = hold_back([*held_back, *others], share=0.5, seed=SEED)
+    foreign = [image for image in validation if image.source not in SHIPPABLE]
+    more, kept = hold_back(foreign, share=0.3, seed=SEED)
+    copied = _copies([*training, *more], [*held_back, *kept, *test])
     if all_sources:
-        foreign = [image for image in validation if image.source not in SHIPPABLE]
-        more, kept = hold_back(foreign, share=0.3, seed=SEED)
         training = [*training, *more]
         validation = [image for image in validation if image.source in SHIPPABLE] + kept
-    validation = [image for image in validation if image.source not in NO_CONCRETE]
+    validation = [
+        image
+        for image in validation
+        if image.source not in NO_CONCRETE and image.path not in copied
+    ]
+    test = [image for image in test if image.path not in copied]
     parts = {
         "train": training,
         "validation": validation,
@@ -77,6 +88,13 @@ def lay_out(data: Path, work: Path, *, all_sources: bool) -> None:
     }
     for name, part in parts.items():
         _link(part, data / "train", work / name)
+
+
+def _copies(training: Sequence[LabelledImage], held_back: Sequence[LabelledImage]) -> set[str]:
+    """Paths of the held-back images that have a copy in training."""
+    leaks = audit(training, held_back, names=("training", "held-back")).leaks
+    kinds = (LeakKind.SAME_PIXELS, LeakKind.NEAR_DUPLICATE)
+    return {leak.path for leak in leaks if leak.kind in kinds}
 
 
 def _link(images: Iterable[LabelledImage], root: Path, folder: Path) -> None:
@@ -114,12 +132,12 @@ def make(
             )
         )
     bundle = export_bundle(ExportConfig(bundle=bundle_dir, images=images / "test"))
-    evaluation = evaluate(
+    evaluate(
         EvaluateConfig(
-            data=images / "test", model=bundle_dir, groups=data / "train.csv", out=work / "test"
+            data=images / "test", model=bundle_dir, groups=data / "train.csv", out=work / TESTED
         )
     )
-    return bundle, evaluation
+    return bundle, read_metrics(work / TESTED / METRICS)
 
 
 def make_quick(bundle_dir: Path, images: Path) -> ModelBundle:
@@ -142,9 +160,10 @@ def make_quick(bundle_dir: Path, images: Path) -> ModelBundle:
     return export_bundle(config)
 
 
-def ship(bundle: ModelBundle, card: str, target: Path) -> None:
-    """Copy what a scan needs. TorchScript stays out, `inspector export` makes it again; ONNX files
-    with float kernels refer to those in the weights, which keeps the package small."""
+def ship(bundle: ModelBundle, card: str, tested: Path, target: Path) -> None:
+    """Copy what a scan needs, and `tested`, the figures that the card tells. TorchScript stays out,
+    `inspector export` makes it again; ONNX files with float kernels refer to those in the weights,
+    which keeps the package small."""
     from export.share import share_weights
 
     kept = {name: v for name, v in bundle.variants.items() if v.backend == "onnxruntime"}
@@ -159,8 +178,9 @@ def ship(bundle: ModelBundle, card: str, target: Path) -> None:
         if variant.precision in FLOATS:
             share_weights(target / variant.file, target / WEIGHTS)
     (target / CARD).write_text(card, encoding="utf-8")
+    shutil.copyfile(tested, target / METRICS)
     shipped = replace(bundle, path=target, variants=kept, files={})
-    shipped.with_files(*names, CARD).save()
+    shipped.with_files(*names, CARD, METRICS).save()
 
 
 def main(
@@ -191,6 +211,7 @@ def main(
     ship(
         bundle,
         render_card(bundle, tested, counts, name=NAME, all_sources=comparison),
+        shipped / TESTED / METRICS,
         out,
     )
 

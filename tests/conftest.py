@@ -10,6 +10,7 @@ import pytest
 
 if TYPE_CHECKING:
     from inspector.bundle import ModelBundle
+    from inspector.domain import DomainHead
 
 # Before torch is loaded: on images this small its threads only wait for each other, which is five
 # times slower where other work runs on the same cores.
@@ -77,7 +78,8 @@ def save_untrained_bundle(path: Path, *, size: int = TINY_SIZE, seed: int = 0) -
                 module.weight.uniform_(0.8, 1.2)
                 module.bias.normal_(0, 0.05)
         _stretch(network, spec)
-    save_file(to_storage(network), path / WEIGHTS)
+        domain = _familiar_with_golden_images(network, spec)
+    save_file(to_storage(network, domain), path / WEIGHTS)
     bundle = ModelBundle(
         path=path,
         labels=("Negative", "Positive"),
@@ -89,6 +91,19 @@ def save_untrained_bundle(path: Path, *, size: int = TINY_SIZE, seed: int = 0) -
     ).with_files(WEIGHTS)
     bundle.save()
     return bundle
+
+
+def _familiar_with_golden_images(network, spec) -> DomainHead:
+    import torch
+
+    from export.golden import golden_inputs
+    from inspector.domain import fit_domain, pool_for_domain
+    from inspector.network import DeployedModel
+
+    model = DeployedModel(network, spec, temperature=1.0, positive_index=1).eval()
+    seen = model.stages(model.normalise(torch.from_numpy(golden_inputs(spec.size)[1])))
+    pooled_NF = pool_for_domain(seen)
+    return fit_domain(pooled_NF, pooled_NF[3:6], components=3)
 
 
 def _stretch(network, spec) -> None:

@@ -80,7 +80,7 @@ def test_an_engine_that_answers_differently_here(own_dir):
     """As a machine with a broken instruction set or GPU would: the golden answers do not fit."""
     bundle = ModelBundle.load(own_dir)
     golden = read_golden(bundle)
-    moved = Scores(np.float32(1) - golden.scores.p_crack_N, golden.scores.cam_NHW)
+    moved = replace(golden.scores, p_crack_N=np.float32(1) - golden.scores.p_crack_N)
     Golden(golden.names, golden.pixels_NHWC, moved).write(own_dir / GOLDEN)
     bundle.with_files(GOLDEN).save()
     wrong = failed(examine(own_dir))
@@ -88,17 +88,18 @@ def test_an_engine_that_answers_differently_here(own_dir):
     assert all("has p_crack" in c.finding and "do not trust" in c.remedy for c in wrong)
 
 
+def answered(p):
+    return Scores(
+        np.array([p], np.float32), np.zeros((1, 2, 2), np.float32), np.ones(1, np.float32)
+    )
+
+
 @pytest.mark.parametrize(("exact", "health"), [(True, Health.FAIL), (False, Health.OK)])
 def test_reduced_precision_must_only_agree_in_verdicts(exact, health):
     meter = ParityMeter(Thresholds(clear_below=0.3, crack_from=0.7))
-    cam = np.zeros((1, 2, 2), np.float32)
-    meter.add(
-        ["a"], Scores(np.array([0.9], np.float32), cam), Scores(np.array([0.88], np.float32), cam)
-    )
+    meter.add(["a"], answered(0.9), answered(0.88))
     assert _judge_replay("onnxruntime", "here", meter.report(), exact=exact).health is health
-    meter.add(
-        ["b"], Scores(np.array([0.9], np.float32), cam), Scores(np.array([0.6], np.float32), cam)
-    )
+    meter.add(["b"], answered(0.9), answered(0.6))
     assert _judge_replay("onnxruntime", "here", meter.report(), exact=exact).health is Health.FAIL
 
 

@@ -174,7 +174,7 @@ def test_storage_keeps_small_variances(network):
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_the_deployed_model_is_torchvisions(temperature, network, images_NHWC):
     model = DeployedModel(network, SPEC, temperature, positive_index=1).eval()
-    probabilities, _ = model(images_NHWC)
+    probabilities, _, _ = model(images_NHWC)
     x = torch.stack([F.to_tensor(image.numpy()) for image in images_NHWC])
     logits = network(F.normalize(x, list(SPEC.mean), list(SPEC.std)))
     torch.testing.assert_close(probabilities, torch.softmax(logits / temperature, dim=1))
@@ -184,7 +184,7 @@ def test_the_deployed_model_is_torchvisions(temperature, network, images_NHWC):
 @pytest.mark.parametrize("positive_index", [0, 1])
 def test_the_activation_map_adds_up_to_the_logit(positive_index, network, images_NHWC):
     model = DeployedModel(network, SPEC, 2.0, positive_index)
-    _, cam = model(images_NHWC)
+    _, cam, _ = model(images_NHWC)
     assert cam.shape == (3, 2, 2)
     logits = network(model.normalise(images_NHWC))[:, positive_index]
     assert torch.allclose(cam.mean(dim=(1, 2)) + network.fc.bias[positive_index], logits, atol=1e-5)
@@ -203,7 +203,7 @@ def test_the_map_shows_where(network, images_NHWC):
 
 def test_each_image_is_judged_alone(network, images_NHWC):
     model = DeployedModel(network, SPEC, 1.0, 1).eval()
-    together, _ = model(images_NHWC)
+    together, _, _ = model(images_NHWC)
     alone = torch.cat([model(images_NHWC[i : i + 1])[0] for i in range(3)])
     torch.testing.assert_close(together, alone)
 

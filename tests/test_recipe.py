@@ -11,7 +11,9 @@ from PIL import Image
 
 from inspector import recipe
 from inspector.bundle import CARD, DEFAULT_PATH, ModelBundle
+from inspector.card import figures_table
 from inspector.data.synthesis import Kind, make_scene
+from inspector.report import METRICS, read_metrics
 
 SOURCES = {"metu": "PN", "polyhaven": "N", "rissbilder": "PN"}
 
@@ -68,6 +70,21 @@ def test_whole_recipe_makes_a_bundle_with_a_card(data, tmp_path, monkeypatch):
     assert set(bundle.variants) == {"onnx-fp32"}
     card = (out / CARD).read_text()
     assert bundle.digest in card and "| rissbilder* |" in card and "What more data buys" in card
+    tested = read_metrics(out / METRICS)
+    assert tested.digest == bundle.digest
+    assert figures_table(tested, {"metu": 1, "polyhaven": 1}) in card
+
+
+def test_the_card_tells_the_stored_figures():
+    file = DEFAULT_PATH / METRICS
+    if not file.exists():
+        pytest.skip("the shipped bundle was made before its figures were kept")
+    tested = read_metrics(file)
+    card = (DEFAULT_PATH / CARD).read_text().splitlines()
+    stars = {f.source for f in tested.sources if any(f"| {f.source} |" in line for line in card)}
+    for row in figures_table(tested, dict.fromkeys(stars, 1)).splitlines():
+        assert row in card
+    assert tested.digest == ModelBundle.load(DEFAULT_PATH).digest
 
 
 def test_shipped_bundle_is_whole_and_small():

@@ -1,4 +1,4 @@
-"""Commands around a model: train it, measure it, export it, try it on this machine."""
+"""Commands around a model: train it, export it, try it on this machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from inspector.cli.options import Device, Model, Quiet, Verbose
+from inspector.cli.options import Device, Quiet, Verbose
+from inspector.cli.rules import (
+    Confidence,
+    FalseAlarmCost,
+    MissCost,
+    Pooled,
+    ReviewCost,
+    TargetRecall,
+    TargetSpecificity,
+    rule_of,
+)
 from inspector.text import printable
 
 commands = typer.Typer()
@@ -22,13 +32,21 @@ Groups = Annotated[
 
 @commands.command(
     epilog="Examples:  inspector train /labelled --out my-model  ·  inspector train /labelled "
-    "--init default --freeze-backbone --epochs 3"
+    "--init default --freeze-backbone --epochs 3  ·  inspector train /labelled --labels results"
 )
 def train(
-    data: Annotated[Path, typer.Argument(help="Folder with Positive/ and Negative/, any depth.")],
+    data: Annotated[
+        Path | None, typer.Argument(help="Folder with Positive/ and Negative/, any depth.")
+    ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Bundle to write.")] = Path(
         "inspector-model"
     ),
+    labels: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="OUT", help="Scan results reviewed by people, to learn from; may be repeated."
+        ),
+    ] = None,
     validation: Annotated[
         Path | None, typer.Option(help="Labelled folder to validate on, not a part of DATA.")
     ] = None,
@@ -53,6 +71,13 @@ def train(
         float,
         typer.Option(help="Share of crack-free images given a synthetic crack or distractor."),
     ] = 0.0,
+    target_recall: TargetRecall = None,
+    target_specificity: TargetSpecificity = None,
+    confidence: Confidence = None,
+    pooled: Pooled = False,
+    miss_cost: MissCost = None,
+    false_alarm_cost: FalseAlarmCost = None,
+    review_cost: ReviewCost = None,
     seed: Annotated[int, typer.Option(help="Same seed, same data: same model.")] = 0,
     device: Device = "auto",
     workers: Annotated[
@@ -61,21 +86,36 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the last epoch's checkpoint.")
     ] = False,
+    strict_splits: Annotated[
+        bool, typer.Option("--strict-splits", help="Refuse validation images that leak.")
+    ] = False,
+    leak_audit: Annotated[
+        bool,
+        typer.Option("--leak-audit/--no-leak-audit", help="Look for such images before training."),
+    ] = True,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Fine-tune ResNet18 on two folders of images and write a model bundle that scans.
 
-    The bundle gets history, curves and the misclassified validation images in training/.
+    The bundle gets a report in training/report.html: figures and curves on the validation images,
+    and every misclassified one.
     """
     from export import ExportConfig, export_bundle
+    from inspector.calibration.rule import for_unseen_walls
     from inspector.train import TrainConfig
     from inspector.train import train as run_train
     from inspector.train.console import print_result
 
+    rule = rule_of(
+        target_recall=target_recall, target_specificity=target_specificity, confidence=confidence,
+        miss_cost=miss_cost, false_alarm_cost=false_alarm_cost, review_cost=review_cost,
+        prevalence=None, pooled=pooled,
+    )  # fmt: skip
     config = TrainConfig(
         data=data,
         out=out,
+        labels=tuple(labels or ()),
         validation=validation,
         groups=groups,
         positive=positive,
@@ -87,45 +127,18 @@ def train(
         size=size,
         train_size=train_size,
         synthetic=synthetic,
+        rule=for_unseen_walls(rule),
         seed=seed,
         device=device,
         workers=workers,
         resume=resume,
+        strict_splits=strict_splits,
+        leak_audit=leak_audit,
     )
     result = run_train(config, quiet=quiet)
     bundle = export_bundle(ExportConfig(bundle=out, images=validation or data))
     if not quiet:
         print_result(result, bundle)
-
-
-@commands.command(
-    epilog="Examples:  inspector evaluate /labelled  ·  inspector evaluate /labelled "
-    "--groups groups.csv --out evaluation"
-)
-def evaluate(
-    data: Annotated[Path, typer.Argument(help="Folder with Positive/ and Negative/, any depth.")],
-    model: Model = None,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Write evaluation.json and predictions here.")
-    ] = None,
-    groups: Groups = None,
-    positive: Positive = None,
-    device: Device = "auto",
-    batch_size: Annotated[int, typer.Option("-b", "--batch-size")] = 32,
-    as_json: Annotated[bool, typer.Option("--json", help="Print figures as JSON.")] = False,
-    verbose: Verbose = False,
-) -> None:  # fmt: skip
-    """Measure a model on labelled images, per source: ROC AUC, accuracy, calibration, verdicts."""
-    from inspector.evaluate import EvaluateConfig, render, to_json
-    from inspector.evaluate import evaluate as run_evaluate
-
-    result = run_evaluate(
-        EvaluateConfig(
-            data=data, model=model, positive=positive, groups=groups, out=out, device=device,
-            batch_size=batch_size,
-        )
-    )  # fmt: skip
-    print(to_json(result) if as_json else render(result))
 
 
 @commands.command(

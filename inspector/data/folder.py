@@ -114,7 +114,7 @@ def _check_classes(root: Path, images: Sequence[LabelledImage], positive: str | 
 def _with_groups(
     images: Sequence[LabelledImage], groups_csv: Path, root: Path
 ) -> list[LabelledImage]:
-    group_of = _read_groups(groups_csv, root)
+    group_of = read_column(groups_csv, root, "group")
     known = [group_of.get(os.path.realpath(image.path)) for image in images]
     if not any(known):
         raise DataError(
@@ -127,20 +127,22 @@ def _with_groups(
     ]
 
 
-def _read_groups(groups_csv: Path, root: Path) -> dict[str, str]:
+def read_column(groups_csv: Path, root: Path, column: str) -> dict[str, str]:
+    """What a column of the CSV says about each file, by the file's real path; empty cells are left
+    out. Raises DataError."""
     try:
         with groups_csv.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read {groups_csv}: {error}") from error
-    if not rows or not {"file", "group"} <= rows[0].keys():
-        raise DataError(f"{groups_csv} needs the columns `file` and `group`")
+    if not rows or not {"file", column} <= rows[0].keys():
+        raise DataError(f"{groups_csv} needs the columns `file` and `{column}`")
     bases = (os.path.realpath(groups_csv.parent), os.path.realpath(root))
     return {
-        os.path.join(base, row["file"]): row["group"]
+        os.path.join(base, row["file"]): row[column]
         for base in bases
         for row in rows
-        if row["group"]
+        if row[column]
     }
 
 

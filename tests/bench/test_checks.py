@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -136,7 +137,7 @@ def test_an_engine_with_a_mistake_resembles_the_reference_with_it(
     blind = Thresholds(clear_below=0.0, crack_from=1.0)
     engine_answers = EngineAnswers(pool, blind, Rule.VERDICTS)
     p_N = np.array(list(found.values()), np.float32)
-    engine_answers.add(slice(0, len(p_N)), Scores(p_N, pool.expected.cam_NHW))
+    engine_answers.add(slice(0, len(p_N)), replace(pool.expected, p_crack_N=p_N))
     figures, trouble = engine_answers.report()
     assert figures["other"] == 0
     assert (mistake in trouble) if mistake else trouble == ""
@@ -156,10 +157,11 @@ def test_the_furthest_answer_of_several_runs_counts(pool):
     wrong_N = right.p_crack_N[place].copy()
     wrong_N[2] += 0.01
     for p_N in (right.p_crack_N[place], wrong_N, right.p_crack_N[place]):
-        engine_answers.add(place, Scores(p_N, right.cam_NHW[place]))
+        engine_answers.add(place, Scores(p_N, right.cam_NHW[place], right.domain_N[place]))
     figures, trouble = engine_answers.report()
     assert "1 of 4 probabilities are wrong" in trouble
     assert figures["largest_difference"] == pytest.approx(0.01, rel=1e-3)
     maps = EngineAnswers(pool, THRESHOLDS, Rule.PROBABILITIES)
-    maps.add(place, Scores(right.p_crack_N[place], right.cam_NHW[place] * 1.01))
+    off = Scores(right.p_crack_N[place], right.cam_NHW[place] * 1.01, right.domain_N[place])
+    maps.add(place, off)
     assert "activation maps are wrong" in maps.report()[1]

@@ -10,12 +10,17 @@ LAYERS = (
     ("inspector.cli",),
     ("inspector.recipe",),
     ("inspector.card",),
-    ("bench", "inspector.card"),  # they measure and describe what the floor below makes
+    # They measure and describe what the floor below makes.
+    ("bench", "inspector.card", "inspector.calibrate"),
+    ("inspector.review",),  # shows what a scan has written
     ("inspector.scan", "inspector.train", "inspector.evaluate", "inspector.doctor", "export"),
+    ("inspector.report",),  # what evaluate and train write about a model
     ("inspector.backends",),
     ("inspector.student",),
     ("inspector.network",),
-    ("inspector.data", "inspector.metrics", "inspector.calibrate"),
+    ("inspector.domain",),
+    ("inspector.data", "inspector.metrics", "inspector.calibration"),
+    ("inspector.judge",),
     ("inspector.bundle",),
     ("inspector.preprocess",),
     ("inspector.durable",),
@@ -29,6 +34,7 @@ FACADE = "inspector"
 
 TORCH_ROOMS = (
     "inspector.network",
+    "inspector.domain",
     "inspector.student",
     "inspector.train",
     "inspector.recipe",
