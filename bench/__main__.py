@@ -318,7 +318,7 @@ def domain(
     foreign: Annotated[Path, typer.Argument(help="Other things: KIND/...", show_default=False)],
     model: Model = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Foreign from this score; chosen on DATA if not given.")
+        float | None, typer.Option(help="Foreign from this score; the model's own if not given.")
     ] = None,
     limit: Annotated[int, typer.Option(metavar="N", help="Pictures of each kind.")] = 400,
     out: Annotated[Path, typer.Option(help="Folder for results.json and report.md.")] = Path(

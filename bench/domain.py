@@ -17,7 +17,6 @@ from inspector.backends import open_backend
 from inspector.bundle import DEFAULT_PATH, ModelBundle, verdict_of
 from inspector.data.decode import decode
 from inspector.data.source import Discovery
-from inspector.domain import choose_domain_threshold
 from inspector.errors import BundleError, SourceError, UsageError
 from inspector.text import printable
 from inspector.types import Decoded, Verdict
@@ -46,9 +45,8 @@ METHOD = (
     "Every picture goes through the exported model as a scan shows it, shrunk or cropped to the "
     "model's input. AUROC: the chance that a foreign picture scores higher than a picture of "
     "concrete, all sources of it together; one half is guessing.",
-    "flagged: at the threshold named below, which on the concrete given here is reached by at most "
-    "1 % of every source of at least 100 images. So the concrete must be other than what the "
-    "figures for concrete are quoted on, or they are 1 % by construction.",
+    "flagged: at the threshold named below, the model's own unless another was given. The concrete "
+    "must be other than what that was chosen on.",
     "clear, crack: verdicts by probability of what is not flagged. A scan calls no photo clear "
     "that it had to shrink much; these shares leave that aside.",
 )
@@ -67,7 +65,7 @@ COLUMNS: Columns = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainBenchConfig:
     """`concrete` and `foreign` are folders; their first subfolders are sources and kinds. At most
-    `limit` images of each. `threshold` None: chosen on `concrete`. Raises UsageError."""
+    `limit` images of each. `threshold` None: the model's own. Raises UsageError."""
 
     concrete: Path
     foreign: Path
@@ -90,8 +88,11 @@ class Answers:
 
 def bench_domain(config: DomainBenchConfig) -> JsonObject:
     """The figures, as `bench.report` writes them. Raises SourceError where nothing is found,
-    BundleError for a model without a score of foreignness."""
+    BundleError for a model without a threshold for foreign photos."""
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
+    threshold = config.threshold or bundle.thresholds.out_of_domain
+    if threshold is None:
+        raise BundleError(f"{bundle.path} does not know what is foreign to it; train it again")
     with closing(open_backend(bundle)) as backend:
         concrete, foreign = (
             {
@@ -100,17 +101,12 @@ def bench_domain(config: DomainBenchConfig) -> JsonObject:
             }
             for folder in (config.concrete, config.foreign)
         )
-    threshold = config.threshold
-    if threshold is None:
-        sources = [name for name, answers in concrete.items() for _ in answers.domain_N]
-        threshold = choose_domain_threshold(_all(concrete).domain_N, sources)
     return {
         "benchmark": "domain",
         "method": METHOD,
         "settings": {
             "model": bundle.digest[:12],
             "threshold": round(threshold, 4),
-            "threshold chosen on": "the option" if config.threshold else "the concrete given",
             "images of each, at most": config.limit,
         },
         "system": describe_system(),
@@ -137,10 +133,6 @@ def _answers(backend: Backend, bundle: ModelBundle, refs: Iterable[ImageRef]) ->
     p_crack, domain = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
     for pixels_NHWC in _batches(bundle, refs):
         scores = backend.run(pixels_NHWC)
-        if scores.domain_N is None:
-            raise BundleError(
-                "this model has no score of foreignness; train it again with this version"
-            )
         p_crack.append(scores.p_crack_N)
         domain.append(scores.domain_N)
     return Answers(np.concatenate(p_crack), np.concatenate(domain))

@@ -19,7 +19,7 @@ from bench.peer import finish, peer_arguments
 from inspector.bundle import WEIGHTS, ModelBundle
 from inspector.data.formats import IMAGE_SUFFIXES
 from inspector.machine import usable_cores
-from inspector.network import read_weights
+from inspector.network import from_storage, read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ class TimmProgram:
     def __init__(self, bundle: ModelBundle, device: str) -> None:
         self.bundle, self.device = bundle, torch.device(device)
         model: Any = timm.create_model("resnet18", num_classes=len(bundle.labels))
-        model.load_state_dict(read_weights(bundle.file(WEIGHTS)))
+        model.load_state_dict(from_storage(read_weights(bundle.file(WEIGHTS))).state_dict())
         self.model = model.eval().to(self.device)
         timm_data.add_img_extensions(sorted(IMAGE_SUFFIXES))
 

@@ -30,6 +30,7 @@ softmax are inside the exported graph.
 | seed | {seed} |
 | temperature, shift of the crack logit | {temperature:.3f}, {shift:+.3f} (in the last bias) |
 | `clear` below, `crack` from | {clear_below}, {crack_from} |
+| out of domain from | {out_of_domain} (1 is usual among the training images) |
 
 Thresholds were chosen {chosen}.
 """
@@ -73,6 +74,7 @@ _LIMITS = """
 ## What it is bad at
 {worst}
 - Hairlines: walls whose cracks are a pixel or two wide at tile scale are where it misses most.
+- It notices about three of five photos that show no concrete (`docs/domain.md`).
 - It has seen no night shots, no thermal images, no paint, graffiti or plants in number.
 - A photo much larger than {size} px is shrunk to see it whole; thin cracks vanish. Such a photo is
   never called clear, only `review` (reason `downscaled`).
@@ -107,6 +109,7 @@ def render_card(
         shift=training["calibration_shift"],
         clear_below=bundle.thresholds.clear_below,
         crack_from=bundle.thresholds.crack_from,
+        out_of_domain=bundle.thresholds.out_of_domain,
         chosen=bundle.thresholds.chosen,
     )
     parts = [

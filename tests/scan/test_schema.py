@@ -50,6 +50,7 @@ judgements = st.builds(
     st.sampled_from(Verdict),
     st.sampled_from(Reason),
     share,
+    st.floats(-9, 9, width=32),
     st.text(),
     st.none() | share,
     share,
