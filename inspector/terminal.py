@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from inspector.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
-
-    from rich.progress import Progress
 
 
 class Drawing:
@@ -31,6 +36,21 @@ class Drawing:
         trace: TracebackType | None,
     ) -> None:
         self.progress.stop()
+
+
+def counting() -> Progress:
+    """A bar of how many are done of how many, with the task's description before it; drawn on
+    stderr where that is a terminal, and gone at the end."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
 
 
 def print_lines(lines: Iterable[str], *, to_stderr: bool = False) -> None:

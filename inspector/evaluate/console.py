@@ -6,10 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from inspector.terminal import Drawing, print_lines
+from inspector.terminal import Drawing, counting, print_lines
 from inspector.text import printable
 
 if TYPE_CHECKING:
@@ -20,17 +17,8 @@ class EvaluateConsole(Drawing):
     """A `run.Watcher` that draws. Use it as a context manager."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
-        self.progress = Progress(
-            TextColumn("judging"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-        )
-        self.task = self.progress.add_task("", total=None)
+        self.progress = counting()
+        self.task = self.progress.add_task("judging", total=None)
 
     def step(self, done: int, images: int) -> None:
         self.progress.update(self.task, completed=done, total=images)

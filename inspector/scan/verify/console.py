@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from inspector.terminal import Drawing, print_lines
+from inspector.terminal import Drawing, counting, print_lines
 
 if TYPE_CHECKING:
     from inspector.scan.verify.findings import Finding, VerifyResult
@@ -18,16 +15,7 @@ class VerifyConsole(Drawing):
     is being read, how many are done, and how many there are."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-        )
+        self.progress = counting()
         self._task = self.progress.add_task("", total=None)
 
     def __call__(self, what: str, done: int, total: int) -> None:
