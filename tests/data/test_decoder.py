@@ -225,13 +225,15 @@ def test_closing_does_not_wait_for_a_file_that_hangs(folder):
 
 
 PROGRAM = """
-import os, sys, time
+import os, signal, sys, time
 from bench.faults.hostile import hostile_decoders
 from inspector.data.limits import DecodeLimits
 from inspector.data.loader import load_batches
 from inspector.preprocess import PreprocessSpec
 from inspector.types import ImageRef
 
+# A shell that runs the tests in the background lets them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 refs = [ImageRef(k, path, "", None, None) for k, path in enumerate(sys.argv[3:])]
 hasty = ("import inspector.data.decoder_main as m; m.ALARM_GRACE_S = 0.2; "
          "from bench.faults.hostile import main; main()")
