@@ -6,8 +6,14 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from scipy.special import bdtr, betaincinv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_APART = 1e-6
 
 
 def error_bound(errors: int, trials: int, confidence: float) -> float:
@@ -41,14 +47,8 @@ def trials_needed(share: float, confidence: float) -> int:
 def mean_bound(mean: float, units: int, confidence: float) -> float:
     """The upper bound of Hoeffding and Bentkus on the expectation of a loss between 0 and 1, whose
     mean over `units` independent draws is `mean` (Bates et al. 2021, section 3.1)."""
-    low, high = mean, 1.0
-    while high - low > 1e-6:
-        middle = (low + high) / 2
-        if _p_value(mean, units, middle) <= 1 - confidence:
-            high = middle
-        else:
-            low = middle
-    return high
+    _, bound = _border(mean, 1.0, lambda m: _p_value(mean, units, m) > 1 - confidence)
+    return bound
 
 
 def largest_mean(units: int, share: float, confidence: float) -> float:
@@ -56,14 +56,19 @@ def largest_mean(units: int, share: float, confidence: float) -> float:
     even 0 is small enough."""
     if _p_value(0.0, units, share) > 1 - confidence:
         return -1.0
-    low, high = 0.0, share
-    while high - low > 1e-6:
+    largest, _ = _border(0.0, share, lambda m: _p_value(m, units, share) <= 1 - confidence)
+    return largest
+
+
+def _border(low: float, high: float, holds: Callable[[float], bool]) -> tuple[float, float]:
+    """Two neighbours, `_APART`, between which a condition that holds from `low` on ends."""
+    while high - low > _APART:
         middle = (low + high) / 2
-        if _p_value(middle, units, share) <= 1 - confidence:
+        if holds(middle):
             low = middle
         else:
             high = middle
-    return low
+    return low, high
 
 
 def _p_value(mean: float, units: int, expected: float) -> float:
