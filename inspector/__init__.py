@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from inspector.scan import ScanConfig as ScanConfig
     from inspector.scan import ScanSummary as ScanSummary
     from inspector.scan import scan as scan
+    from inspector.summary.config import SummaryConfig as SummaryConfig
+    from inspector.summary.contents import Summary as Summary
+    from inspector.summary.run import summarise as summarise
     from inspector.train import TrainConfig as TrainConfig
     from inspector.train import train as train
 
@@ -28,8 +31,11 @@ _HOME = {
     "ModelBundle": "inspector.bundle",
     "ScanConfig": "inspector.scan",
     "ScanSummary": "inspector.scan",
+    "Summary": "inspector.summary.contents",
+    "SummaryConfig": "inspector.summary.config",
     "TrainConfig": "inspector.train",
     "scan": "inspector.scan",
+    "summarise": "inspector.summary.run",
     "train": "inspector.train",
 }
 
@@ -38,8 +44,11 @@ __all__ = [
     "ModelBundle",
     "ScanConfig",
     "ScanSummary",
+    "Summary",
+    "SummaryConfig",
     "TrainConfig",
     "scan",
+    "summarise",
     "train",
 ]
 

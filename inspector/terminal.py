@@ -53,6 +53,18 @@ def counting() -> Progress:
     )
 
 
+class CountingBar(Drawing):
+    """`counting` for one task after the other. Use it as a context manager, and call it to tell
+    it what is being read, how many are done, and how many there are."""
+
+    def __init__(self) -> None:
+        self.progress = counting()
+        self._task = self.progress.add_task("", total=None)
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        self.progress.update(self._task, description=what, completed=done, total=total)
+
+
 def print_lines(lines: Iterable[str], *, to_stderr: bool = False) -> None:
     """Plain lines, however long and whatever they quote."""
     console = Console(stderr=to_stderr, highlight=False, soft_wrap=True)

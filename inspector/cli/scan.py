@@ -164,9 +164,10 @@ def verify(
     """
     from inspector.scan import VerifyConfig
     from inspector.scan import verify as run_verify
-    from inspector.scan.verify.console import VerifyConsole, print_result
+    from inspector.scan.verify.console import print_result
+    from inspector.terminal import CountingBar
 
-    with VerifyConsole() as console:
+    with CountingBar() as console:
         result = run_verify(VerifyConfig(out=out, photos=photos), progress=console)
     if as_json:
         print(json.dumps(result.to_json(), indent=2))

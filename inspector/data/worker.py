@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
 import threading
 from multiprocessing import connection, parent_process
+
+from inspector.errors import UsageError
 
 ORPHANED = 1
 """Exit status of a worker whose main process is gone."""
@@ -26,6 +29,16 @@ def start_method(*preload: str) -> str:
     forkserver.set_forkserver_preload(list(preload))
     forkserver.ensure_running()
     return "forkserver"
+
+
+def refuse_reimport(function: str) -> None:
+    """Raises UsageError where a worker process imports the caller's script and so would call
+    `function`, which starts workers, once more."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise UsageError(
+            f"{function}() was called while a worker process imported this script; call it under "
+            "`if __name__ == '__main__':`"
+        )
 
 
 def begin_worker(_: int = 0) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inspector.pages import page_environment
 from inspector.report import wording
 from inspector.report.charts import (
     Drawn,
@@ -18,7 +20,6 @@ from inspector.report.charts import (
     short,
 )
 from inspector.report.gallery import Galleries, collect
-from inspector.text import printable
 from inspector.version import __version__
 
 if TYPE_CHECKING:
@@ -79,19 +80,7 @@ def render_page(
     leaks: LeakAudit | None = None,
 ) -> str:
     """One HTML document that needs nothing but itself. Everything from outside is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=PackageLoader("inspector.report", "template"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # Charts are made here, by Matplotlib, which escapes the names it writes into them.
-    environment.filters["svg"] = lambda drawn: Markup(drawn.svg)
-    environment.filters["printable"] = printable
+    environment = page_environment(Path(__file__).parent / "template")
     environment.filters["short"] = short
     return environment.get_template("report.html.jinja").render(
         subject=subject,

@@ -46,6 +46,19 @@ class Picture:
     mtime_us: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An upright photo, perhaps reduced, and the file it was made from; the rest as in
+    `Picture`."""
+
+    image: Image.Image
+    width: int
+    height: int
+    content_hash: str
+    size_bytes: int | None
+    mtime_us: int | None
+
+
 class CannotShowError(Exception):
     """There is nothing to look at; the message says why."""
 
@@ -57,15 +70,28 @@ _last: tuple[str, bytes, Image.Image] | None = None
 def screen(path: str) -> Picture:
     """The whole photo, upright, at most `SCREEN_SIDE` pixels long; of a damaged one, as much as
     there is. Raises CannotShowError."""
+    whole = open_whole(path)
+    content, media_type = _encoded(whole.image)
+    return Picture(
+        content,
+        media_type,
+        whole.width,
+        whole.height,
+        whole.content_hash,
+        whole.size_bytes,
+        whole.mtime_us,
+    )
+
+
+def open_whole(path: str) -> Opened:
+    """What `screen` shows, not encoded yet. Raises CannotShowError."""
     ref, data = _read(path)
     image, exif = _open(data)
     sides = image.size[::-1] if exif.swaps_sides else image.size
     image.draft(None, (SCREEN_SIDE, SCREEN_SIDE))
-    picture = _upright(_rgb(image), exif)
-    picture.thumbnail((SCREEN_SIDE, SCREEN_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    content, media_type = _encoded(picture)
-    digest = hashlib.sha256(data).hexdigest()
-    return Picture(content, media_type, *sides, digest, ref.size, ref.mtime_us)
+    whole = _upright(_rgb(image), exif)
+    whole.thumbnail((SCREEN_SIDE, SCREEN_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return Opened(whole, *sides, hashlib.sha256(data).hexdigest(), ref.size, ref.mtime_us)
 
 
 def region(path: str, box: Box, width: int) -> Picture:

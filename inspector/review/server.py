@@ -58,7 +58,7 @@ def review(config: ReviewConfig, *, ready: Callable[[str, Session], None]) -> Re
         listening = stack.enter_context(_listen(config.port))
         store = stack.enter_context(open_labels(config.out, config.reviewer))
         before = store.table.num_rows
-        session = Session(config.out, store, _moved(config.moved))
+        session = Session(config.out, store, Moved.parse(config.moved) if config.moved else None)
         workers = _workers(config.model, session.model)
         stack.callback(workers.close)
         workers.screens.start()
@@ -97,13 +97,6 @@ class _Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         if self.started:
             self._when_started()
-
-
-def _moved(text: str | None) -> Moved | None:
-    if text is None:
-        return None
-    old, _, new = text.partition("=")
-    return Moved(old, new)
 
 
 def _workers(model: Path | None, digest: str) -> Workers:

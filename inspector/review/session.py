@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow as pa
 from inspector.data.labels import SCHEMA as LABEL_SCHEMA
 from inspector.data.labels import Decision, Label, latest, with_human_verdicts
 from inspector.data.source import path_of
+from inspector.errors import UsageError
 from inspector.review.index import LABELS, Index, StaleTableError, build_index
 from inspector.review.queue import Filters, counts, select
 from inspector.review.rows import Rows
@@ -53,6 +54,14 @@ class Moved:
 
     old: str
     new: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `OLD=NEW`. Raises UsageError."""
+        old, _, new = text.partition("=")
+        if not (old and new):
+            raise UsageError(f"--moved {text!r} is not OLD=NEW")
+        return cls(old, new)
 
     def apply(self, path: str) -> str:
         return self.new + path.removeprefix(self.old) if path.startswith(self.old) else path

@@ -27,6 +27,10 @@ def part_name(number: int) -> str:
     return f"part-{number:06d}.parquet"
 
 
+def is_part_name(name: str) -> bool:
+    return _PART.fullmatch(name) is not None
+
+
 def number_of(name: str) -> int:
     match = _PART.fullmatch(name)
     assert match is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING
 from inspector.backends import open_backend
 from inspector.bundle import DEFAULT_PATH, ModelBundle
 from inspector.data.loader import load_batches
-from inspector.errors import LoaderError, UsageError
+from inspector.data.worker import refuse_reimport
+from inspector.errors import LoaderError
 from inspector.judge import judge
 from inspector.scan.ahead import EngineThread
 from inspector.scan.engines import choose_engines, identity_of
@@ -44,7 +44,7 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
     again. SIGINT and SIGTERM stop it between two batches. Raises an InspectorError when the scan
     cannot start or go on; the rows that are done are kept.
     """
-    _refuse_reimport()
+    refuse_reimport("scan")
     started = time.perf_counter()
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
     thresholds = config.thresholds(bundle.thresholds)
@@ -157,13 +157,3 @@ def _run_facts(plan: Plan, backend: Backend) -> Mapping[str, str]:
         "batch_size": str(plan.batch_size),
         "stages": ", ".join(backend.stages),
     }
-
-
-def _refuse_reimport() -> None:
-    """Raises UsageError where a worker process imports the caller's script and so would start the
-    same scan again."""
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise UsageError(
-            "scan() was called while a worker process imported this script; call it under "
-            "`if __name__ == '__main__':`"
-        )

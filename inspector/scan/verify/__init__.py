@@ -10,10 +10,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inspector.data.labels import LABEL_FILES
 from inspector.data.source import RESULTS_DIR
-from inspector.durable import PARTIAL
 from inspector.errors import OutputError
+from inspector.scan.directory import is_being_written, leftovers, refuse_other
 from inspector.scan.manifest import MANIFEST
 from inspector.scan.verify.files import opened, read_plain
 from inspector.scan.verify.findings import Finding, Findings, Flaw, Remark, VerifyResult
@@ -36,7 +35,6 @@ __all__ = ["Finding", "Flaw", "Remark", "VerifyConfig", "VerifyResult", "verify"
 
 ATTEMPTS = 4
 """Reads of a directory that a scan keeps changing in a way that looks like damage."""
-_LOCKS = "/proc/locks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +54,7 @@ def verify(config: VerifyConfig, *, progress: Progress | None = None) -> VerifyR
     or where a scan changed it all the time.
     """
     out, show = config.out, progress or _show_nothing
-    _refuse_other(out)
+    refuse_other(out)
     for _ in range(ATTEMPTS):
         before = _state(out)
         findings = Findings()
@@ -66,7 +64,7 @@ def verify(config: VerifyConfig, *, progress: Progress | None = None) -> VerifyR
             break
     else:
         raise OutputError(f"a scan keeps changing {out}; verify again when it has ended")
-    if moved or _held(out):
+    if moved or is_being_written(out):
         what = "a scan is writing; what it commits from now on was not looked at"
         findings.add(Remark.RUNNING, RESULTS_DIR, what)
     else:
@@ -129,15 +127,6 @@ def _check_photos(table: TableCheck, findings: Findings, progress: Progress) -> 
     return seen
 
 
-def _refuse_other(out: Path) -> None:
-    try:
-        names = os.listdir(out)
-    except OSError as error:
-        raise OutputError(f"cannot read {out}: {error.strerror or error}") from error
-    if RESULTS_DIR not in names and not any(map(PART.fullmatch, names)):
-        raise OutputError(f"{out} holds no results of a scan; name the --out of one")
-
-
 def _state(out: Path) -> object:
     """Differs whenever a scan has committed something in between."""
     try:
@@ -153,24 +142,10 @@ def _state(out: Path) -> object:
     return manifest, sorted(parts)
 
 
-def _held(out: Path) -> bool:
-    """Whether a process holds a lock in the working directory, as far as the kernel tells: to ask
-    by trying to lock could make a scan that starts just then believe it is the second one. Who
-    holds the labels does not write to the table."""
-    try:
-        with os.scandir(out / RESULTS_DIR) as listing, open(_LOCKS, encoding="ascii") as stream:
-            inodes = {entry.inode() for entry in listing if entry.name not in LABEL_FILES}
-            fields = [line.split() for line in stream]
-    except (OSError, ValueError):
-        return False
-    return any(int(f[5].rpartition(":")[2]) in inodes for f in fields if len(f) > 5)
-
-
 def _note_leftovers(out: Path, findings: Findings) -> None:
-    for folder in (out, out / RESULTS_DIR):
-        for leftover in sorted(folder.glob(f"*{PARTIAL}")):
-            what = "was never completed; the next run of this scan removes it"
-            findings.add(Remark.LEFTOVER, str(leftover.relative_to(out)), what)
+    for leftover in leftovers(out):
+        what = "was never completed; the next run of this scan removes it"
+        findings.add(Remark.LEFTOVER, str(leftover.relative_to(out)), what)
 
 
 def _show_nothing(what: str, done: int, total: int) -> None:

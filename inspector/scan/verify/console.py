@@ -1,25 +1,13 @@
-"""How a verification shows itself: progress on stderr, findings as text, one line each."""
+"""What a verification found, as text, one line each."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inspector.terminal import Drawing, counting, print_lines
+from inspector.terminal import print_lines
 
 if TYPE_CHECKING:
     from inspector.scan.verify.findings import Finding, VerifyResult
-
-
-class VerifyConsole(Drawing):
-    """Draws where stderr is a terminal. Use it as a context manager, and call it to tell it what
-    is being read, how many are done, and how many there are."""
-
-    def __init__(self) -> None:
-        self.progress = counting()
-        self._task = self.progress.add_task("", total=None)
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        self.progress.update(self._task, description=what, completed=done, total=total)
 
 
 def print_result(result: VerifyResult) -> None:

@@ -1,0 +1,56 @@
+"""What a summary is asked to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from inspector.errors import UsageError
+from inspector.review.session import Moved
+from inspector.scan.parts import is_part_name
+
+PAGE = "_report.html"
+"""In the result directory: readers of the table skip names that begin like this."""
+MOST_PICTURES = 500
+"""Photos on one page: some 50 kB each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryConfig:
+    """Raises UsageError when a value cannot be right."""
+
+    out: Path
+    """Result directory of a scan."""
+    html: Path | None = None
+    """The page's file; None: no page."""
+    geojson: Path | None = None
+    """A file for the photos that know their place; None: no such file."""
+    pictures: int = 48
+    """Cracks that are shown as pictures, at most."""
+    model: Path | None = None
+    """Bundle that made the table, for what is known about it; None: the one that comes along."""
+    moved: str | None = None
+    """`OLD=NEW`: photos that were scanned below OLD now lie below NEW."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.pictures <= MOST_PICTURES:
+            raise UsageError(f"--pictures {self.pictures} is not between 0 and {MOST_PICTURES}")
+        if self.moved is not None:
+            Moved.parse(self.moved)
+        for option, file in (("--html", self.html), ("--geojson", self.geojson)):
+            if file is not None:
+                self._check_file(option, file)
+        if self.html is not None and self.html == self.geojson:
+            raise UsageError(f"--html and --geojson are both {self.html}; name two files")
+
+    def _check_file(self, option: str, file: Path) -> None:
+        """A page that a reader of the table would take for a piece of it would break the table."""
+        if file.is_dir():
+            raise UsageError(f"{option} {file} is a directory; name a file")
+        if file.resolve().parent != self.out.resolve():
+            return
+        if is_part_name(file.name) or not file.name.startswith(("_", ".")):
+            raise UsageError(
+                f"{option} {file} lies among the table's parts, where readers would take it for "
+                "one; name another place, or begin its name with _"
+            )
