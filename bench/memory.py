@@ -196,8 +196,8 @@ def _figures(case: Case, ended: Watched, said: JsonObject) -> JsonObject:
         "first_verdict_s": None if first_at is None else first_at - ended.started_at,
         # Resuming is mostly the listing, which is part of the start.
         "us_per_file": 1e6 * (after_start_s if case.kind == NEW else ended.wall_s) / case.files,
-        "cpu_us_per_file": 1e6 * said["usage"].get("cpu_seconds", 0.0) / case.files,
-        "usage": said["usage"],
+        "cpu_us_per_file": 1e6 * (said["cpu_seconds"] or 0.0) / case.files,
+        "cpu_seconds": said["cpu_seconds"],
         "stage_seconds": said["stage_seconds"],
         "workers": said["workers"],
         "batch_size": said["batch_size"],
@@ -218,7 +218,6 @@ def _result_of(case: Case, cases: Sequence[Case]) -> JsonObject:
         "first_verdict_s": worst.get("first_verdict_s"),
         "us_per_file": worst.get("us_per_file"),
         "cpu_us_per_file": worst.get("cpu_us_per_file"),
-        "usage": worst.get("usage", {}),
         "ratio": _ratio(worst.get("peak_mib"), base.get("peak_mib")),
         "runs": case.runs,
     }

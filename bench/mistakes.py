@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Mistaken = Mapping[str, Mapping[str, float]]
     """Probabilities by image that the reference gives, by the mistake it was given."""
 
+MISTAKEN = 48
+"""Images on which the reference is given them: enough to tell, and a second's work."""
 LEAST_IMAGES = 16
 """Below that a resemblance may be chance."""
 MUCH_CLOSER = 0.8

@@ -6,13 +6,14 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 PROC = Path("/proc")
 _PSS = re.compile(r"^Pss:\s+(\d+) kB", re.M)
@@ -33,18 +34,33 @@ class Watched:
     """None where the system has no /proc."""
     most_processes: int
     samples: int
+    cpu_s: float | None
+    """Processor time of all its processes; None where the system does not tell."""
+    timed_out: bool = False
+    """It was ended because its time was over."""
 
 
-def run_watched(command: Sequence[str], *, every_s: float = 0.2) -> Watched:
-    """Run a program in a session of its own and sample the memory of all processes in it."""
+def run_watched(
+    command: Sequence[str],
+    *,
+    every_s: float = 0.2,
+    limit_s: float | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Watched:
+    """Run a program in a session of its own and sample the memory of all processes in it.
+
+    `limit_s`: it and all it started are killed after that. `environment`: added to this process's.
+    """
     started_at, started = time.time(), time.perf_counter()
-    peak_kib, most, samples = 0, 0, 0
+    peak_kib, most, samples, timed_out = 0, 0, 0, False
+    cpu_before = cpu_seconds(own=False)
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        env={**os.environ, **(environment or {})},
     )
     try:
         while True:
@@ -55,6 +71,9 @@ def run_watched(command: Sequence[str], *, every_s: float = 0.2) -> Watched:
                 sizes = [memory_kib(pid) for pid in session(process.pid)]
                 peak_kib, most = max(peak_kib, sum(sizes)), max(most, len(sizes))
                 samples += 1
+                if limit_s is not None and time.perf_counter() - started > limit_s:
+                    timed_out = True
+                    os.killpg(process.pid, signal.SIGKILL)
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)
         raise
@@ -67,7 +86,24 @@ def run_watched(command: Sequence[str], *, every_s: float = 0.2) -> Watched:
         peak_kib / 2**10 if samples and peak_kib else None,
         most,
         samples,
+        None if cpu_before is None else (cpu_seconds(own=False) or 0.0) - cpu_before,
+        timed_out,
     )
+
+
+def cpu_seconds(*, own: bool) -> float | None:
+    """Processor time of ended children and theirs and, if `own`, of this process; None where the
+    system does not tell.
+
+    Not their `ru_maxrss`: on Linux a process starts with the peak of the one that forked it.
+    """
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    whose = [resource.RUSAGE_CHILDREN, *([resource.RUSAGE_SELF] if own else [])]
+    used = [resource.getrusage(who) for who in whose]
+    return sum(of.ru_utime + of.ru_stime for of in used)
 
 
 def session(leader: int) -> Iterator[int]:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.checks import Answer, Answers
-from inspector.bundle import verdict_of
+from inspector.backends.contract import joined
 from inspector.data.loader import load_batches
-from inspector.judge import MAX_CLEAR_SHRINK
+from inspector.judge import decide
 from inspector.scan.schema import display_path
-from inspector.types import Photo, Verdict
+from inspector.types import Photo, Scores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,36 +44,42 @@ class Judge:
         self._keep = {ref.path for ref in keep}
         self.kept: dict[str, NDArray[np.uint8]] = {}
         """uint8 (size, size, 3) by path, in the listing's order."""
-        self._known: dict[bytes, float] = {}
-        """Probabilities by the pixels' hash: most files look the same at full size."""
+        self._known: dict[bytes, Scores] = {}
+        """Of one image each, by the pixels' hash: most files look the same at full size."""
 
     def answers(self, refs: Sequence[ImageRef], spec: PreprocessSpec) -> Answers:
-        """Probability and verdict of every file; the table's own rule for large photos applies."""
+        """Probability and verdict of every file, by the scan's own rules for verdicts."""
         answers: Answers = {}
         for batch in load_batches(refs, spec, batch_size=_BATCH, workers=0):
-            photos = zip(batch.pixels_NHWC, self._probabilities(batch.pixels_NHWC), strict=True)
-            for item in batch.items:
-                path = display_path(item.ref.path)
-                if not isinstance(item, Photo):
-                    answers[path] = Answer(None)
-                    continue
-                pixels_HWC, p_crack = next(photos)
-                if item.ref.path in self._keep:
-                    self._keep.remove(item.ref.path)
-                    self.kept[path] = pixels_HWC
-                answers[path] = Answer(p_crack, self._verdict(p_crack, item.shrink))
+            photos = [item for item in batch.items if isinstance(item, Photo)]
+            found = zip(photos, batch.pixels_NHWC, self._judge(batch.pixels_NHWC, photos),
+                        strict=True)  # fmt: skip
+            answers |= {display_path(item.ref.path): Answer(None) for item in batch.items}
+            for photo, pixels_HWC, answer in found:
+                answers[display_path(photo.ref.path)] = answer
+                if photo.ref.path in self._keep:
+                    self._keep.remove(photo.ref.path)
+                    self.kept[display_path(photo.ref.path)] = pixels_HWC
         return answers
 
-    def _probabilities(self, pixels_NHWC: NDArray[np.uint8]) -> list[float]:
+    def _judge(self, pixels_NHWC: NDArray[np.uint8], photos: Sequence[Photo]) -> list[Answer]:
+        if not photos:
+            return []
+        scores = self._scores(pixels_NHWC)
+        verdicts = decide(scores, np.array([photo.shrink for photo in photos]), self._thresholds)
+        return [
+            Answer(float(p), verdict.value)
+            for p, (verdict, _) in zip(scores.p_crack_N, verdicts, strict=True)
+        ]
+
+    def _scores(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
         hashes = [hashlib.sha256(pixels_HWC).digest() for pixels_HWC in pixels_NHWC]
         new = [k for k, known in enumerate(hashes) if known not in self._known]
         if new:
-            found_K = self._eager.run(pixels_NHWC[new]).p_crack_N
-            self._known.update((hashes[k], float(p)) for k, p in zip(new, found_K, strict=True))
-        return [self._known[known] for known in hashes]
-
-    def _verdict(self, p_crack: float, shrink: float) -> str:
-        verdict = verdict_of(p_crack, self._thresholds)
-        if verdict is Verdict.CLEAR and shrink > MAX_CLEAR_SHRINK:
-            return Verdict.REVIEW.value
-        return verdict.value
+            found = self._eager.run(pixels_NHWC[new])
+            for place, k in enumerate(new):
+                one = slice(place, place + 1)
+                self._known[hashes[k]] = Scores(
+                    found.p_crack_N[one], found.cam_NHW[one], found.domain_N[one]
+                )
+        return joined([self._known[known] for known in hashes])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -90,11 +89,6 @@ def figures(summary: Mapping[str, float] | None) -> str:
     if summary is None:
         return _NOTHING
     return "{} ({}..{})".format(*(figure(summary[key]) for key in ("median", "min", "max")))
-
-
-def finite(value: float) -> float | None:
-    """JSON knows no infinity, which a difference to an answer that is no number has."""
-    return value if math.isfinite(value) else None
 
 
 def _plain(value: object) -> str:

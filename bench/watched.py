@@ -7,12 +7,10 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bench.processes import cpu_seconds
 from inspector.scan import ScanConfig, scan
-
-if TYPE_CHECKING:
-    from inspector.types import JsonObject
 
 
 class FirstVerdict:
@@ -28,27 +26,12 @@ class FirstVerdict:
             self.at = time.time()
 
 
-def usage() -> JsonObject:
-    """CPU seconds of this process and its ended children; empty where the system does not tell.
-
-    Not its `ru_maxrss`: on Linux a process starts with the peak of the one that forked it.
-    """
-    if sys.platform == "win32":
-        return {}
-    import resource
-
-    own, children = (
-        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return {"cpu_seconds": own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime}
-
-
 def main() -> None:
     source, out, model = sys.argv[1:]
     watch = FirstVerdict()
     config = ScanConfig(sources=(source,), out=Path(out), model=Path(model), device="cpu")
     summary = scan(config, watch=watch)
-    said = summary.to_json() | {"first_verdict_at": watch.at, "usage": usage()}
+    said = summary.to_json() | {"first_verdict_at": watch.at, "cpu_seconds": cpu_seconds(own=True)}
     print(json.dumps(said, default=str))
 
 

@@ -218,9 +218,15 @@ def _model(path: Path) -> Iterator[Check]:
 
 
 def _speed(bundle: ModelBundle) -> Check:
-    """What a scan on the CPU would take, measured unless it was measured before."""
+    """What a scan on the CPU would take: as a benchmark recommends, or else measured, unless it was
+    measured before."""
+    from inspector.backends.advice import find_advice
     from inspector.backends.tuning import choose
 
+    if advice := find_advice(bundle, "cpu"):
+        cascade = " with the cascade" if advice.cascade else ""
+        taken = f"{advice.backend} {advice.precision}{cascade}"
+        return Check("speed", Health.OK, f"a scan on the CPU takes {taken}, by inspector bench")
     choice = choose(bundle, "onnxruntime", precision="auto", cascade=None)
     taken = choice.precision + (" with the cascade" if choice.cascade else "")
     return Check("speed", Health.OK, f"a scan on the CPU takes {taken}; {choice.why}")

@@ -22,7 +22,7 @@ def run(*arguments, cwd=None):
     )  # fmt: skip
 
 
-COMMANDS = ("scan", "verify", "train", "evaluate", "export", "doctor")
+COMMANDS = ("scan", "verify", "report", "train", "evaluate", "export", "doctor")
 
 
 def test_version():
@@ -51,6 +51,9 @@ def test_every_command_has_help_with_examples(command):
         (["verify", "nowhere"], 1, "nowhere"),
         (["verify", "."], 1, "no results of a scan"),
         (["verify"], 2, "Missing argument"),
+        (["report", "nowhere"], 1, "nowhere"),
+        (["report", "."], 1, "no results of a scan"),
+        (["report", ".", "--moved", "x"], 2, "OLD=NEW"),
         (["train", "no-such-place"], 1, "Positive"),
         (["evaluate", "no-such-place"], 1, "Positive"),
         (["export", "nowhere"], 1, "not a model bundle"),
@@ -121,8 +124,8 @@ HOSTILE = "a\x1b[31m\u202egpj\udcff[red]"
     [
         ["scan", "{}"], ["scan", "--a\x1b[31m"], ["scan", ".", "-b", "{}"],
         ["scan", ".", "--model", "{}"],
-        ["verify", "{}"], ["verify", "{}", "-v"], ["evaluate", "{}"], ["export", "{}"],
-        ["doctor", "{}"], ["{}"],
+        ["verify", "{}"], ["verify", "{}", "-v"], ["report", "{}"], ["evaluate", "{}"],
+        ["export", "{}"], ["doctor", "{}"], ["{}"],
     ],
 )  # fmt: skip
 def test_no_text_of_others_reaches_the_terminal_raw(arguments, tmp_path, monkeypatch, capsys):

@@ -38,7 +38,8 @@ class OpenVinoBackend:
 
     `file` (a name inside the bundle) and `size` (side of its square input, pixels) default to the
     variant of `precision` and to the bundle's own input; with `file`, `precision` only names it.
-    Computes in float32 what the file does not quantise, also where the CPU has bfloat16.
+    Computes in float32 what the file does not quantise, also where the CPU has bfloat16, unless
+    `arithmetic` is `bf16`, whose verdicts no gate has seen: a benchmark's choice.
     `threads` bounds all requests together. One caller at a time.
 
     Raises BackendError when OpenVINO is missing or another device than the CPU is demanded,
@@ -56,6 +57,7 @@ class OpenVinoBackend:
         threads: int | None = None,
         file: str | None = None,
         size: int | None = None,
+        arithmetic: str = "f32",
     ) -> None:
         path = bundle.file(file or bundle.variant(_VARIANTS, precision).file)
         self._bundle, self._size = bundle, size or bundle.preprocess.size
@@ -64,7 +66,7 @@ class OpenVinoBackend:
         core = openvino.Core()
         model = _read(core, path)
         _check_signature(openvino, model, bundle, path, self._size)
-        self._compiled = _compile(core, model, path, threads)
+        self._compiled = _compile(core, model, path, threads, arithmetic)
         streams = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._requests = [self._compiled.create_infer_request() for _ in range(streams)]
         self._batches = FittingBatches(self._run_once)
@@ -158,15 +160,18 @@ def _read(core: Any, file: Path) -> Any:
         ) from error
 
 
-def _compile(core: Any, model: Any, file: Path, threads: int | None) -> Any:
+def _compile(core: Any, model: Any, file: Path, threads: int | None, arithmetic: str) -> Any:
     """In a thread that is gone afterwards: OpenVINO gives the thread that compiles an alternate
     signal stack, and takes its memory away when several models are forgotten in another order
     than they came. The next signal that Python handles, such as Ctrl-C, would then be fatal."""
+    can = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if arithmetic != "f32" and arithmetic.upper() not in can:
+        raise BackendError(f"this CPU has no instructions for {arithmetic} arithmetic")
     settings = {
         # One request per stream, about a core each, instead of all cores on one request.
         "PERFORMANCE_HINT": "THROUGHPUT",
         # Left alone, CPUs with bfloat16 use it: the verdicts would not be those that were gated.
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": arithmetic,
         "INFERENCE_NUM_THREADS": threads or usable_cores(),
         # Decoders and other engines use the same cores; the system knows which are free.
         "ENABLE_CPU_PINNING": False,

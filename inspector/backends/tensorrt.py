@@ -14,7 +14,7 @@ from inspector.backends import ort_session
 from inspector.backends.contract import in_one_line
 from inspector.backends.device import Device, has_nvidia_driver
 from inspector.backends.ort import OnnxRuntimeBackend
-from inspector.backends.tuning import cache_file
+from inspector.backends.remembered import cache_file
 from inspector.bundle import INPUT_NAME
 from inspector.errors import BackendError, UsageError
 

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import sys
-import tempfile
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from inspector.backends import open_engine
-from inspector.durable import publish
+from inspector.backends.remembered import machine_key, recall, remember
 from inspector.errors import InspectorError
-from inspector.machine import cpu_model, usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from inspector.bundle import Cascade, ModelBundle
-    from inspector.types import JsonObject
 
 WORTH_IT = 1.1
 """How many times faster something must be before it is taken instead of what is more exact."""
@@ -34,7 +25,6 @@ SENT_ON = "sent_on"
 _FP32, _INT8, _LOW = "fp32", "int8", "low resolution"
 _IMAGES = 4
 _RUNS = 3
-_DISTRIBUTIONS = ("onnxruntime-gpu", "onnxruntime", "openvino")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +74,11 @@ def _with_doubts(speeds: dict[str, float], bundle: ModelBundle, precision: str) 
 
 def _speeds(bundle: ModelBundle, backend: str) -> dict[str, float]:
     """Seconds per image by engine, remembered or measured now."""
-    key, file = _key(bundle, backend), cache_file()
-    known = _read(file)
-    speeds = known.get(key)
+    key = machine_key(bundle, backend)
+    speeds = recall(key)
     if not isinstance(speeds, dict) or _FP32 not in speeds:
-        known[key] = speeds = dict(_measure(bundle, backend))
-        _write(file, known)
+        speeds = dict(_measure(bundle, backend))
+        remember(key, speeds)
     return {str(name): float(seconds) for name, seconds in speeds.items()}
 
 
@@ -117,53 +106,3 @@ def _time(bundle: ModelBundle, backend: str, precision: str, low: Cascade | None
             engine.run(pixels_NHWC)
             seconds.append((time.perf_counter() - started) / _IMAGES)
     return min(seconds)
-
-
-def _key(bundle: ModelBundle, backend: str) -> str:
-    """Of everything that decides how fast this bundle runs here."""
-    facts = [backend, cpu_model(), usable_cores(), sorted(bundle.files.items())]
-    facts += [_version(distribution) for distribution in _DISTRIBUTIONS]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
-
-
-def cache_file() -> Path:
-    """Where measurements are kept, by each system's convention for files that may be lost."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = _home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache")
-    return base / "crack-inspector" / "tuning.json"
-
-
-def _home() -> Path:
-    """The user's; in a container, a user made up at its start may have none."""
-    try:
-        return Path.home()
-    except RuntimeError:
-        return Path(tempfile.gettempdir())
-
-
-def _read(file: Path) -> JsonObject:
-    """What is remembered; nothing where that cannot be read, for it can be measured again."""
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-def _write(file: Path, known: JsonObject) -> None:
-    """In one step; a home that cannot be written only means measuring again."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")  # others may be writing as well
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        publish(json.dumps(known, indent=1).encode(), file, draft)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from inspector.cli import calibrate, evaluate, model, report, review, scan
+from inspector.cli import bench, calibrate, evaluate, model, report, review, scan
 from inspector.cli.options import tracebacks_wanted
 from inspector.errors import InspectorError
 from inspector.text import printable
@@ -31,6 +31,7 @@ app.add_typer(report.commands)
 app.add_typer(model.commands)
 app.add_typer(evaluate.commands)
 app.add_typer(calibrate.commands)
+app.add_typer(bench.commands)
 
 
 def _version(wanted: bool) -> None:

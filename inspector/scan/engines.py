@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inspector.backends import BACKENDS, TORCH_BACKENDS
+from inspector.backends.advice import find_advice
 from inspector.backends.device import Device, has_nvidia_driver
 from inspector.errors import UsageError
 from inspector.machine import usable_cores
@@ -13,6 +14,7 @@ from inspector.machine import usable_cores
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from inspector.backends.advice import Advice
     from inspector.bundle import ModelBundle
     from inspector.scan.config import ScanConfig
 
@@ -25,38 +27,66 @@ _TORCH_CORE_SECONDS_PER_PIXEL = 0.046 / 224**2
 class Engines:
     """Which engines judge: what decides the rows beside model and view."""
 
+    backend: str
     precision: str
     cascade: bool
     core_seconds: float
     """Estimate per photo on the CPU, summed over cores; 0 where a GPU judges."""
     why: str
+    advice: Advice | None = None
+    """What a benchmark on this machine recommends beside the engines, where they are its own."""
 
 
 def choose_engines(config: ScanConfig, bundle: ModelBundle, recorded: Mapping[str, str]) -> Engines:
     """Precision and cascade: what is demanded; else what the table was begun with, by `recorded`,
-    its identity; else the fastest here. Raises BundleError when a demanded one is missing,
-    UsageError when the cascade cannot serve the threshold."""
-    if backend_of(config) in TORCH_BACKENDS:
+    its identity; else what a benchmark recommends here, or the fastest by a short measurement.
+    Raises BundleError when a demanded one is missing, UsageError when the cascade cannot serve the
+    threshold."""
+    advice = find_advice(bundle, "cuda" if gpu_judges(config) else "cpu")
+    backend = config.backend
+    if backend == "auto":
+        backend = advice.backend if advice else BACKENDS[0]
+    if backend in TORCH_BACKENDS:
         slow = _TORCH_CORE_SECONDS_PER_PIXEL * bundle.preprocess.size**2
-        return Engines(precision="fp32", cascade=False, core_seconds=slow, why="fp32 weights")
+        return Engines(
+            backend=backend, precision="fp32", cascade=False, core_seconds=slow, why="fp32 weights"
+        )
     if recorded.get("model") != bundle.digest:
         recorded = {}  # another model's table; it is refused for that, not for what this one lacks
     precision, cascade = _wanted(config, bundle, recorded)
+    if advice is not None and not _followed(advice, backend, precision, cascade):
+        advice = None
+    if advice is not None:
+        precision, cascade = advice.precision, advice.cascade
+    why = "as inspector bench recommends here" if advice else ""
     if gpu_judges(config):
         if precision == "auto":
             half = any(variant.precision == "fp16" for variant in bundle.variants.values())
             precision = "fp16" if half else "fp32"
-        return Engines(
-            precision=precision, cascade=bool(cascade), core_seconds=0.0, why="a GPU judges"
-        )
-    from inspector.backends.tuning import choose
+        cascade, core_seconds, why = bool(cascade), 0.0, why or "a GPU judges"
+    else:
+        from inspector.backends.tuning import choose
 
-    choice = choose(bundle, backend_of(config), precision=precision, cascade=cascade)
+        choice = choose(bundle, backend, precision=precision, cascade=cascade)
+        precision, cascade, why = choice.precision, choice.cascade, why or choice.why
+        core_seconds = choice.seconds_per_image * usable_cores()
     return Engines(
-        precision=choice.precision,
-        cascade=choice.cascade,
-        core_seconds=choice.seconds_per_image * usable_cores(),
-        why=choice.why,
+        backend=backend,
+        precision=precision,
+        cascade=cascade,
+        core_seconds=core_seconds,
+        why=why,
+        advice=advice,
+    )
+
+
+def _followed(advice: Advice, backend: str, precision: str, cascade: bool | None) -> bool:
+    """Whether nothing that is demanded or begun speaks against it; then all of it holds, because
+    its parts were measured together."""
+    return (
+        advice.backend == backend
+        and precision in ("auto", advice.precision)
+        and cascade in (None, advice.cascade)
     )
 
 
@@ -66,11 +96,12 @@ def recorded_engines(
     """What `choose_engines` comes to for a table with the identity `recorded`, found without
     measuring anything."""
     precision, cascade = config.precision, None
-    if backend_of(config) in TORCH_BACKENDS:
+    if config.backend in TORCH_BACKENDS:
         precision, cascade = "fp32", False
     elif recorded.get("model") == bundle.digest:
         precision, cascade = _wanted(config, bundle, recorded)
     return Engines(
+        backend=BACKENDS[0] if config.backend == "auto" else config.backend,
         precision="fp32" if precision == "auto" else precision,
         cascade=bool(cascade),
         core_seconds=0.0,
@@ -104,10 +135,6 @@ def _wanted_cascade(
     if config.cascade is None and "cascade" in recorded:
         return recorded["cascade"] != NO_CASCADE
     return config.cascade if fits else False
-
-
-def backend_of(config: ScanConfig) -> str:
-    return BACKENDS[0] if config.backend == "auto" else config.backend
 
 
 def identity_of(config: ScanConfig, bundle: ModelBundle, engines: Engines) -> dict[str, str]:

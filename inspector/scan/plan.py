@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from inspector.data.loader import bytes_in_flight
 from inspector.machine import shared_memory_free, usable_cores
-from inspector.scan.engines import backend_of, gpu_judges, view_of
+from inspector.scan.engines import gpu_judges, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,9 +72,13 @@ def make_plan(
     decode_s = [_decode_seconds(ref) for ref in first]
     mean_s = fmean(decode_s or [0.0])
     workers, why = _decoders(cores, mean_s, engines.core_seconds), "to decode ahead"
+    batch_size = _batch_size(cuda=cuda, slow=mean_s > SLOW_DECODE_S)
+    if engines.advice is not None:
+        pace = engines.advice.photos if mean_s > SLOW_DECODE_S else engines.advice.tiles
+        workers, batch_size = pace.workers, pace.batch_size
     if config.workers is not None:
         workers, why = config.workers, "to decode, as asked for"
-    batch_size = config.batch_size or _batch_size(cuda=cuda, slow=mean_s > SLOW_DECODE_S)
+    batch_size = config.batch_size or batch_size
     dataloader = cuda and workers > 0
     if dataloader and len(first) < PEEK and sum(decode_s) < _DATALOADER_START_S:
         dataloader, why = False, f"{why}, too little for a DataLoader to pay"
@@ -83,7 +87,7 @@ def make_plan(
     elif dataloader:
         why = f"{why} in a DataLoader"
     return Plan(
-        backend=backend_of(config),
+        backend=engines.backend,
         device=config.device,
         precision=engines.precision,
         cascade=engines.cascade,

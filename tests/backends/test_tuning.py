@@ -8,7 +8,8 @@ import json
 import pytest
 
 from inspector.backends import tuning
-from inspector.backends.tuning import cache_file, choose
+from inspector.backends.remembered import cache_file
+from inspector.backends.tuning import choose
 from inspector.bundle import Cascade, Variant
 
 SLOW, QUICK = 0.020, 0.005

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from dataclasses import replace
+from itertools import cycle, islice
 
 import numpy as np
 import pytest
 
 from bench.checks import Answer, Rule, allowed_other, examine, judge_counts, worst_of
-from bench.engine_answers import EngineAnswers
 from bench.mistakes import LEAST_IMAGES, mistaken, resembled
-from bench.pool import load_images, make_pool
+from bench.suite.answers import Furthest, check, figures
+from bench.suite.pixels import make_pool
 from inspector.backends import open_backend
 from inspector.bundle import Thresholds
+from inspector.data.synthesis import Kind, make_scene
 from inspector.types import Scores
 
 THRESHOLDS = Thresholds(clear_below=0.3, crack_from=0.7)
@@ -101,8 +104,10 @@ def test_a_photo_too_large_to_be_clear_is_review_for_a_scan_only():
 
 @pytest.fixture(scope="module")
 def pool(tiny_bundle):
-    pixels_NHWC, _ = load_images(None, tiny_bundle.preprocess, 32)
-    return make_pool(tiny_bundle, pixels_NHWC)
+    rng, side = np.random.default_rng(0), tiny_bundle.preprocess.size
+    scenes = [make_scene(rng, side, side, kind).pixels for kind in islice(cycle(Kind), 32)]
+    with closing(open_backend(tiny_bundle, "eager", device="cpu")) as eager:
+        return make_pool(eager, np.stack(scenes), tiny_bundle.preprocess)
 
 
 def swapped(pixels_NHWC):
@@ -135,12 +140,12 @@ def test_an_engine_with_a_mistake_resembles_the_reference_with_it(
     assert resembled(right, few, pool.mistakes) is None
 
     blind = Thresholds(clear_below=0.0, crack_from=1.0)
-    engine_answers = EngineAnswers(pool, blind, Rule.VERDICTS)
+    furthest = Furthest(pool.expected)
     p_N = np.array(list(found.values()), np.float32)
-    engine_answers.add(slice(0, len(p_N)), replace(pool.expected, p_crack_N=p_N))
-    figures, trouble = engine_answers.report()
-    assert figures["other"] == 0
-    assert (mistake in trouble) if mistake else trouble == ""
+    furthest.add(range(len(p_N)), replace(pool.expected, p_crack_N=p_N))
+    outcome = check(furthest, pool, blind, Rule.VERDICTS)
+    assert outcome.other_verdicts == 0
+    assert (mistake in outcome.trouble) if mistake else outcome.trouble == ""
 
 
 def test_known_mistakes_change_the_answers(tiny_bundle, pool):
@@ -150,18 +155,45 @@ def test_known_mistakes_change_the_answers(tiny_bundle, pool):
     assert all(p != pool.expected.p_crack_N[int(k)] for m in wrong.values() for k, p in m.items())
 
 
-def test_the_furthest_answer_of_several_runs_counts(pool):
-    engine_answers = EngineAnswers(pool, THRESHOLDS, Rule.PROBABILITIES)
-    right = pool.expected
-    place = slice(0, 4)
-    wrong_N = right.p_crack_N[place].copy()
+def test_the_furthest_answer_of_several_runs_counts_also_from_other_processes(pool):
+    right, places = pool.expected, range(4)
+    wrong_N = right.p_crack_N[:4].copy()
     wrong_N[2] += 0.01
-    for p_N in (right.p_crack_N[place], wrong_N, right.p_crack_N[place]):
-        engine_answers.add(place, Scores(p_N, right.cam_NHW[place], right.domain_N[place]))
-    figures, trouble = engine_answers.report()
-    assert "1 of 4 probabilities are wrong" in trouble
-    assert figures["largest_difference"] == pytest.approx(0.01, rel=1e-3)
-    maps = EngineAnswers(pool, THRESHOLDS, Rule.PROBABILITIES)
-    off = Scores(right.p_crack_N[place], right.cam_NHW[place] * 1.01, right.domain_N[place])
-    maps.add(place, off)
-    assert "activation maps are wrong" in maps.report()[1]
+    furthest = Furthest(right)
+    for p_N in (right.p_crack_N[:4], wrong_N, right.p_crack_N[:4]):
+        one = Furthest(right)
+        one.add(places, Scores(p_N, right.cam_NHW[:4], right.domain_N[:4]))
+        furthest.merge(json.loads(json.dumps(one.to_json(), allow_nan=False)))
+    outcome = check(furthest, pool, THRESHOLDS, Rule.PROBABILITIES)
+    assert "1 of 4 probabilities are wrong" in outcome.trouble
+    assert outcome.largest_difference == pytest.approx(0.01, rel=1e-3)
+
+
+def test_maps_and_answers_that_are_no_numbers_count_too(pool):
+    right, places = pool.expected, range(4)
+    maps = Furthest(right)
+    maps.add(places, Scores(right.p_crack_N[:4], right.cam_NHW[:4] * 1.01, right.domain_N[:4]))
+    found = check(maps, pool, THRESHOLDS, Rule.PROBABILITIES)
+    assert "activation maps are wrong" in found.trouble
+    one = Furthest(right)
+    nothing_N = np.array([np.nan, *right.p_crack_N[1:4]], np.float32)
+    one.add(places, Scores(nothing_N, right.cam_NHW[:4], right.domain_N[:4]))
+    other = Furthest(right)
+    other.merge(json.loads(json.dumps(one.to_json(), allow_nan=False)))
+    for rule in (Rule.PROBABILITIES, Rule.VERDICTS):
+        assert "1 of 4 probabilities are" in check(other, pool, THRESHOLDS, rule).trouble
+
+
+def test_roc_auc_needs_both_classes_and_numbers():
+    right = {"a": 0.1, "b": 0.9, "c": 0.4}
+    outcome = examine({}, {}, 0, Rule.VERDICTS, THRESHOLDS)
+
+    def areas(truth, found):
+        figured = figures(outcome, truth, found, right)
+        assert figured is not None
+        return figured["roc_auc"], figured["reference_roc_auc"]
+
+    truth = {"a": False, "b": True}
+    assert areas(truth | {"c": True}, right) == (1.0, 1.0)
+    assert areas({"a": False}, right) == (None, None)
+    assert areas(truth, right | {"a": float("nan")}) == (None, 1.0)

@@ -1,16 +1,12 @@
-"""`python -m bench photos`: photos laid out of tiles, and the scan benchmark on them."""
+"""Photos laid out of tiles."""
 
 from __future__ import annotations
-
-import json
 
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import bench.photos
-from bench.__main__ import app
 from bench.photos import make_photos
 from inspector.errors import SourceError, UsageError
 
@@ -40,21 +36,6 @@ def test_photos_are_the_same_every_time_and_differ_from_each_other(small, tmp_pa
     one, two = ([f.read_bytes() for f in sorted((tmp_path / n).iterdir())] for n in ("one", "two"))
     assert one == two
     assert one[0] != one[1]
-
-
-def test_the_command_compares_scan_and_loop_on_them(small, tiny_bundle_dir, tmp_path):
-    args = ["--photos", "2", "--model", str(tiny_bundle_dir), "--rounds", "1", "--device", "cpu"]
-    args += ["--cases", "scan-fp32,afternoon", "--no-alone", "--out", str(tmp_path)]
-    ended = CliRunner().invoke(app, ["photos", *args])
-    assert ended.exit_code == 0, ended.output
-    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
-    assert results["benchmark"] == "photos"
-    assert "48" not in results["settings"]["source"]
-    assert "2 JPEGs of 500 x 400 px" in results["settings"]["source"]
-    scan, loop = results["cases"]
-    assert scan["options"][-2:] == ["--view", "whole"]
-    assert scan["answers"]["images"] == loop["answers"]["images"] == 2
-    assert loop["share_of_engine"] is None
 
 
 def test_mistakes_are_named(tmp_path):

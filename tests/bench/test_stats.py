@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from statistics import median
+import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.stats import pairwise_ratios, percentile, shuffled_rounds, spread
+from bench import system
+from bench.stats import interval, percentile, ratio, spread
 from bench.system import cpu_flags, describe_system, without_folders
 
 TIMES = st.floats(1e-3, 1e6)
-ROUNDS = st.lists(st.tuples(TIMES, TIMES, st.floats(0.1, 10)), min_size=1, max_size=12)
 
 
 @given(st.lists(TIMES, min_size=1), st.randoms())
@@ -30,32 +30,6 @@ def test_percentile_is_the_least_value_that_enough_do_not_exceed(values, percent
     assert sum(v <= found for v in values) * 100 >= percent * len(values)
     assert sum(v < found for v in values) * 100 < percent * len(values)
     assert found == np.percentile(values, percent, method="inverted_cdf")
-
-
-@given(ROUNDS)
-def test_a_drift_that_hits_whole_rounds_leaves_pairwise_ratios_alone(rounds):
-    values, reference, drift = zip(*rounds, strict=True)
-    drifted = [v * d for v, d in zip(values, drift, strict=True)]
-    drifted_reference = [v * d for v, d in zip(reference, drift, strict=True)]
-    calm = median(pairwise_ratios(values, reference))
-    assert median(pairwise_ratios(drifted, drifted_reference)) == pytest.approx(calm)
-    assert pairwise_ratios(values, values) == [1.0] * len(values)
-
-
-def test_ratios_of_different_numbers_of_rounds_are_refused():
-    with pytest.raises(ValueError, match="shorter"):
-        pairwise_ratios([1.0, 2.0], [1.0])
-
-
-@given(st.integers(1, 8), st.integers(1, 8), st.integers(0, 99))
-def test_every_round_has_every_case_once(cases, rounds, seed):
-    turns = list(shuffled_rounds(range(cases), rounds, seed=seed))
-    assert [sorted(turn) for turn in turns] == [list(range(cases))] * rounds
-    assert turns == list(shuffled_rounds(range(cases), rounds, seed=seed))
-
-
-def test_the_order_changes_between_rounds():
-    assert len({tuple(turn) for turn in shuffled_rounds("abcd", 10, seed=0)}) > 1
 
 
 def test_errors_lose_their_folders_only():
@@ -77,3 +51,74 @@ def test_the_processor_says_what_it_can_do():
     flags = cpu_flags()
     assert flags == sorted(set(flags))
     assert not set(flags) - {"asimddp", "i8mm"} or not {"asimddp", "i8mm"} & set(flags)
+
+
+def test_cores_are_counted_once_per_socket_however_many_threads_they_run(tmp_path, monkeypatch):
+    threads = [("0", "0"), ("0", "1"), ("0", "0"), ("0", "1"), ("1", "0")]
+    text = "".join(f"physical id\t: {s}\ncore id\t\t: {c}\n\n" for s, c in threads)
+    file = tmp_path / "cpuinfo"
+    file.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(system, "_CPUINFO", file)
+    assert system.physical_cores() == 3
+    file.write_text("model name : any\n", encoding="utf-8")
+    assert system.physical_cores() is None
+
+
+def test_the_governor_and_cuda_where_they_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(system, "_GOVERNOR", tmp_path / "scaling_governor")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert (system.cpu_governor(), system.cuda_version()) == (None, None)
+    (tmp_path / "scaling_governor").write_text("powersave\n", encoding="utf-8")
+    program = tmp_path / "nvidia-smi"
+    header = "| NVIDIA-SMI 570.86.15   Driver Version: 570.86.15   CUDA Version: 12.8     |"
+    program.write_text(f"#!/bin/sh\necho '{header}'\n", encoding="utf-8")
+    program.chmod(0o755)
+    assert (system.cpu_governor(), system.cuda_version()) == ("powersave", "12.8")
+
+
+rates = st.lists(st.floats(1.0, 1000.0), min_size=2, max_size=8)
+
+
+@settings(deadline=None)  # the first example loads SciPy
+@given(rates)
+def test_an_interval_holds_the_middle_of_few_values(values):
+    found = interval(values)
+    assert found["rounds"] == len(values)
+    low, high = found["low"], found["high"]
+    assert low <= math.exp(np.log(values).mean()) * (1 + 1e-9)
+    assert high >= math.exp(np.log(values).mean()) * (1 - 1e-9)
+    if len(values) <= 6:
+        assert low * (1 - 1e-9) <= found["median"] <= high * (1 + 1e-9)
+
+
+def test_one_value_has_no_interval():
+    assert interval([3.0]) == {"median": 3.0, "low": None, "high": None, "rounds": 1}
+    assert ratio([3.0], [2.0, 2.0])["p_value"] is None
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    drawn = np.exp(rng.normal(np.log(50), 0.05, (2000, 4)))
+    found = [interval(row.tolist()) for row in drawn]
+    share = np.mean([of["low"] <= 50 <= of["high"] for of in found])
+    assert 0.935 < share < 0.965
+
+
+@settings(deadline=None)
+@given(rates, rates)
+def test_a_ratio_turned_round_is_its_inverse(values, base):
+    one, other = ratio(values, base), ratio(base, values)
+    assert one["ratio"] == pytest.approx(1 / other["ratio"])
+    if one["p_value"] is not None:
+        assert one["p_value"] == pytest.approx(other["p_value"], abs=1e-9)
+        assert one["low"] == pytest.approx(1 / other["high"], rel=1e-6)
+
+
+def test_equal_rates_are_rarely_told_apart_and_different_ones_are():
+    rng = np.random.default_rng(1)
+    drawn = np.exp(rng.normal(np.log(50), 0.05, (2000, 2, 4)))
+    odds = [ratio(a.tolist(), b.tolist())["p_value"] for a, b in drawn]
+    assert np.mean(np.array(odds) < 0.05) < 0.06
+    assert ratio([50, 51, 49], [100, 102, 98])["p_value"] < 0.01
+    assert ratio([50, 50], [50, 50])["p_value"] == 1
+    assert ratio([50, 50], [60, 60])["p_value"] == 0

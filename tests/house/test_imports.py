@@ -12,6 +12,7 @@ LAYERS = (
     ("inspector.card",),
     # They measure and describe what the floor below makes.
     ("bench", "inspector.card", "inspector.calibrate"),
+    ("inspector.summary",),  # a page about that
     ("inspector.review",),  # shows what a scan has written
     ("inspector.scan", "inspector.train", "inspector.evaluate", "inspector.doctor", "export"),
     ("inspector.report",),  # what evaluate and train write about a model
@@ -24,7 +25,13 @@ LAYERS = (
     ("inspector.bundle",),
     ("inspector.preprocess",),
     ("inspector.durable",),
-    ("inspector.types", "inspector.errors", "inspector.version", "inspector.terminal"),
+    (
+        "inspector.types",
+        "inspector.errors",
+        "inspector.version",
+        "inspector.terminal",
+        "inspector.pages",
+    ),
     ("inspector.facade", "inspector.machine", "inspector.text"),
 )
 """From the top of the house to its ground; one tuple is one floor."""

@@ -54,6 +54,21 @@ def test_it_holds_types_licence_and_the_whole_default_bundle(names, own_files):
     assert bundle <= names
 
 
+def test_it_holds_every_template(names, own_files):
+    """What pages are made of is named folder by folder in pyproject.toml."""
+    folders = {"template", "assets"}
+    shipped = [p for p in own_files if p.parts[0] in PACKAGES]
+    assert {p.as_posix() for p in shipped if p.parent.name in folders} <= names
+
+
+def test_it_holds_the_templates_of_all_pages(names, own_files):
+    templates = {
+        p.as_posix() for p in own_files if p.parts[0] in PACKAGES and "template" in p.parts
+    }
+    assert "bench/suite/report/template/suite.html.jinja" in templates
+    assert templates <= names
+
+
 def test_it_is_small_enough(wheel):
     assert wheel.stat().st_size < LARGEST
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from inspector.backends import tuning
+from inspector.backends.advice import Advice, Pace
 from inspector.backends.tuning import Choice
 from inspector.bundle import Cascade
 from inspector.errors import BundleError, UsageError
@@ -103,3 +104,37 @@ def test_a_table_is_continued_as_it_was_begun(tmp_path, tiny_bundle, monkeypatch
     monkeypatch.setitem(FASTEST, "precision", "int8")
     again = scan(config)
     assert (again.precision, again.already_done, again.ok) == ("fp32", 1, 1)
+
+
+@pytest.fixture
+def advice(monkeypatch):
+    found = Advice(
+        backend="openvino", precision="fp32", cascade=False, device="cpu",
+        tiles=Pace(batch_size=16, workers=1), photos=Pace(batch_size=4, workers=2),
+    )  # fmt: skip
+    monkeypatch.setattr(choosing, "find_advice", lambda *_: found)
+    return found
+
+
+def taken(bundle, recorded=None, **options):
+    return choose_engines(ScanConfig(sources=("x",), **options), bundle, recorded or {})
+
+
+def test_auto_follows_a_benchmark(bundle, advice):
+    engines = taken(bundle)
+    assert (engines.backend, engines.precision, engines.cascade) == ("openvino", "fp32", False)
+    assert engines.advice == advice and "inspector bench" in engines.why
+
+
+def test_a_demand_or_a_begun_table_comes_before_a_benchmark(bundle, advice):
+    begun = {"model": bundle.digest, "precision": "int8 0123 0.5", "cascade": "off"}
+    for engines in (
+        taken(bundle, precision="int8"),
+        taken(bundle, cascade=True),
+        taken(bundle, begun),
+        taken(bundle, backend="onnxruntime"),
+    ):
+        assert engines.advice is None and engines.why == "measured"
+    assert taken(bundle, backend="eager").backend == "eager"
+    same = {"model": bundle.digest, "precision": "fp32", "cascade": "off"}
+    assert taken(bundle, same).advice == advice

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from inspector.backends.advice import Advice, Pace
 from inspector.preprocess import PreprocessSpec
 from inspector.scan import engines as choosing
 from inspector.scan import plan as planning
@@ -16,13 +17,19 @@ SPEC = PreprocessSpec()
 TILE, PHOTO = 10_000, 4_000_000
 
 
-def plan_on(monkeypatch, cores, size, *, count=PEEK, cuda=False, shm=None, judge_s=0.05, **options):
+def plan_on(
+    monkeypatch, cores, size, *, count=PEEK, cuda=False, shm=None, judge_s=0.05, advice=None,
+    **options,
+):  # fmt: skip
     monkeypatch.setattr(planning, "usable_cores", lambda: cores)
     monkeypatch.setattr(choosing, "has_nvidia_driver", lambda: cuda)
     monkeypatch.setattr(planning, "shared_memory_free", lambda: shm)
     first = [ImageRef(k, "x", "file:///x", size, 0) for k in range(count)]
     engine_s = 0.0 if cuda else judge_s
-    engines = Engines(precision="fp32", cascade=False, core_seconds=engine_s, why="so fast")
+    engines = Engines(
+        backend="onnxruntime", precision="fp32", cascade=False, core_seconds=engine_s,
+        why="so fast", advice=advice,
+    )  # fmt: skip
     return make_plan(ScanConfig(sources=("x",), **options), SPEC, engines, first)
 
 
@@ -88,6 +95,19 @@ def test_no_dataloader_where_dev_shm_is_small(monkeypatch):
 
 
 def test_what_was_asked_for_is_done(monkeypatch):
-    plan = plan_on(monkeypatch, 16, TILE, count=3, shm=1, workers=5, batch_size=7, backend="eager")
-    assert (plan.workers, plan.batch_size, plan.backend) == (5, 7, "eager")
+    plan = plan_on(monkeypatch, 16, TILE, count=3, shm=1, workers=5, batch_size=7)
+    assert (plan.workers, plan.batch_size) == (5, 7)
     assert "asked for" in plan.why
+
+
+def test_a_benchmarks_pace_is_kept_unless_something_else_is_asked_for(monkeypatch):
+    advice = Advice(
+        backend="onnxruntime", precision="fp32", cascade=False, device="cpu",
+        tiles=Pace(batch_size=16, workers=3), photos=Pace(batch_size=4, workers=2),
+    )  # fmt: skip
+    tiles = plan_on(monkeypatch, 8, TILE, advice=advice)
+    photos = plan_on(monkeypatch, 8, PHOTO, advice=advice)
+    assert (tiles.batch_size, tiles.workers) == (16, 3)
+    assert (photos.batch_size, photos.workers) == (4, 2)
+    asked = plan_on(monkeypatch, 8, TILE, advice=advice, workers=0, batch_size=7)
+    assert (asked.batch_size, asked.workers) == (7, 0)

@@ -1,0 +1,1 @@
+"""`inspector bench`: which backend, precision, batch size and worker count suit this machine."""

@@ -1,0 +1,124 @@
+"""What the measurements say one should use, and what a scan's `auto` takes from then on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.stats import ratio
+from bench.suite.inputs import PHOTOS, TILES
+from inspector.backends.advice import Advice, Pace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inspector.types import JsonObject
+
+TOLD_APART = 0.05
+"""Probability of equal rates looking so different, below which two cases are told apart."""
+WORTH_IT = 1.03
+"""How many times faster a less exact case must be, in the middle, to be taken."""
+_EXACT = ("fp32", "fp16", "bf16", "int8")
+
+
+def mark_best(cases: Sequence[JsonObject]) -> None:
+    """Fill in `best` and `tied` of every case: by level and input, among those that are right."""
+    for case in cases:
+        case["best"] = case["tied"] = False
+    for group in {(case["level"], case["input"]) for case in cases}:
+        right = [c for c in cases if (c["level"], c["input"]) == group and _counts(c)]
+        if not right:
+            continue
+        best = max(right, key=_middle)
+        best["best"] = True
+        for case in right:
+            odds = equal_odds(case["rates"], best["rates"])
+            case["tied"] = case is not best and odds is not None and odds >= TOLD_APART
+
+
+def equal_odds(rates: Sequence[float], others: Sequence[float]) -> float | None:
+    """How probable so different rates are where there is no difference; None with too few rounds
+    to tell."""
+    p_value: float | None = ratio(rates, others)["p_value"]
+    return p_value
+
+
+def pick(cases: Sequence[JsonObject], images: str) -> JsonObject | None:
+    """The scan to use on `tiles` or `photos`: of the fastest, and those not told apart from it or
+    hardly slower, the most exact; then the one with the fewest settings of its own."""
+    scans = [c for c in cases if c["level"] == "scan" and c["input"] == images and _counts(c)]
+    if not scans:
+        return None
+    best = max(scans, key=_middle)
+    near = [c for c in scans if c["tied"] or WORTH_IT * _middle(c) >= _middle(best)]
+    return min(near, key=lambda c: (c["cascade"], _EXACT.index(c["precision"]), -_middle(c)))
+
+
+def recommend(cases: Sequence[JsonObject], system: JsonObject) -> JsonObject:
+    """`recommendation` of results.json."""
+    found = {images: pick(cases, images) for images in (TILES, PHOTOS)}
+    sentences = [_sentence(images, case, cases) for images, case in found.items() if case]
+    where = f"On this machine ({system['cpu'] or 'unknown processor'})"
+    text = f"{where}: {'; '.join(sentences)}." if sentences else "No scan ran and was right."
+    return {"sentence": text, **{name: case and _choice(case) for name, case in found.items()}}
+
+
+def _sentence(images: str, case: JsonObject, cases: Sequence[JsonObject]) -> str:
+    limit = case["limited_by"]
+    share = case["shares"].get(limit, 0.0)
+    words = f"limited by {limit} at {_percent(share)} of its peak" if limit else "no single limit"
+    alone = [c for c in cases if c["level"] == "engine" and c["name"] == case["name"] and c["rate"]]
+    fastest = max(alone, key=_middle, default=None)
+    if limit == "engine alone" and fastest:
+        own = fastest["limited_by"] or max(fastest["shares"], default="")
+        words = f"limited by the engine at {_percent(share)} of what it does alone"
+        if own:
+            words += f", and that by {own} at {_percent(fastest['shares'][own])} of its peak"
+    workers = f"{case['workers']} worker{'' if case['workers'] == 1 else 's'}"
+    settings = f"batch {case['batch_size']}, {workers}"
+    rate = case["rate"]["median"]
+    return f"for {images} {case['name']}, {settings}, {rate:.0f} images/s, {words}"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f} %"
+
+
+def _choice(case: JsonObject) -> JsonObject:
+    return {
+        "name": case["name"],
+        "backend": case["engine"],
+        "precision": case["precision"],
+        "cascade": case["cascade"],
+        "device": case["device"],
+        "batch_size": case["batch_size"],
+        "workers": case["workers"],
+        "images_per_second": case["rate"]["median"],
+    }
+
+
+def advice_of(recommendation: JsonObject) -> Advice | None:
+    """What a scan's `auto` needs of it; None where no scan was right."""
+    tiles, photos = recommendation[TILES], recommendation[PHOTOS]
+    engine = tiles or photos
+    if engine is None:
+        return None
+    paces = {
+        name: Pace(batch_size=of["batch_size"], workers=of["workers"])
+        for name, of in ((TILES, tiles or photos), (PHOTOS, photos or tiles))
+    }
+    return Advice(
+        backend=engine["backend"],
+        precision=engine["precision"],
+        cascade=engine["cascade"],
+        device=engine["device"].partition(":")[0],
+        tiles=paces[TILES],
+        photos=paces[PHOTOS],
+    )
+
+
+def _counts(case: JsonObject) -> bool:
+    return case["status"] == "ok" and case["rate"] is not None
+
+
+def _middle(case: JsonObject) -> float:
+    return float(case["rate"]["median"])

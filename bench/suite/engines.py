@@ -1,0 +1,148 @@
+"""Which engines the suite compares, and how each of them is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from bench.checks import Rule
+from inspector.backends.device import has_nvidia_driver
+from inspector.machine import usable_cores
+
+if TYPE_CHECKING:
+    from inspector.backends import Backend
+    from inspector.bundle import ModelBundle
+
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+CPU, CUDA = "cpu", "cuda"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One way to run the network. `cpu` and `cuda`: the precisions worth trying there."""
+
+    module: str
+    """What is imported to run it."""
+    about: str
+    cpu: tuple[str, ...] = ()
+    cuda: tuple[str, ...] = ()
+    cascade: bool = False
+    """The low-resolution stage can come first."""
+    scans: bool = True
+    """`inspector scan` can use it."""
+    slow: bool = False
+    """It compiles for a minute before its first answer."""
+
+
+_TORCH = "bench.suite.torch_engines"
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "onnxruntime": Kind(
+            module="inspector.backends.ort", cpu=("fp32", "int8"), cuda=("fp32", "fp16"),
+            cascade=True, about="ONNX Runtime",
+        ),
+        "openvino": Kind(
+            module="inspector.backends.openvino", cpu=("fp32", "bf16", "int8"), cascade=True,
+            about="OpenVINO on the bundle's ONNX files",
+        ),
+        "tensorrt": Kind(
+            module="inspector.backends.tensorrt", cuda=("fp16", "int8"),
+            about="ONNX Runtime's TensorRT provider",
+        ),
+        "torchscript": Kind(
+            module="inspector.backends.torch", cpu=("fp32",), cuda=("fp32",),
+            about="the exported TorchScript file",
+        ),
+        "eager": Kind(
+            module=_TORCH, cpu=("fp32", "bf16"), cuda=("fp32", "bf16"), scans=False,
+            about="the weights in PyTorch, operator by operator",
+        ),
+        "channels-last": Kind(
+            module=_TORCH, cpu=("fp32", "bf16"), cuda=("fp32", "bf16"), scans=False,
+            about="eager PyTorch with channels_last memory",
+        ),
+        "compile": Kind(
+            module=_TORCH, cpu=("fp32",), cuda=("fp32",), scans=False, slow=True,
+            about="torch.compile",
+        ),
+    }
+)  # fmt: skip
+ENGINES = tuple(KINDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSpec:
+    """What one case of the suite runs. `device` is `cpu` or `cuda`."""
+
+    engine: str
+    precision: str
+    cascade: bool = False
+    device: str = CPU
+
+    @property
+    def name(self) -> str:
+        words = [self.engine, self.precision, "cascade" * self.cascade]
+        words.append(f"on {CUDA}" if self.device == CUDA else "")
+        return " ".join(filter(None, words))
+
+    @property
+    def rule(self) -> Rule:
+        """What its answers must have in common with the reference."""
+        exact = self.precision == "fp32" and not self.cascade
+        return Rule.PROBABILITIES if exact else Rule.VERDICTS
+
+
+def candidates(
+    engines: tuple[str, ...] | None, precisions: tuple[str, ...] | None, device: str
+) -> Iterator[EngineSpec]:
+    """Every engine asked for, whether this machine can run it or not; None: all."""
+    for engine in engines or ENGINES:
+        kind = KINDS[engine]
+        for where, known in ((CPU, kind.cpu), (CUDA, kind.cuda)):
+            if device not in ("auto", where):
+                continue
+            for precision in known:
+                if precision in (precisions or PRECISIONS):
+                    yield EngineSpec(engine=engine, precision=precision, device=where)
+            if kind.cascade and where == CPU and "int8" in (precisions or PRECISIONS):
+                yield EngineSpec(engine=engine, precision="int8", cascade=True)
+
+
+def missing(spec: EngineSpec, *, slow: bool) -> str:
+    """Why it is not even tried, in one sentence; empty when it is."""
+    if spec.device == CUDA and not has_nvidia_driver():
+        return "this machine has no NVIDIA driver"
+    if KINDS[spec.engine].slow and not slow:
+        return "left out by --quick: it compiles for about a minute"
+    return ""
+
+
+def load(spec: EngineSpec) -> None:
+    """Import what the engine needs, so that its cost is seen apart from that of opening it."""
+    import_module(KINDS[spec.engine].module)
+
+
+def open_spec(bundle: ModelBundle, spec: EngineSpec) -> Backend:
+    """The engine, with all usable cores on a CPU. Raises an InspectorError where it cannot run."""
+    threads = usable_cores()
+    if KINDS[spec.engine].module == _TORCH:
+        from bench.suite.torch_engines import TorchEngine
+
+        return TorchEngine(bundle, spec, threads=threads)
+    if (spec.engine, spec.precision) == ("openvino", "bf16"):
+        from inspector.backends.openvino import OpenVinoBackend
+
+        return OpenVinoBackend(bundle, device=spec.device, threads=threads, arithmetic="bf16")
+    from inspector.backends import open_backend
+
+    return open_backend(
+        bundle,
+        spec.engine,
+        device=spec.device,
+        precision=spec.precision,
+        threads=threads,
+        cascade=spec.cascade,
+    )

@@ -1,0 +1,27 @@
+"""How the suite measures, in the words of its reports."""
+
+from __future__ import annotations
+
+METHOD = (
+    "Engine alone: from uint8 pixels in memory to probabilities in memory, copies to and from a "
+    "GPU included; all usable CPU cores. Each round is a new process that runs all batch sizes, "
+    "each after one run that is not counted, on tiles decoded before.",
+    "Whole path: from files to a finished Parquet table, each round a new process; images/s are "
+    "files by wall time, start-up included. Before the first round every program judges one photo, "
+    "which is not counted; the check of the answers has read all files before, so they come from "
+    "the page cache.",
+    "Cases take turns, in a new random order each round, until their interval is within 3 % or the "
+    "time is over. Interval: 95 %, Student's t on the logarithms of the rounds' rates. Two cases "
+    "are told apart where Welch's t test on the logarithms says p < 0.05.",
+    "Start-up is reported apart: of an engine importing, opening (which builds its session) and "
+    "the first run; of a whole path all until the first images are on their way. What is "
+    "remembered from runs before is hidden from the programs.",
+    "Answers: of every counted run, against the weights in eager PyTorch in fp32 on pixels from "
+    "the project's decoder (programs that decode at full size: on such pixels). fp32 must keep "
+    "every probability within 1e-4, everything else the verdicts (1 in 1,000 may differ) and no "
+    "crack may be called clear; a program that resamples by itself must agree on 99 % of verdicts. "
+    "Answers nearer to those of a model with swapped channels or another normalisation are wrong.",
+    "Shares: of the machine's own matrix rate in that precision, of JPEG decoding on all cores, "
+    "each at its highest sample, and of the engine alone. They need not add up to 1, because work "
+    "overlaps.",
+)

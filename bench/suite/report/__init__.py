@@ -1,0 +1,1 @@
+"""The results of a run for people: a page, Markdown for a pull request, lines for a terminal."""

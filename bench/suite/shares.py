@@ -1,0 +1,94 @@
+"""How much of the machine's own ceilings a case reaches, and so what limits it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inspector.machine import usable_cores
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from inspector.bundle import ModelBundle
+    from inspector.types import JsonObject
+
+NEAR = 0.5
+"""Share of a ceiling from which it is said to be the limit; below, something else is, such as
+starting up, waiting or copying."""
+
+
+def operations(bundle: ModelBundle, size: int | None = None) -> float:
+    """Arithmetic operations per image, two per multiply-add, counted by torch."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from inspector.network import load_deployed
+
+    side = size or bundle.preprocess.size
+    images = torch.zeros((1, side, side, 3), dtype=torch.uint8)
+    counter = FlopCounterMode(display=False)
+    with torch.inference_mode(), counter:
+        load_deployed(bundle)(images)
+    return float(counter.get_total_flops())
+
+
+def arithmetic_share(case: JsonObject, limits: JsonObject, per_image: float) -> JsonObject:
+    """The share of the matrix rate of the case's own precision and device, by name; empty where
+    that ceiling is not known, or where a cascade spares part of the arithmetic."""
+    device = "cuda_" if str(case["device"]).startswith("cuda") else ""
+    peak = _peak(limits, f"{device}{case['precision']}")
+    if not case["rate"] or not peak or case["cascade"]:
+        return {}
+    reached = case["rate"]["median"] * per_image / 1e9
+    return {f"{case['precision']} arithmetic": reached / peak}
+
+
+def path_shares(case: JsonObject, limits: JsonObject, alone: float | None) -> JsonObject:
+    """Shares of a whole path: of its engine alone (`alone`, images/s), and of decoding with all
+    cores. Both count the path's rate after start-up, which is reported apart."""
+    rate = loop_rate(case)
+    if not rate:
+        return {}
+    found = {}
+    if alone:
+        found["engine alone"] = rate / alone
+    per_core = _peak(limits, f"jpeg_{case['input']}")
+    if per_core:
+        found["JPEG decoding"] = rate / (per_core * usable_cores())
+    return found
+
+
+def loop_rate(case: JsonObject) -> float | None:
+    """Images per second without the start."""
+    if not case["rate"]:
+        return None
+    rate, start_s = case["rate"]["median"], case["start_up"]["start_s"]
+    images = case["answers"]["images"] if case["answers"] else 0
+    spent = images / rate - start_s
+    return float(images / spent) if spent > 0 else None
+
+
+def limited_by(shares: Mapping[str, float]) -> str:
+    """The ceiling of which most is reached, where that is much of it."""
+    name = max(shares, key=lambda n: shares[n], default="")
+    return name if name and shares[name] >= NEAR else ""
+
+
+def add_shares(cases: Sequence[JsonObject], limits: JsonObject, per_image: float) -> None:
+    """Fill in `shares` and `limited_by` of every case."""
+    alone: dict[str, float] = {}
+    for case in cases:
+        if case["level"] == "engine" and case["rate"]:
+            alone[case["name"]] = max(alone.get(case["name"], 0.0), case["rate"]["median"])
+    for case in cases:
+        if case["level"] == "engine":
+            shares = arithmetic_share(case, limits, per_image)
+        else:
+            known = alone.get(case["name"]) if case["level"] == "scan" else None
+            shares = path_shares(case, limits, known)
+        case["shares"], case["limited_by"] = shares, limited_by(shares)
+
+
+def _peak(limits: JsonObject, name: str) -> float | None:
+    """The highest sample: whatever slowed the others down is no ceiling."""
+    return max(limits.get(name, {}).get("samples", ()), default=None)

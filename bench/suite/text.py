@@ -1,0 +1,57 @@
+"""Tables and paragraphs in plain text and in Markdown."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Collection, Sequence
+
+from inspector.text import printable
+
+WIDTH = 80
+
+
+def wrapped(text: str) -> list[str]:
+    """A paragraph for a terminal, whatever it quotes."""
+    return textwrap.wrap(printable(text), WIDTH)
+
+
+def plain_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns under their heads, the first to the left. Within `WIDTH`: where the first column
+    would not fit, it stands on a line of its own."""
+    cells = [list(map(printable, row)) for row in (heads, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    room = WIDTH - sum(width + 2 for width in widths[1:])
+    lines: list[str] = []
+    for first, *others in cells:
+        figures = "".join(f"  {text:>{width}}" for text, width in zip(others, widths[1:],
+                                                                     strict=True))  # fmt: skip
+        if len(first) > room:
+            lines += [*textwrap.wrap(first, WIDTH), (" " * room + figures).rstrip()]
+        else:
+            lines.append(f"{first:<{min(room, widths[0])}}{figures}".rstrip())
+    return lines
+
+
+def markdown_table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], *, words: Collection[str] = ()
+) -> list[str]:
+    """The first column and those of `words`, by their heads, to the left, figures to the right;
+    what could be taken for Markdown or a tag is made harmless."""
+    cells = [[escaped(text) for text in row] for row in (heads, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "| " + " | ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)) + " |"
+        for row in cells
+    ]
+    rule = "|".join(
+        "-" * (w + 1) + (":" if k and head not in words else "-")
+        for k, (w, head) in enumerate(zip(widths, heads, strict=True))
+    )
+    return [lines[0], f"|{rule}|", *lines[1:]]
+
+
+def escaped(text: str) -> str:
+    """Text from outside for Markdown: no tags, links, pictures, emphasis or columns of its own."""
+    safe = printable(text).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", safe)

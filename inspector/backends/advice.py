@@ -1,0 +1,49 @@
+"""Which engine and settings a benchmark on this machine recommends, for the scans after it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from inspector.backends.remembered import machine_key, recall, remember
+
+if TYPE_CHECKING:
+    from inspector.bundle import ModelBundle
+
+_ABOUT = "recommended on"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How a scan shares the machine."""
+
+    batch_size: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """`device` is where it was measured, `cpu` or `cuda`; `tiles` and `photos` are for files that
+    decode quickly and for large ones."""
+
+    backend: str
+    precision: str
+    cascade: bool
+    device: str
+    tiles: Pace
+    photos: Pace
+
+
+def keep_advice(bundle: ModelBundle, advice: Advice) -> None:
+    """For this bundle on this machine, in place of earlier advice."""
+    remember(machine_key(bundle, f"{_ABOUT} {advice.device}"), asdict(advice))
+
+
+def find_advice(bundle: ModelBundle, device: str) -> Advice | None:
+    """None where no benchmark ran here with this bundle and these versions of the engines."""
+    found = recall(machine_key(bundle, f"{_ABOUT} {device}"))
+    try:
+        tiles, photos = (Pace(**found[name]) for name in ("tiles", "photos"))
+        return Advice(**(found | {"tiles": tiles, "photos": photos}))
+    except (TypeError, KeyError, AttributeError):  # nothing, or nothing that this version wrote
+        return None

@@ -1,0 +1,176 @@
+"""The command that says which engine and settings suit this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from inspector.cli.options import Model, Verbose
+
+REGRESSED = 3
+"""Exit code of a comparison that found something slower or wrong."""
+
+
+class _RunUnlessNamed(TyperGroup):
+    """`bench SOURCE --quick` means `bench run SOURCE --quick`; a folder called `compare` is
+    `./compare`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or args[0] not in self.commands:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+group = typer.Typer(cls=_RunUnlessNamed)
+commands = typer.Typer()
+commands.add_typer(
+    group, name="bench", help="Find out which engine and settings suit this machine."
+)
+_SCOPE, _TIME = "What is compared", "How long"
+
+
+@group.command(
+    epilog="Examples:  inspector bench --quick  ·  inspector bench /photos --out bench-results  ·  "
+    "inspector bench --backends onnxruntime,openvino --batch-sizes 1,8,32  ·  "
+    "inspector bench compare before after"
+)
+def run(
+    source: Annotated[
+        Path | None, typer.Argument(help="Photos; generated ones if not given.", show_default=False)
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Within 5 minutes.", rich_help_panel=_TIME)
+    ] = False,
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="All peers and batch sizes, an hour.", rich_help_panel=_TIME),
+    ] = False,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="Time for it all, roughly.", rich_help_panel=_TIME
+        ),
+    ] = None,
+    backends: Annotated[
+        str | None,
+        typer.Option(
+            help="onnxruntime, openvino, tensorrt, torchscript, eager, channels-last, compile; "
+            "separated by commas. All if not given.",
+            rich_help_panel=_SCOPE,
+        ),
+    ] = None,
+    precisions: Annotated[
+        str | None,
+        typer.Option(help="fp32, bf16, fp16, int8. All if not given.", rich_help_panel=_SCOPE),
+    ] = None,
+    batch_sizes: Annotated[
+        str | None, typer.Option(metavar="N,N", rich_help_panel=_SCOPE)
+    ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N", help="Decoding processes of a scan.", rich_help_panel=_SCOPE
+        ),
+    ] = None,
+    peers: Annotated[
+        str | None,
+        typer.Option(
+            help="Other programs: afternoon (a plain loop), eager, timm, ray, daft; or none.",
+            rich_help_panel=_SCOPE,
+        ),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto (CPU and GPU), cpu or cuda.", rich_help_panel=_SCOPE)
+    ] = "auto",
+    model: Model = None,
+    out: Annotated[Path, typer.Option(help="Folder for the reports.")] = Path("bench-results"),
+    seed: Annotated[int, typer.Option(help="Of the order of cases.")] = 0,
+    remember: Annotated[
+        bool,
+        typer.Option(
+            "--remember/--no-remember", help="Scans follow it, if all engines were compared."
+        ),
+    ] = True,
+    verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Measure engines, precisions, batch sizes and workers, check their answers, recommend.
+
+    Engines alone, and whole paths from files to a table, on tiles and on 12 megapixel photos.
+    Writes report.html, report.md, results.json and results.parquet; later scans follow the
+    recommendation. inspector bench compare A B says what changed between two such folders.
+    Exit code 1: a case failed or gave wrong answers.
+    """
+    from bench.suite.report.markdown import terminal_lines
+    from bench.suite.results import write_results
+
+    from bench.suite.config import FULL, QUICK, STANDARD, BenchConfig
+    from bench.suite.run import bench_and_remember
+
+    if quick and full:
+        raise typer.BadParameter("--quick and --full exclude each other")
+    config = BenchConfig(
+        source=source,
+        model=model,
+        out=out,
+        mode=QUICK if quick else FULL if full else STANDARD,
+        backends=_words(backends),
+        precisions=_words(precisions),
+        batch_sizes=_numbers("--batch-sizes", batch_sizes),
+        workers=_numbers("--workers", workers),
+        peers=() if peers == "none" else _words(peers),
+        device=device,
+        budget_s=budget,
+        seed=seed,
+    )
+    results = bench_and_remember(config, remember=remember)
+    write_results(out, results)
+    print("\n".join(terminal_lines(results)))
+    print(f"\nreports: {out / 'report.html'}")
+    raise typer.Exit(int(any(case["status"] == "failed" for case in results["cases"])))
+
+
+@group.command(
+    epilog="Examples:  inspector bench compare before after  ·  "
+    "inspector bench compare main/results.json branch/results.json --threshold 0.1 --json"
+)
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Results before.", show_default=False)],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Results after.", show_default=False)],
+    threshold: Annotated[
+        float, typer.Option(help="Share by which something must be slower to count.")
+    ] = 0.05,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="For a pull request.")] = False,
+    verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Say what changed between two benchmarks: regression, improvement or noise.
+
+    Exit code 0: nothing got worse; 3: something is slower beyond chance, or wrong now.
+    """
+    from bench.suite.compare import compare as compare_results
+    from bench.suite.results import read_results
+
+    found = compare_results(read_results(a), read_results(b), threshold=threshold)
+    if as_json:
+        print(json.dumps(found.to_json(), indent=2))
+    else:
+        print("\n".join(found.markdown() if markdown else found.lines()))
+    raise typer.Exit(REGRESSED if found.regressed else 0)
+
+
+def _words(text: str | None) -> tuple[str, ...] | None:
+    """Without repetitions, which would be one case twice."""
+    if text is None:
+        return None
+    return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
+def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
+    words = _words(text)
+    if words is not None and not all(word.isdecimal() for word in words):
+        raise typer.BadParameter(f"{text!r} are no numbers", param_hint=option)
+    return None if words is None else tuple(map(int, words))

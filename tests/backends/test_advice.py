@@ -1,0 +1,50 @@
+"""What a benchmark has found out is remembered, for this bundle on this machine only."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from inspector.backends import remembered
+from inspector.backends.advice import Advice, Pace, find_advice, keep_advice
+from inspector.backends.remembered import CACHE_VARIABLE, cache_file
+
+ADVICE = Advice(
+    backend="openvino", precision="int8", cascade=True, device="cpu",
+    tiles=Pace(batch_size=64, workers=2), photos=Pace(batch_size=8, workers=1),
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def own_memory(monkeypatch, tmp_path):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "memory"))
+
+
+def test_it_comes_back_as_it_was(tiny_bundle):
+    assert find_advice(tiny_bundle, "cpu") is None
+    keep_advice(tiny_bundle, ADVICE)
+    assert find_advice(tiny_bundle, "cpu") == ADVICE
+    assert find_advice(tiny_bundle, "cuda") is None
+    better = dataclasses.replace(ADVICE, backend="onnxruntime")
+    keep_advice(tiny_bundle, better)
+    assert find_advice(tiny_bundle, "cpu") == better
+
+
+def test_another_model_machine_or_version_knows_nothing_of_it(tiny_bundle, monkeypatch):
+    keep_advice(tiny_bundle, ADVICE)
+    changed = {**tiny_bundle.files, "model.onnx": "0" * 64}
+    assert find_advice(dataclasses.replace(tiny_bundle, files=changed), "cpu") is None
+    for name, other in (("usable_cores", 999), ("cpu_model", "another"), ("_version", "9.9")):
+        with monkeypatch.context() as patch:
+            patch.setattr(remembered, name, lambda *_, other=other: other)
+            assert find_advice(tiny_bundle, "cpu") is None
+
+
+@pytest.mark.parametrize("wrong", [3, {}, {"tiles": {}}, {"tiles": 1, "photos": 2}, None, []])
+def test_what_no_version_wrote_is_no_advice(tiny_bundle, wrong):
+    keep_advice(tiny_bundle, ADVICE)
+    known = json.loads(cache_file().read_text())
+    cache_file().write_text(json.dumps(dict.fromkeys(known, wrong)))
+    assert find_advice(tiny_bundle, "cpu") is None

@@ -1,0 +1,100 @@
+"""What is recommended, and that scans follow it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.stats import interval
+from bench.suite.advice import advice_of, mark_best, pick, recommend
+
+SPREAD = (0.99, 1.0, 1.01)
+
+
+def case(name, rate, *, level="scan", images="tiles", status="ok", **changes):
+    engine, precision, *cascade = name.split()
+    rates = [rate * factor for factor in changes.pop("spread", SPREAD)]
+    return {
+        "id": f"{level}/{name}/{images}", "level": level, "name": name, "input": images,
+        "engine": engine, "precision": precision, "cascade": bool(cascade), "device": "cpu",
+        "batch_size": 32, "workers": 1, "status": status, "rates": rates, "rate": interval(rates),
+        "shares": {}, "limited_by": "", **changes,
+    }  # fmt: skip
+
+
+def picked(cases):
+    found = pick(cases, "tiles")
+    assert found is not None
+    return found
+
+
+def marked(*cases):
+    mark_best(cases)
+    return list(cases)
+
+
+def test_the_fastest_right_scan_is_taken():
+    cases = marked(
+        case("onnxruntime fp32", 40), case("onnxruntime int8", 70),
+        case("openvino int8", 90, status="failed"), case("afternoon fp32", 99, level="peer"),
+    )  # fmt: skip
+    assert [c["best"] for c in cases] == [False, True, False, True]
+    assert picked(cases)["name"] == "onnxruntime int8"
+    assert pick(cases, "photos") is None
+
+
+def test_what_is_not_told_apart_is_taken_if_it_is_more_exact():
+    wide = (0.8, 1.0, 1.2)
+    cases = marked(case("onnxruntime fp32", 66), case("onnxruntime int8", 70, spread=wide))
+    assert [c["tied"] for c in cases] == [True, False]
+    assert picked(cases)["precision"] == "fp32"
+
+
+def test_with_one_round_the_faster_is_taken_though_nothing_is_certain():
+    cases = marked(case("onnxruntime fp32", 40, spread=(1,)),
+                   case("onnxruntime int8", 70, spread=(1,)))  # fmt: skip
+    assert not any(c["tied"] for c in cases)
+    assert picked(cases)["precision"] == "int8"
+
+
+def test_a_cascade_must_be_clearly_faster():
+    cases = marked(case("onnxruntime int8", 70), case("onnxruntime int8 cascade", 71))
+    assert not picked(cases)["cascade"]
+    cases = marked(case("onnxruntime int8", 70), case("onnxruntime int8 cascade", 85))
+    assert picked(cases)["cascade"]
+
+
+def test_the_sentence_says_what_limits_it():
+    limited = {"shares": {"int8 arithmetic": 0.76}, "limited_by": "int8 arithmetic"}
+    whole = {"shares": {"engine alone": 0.95}, "limited_by": "engine alone"}
+    cases = marked(
+        case("onnxruntime int8", 74, level="engine", images="pixels", **limited),
+        case("onnxruntime int8", 70, **whole),
+    )
+    found = recommend(cases, {"cpu": "A Processor"})
+    assert found["sentence"] == (
+        "On this machine (A Processor): for tiles onnxruntime int8, batch 32, 1 worker, "
+        "70 images/s, limited by the engine at 95 % of what it does alone, and that by int8 "
+        "arithmetic at 76 % of its peak."
+    )
+    advice = advice_of(found)
+    assert (advice.backend, advice.precision, advice.device) == ("onnxruntime", "int8", "cpu")
+    assert advice.photos == advice.tiles, "nothing was measured on photos"
+
+
+def test_nothing_right_is_nothing_recommended():
+    cases = marked(case("onnxruntime int8", 70, status="failed"))
+    found = recommend(cases, {"cpu": None})
+    assert found["sentence"] == "No scan ran and was right."
+    assert advice_of(found) is None
+
+
+@pytest.mark.parametrize("images", ["tiles", "photos"])
+def test_each_input_has_its_own_pace(images):
+    cases = marked(
+        case("onnxruntime int8", 70, batch_size=64, workers=2),
+        case("onnxruntime fp32", 30, images="photos", batch_size=8, workers=0),
+    )
+    advice = advice_of(recommend(cases, {"cpu": None}))
+    pace = getattr(advice, images)
+    assert (pace.batch_size, pace.workers) == {"tiles": (64, 2), "photos": (8, 0)}[images]
+    assert advice.precision == "int8"

@@ -1,0 +1,128 @@
+"""`inspector bench` and `inspector bench compare` as commands."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+import bench.suite.run
+from bench.suite.config import EFFORTS, BenchConfig
+from bench.suite.run import bench_and_remember
+from inspector.backends.advice import find_advice
+from inspector.backends.remembered import CACHE_VARIABLE
+from inspector.cli import app
+from inspector.errors import OutputError, UsageError
+
+
+@pytest.fixture
+def measured(suite, monkeypatch):
+    """Results as of a run before, in place of another run."""
+    found = copy.deepcopy(suite)
+    monkeypatch.setattr(bench.suite.run, "run_suite", lambda config: found)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def own_memory(monkeypatch, tmp_path):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "memory"))
+
+
+def run(*args):
+    return CliRunner().invoke(app, ["bench", *map(str, args)])
+
+
+def test_it_writes_every_report_and_says_what_to_use(measured, tiny_bundle_dir, tmp_path):
+    ended = run("--quick", "--model", tiny_bundle_dir, "--out", tmp_path / "out")
+    assert ended.exit_code == 0, ended.output
+    names = {"report.html", "report.md", "results.json", "results.parquet"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == names
+    assert json.loads((tmp_path / "out/results.json").read_text()) == measured
+    said = " ".join(ended.stdout.split())
+    assert "onnxruntime fp32" in said and "report.html" in said
+    assert max(map(len, ended.stdout.splitlines()[:-1])) <= 80
+
+
+def test_a_wrong_case_makes_the_exit_code_1(measured, tiny_bundle_dir, tmp_path):
+    case = next(c for c in measured["cases"] if c["level"] == "peer")
+    case |= {"status": "failed", "reason": "2 of 20 probabilities are wrong", "best": False}
+    ended = run("--model", tiny_bundle_dir, "--out", tmp_path / "out")
+    assert ended.exit_code == 1
+    assert "probabilities are wrong" in " ".join(ended.stdout.split())
+
+
+def test_scans_follow_only_what_compared_everything_and_was_right(
+    measured, tiny_bundle, tmp_path
+):  # fmt: skip
+    def advice_after(**options):
+        config = BenchConfig(model=tiny_bundle.path, out=tmp_path / "out", **options)
+        bench_and_remember(config)
+        return find_advice(tiny_bundle, "cpu")
+
+    assert advice_after(backends=("onnxruntime",)) is None
+    assert advice_after(precisions=("fp32",)) is None
+    measured["cases"][0]["status"] = "failed"
+    assert advice_after() is None
+    measured["cases"][0]["status"] = "ok"
+    bench_and_remember(
+        BenchConfig(model=tiny_bundle.path, out=tmp_path / "out"), remember=False
+    )  # fmt: skip
+    assert find_advice(tiny_bundle, "cpu") is None
+    advice = advice_after()
+    picked = measured["recommendation"]["tiles"]
+    assert (advice.backend, advice.precision) == (picked["backend"], picked["precision"])
+    assert advice.tiles.batch_size == picked["batch_size"]
+
+
+def test_comparing_a_run_with_itself_finds_nothing_and_with_a_slower_one_says_so(
+    measured, tmp_path
+):  # fmt: skip
+    write = bench.suite.results.write_results
+    write(tmp_path / "a", measured)
+    slower = copy.deepcopy(measured)
+    for case in slower["cases"]:
+        case["rates"] = [rate / 3 for rate in case["rates"]]
+        case["rate"] = case["rate"] and bench.stats.interval(case["rates"])
+    for each, level in ((measured, 0.001), (slower, 0.001)):
+        for case in each["cases"]:
+            if case["rates"]:
+                middle = case["rate"]["median"]
+                case["rates"] = [middle * (1 - level), middle, middle * (1 + level)]
+                case["rate"] = bench.stats.interval(case["rates"])
+    write(tmp_path / "a", measured)
+    write(tmp_path / "b", slower)
+    same = run("compare", tmp_path / "a", tmp_path / "a")
+    assert same.exit_code == 0, same.output
+    worse = run("compare", tmp_path / "a", tmp_path / "b")
+    assert worse.exit_code == 3 and "regression" in worse.stdout
+    better = run("compare", tmp_path / "b", tmp_path / "a", "--json")
+    assert better.exit_code == 0 and '"improvement"' in better.stdout
+    assert "improvement" in run("compare", tmp_path / "b", tmp_path / "a", "--markdown").stdout
+
+
+def test_mistakes_are_named(tmp_path):
+    assert run("--quick", "--full").exit_code == 2
+    assert run("--batch-sizes", "1,x").exit_code == 2
+    assert run("compare", tmp_path).exit_code == 2
+    with pytest.raises(UsageError, match="not openvin"):
+        BenchConfig(backends=("openvin",))
+    with pytest.raises(UsageError, match="int7"):
+        BenchConfig(precisions=("int7",))
+    with pytest.raises(UsageError, match="batch-sizes"):
+        BenchConfig(batch_sizes=(0,))
+    with pytest.raises(UsageError, match="peers"):
+        BenchConfig(peers=("spark",))
+    with pytest.raises(UsageError, match="mode"):
+        BenchConfig(mode="slow")
+    with pytest.raises(UsageError, match="device"):
+        BenchConfig(device="cuda:1")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write"):
+        bench_and_remember(BenchConfig(out=tmp_path / "file" / "out"))
+
+
+def test_efforts_grow(tmp_path):
+    budgets = [effort.budget_s for effort in EFFORTS.values()]
+    assert budgets == sorted(budgets) and budgets[0] < 300

@@ -1,0 +1,232 @@
+"""Results written, read again, and shown; made-up ones, see `made`."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import shutil
+from typing import Any
+
+import duckdb
+import pytest
+
+from bench.report import figure
+from bench.suite.report.markdown import report_lines, terminal_lines
+from bench.suite.report.page import render_page
+from bench.suite.results import PAGE, REPORT, RESULTS, SAMPLES, read_results, write_results
+from inspector.errors import InspectorError, OutputError
+from tests.bench.suite.made import made_results
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+                None)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def results():
+    return made_results(broken=True)
+
+
+def few(results):
+    """A copy without most of what takes time to draw."""
+    copied = copy.deepcopy(results)
+    copied["cases"] = [case for case in copied["cases"] if case["input"] == "tiles"
+                       or case["id"].startswith("engine/openvino int8")]  # fmt: skip
+    return copied
+
+
+@pytest.fixture(scope="module")
+def out(results, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("suite") / "new" / "out"
+    write_results(folder, results)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(out):
+    return (out / PAGE).read_text(encoding="utf-8")
+
+
+def test_what_is_written_is_read_again(results, out):
+    assert sorted(file.name for file in out.iterdir()) == sorted((PAGE, REPORT, SAMPLES, RESULTS))
+    assert read_results(out) == read_results(out / RESULTS) == results
+
+
+def test_samples_are_those_of_the_json(results, out):
+    rows = duckdb.sql(
+        f"select id, list(images_per_second order by round) filter (run is null), count(run), "
+        f"sum(ms) from '{out / SAMPLES}' group by id"
+    ).fetchall()
+    found = {identity: (rates, runs, ms or 0) for identity, rates, runs, ms in rows}
+    for case in results["cases"]:
+        if not case["rates"]:
+            assert case["id"] not in found
+            continue
+        rates, runs, ms = found[case["id"]]
+        times = [ms for of_round in case["runs_ms"] for ms in of_round]
+        assert rates == case["rates"] and runs == len(times)
+        assert ms == pytest.approx(sum(times))
+
+
+DAMAGE: dict[str, tuple[dict[str, Any], str]] = {
+    "other benchmark": ({"benchmark": "scan"}, "not written by inspector bench"),
+    "a later format": ({"format": 2}, "has format 2, this version reads format 1"),
+    "cases gone": ({"cases": None}, "'cases' holds NoneType"),
+    "a case twice": ({"cases": [0, 0]}, "it stands there twice"),
+    "no advice": ({"recommendation": {}}, "'sentence' is missing"),
+    "a case that is none": ({"cases": ["x"]}, "no object where one should be"),
+    "a limit of old": ({"limits": {"fp32": 3.0}}, "limit 'fp32': no object"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_one_line(results, tmp_path, name):
+    values, words = DAMAGE[name]
+    if values.get("cases") == [0, 0]:
+        values = {"cases": [results["cases"][0]] * 2}
+    (tmp_path / RESULTS).write_text(json.dumps(results | values))
+    with pytest.raises(InspectorError, match=re.escape(words)) as raised:
+        read_results(tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("key", "value"), [("rates", [0.0, 1.0]), ("rates", ["1"]), ("rate", None),
+                                            ("status", "fine"), ("answers", {}),
+                                            ("latency_ms", {"p50": 1})])  # fmt: skip
+def test_a_damaged_case_is_named(results, tmp_path, key, value):
+    damaged = copy.deepcopy(results)
+    damaged["cases"][3][key] = value
+    (tmp_path / RESULTS).write_text(json.dumps(damaged))
+    with pytest.raises(InspectorError, match=re.escape(damaged["cases"][3]["id"])):
+        read_results(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"NaN", b"[" * 100_000,
+                                     b'{"format": NaN, "benchmark": "suite"}'])  # fmt: skip
+def test_what_is_no_result_is_one_line(tmp_path, content):
+    (tmp_path / RESULTS).write_bytes(content)
+    with pytest.raises(InspectorError) as raised:
+        read_results(tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_what_is_not_there_is_said(tmp_path):
+    for path in (tmp_path, tmp_path / "nowhere", tmp_path / RESULTS):
+        with pytest.raises(InspectorError, match="does not exist"):
+            read_results(path)
+
+
+def test_a_place_that_cannot_be_written_is_said(results, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="another --out"):
+        write_results(tmp_path / "file", results)
+
+
+def test_every_figure_of_the_texts_comes_from_the_json(results, html):
+    markdown = "\n".join(report_lines(results))
+    counted = [case for case in results["cases"] if case["status"] == "ok" and case["rate"]]
+    for case in counted:
+        rate = case["rate"]
+        assert f"{figure(rate['median'])}<small>{figure(rate['low'])} to " in html
+        if case["level"] != "engine":
+            text = f"{figure(rate['median'])} ({figure(rate['low'])}..{figure(rate['high'])})"
+            assert text in markdown and text in html
+    for limit in results["limits"].values():
+        assert f"<td>{figure(limit['median'])}</td>" in html and limit["what"] in markdown
+    for line in terminal_lines(results):
+        for number in re.findall(r"^.{30,}?(\d[\d.]*) \(", line):
+            assert number in {figure(case["rate"]["median"]) for case in counted}, line
+
+
+def test_everything_is_said_in_every_text(results, html):
+    for text in ("\n".join(report_lines(results)), " ".join(terminal_lines(results)), html):
+        plain = " ".join(text.split())
+        assert results["recommendation"]["sentence"] in plain
+        assert "engine compile fp32" in plain and "tensorrt fp16 on cuda" in plain
+        assert "Not distinguishable from it: onnxruntime int8 cascade" in plain
+        assert re.search(r"9\.\d\d times as many images/s as the fastest peer, afternoon", plain)
+    assert "no NVIDIA driver" in html and "onnxruntime 1.31.0" in html
+
+
+def test_a_terminal_has_80_columns(results):
+    assert max(map(len, terminal_lines(results))) <= 80
+
+
+def test_a_failure_is_never_among_the_figures(results):
+    broken = few(results)
+    for case in broken["cases"]:
+        if case["name"] == "openvino int8":
+            case |= {"status": "failed", "reason": "wrong by 0.9", "best": False, "tied": False}
+    text = "\n".join(report_lines(broken))
+    before, after = text.split("## Tiles", 1)
+    assert "openvino int8: wrong by 0.9" in before and "openvino int8" not in after
+    page = render_page(broken)
+    assert page.count("openvino int8") == page.split('aria-label="Recommended"')[0].count(
+        "openvino int8"
+    ) + page.count("failed</span>")
+
+
+def test_a_run_in_which_nothing_worked_has_a_page(results):
+    empty = results | {"cases": [], "limits": {}, "recommendation": {
+        "sentence": "No scan ran and was right.", "tiles": None, "photos": None}}  # fmt: skip
+    assert "No scan ran and was right." in render_page(empty)
+    assert report_lines(empty) and terminal_lines(empty)
+    broken = made_results(rounds=1)
+    for case in broken["cases"]:
+        case |= {"status": "unavailable", "reason": "no", "best": False, "tied": False}
+    assert "What could not run here" in render_page(broken)
+
+
+def test_one_round_has_no_interval(results):
+    single = few(made_results(rounds=1))
+    assert "(one round)" in "\n".join(report_lines(single))
+    assert "too few rounds" in render_page(single)
+
+
+@pytest.fixture(scope="module")
+def page(out):
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: the page was not opened")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        opened = browser.new_page(viewport={"width": 400, "height": 800})
+        opened.heard = []
+        opened.on("console", lambda message: opened.heard.append(message.text))
+        opened.on("request", lambda request: opened.heard.append(request.url))
+        opened.goto((out / PAGE).as_uri())
+        yield opened
+        browser.close()
+
+
+def test_the_page_opens_alone_on_a_phone(page, out, html):
+    assert page.heard == [(out / PAGE).as_uri()]
+    assert page.title().startswith("Benchmark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert page.evaluate("document.querySelectorAll('img, script').length") == 0
+    names = re.findall(r'\bid="([^"]+)"', html)
+    assert len(names) == len(set(names)), "ids of different charts collide"
+
+
+@pytest.mark.parametrize(("scheme", "media", "light"),
+                         [("light", "screen", True), ("dark", "screen", False),
+                          ("dark", "print", True)])  # fmt: skip
+def test_light_dark_and_paper(page, scheme, media, light):
+    page.emulate_media(color_scheme=scheme, media=media)
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", colour)[:3])) / 3 > 200) == light
+
+
+def test_texts_of_a_chart_do_not_leave_it(page):
+    """Names stand above bars and figures behind them: the longest must fit."""
+    page.emulate_media(color_scheme="light", media="screen")
+    outside = page.evaluate(
+        """[...document.querySelectorAll('svg.chart')].flatMap(chart => {
+             const frame = chart.getBoundingClientRect();
+             return [...chart.querySelectorAll('text')].filter(text => {
+               const box = text.getBoundingClientRect();
+               return box.left < frame.left - 1 || box.right > frame.right + 1;
+             }).map(text => text.textContent);
+           })"""
+    )
+    assert outside == []

@@ -1,0 +1,71 @@
+"""Which case is measured when, and when enough is enough."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import pytest
+
+from bench.suite.rounds import LEAST_ROUNDS, NARROW, repeat, width_of
+
+
+@dataclass
+class Fake:
+    name: str
+    rate: float = 100.0
+    jitter: float = 0.0
+    fails_in: int | None = None
+    rates: list[float] = field(default_factory=list)
+
+    @property
+    def open(self):
+        return self.fails_in is None or len(self.rates) < self.fails_in
+
+    @property
+    def half_width(self):
+        return width_of(self.rates)
+
+
+def run(cases, *, rounds=8, deadline=1e9, seed=0, seconds=0.0):
+    turns = []
+
+    def measure(case, number):
+        turns.append((number, case.name))
+        case.rates.append(case.rate * (1 + case.jitter * (number % 2)))
+        time.sleep(seconds)
+
+    repeat(cases, measure, rounds=rounds, deadline=time.perf_counter() + deadline, seed=seed)
+    return turns
+
+
+def test_every_case_has_a_turn_per_round_in_a_new_order():
+    cases = [Fake(str(k), jitter=0.5) for k in range(6)]
+    turns = run(cases, rounds=4)
+    orders = [[name for number, name in turns if number == r] for r in range(4)]
+    assert all(sorted(order) == sorted(c.name for c in cases) for order in orders)
+    assert len({tuple(order) for order in orders}) > 1
+    assert turns == run([Fake(str(k), jitter=0.5) for k in range(6)], rounds=4)
+    other = run([Fake(str(k), jitter=0.5) for k in range(6)], rounds=4, seed=1)
+    assert turns != other
+
+
+def test_a_narrow_case_ends_early_and_a_wide_one_goes_on():
+    narrow, wide, failing = Fake("a"), Fake("b", jitter=0.5), Fake("c", fails_in=1)
+    run([narrow, wide, failing])
+    assert [len(case.rates) for case in (narrow, wide, failing)] == [LEAST_ROUNDS, 8, 1]
+    assert narrow.half_width <= NARROW < wide.half_width
+
+
+def test_one_round_is_always_there_and_the_next_only_where_time_is_left():
+    slow = Fake("slow", jitter=0.5)
+    run([slow], deadline=0.0, seconds=0.01)
+    assert len(slow.rates) == 1
+    run([other := Fake("other", jitter=0.5)], deadline=0.035, seconds=0.01)
+    assert 2 <= len(other.rates) <= 3
+
+
+def test_the_width_is_that_of_the_interval():
+    assert width_of([]) == width_of([100.0]) == float("inf")
+    # Student's t for two values: 12.706 standard errors, here of the logarithms.
+    assert width_of([100.0, 101.0]) == pytest.approx(0.0633, abs=2e-4)

@@ -1,0 +1,167 @@
+"""`inspector bench` from beginning to end on a tiny real model, with real processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from bench.suite.alone import engine_cases, engine_results, measure_engine
+from bench.suite.config import QUICK, BenchConfig
+from bench.suite.engines import EngineSpec
+from bench.suite.results import read_results, write_results
+from bench.suite.setup import prepare
+from inspector.bundle import INPUT_NAME, ModelBundle, sha256_of
+from inspector.preprocess import IMAGENET_MEAN, IMAGENET_STD
+
+
+def by_id(results):
+    return {case["id"]: case for case in results["cases"]}
+
+
+def test_every_case_is_there_once_and_right_or_says_why(suite):
+    cases = by_id(suite)
+    assert len(cases) == len(suite["cases"])
+    able = {id for id, case in cases.items() if case["status"] == "ok"}
+    engines = {f"engine/{name} fp32/{size}" for name in ("onnxruntime", "eager") for size in (1, 3)}
+    paths = {f"{what}/{images}" for what in ("scan/onnxruntime fp32", "peer/afternoon")
+             for images in ("tiles", "photos")}  # fmt: skip
+    settings = {id for id in able if id.endswith(("workers", "batch 8"))}
+    assert able == engines | paths | settings
+    assert len(settings) == 4, "another batch size and another worker count for each input"
+    missing = {id: case["reason"] for id, case in cases.items() if case["status"] != "ok"}
+    assert set(missing) == {"engine/onnxruntime int8", "engine/onnxruntime int8 cascade"}
+    assert all("has no" in reason for reason in missing.values())
+    assert {cases[id]["status"] for id in missing} == {"unavailable"}
+
+
+def test_figures_follow_from_the_raw_times(suite):
+    for case in suite["cases"]:
+        if case["status"] != "ok":
+            continue
+        assert len(case["rates"]) == 2
+        assert case["rate"]["median"] == pytest.approx(np.median(case["rates"]))
+        assert case["rate"]["low"] <= case["rate"]["median"] <= case["rate"]["high"]
+        if case["level"] == "engine":
+            size = case["batch_size"]
+            rates = [1e3 * size * len(runs) / sum(runs) for runs in case["runs_ms"]]
+            assert case["rates"] == pytest.approx(rates)
+            times = np.concatenate(case["runs_ms"])
+            assert case["latency_ms"]["p95"] == np.percentile(times, 95, method="inverted_cdf")
+            assert case["start_up"]["import_s"] > 0 < case["start_up"]["open_s"]
+        else:
+            assert case["start_up"]["start_s"] > 0
+            assert case["usage"]["peak_mib"] > 20 and case["usage"]["cpu_percent"] > 0
+
+
+def test_answers_are_compared_and_the_truth_is_known(suite):
+    for case in suite["cases"]:
+        if case["status"] == "ok":
+            answers = case["answers"]
+            assert answers["largest_difference"] < 1e-4
+            assert (answers["other_verdicts"], answers["missed_cracks"]) == (0, 0)
+            expected = {"pixels": 18, "tiles": 20, "photos": 2}[case["input"]]
+            assert answers["images"] == expected
+            if case["input"] != "photos":
+                assert answers["roc_auc"] == pytest.approx(answers["reference_roc_auc"], abs=1e-3)
+
+
+def test_scans_say_what_they_took_and_the_fastest_is_recommended(suite):
+    picked = suite["recommendation"]["tiles"]
+    assert (picked["backend"], picked["precision"], picked["cascade"]) == (
+        "onnxruntime", "fp32", False,
+    )  # fmt: skip
+    scans = [c for c in suite["cases"] if (c["level"], c["input"]) == ("scan", "tiles")]
+    assert picked["images_per_second"] in {case["rate"]["median"] for case in scans}
+    assert sum(case["best"] for case in scans) == 1
+    assert "onnxruntime fp32" in suite["recommendation"]["sentence"]
+    variant = by_id(suite)["scan/onnxruntime fp32/tiles/0 workers"]
+    assert variant["workers"] == 0 and "--workers 0" in variant["about"]
+
+
+def test_results_are_json_and_name_no_folder(suite, tmp_path_factory):
+    text = json.dumps(suite, allow_nan=False)
+    assert str(tmp_path_factory.getbasetemp()) not in text
+    assert "/tmp/" not in text
+
+
+def test_results_are_read_back_as_they_were(suite, tmp_path):
+    write_results(tmp_path, suite)
+    assert read_results(tmp_path) == json.loads(json.dumps(suite))
+
+
+def rewired(source, place, nodes, constants):
+    """A copy of the bundle whose ONNX file alters the pixels before the network sees them."""
+    shutil.copytree(source, place)
+    bundle = ModelBundle.load(place)
+    file = bundle.file(bundle.variant("onnxruntime", "fp32").file)
+    model = onnx.load(file)
+    for node in model.graph.node:
+        node.input[:] = ["altered" if name == INPUT_NAME else name for name in node.input]
+    for place_of, node in enumerate(nodes):
+        model.graph.node.insert(place_of, node)
+    model.graph.initializer.extend(
+        numpy_helper.from_array(array, name) for name, array in constants.items()
+    )
+    onnx.save(model, file)
+    dataclasses.replace(bundle, files={**bundle.files, file.name: sha256_of(file)}).save()
+    return place
+
+
+def swapped_channels():
+    nodes = [helper.make_node("Gather", [INPUT_NAME, "order"], ["altered"], axis=3)]
+    return nodes, {"order": np.array([2, 1, 0])}
+
+
+def wrong_normalisation():
+    """What a graph with mean and std of 0.5 does, as a change of the pixels before this one's."""
+    mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
+    nodes = [
+        helper.make_node("Cast", [INPUT_NAME], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["wide", "wrong_scale"], ["wrong_scaled"]),
+        helper.make_node("Add", ["wrong_scaled", "wrong_offset"], ["moved"]),
+        helper.make_node("Clip", ["moved", "least", "most"], ["kept"]),
+        helper.make_node("Cast", ["kept"], ["altered"], to=TensorProto.UINT8),
+    ]
+    constants = {
+        "wrong_scale": 2 * std,
+        "wrong_offset": 255 * (mean - std),
+        "least": 0,
+        "most": 255,
+    }
+    return nodes, {name: np.array(v, np.float32) for name, v in constants.items()}
+
+
+@pytest.fixture(scope="module")
+def prepared(small, tiny_bundle_dir, tmp_path_factory):
+    config = BenchConfig(model=tiny_bundle_dir, mode=QUICK, device="cpu")
+    return config, prepare(config, tmp_path_factory.mktemp("bench"))
+
+
+@pytest.mark.parametrize("broken", [swapped_channels, wrong_normalisation])
+def test_a_broken_engine_is_caught(prepared, tiny_bundle_dir, tmp_path, broken):
+    config, bench = prepared
+    model = rewired(tiny_bundle_dir, tmp_path / "model", *broken())
+    spec = EngineSpec(engine="onnxruntime", precision="fp32")
+    (case,) = engine_cases(config, bench, [spec])
+    measure_engine(case, dataclasses.replace(bench, bundle=ModelBundle.load(model)), 0, 0.01)
+    assert case.status == "failed", case.reason
+    assert "probabilities are wrong" in case.reason
+    assert [found["status"] for found in engine_results(case, bench)] == ["failed"] * 2
+
+
+def test_an_engine_that_breaks_down_later_has_failed(prepared, monkeypatch):
+    config, bench = prepared
+    spec = EngineSpec(engine="onnxruntime", precision="fp32")
+    (case,) = engine_cases(config, bench, [spec])
+    measure_engine(case, bench, 0, 0.01)
+    assert case.status == "ok", case.reason
+    bench.pool_file.rename(bench.pool_file.with_suffix(".away"))
+    measure_engine(case, bench, 1, 0.01)
+    bench.pool_file.with_suffix(".away").rename(bench.pool_file)
+    assert case.status == "failed" and "it ended with" in case.reason

@@ -1,0 +1,79 @@
+"""Other programs judge the same files, and find their fastest settings."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import closing
+from dataclasses import asdict, replace
+from importlib.util import find_spec
+from types import SimpleNamespace
+
+import pytest
+
+from bench import eager_loop
+from bench.checks import examine
+from bench.reference import FULL_SIZE, Judge
+from bench.runs import loop_seconds, read_answers
+from bench.suite.peers import PEERS
+from inspector.backends import open_backend
+from inspector.data.source import Discovery
+
+
+def expected_of(bundle, folder, *, full_size=False):
+    margin = FULL_SIZE if full_size else bundle.preprocess.decode_margin
+    spec = replace(bundle.preprocess, decode_margin=margin)
+    with closing(open_backend(bundle, device="cpu")) as engine:
+        refs = list(Discovery([str(folder)]))
+        return Judge(engine, bundle.thresholds).answers(refs, spec)
+
+
+@pytest.mark.parametrize("name", ["afternoon", "timm", "ray", "daft"])
+def test_it_judges_the_same_files(name, tiny_bundle, sample_tiles, tmp_path):
+    peer = PEERS[name]
+    if peer.needs and find_spec(peer.needs) is None:
+        pytest.skip(f"{peer.needs}, of the bench extra, is not installed")
+    photos = tmp_path / "photos"
+    shutil.copytree(sample_tiles, photos / "of a #wall")
+    if name != "timm":  # which knows no failures
+        (photos / "a %20broken?.jpg").write_bytes(b"junk")
+    table = tmp_path / "table.parquet"
+    command = [sys.executable, "-m", peer.module, photos, tiny_bundle.path, table]
+    began = time.perf_counter()
+    ended = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    assert 0 < loop_seconds(json.loads(ended.stdout)) < time.perf_counter() - began
+    expected = expected_of(tiny_bundle, photos, full_size=peer.full_size)
+    outcome = examine(expected, *read_answers(table), peer.rule, tiny_bundle.thresholds)
+    assert outcome.trouble == ""
+    assert outcome.images == len(expected) - (name != "timm") > 10
+
+
+@pytest.mark.skipif(find_spec("timm") is None, reason="timm, of the bench extra, is missing")
+def test_the_fastest_setting_of_timm_is_found(tmp_path):
+    from bench.timm_loop import TimmSetting, tune
+
+    class Machine:
+        """On which contiguous pixels, a large batch and no worker are fast."""
+
+        device = SimpleNamespace(type="cpu")
+
+        def run(self, source, setting):
+            slow = (setting.workers > 0) + setting.channels_last + (setting.batch_size < 128)
+            return ["photo"] * 8, [], time.perf_counter() - 1 - slow
+
+    found = tune(Machine(), tmp_path)  # type: ignore[arg-type]
+    best = TimmSetting(workers=0, channels_last=False, batch_size=128)
+    assert {**found["best"], "prefetcher": False} == asdict(best)
+    assert len(found["tried"]) == len({json.dumps(t, sort_keys=True) for t in found["tried"]})
+
+
+def test_eager_torch_in_a_loop(tiny_bundle, sample_tiles, tmp_path, monkeypatch, capsys):
+    table = tmp_path / "table.parquet"
+    monkeypatch.setattr(sys, "argv", ["", str(sample_tiles), str(tiny_bundle.path), str(table)])
+    eager_loop.main()
+    assert json.loads(capsys.readouterr().out)["loop_seconds"] > 0
+    expected, rule = expected_of(tiny_bundle, sample_tiles), PEERS["eager"].rule
+    assert examine(expected, *read_answers(table), rule, tiny_bundle.thresholds).trouble == ""
