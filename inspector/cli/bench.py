@@ -104,10 +104,9 @@ def run(
     recommendation. inspector bench compare A B says what changed between two such folders.
     Exit code 1: a case failed or gave wrong answers.
     """
+    from bench.suite.config import FULL, QUICK, STANDARD, BenchConfig
     from bench.suite.report.markdown import terminal_lines
     from bench.suite.results import write_results
-
-    from bench.suite.config import FULL, QUICK, STANDARD, BenchConfig
     from bench.suite.run import bench_and_remember
 
     if quick and full:

@@ -13,7 +13,7 @@ from bench.suite.run import run_suite
 
 TINY = dataclasses.replace(
     config.EFFORTS[QUICK], budget_s=1000.0, rounds=2, turn_s=0.01, batch_sizes=(1, 3), tiles=20,
-    photos=2, pool=18, limits_s=0.2, scans=1, scan_batch_sizes=(8,),
+    photos=2, pool=18, limits_s=0.2, scans=1, scan_batch_sizes=(),
 )  # fmt: skip
 
 

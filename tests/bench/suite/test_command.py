@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 
 import pytest
@@ -10,17 +9,19 @@ from typer.testing import CliRunner
 
 import bench.suite.run
 from bench.suite.config import EFFORTS, BenchConfig
+from bench.suite.results import write_results
 from bench.suite.run import bench_and_remember
 from inspector.backends.advice import find_advice
 from inspector.backends.remembered import CACHE_VARIABLE
 from inspector.cli import app
 from inspector.errors import OutputError, UsageError
+from tests.bench.suite.made import made_results
 
 
 @pytest.fixture
-def measured(suite, monkeypatch):
-    """Results as of a run before, in place of another run."""
-    found = copy.deepcopy(suite)
+def measured(monkeypatch):
+    """Made-up results, in place of a run."""
+    found = made_results()
     monkeypatch.setattr(bench.suite.run, "run_suite", lambda config: found)
     return found
 
@@ -41,7 +42,7 @@ def test_it_writes_every_report_and_says_what_to_use(measured, tiny_bundle_dir, 
     assert {file.name for file in (tmp_path / "out").iterdir()} == names
     assert json.loads((tmp_path / "out/results.json").read_text()) == measured
     said = " ".join(ended.stdout.split())
-    assert "onnxruntime fp32" in said and "report.html" in said
+    assert measured["recommendation"]["tiles"]["name"] in said and "report.html" in said
     assert max(map(len, ended.stdout.splitlines()[:-1])) <= 80
 
 
@@ -79,20 +80,8 @@ def test_scans_follow_only_what_compared_everything_and_was_right(
 def test_comparing_a_run_with_itself_finds_nothing_and_with_a_slower_one_says_so(
     measured, tmp_path
 ):  # fmt: skip
-    write = bench.suite.results.write_results
-    write(tmp_path / "a", measured)
-    slower = copy.deepcopy(measured)
-    for case in slower["cases"]:
-        case["rates"] = [rate / 3 for rate in case["rates"]]
-        case["rate"] = case["rate"] and bench.stats.interval(case["rates"])
-    for each, level in ((measured, 0.001), (slower, 0.001)):
-        for case in each["cases"]:
-            if case["rates"]:
-                middle = case["rate"]["median"]
-                case["rates"] = [middle * (1 - level), middle, middle * (1 + level)]
-                case["rate"] = bench.stats.interval(case["rates"])
-    write(tmp_path / "a", measured)
-    write(tmp_path / "b", slower)
+    write_results(tmp_path / "a", measured)
+    write_results(tmp_path / "b", made_results(times=1 / 3))
     same = run("compare", tmp_path / "a", tmp_path / "a")
     assert same.exit_code == 0, same.output
     worse = run("compare", tmp_path / "a", tmp_path / "b")

@@ -31,9 +31,9 @@ def test_every_case_is_there_once_and_right_or_says_why(suite):
     engines = {f"engine/{name} fp32/{size}" for name in ("onnxruntime", "eager") for size in (1, 3)}
     paths = {f"{what}/{images}" for what in ("scan/onnxruntime fp32", "peer/afternoon")
              for images in ("tiles", "photos")}  # fmt: skip
-    settings = {id for id in able if id.endswith(("workers", "batch 8"))}
+    settings = {id for id in able if id.endswith("workers")}
     assert able == engines | paths | settings
-    assert len(settings) == 4, "another batch size and another worker count for each input"
+    assert len(settings) == 2, "another worker count for each input"
     missing = {id: case["reason"] for id, case in cases.items() if case["status"] != "ok"}
     assert set(missing) == {"engine/onnxruntime int8", "engine/onnxruntime int8 cascade"}
     assert all("has no" in reason for reason in missing.values())
