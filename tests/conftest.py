@@ -103,7 +103,7 @@ def _familiar_with_golden_images(network, spec) -> DomainHead:
     model = DeployedModel(network, spec, temperature=1.0, positive_index=1).eval()
     seen = model.stages(model.normalise(torch.from_numpy(golden_inputs(spec.size)[1])))
     pooled_NF = pool_for_domain(seen)
-    return fit_domain(pooled_NF, pooled_NF[3:6], components=3)
+    return fit_domain(pooled_NF, pooled_NF[3:6], least=1)
 
 
 def _stretch(network, spec) -> None:

@@ -31,31 +31,34 @@ def mark_best(cases: Sequence[JsonObject]) -> None:
         best = max(right, key=_middle)
         best["best"] = True
         for case in right:
-            odds = equal_odds(case["rates"], best["rates"])
-            case["tied"] = case is not best and odds is not None and odds >= TOLD_APART
+            case["tied"] = case is not best and _tied(case, best)
 
 
-def equal_odds(rates: Sequence[float], others: Sequence[float]) -> float | None:
-    """How probable so different rates are where there is no difference; None with too few rounds
-    to tell."""
-    p_value: float | None = ratio(rates, others)["p_value"]
-    return p_value
+def _tied(case: JsonObject, other: JsonObject) -> bool:
+    """Whether the rates of two cases may well differ by chance alone; with too few rounds to tell,
+    they count as different."""
+    p_value = ratio(case["rates"], other["rates"])["p_value"]
+    return p_value is not None and p_value >= TOLD_APART
 
 
-def pick(cases: Sequence[JsonObject], images: str) -> JsonObject | None:
+def pick(cases: Sequence[JsonObject], images: str, *, cascades: bool = True) -> JsonObject | None:
     """The scan to use on `tiles` or `photos`: of the fastest, and those not told apart from it or
-    hardly slower, the most exact; then the one with the fewest settings of its own."""
-    scans = [c for c in cases if c["level"] == "scan" and c["input"] == images and _counts(c)]
+    hardly slower, the most exact. `cascades`: one may be chosen."""
+    scans = [c for c in cases if c["level"] == "scan" and c["input"] == images and _counts(c)
+             and (cascades or not c["cascade"])]  # fmt: skip
     if not scans:
         return None
     best = max(scans, key=_middle)
-    near = [c for c in scans if c["tied"] or WORTH_IT * _middle(c) >= _middle(best)]
+    near = [c for c in scans if _tied(c, best) or WORTH_IT * _middle(c) >= _middle(best)]
     return min(near, key=lambda c: (c["cascade"], _EXACT.index(c["precision"]), -_middle(c)))
 
 
-def recommend(cases: Sequence[JsonObject], system: JsonObject) -> JsonObject:
-    """`recommendation` of results.json."""
-    found = {images: pick(cases, images) for images in (TILES, PHOTOS)}
+def recommend(
+    cases: Sequence[JsonObject], system: JsonObject, *, own_photos: bool = True
+) -> JsonObject:
+    """`recommendation` of results.json. How fast a cascade is depends on how many photos it can
+    decide at low resolution, so without the user's own none is recommended."""
+    found = {images: pick(cases, images, cascades=own_photos) for images in (TILES, PHOTOS)}
     sentences = [_sentence(images, case, cases) for images, case in found.items() if case]
     where = f"On this machine ({system['cpu'] or 'unknown processor'})"
     text = f"{where}: {'; '.join(sentences)}." if sentences else "No scan ran and was right."

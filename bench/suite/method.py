@@ -21,6 +21,9 @@ METHOD = (
     "every probability within 1e-4, everything else the verdicts (1 in 1,000 may differ) and no "
     "crack may be called clear; a program that resamples by itself must agree on 99 % of verdicts. "
     "Answers nearer to those of a model with swapped channels or another normalisation are wrong.",
+    "Recommended is the fastest scan that is right, or a more exact one that is not told apart "
+    "from it or at most 3 % slower. A cascade is recommended only on the user's own photos, "
+    "because its speed depends on how many of them it can decide at low resolution.",
     "Shares: of the machine's own matrix rate in that precision, of JPEG decoding on all cores, "
     "each at its highest sample, and of the engine alone. They need not add up to 1, because work "
     "overlaps.",

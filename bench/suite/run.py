@@ -110,7 +110,7 @@ def run_suite(config: BenchConfig) -> JsonObject:
         "inputs": facts,
         "limits": limits,
         "cases": cases,
-        "recommendation": recommend(cases, system),
+        "recommendation": recommend(cases, system, own_photos=config.source is not None),
     }
 
 

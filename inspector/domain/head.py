@@ -10,17 +10,15 @@ from torch import Tensor, nn
 
 from inspector.errors import DataError
 
-TEXTURES = 256
-"""Mean and standard deviation of ResNet18's 128 layer2 channels."""
-SHAPES = 512
-"""The same of its 256 layer3 channels."""
-COMPONENTS = 16
-"""Directions in which the textures of concrete may vary freely."""
-RIDGE = 3.0
-"""Weight of the penalty on the linear part, in units of the standardised features' variance; chosen
-on validation images among 0.1 to 10. Less of it learns the synthetic pictures by heart."""
-LINEAR_WEIGHT = 2.0
-"""Of the linear part against the texture part, each in units of its own spread."""
+GRID = 4
+"""Cells along a side in which a stage is averaged before its statistics are taken."""
+FEATURES = 64 + 128 + 256
+"""Deviation over the cells of ResNet18's layer1 to layer3 channels."""
+RIDGE = 5.0
+"""Weight of the penalty on the direction, in units of the standardised features' variance; chosen
+on validation images among 0.3 to 100. Less of it learns the synthetic pictures by heart."""
+LEAST_FAMILIAR = 64
+"""Training images without which there is no saying what is familiar."""
 _LEAST_SPREAD = 0.01
 _TAIL = 0.99
 
@@ -31,53 +29,61 @@ def pool_stages(stages: Sequence[Tensor]) -> Tensor:
     pooled = []
     for stage_NCHW in stages:
         x = stage_NCHW.float()
-        mean_NC = x.mean(dim=(2, 3))
-        spread_NC = ((x - mean_NC[:, :, None, None]) ** 2).mean(dim=(2, 3)).sqrt()
-        pooled += [mean_NC, spread_NC]
+        pooled += [x.mean(dim=(2, 3)), _deviation(x)]
     return torch.cat(pooled, dim=1)
 
 
 def pool_for_domain(stages: Sequence[Tensor]) -> Tensor:
-    """What the score reads of the outputs of layer1 to layer4: layer2's statistics, then layer3's,
-    (N, F). Layer 1 sees pixels, and layer 4 calls everything crack or clear."""
-    return pool_stages(stages[1:3])
+    """What the score reads of the outputs of layer1 to layer4: how much every channel of the first
+    three differs between `GRID` x `GRID` cells of the picture, (N, F), float32. Layer 4 calls
+    everything crack or clear.
+
+    Concrete hardly differs from cell to cell, an even colour not at all, and most things more. Few
+    cells also keep the score cheap: ONNX Runtime averages in the memory layout of its
+    convolutions, and only the cells have to be converted.
+    """
+    return torch.cat([_deviation(_cells(stage).float()) for stage in stages[:3]], dim=1)
+
+
+def _cells(stage_NCHW: Tensor) -> Tensor:
+    """Averages over `GRID` x `GRID` cells, which overlap where the side is no multiple; a map with
+    a shorter side is its own cells there."""
+    strides, sizes = [], []
+    for side in stage_NCHW.shape[2:]:
+        # In arithmetic alone: torch.jit.trace gives sides as tensors, and would warn of `max`.
+        short = side < GRID
+        strides.append(side // GRID + short)
+        sizes.append(side - (GRID - 1) * (side // GRID + short) + (GRID - side) * short)
+    return nn.functional.avg_pool2d(stage_NCHW, sizes, strides)
+
+
+def _deviation(x_NCHW: Tensor) -> Tensor:
+    """Standard deviation over each map (N, C)."""
+    mean_NC11 = x_NCHW.mean(dim=(2, 3), keepdim=True)
+    return ((x_NCHW - mean_NC11) ** 2).mean(dim=(2, 3)).sqrt()
 
 
 class DomainHead(nn.Module):
     """How foreign a picture is: 1 is usual among the training images, 2 is as odd as the oddest
     hundredth of them.
 
-    The sum of two parts. *Textures*: how far layer2's statistics lie off the `COMPONENTS`
-    directions in which those of the training images vary most (the residual of ViM, Wang et al.
-    2022, on earlier features). *Shapes*: a linear direction in layer3's statistics, from training
-    images to synthetic pictures of no concrete. Neither part is enough: the first calls another
-    camera foreign, the second knows only its synthetic pictures.
+    A linear direction in the unevenness of layers 1 to 3, from training images to synthetic
+    pictures of no concrete.
     """
 
-    texture_centre: Tensor
-    texture_scale: Tensor
-    axes: Tensor
-    shape_weight: Tensor
-    texture_weight: Tensor
+    weight: Tensor
     offset: Tensor
 
-    def __init__(
-        self, textures: int = TEXTURES, shapes: int = SHAPES, components: int = COMPONENTS
-    ) -> None:
+    def __init__(self, features: int = FEATURES) -> None:
         super().__init__()
-        self.textures = textures
-        self.register_buffer("texture_centre", torch.zeros(textures))
-        self.register_buffer("texture_scale", torch.ones(textures))
-        self.register_buffer("axes", torch.zeros(textures, components))
-        self.register_buffer("shape_weight", torch.zeros(shapes))
-        self.register_buffer("texture_weight", torch.ones(()))
+        self.register_buffer("weight", torch.zeros(features))
         self.register_buffer("offset", torch.zeros(()))
 
     @classmethod
     def like(cls, state: Mapping[str, Tensor], prefix: str = "domain.") -> Self:
         """The head that `state` holds under `prefix`. Raises KeyError if it holds none."""
         own = {k.removeprefix(prefix): v.float() for k, v in state.items() if k.startswith(prefix)}
-        head = cls(len(own["texture_centre"]), len(own["shape_weight"]), own["axes"].shape[1])
+        head = cls(len(own["weight"]))
         head.load_state_dict(own)
         return head
 
@@ -87,80 +93,44 @@ class DomainHead(nn.Module):
 
     def score(self, pooled_NF: Tensor) -> Tensor:
         """The same from pooled features."""
-        textures_NT, shapes_NS = pooled_NF[:, : self.textures], pooled_NF[:, self.textures :]
-        linear_N = (shapes_NS * self.shape_weight).sum(dim=1)
-        return linear_N + self.texture_weight * self.off_axes(textures_NT) + self.offset
-
-    def off_axes(self, textures_NT: Tensor) -> Tensor:
-        """Length of what the axes leave of the standardised textures (N,)."""
-        placed_NT = (textures_NT - self.texture_centre) * self.texture_scale
-        left_NT = placed_NT - (placed_NT @ self.axes) @ self.axes.T
-        return (left_NT**2).sum(dim=1).sqrt()
+        return (pooled_NF * self.weight).sum(dim=1) + self.offset
 
 
 def fit_domain(
-    familiar_NF: Tensor,
-    foreign_MF: Tensor,
-    *,
-    textures: int = TEXTURES,
-    components: int = COMPONENTS,
+    familiar_NF: Tensor, foreign_MF: Tensor, *, least: int = LEAST_FAMILIAR
 ) -> DomainHead:
     """Pooled features of training images and of synthetic pictures of no concrete -> the head.
 
-    The first `textures` of the F features are layer2's. Deterministic. Raises DataError with fewer
-    than four training images per component, or without foreign ones.
+    Deterministic. Raises DataError with fewer than `least` training images, or without foreign
+    ones.
     """
-    if len(familiar_NF) < 4 * components or not len(foreign_MF):
+    if len(familiar_NF) < least or not len(foreign_MF):
         raise DataError(
             f"{len(familiar_NF)} training images and {len(foreign_MF)} others are too few to tell "
-            f"foreign photos from them; at least {4 * components} are needed"
+            f"foreign photos from them; at least {least} are needed"
         )
-    head = DomainHead(textures, familiar_NF.shape[1] - textures, components)
-    _fit_textures(head, familiar_NF[:, :textures].double())
-    off_N = head.off_axes(familiar_NF[:, :textures])
-    weight_S = _fit_shapes(familiar_NF[:, textures:].double(), foreign_MF[:, textures:].double())
-    linear_N = (familiar_NF[:, textures:] * weight_S).sum(dim=1)
-    head.shape_weight = weight_S * (LINEAR_WEIGHT / _spread(linear_N))
-    head.texture_weight = 1 / _spread(off_N)
-    return _in_units_of_the_familiar(head, familiar_NF)
-
-
-def _fit_textures(head: DomainHead, textures_NT: Tensor) -> None:
-    spread_T = textures_NT.std(dim=0)
-    # A channel that never varies would make any other image infinitely foreign.
-    spread_T = spread_T.clamp(min=_LEAST_SPREAD * float(spread_T.mean()) + 1e-6)
-    mean_T = textures_NT.mean(dim=0)
-    _, _, axes_RT = torch.linalg.svd((textures_NT - mean_T) / spread_T, full_matrices=False)
-    head.texture_centre, head.texture_scale = mean_T.float(), (1 / spread_T).float()
-    # In half precision from the start, as it is stored: what is measured is what is shipped.
-    head.axes = axes_RT[: head.axes.shape[1]].T.half().float().contiguous()
-
-
-def _fit_shapes(familiar_NS: Tensor, foreign_MS: Tensor) -> Tensor:
-    """Ridge regression of the label on standardised features, both kinds weighing the same."""
-    both = torch.cat([familiar_NS, foreign_MS])
-    spread_S = both.std(dim=0)
-    spread_S = spread_S.clamp(min=_LEAST_SPREAD * float(spread_S.mean()) + 1e-6)
-    near, far = ((part - both.mean(dim=0)) / spread_S for part in (familiar_NS, foreign_MS))
-    middle_S = (near.mean(dim=0) + far.mean(dim=0)) / 2
-    moment_SS = sum(
-        ((part - middle_S).T @ (part - middle_S) / len(part) / 2 for part in (near, far)),
-        start=RIDGE * torch.eye(len(spread_S), dtype=both.dtype),
-    )
-    # Half the gap between the means is the moment of labels -1 and +1 about the middle.
-    half_gap_S = (far.mean(dim=0) - near.mean(dim=0)) / 2
-    return cast("Tensor", torch.linalg.solve(moment_SS, half_gap_S) / spread_S).float()
-
-
-def _in_units_of_the_familiar(head: DomainHead, familiar_NF: Tensor) -> DomainHead:
-    scores_N = head.score(familiar_NF)
-    unit = _spread(scores_N)
-    head.shape_weight = head.shape_weight / unit
-    head.texture_weight = head.texture_weight / unit
-    head.offset = 1 - scores_N.median() / unit
+    weight_F = _direction(familiar_NF.double(), foreign_MF.double())
+    scores_N = familiar_NF.double() @ weight_F
+    usual = scores_N.median()
+    unit = (scores_N.quantile(_TAIL) - usual).clamp(min=1e-6)
+    head = DomainHead(familiar_NF.shape[1])
+    head.weight = (weight_F / unit).float()
+    head.offset = (1 - usual / unit).float()
     return head
 
 
-def _spread(values_N: Tensor) -> Tensor:
-    """From the median to the 99th percentile."""
-    return (values_N.quantile(_TAIL) - values_N.median()).clamp(min=1e-6)
+def _direction(familiar_NF: Tensor, foreign_MF: Tensor) -> Tensor:
+    """Ridge regression of the label on standardised features, both kinds weighing the same."""
+    both = torch.cat([familiar_NF, foreign_MF])
+    spread_F = both.std(dim=0)
+    # A channel that never varies would make any other image infinitely foreign.
+    spread_F = spread_F.clamp(min=_LEAST_SPREAD * float(spread_F.mean()) + 1e-6)
+    near, far = ((part - both.mean(dim=0)) / spread_F for part in (familiar_NF, foreign_MF))
+    middle_F = (near.mean(dim=0) + far.mean(dim=0)) / 2
+    moment_FF = sum(
+        ((part - middle_F).T @ (part - middle_F) / len(part) / 2 for part in (near, far)),
+        start=RIDGE * torch.eye(len(spread_F), dtype=both.dtype),
+    )
+    # Half the gap between the means is the moment of labels -1 and +1 about the middle.
+    half_gap_F = (far.mean(dim=0) - near.mean(dim=0)) / 2
+    return cast("Tensor", torch.linalg.solve(moment_FF, half_gap_F) / spread_F)

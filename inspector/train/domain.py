@@ -31,7 +31,7 @@ PLAIN = 1600
 """Training images at most that show what is familiar as it is."""
 ALTERED = 800
 """Such images in another light, at another distance, with synthetic cracks and distractors."""
-FOREIGN = 420
+FOREIGN = 800
 """Synthetic pictures of no concrete; as many as there are familiar ones where those are fewer."""
 _LEAST_ALTERED = 128
 _BATCH = 32

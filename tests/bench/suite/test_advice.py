@@ -63,6 +63,12 @@ def test_a_cascade_must_be_clearly_faster():
     assert picked(cases)["cascade"]
 
 
+def test_a_cascade_is_recommended_on_the_users_own_photos_only():
+    cases = marked(case("onnxruntime int8", 70), case("onnxruntime int8 cascade", 85))
+    for own, name in ((True, "onnxruntime int8 cascade"), (False, "onnxruntime int8")):
+        assert recommend(cases, {"cpu": None}, own_photos=own)["tiles"]["name"] == name
+
+
 def test_the_sentence_says_what_limits_it():
     limited = {"shares": {"int8 arithmetic": 0.76}, "limited_by": "int8 arithmetic"}
     whole = {"shares": {"engine alone": 0.95}, "limited_by": "engine alone"}
