@@ -42,18 +42,18 @@ QUICK, STANDARD, FULL = "quick", "standard", "full"
 EFFORTS: Mapping[str, Effort] = MappingProxyType(
     {
         QUICK: Effort(
-            budget_s=270, rounds=3, turn_s=0.3, batch_sizes=(1, 8, 32), tiles=128, photos=8,
-            pool=64, limits_s=10, slow=False, peers=("afternoon",),
-            scans=3, scan_batch_sizes=(8, 32),
+            budget_s=275, rounds=3, turn_s=0.3, batch_sizes=(1, 8), tiles=160, photos=24,
+            pool=64, limits_s=8, slow=False, peers=("afternoon",),
+            scans=2, scan_batch_sizes=(8, 32),
         ),
         STANDARD: Effort(
-            budget_s=900, rounds=6, turn_s=1.0, batch_sizes=(1, 8, 32), tiles=512, photos=24,
-            pool=128, limits_s=20, slow=True, peers=("afternoon", "eager", "timm"),
+            budget_s=840, rounds=6, turn_s=0.7, batch_sizes=(1, 8, 32), tiles=300, photos=48,
+            pool=128, limits_s=15, slow=False, peers=("afternoon", "timm"),
             scans=5, scan_batch_sizes=(8, 32, 64),
         ),
         FULL: Effort(
             budget_s=3000, rounds=8, turn_s=2.0, batch_sizes=(1, 4, 8, 16, 32, 64, 128),
-            tiles=1000, photos=48, pool=256, limits_s=30, slow=True, peers=tuple(PEERS),
+            tiles=1000, photos=128, pool=256, limits_s=30, slow=True, peers=tuple(PEERS),
             scans=len(ENGINES) * len(PRECISIONS), scan_batch_sizes=(8, 16, 32, 64),
         ),
     }
@@ -106,7 +106,7 @@ class BenchConfig:
 
     @property
     def slow(self) -> bool:
-        """What takes a minute to start is measured, too: by the mode, or because it was named."""
+        """What takes a minute to start is measured, too: by the mode, or because engines were named."""
         return self.effort.slow or self.backends is not None
 
 

@@ -90,3 +90,8 @@ def _misses(found: object, keys: Mapping[str, Any]) -> str:
 
 def _is_positive(value: object) -> bool:
     return isinstance(value, _NUMBER) and math.isfinite(value) and value > 0
+
+
+def whole_rates(case: JsonObject) -> list[float]:
+    """Images per second of each round with the start, where that is part of a round."""
+    return [float(rate) for rate in case.get("whole_rates") or case["rates"]]

@@ -116,7 +116,7 @@ def missing(spec: EngineSpec, *, slow: bool) -> str:
     if spec.device == CUDA and not has_nvidia_driver():
         return "this machine has no NVIDIA driver"
     if KINDS[spec.engine].slow and not slow:
-        return "left out by --quick: it compiles for about a minute"
+        return "it compiles for minutes; --full measures it, or naming it in --backends"
     return ""
 
 

@@ -68,7 +68,12 @@ class PathCase:
 
     @property
     def rates(self) -> list[float]:
-        """Images per second of each round, start-up included."""
+        """Images per second of each round, without the start."""
+        return [len(self.job.input.refs) / loop_seconds(ended.said) for ended in self.ended]
+
+    @property
+    def whole_rates(self) -> list[float]:
+        """The same with the start."""
         return [len(self.job.input.refs) / ended.wall_s for ended in self.ended]
 
     @property
@@ -197,6 +202,7 @@ def path_result(case: PathCase) -> JsonObject:
         "reason": case.reason,
         "about": " ".join(case.scan_options()) if case.spec else _about(case),
         "rates": case.rates,
+        "whole_rates": case.whole_rates,
         "rate": interval(case.rates) if case.rates else None,
         "runs_ms": [],
         "latency_ms": None,

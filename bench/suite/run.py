@@ -16,7 +16,7 @@ from bench.stats import ratio
 from bench.suite.advice import advice_of, mark_best, recommend
 from bench.suite.alone import EngineCase, engine_cases, engine_results, measure_engine
 from bench.suite.ceilings import ask_limits
-from bench.suite.contract import BENCHMARK, FORMAT
+from bench.suite.contract import BENCHMARK, FORMAT, whole_rates
 from bench.suite.engines import KINDS, candidates
 from bench.suite.method import METHOD
 from bench.suite.paths import (
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from bench.suite.config import BenchConfig
     from inspector.types import JsonObject
 
-ENGINES_SHARE, PATHS_SHARE = 0.45, 0.6
+ENGINES_SHARE, PATHS_SHARE = 0.4, 0.75
 """Of the time that is left when a phase begins: engines alone, then whole paths; the rest goes to
 the settings of the fastest scans."""
 REFERENCE = "onnxruntime fp32"
@@ -139,6 +139,8 @@ def _paths(
     peers = config.effort.peers if config.peers is None else config.peers
     cases = [scan_case(job, case.spec) for job in bench.jobs for case in chosen]
     cases += [peer_case(job, name) for job in bench.jobs for name in peers]
+    for case in cases:
+        warm_up(case, bench)
     _measure_paths(config, bench, cases, deadline)
     return cases
 
@@ -165,18 +167,16 @@ def _measure_paths(
         _say(f"whole path, round {number + 1}: {case.id}")
         measure_path(case, bench, number)
 
-    for case in cases:
-        warm_up(case, bench)
     repeat(cases, measure, rounds=config.effort.rounds, deadline=deadline, seed=config.seed)
 
 
 def _compare(cases: Sequence[JsonObject]) -> None:
     """Fill in `against`: engines against the plain one at the same batch size, whole paths against
-    what one would use instead."""
-    rates = {case["id"]: case["rates"] for case in cases if case["rates"]}
+    what one would use instead, with the start: a scan decodes ahead while its engine comes up."""
+    rates = {case["id"]: whole_rates(case) for case in cases if case["rates"]}
     for case in cases:
         case["against"] = {
-            base: {key: of for key, of in ratio(case["rates"], rates[base]).items()
+            base: {key: of for key, of in ratio(rates[case["id"]], rates[base]).items()
                    if key != "p_value"}
             for base in _bases(case)
             if base in rates and case["rates"] and base != case["id"]

@@ -44,28 +44,17 @@ def arithmetic_share(case: JsonObject, limits: JsonObject, per_image: float) -> 
 
 
 def path_shares(case: JsonObject, limits: JsonObject, alone: float | None) -> JsonObject:
-    """Shares of a whole path: of its engine alone (`alone`, images/s), and of decoding with all
-    cores. Both count the path's rate after start-up, which is reported apart."""
-    rate = loop_rate(case)
-    if not rate:
+    """Shares of a whole path without its start: of its engine alone (`alone`, images/s), and of
+    decoding with all cores."""
+    if not case["rate"]:
         return {}
-    found = {}
+    rate, found = case["rate"]["median"], {}
     if alone:
         found["engine alone"] = rate / alone
     per_core = _peak(limits, f"jpeg_{case['input']}")
     if per_core:
         found["JPEG decoding"] = rate / (per_core * usable_cores())
     return found
-
-
-def loop_rate(case: JsonObject) -> float | None:
-    """Images per second without the start."""
-    if not case["rate"]:
-        return None
-    rate, start_s = case["rate"]["median"], case["start_up"]["start_s"]
-    images = case["answers"]["images"] if case["answers"] else 0
-    spent = images / rate - start_s
-    return float(images / spent) if spent > 0 else None
 
 
 def limited_by(shares: Mapping[str, float]) -> str:

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from inspector.types import JsonObject
 
 LEAST_RUNS = 2
-LONGEST_RUN_S = 4.0
-"""A batch size at which one run would take longer is left out: it would eat the others' time."""
+LONGEST_RUN_S = 2.0
+"""A batch size at which one run would take longer, or 4 times as long as its whole turn should, is
+left out: it would eat the others' time."""
 _WARM_UP = 1
 
 
@@ -91,7 +92,7 @@ def _measure(
     runs_ms: JsonObject = {}
     place, image_s = task.first, 0.0
     for size in task.batch_sizes:
-        if image_s * size > LONGEST_RUN_S:
+        if image_s * size > max(LONGEST_RUN_S, 4 * task.turn_s):
             continue
         times: list[float] = []
         counted = False

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.report import figure
 from bench.stats import ratio
+from bench.suite.contract import whole_rates
 from bench.suite.report.groups import ENGINE, PEER, label
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _against_peers(own: Sequence[JsonObject], peers: Sequence[JsonObject]) -> It
     """How the fastest scan compares with the fastest other program."""
     if not own or not peers:
         return
-    of, name = ratio(own[0]["rates"], peers[0]["rates"]), label(peers[0])
+    of, name = ratio(whole_rates(own[0]), whole_rates(peers[0])), label(peers[0])
     low, high = of["low"], of["high"]
     if low is None or high is None:
         yield f"The fastest peer is {name}; too few rounds to compare it with the fastest scan."
@@ -93,8 +94,8 @@ def _against_peers(own: Sequence[JsonObject], peers: Sequence[JsonObject]) -> It
         yield f"The fastest peer, {name}, is not distinguishable from the fastest scan."
     else:
         yield (
-            f"The fastest scan, {label(own[0])}, does {of['ratio']:.2f} times as many images/s as "
-            f"the fastest peer, {name} (95 %: {low:.2f}..{high:.2f})."
+            f"Start-up included, the fastest scan, {label(own[0])}, does {of['ratio']:.2f} times "
+            f"as many images/s as the fastest peer, {name} (95 %: {low:.2f}..{high:.2f})."
         )
 
 
