@@ -106,7 +106,7 @@ class BenchConfig:
 
     @property
     def slow(self) -> bool:
-        """What takes a minute to start is measured, too: by the mode, or because engines were named."""
+        """What compiles for minutes is measured, too: by the mode, or as engines were named."""
         return self.effort.slow or self.backends is not None
 
 

@@ -21,7 +21,7 @@ METHOD = (
     "Answers: of every counted run, against the weights in eager PyTorch in fp32 on pixels from "
     "the project's decoder (programs that decode at full size: on such pixels). fp32 must keep "
     "every probability within 1e-4, everything else the verdicts (1 in 1,000 may differ) and no "
-    "crack may be called clear; a program that resamples by itself must agree on 99 % of verdicts. "
+    "crack may be called clear; a program that resamples by itself must agree on 98 % of verdicts. "
     "Answers nearer to those of a model with swapped channels or another normalisation are wrong.",
     "Recommended is the fastest scan that is right, or a more exact one that is not told apart "
     "from it or at most 3 % slower. A cascade is recommended only on the user's own photos, "

@@ -47,19 +47,20 @@ def repeat(
     """Measure every open case once a round, in a new order each time: neither a drift of the
     machine nor a fixed neighbour favours one of them.
 
-    A case whose interval is narrow is done after `LEAST_ROUNDS`. After the first round, none begins
-    that would, at the pace of the one before, end after `deadline` (time.perf_counter).
+    A case whose interval is narrow is done after `LEAST_ROUNDS`. After its first turn, a case has
+    another only where that would, as long as the one before, end by `deadline`
+    (time.perf_counter).
     """
     rng = random.Random(seed)
+    spent: dict[int, float] = {}
     for number in range(rounds):
         turns = [case for case in cases if case.open and not _done(case, number)]
-        if not turns:
-            return
-        began = time.perf_counter()
         for case in rng.sample(turns, len(turns)):
+            began = time.perf_counter()
+            if began + spent.get(id(case), -math.inf) > deadline:
+                continue
             measure(case, number)
-        if 2 * time.perf_counter() - began > deadline:
-            return
+            spent[id(case)] = time.perf_counter() - began
 
 
 def _done(case: Repeated, rounds: int) -> bool:

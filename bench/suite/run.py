@@ -173,14 +173,18 @@ def _measure_paths(
 def _compare(cases: Sequence[JsonObject]) -> None:
     """Fill in `against`: engines against the plain one at the same batch size, whole paths against
     what one would use instead, with the start: a scan decodes ahead while its engine comes up."""
-    rates = {case["id"]: whole_rates(case) for case in cases if case["rates"]}
+    rates = {case["id"]: whole_rates(case) for case in cases if _right(case)}
     for case in cases:
         case["against"] = {
             base: {key: of for key, of in ratio(rates[case["id"]], rates[base]).items()
                    if key != "p_value"}
             for base in _bases(case)
-            if base in rates and case["rates"] and base != case["id"]
+            if base in rates and case["id"] in rates and base != case["id"]
         }  # fmt: skip
+
+
+def _right(case: JsonObject) -> bool:
+    return case["status"] == "ok" and bool(case["rates"])
 
 
 def _bases(case: JsonObject) -> Iterator[str]:

@@ -60,9 +60,9 @@ def test_what_is_wrong_in_a_table_is_found(found, rows, wrong):
         (Rule.VERDICTS, 2000, 3, 0, False),
         (Rule.PROBABILITIES, 100, 2, 0, False),
         (Rule.OWN_PIXELS, 10, 1, 1, True),
-        (Rule.OWN_PIXELS, 100, 2, 0, False),
-        (Rule.OWN_PIXELS, 300, 3, 3, True),
-        (Rule.OWN_PIXELS, 300, 4, 0, False),
+        (Rule.OWN_PIXELS, 100, 3, 0, False),
+        (Rule.OWN_PIXELS, 300, 6, 6, True),
+        (Rule.OWN_PIXELS, 300, 7, 0, False),
     ],
 )
 def test_how_many_verdicts_may_differ(rule, images, other, missed, right):
