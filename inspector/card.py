@@ -74,7 +74,8 @@ _LIMITS = """
 ## What it is bad at
 {worst}
 - Hairlines: walls whose cracks are a pixel or two wide at tile scale are where it misses most.
-- It notices about nine in ten photos that show no concrete (`docs/domain.md`); some unusual walls, too.
+- It notices about nine in ten photos that show no concrete, and takes some odd walls for such
+  (`docs/domain.md`).
 - It has seen no night shots, no thermal images, no paint, graffiti or plants in number.
 - A photo much larger than {size} px is shrunk to see it whole; thin cracks vanish. Such a photo is
   never called clear, only `review` (reason `downscaled`).

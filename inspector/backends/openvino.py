@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _LARGEST_REQUEST = 16
 """Images per request. More gain nothing on a CPU, and less waits for the slowest stream."""
+_FLOAT = "f32"
 _VARIANTS = "onnxruntime"
 """The name under which bundles list their ONNX files."""
 
@@ -57,7 +58,7 @@ class OpenVinoBackend:
         threads: int | None = None,
         file: str | None = None,
         size: int | None = None,
-        arithmetic: str = "f32",
+        arithmetic: str = _FLOAT,
     ) -> None:
         path = bundle.file(file or bundle.variant(_VARIANTS, precision).file)
         self._bundle, self._size = bundle, size or bundle.preprocess.size
@@ -164,9 +165,6 @@ def _compile(core: Any, model: Any, file: Path, threads: int | None, arithmetic:
     """In a thread that is gone afterwards: OpenVINO gives the thread that compiles an alternate
     signal stack, and takes its memory away when several models are forgotten in another order
     than they came. The next signal that Python handles, such as Ctrl-C, would then be fatal."""
-    can = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if arithmetic != "f32" and arithmetic.upper() not in can:
-        raise BackendError(f"this CPU has no instructions for {arithmetic} arithmetic")
     settings = {
         # One request per stream, about a core each, instead of all cores on one request.
         "PERFORMANCE_HINT": "THROUGHPUT",
@@ -178,6 +176,10 @@ def _compile(core: Any, model: Any, file: Path, threads: int | None, arithmetic:
     }
     try:
         with ThreadPoolExecutor(1) as thread:
+            if arithmetic != _FLOAT:  # asking has the same effect as compiling
+                can = thread.submit(core.get_property, "CPU", "OPTIMIZATION_CAPABILITIES").result()
+                if arithmetic.upper() not in can:
+                    raise BackendError(f"this CPU has no instructions for {arithmetic} arithmetic")
             return thread.submit(core.compile_model, model, "CPU", settings).result()
     except RuntimeError as error:
         raise BackendError(f"OpenVINO cannot compile {file} ({_first_cause(error)})") from error
