@@ -40,6 +40,8 @@ EPOCHS_MORE = 1
 """Epochs, at full input size, for which the shipped model learns on from every source."""
 EPOCH_IMAGES = 5000
 BATCH_SIZE = 50
+SIZE = 224
+"""What the shipped model judges, pixels a side."""
 TRAIN_SIZE = 144
 SYNTHETIC = 0.6
 
@@ -125,6 +127,7 @@ def make(
                 epochs=epochs,
                 epoch_images=EPOCH_IMAGES,
                 batch_size=BATCH_SIZE,
+                size=SIZE,
                 train_size=TRAIN_SIZE,
                 synthetic=SYNTHETIC,
                 seed=SEED,

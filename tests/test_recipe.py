@@ -59,7 +59,7 @@ def test_layout_separates_by_group_and_licence(data, tmp_path, all_sources):
 def test_whole_recipe_makes_a_bundle_with_a_card(data, tmp_path, monkeypatch):
     for name, value in (
         ("EPOCHS", 1), ("EPOCHS_MORE", 1), ("EPOCH_IMAGES", 16), ("BATCH_SIZE", 8),
-        ("TRAIN_SIZE", 48),
+        ("SIZE", 64), ("TRAIN_SIZE", 48),
     ):  # fmt: skip
         monkeypatch.setattr(recipe, name, value)
     # Its gates need thousands of photos; tests/export has both halves of it.
