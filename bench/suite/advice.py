@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.stats import ratio
 from bench.suite.inputs import PHOTOS, TILES
+from bench.suite.noise import rates_apart
 from inspector.backends.advice import Advice, Pace
 
 if TYPE_CHECKING:
@@ -17,7 +17,10 @@ TOLD_APART = 0.05
 """Probability of equal rates looking so different, below which two cases are told apart."""
 WORTH_IT = 1.03
 """How many times faster a less exact case must be, in the middle, to be taken."""
+HARDLY = 1.1
+"""The same where chance may explain it: what a wrong guess may cost."""
 _EXACT = ("fp32", "fp16", "bf16", "int8")
+_USUAL = "onnxruntime"
 
 
 def mark_best(cases: Sequence[JsonObject]) -> None:
@@ -37,20 +40,29 @@ def mark_best(cases: Sequence[JsonObject]) -> None:
 def _tied(case: JsonObject, other: JsonObject) -> bool:
     """Whether the rates of two cases may well differ by chance alone; with too few rounds to tell,
     they count as different."""
-    p_value = ratio(case["rates"], other["rates"])["p_value"]
+    p_value = rates_apart(case, other)["p_value"]
     return p_value is not None and p_value >= TOLD_APART
 
 
 def pick(cases: Sequence[JsonObject], images: str, *, cascades: bool = True) -> JsonObject | None:
-    """The scan to use on `tiles` or `photos`: of the fastest, and those not told apart from it or
-    hardly slower, the most exact. `cascades`: one may be chosen."""
+    """The scan to use on `tiles` or `photos`: of the fastest, and those hardly slower, the most
+    exact; among equally exact ones ONNX Runtime and a scan's own settings come first, so that two
+    runs do not disagree by chance. `cascades`: one may be chosen."""
     scans = [c for c in cases if c["level"] == "scan" and c["input"] == images and _counts(c)
              and (cascades or not c["cascade"])]  # fmt: skip
     if not scans:
         return None
     best = max(scans, key=_middle)
-    near = [c for c in scans if _tied(c, best) or WORTH_IT * _middle(c) >= _middle(best)]
-    return min(near, key=lambda c: (c["cascade"], _EXACT.index(c["precision"]), -_middle(c)))
+    near = [c for c in scans if (HARDLY if _tied(c, best) else WORTH_IT) * _middle(c)
+            >= _middle(best)]  # fmt: skip
+    return min(near, key=_preference)
+
+
+def _preference(case: JsonObject) -> tuple[bool, int, bool, bool, float]:
+    """The smaller, the sooner a scan is taken."""
+    of_its_own = case["id"].endswith(f"/{case['input']}")
+    exactness = _EXACT.index(case["precision"])
+    return case["cascade"], exactness, case["engine"] != _USUAL, not of_its_own, -_middle(case)
 
 
 def recommend(

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench.stats import interval, percentile
+from bench.stats import percentile
 from bench.suite.answers import Furthest, check, figures
 from bench.suite.engines import KINDS, EngineSpec, missing
 from bench.suite.programs import run_program
-from bench.suite.rounds import width_of
 from bench.suite.worker import Task
 
 if TYPE_CHECKING:
@@ -50,9 +48,8 @@ class EngineCase:
         return self.status == "ok"
 
     @property
-    def half_width(self) -> float:
-        rates = (self.rates(size) for size in self.runs_ms)
-        return max(map(width_of, rates), default=math.inf)
+    def measured(self) -> list[list[float]]:
+        return [self.rates(size) for size in self.runs_ms]
 
     def rates(self, size: int) -> list[float]:
         """Images per second of each round."""
@@ -60,8 +57,7 @@ class EngineCase:
 
     def best_rates(self) -> list[float]:
         """At the fastest batch size; empty where nothing was measured."""
-        every = [self.rates(size) for size in self.runs_ms]
-        return max(every, key=median, default=[])
+        return max(self.measured, key=median, default=[])
 
 
 def engine_cases(config: BenchConfig, bench: Bench, specs: list[EngineSpec]) -> list[EngineCase]:
@@ -128,7 +124,6 @@ def engine_results(case: EngineCase, bench: Bench) -> Iterator[JsonObject]:
             "reason": case.reason,
             "about": KINDS[case.spec.engine].about,
             "rates": rates,
-            "rate": interval(rates) if rates else None,
             "runs_ms": runs_ms,
             "latency_ms": _latency(times) if times else None,
             "start_up": {key: median(s[key] for s in case.starts) for key in _STARTS}

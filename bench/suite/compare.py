@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from bench.stats import CONFIDENCE, ratio
+from bench.stats import CONFIDENCE
 from bench.suite.differences import differences
+from bench.suite.noise import rates_apart
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def compare(a: JsonObject, b: JsonObject, *, threshold: float = 0.05) -> Compari
     if not 0 <= threshold < 1:
         raise UsageError(f"--threshold {threshold} is not a share from 0 to below 1, such as 0.05")
     pairs, only_a, only_b = _matched(a["cases"], b["cases"])
-    ratios = [ratio(y["rates"], x["rates"]) if _right(x) and _right(y) else {} for x, y in pairs]
+    ratios = [rates_apart(y, x) if _right(x) and _right(y) else {} for x, y in pairs]
     tested = [p for of in ratios if (p := of.get("p_value")) is not None]
     corrected = iter(holm(tested))
     same_images = a["inputs"] == b["inputs"]

@@ -23,13 +23,14 @@ _TOP: Mapping[str, Any] = {
 _CASE: Mapping[str, Any] = {
     "id": str, "level": str, "name": str, "input": str, "batch_size": (int, _NOTHING),
     "workers": (int, _NOTHING), "status": str, "reason": str, "about": str, "rates": list,
-    "rate": (dict, _NOTHING), "runs_ms": list, "latency_ms": (dict, _NOTHING), "start_up": dict,
-    "stage_seconds": dict, "usage": dict, "answers": (dict, _NOTHING), "shares": dict,
-    "limited_by": str, "best": bool, "tied": bool,
+    "noise": dict, "rate": (dict, _NOTHING), "runs_ms": list, "latency_ms": (dict, _NOTHING),
+    "start_up": dict, "stage_seconds": dict, "usage": dict, "answers": (dict, _NOTHING),
+    "shares": dict, "limited_by": str, "best": bool, "tied": bool,
 }  # fmt: skip
 _RATE: Mapping[str, Any] = {
     "median": _NUMBER, "low": (*_NUMBER, _NOTHING), "high": (*_NUMBER, _NOTHING), "rounds": int
 }  # fmt: skip
+_NOISE: Mapping[str, Any] = {"variance": _NUMBER, "freedom": _NUMBER}
 _LATENCY: Mapping[str, Any] = dict.fromkeys(("p50", "p90", "p95", "p99"), _NUMBER)
 _ANSWERS: Mapping[str, Any] = {
     "images": int, "largest_difference": (*_NUMBER, _NOTHING), "other_verdicts": int,
@@ -64,7 +65,10 @@ def damage(results: JsonObject) -> str:
 def _case_damage(case: JsonObject) -> str:
     if case["status"] not in STATUSES or case["level"] not in LEVELS:
         return "unknown status or level"
-    parts = ((case["rate"], _RATE), (case["latency_ms"], _LATENCY), (case["answers"], _ANSWERS))
+    parts = (
+        (case["rate"], _RATE), (case["noise"], _NOISE),
+        (case["latency_ms"], _LATENCY), (case["answers"], _ANSWERS),
+    )  # fmt: skip
     for part, keys in parts:
         if part is not None and (wrong := _misses(part, keys)):
             return wrong
@@ -90,8 +94,3 @@ def _misses(found: object, keys: Mapping[str, Any]) -> str:
 
 def _is_positive(value: object) -> bool:
     return isinstance(value, _NUMBER) and math.isfinite(value) and value > 0
-
-
-def whole_rates(case: JsonObject) -> list[float]:
-    """Images per second of each round with the start, where that is part of a round."""
-    return [float(rate) for rate in case.get("whole_rates") or case["rates"]]

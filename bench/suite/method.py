@@ -13,8 +13,9 @@ METHOD = (
     "which is not counted; the check of the answers has read all files before, so they come from "
     "the page cache.",
     "Cases take turns, in a new random order each round, until their interval is within 3 % or the "
-    "time is over. Interval: 95 %, Student's t on the logarithms of the rounds' rates. Two cases "
-    "are told apart where Welch's t test on the logarithms says p < 0.05.",
+    "time is over. Interval: 95 %, Student's t on the logarithms of the rounds' rates; to a case's "
+    "own variance that of all engines alone, or of all whole paths, is added as if from 4 more "
+    "rounds. Two cases are told apart where Welch's t test with these variances says p < 0.05.",
     "Start-up is reported apart: of an engine importing, opening (which builds its session) and "
     "the first run; of a whole path all until the first images are on their way. What is "
     "remembered from runs before is hidden from the programs.",
@@ -23,8 +24,9 @@ METHOD = (
     "every probability within 1e-4, everything else the verdicts (1 in 1,000 may differ) and no "
     "crack may be called clear; a program that resamples by itself must agree on 98 % of verdicts. "
     "Answers nearer to those of a model with swapped channels or another normalisation are wrong.",
-    "Recommended is the fastest scan that is right, or a more exact one that is not told apart "
-    "from it or at most 3 % slower. A cascade is recommended only on the user's own photos, "
+    "Recommended is the fastest scan that is right, or a more exact one that is at most 3 % "
+    "slower, or 10 % if it is not told apart; then ONNX Runtime and a scan's own settings come "
+    "first. A cascade is recommended only on the user's own photos, "
     "because its speed depends on how many of them it can decide at low resolution.",
     "Shares: of the machine's own matrix rate in that precision, of JPEG decoding on all cores, "
     "each at its highest sample, and of the engine alone. They need not add up to 1, because work "

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 
 from bench.checks import Answers, examine, worst_of
 from bench.runs import loop_seconds, read_answers
-from bench.stats import interval
 from bench.suite.answers import figures
 from bench.suite.engines import EngineSpec
 from bench.suite.peers import PEERS, Peer
 from bench.suite.programs import Ended, run_program
-from bench.suite.rounds import width_of
 from inspector.machine import usable_cores
 
 if TYPE_CHECKING:
@@ -77,8 +75,8 @@ class PathCase:
         return [len(self.job.input.refs) / ended.wall_s for ended in self.ended]
 
     @property
-    def half_width(self) -> float:
-        return width_of(self.rates)
+    def measured(self) -> list[list[float]]:
+        return [self.rates] if self.ended else []
 
     @property
     def expected(self) -> Answers:
@@ -203,7 +201,6 @@ def path_result(case: PathCase) -> JsonObject:
         "about": " ".join(case.scan_options()) if case.spec else _about(case),
         "rates": case.rates,
         "whole_rates": case.whole_rates,
-        "rate": interval(case.rates) if case.rates else None,
         "runs_ms": [],
         "latency_ms": None,
         "start_up": {"start_s": median(e.wall_s - loop_seconds(e.said) for e in case.ended)}

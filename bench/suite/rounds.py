@@ -8,13 +8,13 @@ import random
 import time
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from bench.stats import interval
+from bench.stats import NO_NOISE_KNOWN, Noise, interval, noise_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 LEAST_ROUNDS = 3
-"""Below that an interval says next to nothing: its factor is 12.7 for two rounds, 4.3 for three."""
+"""That a case has if there is time, however narrow its interval."""
 NARROW = 0.03
 """Half width of an interval, as a share of its middle, at which a case needs no more rounds."""
 
@@ -28,8 +28,8 @@ class Repeated(Protocol):
         ...
 
     @property
-    def half_width(self) -> float:
-        """Of its rate's interval, relative; infinite where that is not known yet."""
+    def measured(self) -> Sequence[Sequence[float]]:
+        """Rates of all rounds so far, for each of its settings."""
         ...
 
 
@@ -54,7 +54,8 @@ def repeat(
     rng = random.Random(seed)
     spent: dict[int, float] = {}
     for number in range(rounds):
-        turns = [case for case in cases if case.open and not _done(case, number)]
+        noise = noise_of(rates for case in cases for rates in case.measured)
+        turns = [case for case in cases if case.open and not _done(case, number, noise)]
         for case in rng.sample(turns, len(turns)):
             began = time.perf_counter()
             if began + spent.get(id(case), -math.inf) > deadline:
@@ -63,13 +64,16 @@ def repeat(
             spent[id(case)] = time.perf_counter() - began
 
 
-def _done(case: Repeated, rounds: int) -> bool:
-    return rounds >= LEAST_ROUNDS and case.half_width <= NARROW
+def _done(case: Repeated, rounds: int, noise: Noise) -> bool:
+    if rounds < LEAST_ROUNDS:
+        return False
+    return max((width_of(rates, noise) for rates in case.measured), default=math.inf) <= NARROW
 
 
-def width_of(rates: Sequence[float]) -> float:
-    """Half width of the interval of rates, relative to their median; infinite below two."""
-    found = interval(rates) if rates else {}
+def width_of(rates: Sequence[float], noise: Noise = NO_NOISE_KNOWN) -> float:
+    """Half width of the interval of rates, relative to their median; infinite where there is
+    none."""
+    found = interval(rates, noise) if rates else {}
     low, high, middle = (found.get(key) for key in ("low", "high", "median"))
     if low is None or high is None or not middle:
         return math.inf

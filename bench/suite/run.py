@@ -12,13 +12,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from bench.report import make_folder
-from bench.stats import ratio
 from bench.suite.advice import advice_of, mark_best, recommend
 from bench.suite.alone import EngineCase, engine_cases, engine_results, measure_engine
 from bench.suite.ceilings import ask_limits
-from bench.suite.contract import BENCHMARK, FORMAT, whole_rates
+from bench.suite.contract import BENCHMARK, FORMAT
 from bench.suite.engines import KINDS, candidates
 from bench.suite.method import METHOD
+from bench.suite.noise import add_rates, whole_rates_apart
 from bench.suite.paths import (
     PathCase,
     measure_path,
@@ -90,6 +90,7 @@ def run_suite(config: BenchConfig) -> JsonObject:
         cases = [result for case in engines for result in engine_results(case, bench)]
         cases += [path_result(case) for case in paths]
         facts = {job.input.name: job.input.facts() for job in bench.jobs}
+    add_rates(cases)
     add_shares(cases, limits, operations(bench.bundle))
     mark_best(cases)
     _compare(cases)
@@ -173,13 +174,13 @@ def _measure_paths(
 def _compare(cases: Sequence[JsonObject]) -> None:
     """Fill in `against`: engines against the plain one at the same batch size, whole paths against
     what one would use instead, with the start: a scan decodes ahead while its engine comes up."""
-    rates = {case["id"]: whole_rates(case) for case in cases if _right(case)}
+    right = {case["id"]: case for case in cases if _right(case)}
     for case in cases:
         case["against"] = {
-            base: {key: of for key, of in ratio(rates[case["id"]], rates[base]).items()
+            base: {key: of for key, of in whole_rates_apart(case, right[base]).items()
                    if key != "p_value"}
             for base in _bases(case)
-            if base in rates and case["id"] in rates and base != case["id"]
+            if base in right and case["id"] in right and base != case["id"]
         }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import system
-from bench.stats import interval, percentile, ratio, spread
+from bench.stats import NO_NOISE_KNOWN, Noise, interval, noise_of, percentile, ratio, spread
 from bench.system import cpu_flags, describe_system, without_folders
 
 TIMES = st.floats(1e-3, 1e6)
@@ -102,6 +102,32 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     found = [interval(row.tolist()) for row in drawn]
     share = np.mean([of["low"] <= 50 <= of["high"] for of in found])
     assert 0.935 < share < 0.965
+
+
+def test_the_noise_of_all_makes_the_intervals_of_few_rounds_narrow_and_they_still_hold():
+    rng = np.random.default_rng(2)
+    held, wide, narrow = [], [], []
+    for _ in range(300):
+        cases = np.exp(rng.normal(np.log(50), 0.05, (8, 2))).tolist()
+        noise = noise_of(cases)
+        assert noise.freedom == 8
+        of = interval(cases[0], noise)
+        held.append(of["low"] <= 50 <= of["high"])
+        narrow.append(math.log(of["high"] / of["low"]))
+        alone = interval(cases[0])
+        wide.append(math.log(alone["high"] / alone["low"]))
+    assert np.mean(held) > 0.92
+    assert np.median(narrow) < np.median(wide) / 2
+
+
+def test_one_round_borrows_its_interval_and_many_rounds_keep_their_own():
+    noise = Noise(0.05**2, 20)
+    assert interval([3.0], noise)["low"] == pytest.approx(3 * math.exp(-2.776 * 0.05), rel=1e-3)
+    many = [100 * (1 + 0.3 * (-1) ** k) for k in range(60)]
+    own, lent = interval(many), interval(many, noise)
+    assert lent["high"] == pytest.approx(own["high"], rel=0.02)
+    assert ratio([3.0], [2.0], noise, noise)["p_value"] < 0.01
+    assert noise_of([[1.0], [2.0], []]) == NO_NOISE_KNOWN
 
 
 @settings(deadline=None)

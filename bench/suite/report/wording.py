@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.report import figure
-from bench.stats import ratio
-from bench.suite.contract import whole_rates
+from bench.suite.noise import whole_rates_apart
 from bench.suite.report.groups import ENGINE, PEER, label
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def _against_peers(own: Sequence[JsonObject], peers: Sequence[JsonObject]) -> It
     """How the fastest scan compares with the fastest other program."""
     if not own or not peers:
         return
-    of, name = ratio(whole_rates(own[0]), whole_rates(peers[0])), label(peers[0])
+    of, name = whole_rates_apart(own[0], peers[0]), label(peers[0])
     low, high = of["low"], of["high"]
     if low is None or high is None:
         yield f"The fastest peer is {name}; too few rounds to compare it with the fastest scan."

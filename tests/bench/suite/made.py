@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.stats import interval, percentile
+from bench.stats import percentile
 from bench.suite.advice import mark_best, recommend
+from bench.suite.noise import add_rates
 from bench.suite.shares import limited_by
 from inspector.types import JsonObject
 
@@ -60,6 +61,7 @@ def made_results(
 
 
 def _finished(cases: list[JsonObject], times: float) -> JsonObject:
+    add_rates(cases)
     mark_best(cases)
     system = _system()
     return {
@@ -110,7 +112,7 @@ def _case(level, name, images, rates, **given) -> JsonObject:
         "batch_size": 32, "workers": 2, "device": "cpu", "engine": words[0],
         "precision": "int8" if "int8" in words else "fp32", "cascade": "cascade" in words,
         "stages": [], "status": "ok", "reason": "", "about": "made up", "rates": rates,
-        "rate": interval(rates) if rates else None, "runs_ms": [], "latency_ms": None,
+        "runs_ms": [], "latency_ms": None,
         "start_up": {}, "stage_seconds": {}, "answers": None, "against": {},
         "usage": {"cpu_percent": None, "peak_mib": 410.0, "gpu_percent": None, "gpu_mib": None},
         "shares": shares if rates else {}, "best": False, "tied": False,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.stats import interval
 from bench.suite.advice import advice_of, mark_best, pick, recommend
+from bench.suite.noise import add_rates
 
 SPREAD = (0.99, 1.0, 1.01)
 
@@ -16,7 +16,7 @@ def case(name, rate, *, level="scan", images="tiles", status="ok", **changes):
     return {
         "id": f"{level}/{name}/{images}", "level": level, "name": name, "input": images,
         "engine": engine, "precision": precision, "cascade": bool(cascade), "device": "cpu",
-        "batch_size": 32, "workers": 1, "status": status, "rates": rates, "rate": interval(rates),
+        "batch_size": 32, "workers": 1, "status": status, "rates": rates,
         "shares": {}, "limited_by": "", **changes,
     }  # fmt: skip
 
@@ -28,6 +28,7 @@ def picked(cases):
 
 
 def marked(*cases):
+    add_rates(cases)
     mark_best(cases)
     return list(cases)
 
@@ -47,6 +48,20 @@ def test_what_is_not_told_apart_is_taken_if_it_is_more_exact():
     cases = marked(case("onnxruntime fp32", 66), case("onnxruntime int8", 70, spread=wide))
     assert [c["tied"] for c in cases] == [True, False]
     assert picked(cases)["precision"] == "fp32"
+    cases = marked(case("onnxruntime fp32", 60), case("onnxruntime int8", 70, spread=wide))
+    assert cases[0]["tied"], "and yet the guess would cost too much"
+    assert picked(cases)["precision"] == "int8"
+
+
+def test_what_is_alike_is_taken_in_the_usual_way():
+    """Two runs agree, whichever of equals happened to be the fastest."""
+    for by in (0.96, 1.04):
+        usual = case("onnxruntime int8", 70, spread=(0.9, 1.0, 1.1))
+        other = case("openvino int8", 70 * by)
+        varied = case("onnxruntime int8", 70 * by, batch_size=8)
+        varied["id"] += "/batch 8"
+        found = picked(marked(other, varied, usual))
+        assert (found["engine"], found["batch_size"]) == ("onnxruntime", 32)
 
 
 def test_with_one_round_the_faster_is_taken_though_nothing_is_certain():

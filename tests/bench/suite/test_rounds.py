@@ -23,8 +23,8 @@ class Fake:
         return self.fails_in is None or len(self.rates) < self.fails_in
 
     @property
-    def half_width(self):
-        return width_of(self.rates)
+    def measured(self):
+        return [self.rates] if self.rates else []
 
 
 def run(cases, *, rounds=8, deadline=1e9, seed=0, seconds=0.0):
@@ -51,10 +51,12 @@ def test_every_case_has_a_turn_per_round_in_a_new_order():
 
 
 def test_a_narrow_case_ends_early_and_a_wide_one_goes_on():
-    narrow, wide, failing = Fake("a"), Fake("b", jitter=0.5), Fake("c", fails_in=1)
-    run([narrow, wide, failing])
-    assert [len(case.rates) for case in (narrow, wide, failing)] == [LEAST_ROUNDS, 8, 1]
-    assert narrow.half_width <= NARROW < wide.half_width
+    narrow, wide, failing = Fake("a"), Fake("b", jitter=0.2), Fake("c", fails_in=1)
+    run([narrow, failing])
+    assert [len(case.rates) for case in (narrow, failing)] == [LEAST_ROUNDS, 1]
+    run([wide, narrow := Fake("a")], rounds=12)
+    assert LEAST_ROUNDS < len(narrow.rates) < len(wide.rates) == 12, "it may have been lucky"
+    assert width_of(wide.rates) > NARROW
 
 
 def test_one_round_is_always_there_and_the_next_only_where_time_is_left():
