@@ -77,6 +77,8 @@ def _tie(cases: Sequence[JsonObject]) -> Iterator[str]:
         yield f"Fastest: {label(best)}. Not distinguishable from it: {', '.join(others)}."
     elif len(cases) == 1:
         yield f"Only {label(best)} was measured."
+    elif best["rate"]["low"] is None:
+        yield f"Fastest: {label(best)}; one round does not say whether by chance."
     else:
         yield f"Fastest: {label(best)}, beyond what chance explains."
 
