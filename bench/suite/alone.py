@@ -75,7 +75,7 @@ def engine_cases(config: BenchConfig, bench: Bench, specs: list[EngineSpec]) -> 
 def measure_engine(case: EngineCase, bench: Bench, number: int, turn_s: float) -> None:
     """One turn in a process of its own, and the check of everything it has answered so far."""
     task = Task(
-        bundle=str(bench.bundle.path),
+        bundle=str(bench.engines_bundle.path),
         pool=str(bench.pool_file),
         spec=asdict(case.spec),
         batch_sizes=case.batch_sizes,

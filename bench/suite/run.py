@@ -16,7 +16,7 @@ from bench.suite.advice import advice_of, mark_best, recommend
 from bench.suite.alone import EngineCase, engine_cases, engine_results, measure_engine
 from bench.suite.ceilings import ask_limits
 from bench.suite.contract import BENCHMARK, FORMAT
-from bench.suite.engines import KINDS, candidates
+from bench.suite.engines import KINDS, EngineSpec, candidates
 from bench.suite.method import METHOD
 from bench.suite.noise import add_rates, whole_rates_apart
 from bench.suite.paths import (
@@ -29,7 +29,7 @@ from bench.suite.paths import (
     warm_up,
 )
 from bench.suite.rounds import repeat
-from bench.suite.setup import Bench, prepare
+from bench.suite.setup import TORCHSCRIPT, Bench, has_torchscript, prepare
 from bench.suite.shares import add_shares, operations
 from bench.system import describe_system
 from inspector.backends.advice import keep_advice
@@ -132,8 +132,11 @@ def _paths(
     config: BenchConfig, bench: Bench, engines: Sequence[EngineCase], deadline: float
 ) -> list[PathCase]:
     """Scans with the fastest engines and, in fp32, the plainest; and the peers."""
-    able = [case for case in engines if case.open and case.best_rates()
-            and KINDS[case.spec.engine].scans and case.spec.precision != "bf16"]  # fmt: skip
+    able = [
+        case
+        for case in engines
+        if case.open and case.best_rates() and can_scan(case.spec, bench.bundle)
+    ]
     able.sort(key=lambda case: -median(case.best_rates()))
     chosen = able[: config.effort.scans]
     chosen += [case for case in able[config.effort.scans :] if case.spec.name == REFERENCE]
@@ -144,6 +147,13 @@ def _paths(
         warm_up(case, bench)
     _measure_paths(config, bench, cases, deadline)
     return cases
+
+
+def can_scan(spec: EngineSpec, bundle: ModelBundle) -> bool:
+    """Whether `inspector scan` can use the engine with the bundle as it is."""
+    if spec.engine == TORCHSCRIPT:
+        return has_torchscript(bundle)
+    return KINDS[spec.engine].scans and spec.precision != "bf16"
 
 
 def _settings(

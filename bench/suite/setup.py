@@ -17,7 +17,7 @@ from bench.suite.pixels import make_pool, write_pool
 from inspector.backends import open_backend
 from inspector.backends.device import Device, has_nvidia_driver
 from inspector.bundle import DEFAULT_PATH, ModelBundle
-from inspector.errors import SourceError
+from inspector.errors import BundleError, ExportError, SourceError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bench.suite.pixels import Pool
     from inspector.backends import Backend
 
+TORCHSCRIPT = "torchscript"
 _FEW = 32
 """Photos on which a peer searches its fastest setting."""
 
@@ -53,6 +54,8 @@ class Bench:
     """Where things are while the cases run."""
 
     bundle: ModelBundle
+    engines_bundle: ModelBundle
+    """The same model for engines alone: with a TorchScript file, if that is compared."""
     device: str
     """`cpu` or `cuda`: where whole paths run."""
     work: Path
@@ -68,6 +71,8 @@ class Bench:
 def prepare(config: BenchConfig, work: Path) -> Bench:
     """Raises SourceError where there is nothing to judge, BundleError for a damaged bundle."""
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
+    compared = config.backends is None or TORCHSCRIPT in config.backends
+    engines_bundle = _with_torchscript(bundle, work / "model") if compared else bundle
     device = CUDA if Device.parse(config.device).kind == CUDA else CPU
     if config.device == "auto" and has_nvidia_driver():
         device = CUDA
@@ -78,7 +83,25 @@ def prepare(config: BenchConfig, work: Path) -> Bench:
         jobs = tuple(_job(bundle, each, eager, work / each.name) for each in inputs)
     pool_file = work / "pool.npz"
     write_pool(pool_file, pool)
-    return Bench(bundle, device, work, jobs, pool, pool_file, truth, config.seed)
+    return Bench(bundle, engines_bundle, device, work, jobs, pool, pool_file, truth, config.seed)
+
+
+def has_torchscript(bundle: ModelBundle) -> bool:
+    """Whether a scan with this bundle can use TorchScript."""
+    return any(variant.backend == TORCHSCRIPT for variant in bundle.variants.values())
+
+
+def _with_torchscript(bundle: ModelBundle, place: Path) -> ModelBundle:
+    """A copy at `place` with a TorchScript file, which a bundle hardly needs and few have; the
+    bundle itself where it has one, or cannot have one."""
+    from export import ExportConfig, export_bundle
+
+    if has_torchscript(bundle):
+        return bundle
+    try:
+        return export_bundle(ExportConfig(bundle=bundle.path, torchscript=True, out=place))
+    except (BundleError, ExportError):
+        return bundle
 
 
 def _job(bundle: ModelBundle, images: Input, eager: Backend, place: Path) -> Job:

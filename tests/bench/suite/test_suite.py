@@ -15,7 +15,8 @@ from bench.suite.alone import engine_cases, engine_results, measure_engine
 from bench.suite.config import QUICK, BenchConfig
 from bench.suite.engines import EngineSpec
 from bench.suite.results import read_results, write_results
-from bench.suite.setup import prepare
+from bench.suite.run import can_scan
+from bench.suite.setup import has_torchscript, prepare
 from inspector.bundle import INPUT_NAME, ModelBundle, sha256_of
 from inspector.preprocess import IMAGENET_MEAN, IMAGENET_STD
 
@@ -152,10 +153,23 @@ def test_a_broken_engine_is_caught(prepared, tiny_bundle_dir, tmp_path, broken):
     model = rewired(tiny_bundle_dir, tmp_path / "model", *broken())
     spec = EngineSpec(engine="onnxruntime", precision="fp32")
     (case,) = engine_cases(config, bench, [spec])
-    measure_engine(case, dataclasses.replace(bench, bundle=ModelBundle.load(model)), 0, 0.01)
+    measure_engine(
+        case, dataclasses.replace(bench, engines_bundle=ModelBundle.load(model)), 0, 0.01
+    )
     assert case.status == "failed", case.reason
     assert "probabilities are wrong" in case.reason
     assert [found["status"] for found in engine_results(case, bench)] == ["failed"] * 2
+
+
+def test_torchscript_is_exported_for_the_run_and_no_scan_is_advised_to_use_it(prepared):
+    config, bench = prepared
+    assert has_torchscript(bench.engines_bundle) and not has_torchscript(bench.bundle)
+    assert bench.engines_bundle.digest == bench.bundle.digest
+    spec = EngineSpec(engine="torchscript", precision="fp32")
+    (case,) = engine_cases(config, bench, [spec])
+    measure_engine(case, bench, 0, 0.01)
+    assert case.status == "ok", case.reason
+    assert not can_scan(spec, bench.bundle) and can_scan(spec, bench.engines_bundle)
 
 
 def test_an_engine_that_breaks_down_later_has_failed(prepared, monkeypatch):
