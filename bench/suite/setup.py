@@ -72,7 +72,7 @@ def prepare(config: BenchConfig, work: Path) -> Bench:
     """Raises SourceError where there is nothing to judge, BundleError for a damaged bundle."""
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
     compared = config.backends is None or TORCHSCRIPT in config.backends
-    engines_bundle = _with_torchscript(bundle, work / "model") if compared else bundle
+    engines_bundle = with_torchscript(bundle, work / "model") if compared else bundle
     device = CUDA if Device.parse(config.device).kind == CUDA else CPU
     if config.device == "auto" and has_nvidia_driver():
         device = CUDA
@@ -91,7 +91,7 @@ def has_torchscript(bundle: ModelBundle) -> bool:
     return any(variant.backend == TORCHSCRIPT for variant in bundle.variants.values())
 
 
-def _with_torchscript(bundle: ModelBundle, place: Path) -> ModelBundle:
+def with_torchscript(bundle: ModelBundle, place: Path) -> ModelBundle:
     """A copy at `place` with a TorchScript file, which a bundle hardly needs and few have; the
     bundle itself where it has one, or cannot have one."""
     from export import ExportConfig, export_bundle

@@ -16,8 +16,8 @@ from bench.suite.config import QUICK, BenchConfig
 from bench.suite.engines import EngineSpec
 from bench.suite.results import read_results, write_results
 from bench.suite.run import can_scan
-from bench.suite.setup import has_torchscript, prepare
-from inspector.bundle import INPUT_NAME, ModelBundle, sha256_of
+from bench.suite.setup import prepare, with_torchscript
+from inspector.bundle import INPUT_NAME, WEIGHTS, ModelBundle, sha256_of
 from inspector.preprocess import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -161,15 +161,26 @@ def test_a_broken_engine_is_caught(prepared, tiny_bundle_dir, tmp_path, broken):
     assert [found["status"] for found in engine_results(case, bench)] == ["failed"] * 2
 
 
-def test_torchscript_is_exported_for_the_run_and_no_scan_is_advised_to_use_it(prepared):
+def test_torchscript_is_exported_for_the_run_and_no_scan_is_advised_to_use_it(
+    prepared, tiny_bundle_copy, tmp_path
+):  # fmt: skip
     config, bench = prepared
-    assert has_torchscript(bench.engines_bundle) and not has_torchscript(bench.bundle)
-    assert bench.engines_bundle.digest == bench.bundle.digest
+    kept = tiny_bundle_copy.variants["onnx-fp32"]
+    lean = dataclasses.replace(tiny_bundle_copy, variants={"onnx-fp32": kept})
+    lean.save()
+    made = with_torchscript(lean, tmp_path / "made")
     spec = EngineSpec(engine="torchscript", precision="fp32")
     (case,) = engine_cases(config, bench, [spec])
-    measure_engine(case, bench, 0, 0.01)
+    measure_engine(case, dataclasses.replace(bench, engines_bundle=made), 0, 0.01)
     assert case.status == "ok", case.reason
-    assert not can_scan(spec, bench.bundle) and can_scan(spec, bench.engines_bundle)
+    assert can_scan(spec, made) and not can_scan(spec, lean)
+    assert with_torchscript(made, tmp_path / "again") is made
+
+
+def test_a_model_without_weights_has_no_torchscript_to_compare(tiny_bundle_copy, tmp_path):
+    lean = dataclasses.replace(tiny_bundle_copy, variants={})
+    tiny_bundle_copy.file(WEIGHTS).write_bytes(b"damaged")
+    assert with_torchscript(lean, tmp_path / "made") is lean
 
 
 def test_an_engine_that_breaks_down_later_has_failed(prepared, monkeypatch):
