@@ -225,7 +225,9 @@ def _speed(bundle: ModelBundle) -> Check:
 
     if advice := find_advice(bundle, "cpu"):
         cascade = " with the cascade" if advice.cascade else ""
-        taken = f"{advice.backend} {advice.precision}{cascade}"
+        tiles, photos = advice.tiles.backend, advice.photos.backend
+        engine = tiles if tiles == photos else f"{tiles} (for large photos {photos})"
+        taken = f"{engine} {advice.precision}{cascade}"
         return Check("speed", Health.OK, f"a scan on the CPU takes {taken}, by inspector bench")
     choice = choose(bundle, "onnxruntime", precision="auto", cascade=None)
     taken = choice.precision + (" with the cascade" if choice.cascade else "")

@@ -21,6 +21,7 @@ HARDLY = 1.1
 """The same where chance may explain it: what a wrong guess may cost."""
 _EXACT = ("fp32", "fp16", "bf16", "int8")
 _USUAL = "onnxruntime"
+_OF_ONE_TABLE = ("precision", "cascade", "device")
 
 
 def mark_best(cases: Sequence[JsonObject]) -> None:
@@ -44,12 +45,20 @@ def _tied(case: JsonObject, other: JsonObject) -> bool:
     return p_value is not None and p_value >= TOLD_APART
 
 
-def pick(cases: Sequence[JsonObject], images: str, *, cascades: bool = True) -> JsonObject | None:
+def pick(
+    cases: Sequence[JsonObject],
+    images: str,
+    *,
+    cascades: bool = True,
+    like: JsonObject | None = None,
+) -> JsonObject | None:
     """The scan to use on `tiles` or `photos`: of the fastest, and those hardly slower, the most
     exact; among equally exact ones ONNX Runtime and a scan's own settings come first, so that two
-    runs do not disagree by chance. `cascades`: one may be chosen."""
+    runs do not disagree by chance. `cascades`: one may be chosen. `like`: only scans whose rows may
+    stand in one table with those of that case, on the same device."""
     scans = [c for c in cases if c["level"] == "scan" and c["input"] == images and _counts(c)
-             and (cascades or not c["cascade"])]  # fmt: skip
+             and (cascades or not c["cascade"])
+             and (like is None or all(c[key] == like[key] for key in _OF_ONE_TABLE))]  # fmt: skip
     if not scans:
         return None
     best = max(scans, key=_middle)
@@ -70,7 +79,8 @@ def recommend(
 ) -> JsonObject:
     """`recommendation` of results.json. How fast a cascade is depends on how many photos it can
     decide at low resolution, so without the user's own none is recommended."""
-    found = {images: pick(cases, images, cascades=own_photos) for images in (TILES, PHOTOS)}
+    tiles = pick(cases, TILES, cascades=own_photos)
+    found = {TILES: tiles, PHOTOS: pick(cases, PHOTOS, cascades=own_photos, like=tiles)}
     sentences = [_sentence(images, case, cases) for images, case in found.items() if case]
     where = f"On this machine ({system['cpu'] or 'unknown processor'})"
     text = f"{where}: {'; '.join(sentences)}." if sentences else "No scan ran and was right."
@@ -118,11 +128,10 @@ def advice_of(recommendation: JsonObject) -> Advice | None:
     if engine is None:
         return None
     paces = {
-        name: Pace(batch_size=of["batch_size"], workers=of["workers"])
+        name: Pace(backend=of["backend"], batch_size=of["batch_size"], workers=of["workers"])
         for name, of in ((TILES, tiles or photos), (PHOTOS, photos or tiles))
     }
     return Advice(
-        backend=engine["backend"],
         precision=engine["precision"],
         cascade=engine["cascade"],
         device=engine["device"].partition(":")[0],

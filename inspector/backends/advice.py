@@ -15,8 +15,9 @@ _ABOUT = "recommended on"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How a scan shares the machine."""
+    """An engine, and how a scan shares the machine with it."""
 
+    backend: str
     batch_size: int
     workers: int
 
@@ -24,9 +25,9 @@ class Pace:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
     """`device` is where it was measured, `cpu` or `cuda`; `tiles` and `photos` are for files that
-    decode quickly and for large ones."""
+    decode quickly and for large ones. Precision and cascade are one for both, because a table has
+    rows of one kind."""
 
-    backend: str
     precision: str
     cascade: bool
     device: str

@@ -45,7 +45,7 @@ def choose_engines(config: ScanConfig, bundle: ModelBundle, recorded: Mapping[st
     advice = find_advice(bundle, "cuda" if gpu_judges(config) else "cpu")
     backend = config.backend
     if backend == "auto":
-        backend = advice.backend if advice else BACKENDS[0]
+        backend = advice.tiles.backend if advice else BACKENDS[0]
     if backend in TORCH_BACKENDS:
         slow = _TORCH_CORE_SECONDS_PER_PIXEL * bundle.preprocess.size**2
         return Engines(
@@ -84,7 +84,7 @@ def _followed(advice: Advice, backend: str, precision: str, cascade: bool | None
     """Whether nothing that is demanded or begun speaks against it; then all of it holds, because
     its parts were measured together."""
     return (
-        advice.backend == backend
+        advice.tiles.backend == backend
         and precision in ("auto", advice.precision)
         and cascade in (None, advice.cascade)
     )

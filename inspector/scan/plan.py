@@ -14,6 +14,7 @@ from inspector.scan.engines import gpu_judges, view_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from inspector.backends.advice import Pace
     from inspector.preprocess import PreprocessSpec
     from inspector.scan.config import ScanConfig
     from inspector.scan.engines import Engines
@@ -73,9 +74,9 @@ def make_plan(
     mean_s = fmean(decode_s or [0.0])
     workers, why = _decoders(cores, mean_s, engines.core_seconds), "to decode ahead"
     batch_size = _batch_size(cuda=cuda, slow=mean_s > SLOW_DECODE_S)
-    if engines.advice is not None:
-        pace = engines.advice.photos if mean_s > SLOW_DECODE_S else engines.advice.tiles
-        workers, batch_size = pace.workers, pace.batch_size
+    backend = engines.backend
+    if pace := _advised(config, engines, slow=mean_s > SLOW_DECODE_S):
+        backend, workers, batch_size = pace.backend, pace.workers, pace.batch_size
     if config.workers is not None:
         workers, why = config.workers, "to decode, as asked for"
     batch_size = config.batch_size or batch_size
@@ -87,7 +88,7 @@ def make_plan(
     elif dataloader:
         why = f"{why} in a DataLoader"
     return Plan(
-        backend=engines.backend,
+        backend=backend,
         device=config.device,
         precision=engines.precision,
         cascade=engines.cascade,
@@ -98,6 +99,14 @@ def make_plan(
         threads=None if cuda else _threads(cores, workers),
         why=f"{_count(cores, 'core')}: {_count(workers, 'process', 'es')} {why}; {engines.why}",
     )
+
+
+def _advised(config: ScanConfig, engines: Engines, *, slow: bool) -> Pace | None:
+    """None also where another engine is demanded than that with which it was measured."""
+    if engines.advice is None:
+        return None
+    pace = engines.advice.photos if slow else engines.advice.tiles
+    return pace if config.backend in ("auto", pace.backend) else None
 
 
 def _count(number: int, what: str, plural: str = "s") -> str:

@@ -12,8 +12,9 @@ from inspector.backends.advice import Advice, Pace, find_advice, keep_advice
 from inspector.backends.remembered import CACHE_VARIABLE, cache_file
 
 ADVICE = Advice(
-    backend="openvino", precision="int8", cascade=True, device="cpu",
-    tiles=Pace(batch_size=64, workers=2), photos=Pace(batch_size=8, workers=1),
+    precision="int8", cascade=True, device="cpu",
+    tiles=Pace(backend="onnxruntime", batch_size=64, workers=2),
+    photos=Pace(backend="openvino", batch_size=8, workers=1),
 )  # fmt: skip
 
 
@@ -27,7 +28,7 @@ def test_it_comes_back_as_it_was(tiny_bundle):
     keep_advice(tiny_bundle, ADVICE)
     assert find_advice(tiny_bundle, "cpu") == ADVICE
     assert find_advice(tiny_bundle, "cuda") is None
-    better = dataclasses.replace(ADVICE, backend="onnxruntime")
+    better = dataclasses.replace(ADVICE, precision="fp32")
     keep_advice(tiny_bundle, better)
     assert find_advice(tiny_bundle, "cpu") == better
 

@@ -109,8 +109,9 @@ def test_a_table_is_continued_as_it_was_begun(tmp_path, tiny_bundle, monkeypatch
 @pytest.fixture
 def advice(monkeypatch):
     found = Advice(
-        backend="openvino", precision="fp32", cascade=False, device="cpu",
-        tiles=Pace(batch_size=16, workers=1), photos=Pace(batch_size=4, workers=2),
+        precision="fp32", cascade=False, device="cpu",
+        tiles=Pace(backend="openvino", batch_size=16, workers=1),
+        photos=Pace(backend="openvino", batch_size=4, workers=2),
     )  # fmt: skip
     monkeypatch.setattr(choosing, "find_advice", lambda *_: found)
     return found

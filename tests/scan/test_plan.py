@@ -102,12 +102,16 @@ def test_what_was_asked_for_is_done(monkeypatch):
 
 def test_a_benchmarks_pace_is_kept_unless_something_else_is_asked_for(monkeypatch):
     advice = Advice(
-        backend="onnxruntime", precision="fp32", cascade=False, device="cpu",
-        tiles=Pace(batch_size=16, workers=3), photos=Pace(batch_size=4, workers=2),
+        precision="fp32", cascade=False, device="cpu",
+        tiles=Pace(backend="onnxruntime", batch_size=16, workers=3),
+        photos=Pace(backend="openvino", batch_size=4, workers=2),
     )  # fmt: skip
     tiles = plan_on(monkeypatch, 8, TILE, advice=advice)
     photos = plan_on(monkeypatch, 8, PHOTO, advice=advice)
-    assert (tiles.batch_size, tiles.workers) == (16, 3)
-    assert (photos.batch_size, photos.workers) == (4, 2)
+    assert (tiles.backend, tiles.batch_size, tiles.workers) == ("onnxruntime", 16, 3)
+    assert (photos.backend, photos.batch_size, photos.workers) == ("openvino", 4, 2)
+    demanded = plan_on(monkeypatch, 8, PHOTO, advice=advice, backend="onnxruntime")
+    assert demanded.backend == "onnxruntime"
+    assert demanded.batch_size == SLOW_BATCH, "measured with another engine"
     asked = plan_on(monkeypatch, 8, TILE, advice=advice, workers=0, batch_size=7)
     assert (asked.batch_size, asked.workers) == (7, 0)

@@ -98,7 +98,7 @@ def test_the_sentence_says_what_limits_it():
         "arithmetic at 76 % of its peak."
     )
     advice = advice_of(found)
-    assert (advice.backend, advice.precision, advice.device) == ("onnxruntime", "int8", "cpu")
+    assert (advice.tiles.backend, advice.precision, advice.device) == ("onnxruntime", "int8", "cpu")
     assert advice.photos == advice.tiles, "nothing was measured on photos"
 
 
@@ -109,11 +109,24 @@ def test_nothing_right_is_nothing_recommended():
     assert advice_of(found) is None
 
 
+def test_large_photos_may_have_another_engine_but_not_another_precision():
+    def both(photos):
+        return advice_of(recommend(marked(case("onnxruntime int8", 70), *photos), {"cpu": None}))
+
+    slower = case("onnxruntime int8", 18, images="photos")
+    faster = case("openvino int8", 24, images="photos", batch_size=8)
+    found = both([slower, faster])
+    assert (found.tiles.backend, found.photos.backend) == ("onnxruntime", "openvino")
+    assert found.photos.batch_size == 8
+    found = both([slower, case("openvino fp32", 24, images="photos")])
+    assert (found.photos.backend, found.precision) == ("onnxruntime", "int8")
+
+
 @pytest.mark.parametrize("images", ["tiles", "photos"])
 def test_each_input_has_its_own_pace(images):
     cases = marked(
         case("onnxruntime int8", 70, batch_size=64, workers=2),
-        case("onnxruntime fp32", 30, images="photos", batch_size=8, workers=0),
+        case("onnxruntime int8", 30, images="photos", batch_size=8, workers=0),
     )
     advice = advice_of(recommend(cases, {"cpu": None}))
     pace = getattr(advice, images)

@@ -73,7 +73,7 @@ def test_scans_follow_only_what_compared_everything_and_was_right(
     assert find_advice(tiny_bundle, "cpu") is None
     advice = advice_after()
     picked = measured["recommendation"]["tiles"]
-    assert (advice.backend, advice.precision) == (picked["backend"], picked["precision"])
+    assert (advice.tiles.backend, advice.precision) == (picked["backend"], picked["precision"])
     assert advice.tiles.batch_size == picked["batch_size"]
 
 
