@@ -11,19 +11,16 @@ and its answers could not be checked.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from bench.peer import finish, peer_arguments
 from inspector.bundle import INPUT_NAME, OUTPUT_NAMES, ModelBundle
 from inspector.data.formats import named_like_an_image
 from inspector.preprocess import PreprocessSpec, fit
@@ -32,20 +29,13 @@ BATCH = 32
 
 
 def main() -> None:
-    """`python -m bench.afternoon SOURCE BUNDLE TABLE [--limit N] [--device cpu|cuda]`; prints the
-    loop's seconds and the device as JSON."""
-    parser = argparse.ArgumentParser()
-    for name in ("source", "bundle", "table"):
-        parser.add_argument(name, type=Path)
-    parser.add_argument("--limit", type=int)
-    parser.add_argument("--device", default="cpu")
-    args = parser.parse_args()
-
+    """`python -m bench.afternoon SOURCE BUNDLE TABLE [--device cpu|cuda]`."""
+    args = peer_arguments().parse_args()
     bundle = ModelBundle.load(args.bundle, verify=False)
     session = open_session(bundle, args.device)
     started = time.perf_counter()
     files = (f for f in args.source.rglob("*") if f.is_file() and named_like_an_image(f.name))
-    paths = sorted(files)[: args.limit]
+    paths = sorted(files)
     probabilities: list[float | None] = []
     for start in range(0, len(paths), BATCH):
         photos = [load(path, bundle.preprocess) for path in paths[start : start + BATCH]]
@@ -55,12 +45,8 @@ def main() -> None:
             (found_NC,) = session.run([OUTPUT_NAMES[0]], {INPUT_NAME: np.stack(readable)})
             answers = iter(found_NC[:, bundle.positive_index])
         probabilities += [None if photo is None else next(answers) for photo in photos]
-    columns = {
-        "path": pa.array([str(path) for path in paths], pa.string()),
-        "p_crack": pa.array(probabilities, pa.float32()),
-    }
-    pq.write_table(pa.table(columns), args.table)
-    print(json.dumps({"loop_seconds": time.perf_counter() - started, "device": args.device}))
+    names = [str(path) for path in paths]
+    finish(args.table, names, probabilities, started=started, device=args.device)
 
 
 def open_session(bundle: ModelBundle, device: str) -> Any:
