@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.suite.inputs import PHOTOS, TILES
 from bench.suite.noise import rates_apart
+from bench.suite.shares import NEAR
 from inspector.backends.advice import Advice, Pace
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def recommend(
 def _sentence(images: str, case: JsonObject, cases: Sequence[JsonObject]) -> str:
     limit = case["limited_by"]
     share = case["shares"].get(limit, 0.0)
-    words = f"limited by {limit} at {_percent(share)} of its peak" if limit else "no single limit"
+    words = f"limited by {limit} at {_percent(share)} of its peak" if limit else _shared(case)
     alone = [c for c in cases if c["level"] == "engine" and c["name"] == case["name"] and c["rate"]]
     fastest = max(alone, key=_middle, default=None)
     if limit == "engine alone" and fastest:
@@ -102,6 +103,18 @@ def _sentence(images: str, case: JsonObject, cases: Sequence[JsonObject]) -> str
     settings = f"batch {case['batch_size']}, {workers}"
     rate = case["rate"]["median"]
     return f"for {images} {case['name']}, {settings}, {rate:.0f} images/s, {words}"
+
+
+def _shared(case: JsonObject) -> str:
+    """What limits a scan that is near no single ceiling: on a CPU decoding and arithmetic compete
+    for the same cores."""
+    decoding, engine = (case["shares"].get(name, 0.0) for name in ("JPEG decoding", "engine alone"))
+    if case["device"] != "cpu" or decoding + engine < NEAR:
+        return "no single limit"
+    return (
+        f"limited by the cores, which decoding at {_percent(decoding)} of its peak and the engine "
+        f"at {_percent(engine)} share"
+    )
 
 
 def _percent(share: float) -> str:

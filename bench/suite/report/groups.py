@@ -73,7 +73,7 @@ def label(case: JsonObject) -> str:
     if case["level"] == ENGINE:
         size = case["batch_size"]
         return f"{case['name']}, batch {size}" if size else str(case["name"])
-    given = case["id"].split("/")[3:]
+    given = ["1 worker" if part == "1 workers" else part for part in case["id"].split("/")[3:]]
     return ", ".join([case["name"], *given])
 
 

@@ -102,6 +102,16 @@ def test_the_sentence_says_what_limits_it():
     assert advice.photos == advice.tiles, "nothing was measured on photos"
 
 
+def test_decoding_and_the_engine_share_the_cores_of_a_cpu():
+    shared = {"shares": {"JPEG decoding": 0.46, "engine alone": 0.37}, "limited_by": ""}
+    for device, words in (
+        ("cpu", "decoding at 46 % of its peak and the engine at 37 % share"),
+        ("cuda:0", "no single limit"),
+    ):
+        cases = marked(case("onnxruntime int8", 70, **shared) | {"device": device})
+        assert words in recommend(cases, {"cpu": None})["sentence"]
+
+
 def test_nothing_right_is_nothing_recommended():
     cases = marked(case("onnxruntime int8", 70, status="failed"))
     found = recommend(cases, {"cpu": None})
