@@ -91,7 +91,7 @@ def remarks(found: Comparison) -> Iterator[str]:
     yield (
         f"A case counts as changed when its images/s differ by at least {found.threshold:.0%} and "
         f"Welch's t test on the logarithms of its rounds says p < 0.05 after Holm's correction for "
-        f"{_count(tested, 'case')}. The intervals are each case's own. p95: of a batch."
+        f"{_count(tested, 'case')}. Each interval is for its case alone. p95: of a batch."
     )
 
 

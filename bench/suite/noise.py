@@ -39,4 +39,5 @@ def _with_start(case: JsonObject) -> list[float]:
 
 
 def _noise(case: JsonObject) -> Noise:
-    return Noise(**case["noise"])
+    of = case["noise"]
+    return Noise(variance=of["variance"], freedom=of["freedom"])
