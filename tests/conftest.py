@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.pages import CHROMIUM
+
 if TYPE_CHECKING:
     from inspector.bundle import ModelBundle
     from inspector.domain import DomainHead
@@ -43,6 +45,18 @@ def tiny_bundle(tiny_bundle_dir) -> ModelBundle:
     from inspector.bundle import ModelBundle
 
     return ModelBundle.load(tiny_bundle_dir)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium. For a module, because its event loop must not outlive it."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: the page was not opened")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

@@ -42,22 +42,19 @@ def choose_engines(config: ScanConfig, bundle: ModelBundle, recorded: Mapping[st
     its identity; else what a benchmark recommends here, or the fastest by a short measurement.
     Raises BundleError when a demanded one is missing, UsageError when the cascade cannot serve the
     threshold."""
-    advice = find_advice(bundle, "cuda" if gpu_judges(config) else "cpu")
-    backend = config.backend
-    if backend == "auto":
-        backend = advice.tiles.backend if advice else BACKENDS[0]
-    if backend in TORCH_BACKENDS:
-        slow = _TORCH_CORE_SECONDS_PER_PIXEL * bundle.preprocess.size**2
-        return Engines(
-            backend=backend, precision="fp32", cascade=False, core_seconds=slow, why="fp32 weights"
-        )
+    if config.backend in TORCH_BACKENDS:
+        return _torch(config.backend, bundle)
     if recorded.get("model") != bundle.digest:
         recorded = {}  # another model's table; it is refused for that, not for what this one lacks
     precision, cascade = _wanted(config, bundle, recorded)
-    if advice is not None and not _followed(advice, backend, precision, cascade):
+    backend = BACKENDS[0] if config.backend == "auto" else config.backend
+    advice = find_advice(bundle, "cuda" if gpu_judges(config) else "cpu")
+    if advice is not None and not _followed(advice, config, precision, cascade):
         advice = None
     if advice is not None:
-        precision, cascade = advice.precision, advice.cascade
+        backend, precision, cascade = advice.tiles.backend, advice.precision, advice.cascade
+        if backend in TORCH_BACKENDS:
+            return _torch(backend, bundle)
     why = "as inspector bench recommends here" if advice else ""
     if gpu_judges(config):
         if precision == "auto":
@@ -80,11 +77,18 @@ def choose_engines(config: ScanConfig, bundle: ModelBundle, recorded: Mapping[st
     )
 
 
-def _followed(advice: Advice, backend: str, precision: str, cascade: bool | None) -> bool:
+def _torch(backend: str, bundle: ModelBundle) -> Engines:
+    slow = _TORCH_CORE_SECONDS_PER_PIXEL * bundle.preprocess.size**2
+    return Engines(
+        backend=backend, precision="fp32", cascade=False, core_seconds=slow, why="fp32 weights"
+    )
+
+
+def _followed(advice: Advice, config: ScanConfig, precision: str, cascade: bool | None) -> bool:
     """Whether nothing that is demanded or begun speaks against it; then all of it holds, because
     its parts were measured together."""
     return (
-        advice.tiles.backend == backend
+        config.backend in ("auto", advice.tiles.backend)
         and precision in ("auto", advice.precision)
         and cascade in (None, advice.cascade)
     )

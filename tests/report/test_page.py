@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -16,10 +15,8 @@ from inspector.report import Subject, TrainingRun, assess, write_report
 from inspector.report.files import FILES, check_free
 from inspector.report.judged import Unjudged
 from inspector.types import FailureCode
+from tests.pages import open_on_a_phone
 from tests.report.answers import THRESHOLDS, judged_of
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-                None)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -83,26 +80,8 @@ def test_it_says_how_many_there_are_beside_those_shown(written):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: the page was not opened")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
 def page(browser, written):
-    """The page, opened once, with everything it asked for and complained of in `heard`."""
-    opened = browser.new_page(viewport={"width": 400, "height": 800})
-    opened.heard = []
-    opened.on("console", lambda message: opened.heard.append(message.text))
-    opened.on("pageerror", lambda error: opened.heard.append(str(error)))
-    opened.on("request", lambda request: opened.heard.append(request.url))
-    opened.goto(written.joinpath("report.html").as_uri())
-    return opened
+    return open_on_a_phone(browser, written.joinpath("report.html").as_uri())
 
 
 def test_it_opens_alone_and_in_peace(page, written):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 from urllib.parse import urlsplit
 
@@ -11,15 +10,13 @@ import pytest
 from inspector.data.labels import read_labels
 from inspector.scan import ScanConfig, scan
 from inspector.train import TrainConfig, train
+from tests.pages import CHROMIUM
 from tests.review.live import reviewing
 from tests.train.conftest import save_scene
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 TO_LABEL = 20
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium on this machine")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +28,6 @@ def out(tmp_path_factory, tiny_bundle):
     sources = (str(root / "photos"),)
     scan(ScanConfig(sources=sources, out=root / "out", model=tiny_bundle.path, workers=0))
     return root / "out"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Page:
@@ -87,10 +75,10 @@ def labels_in(out):
     return {row["uri"]: row["label"] for row in read_labels(out).to_pylist()}
 
 
-def test_label_kill_restart_undo_and_learn(out, chromium, tiny_bundle, tmp_path):
+def test_label_kill_restart_undo_and_learn(out, browser, tiny_bundle, tmp_path):
     model = ("--model", str(tiny_bundle.path))
     with reviewing(out, *model) as server:
-        page = Page(chromium, server.address)
+        page = Page(browser, server.address)
         assert page.progress() == "0 of 23 labelled"
         said = label_by_keys(page, TO_LABEL)
         assert page.progress() == f"{TO_LABEL} of 23 labelled"
@@ -103,7 +91,7 @@ def test_label_kill_restart_undo_and_learn(out, chromium, tiny_bundle, tmp_path)
     assert labels_in(out) == said
     assert len(said) == TO_LABEL
     with reviewing(out, *model) as server:
-        page = Page(chromium, server.address)
+        page = Page(browser, server.address)
         assert page.progress() == f"{TO_LABEL} of 23 labelled"
         assert page.shown not in said, "it goes on where it was"
         page.page.keyboard.press("u")
@@ -128,9 +116,9 @@ def test_label_kill_restart_undo_and_learn(out, chromium, tiny_bundle, tmp_path)
     assert result.trained.history[0].train_images + validated == learned
 
 
-def test_the_page_shows_what_there_is(out, chromium, tiny_bundle):
+def test_the_page_shows_what_there_is(out, browser, tiny_bundle):
     with reviewing(out, "--model", str(tiny_bundle.path)) as server:
-        page = Page(chromium, server.address)
+        page = Page(browser, server.address)
         keys = page.page.keyboard
         assert page.page.is_visible("#peak") == bool(page.page.get_attribute("#peak", "style"))
         keys.press("h")

@@ -136,6 +136,7 @@ def test_a_demand_or_a_begun_table_comes_before_a_benchmark(bundle, advice):
         taken(bundle, backend="onnxruntime"),
     ):
         assert engines.advice is None and engines.why == "measured"
+        assert engines.backend == "onnxruntime", "its parts were measured together"
     assert taken(bundle, backend="eager").backend == "eager"
     same = {"model": bundle.digest, "precision": "fp32", "cascade": "off"}
     assert taken(bundle, same).advice == advice

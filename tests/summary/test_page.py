@@ -14,11 +14,8 @@ from inspector.cli import app
 from inspector.scan import VerifyConfig, verify
 from inspector.summary.config import SummaryConfig
 from inspector.summary.run import summarise
+from tests.pages import open_on_a_phone
 from tests.review.tables import row_of, write_table
-
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 
 
 @pytest.fixture(scope="module")
@@ -106,21 +103,8 @@ def test_a_table_that_is_not_whole_says_so_at_the_top(tmp_path, kind):
 
 
 @pytest.fixture(scope="module")
-def page(written):
-    """The page, opened once on a phone, with everything it asked for and complained of."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: the page was not opened")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        opened = browser.new_page(viewport={"width": 400, "height": 800})
-        opened.heard = []
-        opened.on("console", lambda message: opened.heard.append(message.text))
-        opened.on("pageerror", lambda error: opened.heard.append(str(error)))
-        opened.on("request", lambda request: opened.heard.append(request.url))
-        opened.goto(written[0].as_uri())
-        yield opened
-        browser.close()
+def page(browser, written):
+    return open_on_a_phone(browser, written[0].as_uri())
 
 
 def test_it_opens_alone_and_in_peace(page, written):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import re
-import shutil
 from typing import Any
 
 import duckdb
@@ -17,9 +16,7 @@ from bench.suite.report.page import render_page
 from bench.suite.results import PAGE, REPORT, RESULTS, SAMPLES, read_results, write_results
 from inspector.errors import InspectorError, OutputError
 from tests.bench.suite.made import made_results
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-                None)  # fmt: skip
+from tests.pages import open_on_a_phone
 
 
 @pytest.fixture(scope="module")
@@ -184,19 +181,8 @@ def test_one_round_has_no_interval(results):
 
 
 @pytest.fixture(scope="module")
-def page(out):
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: the page was not opened")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        opened = browser.new_page(viewport={"width": 400, "height": 800})
-        opened.heard = []
-        opened.on("console", lambda message: opened.heard.append(message.text))
-        opened.on("request", lambda request: opened.heard.append(request.url))
-        opened.goto((out / PAGE).as_uri())
-        yield opened
-        browser.close()
+def page(browser, out):
+    return open_on_a_phone(browser, (out / PAGE).as_uri())
 
 
 def test_the_page_opens_alone_on_a_phone(page, out, html):
