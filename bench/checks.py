@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bench.mistakes import resembled
 from inspector.backends.agreement import PROBABILITY_TOLERANCE
-from inspector.bundle import verdict_of
+from inspector.judge import decide
 from inspector.types import Verdict
 
 if TYPE_CHECKING:
@@ -148,7 +150,7 @@ def _verdict(answer: Answer, like: Answer, thresholds: Thresholds) -> str | None
     large photo's `clear` may have become `review`, of which probabilities know nothing."""
     if like.verdict is not None or answer.p_crack is None:
         return answer.verdict
-    return verdict_of(answer.p_crack, thresholds).value
+    return str(decide(np.array([answer.p_crack]), thresholds)[0][0])
 
 
 def worst_of(every: Sequence[Outcome]) -> Outcome:

@@ -14,10 +14,11 @@ from bench.files import spread_evenly
 from bench.report import figure
 from bench.system import describe_system
 from inspector.backends import open_backend
-from inspector.bundle import DEFAULT_PATH, ModelBundle, verdict_of
+from inspector.bundle import DEFAULT_PATH, ModelBundle
 from inspector.data.decode import decode
 from inspector.data.source import Discovery
 from inspector.errors import BundleError, SourceError, UsageError
+from inspector.judge import decide
 from inspector.text import printable
 from inspector.types import Decoded, Verdict
 
@@ -180,9 +181,9 @@ def _case(
     if not len(part.domain_N):
         return {"name": name, "status": "failed", "reason": "no file could be read", **_NOTHING}
     flagged_N = part.domain_N >= np.float32(threshold)
-    verdicts = [verdict_of(float(p), bundle.thresholds) for p in part.p_crack_N]
+    verdict_N, _ = decide(part.p_crack_N, bundle.thresholds)
     share = {
-        verdict: float(np.mean([v is verdict for v in verdicts] & ~flagged_N))
+        verdict: float(np.mean((verdict_N == verdict) & ~flagged_N))
         for verdict in (Verdict.CLEAR, Verdict.CRACK)
     }
     return {

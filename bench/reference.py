@@ -66,10 +66,13 @@ class Judge:
         if not photos:
             return []
         scores = self._scores(pixels_NHWC)
-        verdicts = decide(scores, np.array([photo.shrink for photo in photos]), self._thresholds)
+        shrink_N = np.array([photo.shrink for photo in photos])
+        verdict_N, _ = decide(
+            scores.p_crack_N, self._thresholds, domain_N=scores.domain_N, shrink_N=shrink_N
+        )
         return [
-            Answer(float(p), verdict.value)
-            for p, (verdict, _) in zip(scores.p_crack_N, verdicts, strict=True)
+            Answer(float(p), str(verdict))
+            for p, verdict in zip(scores.p_crack_N, verdict_N, strict=True)
         ]
 
     def _scores(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from inspector.durable import publish
 from inspector.errors import BundleError, UsageError
 from inspector.preprocess import PreprocessSpec
-from inspector.types import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,19 +65,6 @@ class Thresholds:
             )
         if self.out_of_domain is not None and not 0 < self.out_of_domain < inf:
             raise UsageError(f"out_of_domain must be positive, not {self.out_of_domain}")
-
-    def is_foreign(self, domain_score: float) -> bool:
-        """Whether a photo is out of domain; a score that is not a number counts as that."""
-        return self.out_of_domain is not None and not domain_score < self.out_of_domain
-
-
-def verdict_of(p_crack: float, thresholds: Thresholds, domain_score: float = 0.0) -> Verdict:
-    """The verdict by the model's scores alone; what is not a number goes to a person."""
-    if thresholds.is_foreign(domain_score):
-        return Verdict.REVIEW
-    if p_crack >= thresholds.crack_from:
-        return Verdict.CRACK
-    return Verdict.CLEAR if p_crack < thresholds.clear_below else Verdict.REVIEW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

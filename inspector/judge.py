@@ -31,26 +31,34 @@ _OUTCOMES = (
     (Verdict.CLEAR, Reason.MODEL),
 )
 """In the order in which `decide` asks for them; the last is for what nothing else holds for."""
+_VERDICTS = np.array([verdict.value for verdict, _ in _OUTCOMES])
+_REASONS = np.array([reason.value for _, reason in _OUTCOMES])
 
 
 def decide(
-    scores: Scores, shrink_N: NDArray[np.floating[Any]], thresholds: Thresholds
-) -> list[tuple[Verdict, Reason]]:
-    """Verdict and reason of N images that were shrunk by `shrink_N`.
+    p_N: NDArray[np.floating[Any]],
+    thresholds: Thresholds,
+    *,
+    domain_N: NDArray[np.floating[Any]] | float = 0.0,
+    shrink_N: NDArray[np.floating[Any]] | float = 0.0,
+) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
+    """The verdict rule: verdicts and reasons of N images, as words.
 
-    Probabilities are compared in float32, the precision of the scores and of the table: one equal
-    to a threshold as float32 counts as having reached it, which errs towards finding cracks.
+    `p_N` are crack probabilities, `domain_N` out-of-domain scores and `shrink_N` photo pixels per
+    model pixel; left out, these two count for nothing. Probabilities are compared in float32, the
+    precision of the scores and of the table: one equal to a threshold as float32 has reached it,
+    which errs towards finding cracks. What is not a number goes to a person.
     """
-    p_N = scores.p_crack_N
-    limit = np.inf if thresholds.out_of_domain is None else thresholds.out_of_domain
+    p_N = p_N.astype(np.float32)
+    limit = thresholds.out_of_domain
     holds = (
-        scores.domain_N.astype(np.float64) >= limit,
+        np.False_ if limit is None else ~(np.asarray(domain_N, np.float64) < limit),
         p_N >= np.float32(thresholds.crack_from),
-        p_N >= np.float32(thresholds.clear_below),
-        shrink_N > MAX_CLEAR_SHRINK,
+        ~(p_N < np.float32(thresholds.clear_below)),
+        np.asarray(shrink_N) > MAX_CLEAR_SHRINK,
     )
     first_N = np.select(holds, range(len(holds)), len(holds))
-    return [_OUTCOMES[place] for place in first_N]
+    return _VERDICTS[first_N], _REASONS[first_N]
 
 
 def judge(
@@ -62,13 +70,15 @@ def judge(
     """One judgement per photo, in their order; `stages` are the backend's. Raises BackendError
     unless the engine gave exactly one number of each kind for each."""
     _check(scores, photos)
-    outcomes = decide(scores, np.array([photo.shrink for photo in photos]), thresholds)
+    shrink_N = np.array([photo.shrink for photo in photos])
+    outcomes = decide(scores.p_crack_N, thresholds, domain_N=scores.domain_N, shrink_N=shrink_N)
     judgements = []
-    for k, (verdict, reason) in enumerate(outcomes):
+    for k, (verdict, reason) in enumerate(zip(*outcomes, strict=True)):
         stage = stages[0 if scores.stage_N is None else scores.stage_N[k]]
-        peak = (None, None) if verdict is Verdict.CLEAR else _peak(scores.cam_NHW[k])
+        peak = (None, None) if verdict == Verdict.CLEAR else _peak(scores.cam_NHW[k])
         p_crack, domain_score = float(scores.p_crack_N[k]), float(scores.domain_N[k])
-        judgements.append(Judgement(verdict, reason, p_crack, domain_score, stage, *peak))
+        said = Verdict(verdict), Reason(reason)
+        judgements.append(Judgement(*said, p_crack, domain_score, stage, *peak))
     return tuple(judgements)
 
 

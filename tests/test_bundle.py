@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from inspector.bundle import BUNDLE_JSON, WEIGHTS, ModelBundle, Thresholds, Variant, verdict_of
+from inspector.bundle import BUNDLE_JSON, WEIGHTS, ModelBundle, Thresholds, Variant
 from inspector.errors import BundleError, InspectorError, UsageError
 from inspector.preprocess import PreprocessSpec
 
@@ -237,22 +237,6 @@ def test_thresholds_are_ordered_probabilities(low, high):
     else:
         with pytest.raises(UsageError, match="clear_below <= crack_from"):
             Thresholds(clear_below=low, crack_from=high)
-
-
-@pytest.mark.parametrize(
-    ("p", "verdict"),
-    [
-        (0, "clear"),
-        (0.199, "clear"),
-        (0.2, "review"),
-        (0.799, "review"),
-        (0.8, "crack"),
-        (1, "crack"),
-        (float("nan"), "review"),
-    ],
-)
-def test_verdicts_at_the_thresholds(p, verdict):
-    assert verdict_of(p, Thresholds(clear_below=0.2, crack_from=0.8)) == verdict
 
 
 def test_errors_are_one_family():

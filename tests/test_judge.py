@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from inspector.backends.agreement import verdicts
 from inspector.bundle import Thresholds
 from inspector.errors import BackendError
-from inspector.judge import MAX_CLEAR_SHRINK, judge
+from inspector.judge import MAX_CLEAR_SHRINK, decide, judge
 from inspector.types import ImageRef, Judgement, Photo, PhotoFacts, Reason, Scores, Verdict
 
 shares = st.floats(0, 1, width=32)
@@ -61,6 +64,30 @@ def test_a_probability_at_a_threshold_has_reached_it(threshold, shrink):
     assert judge_one(p, at_crack, shrink).verdict is Verdict.CRACK
     at_clear = Thresholds(clear_below=threshold, crack_from=1)
     assert judge_one(p, at_clear, shrink).verdict is not Verdict.CLEAR
+
+
+@given(st.floats(width=32), st.floats(width=32), thresholds(), st.none() | st.floats(0.01, 100))
+@example(
+    p=float(np.float32(0.7295)), domain=0.0, limits=Thresholds(crack_from=0.7295), foreign_from=None
+)
+def test_scan_and_gate_judge_alike(p, domain, limits, foreign_from):
+    """At and beside each threshold, too."""
+    limits = replace(limits, out_of_domain=foreign_from)
+    beside = [np.float32(t) for t in (limits.clear_below, limits.crack_from)]
+    places = [p, *beside, *(np.nextafter(t, np.float32(way)) for t in beside for way in (-1, 2))]
+    p_N = np.array(places, np.float32)
+    domain_N = np.full(len(p_N), domain, np.float32)
+    scores = Scores(p_N, np.zeros((len(p_N), 1, 1), np.float32), domain_N)
+    gate_N = verdicts(scores, limits)
+    finite_N = np.isfinite(p_N) & np.isfinite(domain_N)
+    for k in np.flatnonzero(finite_N):
+        assert judge_one(p_N[k], limits, domain=domain).verdict == gate_N[k]
+
+
+@pytest.mark.parametrize("foreign_from", [None, 1.5])
+def test_what_is_no_number_is_for_a_person(foreign_from):
+    limits = Thresholds(clear_below=0.2, crack_from=0.8, out_of_domain=foreign_from)
+    assert decide(np.array([np.nan]), limits)[0] == [Verdict.REVIEW]
 
 
 @given(shares, shares, thresholds(), shrinks)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inspector.bundle import verdict_of
+from inspector.judge import decide
 from inspector.types import Scores
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def probability(odds_N: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def verdicts(scores: Scores, thresholds: Thresholds) -> NDArray[np.str_]:
     """The verdicts on N images by the scores alone."""
-    pairs = zip(scores.p_crack_N.tolist(), scores.domain_N.tolist(), strict=True)
-    return np.array([str(verdict_of(p, thresholds, domain)) for p, domain in pairs], dtype=np.str_)
+    return decide(scores.p_crack_N, thresholds, domain_N=scores.domain_N)[0]
 
 
 def differing(a: Scores, b: Scores, thresholds: Thresholds) -> NDArray[np.bool_]:

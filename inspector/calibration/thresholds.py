@@ -13,6 +13,8 @@ from inspector.bundle import Thresholds
 from inspector.calibration.costs import cheapest
 from inspector.calibration.edges import safest_edge
 from inspector.errors import DataError
+from inspector.judge import decide
+from inspector.types import Verdict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,13 +133,12 @@ def _rounded(threshold: float, direction: str) -> float:
 def count_verdicts(judged: Judged, thresholds: Thresholds) -> JsonObject:
     """Per source (and `all`, if there are several): `cracks`, of them `missed` (called clear);
     `clears`, of them `alarms` (called crack); `review`, of all."""
-    p_N = judged.p_N.astype(np.float32)
-    clear_N = p_N < np.float32(thresholds.clear_below)
-    crack_N = p_N >= np.float32(thresholds.crack_from)
+    verdict_N, _ = decide(judged.p_N, thresholds)
+    clear_N, crack_N = verdict_N == Verdict.CLEAR, verdict_N == Verdict.CRACK
     names = [str(name) for name in np.unique(judged.source_N)]
     members = {name: judged.source_N == name for name in names}
     if len(names) > 1:
-        members["all"] = np.ones(len(p_N), dtype=np.bool_)
+        members["all"] = np.ones(len(verdict_N), dtype=np.bool_)
     return {
         name: {
             "cracks": int((of_N & judged.is_crack_N).sum()),

@@ -52,12 +52,14 @@ def judge_images(
         raise DataError(f"none of the {len(images)} labelled images could be decoded")
     scores = joined(answers)
     shrink_N = np.array([photo.shrink for photo in photos])
-    outcomes = decide(scores, shrink_N, bundle.thresholds)
+    verdict_N, reason_N = decide(
+        scores.p_crack_N, bundle.thresholds, domain_N=scores.domain_N, shrink_N=shrink_N
+    )
     return JudgedImages(
         images=tuple(images[photo.ref.index] for photo in photos),
         p_crack_N=scores.p_crack_N,
-        verdict_N=np.array([str(verdict) for verdict, _ in outcomes]),
-        reason_N=np.array([str(reason) for _, reason in outcomes]),
+        verdict_N=verdict_N,
+        reason_N=reason_N,
         cam_NHW=scores.cam_NHW,
         domain_N=None if bundle.thresholds.out_of_domain is None else scores.domain_N,
         unjudged=tuple(unjudged),

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from inspector.backends.agreement import ParityMeter
-from inspector.bundle import Thresholds, verdict_of
-from inspector.types import Scores, Verdict
+from inspector.bundle import Thresholds
+from inspector.types import Scores
 
 THRESHOLDS = Thresholds(clear_below=0.3, crack_from=0.7)
 
@@ -60,15 +58,3 @@ def test_nothing_agrees_with_no_number(p, cam):
 def test_answers_of_different_length_are_not_compared():
     with pytest.raises(ValueError, match="zip"):
         ParityMeter(THRESHOLDS).add(["a", "b"], scores(0.1, 0.2), scores(0.1))
-
-
-@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
-def test_verdict_by_threshold(p, one, other):
-    low, high = sorted([one, other])
-    verdict = verdict_of(p, Thresholds(clear_below=low, crack_from=high))
-    expected = Verdict.CRACK if p >= high else Verdict.CLEAR if p < low else Verdict.REVIEW
-    assert verdict is expected
-
-
-def test_no_number_is_never_clear():
-    assert verdict_of(float("nan"), THRESHOLDS) is Verdict.REVIEW

@@ -8,7 +8,6 @@ from inspector.bundle import Thresholds
 from inspector.data.folder import LabelledImage
 from inspector.judge import decide
 from inspector.report import JudgedImages
-from inspector.types import Scores
 
 THRESHOLDS = Thresholds(clear_below=0.3, crack_from=0.7)
 
@@ -21,15 +20,14 @@ def judged_of(p, is_crack, groups=None, sources=None, paths=None) -> JudgedImage
     groups = paths if groups is None else groups
     sources = ["wall"] * count if sources is None else sources
     cam_NHW = np.random.default_rng(0).normal(size=(count, 2, 2)).astype(np.float32)
-    answers = Scores(p_N, cam_NHW, np.zeros(count, np.float32))
-    outcomes = decide(answers, np.ones(count), THRESHOLDS)
+    verdict_N, reason_N = decide(p_N, THRESHOLDS)
     return JudgedImages(
         images=tuple(
             LabelledImage(path, bool(crack), source, str(group))
             for path, crack, source, group in zip(paths, is_crack, sources, groups, strict=True)
         ),
         p_crack_N=p_N,
-        verdict_N=np.array([str(verdict) for verdict, _ in outcomes]),
-        reason_N=np.array([str(reason) for _, reason in outcomes]),
+        verdict_N=verdict_N,
+        reason_N=reason_N,
         cam_NHW=cam_NHW,
     )

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from inspector.judge import decide
 from inspector.scan.verify.findings import Flaw
 from inspector.types import FailureCode, Reason, Status, Verdict
 
@@ -115,31 +116,18 @@ def _wrong_nulls(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
 def _wrong_verdicts(
     columns: dict[str, Any], thresholds: Thresholds | None
 ) -> Iterator[tuple[Flaw, str, Mask]]:
-    """By the same comparisons as `judge.judge` makes, of probabilities in float32."""
+    """By the scan's own rule; how far a photo was shrunk is not in the table, so both are right."""
     if thresholds is None:
         return
-    limits = (thresholds.clear_below, thresholds.crack_from)
-    clear_below, crack_from = map(np.float32, limits)
-    p_N = columns["p_crack"].to_numpy(zero_copy_only=False)  # NaN where null
-    domain_N = columns["domain_score"].to_numpy(zero_copy_only=False).astype(np.float64)
-    limit = np.inf if thresholds.out_of_domain is None else thresholds.out_of_domain
-    judged = _valid(columns["p_crack"]) & _valid(columns["verdict"]) & _valid(columns["reason"])
-
-    def says(verdict: Verdict, reason: Reason) -> Mask:
-        return _true(
-            pc.and_(pc.equal(columns["verdict"], verdict), pc.equal(columns["reason"], reason))
-        )
-
-    crack, clear = p_N >= crack_from, p_N < clear_below
-    right = np.select(
-        [domain_N >= limit, crack, clear],
-        [
-            says(Verdict.REVIEW, Reason.OUT_OF_DOMAIN),
-            says(Verdict.CRACK, Reason.MODEL),
-            says(Verdict.CLEAR, Reason.MODEL) | says(Verdict.REVIEW, Reason.DOWNSCALED),
-        ],
-        says(Verdict.REVIEW, Reason.NEAR_THRESHOLD),
+    p_N, domain_N, verdict_N, reason_N = (
+        columns[name].to_numpy(zero_copy_only=False)
+        for name in ("p_crack", "domain_score", "verdict", "reason")
     )
+    right = np.zeros(len(p_N), np.bool_)
+    for shrink in (0.0, np.inf):
+        expected = decide(p_N, thresholds, domain_N=domain_N, shrink_N=shrink)
+        right |= (verdict_N == expected[0]) & (reason_N == expected[1])
+    judged = _valid(columns["p_crack"]) & _valid(columns["verdict"]) & _valid(columns["reason"])
     yield Flaw.ROW_VERDICT, "the verdict contradicts the scores and thresholds", judged & ~right
 
 
