@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format check wheel smoke model lock clean
+.PHONY: help demo test lint format check wheel smoke model lock audit clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,9 +42,17 @@ model: $(READY)  ## make the shipped model from labelled photos: make model DATA
 	$(BIN)/python -m inspector.recipe "$(DATA)" $(ARGS)
 
 lock: $(READY)  ## resolve pyproject.toml's ranges again into requirements.lock
-	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --upgrade \
+	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --upgrade --generate-hashes \
 	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet \
 	    --output-file requirements.lock pyproject.toml > /dev/null
+
+audit: $(READY)  ## ask PyPI which versions that are locked, or the lowest admitted, have published holes
+	mkdir -p build
+	$(BIN)/uv pip compile --python-version 3.11 --extra dev --extra bench --resolution lowest-direct \
+	    --generate-hashes --quiet --output-file build/lowest.txt pyproject.toml > /dev/null
+	for list in requirements.lock build/lowest.txt; do \
+	    $(BIN)/uv tool run pip-audit --strict --disable-pip --requirement $$list || exit 1; \
+	done
 
 clean:  ## remove everything that was built here, the environment too
 	rm -rf $(VENV) build dist demo-results *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -55,6 +63,6 @@ $(READY): requirements.lock pyproject.toml inspector/version.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; choose one with: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV): about 3 GB to download, 7 GB on disk, some minutes."
-	$(BIN)/pip install --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/pip install --disable-pip-version-check --require-hashes --requirement requirements.lock
 	$(BIN)/pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -16,8 +16,6 @@ from inspector.backends.openvino import OpenVinoBackend
 from inspector.bundle import ModelBundle
 from inspector.errors import BackendError, BundleError, UsageError
 
-pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
-
 
 @pytest.fixture(scope="module")
 def backend(tiny_bundle):

@@ -40,8 +40,6 @@ def expected(shipped, pixels_NHWC):
 @pytest.mark.parametrize("precision", ["fp32", "int8", "fp16"])
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 def test_verdicts_are_those_of_fp32(shipped, pixels_NHWC, expected, name, precision, cascade):
-    if name == "openvino":
-        pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
     backend = open_backend(shipped, name, device="cpu", precision=precision, cascade=cascade)
     scores = backend.run(pixels_NHWC)
     backend.close()

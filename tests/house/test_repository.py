@@ -32,16 +32,38 @@ def test_no_file_names_a_private_path(repository, own_files):
 
 @pytest.fixture(scope="module")
 def lock_lines(repository) -> list[str]:
-    return (repository / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    text = (repository / "requirements.lock").read_text(encoding="utf-8")
+    return text.replace("\\\n", " ").splitlines()
 
 
-def test_the_lock_is_pins_and_nothing_else(lock_lines):
+def test_the_lock_is_hashed_pins_and_nothing_else(lock_lines):
     for line in lock_lines:
-        requirement = Requirement(line)  # a comment, option or address is no requirement
+        text, *hashes = line.split(" --hash=")
+        assert hashes, f"{line} has no hash: make lock"
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}\s*", one) for one in hashes), line
+        requirement = Requirement(text)  # a comment, option or address is no requirement
         (pin,) = requirement.specifier
         assert requirement.url is None
         assert pin.operator == "=="
         assert "+" not in pin.version, f"{line}: a local version is in no public registry"
+
+
+@pytest.mark.parametrize(
+    ("name", "holed"),
+    [
+        ("h11", "0.15.0"),  # CVE-2025-43859
+        ("jinja2", "3.1.5"),  # CVE-2025-27516
+        ("onnx", "1.20.1"),  # CVE-2026-27489
+        ("pyarrow", "23.0.0"),  # CVE-2026-25087
+        ("starlette", "1.0.0"),  # CVE-2026-48710
+        ("torch", "2.9.1"),  # CVE-2026-24747
+    ],
+)
+def test_no_range_admits_a_version_with_a_published_hole(repository, name, holed):
+    project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    ranges = [Requirement(text) for text in project["dependencies"]]
+    (found,) = [one for one in ranges if canonicalize_name(one.name) == name]
+    assert not found.specifier.contains(holed)
 
 
 def test_every_direct_dependency_is_locked_within_its_range(repository, lock_lines):
@@ -49,7 +71,7 @@ def test_every_direct_dependency_is_locked_within_its_range(repository, lock_lin
     wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
     locked: dict[str, list[str]] = {}
     for line in lock_lines:
-        pin = Requirement(line)
+        pin = Requirement(line.split(" --hash=")[0])
         version = next(iter(pin.specifier)).version
         locked.setdefault(canonicalize_name(pin.name), []).append(version)
     for text in wanted:
