@@ -19,6 +19,7 @@ from inspector.data.decode import decode
 from inspector.data.source import Discovery
 from inspector.errors import BundleError, SourceError, UsageError
 from inspector.judge import decide
+from inspector.paths import take_paths
 from inspector.text import printable
 from inspector.types import Decoded, Verdict
 
@@ -75,6 +76,7 @@ class DomainBenchConfig:
     limit: int = 400
 
     def __post_init__(self) -> None:
+        take_paths(self)
         if self.limit < 1:
             raise UsageError(f"--limit {self.limit} is less than 1")
 

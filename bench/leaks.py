@@ -21,6 +21,7 @@ from inspector.data.loader import load_batches
 from inspector.errors import DataError
 from inspector.metrics import balanced_accuracy, roc_auc
 from inspector.network import DeployedModel, build_network
+from inspector.paths import take_paths
 from inspector.preprocess import PreprocessSpec
 from inspector.types import ImageRef, Photo
 
@@ -85,6 +86,9 @@ class LeaksBenchConfig:
     size: int = 112
     share: float = 0.2
     rounds: int = 5
+
+    def __post_init__(self) -> None:
+        take_paths(self)
 
 
 def bench_leaks(config: LeaksBenchConfig) -> JsonObject:

@@ -23,6 +23,7 @@ from bench.tiny import SIZE, make_tiny_bundle
 from inspector.data.source import Discovery
 from inspector.data.synthesis import Kind, make_scene
 from inspector.errors import SourceError, UsageError
+from inspector.paths import take_paths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +80,7 @@ class MemoryConfig:
     """Tables of so many rows, into which a scan of a few other files goes."""
 
     def __post_init__(self) -> None:
+        take_paths(self)
         least = min(*self.sizes, *self.done_rows, self.per_folder, self.rounds, 1)
         if not self.sizes or least < 1:
             raise UsageError("--sizes, --per-folder, --rounds and --done-rows must be at least 1")

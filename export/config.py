@@ -7,6 +7,7 @@ from pathlib import Path
 
 from inspector.bundle import DEFAULT_PATH, STUDENT, Variant
 from inspector.errors import UsageError
+from inspector.paths import take_paths
 
 DEFAULT_OUT = Path("inspector-model")
 """Where variants of the shipped bundle go: the installed package is not to be written to."""
@@ -54,6 +55,7 @@ class ExportConfig:
     """Photos that the gate of a lower precision must at least have looked at."""
 
     def __post_init__(self) -> None:
+        take_paths(self)
         if self.images_limit is not None and self.images_limit < 1:
             raise UsageError(f"at least one image must be compared, not {self.images_limit}")
         if self.images is not None and not self.images.is_dir():

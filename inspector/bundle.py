@@ -185,9 +185,10 @@ class ModelBundle:
         return self.path / name
 
     @classmethod
-    def load(cls, path: Path, *, verify: bool = True) -> ModelBundle:
+    def load(cls, path: Path | str, *, verify: bool = True) -> ModelBundle:
         """Read a bundle. Raises BundleError: not there, not readable, another format, or (with
         `verify`) a file whose bytes are not those that were saved."""
+        path = Path(path)
         values = _read_json(path / BUNDLE_JSON)
         if values.get("format") != FORMAT:
             raise BundleError(

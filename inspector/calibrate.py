@@ -20,6 +20,7 @@ from inspector.calibration.thresholds import Judged, choose_thresholds, count_ve
 from inspector.data.folder import data_digest, find_labelled
 from inspector.data.loader import load_batches
 from inspector.errors import DataError, UsageError
+from inspector.paths import take_paths
 from inspector.types import ImageRef, Photo
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class CalibrateConfig:
     workers: int = 1
 
     def __post_init__(self) -> None:
+        take_paths(self)
         if self.batch_size < 1 or self.workers < 0:
             raise UsageError("batch size must be at least 1, and workers cannot be negative")
 

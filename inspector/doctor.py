@@ -9,6 +9,7 @@ import textwrap
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inspector import machine
@@ -20,7 +21,6 @@ from inspector.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from inspector.backends.agreement import ParityReport
     from inspector.backends.golden import Golden
@@ -66,7 +66,7 @@ class DoctorReport:
         return int(any(check.health is Health.FAIL for check in self.checks))
 
 
-def examine(bundle_path: Path | None = None) -> DoctorReport:
+def examine(bundle_path: Path | str | None = None) -> DoctorReport:
     """Look at the installation, the machine and the bundle (None: the one that ships with the
     package), and replay its golden images on every engine that can run here. Never raises for
     what it finds wrong."""
@@ -75,7 +75,7 @@ def examine(bundle_path: Path | None = None) -> DoctorReport:
             *_installation(),
             _providers(),
             *_hardware(),
-            *_model(bundle_path or DEFAULT_PATH),
+            *_model(Path(bundle_path or DEFAULT_PATH)),
         )
     )
 

@@ -22,6 +22,7 @@ from bench.report import figure
 from bench.system import describe_system
 from inspector.bundle import DEFAULT_PATH, ModelBundle
 from inspector.errors import UsageError
+from inspector.paths import take_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -96,6 +97,7 @@ class FaultsConfig:
     """Scans at the same time, where they are many."""
 
     def __post_init__(self) -> None:
+        take_paths(self)
         unknown = [part for part in self.parts if part not in PARTS]
         if unknown:
             raise UsageError(f"unknown part {unknown[0]!r}; choose from: {', '.join(PARTS)}")

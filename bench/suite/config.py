@@ -11,6 +11,7 @@ from bench.suite.engines import ENGINES, PRECISIONS
 from bench.suite.peers import PEERS
 from inspector.backends.device import Device
 from inspector.errors import UsageError
+from inspector.paths import take_paths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,7 @@ class BenchConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        take_paths(self)
         if self.mode not in EFFORTS:
             raise UsageError(f"unknown mode {self.mode!r}; choose one of: {', '.join(EFFORTS)}")
         _some_of("--backends", self.backends, ENGINES)

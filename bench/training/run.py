@@ -18,6 +18,7 @@ from bench.training.views import VIEWS, View, look
 from inspector.data.folder import find_labelled
 from inspector.errors import DataError, InspectorError, OutputError, UsageError
 from inspector.network import build_network
+from inspector.paths import take_paths
 from inspector.train.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class TrainingBenchConfig:
     """Of torch; 0: its own choice."""
 
     def __post_init__(self) -> None:
+        take_paths(self)
         known = {case.name for case in CASES}
         for name in self.variations:
             if name not in known:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inspector.errors import UsageError
+from inspector.paths import take_paths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +39,7 @@ class EvaluateConfig:
     workers: int = 1
 
     def __post_init__(self) -> None:
+        take_paths(self)
         if self.batch_size < 1 or self.workers < 0:
             raise UsageError("batch size must be at least 1, and workers cannot be negative")
         if self.gallery < 0:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from inspector.errors import UsageError
+from inspector.paths import take_paths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +36,7 @@ class ReviewConfig:
     reviewer: str = field(default_factory=user_name)
 
     def __post_init__(self) -> None:
+        take_paths(self)
         if self.port is not None and not 0 <= self.port <= 65535:
             raise UsageError(f"--port {self.port} is not between 0 and 65535")
         if self.moved is not None and not all(self.moved.partition("=")):

@@ -11,6 +11,7 @@ from inspector.backends.device import Device
 from inspector.bundle import Thresholds
 from inspector.data.limits import DecodeLimits
 from inspector.errors import UsageError
+from inspector.paths import take_paths
 
 PRECISIONS = ("fp32", "fp16", "int8")
 PROBATION = 200
@@ -104,7 +105,8 @@ class ScanConfig:
     """Remove the results of an earlier scan from `out` first."""
 
     def __post_init__(self) -> None:
-        if not self.sources or isinstance(self.sources, str):
+        take_paths(self)
+        if not self.sources:
             raise UsageError("name at least one directory or file to scan")
         Device.parse(self.device)
         _one_of("backend", self.backend, ("auto", *BACKENDS))

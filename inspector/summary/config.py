@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inspector.errors import UsageError
+from inspector.paths import take_paths
 from inspector.review.session import Moved
 from inspector.scan.parts import is_part_name
 
@@ -33,6 +34,7 @@ class SummaryConfig:
     """`OLD=NEW`: photos that were scanned below OLD now lie below NEW."""
 
     def __post_init__(self) -> None:
+        take_paths(self)
         if not 0 <= self.pictures <= MOST_PICTURES:
             raise UsageError(f"--pictures {self.pictures} is not between 0 and {MOST_PICTURES}")
         if self.moved is not None:

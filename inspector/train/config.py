@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from inspector.calibration.rule import Rule, for_unseen_walls
 from inspector.errors import UsageError
+from inspector.paths import take_paths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,6 +65,7 @@ class TrainConfig:
     """Refuse to train when there are any."""
 
     def __post_init__(self) -> None:
+        take_paths(self)
         checks = (
             (self.data is not None or self.labels, "name a labelled folder DATA, or --labels OUT"),
             (self.epochs >= 1, f"epochs must be at least 1, not {self.epochs}"),

@@ -22,6 +22,7 @@ from inspector.data.folder import LabelledImage
 from inspector.data.formats import named_like_an_image
 from inspector.errors import DataError, TrainingError, UsageError
 from inspector.network import to_storage
+from inspector.paths import take_paths
 from inspector.preprocess import shrink
 from inspector.student import COMPONENTS, Strangeness, StudentModel, new_student, textures_of
 from inspector.train.data import AugmentedPixels, LabelledPixels, load
@@ -66,6 +67,7 @@ class DistilConfig:
     workers: int | None = None
 
     def __post_init__(self) -> None:
+        take_paths(self)
         if not 32 <= self.size <= 4096:
             raise UsageError(f"a low resolution of {self.size} px is not between 32 and 4096")
         if self.lessons < 2 * self.batch_size or self.batch_size < 2 or self.epochs < 1:

@@ -24,7 +24,7 @@ LAYERS = (
     ("inspector.judge",),
     ("inspector.bundle",),
     ("inspector.preprocess",),
-    ("inspector.durable",),
+    ("inspector.durable", "inspector.paths"),
     (
         "inspector.types",
         "inspector.errors",

@@ -13,7 +13,6 @@ from inspector.scan.config import FailureBudget, ScanConfig
     ("options", "says"),
     [
         ({"sources": ()}, "at least one"),
-        ({"sources": "photos"}, "at least one"),
         ({"device": "gpu"}, "device 'gpu'"),
         ({"device": "cpu:1"}, "device 'cpu:1'"),
         ({"backend": "tflite"}, "choose one of: auto, onnxruntime"),

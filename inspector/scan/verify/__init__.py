@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from inspector.data.source import RESULTS_DIR
 from inspector.errors import OutputError
+from inspector.paths import take_paths
 from inspector.scan.directory import is_being_written, leftovers, refuse_other
 from inspector.scan.manifest import MANIFEST
 from inspector.scan.verify.files import opened, read_plain
@@ -45,6 +46,9 @@ class VerifyConfig:
     """The result directory."""
     photos: bool = False
     """Also compare with the photos, all of which are read for that."""
+
+    def __post_init__(self) -> None:
+        take_paths(self)
 
 
 def verify(config: VerifyConfig, *, progress: Progress | None = None) -> VerifyResult:

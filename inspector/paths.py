@@ -1,0 +1,43 @@
+"""Paths as users of the library give them: a `Path` or text, one or several."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inspector.errors import UsageError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+def take_paths(config: DataclassInstance) -> None:
+    """In a frozen dataclass, make a `Path` of text given for one, and a tuple of one given for
+    several; `sources` stay text. Raises UsageError, naming the field, for what is no path."""
+    for field in fields(config):
+        given = getattr(config, field.name)
+        taken: object = given
+        try:
+            if field.type == "Path" or (field.type == "Path | None" and given is not None):
+                taken = Path(_text(given))
+            elif field.type == "tuple[Path, ...]":
+                taken = tuple(Path(_text(one)) for one in _several(given))
+            elif field.name == "sources":
+                taken = tuple(_text(one) for one in _several(given))
+        except TypeError as error:
+            raise UsageError(f"{field.name} must be a path, not {given!r}") from error
+        if taken is not given:
+            object.__setattr__(config, field.name, taken)
+
+
+def _text(given: Any) -> str:
+    text = os.fspath(given)
+    if not text or not isinstance(text, str):
+        raise TypeError("empty, or bytes")
+    return text
+
+
+def _several(given: Any) -> tuple[Any, ...]:
+    return (given,) if isinstance(given, str | os.PathLike) else tuple(given)
