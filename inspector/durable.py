@@ -48,6 +48,25 @@ def write_synced(content: bytes, file: Path) -> None:
     _sync_file(file)
 
 
+def append_synced(content: bytes, file: Path) -> None:
+    """Add `content` to the end of `file` and wait until it is on disk; after an error the file is
+    as it was. Raises OSError."""
+    new = not file.exists()
+    with file.open("ab", buffering=0) as stream:
+        end = stream.tell()
+        left = memoryview(content)
+        try:
+            while left:
+                left = left[stream.write(left) :]
+            os.fsync(stream.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):
+                stream.truncate(end)
+            raise
+    if new:
+        sync_directory(file.parent)
+
+
 def _sync_file(path: Path) -> None:
     with path.open("rb+") as stream:  # writable: Windows syncs nothing else
         os.fsync(stream.fileno())

@@ -51,7 +51,7 @@ def show(results: Path) -> None:
         print(text)
     counts = ", ".join(f"{count} {result}" for result, count in outcomes.most_common())
     print(f"\n{len(rows)} samples: {counts}")
-    print(f"The table: {results}/part-*.parquet")
+    print(f"The table: {results}/table/*.parquet")
 
 
 if __name__ == "__main__":

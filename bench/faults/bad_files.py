@@ -19,8 +19,8 @@ from PIL import Image
 
 from bench.faults.bad_images import OK, Seeds, broken_images, whole_images
 from bench.faults.encodings import encoded
-from inspector.data.source import RESULTS_DIR
 from inspector.data.synthesis import Kind, make_scene
+from inspector.layout import RESULTS_DIR
 from inspector.types import FailureCode
 
 if TYPE_CHECKING:

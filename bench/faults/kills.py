@@ -19,6 +19,7 @@ from bench.faults.table import (
     difference,
     difference_so_far,
 )
+from inspector.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +80,7 @@ def undisturbed(scans: Scans, source: Path, folder: Path, *, parallel: int) -> U
     tables = [Snapshot.of(out) for out in outs]
     if len({table.content for table in tables}) > 1:
         raise NothingToCompare(f"undisturbed scans differ: {listed(outs)}")
-    parts = len(list(outs[0].glob("*.parquet")))
+    parts = len(Layout(outs[0]).part_names())
     for out in outs:
         shutil.rmtree(out)
     return Undisturbed(tables[0], parts, max(run.seconds for run in ended))
@@ -179,7 +180,7 @@ def _killed(
     so_far = Snapshot.of(out)
     trial.difference += difference_so_far(so_far, right.table)
     trial.troubles += damage_in(out)
-    parts = len(list(out.glob("*.parquet")))
+    parts = len(Layout(out).part_names())
     if ended.returncode == 0:
         moment = _ENDED
     elif parts == right.parts:

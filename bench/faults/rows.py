@@ -8,6 +8,8 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import pyarrow.dataset as ds
 
+from inspector.layout import Layout
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -20,7 +22,7 @@ def rows_by_path(out: Path) -> dict[str, list[Row]]:
     """All rows, by path as the operating system has it; more than one only where a promise was
     broken. Empty when there is no table."""
     rows: dict[str, list[Row]] = {}
-    if any(out.glob("*.parquet")):
+    if Layout(out).part_names():
         for row in ds.dataset(out, format="parquet").to_table(_COLUMNS).to_pylist():
             rows.setdefault(_path_of(row["uri"]), []).append(row)
     return rows

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Self
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from inspector.data.source import RESULTS_DIR
 from inspector.errors import OutputError
-from inspector.scan.manifest import MANIFEST
+from inspector.layout import Layout
 from inspector.scan.verify import VerifyConfig, verify
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def difference_so_far(found: Snapshot, *expected: Snapshot) -> Difference:
 def damage_in(out: Path) -> list[str]:
     """What `inspector verify` says is wrong; nothing for a directory without a manifest, in which
     there is nothing to verify yet. Raises OutputError."""
-    if not (out / RESULTS_DIR / MANIFEST).exists():
+    if not Layout(out).manifest.exists():
         return []
     return [
         f"{flaw.code} {flaw.where}: {flaw.what}" for flaw in verify(VerifyConfig(out=out)).damage
@@ -97,7 +96,7 @@ def _changed(found: Snapshot, *expected: Snapshot) -> int:
 
 
 def _sorted_table(out: Path) -> pa.Table:
-    if not any(out.glob("*.parquet")):
+    if not Layout(out).part_names():
         return pa.table({"uri": pa.array([], pa.string())})
     table: pa.Table = ds.dataset(out, format="parquet").to_table()
     return table.replace_schema_metadata().sort_by("uri")

@@ -46,12 +46,13 @@ def report(
     One page that opens and prints anywhere, from the table alone. What people
     said in inspector review counts in its totals, beside the model's verdicts.
     """
-    from inspector.summary.config import PAGE, SummaryConfig
+    from inspector.layout import Layout
+    from inspector.summary.config import SummaryConfig
     from inspector.summary.console import print_files, print_summary
     from inspector.summary.run import summarise
     from inspector.terminal import CountingBar
 
-    page = html if html is not None or as_json else out / PAGE
+    page = html if html is not None or as_json else Layout(out).page
     config = SummaryConfig(
         out=out, html=page, geojson=geojson, pictures=pictures, model=model, moved=moved
     )

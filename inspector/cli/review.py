@@ -42,7 +42,7 @@ def review(
 ) -> None:
     """Look at photos, those most worth it first, and say crack or no crack by one key.
 
-    Opens a page that only this machine can reach. Labels go to OUT/_inspector/labels.parquet, each
+    Opens a page that only this machine can reach. Labels go to OUT/_inspector/labels.jsonl, each
     on disk before it counts; inspector train --labels OUT learns from them. Ctrl-C ends it.
     """
     import webbrowser

@@ -1,15 +1,16 @@
 """What people decided about photos: kept beside a scan's table, joined to it by file and content.
 
-    OUT/_inspector/labels.parquet   one row per decision, never changed, only added to
-    OUT/_inspector/labels.lock      held by the one process that adds
+    OUT/_inspector/labels.jsonl   a line of JSON per decision, never changed, only added to
 
-A label belongs to the bytes that were looked at. It applies to a row of the table as long as the
-row was made from the same bytes, so it outlives a rescan and never sticks to a replaced photo.
+The last line of a photo counts. A label belongs to the bytes that were looked at. It applies to a
+row of the table as long as the row was made from the same bytes, so it outlives a rescan and never
+sticks to a replaced photo.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,41 +19,36 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import pyarrow.json
 
-from inspector.data.source import RESULTS_DIR
-from inspector.durable import locked, make_directory, publish, reporting
+from inspector.durable import append_synced, locked, make_directory, reporting
 from inspector.errors import OutputError
+from inspector.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from inspector.types import JsonObject
 
-LABELS = "labels.parquet"
-_LOCK = "labels.lock"
-_DRAFT = "labels.draft"
-LABEL_FILES = frozenset({LABELS, _LOCK, _DRAFT})
-"""People's work inside the working directory: a scan leaves it alone, even to start anew."""
-
 SCHEMA = pa.schema(
     [
         pa.field("id", pa.int64(), nullable=False),
         pa.field("uri", pa.string(), nullable=False),
+        pa.field("label", pa.string()),
         pa.field("content_hash", pa.string()),
         pa.field("size_bytes", pa.int64()),
-        pa.field("mtime", pa.timestamp("us", tz="UTC")),
-        pa.field("label", pa.string()),
-        pa.field("undoes", pa.int64()),
+        pa.field("mtime", pa.timestamp("us")),
         pa.field("verdict", pa.string()),
         pa.field("p_crack", pa.float32()),
         pa.field("model", pa.string()),
-        pa.field("labelled_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("labelled_at", pa.timestamp("us"), nullable=False),
         pa.field("reviewer", pa.string(), nullable=False),
+        pa.field("undoes", pa.int64()),
     ]
 )
-"""`id` counts from 0; `label` is null where the row only takes back the decision `undoes`;
-`verdict`, `p_crack` and `model` (the bundle's digest) are what the table said at that moment."""
+"""`id` counts from 0; times are UTC; `verdict`, `p_crack` and `model` (the bundle's digest) are
+what the table said at that moment. A line that takes back the decision `undoes` says again what
+stood before, or has a null `label`."""
 
 _NO_SIZE = -1
 _NO_TIME = -(2**63)
@@ -69,8 +65,8 @@ class Label(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """One look at one photo. `content_hash`, `size_bytes` and `mtime` are those of the bytes that
-    were shown; None where there was nothing to show."""
+    """One look at one photo. `content_hash`, `size_bytes` and `mtime` (UTC, no time zone) are
+    those of the bytes that were shown; None where there was nothing to show."""
 
     uri: str
     label: Label
@@ -88,69 +84,82 @@ class LabelStore:
     def __init__(self, out: Path, reviewer: str) -> None:
         self.out = out
         self.reviewer = reviewer
-        self.table = _read(out)
+        self._read = _read(out)
+        self._added: list[JsonObject] = []
+
+    @property
+    def table(self) -> pa.Table:
+        """All decisions ever made, in their order."""
+        return pa.concat_tables([self._read, pa.Table.from_pylist(self._added, schema=SCHEMA)])
+
+    def __len__(self) -> int:
+        return int(self._read.num_rows) + len(self._added)
 
     def add(self, decision: Decision) -> None:
         """Keep a decision; it is on disk when this returns. Raises OutputError."""
-        self._append({**asdict(decision), "label": decision.label.value})
+        self._append(asdict(decision) | self._now())
 
     def undo(self) -> JsonObject | None:
         """Take back this reviewer's newest standing decision; its row, or None where there is
         none. Raises OutputError."""
-        standing = _standing(self.table)
+        table = self.table
+        undone_ids = pc.drop_null(table["undoes"]).combine_chunks()
+        gone = pc.or_(pc.is_valid(table["undoes"]), pc.is_in(table["id"], value_set=undone_ids))
+        standing = table.filter(pc.invert(gone))
         mine = standing.filter(pc.equal(standing["reviewer"], self.reviewer))
         if not mine.num_rows:
             return None
         undone: JsonObject = mine.slice(mine.num_rows - 1).to_pylist()[0]
-        about = {name: undone[name] for name in ("uri", "content_hash", "size_bytes", "mtime")}
-        self._append({**about, "undoes": undone["id"]})
+        others = standing.filter(pc.not_equal(standing["id"], undone["id"]))
+        before = others.filter(pc.equal(others["uri"], undone["uri"])).to_pylist()
+        nothing = {"uri": undone["uri"]} | self._now()
+        self._append((before[-1] if before else nothing) | {"undoes": undone["id"]})
         return undone
 
+    def _now(self) -> JsonObject:
+        return {"labelled_at": datetime.now(UTC).replace(tzinfo=None), "reviewer": self.reviewer}
+
     def _append(self, values: JsonObject) -> None:
-        row = {
-            **values,
-            "id": self.table.num_rows,
-            "labelled_at": datetime.now(UTC),
-            "reviewer": self.reviewer,
-        }
-        table = pa.concat_tables([self.table, pa.Table.from_pylist([row], schema=SCHEMA)])
-        table = table.combine_chunks()
-        folder = self.out / RESULTS_DIR
+        row = values | {"id": len(self)}
+        ordered = {name: row.get(name) for name in SCHEMA.names}
+        line = json.dumps(ordered, default=str) + "\n"
         with reporting(self.out, lambda: "earlier labels are safe, this one is not kept"):
-            publish(_encode(table), folder / LABELS, folder / _DRAFT)
-        self.table = table
+            append_synced(line.encode(), Layout(self.out).labels)
+        self._added.append(row)
 
 
 @contextlib.contextmanager
 def open_labels(out: Path, reviewer: str) -> Iterator[LabelStore]:
     """The labels of a result directory, for this process alone. Raises OutputError: another
     process holds them, they are damaged, or cannot be written."""
-    folder = out / RESULTS_DIR
+    at = Layout(out)
     with contextlib.ExitStack() as stack:
         with reporting(out, lambda: "labels are as they were"):
-            make_directory(folder)
+            at.check()
+            make_directory(at.work)
             try:
-                stack.enter_context(locked(folder / _LOCK))
+                stack.enter_context(locked(at.labels_lock))
             except OutputError as error:
                 raise OutputError(
                     f"{out} is being reviewed by another process; use that one, or end it first"
                 ) from error
-            (folder / _DRAFT).unlink(missing_ok=True)
-        yield LabelStore(out, reviewer)
+            store = LabelStore(out, reviewer)
+            _cut_torn_line(at.labels)
+        yield store
 
 
 def read_labels(out: Path) -> pa.Table:
-    """The standing decision for each photo of a result directory, the newest one that was not
-    taken back; columns as in `SCHEMA`, in the order in which they were made. Empty where nobody
-    has labelled anything. Raises OutputError for a file that is damaged."""
+    """The decision that counts for each photo of a result directory; columns as in `SCHEMA`, in the
+    order in which they were made. Empty where nobody has labelled anything. Raises OutputError for
+    a file that is damaged."""
     return latest(_read(out))
 
 
 def latest(decisions: pa.Table) -> pa.Table:
-    """Of all decisions, the standing one for each uri."""
-    standing = _standing(decisions)
-    newest = standing.group_by("uri").aggregate([("id", "max")])["id_max"]
-    return standing.filter(pc.is_in(standing["id"], value_set=newest.combine_chunks()))
+    """Of all decisions, the one for each uri that counts."""
+    newest = decisions.group_by("uri").aggregate([("id", "max")])["id_max"]
+    last = decisions.filter(pc.is_in(decisions["id"], value_set=newest.combine_chunks()))
+    return last.filter(pc.is_valid(last["label"]))
 
 
 def with_human_verdicts(results: pa.Table, labels: pa.Table) -> pa.Table:
@@ -174,22 +183,14 @@ def human_verdicts(out: Path) -> pa.Table:
 
     labels = read_labels(out)
     columns = ["uri", "path", "verdict", "p_crack", "content_hash", "size_bytes", "mtime"]
-    files = [str(file) for file in sorted(out.glob("part-*.parquet"))]
     try:
-        table = ds.dataset(files or str(out), format="parquet")
+        table = ds.dataset([str(part) for part in Layout(out).parts()], format="parquet")
         rows = table.to_table(columns, filter=ds.field("uri").isin(labels["uri"].combine_chunks()))
     except (pa.ArrowException, OSError) as error:
         raise OutputError(f"cannot read the table in {out}: {error}") from error
     joined = with_human_verdicts(rows, labels)
     joined = joined.filter(pc.is_valid(joined["human_verdict"]))
     return joined.select(["uri", "path", "verdict", "p_crack", "human_verdict"])
-
-
-def _standing(decisions: pa.Table) -> pa.Table:
-    """Without those that were taken back, and without the taking back."""
-    undone = pc.drop_null(decisions["undoes"]).combine_chunks()
-    gone = pc.is_in(decisions["id"], value_set=undone)
-    return decisions.filter(pc.and_(pc.is_valid(decisions["label"]), pc.invert(gone)))
 
 
 def _same_file(results: pa.Table, said: pa.Table) -> pa.ChunkedArray:
@@ -203,26 +204,29 @@ def _same_file(results: pa.Table, said: pa.Table) -> pa.ChunkedArray:
     return pc.and_(found, pc.and_(same("size_bytes", _NO_SIZE), same("mtime", _NO_TIME)))
 
 
-def _encode(table: pa.Table) -> bytes:
-    stream = pa.BufferOutputStream()
-    pq.write_table(table, stream, compression="zstd", write_page_checksum=True)
-    content: bytes = stream.getvalue().to_pybytes()
-    return content
-
-
 def _read(out: Path) -> pa.Table:
-    """All decisions ever made, in their order."""
-    file = out / RESULTS_DIR / LABELS
+    """All decisions ever made, in their order. A line that a crash has torn was never acknowledged
+    and is left out."""
+    file = Layout(out).labels
     try:
         content = file.read_bytes()
     except FileNotFoundError:
         return SCHEMA.empty_table()
     except OSError as error:
         raise OutputError(f"cannot read {file}: {error.strerror or error}") from error
+    whole = content[: content.rfind(b"\n") + 1]
+    if not whole:
+        return SCHEMA.empty_table()
+    rules = pyarrow.json.ParseOptions(explicit_schema=SCHEMA, unexpected_field_behavior="error")
     try:
-        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
-    except pa.ArrowException as error:
+        table = pyarrow.json.read_json(pa.BufferReader(whole), parse_options=rules)
+        table = table.select(SCHEMA.names).cast(SCHEMA)
+    except (pa.ArrowException, KeyError, ValueError) as error:
         raise OutputError(f"{file} is damaged ({error}); put a copy of it back") from error
-    if not table.schema.equals(SCHEMA):
-        raise OutputError(f"{file} has other columns than this version writes; move it away")
     return table
+
+
+def _cut_torn_line(file: Path) -> None:
+    """What a crash has left of a line must not begin the next one."""
+    with contextlib.suppress(FileNotFoundError), file.open("rb+") as stream:
+        stream.truncate(stream.read().rfind(b"\n") + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,15 +13,16 @@ from inspector.data.content import sha256_within
 from inspector.data.folder import LabelledImage
 from inspector.data.labels import Label, read_labels
 from inspector.data.limits import DecodeLimits
-from inspector.data.source import RESULTS_DIR, path_of
+from inspector.data.source import path_of
 from inspector.errors import DataError
+from inspector.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inspector.types import JsonObject
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1)
 
 
 @dataclass(slots=True)
@@ -61,7 +62,7 @@ def read_reviewed(outs: Sequence[Path]) -> Reviewed:
     found = Reviewed()
     rows: dict[str, JsonObject] = {}
     for out in outs:
-        if not (out / RESULTS_DIR).is_dir():
+        if not Layout(out).work.is_dir():
             raise DataError(f"--labels {out} is no result directory of a scan")
         labels = read_labels(out).to_pylist()
         if not labels:

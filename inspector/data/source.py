@@ -18,13 +18,11 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from inspector.data.content import open_without_waiting
 from inspector.data.formats import MAGIC_BYTES, named_like_an_image, sniff
 from inspector.errors import SourceError
+from inspector.layout import RESULTS_DIR
 from inspector.types import ImageRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-RESULTS_DIR = "_inspector"
-"""The working directory inside a result directory: ours, so never a source of photos."""
 
 _Inode = tuple[int, int]
 """Device and inode: the same for every way to spell a directory's name."""

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from inspector.data.labels import Label, latest, with_human_verdicts
 from inspector.errors import OutputError
-from inspector.scan.parts import part_names
+from inspector.layout import Layout
 from inspector.scan.schema import METADATA_PREFIX
 from inspector.types import FailureCode, Reason, Verdict
 
@@ -111,8 +111,8 @@ class Index:
 
     def is_current(self, out: Path) -> bool:
         """Whether the table still has the very parts that were indexed."""
-        found = [(name, state_of(out / name)) for name in part_names(out)]
-        return found == [(part.path.name, part.state) for part in self.parts]
+        found = [(path, state_of(path)) for path in Layout(out).parts()]
+        return found == [(part.path, part.state) for part in self.parts]
 
 
 def _word(place: int, words: Sequence[str]) -> str | None:
@@ -131,18 +131,18 @@ def build_index(out: Path, decisions: pa.Table) -> Index:
     """Read what orders the rows of the table in `out`, part by part. Raises OutputError: no table,
     or a part that cannot be read; StaleTableError when a scan rewrote one meanwhile."""
     labels = latest(decisions)
-    names = part_names(out)
-    if not names:
+    paths = Layout(out).parts()
+    if not paths:
         raise OutputError(f"{out} holds no results to review; make some with: inspector scan")
     parts: list[PartFile] = []
     columns: list[tuple[NDArray[np.uint8], ...]] = []
     p_parts: list[NDArray[np.float32]] = []
     metadata: dict[str, str] = {}
     begin = 0
-    for name in names:
-        state = state_of(out / name)
-        table, metadata = _read(out / name, labels)
-        parts.append(PartFile(out / name, begin, table.num_rows, state))
+    for path in paths:
+        state = state_of(path)
+        table, metadata = _read(path, labels)
+        parts.append(PartFile(path, begin, table.num_rows, state))
         parts[-1].check()
         columns.append(_codes(table))
         p_parts.append(table["p_crack"].to_numpy().astype(np.float32))

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from inspector.data.labels import open_labels
-from inspector.data.source import RESULTS_DIR
-from inspector.errors import OutputError, UsageError
+from inspector.errors import UsageError
 from inspector.review.app import Workers, make_app
 from inspector.review.guard import new_token
 from inspector.review.heat import find_bundle, heat
 from inspector.review.helper import Helper, Helpers
 from inspector.review.pictures import region, screen
 from inspector.review.session import Moved, Session
+from inspector.scan.directory import refuse_other
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,12 +52,11 @@ def review(config: ReviewConfig, *, ready: Callable[[str, Session], None]) -> Re
     Raises OutputError (no results, a second review of the same directory, labels that cannot be
     read), UsageError (the port is taken), BundleError (`config.model` is none).
     """
-    if not (config.out / RESULTS_DIR).is_dir():
-        raise OutputError(f"{config.out} holds no results of a scan; name the --out of one")
+    refuse_other(config.out)
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(_listen(config.port))
         store = stack.enter_context(open_labels(config.out, config.reviewer))
-        before = store.table.num_rows
+        before = len(store)
         session = Session(config.out, store, Moved.parse(config.moved) if config.moved else None)
         workers = _workers(config.model, session.model)
         stack.callback(workers.close)
@@ -71,7 +70,7 @@ def review(config: ReviewConfig, *, ready: Callable[[str, Session], None]) -> Re
         )
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listening])
-        return ReviewResult(store.table.num_rows - before, session.labelled)
+        return ReviewResult(len(store) - before, session.labelled)
 
 
 class _Server(uvicorn.Server):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 LONGEST_PAGE = 200
 _KEPT_QUEUES = 8
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1)
 _MODEL = "model"
 """The table's metadata and identity name the bundle's digest so."""
 

@@ -7,9 +7,9 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from inspector.data.source import RESULTS_DIR
-from inspector.durable import PARTIAL, publish
+from inspector.durable import publish
 from inspector.errors import OutputError
+from inspector.layout import MANIFEST, Layout
 from inspector.scan.schema import SCHEMA_VERSION
 from inspector.version import __version__
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from inspector.types import JsonObject
 
-MANIFEST = "manifest.json"
 CHOICES = "choose another --out, or --overwrite to remove these results first"
 
 
@@ -47,7 +46,7 @@ class Manifest:
         """The manifest of `out`, if it has one. Raises OutputError for one that is damaged or of
         another table schema, OSError."""
         try:
-            content = (out / RESULTS_DIR / MANIFEST).read_bytes()
+            content = Layout(out).manifest.read_bytes()
         except FileNotFoundError:
             return None
         try:
@@ -61,8 +60,8 @@ class Manifest:
                     for file, state in values.get("rewriting", {}).items()
                 },
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            file = out / RESULTS_DIR / MANIFEST
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            file = Layout(out).manifest
             raise OutputError(f"{file} is damaged ({error!r}); {CHOICES}") from error
 
     def write(self, out: Path) -> None:
@@ -79,9 +78,8 @@ class Manifest:
                 for file, part in self.rewriting.items()
             },
         }
-        folder = out / RESULTS_DIR
         content = json.dumps(values, indent=1).encode()
-        publish(content, folder / MANIFEST, folder / f"{MANIFEST}{PARTIAL}")
+        publish(content, Layout(out).manifest, Layout(out).draft(MANIFEST))
 
 
 def fingerprint_of(identity: Mapping[str, str]) -> str:

@@ -1,10 +1,8 @@
-"""The part files of a table: their names, and what is read from and written to them."""
+"""The part files of a table: what is read from and written to them."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import re
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -20,28 +18,6 @@ if TYPE_CHECKING:
 
 FINGERPRINT = "fingerprint"
 """Names, in a part's metadata, the scan that it belongs to."""
-_PART = re.compile(r"part-(\d{6,})\.parquet")
-
-
-def part_name(number: int) -> str:
-    return f"part-{number:06d}.parquet"
-
-
-def is_part_name(name: str) -> bool:
-    return _PART.fullmatch(name) is not None
-
-
-def number_of(name: str) -> int:
-    match = _PART.fullmatch(name)
-    assert match is not None
-    return int(match[1])
-
-
-def part_names(out: Path) -> list[str]:
-    """The part files in `out`, in the order in which they were made. Raises OSError."""
-    if not out.is_dir():
-        return []
-    return sorted((name for name in os.listdir(out) if _PART.fullmatch(name)), key=number_of)
 
 
 def encode(table: pa.Table) -> pa.Buffer:

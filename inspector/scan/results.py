@@ -1,9 +1,6 @@
 """A result directory: opened for one scan, continued, and changed so that no crash can harm it.
 
-    OUT/part-000000.parquet ...     the table; the rows in these files are what is done
-    OUT/_inspector/manifest.json    which scan it belongs to, and its parts
-    OUT/_inspector/*.partial        files in the making; worthless after a crash
-
+The rows in the part files are what is done. Where everything lies stands in `inspector.layout`.
 Every step of a change, and what is true between any two, stands in docs/durability.md.
 """
 
@@ -12,14 +9,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 from inspector.bundle import sha256_of
-from inspector.data.labels import LABEL_FILES
-from inspector.data.source import RESULTS_DIR
 from inspector.durable import (
-    PARTIAL,
     locked,
     make_directory,
     publish,
@@ -28,23 +21,15 @@ from inspector.durable import (
     write_synced,
 )
 from inspector.errors import OutputError
+from inspector.layout import MANIFEST, RESULTS_DIR, TABLE, Layout, number_of, part_name
 from inspector.scan.ledger import Ledger
-from inspector.scan.manifest import MANIFEST, Manifest, Part, fingerprint_of
-from inspector.scan.parts import (
-    examine,
-    number_of,
-    part_name,
-    part_names,
-    read_columns,
-    without,
-)
+from inspector.scan.manifest import Manifest, Part, fingerprint_of
+from inspector.scan.parts import examine, read_columns, without
 from inspector.scan.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-
-_LOCK = "lock"
 
 
 class Results:
@@ -53,8 +38,9 @@ class Results:
 
     def __init__(self, out: Path, identity: Mapping[str, str]) -> None:
         self.out = out
+        self._at = Layout(out)
         self.identity = {**identity, "schema": str(SCHEMA_VERSION)}
-        self.ledger = Ledger(out, [])
+        self.ledger = Ledger(self._at.table, [])
         self.superseded = 0
         """Rows that gave way to new ones of the same files."""
         self.pruned = 0
@@ -85,7 +71,7 @@ class Results:
         with self._saying_what_is_safe():
             files = self.ledger.files_with(uris)
             self.superseded += self._take_out(dict.fromkeys(files, uris))
-            publish(content, self.out / name, self._draft(name))
+            publish(content, self._at.table / name, self._at.draft(name))
             self._parts[name] = Part(name, len(uris), hashlib.sha256(content).hexdigest())
             self._write_manifest()
 
@@ -99,7 +85,7 @@ class Results:
         """The uris that begin like one of `below`, of rows that were there at the start and whose
         files were not looked up since; with the part they are in. Raises OutputError."""
         for file in self.ledger.files_with_unseen():
-            column = read_columns(self.out / file, ["uri"])["uri"]
+            column = read_columns(self._at.table / file, ["uri"])["uri"]
             uris = [uri for uri in column.to_pylist() if uri.startswith(below)]
             marks = self.ledger.are_unseen(uris)
             yield file, [uri for uri, unseen in zip(uris, marks, strict=True) if unseen]
@@ -111,14 +97,14 @@ class Results:
         states: dict[str, Part | None] = {}
         with contextlib.ExitStack() as drafts:
             for file, uris in uris_by_file.items():
-                content, left, gone = without(self.out / file, uris)
+                content, left, gone = without(self._at.table / file, uris)
                 if not gone:
                     continue
                 removed += gone
                 states[file] = None
                 if left:
-                    drafts.callback(_discard, self._draft(file))
-                    write_synced(content, self._draft(file))
+                    drafts.callback(_discard, self._at.draft(file))
+                    write_synced(content, self._at.draft(file))
                     states[file] = Part(file, left, hashlib.sha256(content).hexdigest())
             if states:
                 self._write_manifest(states)
@@ -128,21 +114,18 @@ class Results:
     def _replace(self, states: Mapping[str, Part | None]) -> None:
         for file, part in states.items():
             if part is None:
-                (self.out / file).unlink()
+                (self._at.table / file).unlink()
                 del self._parts[file]
             else:
-                os.replace(self._draft(file), self.out / file)
+                os.replace(self._at.draft(file), self._at.table / file)
                 self._parts[file] = part
         # The old rows are gone for good before the new ones appear.
-        sync_directory(self.out)
+        sync_directory(self._at.table)
 
     def _write_manifest(self, rewriting: Mapping[str, Part | None] | None = None) -> None:
         Manifest(identity=self.identity, parts=tuple(self.parts), rewriting=rewriting or {}).write(
             self.out
         )
-
-    def _draft(self, file: str) -> Path:
-        return self.out / RESULTS_DIR / f"{file}{PARTIAL}"
 
     def _saying_what_is_safe(self) -> contextlib.AbstractContextManager[None]:
         return reporting(self.out, lambda: f"{self.rows:,} rows are committed")
@@ -152,12 +135,12 @@ class Results:
         OutputError for parts that do not belong here."""
         manifest = Manifest.read(self.out)
         check_identity(self.out, self.identity, manifest)
-        for name in part_names(self.out):
-            self._parts[name] = _recognise(self.out / name, self.fingerprint, manifest)
+        for path in self._at.parts():
+            self._parts[path.name] = _recognise(path, self.fingerprint, manifest)
         if manifest is None or list(manifest.parts) != self.parts or manifest.rewriting:
             self._write_manifest()
         sizes = [(part.file, part.rows) for part in self.parts]
-        self.ledger = Ledger(self.out, sizes, by_content=by_content)
+        self.ledger = Ledger(self._at.table, sizes, by_content=by_content)
 
 
 @contextlib.contextmanager
@@ -171,19 +154,20 @@ def open_results(
     writing to it, it is damaged, or it cannot be written.
     """
     results = Results(out, identity)
-    folder = out / RESULTS_DIR
+    at = Layout(out)
     with reporting(out, _as_before), contextlib.ExitStack() as stack:
         _refuse_foreign(out)
-        make_directory(folder)
-        if not stack.enter_context(locked(folder / _LOCK)):
+        make_directory(at.work)
+        if not stack.enter_context(locked(at.lock)):
             results.notes.append(
                 f"the file system of {out} has no locks: that no other scan writes there is yours "
                 "to see to"
             )
-        for partial in folder.glob(f"*{PARTIAL}"):
-            partial.unlink()
+        for draft in at.drafts():
+            draft.unlink()
         if overwrite:
-            _remove_own(out)
+            _remove_own(at)
+        make_directory(at.table)
         results.load(by_content=by_content)
         held = stack.pop_all()
     with held:
@@ -206,9 +190,9 @@ def look_into(out: Path, identity: Mapping[str, str], *, by_content: bool = Fals
     with reporting(out, _as_before):
         _refuse_foreign(out)
         check_identity(out, results.identity, Manifest.read(out))
-        names = part_names(out)
-        sizes = [(name, examine(out / name, results.fingerprint)) for name in names]
-        return Ledger(out, sizes, by_content=by_content)
+        at = Layout(out)
+        sizes = [(path.name, examine(path, results.fingerprint)) for path in at.parts()]
+        return Ledger(at.table, sizes, by_content=by_content)
 
 
 def check_identity(out: Path, identity: Mapping[str, str], manifest: Manifest | None) -> None:
@@ -253,28 +237,27 @@ def _short(value: object) -> str:
 
 
 def _refuse_foreign(out: Path) -> None:
-    """Raises OutputError when `out` is no directory or holds part files that are not ours."""
+    """Raises OutputError when `out` is no directory or holds a table that is not ours."""
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; --out must name a directory")
-    parts = part_names(out)
-    if parts and not (out / RESULTS_DIR / MANIFEST).is_file():
-        raise OutputError(
-            f"{out} holds {parts[0]} but no {RESULTS_DIR}/{MANIFEST}, so it is not known whose it "
-            "is; choose another --out"
-        )
+    at = Layout(out)
+    at.check()
+    if at.table.is_dir() and not at.manifest.is_file():
+        for name in os.listdir(at.table):
+            raise OutputError(
+                f"{out} holds {TABLE}/{name} but no {RESULTS_DIR}/{MANIFEST}, so it is not known "
+                "whose it is; choose another --out"
+            )
 
 
-def _remove_own(out: Path) -> None:
+def _remove_own(at: Layout) -> None:
     """Remove a scan's files and nothing else, least of all people's labels; the manifest last,
     which says whose they are."""
-    for name in part_names(out):
-        (out / name).unlink()
-    sync_directory(out)
-    for entry in sorted((out / RESULTS_DIR).iterdir(), key=lambda entry: entry.name == MANIFEST):
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        elif entry.name not in {_LOCK, *LABEL_FILES}:
-            entry.unlink()
+    for part in at.parts():
+        part.unlink()
+    if at.table.is_dir():
+        sync_directory(at.table)
+    at.manifest.unlink(missing_ok=True)
 
 
 def _discard(draft: Path) -> None:

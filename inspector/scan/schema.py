@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,15 +16,14 @@ if TYPE_CHECKING:
 
     from inspector.types import ImageRef, Judgement, Photo
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Changes whenever a column does; parts of different versions do not mix."""
 METADATA_PREFIX = "inspector."
 """Of every key that a part's schema metadata has from us."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1)
 _FIRST_US, _LAST_US = (
-    (moment.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
-    for moment in (datetime.min, datetime.max)
+    (moment - _EPOCH) // timedelta(microseconds=1) for moment in (datetime.min, datetime.max)
 )
 
 TILE = pa.struct(
@@ -88,7 +87,7 @@ COLUMNS = (
     Column("height", pa.int32(), True, "Pixels, upright (after EXIF orientation)."),
     Column("format", pa.string(), True, "The content's format, whatever the name says."),
     Column("size_bytes", pa.int64(), True, "Of the file."),
-    Column("mtime", pa.timestamp("us", tz="UTC"), True, "When the file was last changed."),
+    Column("mtime", pa.timestamp("us"), True, "When the file was last changed; UTC, no time zone."),
     Column("content_hash", pa.string(), True, "SHA-256 of the file, hexadecimal."),
     Column("taken_at", pa.timestamp("us"), True, "EXIF: the camera's local time, no time zone."),
     Column("gps_lat", pa.float64(), True, "EXIF: degrees north, WGS 84."),
@@ -113,7 +112,7 @@ def make_row(item: Photo | Failure, judgement: Judgement | None, *, view: str) -
         "height": facts.height,
         "format": _text(facts.format),
         "size_bytes": ref.size,
-        "mtime": _utc(ref),
+        "mtime": _mtime(ref),
         "content_hash": facts.content_hash,
         "taken_at": facts.taken_at,
         "gps_lat": facts.gps_lat,
@@ -163,6 +162,6 @@ def calendar_us(mtime_us: int | None) -> int | None:
     return mtime_us
 
 
-def _utc(ref: ImageRef) -> datetime | None:
+def _mtime(ref: ImageRef) -> datetime | None:
     time_us = calendar_us(ref.mtime_us)
     return None if time_us is None else _EPOCH + timedelta(microseconds=time_us)

@@ -8,10 +8,7 @@ from pathlib import Path
 from inspector.errors import UsageError
 from inspector.paths import take_paths
 from inspector.review.session import Moved
-from inspector.scan.parts import is_part_name
 
-PAGE = "_report.html"
-"""In the result directory: readers of the table skip names that begin like this."""
 MOST_PICTURES = 500
 """Photos on one page: some 50 kB each."""
 
@@ -49,10 +46,12 @@ class SummaryConfig:
         """A page that a reader of the table would take for a piece of it would break the table."""
         if file.is_dir():
             raise UsageError(f"{option} {file} is a directory; name a file")
-        if file.resolve().parent != self.out.resolve():
+        place, out = file.resolve(), self.out.resolve()
+        if out not in place.parents:
             return
-        if is_part_name(file.name) or not file.name.startswith(("_", ".")):
+        skipped = file.name.startswith(("_", ".")) and not file.name.endswith(".parquet")
+        if place.parent != out or not skipped:
             raise UsageError(
-                f"{option} {file} lies among the table's parts, where readers would take it for "
-                "one; name another place, or begin its name with _"
+                f"{option} {file} lies in the result directory, where readers would take it for a "
+                "piece of the table; name another place, or begin its name with _"
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inspector.bundle import ModelBundle
+from inspector.layout import TABLE
 from inspector.pages import page_environment
 from inspector.review.heat import find_bundle
 from inspector.scan.schema import display_path
@@ -127,6 +128,5 @@ def _name(summary: Summary, row: JsonObject) -> str:
 
 def _query(out: Path) -> str:
     place = display_path(str(out)).replace("'", "''")
-    return (
-        f"SELECT path, failure_code, detail FROM '{place}/part-*.parquet' WHERE status = 'failed'"
-    )
+    table = f"'{place}/{TABLE}/*.parquet'"
+    return f"SELECT path, failure_code, detail FROM {table} WHERE status = 'failed'"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inspector.data.source import RESULTS_DIR
-from inspector.scan.directory import is_being_written, leftovers
-from inspector.scan.manifest import MANIFEST
+from inspector.layout import Layout
+from inspector.scan.directory import is_being_written
 from inspector.scan.verify.manifest import ManifestError, read_manifest
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def state_of_scan(table: Table) -> State:
             "counted here, and more will follow.",
         )
     try:
-        manifest = read_manifest(table.out / RESULTS_DIR / MANIFEST)
+        manifest = read_manifest(Layout(table.out).manifest)
     except ManifestError as error:
         return State(DAMAGED, f"The manifest of this table is damaged ({error}): see what "
                               f"inspector verify says before you rely on it.")  # fmt: skip
@@ -44,7 +43,7 @@ def state_of_scan(table: Table) -> State:
     if missing:
         return State(DAMAGED, f"A part of this table is gone ({missing[0]}): its photos are not "
                               f"counted here; see what inspector verify says.")  # fmt: skip
-    if leftovers(table.out) or manifest.rewriting or names - manifest.parts.keys():
+    if Layout(table.out).drafts() or manifest.rewriting or names - manifest.parts.keys():
         return State(
             INTERRUPTED,
             "The scan of this table was interrupted: photos are missing here. The same inspector "

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from inspector.data.labels import Label, read_labels, with_human_verdicts
 from inspector.errors import OutputError
+from inspector.layout import Layout
 from inspector.review.index import StaleTableError, state_of
-from inspector.scan.parts import part_names
 from inspector.scan.schema import METADATA_PREFIX, SCHEMA
 from inspector.types import Verdict
 
@@ -55,7 +55,7 @@ class Table:
     def open(cls, out: Path) -> Table:
         """Raises OutputError where there is no table yet."""
         labels = read_labels(out)
-        files = [out / name for name in part_names(out)]
+        files = Layout(out).parts()
         if not files:
             raise OutputError(
                 f"{out} holds no rows yet; let its scan go on, or make some with: inspector scan"

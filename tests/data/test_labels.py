@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
 from inspector.data.labels import (
-    LABELS,
     Decision,
     Label,
     human_verdicts,
@@ -23,17 +22,15 @@ from inspector.data.labels import (
     read_labels,
     with_human_verdicts,
 )
-from inspector.data.source import RESULTS_DIR
 from inspector.errors import OutputError
+from inspector.layout import Layout
 from tests.review.tables import row_of, write_table
 
-NOW = datetime(2026, 5, 4, tzinfo=UTC)
+NOW = datetime(2026, 5, 4)
 IN_SQL = """
 SELECT t.*, said.label AS human_verdict
-FROM '{out}/part-*.parquet' t LEFT JOIN (
-  FROM '{out}/_inspector/labels.parquet'
-  WHERE label IS NOT NULL AND id NOT IN (
-    SELECT undoes FROM '{out}/_inspector/labels.parquet' WHERE undoes IS NOT NULL)
+FROM '{out}/table/*.parquet' t LEFT JOIN (
+  FROM read_json_auto('{out}/_inspector/labels.jsonl')
   QUALIFY row_number() OVER (PARTITION BY uri ORDER BY id DESC) = 1
 ) said USING (uri, content_hash)
 """
@@ -72,7 +69,7 @@ def test_the_newest_standing_decision_counts(tmp_path):
         assert store.undo() is None
     assert labels_in(tmp_path) == {}
     with open_labels(tmp_path, "ann") as store:
-        assert store.table.num_rows == 6, "nothing that was said is forgotten"
+        assert len(store) == store.table.num_rows == 6, "nothing that was said is forgotten"
 
 
 def test_undo_takes_back_only_what_one_said_oneself(tmp_path):
@@ -85,10 +82,12 @@ def test_undo_takes_back_only_what_one_said_oneself(tmp_path):
 
 def test_no_labels_are_no_error_and_damaged_ones_are(tmp_path):
     assert read_labels(tmp_path).num_rows == 0
-    (tmp_path / RESULTS_DIR).mkdir()
-    (tmp_path / RESULTS_DIR / LABELS).write_bytes(b"PAR1 and then nothing")
-    with pytest.raises(OutputError, match="damaged"):
-        read_labels(tmp_path)
+    Layout(tmp_path).work.mkdir()
+    bomb = b'{"id": ' + b"[" * 1_000_000
+    for content in (b"PAR1", b"[]", b"{}", b'{"id": "x"}', b'{"a": 1}', b"\xff", b"\0", bomb):
+        Layout(tmp_path).labels.write_bytes(content + b"\n")
+        with pytest.raises(OutputError, match="damaged"):
+            read_labels(tmp_path)
 
 
 def test_two_cannot_add_at_once(tmp_path):
@@ -102,18 +101,46 @@ def test_two_cannot_add_at_once(tmp_path):
         pass
 
 
-def test_a_full_disk_keeps_the_earlier_labels(tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
+def test_a_full_disk_keeps_the_earlier_labels(tmp_path):
+    """A real limit on file size stands in for the full disk: the write fails half way."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with open_labels(tmp_path, "ann") as store:
         store.add(said("file:///1", "crack"))
-        monkeypatch.setattr("inspector.data.labels.publish", full)
-        with pytest.raises(OutputError, match="this one is not kept"):
-            store.add(said("file:///2", "crack"))
-        monkeypatch.undo()
+        size = Layout(tmp_path).labels.stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, hard))
+        try:
+            with pytest.raises(OutputError, match="this one is not kept"):
+                store.add(said("file:///2", "crack"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert Layout(tmp_path).labels.stat().st_size == size
         store.add(said("file:///3", "clear"))
     assert labels_in(tmp_path) == {"file:///1": "crack", "file:///3": "clear"}
+
+
+@pytest.mark.parametrize("torn", [b'{"id": 1, "uri": "file:///2", "lab', b"\0" * 5000])
+def test_a_line_that_a_crash_has_torn_is_dropped(tmp_path, torn):
+    with open_labels(tmp_path, "ann") as store:
+        store.add(said("file:///1", "crack"))
+    with Layout(tmp_path).labels.open("ab") as stream:
+        stream.write(torn)
+    assert labels_in(tmp_path) == {"file:///1": "crack"}
+    with open_labels(tmp_path, "ann") as store:
+        store.add(said("file:///3", "clear"))
+    assert labels_in(tmp_path) == {"file:///1": "crack", "file:///3": "clear"}
+
+
+def test_a_label_is_added_and_nothing_is_written_again(tmp_path):
+    with open_labels(tmp_path, "ann") as store:
+        file = Layout(tmp_path).labels
+        before = b""
+        for number in range(5):
+            store.add(said(f"file:///{number}", "crack"))
+            content = file.read_bytes()
+            assert content.startswith(before) and content.count(b"\n") == number + 1
+            before = content
+        store.undo()
+        assert file.read_bytes().startswith(before)
 
 
 def test_a_label_belongs_to_the_bytes_that_were_seen(tmp_path):
@@ -172,7 +199,7 @@ from inspector.data.labels import Decision, Label, open_labels
 with open_labels(Path(sys.argv[1]), "ann") as store:
     print("ready", flush=True)
     while True:
-        n = store.table.num_rows
+        n = len(store)
         store.add(Decision(uri=f"file:///{n}", label=Label.CRACK, content_hash=None,
             size_bytes=None, mtime=None, verdict=None, p_crack=None, model=None))
         print(n, flush=True)
@@ -198,7 +225,7 @@ def test_what_was_acknowledged_survives_sigkill(tmp_path):
 def test_labels_are_what_other_tools_read(tmp_path):
     with open_labels(tmp_path, "ann") as store:
         store.add(said("file:///1", "crack"))
-    (row,) = pa.parquet.read_table(tmp_path / RESULTS_DIR / LABELS).to_pylist()
-    assert row["reviewer"] == "ann"
-    assert row["label"] == "crack"
-    assert row["labelled_at"].tzinfo is not None
+    found = duckdb.sql(f"FROM read_json_auto('{Layout(tmp_path).labels}')")
+    (row,) = found.to_arrow_table().to_pylist()
+    assert (row["reviewer"], row["label"], row["mtime"]) == ("ann", "crack", NOW)
+    assert isinstance(row["labelled_at"], datetime) and row["labelled_at"].tzinfo is None

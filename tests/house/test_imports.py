@@ -24,6 +24,7 @@ LAYERS = (
     ("inspector.judge",),
     ("inspector.bundle",),
     ("inspector.preprocess",),
+    ("inspector.layout",),  # where results lie
     ("inspector.durable", "inspector.paths"),
     (
         "inspector.types",

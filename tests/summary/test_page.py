@@ -94,7 +94,7 @@ def test_photos_that_moved_are_found(site, tmp_path):
 def test_a_table_that_is_not_whole_says_so_at_the_top(tmp_path, kind):
     out = write_table(tmp_path / "out", [row_of(tmp_path / "a.jpg")])
     if kind == "interrupted":
-        (out / "_inspector" / "x.partial").touch()
+        (out / "_inspector" / "manifest.json.partial").touch()
     else:
         (out / "_inspector" / "manifest.json").unlink()
     result = CliRunner().invoke(app, ["report", str(out)])

@@ -124,8 +124,8 @@ def test_a_scan_that_writes_is_named(out):
 @pytest.mark.parametrize(
     ("kind", "rows", "harm"),
     [
-        ("interrupted", 4, lambda out: (out / "_inspector" / "x.partial").touch()),
-        ("damaged", 2, lambda out: (out / "part-000000.parquet").unlink()),
+        ("interrupted", 4, lambda out: (out / "_inspector" / "manifest.json.partial").touch()),
+        ("damaged", 2, lambda out: (out / "table/part-000000.parquet").unlink()),
         ("damaged", 4, lambda out: (out / "_inspector" / "manifest.json").write_text("{}")),
         ("interrupted", 6, lambda out: _commit_unlisted(out)),
     ],
@@ -170,7 +170,7 @@ def test_what_is_no_table_is_refused(tmp_path, out):
     for name, words in (("gone", "No such file"), ("empty", "no results"), ("begun", "no rows")):
         with pytest.raises(OutputError, match=words):
             summarise(SummaryConfig(out=tmp_path / name))
-    (out / "part-000001.parquet").write_bytes(b"PAR1")
+    (out / "table/part-000001.parquet").write_bytes(b"PAR1")
     with pytest.raises(OutputError, match="inspector verify"):
         summarise(SummaryConfig(out=out))
 
@@ -182,7 +182,9 @@ def test_a_scan_without_photos(tmp_path):
     assert "0 photos" in (out / "_report.html").read_text()
 
 
-@pytest.mark.parametrize("name", ["report.html", "part-000009.parquet", "_inspector"])
+@pytest.mark.parametrize(
+    "name", ["report.html", "table/_x.html", "_x.parquet", "_inspector", "_inspector/x.html"]
+)
 def test_a_page_never_lies_where_readers_take_it_for_rows(out, name):
     with pytest.raises(UsageError, match="--html"):
         SummaryConfig(out=out, html=out / name)
@@ -211,7 +213,7 @@ def test_places_for_a_map(site, tmp_path):
 
 def test_the_table_is_as_it_was(site, tmp_path):
     copy = shutil.copytree(site.out, tmp_path / "copy")
-    parts = {file.name: file.read_bytes() for file in copy.glob("part-*")}
+    parts = {file.name: file.read_bytes() for file in copy.glob("table/*")}
     summarise(SummaryConfig(out=copy, html=copy / "_report.html", pictures=0))
-    assert {file.name: file.read_bytes() for file in copy.glob("part-*")} == parts
+    assert {file.name: file.read_bytes() for file in copy.glob("table/*")} == parts
     assert ds.dataset(str(copy)).count_rows() == 18

@@ -6,15 +6,15 @@ replaced is looked at again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inspector.data.source import RESULTS_DIR
 from inspector.errors import OutputError
+from inspector.layout import MANIFEST, RESULTS_DIR, Layout
 from inspector.paths import take_paths
-from inspector.scan.directory import is_being_written, leftovers, refuse_other
-from inspector.scan.manifest import MANIFEST
+from inspector.scan.directory import is_being_written, refuse_other
 from inspector.scan.verify.files import opened, read_plain
 from inspector.scan.verify.findings import Finding, Findings, Flaw, Remark, VerifyResult
 from inspector.scan.verify.manifest import (
@@ -87,7 +87,7 @@ def verify(config: VerifyConfig, *, progress: Progress | None = None) -> VerifyR
 def _check(out: Path, findings: Findings, progress: Progress) -> TableCheck | None:
     """None where the manifest cannot say what to check."""
     try:
-        manifest = read_manifest(out / RESULTS_DIR / MANIFEST)
+        manifest = read_manifest(Layout(out).manifest)
     except ManifestError as error:
         findings.add(Flaw.MANIFEST, f"{RESULTS_DIR}/{MANIFEST}", str(error), error.remedy)
         return None
@@ -120,7 +120,7 @@ def _check_photos(table: TableCheck, findings: Findings, progress: Progress) -> 
     seen = 0
     total = sum(table.parts.values())
     for name in table.parts:
-        with opened(table.out / name) as stream:
+        with opened(table.folder / name) as stream:
             for batch in pq.ParquetFile(stream).iter_batches(ROWS_AT_ONCE, columns=COLUMNS):
                 for start in range(0, batch.num_rows, 100):
                     progress("photos", seen, total)
@@ -134,11 +134,11 @@ def _check_photos(table: TableCheck, findings: Findings, progress: Progress) -> 
 def _state(out: Path) -> object:
     """Differs whenever a scan has committed something in between."""
     try:
-        manifest = read_plain(out / RESULTS_DIR / MANIFEST)
+        manifest = read_plain(Layout(out).manifest)
     except OSError as error:
         manifest = str(error).encode()
     parts = []
-    with os.scandir(out) as listing:
+    with contextlib.suppress(FileNotFoundError), os.scandir(Layout(out).table) as listing:
         for entry in listing:
             if PART.fullmatch(entry.name):
                 about = entry.stat(follow_symlinks=False)
@@ -147,7 +147,7 @@ def _state(out: Path) -> object:
 
 
 def _note_leftovers(out: Path, findings: Findings) -> None:
-    for leftover in leftovers(out):
+    for leftover in Layout(out).drafts():
         what = "was never completed; the next run of this scan removes it"
         findings.add(Remark.LEFTOVER, str(leftover.relative_to(out)), what)
 

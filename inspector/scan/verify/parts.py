@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from inspector.layout import TABLE, Layout
 from inspector.scan.schema import METADATA_PREFIX, SCHEMA
 from inspector.scan.verify.files import NotAFileError, files_below, opened
 from inspector.scan.verify.findings import Findings, Flaw, Remark
@@ -37,6 +38,7 @@ class TableCheck:
 
     def __init__(self, out: Path, manifest: Manifest, findings: Findings) -> None:
         self.out = out
+        self.folder = Layout(out).table
         self.manifest = manifest
         self.findings = findings
         self.parts: dict[str, int] = {}
@@ -56,15 +58,16 @@ class TableCheck:
 
     def _unlisted(self) -> Iterator[str]:
         """Parts that the manifest does not know yet; any other file is reported."""
-        for name, entry in files_below(self.out):
-            if name in self.manifest.parts:
+        for path, entry in files_below(self.out):
+            folder, _, name = path.rpartition("/")
+            if folder == TABLE and name in self.manifest.parts:
                 continue
-            if PART.fullmatch(name) and entry.is_file(follow_symlinks=False):
+            if folder == TABLE and PART.fullmatch(name) and entry.is_file(follow_symlinks=False):
                 yield name
             else:
                 self.findings.add(
                     Flaw.STRAY_FILE,
-                    name,
+                    path,
                     "is no part of this table, but readers of the directory would take it for one",
                     f"move it out of {self.out}",
                 )
@@ -72,9 +75,9 @@ class TableCheck:
     def _check_listed(self, name: str) -> None:
         promise = self.manifest.parts[name]
         successor = self.manifest.rewriting.get(name, promise)
-        add = self.findings.add
+        add = self._add
         try:
-            with opened(self.out / name) as stream:
+            with opened(self.folder / name) as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
                 fulfilled = [p for p in (promise, successor) if p and p.sha256 == digest]
                 if not fulfilled:
@@ -98,13 +101,13 @@ class TableCheck:
     def _check_unlisted(self, name: str) -> None:
         damage = self.findings.damaged()
         try:
-            with opened(self.out / name) as stream:
+            with opened(self.folder / name) as stream:
                 self._read(name, stream, None)
         except OSError as error:
             self._unreadable(name, error)
         if self.findings.damaged() == damage:
             what = "is complete, but not in the manifest yet; the next run of this scan adds it"
-            self.findings.add(Remark.UNFINISHED, name, what)
+            self._add(Remark.UNFINISHED, name, what)
 
     def _read(self, name: str, stream: BufferedReader, promised: int | None) -> None:
         stream.seek(0)
@@ -121,17 +124,17 @@ class TableCheck:
         self.parts[name] = rows
         if promised is not None and rows != promised:
             what = f"holds {rows:,} rows, but the manifest says {promised:,}"
-            self.findings.add(Flaw.ROW_COUNT, name, what, RESCAN)
+            self._add(Flaw.ROW_COUNT, name, what, RESCAN)
 
     def _is_ours(self, name: str, schema: pa.Schema) -> bool:
         metadata = schema.metadata or {}
         fingerprint = metadata.get(f"{METADATA_PREFIX}fingerprint".encode())
         if fingerprint != self.manifest.fingerprint.encode():
             what = "comes from another scan"
-            self.findings.add(Flaw.FOREIGN_PART, name, what, f"move it out of {self.out}")
+            self._add(Flaw.FOREIGN_PART, name, what, f"move it out of {self.out}")
             return False
         if not schema.equals(SCHEMA):
-            self.findings.add(Flaw.SCHEMA, name, _difference(schema), RESCAN)
+            self._add(Flaw.SCHEMA, name, _difference(schema), RESCAN)
             return False
         return True
 
@@ -149,7 +152,7 @@ class TableCheck:
                 examples.setdefault((flaw, what), uris[int(mask.argmax())])
         for (flaw, what), count in counts.items():
             where = f"{count:,} rows, the first of {examples[flaw, what]}"
-            self.findings.add(flaw, name, f"{what} ({where})", RESCAN)
+            self._add(flaw, name, f"{what} ({where})", RESCAN)
         return rows
 
     def _check_uniqueness(self) -> None:
@@ -161,16 +164,19 @@ class TableCheck:
         for (first, again), count in pairs.items():
             other = "" if first == again else f" that {first} also has"
             what = f"has a second row for {count:,} files{other}, as for {examples[first, again]}"
-            self.findings.add(Flaw.DOUBLED_URI, again, what, RESCAN)
+            self._add(Flaw.DOUBLED_URI, again, what, RESCAN)
 
     def _uris(self, name: str) -> list[str]:
-        with opened(self.out / name) as stream:
+        with opened(self.folder / name) as stream:
             uris: list[str] = pq.ParquetFile(stream).read(["uri"]).column("uri").to_pylist()
         return uris
 
+    def _add(self, code: Flaw | Remark, name: str, what: str, remedy: str = "") -> None:
+        self.findings.add(code, f"{TABLE}/{name}", what, remedy)
+
     def _unreadable(self, name: str, error: BaseException) -> None:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        self.findings.add(Flaw.UNREADABLE, name, f"cannot be read: {reason}", RESCAN)
+        self._add(Flaw.UNREADABLE, name, f"cannot be read: {reason}", RESCAN)
 
 
 _UNFINISHED = "was to be replaced when the scan ended; the next run of this scan completes that"

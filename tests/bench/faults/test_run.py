@@ -42,9 +42,9 @@ def setting(tiny_bundle):
 
 
 def write_table(folder, rows, part=0):
-    folder.mkdir(exist_ok=True)
+    (folder / "table").mkdir(parents=True, exist_ok=True)
     table = pa.table({"uri": [uri for uri, _ in rows], "p_crack": [p for _, p in rows]})
-    pq.write_table(table, folder / f"part-{part:06}.parquet")
+    pq.write_table(table, folder / f"table/part-{part:06}.parquet")
     return folder
 
 
@@ -191,8 +191,8 @@ def test_killed_while_old_rows_are_superseded(setting, tmp_path):
     assert not case.broken, case.to_json()
     assert case.runs and case.rows == 25 * case.runs
     kinds = case.facts["kinds of steps"]
-    assert any("os.remove part-N" in kind for kind in kinds), kinds
-    assert any(kind.endswith("-> part-N.parquet") for kind in kinds)
+    assert any("os.remove table/part-N" in kind for kind in kinds), kinds
+    assert any(kind.endswith("-> table/part-N.parquet") for kind in kinds)
 
 
 def test_mistakes_are_named(tmp_path):

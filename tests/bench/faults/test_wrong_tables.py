@@ -33,9 +33,10 @@ def row(uri, *, code=None, p_crack=0.5):
 
 
 def write(out, *rows):
-    out.mkdir()
+    (out / "table").mkdir(parents=True)
     types = [pa.field(name, pa.string()) for name in TEXT] + [pa.field("p_crack", pa.float32())]
-    pq.write_table(pa.Table.from_pylist(list(rows), pa.schema(types)), out / "part-000000.parquet")
+    table = pa.Table.from_pylist(list(rows), pa.schema(types))
+    pq.write_table(table, out / "table/part-000000.parquet")
     return out
 
 

@@ -28,7 +28,7 @@ IDENTITY = {
     "model": "a" * 64, "precision": "fp32", "cascade": "off", "view": "whole",
     "clear_below": "0.3", "crack_from": "0.7", "out_of_domain": "1.5",
 }  # fmt: skip
-PARTS = tuple(f"part-00000{k}.parquet" for k in range(3))
+PARTS = tuple(f"table/part-00000{k}.parquet" for k in range(3))
 SOUND = (
     Judgement(Verdict.CRACK, Reason.MODEL, float(np.float32(0.7)), 1.0, "fp32@64", 0.5, 0.25),
     Judgement(Verdict.CLEAR, Reason.MODEL, 0.0, 0.5, "fp32@64", None, None),
@@ -83,7 +83,7 @@ def forge(out, change, name=PARTS[1]):
     pq.write_table(table, part)
 
     def adapt(values):
-        entry = next(entry for entry in values["parts"] if entry["file"] == name)
+        entry = next(entry for entry in values["parts"] if entry["file"] == part.name)
         entry["sha256"] = sha256(part.read_bytes()).hexdigest()
 
     edit(out, adapt)

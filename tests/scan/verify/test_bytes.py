@@ -19,7 +19,7 @@ def test_no_byte_of_a_directory_can_change_unseen(original, tmp_path):
     """Bits flipped, cut and spliced anywhere: found, or of no meaning (JSON's white space, a note
     on the tool's version). It never raises."""
     out = Path(shutil.copytree(original, tmp_path / "out"))
-    shutil.copy(write(tmp_path / "more", [77]) / PARTS[0], out / "part-000003.parquet")
+    shutil.copy(write(tmp_path / "more", [77]) / PARTS[0], out / "table/part-000003.parquet")
     files = sorted(p for p in out.rglob("*") if p.is_file() and p.name != "lock")
     contents = {path: path.read_bytes() for path in files}
     known = verify(VerifyConfig(out=out))

@@ -60,7 +60,7 @@ DAMAGE = {
     "parts exchanged": (exchange, {"changed_part"}),
     "removed part": (lambda out: (out / PARTS[2]).unlink(), {"missing_part"}),
     "doubled part": (
-        lambda out: shutil.copy(out / PARTS[0], out / "part-000007.parquet"), {"doubled_uri"}
+        lambda out: shutil.copy(out / PARTS[0], out / "table/part-000007.parquet"), {"doubled_uri"}
     ),
     "copy under another name": (
         lambda out: shutil.copy(out / PARTS[0], out / "backup.parquet"), {"stray_file"}
@@ -72,15 +72,25 @@ DAMAGE = {
     "hidden from pyarrow only": (
         lambda out: shutil.copy(out / PARTS[0], out / "_x.parquet"), {"stray_file"}
     ),
+    "hidden in the working directory": (
+        lambda out: shutil.copy(out / PARTS[0], out / "_inspector/x.parquet"), {"stray_file"}
+    ),
+    "hidden among the parts": (
+        lambda out: (out / "table/.DS_Store").touch(), {"stray_file"}
+    ),
+    "a part outside the table": (
+        lambda out: shutil.copy(out / PARTS[0], out / "part-000000.parquet"), {"stray_file"}
+    ),
+    "pipe outside the table": (lambda out: os.mkfifo(out / "part-000077.parquet"), {"stray_file"}),
     "part of another scan": (
         lambda out: os.replace(
             write(out.parent / "other", [99], IDENTITY | {"model": "b"}) / PARTS[0],
-            out / "part-000003.parquet",
+            out / "table/part-000003.parquet",
         ),
         {"foreign_part"},
     ),
     "broken part without an entry": (
-        lambda out: (out / "part-000003.parquet").write_bytes(b"PAR1"), {"unreadable"}
+        lambda out: (out / "table/part-000003.parquet").write_bytes(b"PAR1"), {"unreadable"}
     ),
     "manifest gone": (lambda out: (out / "_inspector/manifest.json").unlink(), {"manifest"}),
     "manifest a pipe": (
@@ -111,7 +121,9 @@ DAMAGE = {
         {"not_a_file"},
     ),
     "part a pipe": (lambda out: make_pipe(out / PARTS[0]), {"not_a_file"}),
-    "pipe without an entry": (lambda out: os.mkfifo(out / "part-000003.parquet"), {"stray_file"}),
+    "pipe without an entry": (
+        lambda out: os.mkfifo(out / "table/part-000003.parquet"), {"stray_file"}
+    ),
     "extra column": (lambda out: forge(out, add_column), {"schema"}),
     "missing column": (lambda out: forge(out, lambda t: t.drop_columns("camera")), {"schema"}),
     "columns in another order": (

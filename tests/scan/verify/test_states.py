@@ -19,9 +19,8 @@ from tests.scan.verify.table import PARTS, codes, edit, flip, notes, write
 def test_what_a_kill_leaves_is_a_note(out):
     """Between a part's rename and the manifest, with a draft of the next one."""
     write(out.parent / "more", range(20, 23))
-    shutil.copy(out.parent / "more" / PARTS[0], out / "part-000003.parquet")
+    shutil.copy(out.parent / "more" / PARTS[0], out / "table/part-000003.parquet")
     (out / "_inspector/part-000004.parquet.partial").write_bytes(b"half")
-    (out / ".part-000004.parquet.partial").write_bytes(b"half")
     assert notes(out) == {"unfinished", "leftover"}
     assert verify(VerifyConfig(out=out)).rows == 18
 
@@ -31,7 +30,10 @@ def test_a_rewriting_cut_short_is_a_note_on_either_side(out, replaced):
     smaller = out.parent / "smaller"
     pq.write_table(pq.read_table(out / PARTS[0]).slice(2), smaller)
     successor = {"rows": 3, "sha256": sha256(smaller.read_bytes()).hexdigest()}
-    edit(out, lambda m: m.update(rewriting={PARTS[0]: successor, PARTS[1]: None}))
+    edit(
+        out,
+        lambda m: m.update(rewriting={Path(PARTS[0]).name: successor, Path(PARTS[1]).name: None}),
+    )
     if replaced:
         os.replace(smaller, out / PARTS[0])
         (out / PARTS[1]).unlink()

@@ -1,0 +1,120 @@
+"""A result directory: where in it everything lies.
+
+    OUT/table/part-000000.parquet ...   the table: part files and nothing else
+    OUT/_report.html                    the page of `inspector report`
+    OUT/_inspector/manifest.json        which scan the table belongs to, and its parts
+    OUT/_inspector/lock                 held by the one scan that writes
+    OUT/_inspector/*.partial            files in the making; worthless after a crash
+    OUT/_inspector/labels.jsonl         what people said about the photos
+    OUT/_inspector/labels.lock          held by the one review that adds to them
+
+Programs that read directories of Parquet files skip names that begin with `_`, so they take OUT as
+well as OUT/table; nothing else below OUT ends in `.parquet`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inspector.durable import PARTIAL
+from inspector.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TABLE = "table"
+RESULTS_DIR = "_inspector"
+MANIFEST = "manifest.json"
+_PART = re.compile(r"part-(\d{6,})\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The places in the result directory `out`."""
+
+    out: Path
+
+    @property
+    def table(self) -> Path:
+        return self.out / TABLE
+
+    @property
+    def work(self) -> Path:
+        return self.out / RESULTS_DIR
+
+    @property
+    def manifest(self) -> Path:
+        return self.work / MANIFEST
+
+    @property
+    def lock(self) -> Path:
+        return self.work / "lock"
+
+    @property
+    def labels(self) -> Path:
+        return self.work / "labels.jsonl"
+
+    @property
+    def labels_lock(self) -> Path:
+        return self.work / "labels.lock"
+
+    @property
+    def page(self) -> Path:
+        return self.out / "_report.html"
+
+    def draft(self, name: str) -> Path:
+        """Where a part or the manifest is made before it gets its name."""
+        return self.work / f"{name}{PARTIAL}"
+
+    def drafts(self) -> list[Path]:
+        """Drafts that are there: of a scan that was killed, or of one that is writing."""
+        if not self.work.is_dir():
+            return []
+        names = (name.removesuffix(PARTIAL) for name in os.listdir(self.work)
+                 if name.endswith(PARTIAL))  # fmt: skip
+        return [self.draft(n) for n in sorted(names) if n == MANIFEST or is_part_name(n)]
+
+    def part_names(self) -> list[str]:
+        """The part files that are there, in the order in which they were made. Raises OSError."""
+        if not self.table.is_dir():
+            return []
+        return sorted(filter(is_part_name, os.listdir(self.table)), key=number_of)
+
+    def parts(self) -> list[Path]:
+        """The same as paths."""
+        return [self.table / name for name in self.part_names()]
+
+    def check(self) -> None:
+        """Raises OutputError where a link stands for one of these directories, so that what is
+        written or removed there would be somebody else's, and where an earlier version has laid
+        its parts directly into `out`; OSError."""
+        for folder in (self.table, self.work):
+            if folder.is_symlink():
+                raise OutputError(
+                    f"{folder} is a link, and only a directory of its own may hold results; "
+                    "remove the link, or choose another --out"
+                )
+        if not self.out.is_dir() or self.table.is_dir():
+            return
+        for name in filter(is_part_name, os.listdir(self.out)):
+            raise OutputError(
+                f"{self.out} holds {name}, which belongs into {self.table}: a table of an earlier "
+                "version, which this one cannot continue or read; scan into another --out"
+            )
+
+
+def part_name(number: int) -> str:
+    return f"part-{number:06d}.parquet"
+
+
+def is_part_name(name: str) -> bool:
+    return _PART.fullmatch(name) is not None
+
+
+def number_of(name: str) -> int:
+    match = _PART.fullmatch(name)
+    assert match is not None
+    return int(match[1])
