@@ -94,7 +94,7 @@ class LeaksBenchConfig:
 def bench_leaks(config: LeaksBenchConfig) -> JsonObject:
     """Raises DataError (layout, groups), DownloadError or BundleError (weights)."""
     system = describe_system()
-    images = find_labelled(config.data, positive=config.positive, groups_csv=config.groups)
+    images = find_labelled(config.data, positive=config.positive or (), groups_csv=config.groups)
     prints = replace(fingerprint(images), groups=("",) * len(images))
     features_NF = _features(images, config)
     is_crack_N = np.array([image.is_crack for image in images])

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from inspector.data.decode import decode
-from inspector.data.formats import named_like_an_image
+from inspector.data.folder import image_paths
 from inspector.errors import SourceError
 from inspector.types import Decoded, ImageRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from inspector.backends.agreement import NamedPixels
     from inspector.preprocess import PreprocessSpec
@@ -31,9 +31,7 @@ def pick_photos(folder: Path, limit: int) -> list[Path]:
 
 def find_photos(folder: Path) -> list[Path]:
     """The image files of the tree below `folder`, sorted. Raises SourceError when there is none."""
-    found = sorted(
-        file for file in folder.rglob("*") if named_like_an_image(file.name) and file.is_file()
-    )
+    found = sorted(Path(path) for path in image_paths(folder) if os.path.isfile(path))
     if not found:
         raise SourceError(f"no images below {folder}; name a folder with photos")
     return found
@@ -71,7 +69,7 @@ def photo_batches(photos: Sequence[Path], spec: PreprocessSpec) -> Iterator[Name
 
 
 def _decode(file: Path, index: int, spec: PreprocessSpec) -> Decoded | None:
-    ref = ImageRef(index, os.fspath(file), file.as_uri(), None, None)
+    ref = ImageRef(index, os.fspath(file), "", None, None)
     outcome = decode(ref, spec)
     return outcome if isinstance(outcome, Decoded) else None
 

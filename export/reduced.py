@@ -164,7 +164,7 @@ def _evidence(
 
 def _quality(gated: _Judged, final: Scores, labels: Mapping[str, bool]) -> JsonObject:
     """Ranking and calibration against the truth, where the folder tells it."""
-    if not labels:
+    if not labels.keys() >= set(gated.photos):
         return {}
     truth_N = np.array([labels[photo] for photo in gated.photos])
     if truth_N.all() or not truth_N.any():

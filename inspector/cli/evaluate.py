@@ -57,9 +57,9 @@ def evaluate(
     from inspector.terminal import print_lines
 
     config = EvaluateConfig(
-        data=data, model=model, positive=positive, groups=groups, by=by, out=out, gallery=gallery,
-        trained_on=trained_on, strict_splits=strict_splits, device=device, batch_size=batch_size,
-        workers=workers,
+        data=data, model=model, positive=tuple(positive or ()), groups=groups, by=by, out=out,
+        gallery=gallery, trained_on=trained_on, strict_splits=strict_splits, device=device,
+        batch_size=batch_size, workers=workers,
     )  # fmt: skip
     with EvaluateConsole() as console:
         result = run_evaluate(config, console)

@@ -18,7 +18,7 @@ class EvaluateConfig:
 
     data: Path
     model: Path | None = None
-    positive: str | None = None
+    positive: str | tuple[str, ...] = ()
     groups: Path | None = None
     """CSV with `file` and `group`; a column `crack_width_px` adds figures by width."""
     by: str = "source"

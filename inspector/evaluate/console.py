@@ -24,7 +24,8 @@ class EvaluateConsole(Drawing):
         self.progress.update(self.task, completed=done, total=images)
 
     def say(self, text: str) -> None:
-        print_lines([text], to_stderr=True)
+        with self.aside():
+            print_lines([text], to_stderr=True)
 
 
 def to_json(result: Evaluation) -> str:

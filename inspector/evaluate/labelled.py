@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inspector.data.folder import read_column
+from inspector.data.groups import read_table
 from inspector.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -45,13 +42,10 @@ def _names(config: EvaluateConfig, images: Sequence[LabelledImage]) -> list[str]
     return [value or UNKNOWN for value in _column(config, images, config.by)]
 
 
-def _column(
-    config: EvaluateConfig, images: Sequence[LabelledImage], column: str
-) -> list[str | None]:
+def _column(config: EvaluateConfig, images: Sequence[LabelledImage], column: str) -> list[str]:
     if config.groups is None:
-        return [None] * len(images)
-    value_of = read_column(config.groups, config.data, column)
-    return [value_of.get(os.path.realpath(image.path)) for image in images]
+        return [""] * len(images)
+    return read_table(config.groups).column(column, images, [config.data])[0]
 
 
 def widths_px(
@@ -59,7 +53,7 @@ def widths_px(
 ) -> NDArray[np.float64] | None:
     """Crack widths (N,), NaN where the CSV has none; None where it has no such column. Raises
     DataError when a width is no number."""
-    if config.groups is None or WIDTH_COLUMN not in _columns(config.groups):
+    if config.groups is None or WIDTH_COLUMN not in read_table(config.groups).columns:
         return None
     found = _column(config, images, WIDTH_COLUMN)
     try:
@@ -68,8 +62,3 @@ def widths_px(
         raise DataError(
             f"{config.groups}: every {WIDTH_COLUMN} must be a number of pixels: {error}"
         ) from error
-
-
-def _columns(groups_csv: Path) -> list[str]:
-    with groups_csv.open(newline="", encoding="utf-8") as file:
-        return next(csv.reader(file), [])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from inspector.data.folder import find_labelled, read_column
+from inspector.data.folder import TEST, read_labelled
+from inspector.data.groups import GROUP, read_table
 from inspector.data.leaks import audit_fingerprints, fingerprint, trained_on_of
 from inspector.errors import DataError
 
@@ -30,7 +30,8 @@ def audit_against_training(
     remembered = trained_on_of(bundle)
     sides = [] if remembered is None else [remembered]
     if config.trained_on is not None:
-        learned = find_labelled(config.trained_on, positive=config.positive)
+        known = read_labelled(config.trained_on, positive=config.positive).images
+        learned = [image for image in known if image.part != TEST]
         sides.append(fingerprint(_in_groups(config, learned)))
     if not sides:
         if config.strict_splits:
@@ -54,9 +55,11 @@ def _in_groups(config: EvaluateConfig, images: list[LabelledImage]) -> list[Labe
     """With the CSV's groups for those of the images that it names: it may name DATA's alone."""
     if config.groups is None or config.trained_on is None:
         return images
-    group_of = read_column(config.groups, config.trained_on, "group")
-    groups = [group_of.get(os.path.realpath(image.path), image.path) for image in images]
-    return [replace(image, group=group) for image, group in zip(images, groups, strict=True)]
+    groups, _ = read_table(config.groups).column(GROUP, images, [config.trained_on])
+    return [
+        replace(image, group=group or image.path)
+        for image, group in zip(images, groups, strict=True)
+    ]
 
 
 def _joined(audits: Sequence[LeakAudit]) -> LeakAudit:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from inspector.backends import open_backend
 from inspector.bundle import DEFAULT_PATH, ModelBundle
-from inspector.data.folder import find_labelled
+from inspector.data.folder import TEST, VALIDATION, measured_on
 from inspector.evaluate.labelled import named_by, widths_px
 from inspector.evaluate.leaks import audit_against_training
 from inspector.report import Evaluation, Subject, assess, check_free, judge_images, write_report
@@ -38,7 +38,11 @@ def evaluate(config: EvaluateConfig, watch: Watcher | None = None) -> Evaluation
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
     if config.out:
         check_free(config.out)
-    images = find_labelled(config.data, positive=config.positive, groups_csv=config.groups)
+    images, remarks = measured_on(
+        config.data, TEST, VALIDATION, positive=config.positive, groups_csv=config.groups
+    )
+    for line in remarks if watch else ():
+        watch.say(line)
     leaks = audit_against_training(config, bundle, images)
     if leaks is not None and watch:
         for line in leaks.lines():
