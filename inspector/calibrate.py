@@ -16,15 +16,15 @@ from inspector.backends import open_backend, open_engine
 from inspector.backends.contract import joined
 from inspector.bundle import DEFAULT_PATH, ModelBundle
 from inspector.calibration.rule import Rule
-from inspector.calibration.thresholds import Judged, choose_thresholds, count_verdicts
-from inspector.data.folder import data_digest, find_labelled
+from inspector.calibration.thresholds import Judged, count_verdicts, recalibrated
+from inspector.data.folder import VALIDATION, data_digest, measured_on
 from inspector.data.loader import load_batches
 from inspector.errors import DataError, UsageError
 from inspector.paths import take_paths
 from inspector.types import ImageRef, Photo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -48,7 +48,9 @@ class CalibrateConfig:
     out: Path | None = None
     """Where the copy goes that has the new thresholds; None: nothing is written."""
     rule: Rule = field(default_factory=Rule)
-    positive: str | None = None
+    allow_laxer: bool = False
+    """Let `clear_below` rise above the model's own, as in `recalibrated`."""
+    positive: str | tuple[str, ...] = ()
     groups: Path | None = None
     """CSV with columns `file`, `group`; with it, groups are counted instead of photos."""
     device: str = "auto"
@@ -68,6 +70,8 @@ class Calibrated:
 
     bundle: ModelBundle
     thresholds: Thresholds
+    own: Thresholds
+    """Those of the original."""
     left_out: tuple[str, ...]
     before: JsonObject
     """Verdicts on these photos with the thresholds of before, as `count_verdicts` counts."""
@@ -75,30 +79,38 @@ class Calibrated:
     """Photos that could not be decoded, with the reason; they count nowhere."""
 
 
-def calibrate(config: CalibrateConfig) -> Calibrated:
-    """Judge every photo of a labelled folder, choose thresholds by the rule, and write a copy of
-    the bundle that has them.
+def calibrate(config: CalibrateConfig, say: Callable[[str], object] = lambda _: None) -> Calibrated:
+    """Judge every photo of a labelled folder, choose thresholds by the rule (`recalibrated`), and
+    write a copy of the bundle that has them. `say` hears what was found in the folder.
 
-    Raises DataError, BundleError, BackendError, OutputError; after any of them `config.out` is as
-    it was, or holds no `bundle.json`.
+    Raises DataError (also for too few photos), BundleError, BackendError, OutputError; after any of
+    them `config.out` is as it was, or holds no `bundle.json`.
     """
     if config.out is not None:
         check_free(config.out)
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
-    images = find_labelled(config.data, positive=config.positive, groups_csv=config.groups)
+    images, remarks = measured_on(
+        config.data, VALIDATION, positive=config.positive, groups_csv=config.groups
+    )
+    for line in remarks:
+        say(line)
     answers, kept, failed = _judge(config, bundle, images)
     p_N = answers[_EXACT].p_crack_N
     judged = _judged([images[k] for k in kept], p_N, grouped=config.groups is not None)
-    chosen = choose_thresholds(judged, config.rule, on=f"{len(kept):,} labelled photos")
-    thresholds = replace(chosen, out_of_domain=bundle.thresholds.out_of_domain)
-    before = count_verdicts(judged, bundle.thresholds)
+    own = bundle.thresholds
+    chosen = recalibrated(
+        judged, config.rule, own, on=f"{len(kept):,} labelled photos",
+        allow_laxer=config.allow_laxer,
+    )  # fmt: skip
+    thresholds = replace(chosen, out_of_domain=own.out_of_domain)
+    before = count_verdicts(judged, own)
     if config.out is None:
-        return Calibrated(bundle, thresholds, (), before, failed)
+        return Calibrated(bundle, thresholds, own, (), before, failed)
     changed, left_out = with_thresholds(bundle, thresholds, answers)
     provenance = {"data_digest": data_digest(images[k] for k in kept), "digest": bundle.digest}
     training = {**bundle.training, "thresholds_changed": provenance}
     copy = write_copy(bundle, replace(changed, training=training), config.out)
-    return Calibrated(copy, thresholds, left_out, before, failed)
+    return Calibrated(copy, thresholds, own, left_out, before, failed)
 
 
 def _judged(images: Sequence[LabelledImage], p_N: NDArray[np.float32], *, grouped: bool) -> Judged:

@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from export.half import halve_to
-from export.restamp import with_thresholds
+from export.restamp import with_thresholds, write_copy
 from inspector.backends import open_backend
 from inspector.backends.golden import read_golden
 from inspector.backends.metadata import model_metadata
@@ -106,7 +106,7 @@ def test_the_copy_has_the_thresholds_everywhere(full_bundle, labelled, tmp_path)
 
 def test_what_was_gated_for_other_thresholds_is_left_out(full_bundle, labelled, tmp_path):
     """The cascade's band holds between the thresholds it was gated for, and nowhere else."""
-    strict = run(full_bundle, labelled, tmp_path / "strict", rule=Rule(target_recall=0.99))
+    strict = run(full_bundle, labelled, tmp_path / "strict", rule=Rule(target_recall=0.92))
     assert strict.thresholds.clear_below < full_bundle.thresholds.clear_below
     assert strict.left_out == ("cascade",) and strict.bundle.cascade is None
     assert not (tmp_path / "strict" / "model.low.int8.onnx").exists()
@@ -137,7 +137,8 @@ def test_groups_are_what_is_counted(tiny_bundle, labelled, tmp_path):
     table = tmp_path / "groups.csv"
     rows = [f"{p.relative_to(labelled)},{int(p.stem) // 8}" for p in labelled.rglob("*.png")]
     table.write_text("\n".join(["file,group", *rows]), encoding="utf-8")
-    result = run(tiny_bundle, labelled, None, groups=table)
+    rule = Rule(target_recall=0.7, target_specificity=0.7)
+    result = run(tiny_bundle, labelled, None, groups=table, rule=rule)
     assert "on average over groups" in result.thresholds.chosen
     assert result.thresholds.evidence["missed"]["counted"] == "groups"
     assert result.thresholds.evidence["missed"]["parts"][0]["units"] == 10
@@ -173,18 +174,47 @@ def invoke(*arguments):
 def test_the_command_says_what_it_chose_and_what_it_left_out(full_bundle, labelled, tmp_path):
     out = tmp_path / "mine"
     done = invoke(
-        labelled, "--model", full_bundle.path, "--device", "cpu", "--target-recall", "0.99",
+        labelled, "--model", full_bundle.path, "--device", "cpu", "--target-recall", "0.92",
         "--out", out,
     )  # fmt: skip
     assert done.exit_code == 0, done.output
-    assert "with 95 % confidence at most" in done.stdout and "it takes 299" in done.stdout
-    assert "--pooled" in done.stdout
+    assert "with 95 % confidence at most" in done.stdout
+    assert "wall0/Positive" in done.stderr and "measuring" in done.stderr
     assert f"inspector export {out} --cascade --calibration PHOTOS" in done.stdout.replace(
         "\n", " "
     )
     assert f"inspector scan /photos --model {out}" in done.stdout
     saved = json.loads((out / "bundle.json").read_text(encoding="utf-8"))
-    assert saved["thresholds"]["evidence"]["rule"]["target_recall"] == 0.99
+    assert saved["thresholds"]["evidence"]["rule"]["target_recall"] == 0.92
+
+
+def test_too_few_photos_change_nothing_and_say_how_many_it_takes(tiny_bundle, labelled, tmp_path):
+    out = tmp_path / "mine"
+    done = invoke(
+        labelled, "--model", tiny_bundle.path, "--device", "cpu", "--target-recall", "0.99",
+        "--out", out,
+    )  # fmt: skip
+    assert isinstance(done.exception, DataError) and done.exception.exit_code == 1
+    words = str(done.exception)
+    assert "for 1 % it takes 299" in words and "stay as they are" in words
+    assert "clear below 0.3, crack from 0.7" in words
+    assert not out.exists()
+
+
+def test_clear_is_never_laxer_without_the_flag(tiny_bundle_copy, labelled, tmp_path):
+    own = Thresholds(clear_below=0.01, crack_from=0.99)
+    strict, _ = with_thresholds(tiny_bundle_copy, own, {})
+    write_copy(tiny_bundle_copy, strict, tmp_path / "strict")
+    lax = ("--model", tmp_path / "strict", "--device", "cpu", "--target-recall", "0.7")
+    held = invoke(labelled, *lax, "--out", tmp_path / "held")
+    assert held.exit_code == 0, held.output
+    assert ModelBundle.load(tmp_path / "held").thresholds.clear_below == 0.01
+    assert "clear is kept below the model's own 0.01" in held.stdout
+    assert "WARNING" not in held.stderr
+    allowed = invoke(labelled, *lax, "--allow-laxer", "--out", tmp_path / "laxer")
+    assert allowed.exit_code == 0, allowed.output
+    assert ModelBundle.load(tmp_path / "laxer").thresholds.clear_below > 0.01
+    assert "WARNING: laxer than the model's own" in allowed.stderr
 
 
 @pytest.mark.parametrize(

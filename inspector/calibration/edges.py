@@ -57,7 +57,7 @@ class Edge:
         whose = f" (each of {_names(kept)})" if kept and len(self.parts) > 1 else ""
         share = self.asked if kept else max(part.share for part in short)
         words = (
-            f"with {confidence * 100:g} % confidence at most {_percent(share)} of {images}{of} "
+            f"with {confidence * 100:g} % confidence at most {percent(share)} of {images}{of} "
             f"like these{whose}{average} are {verdict}"
         )
         return f"{words}; {self._admitted(short)}" if short else words
@@ -67,10 +67,10 @@ class Edge:
         unit = "groups" if self.grouped else "images"
         found = ", ".join(
             f"{part.units:,} {unit}{f' of {_names([part])}' if len(self.parts) > 1 else ''} can "
-            f"show no less than {_percent(part.share)}"
+            f"show no less than {percent(part.share)}"
             for part in short
         )
-        return f"{found}; for {_percent(self.asked)} it takes {self.needed:,}"
+        return f"{found}; for {percent(self.asked)} it takes {self.needed:,}"
 
     def to_json(self) -> JsonObject:
         return {
@@ -85,10 +85,15 @@ class Edge:
 
 
 def _names(parts: Sequence[Part]) -> str:
-    return ", ".join(" with ".join(source or "." for source in part.sources) for part in parts)
+    return ", ".join(names_of(part.sources) for part in parts)
 
 
-def _percent(share: float) -> str:
+def names_of(sources: Sequence[str]) -> str:
+    """The sources of one part, in words."""
+    return " with ".join(source or "." for source in sources)
+
+
+def percent(share: float) -> str:
     """With no more digits than it needs, rounded up: it is a bound."""
     return f"{np.ceil(share * 1000 - 1e-6) / 10:g} %"
 

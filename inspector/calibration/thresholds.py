@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,14 @@ import numpy as np
 
 from inspector.bundle import Thresholds
 from inspector.calibration.costs import cheapest
-from inspector.calibration.edges import safest_edge
+from inspector.calibration.edges import names_of, percent, safest_edge
 from inspector.errors import DataError
 from inspector.judge import decide
 from inspector.types import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from inspector.calibration.edges import Edge
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 DIGITS = 4
 """Thresholds are rounded to so many significant digits, away from the verdict they guard."""
+_SIDES = (("missed", "cracks", "clear"), ("alarms", "no cracks", "crack"))
 _SATURATED = "no threshold keeps the target for crack-free images: some have probability 1"
 
 
@@ -80,6 +83,48 @@ def choose_thresholds(judged: Judged, rule: Rule, *, on: str) -> Thresholds:
         chosen=sentence,
         evidence={"rule": asdict(rule), **edges, "claims": list(claims), "counts": counts},
     )
+
+
+def recalibrated(
+    judged: Judged, rule: Rule, own: Thresholds, *, on: str, allow_laxer: bool
+) -> Thresholds:
+    """Thresholds in place of a model's `own`. Laxer are those that call more photos clear: nobody
+    looks at these again, so `clear_below` does not rise unless `allow_laxer`; `crack_from` misses
+    no crack and may move either way. What `clear_below` was held back from stands in the evidence
+    as `would_be_clear_below`.
+
+    Raises DataError where the images are too few to show the targets.
+    """
+    chosen = choose_thresholds(judged, rule, on=on)
+    if lacking := list(_lacking(chosen)):
+        several = any(len(chosen.evidence[side]["parts"]) > 1 for side, *_ in _SIDES)
+        raise DataError(
+            f"too few photos to choose thresholds by: {'; '.join(lacking)}. The thresholds stay as "
+            f"they are (clear below {own.clear_below:g}, crack from {own.crack_from:g}), and "
+            "nothing was written; label more photos, ask for less"
+            + (", or count all sources together with --pooled" if several else "")
+        )
+    if allow_laxer or chosen.clear_below <= own.clear_below:
+        return chosen
+    held = choose_thresholds(judged, replace(rule, highest_clear=own.clear_below), on=on)
+    wanted = {"would_be_clear_below": chosen.clear_below}
+    return replace(held, evidence=held.evidence | wanted)
+
+
+def _lacking(chosen: Thresholds) -> Iterator[str]:
+    """What the images cannot show, and how many it takes."""
+    for side, images, verdict in _SIDES:
+        evidence = chosen.evidence.get(side, {"parts": []})
+        for part in evidence["parts"]:
+            if part["at_most"] > evidence["asked"]:
+                unit = "images" if evidence["counted"] == "images" else "groups"
+                several = len(evidence["parts"]) > 1
+                whose = f" of {names_of(part['sources'])}" if several else ""
+                yield (
+                    f"{part['units']:,} {unit} with {images}{whose} can show no less than "
+                    f"{percent(part['at_most'])} called {verdict}, and for "
+                    f"{percent(evidence['asked'])} it takes {evidence['needed']:,}"
+                )
 
 
 def _edge(judged: Judged, rule: Rule, *, cracks: bool) -> Edge:

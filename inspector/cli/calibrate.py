@@ -20,6 +20,7 @@ from inspector.cli.rules import (
     TargetSpecificity,
     rule_of,
 )
+from inspector.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,13 +52,18 @@ def calibrate(
     false_alarm_cost: FalseAlarmCost = None,
     review_cost: ReviewCost = None,
     prevalence: Prevalence = None,
+    allow_laxer: Annotated[
+        bool,
+        typer.Option("--allow-laxer", help="Let more photos be called clear than the model does."),
+    ] = False,
     groups: Groups = None,
     positive: Positive = None,
     device: Device = "auto",
     verbose: Verbose = False,
 ) -> None:
     """Choose thresholds on labelled photos of your own walls, by a target or by costs, and say what
-    that guarantees. With groups, whole groups are counted, for walls not among them.
+    that guarantees. With groups, whole groups are counted, for walls not among them. Where the
+    photos are too few for the target, it says how many it takes, changes nothing and exits with 1.
 
     Probabilities stay what they are; to change those, train.
     """
@@ -71,9 +77,12 @@ def calibrate(
         prevalence=prevalence, pooled=pooled,
     )  # fmt: skip
     config = CalibrateConfig(
-        data=data, model=model, out=out, rule=rule, positive=positive, groups=groups, device=device
-    )
-    print_lines(_render(run_calibrate(config), out))
+        data=data, model=model, out=out, rule=rule, allow_laxer=allow_laxer,
+        positive=tuple(positive or ()), groups=groups, device=device,
+    )  # fmt: skip
+    result = run_calibrate(config, lambda line: print_lines([line], to_stderr=True))
+    print_lines(_laxer(result), to_stderr=True)
+    print_lines(_render(result, out))
 
 
 def _render(result: Calibrated, out: Path | None) -> Iterator[str]:
@@ -81,10 +90,10 @@ def _render(result: Calibrated, out: Path | None) -> Iterator[str]:
     yield f"clear below {chosen.clear_below:g}, crack from {chosen.crack_from:g}"
     yield from (f"  {claim}" for claim in chosen.evidence["claims"])
     yield from _table(chosen.evidence["counts"], result.before)
-    if any(_is_short(chosen.evidence.get(side)) for side in ("missed", "alarms")):
+    if (wanted := chosen.evidence.get("would_be_clear_below")) is not None:
         yield (
-            "too few photos for a target make it strict: label more, ask for less, or count all "
-            "sources together with --pooled"
+            f"clear is kept below the model's own {result.own.clear_below:g}; these photos would "
+            f"let it reach up to {wanted:g}: --allow-laxer takes that"
         )
     if result.failed:
         yield f"{len(result.failed):,} photos could not be decoded"
@@ -94,16 +103,20 @@ def _render(result: Calibrated, out: Path | None) -> Iterator[str]:
     if result.left_out:
         yield (
             f"left out, because it was gated for other thresholds: {', '.join(result.left_out)}; "
-            f"make it again with: inspector export {out} "
+            f"make it again with: inspector export {quoted(out)} "
             f"{' '.join(_option(name) for name in result.left_out)} --calibration PHOTOS"
         )
     yield f"model: {out}"
-    yield f"use it: inspector scan /photos --model {out}"
+    yield f"use it: inspector scan /photos --model {quoted(out)}"
 
 
-def _is_short(side: JsonObject | None) -> bool:
-    """Whether some source cannot show what was asked for."""
-    return side is not None and any(part["at_most"] > side["asked"] for part in side["parts"])
+def _laxer(result: Calibrated) -> Iterator[str]:
+    own, chosen = result.own.clear_below, result.thresholds.clear_below
+    if chosen > own:
+        yield (
+            f"WARNING: laxer than the model's own thresholds: clear below {chosen:g} instead of "
+            f"{own:g}; cracks between the two are now called clear, and nobody looks at them"
+        )
 
 
 def _option(name: str) -> str:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 from scipy.stats import beta, norm
 
-from inspector.bundle import ModelBundle
-from inspector.calibration.bounds import error_bound, most_errors
+from inspector.bundle import ModelBundle, Thresholds
+from inspector.calibration.bounds import error_bound, most_errors, trials_needed
 from inspector.calibration.edges import safest_edge
 from inspector.calibration.rule import Costs, Rule, for_unseen_walls
-from inspector.calibration.thresholds import Judged, choose_thresholds
+from inspector.calibration.thresholds import Judged, choose_thresholds, recalibrated
 from inspector.errors import DataError, UsageError
 
 seeds, counts = st.integers(0, 2**32 - 1), st.integers(1, 300)
@@ -70,6 +70,61 @@ def test_a_higher_target_is_never_less_careful(seed, cracks, sources, one, other
     judged = wall(seed, cracks, 1, sources)
     low, high = sorted([one, other])
     assert _recall_edge(judged, high) <= _recall_edge(judged, low)
+
+
+rules = st.one_of(
+    st.builds(
+        Rule, target_recall=targets, target_specificity=targets, by_source=st.booleans(),
+        confidence=st.floats(0.5, 0.999),
+    ),
+    st.builds(
+        lambda miss, review: Rule(costs=Costs(miss=miss, false_alarm=1, review=review)),
+        st.floats(0.1, 500), st.floats(0.01, 2),
+    ),
+)  # fmt: skip
+owns = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(
+    lambda pair: Thresholds(clear_below=min(pair), crack_from=max(pair))
+)
+
+
+@settings(max_examples=150)
+@given(seeds, counts, counts, st.integers(1, 4), rules, owns)
+def test_no_photo_is_called_clear_that_the_model_itself_would_not(
+    seed, cracks, clears, sources, rule, own
+):
+    """Unless it is allowed; and with too few images for a target, nothing is chosen at all."""
+    judged = wall(seed, cracks, clears, sources)
+    free = choose_thresholds(judged, rule, on="test")
+    short = any(
+        part["at_most"] > free.evidence[side]["asked"]
+        for side in ("missed", "alarms")
+        for part in free.evidence.get(side, {"parts": []})["parts"]
+    )
+    if short:
+        for allow in (False, True):
+            with pytest.raises(DataError, match=r"it takes \d.*stay as they are"):
+                recalibrated(judged, rule, own, on="test", allow_laxer=allow)
+        return
+    held = recalibrated(judged, rule, own, on="test", allow_laxer=False)
+    assert held.clear_below <= own.clear_below
+    assert misses(judged, held) <= misses(judged, own)
+    assert held.clear_below <= free.clear_below and held.crack_from >= held.clear_below
+    was_held = "would_be_clear_below" in held.evidence
+    assert was_held == (free.clear_below > own.clear_below)
+    assert recalibrated(judged, rule, own, on="test", allow_laxer=True) == free
+
+
+@settings(max_examples=50)
+@given(st.integers(1, 400), targets, st.floats(0.5, 0.99))
+def test_as_many_as_it_takes_are_enough_and_one_less_is_not(others, target, confidence):
+    rule = Rule(target_recall=target, target_specificity=0.5, confidence=confidence)
+    needed = trials_needed(1 - target, confidence)
+    own = Thresholds(clear_below=0.1, crack_from=0.9)
+    enough = wall(others, needed, 1000)
+    recalibrated(enough, rule, own, on="test", allow_laxer=False)
+    if needed > 1:
+        with pytest.raises(DataError, match=f"it takes {needed:,}"):
+            recalibrated(wall(others, needed - 1, 1000), rule, own, on="test", allow_laxer=True)
 
 
 def _recall_edge(judged, target, confidence=0.95):
