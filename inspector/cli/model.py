@@ -18,12 +18,17 @@ from inspector.cli.rules import (
     TargetSpecificity,
     rule_of,
 )
-from inspector.text import printable
+from inspector.errors import ExportError
+from inspector.text import printable, quoted
 
 commands = typer.Typer()
 
 Positive = Annotated[
-    str | None, typer.Option(help="Name of the folders with cracks, if not Positive or the like.")
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Name of the folders with cracks, if not Positive or the like; may be repeated.",
+    ),
 ]
 Groups = Annotated[
     Path | None, typer.Option(help="CSV with columns file, group: images of one place.")
@@ -103,6 +108,7 @@ def train(
     """
     from export import ExportConfig, export_bundle
     from inspector.calibration.rule import for_unseen_walls
+    from inspector.terminal import print_lines
     from inspector.train import TrainConfig
     from inspector.train import train as run_train
     from inspector.train.console import print_result
@@ -112,13 +118,14 @@ def train(
         miss_cost=miss_cost, false_alarm_cost=false_alarm_cost, review_cost=review_cost,
         prevalence=None, pooled=pooled,
     )  # fmt: skip
+    exporting = ExportConfig(bundle=out, images=validation or data)
     config = TrainConfig(
         data=data,
         out=out,
         labels=tuple(labels or ()),
         validation=validation,
         groups=groups,
-        positive=positive,
+        positive=tuple(positive or ()),
         init=init,
         epochs=epochs,
         batch_size=batch_size,
@@ -136,7 +143,17 @@ def train(
         leak_audit=leak_audit,
     )
     result = run_train(config, quiet=quiet)
-    bundle = export_bundle(ExportConfig(bundle=out, images=validation or data))
+    try:
+        bundle = export_bundle(exporting)
+    except (Exception, KeyboardInterrupt) as error:
+        again = f"inspector export {quoted(out)}"
+        if exporting.images is not None:
+            again += f" --images {quoted(exporting.images)}"
+        kept = f"the trained model is kept in {out}; go on with: {again}"
+        if isinstance(error, KeyboardInterrupt):
+            print_lines([f"interrupted; {kept}"], to_stderr=True)
+            raise
+        raise ExportError(f"{error}; {kept}") from error
     if not quiet:
         print_result(result, bundle)
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from inspector.train.config import TrainConfig
 
+CHECKPOINT = "checkpoint.pt"
+"""Its name in the training's notes, until there is a bundle."""
 _MAY_CHANGE = frozenset(
     "data labels out groups validation rule resume workers device leak_audit strict_splits".split()
 )

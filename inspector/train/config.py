@@ -23,12 +23,13 @@ class TrainConfig:
     labels: tuple[Path, ...] = ()
     """Result directories of scans whose photos people labelled (`inspector review`): more images
     to train on."""
-    positive: str | None = None
-    """Name of the crack class's folders, where it is not one of the usual ones."""
+    positive: str | tuple[str, ...] = ()
+    """Names of the crack class's folders, where they are not the usual ones."""
     groups: Path | None = None
     """CSV with columns `file`, `group`: images of one group stay on one side of the split."""
     validation: Path | None = None
-    """Labelled folder to validate on, from another place than DATA; None: a part of DATA."""
+    """Labelled folder to validate on, from another place than DATA; None: what DATA has under
+    `val/`, or a share of its images."""
     init: str = "imagenet"
     epochs: int = 6
     batch_size: int = 100

@@ -7,6 +7,7 @@ from the same photos shrunk. No labels are needed: any folder of photos will do.
 from __future__ import annotations
 
 import math
+import os
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -18,8 +19,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 
 from inspector.backends import open_backend
 from inspector.bundle import STUDENT, ModelBundle
-from inspector.data.folder import LabelledImage
-from inspector.data.formats import named_like_an_image
+from inspector.data.folder import LabelledImage, image_paths
 from inspector.errors import DataError, TrainingError, UsageError
 from inspector.network import to_storage
 from inspector.paths import take_paths
@@ -131,7 +131,7 @@ def teach(config: DistilConfig, bundle: ModelBundle, watch: Watcher) -> Lessons:
 
 def _images(folder: Path) -> list[LabelledImage]:
     """The photos below `folder`; what a label would say is the teacher's to say here."""
-    paths = sorted(str(p) for p in folder.rglob("*") if named_like_an_image(p.name) and p.is_file())
+    paths = sorted(filter(os.path.isfile, image_paths(folder)))
     if not paths:
         raise DataError(f"no photos below {folder} to distil on; name a folder that has some")
     return [LabelledImage(path, False, "", "") for path in paths]

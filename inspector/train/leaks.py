@@ -31,7 +31,7 @@ class AuditConsole(Drawing):
 
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
-        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
         self.progress = Progress(
             TextColumn("looking for leaks"),
             BarColumn(bar_width=None),

@@ -19,7 +19,7 @@ from inspector.errors import BackendError, TrainingError
 from inspector.metrics import balanced_accuracy, roc_auc
 from inspector.network import DeployedModel
 from inspector.preprocess import PreprocessSpec
-from inspector.train.checkpoint import load_checkpoint, save_checkpoint
+from inspector.train.checkpoint import save_checkpoint
 from inspector.train.data import AugmentedPixels, LabelledPixels, TrainBatch, epoch_plan, load
 
 if TYPE_CHECKING:
@@ -181,6 +181,8 @@ class Trainer:
             raise TrainingError("none of the training images could be decoded")
         train_seconds = time.perf_counter() - started
         found = self.predict(self.validation)
+        if len(set(found.is_crack_N.tolist())) < 2:
+            raise TrainingError("of one class, none of the validation images could be decoded")
         p_N = found.p_crack()
         return EpochResult(
             epoch=epoch + 1,
@@ -313,8 +315,6 @@ class Trainer:
 def fit(trainer: Trainer, checkpoint: Path, data_digest: str, watch: Watcher) -> Trained:
     """Train until the last epoch or until validation stops improving."""
     config = trainer.config
-    if config.resume:
-        trainer.restore(load_checkpoint(checkpoint, config, data_digest))
     while len(trainer.history) < config.epochs and not trainer.should_stop():
         result = trainer.run_epoch(len(trainer.history), watch)
         trainer.history.append(result)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import platform
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from safetensors.torch import save
 
-from inspector.bundle import WEIGHTS, ModelBundle, sha256_of
+from inspector.bundle import BUNDLE_JSON, WEIGHTS, ModelBundle, sha256_of
 from inspector.calibration.logits import fit_calibration
 from inspector.calibration.thresholds import Judged, choose_thresholds
-from inspector.data.folder import data_digest, find_labelled, split
-from inspector.data.reviewed import Reviewed, alone, merge_reviewed, read_reviewed
-from inspector.errors import BundleError, OutputError
+from inspector.data.folder import TRAIN, VALIDATION, data_digest, read_labelled, split
+from inspector.data.groups import with_groups
+from inspector.data.reviewed import alone, merge_reviewed, read_reviewed
+from inspector.errors import BundleError, OutputError, TrainingError
 from inspector.metrics import average_precision, balanced_accuracy, brier, confusion, ece, roc_auc
 from inspector.network import build_network, describe, from_storage, to_storage
+from inspector.text import quoted
 from inspector.train.artifacts import LOG, write_artifacts
+from inspector.train.checkpoint import CHECKPOINT, load_checkpoint
 from inspector.train.console import TrainConsole
 from inspector.train.domain import domain_threshold, learn_domain
 from inspector.train.leaks import check_split
@@ -27,7 +33,7 @@ from inspector.train.loop import Predictions, Trained, Trainer, fit
 from inspector.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -35,8 +41,9 @@ if TYPE_CHECKING:
 
     from inspector.bundle import Thresholds
     from inspector.calibration.logits import Calibration
-    from inspector.data.folder import LabelledImage
+    from inspector.data.folder import Labelled, LabelledImage
     from inspector.data.leaks import LeakAudit
+    from inspector.data.reviewed import Reviewed
     from inspector.train.config import TrainConfig
 
 LABELS = ("clear", "crack")
@@ -60,64 +67,135 @@ class TrainResult:
 def train(config: TrainConfig, *, quiet: bool = False) -> TrainResult:
     """Fine-tune ResNet18 on a labelled folder and write a bundle to `config.out`.
 
-    Raises DataError (layout, or a leak under `strict_splits`), DownloadError or BundleError
-    (initial weights), BackendError (device), TrainingError (a loss that is not finite, nothing to
-    resume), OutputError (also for labels that cannot be read).
+    Raises DataError (layout, a CSV that cannot be right, or a leak under `strict_splits`),
+    DownloadError or BundleError (initial weights), BackendError (device), TrainingError (a loss
+    that is not finite, nothing to resume), OutputError (also for labels that cannot be read). What
+    can be known before the first epoch is.
     """
     reviewed = read_reviewed(config.labels)
-    training, validation = _images(config, reviewed)
+    found = _images(config, reviewed)
+    training, validation = merge_reviewed(found.training, found.validation, reviewed)
     notes = _prepare(config)
+    console = TrainConsole(config.epochs, notes / LOG, quiet=quiet)
+    with _kept(config, notes / CHECKPOINT, console):
+        for line in found.lines:
+            console.say(line)
+        for line in found.warnings:
+            console.warn(line)
+        trainer = Trainer(config, _network(config), training, validation)
+        digest = data_digest([*training, *validation])
+        if config.resume:
+            trainer.restore(load_checkpoint(notes / CHECKPOINT, config, digest))
+        leaks = check_split(config, training, validation, notes, quiet=quiet)
+        with console:
+            console.say(describe(trainer.model.network))
+            if config.labels:
+                console.say(str(reviewed))
+            console.say(_plan(config, training, validation, str(trainer.device)))
+            trained = fit(trainer, notes / CHECKPOINT, digest, console)
+            if trained.broken:
+                console.say(f"{len(trained.broken)} images could not be decoded and were left out")
+        return _finish(config, trainer, trained, validation, leaks, digest, notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The two sides, what lies in the folders, and what is wrong with the groups."""
+
+    training: Sequence[LabelledImage]
+    validation: Sequence[LabelledImage]
+    lines: list[str]
+    warnings: list[str]
+
+
+def _images(config: TrainConfig, reviewed: Reviewed) -> _Found:
+    """Reviewed photos are only trained on, beside a folder: chosen because the model was in doubt,
+    they would make the validation say less about all photos."""
+    if config.data is None:
+        return _Found(*split(alone(reviewed), config.validation_share, config.seed), [], [])
+    roots = [root for root in (config.data, config.validation) if root is not None]
+    folders = [read_labelled(root, positive=config.positive) for root in roots]
+    warnings: list[str] = []
+    if config.groups is not None:
+        folders, warnings = _with_groups(folders, config.groups)
+    data = folders[0]
+    training = data.with_both(data.of("", TRAIN))
+    if config.validation is not None:
+        validation = folders[1].held_out(VALIDATION)
+    elif data.of(VALIDATION):
+        validation = data.with_both(data.of(VALIDATION), VALIDATION)
+    else:
+        training, validation = split(training, config.validation_share, config.seed)
+    uses = {"training": training, "validation": validation}
+    return _Found(
+        training, validation, [line for folder in folders for line in folder.lines(uses)], warnings
+    )
+
+
+def _with_groups(folders: list[Labelled], csv: Path) -> tuple[list[Labelled], list[str]]:
+    """One CSV may speak of both folders, and of their parts that are left alone."""
+    roots = [folder.root for folder in folders]
+    images, warnings = with_groups([i for f in folders for i in f.images], csv, roots)
+    rest = iter(images)
+    return [replace(f, images=list(islice(rest, len(f.images)))) for f in folders], warnings
+
+
+def _prepare(config: TrainConfig) -> Path:
+    """The notes' folder, which can be written to. Refuses what would overwrite somebody's work."""
+    out, notes = config.out, config.out / NOTES
+    begun = (notes / CHECKPOINT).is_file()
+    if config.resume and not begun:
+        finished = "it is finished" if (out / BUNDLE_JSON).exists() else "no epoch was completed"
+        raise TrainingError(f"{out} holds nothing to resume ({finished}); leave out --resume")
+    if begun and not config.resume:
+        raise TrainingError(
+            f"{out} holds a training that was not finished; go on with --resume, delete it, or "
+            "choose another --out"
+        )
+    try:
+        others = sorted(set(os.listdir(out)) - {NOTES, WEIGHTS}) if out.exists() else []
+        if others and not config.resume:
+            what = "a bundle" if BUNDLE_JSON in others else f"other files ({others[0]})"
+            raise BundleError(f"{out} already holds {what}; choose another --out, or delete it")
+        notes.mkdir(parents=True, exist_ok=True)
+        with (notes / LOG).open("a" if config.resume else "w", encoding="utf-8"):
+            return notes
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {out}: {error.strerror}; choose another --out"
+        ) from error
+
+
+@contextmanager
+def _kept(config: TrainConfig, checkpoint: Path, console: TrainConsole) -> Iterator[None]:
+    """Say, whatever stops the training, what is left of it."""
+
+    def left() -> str:
+        if checkpoint.exists():
+            return "the epochs done are kept: go on with the same command and --resume"
+        if (config.out / BUNDLE_JSON).exists():
+            return f"the model is kept: go on with: inspector export {quoted(config.out)}"
+        return "no epoch was done"
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.warn(f"interrupted; {left()}")
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {config.out}: {error.strerror or error}; {left()}"
+        ) from error
+
+
+def _network(config: TrainConfig) -> ResNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = build_network(config.init)
     if config.freeze_backbone:
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name.startswith("fc."))
-    trainer = Trainer(config, network, training, validation)
-    leaks = check_split(config, training, validation, notes, quiet=quiet)
-    digest = data_digest([*training, *validation])
-    with TrainConsole(config.epochs, notes / LOG, quiet=quiet) as console:
-        console.say(describe(network))
-        if config.labels:
-            console.say(str(reviewed))
-        console.say(_plan(config, training, validation, str(trainer.device)))
-        trained = fit(trainer, notes / "checkpoint.pt", digest, console)
-        if trained.broken:
-            console.say(f"{len(trained.broken)} images could not be decoded and were left out")
-    return _finish(config, trainer, trained, validation, leaks, digest, notes)
-
-
-def _images(
-    config: TrainConfig, reviewed: Reviewed
-) -> tuple[Sequence[LabelledImage], Sequence[LabelledImage]]:
-    """Reviewed photos are only trained on, beside a folder: chosen because the model was in doubt,
-    they would make the validation say less about all photos."""
-    if config.data is None:
-        images = alone(reviewed)
-    else:
-        images = find_labelled(config.data, positive=config.positive, groups_csv=config.groups)
-    if config.validation is None:
-        training, validation = split(images, share=config.validation_share, seed=config.seed)
-    else:
-        training = images
-        validation = find_labelled(config.validation, positive=config.positive)
-    return merge_reviewed(training, validation, reviewed)
-
-
-def _prepare(config: TrainConfig) -> Path:
-    notes = config.out / NOTES
-    try:
-        notes.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write to {config.out}: {error.strerror}") from error
-    if (config.out / "bundle.json").exists() and not config.resume:
-        raise BundleError(
-            f"{config.out} already holds a bundle; choose another --out, delete it, or go on with "
-            "--resume"
-        )
-    if not config.resume:
-        (notes / LOG).unlink(missing_ok=True)
-    return notes
+    return network
 
 
 def _plan(
@@ -165,6 +243,7 @@ def _finish(
         training=_provenance(config, trained, found, calibration, digest),
     )
     bundle.save()
+    (notes / CHECKPOINT).unlink(missing_ok=True)  # ten times the model, and of no more use
     missed = write_artifacts(config, bundle, trained.history, validation, notes, leaks)
     return TrainResult(bundle, trained, missed, notes, leaks)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -107,15 +108,22 @@ def test_resume_ends_like_an_uninterrupted_training(trained, walls, tmp_path, mo
     with pytest.raises(KeyboardInterrupt):
         train(config(walls, out), quiet=True)
     monkeypatch.undo()
-    resumed = train(config(walls, out, resume=True), quiet=True)
+    assert (out / "training" / "checkpoint.pt").exists()
+    with pytest.raises(TrainingError, match="not finished; go on with --resume"):
+        train(config(walls, out), quiet=True)
+    with pytest.raises(TrainingError, match="learning_rate"):
+        train(config(walls, out, learning_rate=0.5, resume=True), quiet=True)
+    # From another place, by another spelling of the folder.
+    monkeypatch.chdir(walls.parent)
+    resumed = train(config(Path(walls.name), out, resume=True), quiet=True)
     assert history_of(resumed) == history_of(trained)
     assert resumed.bundle.digest == trained.bundle.digest
 
 
-def test_resume_refuses_another_training(trained, walls):
-    out = trained.bundle.path
-    with pytest.raises(TrainingError, match="learning_rate"):
-        train(config(walls, out, learning_rate=0.5, resume=True), quiet=True)
+def test_a_finished_training_keeps_no_checkpoint_and_cannot_be_resumed(trained, walls):
+    assert not list(trained.bundle.path.rglob("*checkpoint*"))
+    with pytest.raises(TrainingError, match="nothing to resume .it is finished"):
+        train(config(walls, trained.bundle.path, resume=True), quiet=True)
 
 
 def test_resume_without_a_checkpoint_says_so(walls, tmp_path):
