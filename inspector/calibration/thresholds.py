@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DIGITS = 4
 """Thresholds are rounded to so many significant digits, away from the verdict they guard."""
-_SIDES = (("missed", "cracks", "clear"), ("alarms", "no cracks", "crack"))
+_SIDES = (("missed", "{} with cracks", "clear"), ("alarms", "crack-free {}", "crack"))
 _SATURATED = "no threshold keeps the target for crack-free images: some have probability 1"
 
 
@@ -117,11 +117,10 @@ def _lacking(chosen: Thresholds) -> Iterator[str]:
         evidence = chosen.evidence.get(side, {"parts": []})
         for part in evidence["parts"]:
             if part["at_most"] > evidence["asked"]:
-                unit = "images" if evidence["counted"] == "images" else "groups"
                 several = len(evidence["parts"]) > 1
                 whose = f" of {names_of(part['sources'])}" if several else ""
                 yield (
-                    f"{part['units']:,} {unit} with {images}{whose} can show no less than "
+                    f"{part['units']:,} {images.format(evidence['counted'])}{whose} can show no less than "
                     f"{percent(part['at_most'])} called {verdict}, and for "
                     f"{percent(evidence['asked'])} it takes {evidence['needed']:,}"
                 )

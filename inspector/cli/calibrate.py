@@ -132,7 +132,7 @@ def _table(counts: JsonObject, before: JsonObject) -> Iterator[str]:
     for source, now in counts.items():
         was, images = before[source], now["cracks"] + now["clears"]
         yield (
-            f"{source[:13]:<14}{now['cracks']:>8,}{now['clears']:>8,}"
+            f"{(source or '.')[:13]:<14}{now['cracks']:>8,}{now['clears']:>8,}"
             f"{_share(now['missed'], now['cracks']):>9}{_share(was['missed'], now['cracks']):>8}"
             f"{_share(now['alarms'], now['clears']):>9}{_share(was['alarms'], now['clears']):>8}"
             f"{_share(now['review'], images):>8}{_share(was['review'], images):>8}"

@@ -47,8 +47,8 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Measure a model on labelled images it has not learned from, with intervals, per source.
 
-    With --out, a report that opens anywhere: figures, curves, calibration, and every mistake as a
-    picture with its heat map.
+    With --out, a report that opens anywhere: figures, curves, calibration, and mistakes as pictures
+    with heat maps.
     """
     from inspector.evaluate import EvaluateConfig, render, to_json
     from inspector.evaluate import evaluate as run_evaluate
@@ -67,4 +67,4 @@ def evaluate(
     if out is not None:
         print_lines([f"report: {out / PAGE}"], to_stderr=as_json)
     elif not as_json:
-        print("--out DIR writes a report with every mistake as a picture")
+        print("--out DIR writes a report with pictures of the mistakes")

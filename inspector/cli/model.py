@@ -103,8 +103,9 @@ def train(
 ) -> None:  # fmt: skip
     """Fine-tune ResNet18 on two folders of images and write a model bundle that scans.
 
-    The bundle gets a report in training/report.html: figures and curves on the validation images,
-    and every misclassified one.
+    A folder that is divided is taken as it is: train/ is learned from, val/ validated on, test/
+    left alone. The bundle gets a report in training/report.html: figures and curves on the
+    validation images, and pictures of the mistakes.
     """
     from export import ExportConfig, export_bundle
     from inspector.calibration.rule import for_unseen_walls

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inspector.data.leaks.found import MEANING, LeakKind
 from inspector.pages import page_environment
 from inspector.report import wording
 from inspector.report.charts import (
@@ -92,6 +93,8 @@ def render_page(
         keys=wording.key_figures(evaluation.overall),
         sentences=wording.plain_words(evaluation),
         flattery=wording.flattery(evaluation),
+        unseen_alone=wording.unseen_alone(evaluation),
+        meanings=[MEANING[kind] for kind in LeakKind if leaks and leaks.counts[kind]],
         **_tables(evaluation, judged),
         **_charts(judged, bundle.thresholds),
         history=_history(subject.training),

@@ -91,16 +91,15 @@ def of_100(share: float) -> str:
     """A share as whole ones of a hundred, never rounded to nothing or to all."""
     if share == 0:
         return "none"
-    if share < 0.005:
-        return "fewer than 1"
-    if 0.995 <= share < 1:
-        return "more than 99"
-    return f"{100 * share:.0f}"
+    if share == 1:
+        return "100"
+    whole = round(100 * share)
+    return f"{whole}" if 0 < whole < 100 else "more than 99" if whole else "fewer than 1"
 
 
 def _between(measured: Measured) -> str:
     if not math.isfinite(measured.low):
-        return "one group only: no interval"
+        return "too few groups for an interval"
     low, high = (of_100(bound).replace("none", "0") for bound in (measured.low, measured.high))
     if low == high:
         return f"95 % interval: {low}"
@@ -132,8 +131,8 @@ def plain_words(evaluation: Evaluation) -> list[str]:
         names = ", ".join(short(name) for name in narrow[:6])
         sentences.append(
             f"Fewer than 10 groups (photos or places) stand behind: {names}"
-            f"{' and others' if len(narrow) > 6 else ''}. Such intervals are too narrow: the next "
-            "wall may differ more."
+            f"{' and others' if len(narrow) > 6 else ''}. Intervals from so few are too narrow: the "
+            "next wall may differ more."
         )
     if evaluation.failed:
         sentences.append(
@@ -149,11 +148,17 @@ def _weakest(sources: Sequence[Figures]) -> list[str]:
     worst = max(judged, key=lambda f: f.value("missed"))
     found = worst.measures["missed"]
     if not found.value:
-        return ["No source with 20 cracks or more has one that was called clear."]
-    return [
-        f"It misses most on {short(worst.source)}: of 100 cracks there, {of_100(found.value)} "
-        f"would be called clear ({_between(found)})."
-    ]
+        return [f"No source with {FEW} cracks or more has one that was called clear."]
+    like = [short(f.source) for f in judged if math.isclose(f.value("missed"), found.value)]
+    many = f"{of_100(found.value)} would be called clear"
+    if len(like) > 1:
+        return [f"Of 100 cracks on {', '.join(like)} each, {many}, the most of all sources with "
+                f"{FEW} cracks or more."]  # fmt: skip
+    if len(judged) == 1:
+        return [f"Of 100 cracks on {like[0]}, the only source with {FEW} cracks or more, {many} "
+                f"({_between(found)})."]  # fmt: skip
+    return [f"Of the sources with {FEW} cracks or more it misses most on {like[0]}: of 100 cracks "
+            f"there, {many} ({_between(found)})."]  # fmt: skip
 
 
 def _trust(everything: Figures) -> list[str]:
@@ -169,6 +174,21 @@ def _trust(everything: Figures) -> list[str]:
     elif temperature < 0.87:
         sentence += "; on these images it could be surer than it is"
     return [sentence + "."]
+
+
+def unseen_alone(evaluation: Evaluation) -> str:
+    """How the figures change without the images that leaked, where some did."""
+    if not evaluation.without_leaks:
+        return "No other image could be judged: nothing here says how good it is on new ones."
+    named = {column.title for column in (*VERDICTS, *RANKING[:1], DECISIONS[1])}
+    changes = [
+        f"{title} {without.value} instead of {with_leaks.value}"
+        for title, with_leaks, without in flattery(evaluation)
+        if title in named and without.value != with_leaks.value
+    ]
+    if not changes:
+        return "Without those images the figures at the top are the same."
+    return f"Without those images: {', '.join(changes)}."
 
 
 def flattery(evaluation: Evaluation) -> list[tuple[str, Cell, Cell]]:

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import os
+import shutil
+import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from inspector.data.folder import LabelledImage, data_digest, find_labelled, hold_back, split
+from export.photos import find_photos
+from inspector.data.folder import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    LabelledImage,
+    data_digest,
+    find_labelled,
+    hold_back,
+    read_labelled,
+    split,
+)
 from inspector.errors import DataError
+
+PARTS = (TRAIN, VALIDATION, TEST, "")
 
 
 def touch(root, *names):
@@ -53,6 +70,116 @@ def test_third_class_is_refused(tmp_path):
         find_labelled(tmp_path, positive="riss")
 
 
+def test_named_classes_may_have_folders_inside(tmp_path):
+    touch(tmp_path, "Riß/wall1/a.jpg", "gut/wall1/b.jpg", "gut/wall2/c.jpg", "south/gut/x/d.jpg")
+    decomposed = unicodedata.normalize("NFD", "Riß é")
+    os.rename(tmp_path / "Riß", tmp_path / decomposed)
+    assert labels(tmp_path, positive=["riß_É"]) == {
+        f"{decomposed}/wall1/a.jpg": (True, ""),
+        "gut/wall1/b.jpg": (False, ""),
+        "gut/wall2/c.jpg": (False, ""),
+        "south/gut/x/d.jpg": (False, "south"),
+    }
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_sdnet_has_three_names_for_each_class(tmp_path, flat):
+    for deck in "DPW":
+        place = "" if flat else f"{deck}/"
+        touch(tmp_path, f"{place}C{deck}/1.jpg", f"{place}U{deck}/2.jpg")
+    found = find_labelled(tmp_path, positive=("CD", "CP", "CW"))
+    assert {i.folder.rsplit("/")[-1]: i.is_crack for i in found} == {
+        "CD": True, "CP": True, "CW": True, "UD": False, "UP": False, "UW": False,
+    }  # fmt: skip
+    with pytest.raises(DataError, match=r"no folder of images named 'CX' .it has: .*CD"):
+        find_labelled(tmp_path, positive=("CD", "CX"))
+
+
+def test_masks_are_no_photos(tmp_path):
+    """MVTec keeps drawings of each defect in folders called like it."""
+    touch(
+        tmp_path, "ground_truth/crack/1_mask.png", "crack/1.png", "good/2.png", "good/masks/3.png"
+    )
+    found = read_labelled(tmp_path)
+    assert sorted(os.path.basename(i.path) for i in found.images) == ["1.png", "2.png"]
+    assert found.masks == {"ground_truth": 1, "good/masks": 1}
+    told = [line.split() for line in found.lines({})]
+    assert ["ground_truth", "mask", "1", "left", "out"] in told
+    with pytest.raises(DataError, match="no images but masks"):
+        find_labelled(touch(tmp_path / "m", "ground_truth/crack/1.png"))
+
+
+def test_parts_of_a_divided_folder_stay_apart(tmp_path):
+    touch(
+        tmp_path, "north/train/Positive/1.jpg", "north/train/Negative/2.jpg", "Test/crack/3.jpg",
+        "Test/no crack/4.jpg", "val/crack/5.jpg", "val/intact/6.jpg", "crack/train/7.jpg",
+        "intact/8.jpg",
+    )  # fmt: skip
+    found = read_labelled(tmp_path)
+    by_part = {part: [os.path.basename(i.path)[0] for i in found.of(part)] for part in PARTS}
+    assert {part: sorted(names) for part, names in by_part.items()} == {
+        "train": ["1", "2", "7"], "validation": ["5", "6"], "test": ["3", "4"], "": ["8"],
+    }  # fmt: skip
+    assert {i.source for i in found.images} == {"", "north"}
+    assert found.held_out(TEST, VALIDATION) == found.of(TEST)
+    assert found.held_out(VALIDATION) == found.of(VALIDATION)
+    told = [line.split("  ") for line in found.lines({"measuring": found.of(TEST)})]
+    assert any("Test/crack" in line[1] and line[-1] == "measuring" for line in told[1:])
+    assert sum(line[-1] == "left alone" for line in told) == 6
+
+
+def test_a_folder_divided_otherwise_says_what_to_name(tmp_path):
+    touch(tmp_path, "train/crack/1.jpg", "train/clear/2.jpg", "test/crack/3.jpg")
+    found = read_labelled(tmp_path)
+    with pytest.raises(
+        DataError, match=r"no validation part .it has: test, train.*name the folder"
+    ):
+        found.held_out(VALIDATION)
+    with pytest.raises(DataError, match="without cracks in its test part"):
+        found.held_out(TEST)
+
+
+def test_links_to_folders_are_followed_once_and_never_in_circles(tmp_path):
+    away = touch(tmp_path / "away", "p/1.jpg", "n/2.jpg")
+    data = tmp_path / "data"
+    data.mkdir()
+    os.symlink(away / "p", data / "Positive")
+    os.symlink("../away/n", data / "Negative")
+    os.symlink(data, away / "n" / "up")
+    os.symlink("loop", data / "loop")
+    os.symlink(away / "p" / "1.jpg", away / "p" / "again.jpg")
+    found = read_labelled(data)
+    assert {os.path.relpath(i.path, data): i.is_crack for i in found.images} == {
+        "Positive/1.jpg": True, "Negative/2.jpg": False,
+    }  # fmt: skip
+    assert found.repeated == 1
+    assert "1 images are there twice, by links, and count once" in list(found.lines({}))
+
+
+@pytest.mark.parametrize("how", [shutil.copyfile, os.symlink, os.link])
+def test_one_photo_in_both_classes_is_a_contradiction(tmp_path, how):
+    touch(tmp_path, "Positive/a.jpg", "Negative/b.jpg", "Positive/empty.jpg", "Negative/void.jpg")
+    photo = tmp_path / "Positive" / "photo.png"
+    Image.new("RGB", (9, 9), "red").save(photo)
+    for name in ("empty", "void"):
+        for file in tmp_path.rglob(f"{name}.jpg"):
+            file.write_bytes(b"")
+    assert len(find_labelled(tmp_path)) == 5
+    how(photo, tmp_path / "Negative" / "other.png")
+    with pytest.raises(DataError, match=r"1 photos have both labels.*photo.png .crack.*other.png"):
+        find_labelled(tmp_path)
+
+
+@pytest.mark.parametrize("root", [".", "../data", "./"])
+def test_relative_folders_give_paths_that_open(tmp_path, monkeypatch, root):
+    data = touch(tmp_path / "data", "Positive/a.jpg", "Negative/b.jpg")
+    monkeypatch.chdir(data)
+    found = find_labelled(Path(root))
+    assert all(os.path.isfile(image.path) for image in found)
+    assert {i.path for i in found} == {str(file) for file in find_photos(Path(root))}
+    assert data_digest(found) == data_digest(find_labelled(data))
+
+
 @pytest.mark.parametrize(
     ("files", "words"),
     [
@@ -73,39 +200,6 @@ def test_wrong_layouts_name_folder_and_layout(tmp_path, files, words):
 def test_missing_folder(tmp_path):
     with pytest.raises(DataError, match="not a folder"):
         find_labelled(tmp_path / "nowhere")
-
-
-@pytest.mark.parametrize("beside", ["data", "."])
-def test_groups_relative_to_csv_or_data(tmp_path, beside):
-    data = touch(tmp_path / "data", "Positive/a.jpg", "Positive/b.jpg", "Negative/c.jpg")
-    csv = tmp_path / "groups.csv"
-    prefix = "" if beside == "data" else "data/"
-    csv.write_text(f"file,group\n{prefix}Positive/a.jpg,wall\n{prefix}Positive/b.jpg,wall\n")
-    groups = [image.group for image in find_labelled(data, groups_csv=csv)]
-    assert groups[1:] == ["wall", "wall"] and groups[0].endswith("c.jpg")
-
-
-def test_groups_follow_links(tmp_path):
-    data = touch(tmp_path / "data", "Positive/a.jpg", "Negative/c.jpg")
-    linked = tmp_path / "linked"
-    for name in ("Positive/a.jpg", "Negative/c.jpg"):
-        (linked / name).parent.mkdir(parents=True)
-        os.symlink(data / name, linked / name)
-    csv = data / "g.csv"
-    csv.write_text("file,group\nPositive/a.jpg,wall\n")
-    assert [i.group for i in find_labelled(linked, groups_csv=csv)][1] == "wall"
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [("file,group\nelse.jpg,1\n", "names none"), ("a,b\n1,2\n", "columns"), ("", "columns")],
-)
-def test_wrong_group_files(tmp_path, text, words):
-    data = touch(tmp_path / "data", "Positive/a.jpg", "Negative/c.jpg")
-    csv = tmp_path / "groups.csv"
-    csv.write_text(text)
-    with pytest.raises(DataError, match=words):
-        find_labelled(data, groups_csv=csv)
 
 
 images = st.lists(

@@ -76,7 +76,7 @@ def test_names_that_mean_harm_are_text(written):
 def test_it_says_how_many_there_are_beside_those_shown(written):
     page = (written / "report.html").read_text(encoding="utf-8")
     assert "Cracks called clear: 2" in page and "The first 1 of 2 are shown" in page
-    assert "without those images" in page and "2 of 8 images are not new" in page
+    assert "Without those images: " in page and "2 of 8 images are not new" in page
 
 
 @pytest.fixture(scope="module")

@@ -122,7 +122,7 @@ def test_resume_ends_like_an_uninterrupted_training(trained, walls, tmp_path, mo
 
 def test_a_finished_training_keeps_no_checkpoint_and_cannot_be_resumed(trained, walls):
     assert not list(trained.bundle.path.rglob("*checkpoint*"))
-    with pytest.raises(TrainingError, match="nothing to resume .it is finished"):
+    with pytest.raises(TrainingError, match=r"nothing to resume .it is finished"):
         train(config(walls, trained.bundle.path, resume=True), quiet=True)
 
 

@@ -83,12 +83,13 @@ class LeakAudit:
         """For a terminal: one line without leaks, else how many and the first of each kind. File
         names are made printable."""
         training, held_out = self.names
+        unseen = f" ({self.undecodable:,} could not be decoded)" if self.undecodable else ""
         if not self.leaks:
-            return [f"no leak found between {training} and {held_out} images"]
+            return [f"no leak found between {training} and {held_out} images{unseen}"]
         share = len(self.leaked_paths) / self.held_out_images
         lines = [
             f"WARNING: {len(self.leaked_paths):,} of {self.held_out_images:,} {held_out} images "
-            f"({share:.1%}) leak from the {training} images: figures on them flatter the model"
+            f"({share:.1%}) leak from the {training} images: figures on them may flatter the model"
         ]
         for kind in LeakKind:
             lines += self._about(kind)
