@@ -15,7 +15,7 @@ from inspector.backends.cascade import Doubt
 from inspector.backends.metadata import model_metadata
 from inspector.backends.tuning import SENT_ON
 from inspector.bundle import CARD, STUDENT, ModelBundle
-from inspector.durable import make_directory, replacing
+from inspector.durable import check_writable, make_directory, replacing
 from inspector.errors import OutputError
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ def write_copy(source: ModelBundle, changed: ModelBundle, target: Path) -> Model
 
 def check_free(target: Path) -> None:
     """Raises OutputError unless a bundle can be written to `target` without touching another."""
-    if target.exists() and (not target.is_dir() or os.listdir(target)):
+    check_writable(target)
+    if target.exists() and os.listdir(target):
         raise OutputError(f"{target} is not empty; choose another --out or remove it")
 
 

@@ -26,7 +26,7 @@ from inspector.backends.agreement import compare
 from inspector.backends.golden import Golden
 from inspector.backends.metadata import model_metadata
 from inspector.bundle import BUNDLE_JSON, GOLDEN, ModelBundle
-from inspector.durable import replacing
+from inspector.durable import check_writable, replacing
 from inspector.errors import ExportError, OutputError
 from inspector.network import load_deployed
 
@@ -52,6 +52,7 @@ def export_bundle(config: ExportConfig) -> ModelBundle:
     fresh = {GOLDEN, *(variant.file for variant in config.variants.values())}
     if config.cascade:
         fresh.add(CASCADE_FILE)
+    check_writable(config.target)
     source = _load_source(config, fresh)
     with TemporaryDirectory(prefix="inspector-export-") as scratch:
         draft = _write_variants(source, _exact_variants(config, source), Path(scratch))
@@ -80,8 +81,6 @@ def _is_elsewhere(target: Path, source: Path) -> bool:
 
 
 def _entries(folder: Path) -> list[str]:
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file, not a directory; choose another --out")
     return os.listdir(folder) if folder.exists() else []
 
 

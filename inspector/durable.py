@@ -96,6 +96,16 @@ def make_directory(path: Path) -> None:
             sync_directory(made.parent)
 
 
+def check_writable(target: Path) -> None:
+    """Raises OutputError where a directory `target` could not be made or written to, so that this
+    is not found out when there is something to write."""
+    there = next(place for place in (target, *target.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise OutputError(f"{there} is a file, not a directory; choose another --out than {target}")
+    if not os.access(there, os.W_OK):
+        raise OutputError(f"{there} may not be written to; choose another --out than {target}")
+
+
 @contextlib.contextmanager
 def locked(file: Path) -> Iterator[bool]:
     """Hold `file` for this process; the operating system lets go of it however the process ends.

@@ -119,10 +119,10 @@ def _lacking(chosen: Thresholds) -> Iterator[str]:
             if part["at_most"] > evidence["asked"]:
                 several = len(evidence["parts"]) > 1
                 whose = f" of {names_of(part['sources'])}" if several else ""
+                these = f"{part['units']:,} {images.format(evidence['counted'])}{whose}"
                 yield (
-                    f"{part['units']:,} {images.format(evidence['counted'])}{whose} can show no less than "
-                    f"{percent(part['at_most'])} called {verdict}, and for "
-                    f"{percent(evidence['asked'])} it takes {evidence['needed']:,}"
+                    f"{these} can show no less than {percent(part['at_most'])} called {verdict}, "
+                    f"and for {percent(evidence['asked'])} it takes {evidence['needed']:,}"
                 )
 
 

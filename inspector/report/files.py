@@ -7,7 +7,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from inspector.durable import make_directory, publish, reporting
+from inspector.durable import check_writable, make_directory, publish, reporting
 from inspector.errors import DataError, OutputError
 from inspector.report.figures import Evaluation
 from inspector.report.page import Subject, render_page
@@ -27,6 +27,7 @@ FILES = (PAGE, METRICS, PREDICTIONS)
 
 def check_free(out: Path) -> None:
     """Raises OutputError when `out` holds anything but an earlier report."""
+    check_writable(out)
     with reporting(out, lambda: "nothing was judged"):
         foreign = sorted(set(os.listdir(out)) - set(FILES)) if out.exists() else []
     if foreign:

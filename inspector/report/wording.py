@@ -131,8 +131,8 @@ def plain_words(evaluation: Evaluation) -> list[str]:
         names = ", ".join(short(name) for name in narrow[:6])
         sentences.append(
             f"Fewer than 10 groups (photos or places) stand behind: {names}"
-            f"{' and others' if len(narrow) > 6 else ''}. Intervals from so few are too narrow: the "
-            "next wall may differ more."
+            f"{' and others' if len(narrow) > 6 else ''}. Intervals from so few are too narrow: "
+            "the next wall may differ more."
         )
     if evaluation.failed:
         sentences.append(

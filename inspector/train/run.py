@@ -20,6 +20,7 @@ from inspector.calibration.thresholds import Judged, choose_thresholds
 from inspector.data.folder import TRAIN, VALIDATION, data_digest, read_labelled, split
 from inspector.data.groups import with_groups
 from inspector.data.reviewed import alone, merge_reviewed, read_reviewed
+from inspector.durable import check_writable
 from inspector.errors import BundleError, OutputError, TrainingError
 from inspector.metrics import average_precision, balanced_accuracy, brier, confusion, ece, roc_auc
 from inspector.network import build_network, describe, from_storage, to_storage
@@ -152,6 +153,7 @@ def _prepare(config: TrainConfig) -> Path:
             f"{out} holds a training that was not finished; go on with --resume, delete it, or "
             "choose another --out"
         )
+    check_writable(out)
     try:
         others = sorted(set(os.listdir(out)) - {NOTES, WEIGHTS}) if out.exists() else []
         if others and not config.resume:
