@@ -58,6 +58,11 @@ def scan(
             "--follow-symlinks", help="Enter links to directories.", rich_help_panel=_LIMITS
         ),
     ] = False,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Leave out names or paths like this; repeatable.",
+                     rich_help_panel=_LIMITS),
+    ] = None,
     max_pixels: Annotated[
         int, typer.Option(help="Refuse larger photos.", rich_help_panel=_LIMITS)
     ] = _DEFAULT.max_pixels,
@@ -104,7 +109,10 @@ def scan(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
-    """Give every photo in SOURCE (directories, files) one row with a crack verdict.
+    """Give every photo in SOURCE one row with a crack verdict.
+
+    SOURCE: directories, files, patterns ('photos/**/*.jpg'), lists of names (@list.txt, or - for
+    the standard input). The same photo has the same row, however it is named.
 
     Stopped or killed, the same command continues. Exit code 0: done; 3: done, but more photos
     failed than --max-failures allows or a directory could not be read; 130, 143: interrupted.
@@ -129,6 +137,7 @@ def scan(
         limit=limit,
         overwrite=overwrite,
         follow_symlinks=follow_symlinks,
+        exclude=tuple(exclude or ()),
         limits=DecodeLimits(max_pixels=max_pixels, max_bytes=max_bytes, max_seconds=max_seconds),
         verify_content=verify_content,
         retry_failed=retry_failed,

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inspector.data.address import path_of
 from inspector.data.content import sha256_within
 from inspector.data.folder import LabelledImage
 from inspector.data.labels import Label, read_labels
 from inspector.data.limits import DecodeLimits
-from inspector.data.source import path_of
 from inspector.errors import DataError
 from inspector.layout import Layout
 
@@ -120,8 +120,8 @@ def _take(row: JsonObject, found: Reviewed) -> None:
     if row["label"] == Label.UNSURE:
         found.unsure += 1
         return
-    path = path_of(row["uri"])
     try:
+        path = path_of(row["uri"])
         about = os.stat(path)
     except (OSError, ValueError):
         found.gone += 1

@@ -1,8 +1,8 @@
-"""Finding the photos: directories and single files as one stream of `ImageRef`.
+"""Finding the photos: directories, single files, patterns and lists as one stream of `ImageRef`.
 
 Nothing is listed ahead: memory holds the names of one chain of directories, from a source down to
 the one being read. Inside a directory the order is that of the names' bytes, so it is the same on
-every run. Whatever is not a photo is counted, never dropped in silence.
+every run. Whatever is not a photo, or is left out, is counted, never dropped in silence.
 """
 
 from __future__ import annotations
@@ -10,22 +10,25 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from functools import lru_cache
 from typing import TYPE_CHECKING
-from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from inspector.data.address import directory_uri, path_of, quoted
 from inspector.data.content import open_without_waiting
 from inspector.data.formats import MAGIC_BYTES, named_like_an_image, sniff
+from inspector.data.lists import Once, is_list, names_in
+from inspector.data.patterns import Excludes, Pattern, split_pattern
 from inspector.errors import SourceError
-from inspector.layout import RESULTS_DIR
+from inspector.layout import MANIFEST, RESULTS_DIR
 from inspector.types import ImageRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_Inode = tuple[int, int]
-"""Device and inode: the same for every way to spell a directory's name."""
+_OURS = (b'"schema_version"', b'"fingerprint"')
+"""What the manifest of a scan's results begins with, among other things."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,42 +42,68 @@ class Unread:
         return f"{self.path}: {self.reason}"
 
 
+class _Kind(Enum):
+    DIRECTORY = auto()
+    FILE = auto()
+    LIST = auto()
+
+
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """What one argument names. `path` is as given, `uri` its absolute address."""
+class Source:
+    """What one argument names. `path` is as given; of a pattern, its directory."""
 
     path: str
     uri: str
-    is_dir: bool
-    inode: _Inode
-    """Of the directory, or of the directory that holds the file."""
-    name: str
+    """Of a directory it ends in a slash; empty for a list."""
+    kind: _Kind
+    pattern: Pattern | None = None
+    """Which paths below the directory are meant; None: all."""
+
+    @property
+    def is_dir(self) -> bool:
+        return self.kind is _Kind.DIRECTORY
+
+    def covers(self, uri: str) -> bool:
+        """Whether a photo of this address would be listed, were it there, below the directory."""
+        if not self.is_dir or not uri.startswith(self.uri):
+            return False
+        if self.pattern is None:
+            return True
+        names = path_of(uri).removeprefix(path_of(self.uri)).split("/")
+        return self.pattern.matches(names, is_dir=False) or any(
+            self.pattern.matches(names[:depth], is_dir=True) for depth in range(1, len(names))
+        )
 
 
 @dataclass(slots=True)
 class _Level:
-    """An open directory: what is left of it, last first."""
+    """An open directory: what is left of it, last first. `below` is its path from the source on."""
 
     uri: str
-    inode: _Inode | None
+    below: tuple[str, ...]
+    chosen: bool
+    """Everything in it is meant."""
     entries: list[os.DirEntry[str]]
 
 
 class Discovery:
-    """The photos of `sources` (directories, or files by name), to be iterated once; the counters
-    fill while iterating.
+    """The photos of `sources`, to be iterated once; the counters fill while iterating.
 
-    A name that ends like an image's is a photo, whatever it holds; another regular file is one if
-    its first bytes are an image's; an explicitly named file always is. Links to files are read;
-    links to directories are only followed if `follow_symlinks`, and then a directory that can be
-    reached in several ways is covered once, where the listing meets it first: no loop is endless.
-    Sources that are equal or lie in one another are covered once.
+    A source is a directory, a file, a pattern (`photos/**/*.jpg`), or a list of files and
+    directories (`@list.txt`, or `-` for the standard input). In a directory, a name that ends like
+    an image's is a photo, whatever it holds; another regular file is one if its first bytes are an
+    image's; what is named, on the command line or in a list, always is, and if it is not there that
+    is what its row says. Links to files are read; links to directories are only followed if
+    `follow_symlinks`; no loop is endless. What `exclude` matches is left out.
 
-    Raises SourceError, before anything is listed, for a source that does not exist or is a
-    directory that cannot be listed.
+    Every photo is covered once, under the one uri that it has however a source is spelled
+    (`data.address`). Raises SourceError, before anything is listed, for a source that does not
+    exist or is a directory or a list that cannot be read, and for a pattern that no file matches.
     """
 
-    def __init__(self, sources: Sequence[str], *, follow_symlinks: bool = False) -> None:
+    def __init__(
+        self, sources: Sequence[str], *, follow_symlinks: bool = False, exclude: Sequence[str] = ()
+    ) -> None:
         self.discovered = 0
         self.ignored_by_suffix: Counter[str] = Counter()
         """Files that are no images, by lower-case name ending."""
@@ -82,88 +111,134 @@ class Discovery:
         self.linked_dirs: list[str] = []
         """Links to directories, not followed."""
         self.notes: list[str] = []
-        self.sources: list[_Source] = []
+        self.sources: list[Source] = []
         self._follow_symlinks = follow_symlinks
-        self._entered: set[_Inode] = set()
+        self._excludes = Excludes(exclude)
+        self._entered: set[str] = set()
         """Directories below the sources; kept only where links may lead to one again."""
-        self._claimed_dirs: set[_Inode] = set()
-        self._claimed_files: set[tuple[_Inode, str]] = set()
+        self._claimed: set[str] = set()
+        """Directories and files that are sources."""
         for source in sources:
-            self._claim(_examine_source(source))
+            self._claim(_examine(source))
+        listed = any(source.kind is _Kind.LIST for source in self.sources)
+        patterns = [source for source in self.sources if source.pattern]
+        self._once = Once() if listed or patterns else None
+        for pattern in patterns:
+            probe = Discovery((), follow_symlinks=follow_symlinks, exclude=exclude)
+            if next(probe.entries(pattern), None) is None:
+                raise SourceError(f"no file matches {pattern.pattern} below {pattern.path!r}")
+
+    @property
+    def excluded(self) -> Counter[str]:
+        """Files and directories that were left out, by what matched them."""
+        return self._excludes.counts
+
+    @property
+    def repeated(self) -> int:
+        """Photos met more than once, where lists or patterns name them."""
+        return self._once.repeated if self._once else 0
 
     def __iter__(self) -> Iterator[ImageRef]:
         for source in self.sources:
-            if not source.is_dir:
-                yield self._ref(source.path, source.uri, _facts(source.path))
-                continue
+            for path, uri, about in self._photos(source):
+                if self._once is None or self._once.meets(uri):
+                    yield self._ref(path, uri, about)
+
+    def _photos(self, source: Source) -> Iterator[tuple[str, str, os.stat_result | None]]:
+        if source.is_dir:
             for entry, uri in self.entries(source):
                 about = _facts(entry.path)
                 if self._is_photo(entry, about):
-                    yield self._ref(entry.path, uri + _quoted(entry.name), about)
-
-    def _claim(self, source: _Source) -> None:
-        """Take a source over unless it repeats another. A source inside another is left out where
-        the outer one reaches it, so that each is covered exactly once, under its own name."""
-        key = (source.inode, source.name)
-        if source.inode in self._claimed_dirs if source.is_dir else key in self._claimed_files:
-            self.notes.append(f"{source.path} is named twice; it is covered once")
-            return
-        if source.is_dir:
-            self._claimed_dirs.add(source.inode)
+                    yield entry.path, uri + quoted(entry.name), about
+        elif source.kind is _Kind.FILE:
+            yield source.path, source.uri, _facts(source.path)
         else:
-            self._claimed_files.add(key)
-        self.sources.append(source)
+            folder_uri = lru_cache(directory_uri)
+            for name in self.listed(source):
+                about = _facts(name)
+                if about is not None and stat.S_ISDIR(about.st_mode):
+                    yield from self._photos(Source(name, directory_uri(name), _Kind.DIRECTORY))
+                else:
+                    folder, name_in_it = os.path.split(name.rstrip("/"))
+                    yield name, folder_uri(folder) + quoted(name_in_it), about
 
-    def entries(self, source: _Source) -> Iterator[tuple[os.DirEntry[str], str]]:
-        """Everything below a source that is no directory, with its directory's address."""
-        levels = [self._list(source.path, source.uri)]
+    def _claim(self, source: Source) -> None:
+        """Take a source over unless it repeats another. A source inside another is left out where
+        the outer one reaches it, so that each is covered exactly once."""
+        key = source.uri + (str(source.pattern) if source.pattern else "") or source.path
+        if key in self._claimed:
+            self.notes.append(f"{source.path} is named twice; it is covered once")
+        elif not self._excludes.leave_out_source(source.path, is_dir=source.is_dir):
+            self._claimed.add(key)
+            self.sources.append(source)
+
+    def listed(self, source: Source) -> Iterator[str]:
+        """The names in a list that are not left out."""
+        return (name for name in names_in(source.path) if not self._excludes.leave_out_named(name))
+
+    def entries(self, source: Source) -> Iterator[tuple[os.DirEntry[str], str]]:
+        """Everything below a directory that is no directory and not left out, with the address of
+        the directory it is in."""
+        if self._once is not None:
+            self._entered.clear()  # what was met before is told by each photo's address
+        levels = [_Level(source.uri, (), source.pattern is None, self._list(source.path))]
         while levels:
             level = levels[-1]
             if not level.entries:
                 levels.pop()
                 continue
             entry = level.entries.pop()
-            if _is_dir(entry, self._follow_symlinks):
-                if entry.name != RESULTS_DIR and self._enters(entry):
-                    levels.append(self._list(entry.path, level.uri + _quoted(entry.name) + "/"))
-            elif not self._is_claimed_file(level, entry):
-                yield entry, level.uri
+            names = (*level.below, entry.name)
+            chosen, follow = level.chosen, self._follow_symlinks
+            if not chosen:
+                assert source.pattern is not None
+                follow = follow or source.pattern.spells(names)
+            is_dir = _is_dir(entry, follow)
+            if not chosen:
+                chosen = source.pattern.matches(names, is_dir=is_dir)
+                if not (chosen or (is_dir and source.pattern.may_match_below(names))):
+                    continue
+            if self._excludes.leave_out(entry, names, is_dir=is_dir):
+                continue
+            if not is_dir:
+                if not self._is_claimed_file(level, entry):
+                    yield entry, level.uri
+            elif uri := self._enters(level, entry):
+                levels.append(_Level(uri, names, chosen, self._list(entry.path)))
 
-    def _list(self, path: str, uri: str) -> _Level:
-        """All of one directory; what cannot be listed is recorded and the rest is used."""
+    def _list(self, path: str) -> list[os.DirEntry[str]]:
+        """All of one directory, last first; what cannot be listed is recorded and the rest is
+        used."""
         entries: list[os.DirEntry[str]] = []
-        inode = None
         try:
-            if self._claimed_files:
-                inode = _inode(os.stat(path))
             with os.scandir(path) as listing:
                 entries.extend(listing)
         except OSError as error:
             self.unreadable_dirs.append(Unread(path, error.strerror or type(error).__name__))
         entries.sort(key=lambda entry: os.fsencode(entry.name), reverse=True)
-        return _Level(uri, inode, entries)
+        return entries
 
-    def _enters(self, entry: os.DirEntry[str]) -> bool:
-        """Whether a directory is to be covered, and from here."""
-        if len(self._claimed_dirs) < 2 and not self._follow_symlinks:
-            return True
-        about = _facts(entry.path)
-        if about is None:
-            return True  # what is wrong with it is recorded when it is listed
-        inode = _inode(about)
-        if inode in self._claimed_dirs:
+    def _enters(self, level: _Level, entry: os.DirEntry[str]) -> str | None:
+        """The address of a directory that is to be covered, and from here."""
+        if entry.name == RESULTS_DIR and _holds_results(entry.path):
+            self.excluded[f"{RESULTS_DIR}/ of a scan's results"] += 1
+            return None
+        if entry.is_symlink():
+            uri = directory_uri(entry.path)
+        else:
+            uri = f"{level.uri}{quoted(entry.name)}/"
+        if uri in self._claimed:
             self.notes.append(f"{entry.path} is a source of its own; it is covered once")
-            return False
-        if not self._follow_symlinks:
-            return True
-        if inode in self._entered:
-            self.notes.append(f"{entry.path} is a directory met before; it is covered once")
-            return False
-        self._entered.add(inode)
-        return True
+            return None
+        if self._follow_symlinks:
+            if uri in self._entered:
+                self.notes.append(f"{entry.path} is a directory met before; it is covered once")
+                return None
+            self._entered.add(uri)
+        return uri
 
     def _is_claimed_file(self, level: _Level, entry: os.DirEntry[str]) -> bool:
-        if level.inode is None or (level.inode, entry.name) not in self._claimed_files:
+        if len(self._claimed) < 2 or level.uri + quoted(entry.name) not in self._claimed:
             return False
         self.notes.append(f"{entry.path} is a source of its own; it is covered once")
         return True
@@ -193,67 +268,65 @@ def suffix_of(name: str) -> str:
     return os.path.splitext(name)[1].lower() or "(none)"
 
 
-def count_images(sources: Sequence[str], *, follow_symlinks: bool = False) -> int:
-    """How many photos `sources` hold, judged by names alone: quick, for an estimate of the time
+def count_images(walk: Discovery) -> int:
+    """How many photos there are to list, judged by names alone: quick, for an estimate of the time
     left. Raises SourceError."""
-    walk = Discovery(sources, follow_symlinks=follow_symlinks)
-    return sum(
-        sum(named_like_an_image(entry.name) for entry, _ in walk.entries(source))
-        if source.is_dir
-        else 1
-        for source in walk.sources
-    )
+    count = 0
+    for source in walk.sources:
+        if source.is_dir:
+            count += sum(named_like_an_image(entry.name) for entry, _ in walk.entries(source))
+        else:
+            count += 1 if source.kind is _Kind.FILE else sum(1 for _ in walk.listed(source))
+    return count
 
 
-def path_of(uri: str) -> str:
-    """The path that a listed file's address stands for."""
-    if os.name == "nt":
-        from urllib.request import url2pathname
+def is_gone(uri: str) -> bool:
+    """Whether the operating system says that a photo is not there; a link to nothing is."""
+    try:
+        path = path_of(uri)
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return not os.path.islink(path)
+    except (OSError, ValueError):
+        pass
+    return False
 
-        return url2pathname(uri.removeprefix("file:"))
-    return os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))
 
-
-def _examine_source(path: str) -> _Source:
+def _examine(path: str) -> Source:
+    if is_list(path):
+        next(names_in(path), None)  # whether it can be read
+        return Source(path, "", _Kind.LIST)
     try:
         about = os.stat(path)
-        absolute = _absolute(path)
-        uri = Path(absolute).as_uri()
-        if stat.S_ISDIR(about.st_mode):
-            with os.scandir(path):
-                return _Source(path, uri.rstrip("/") + "/", True, _inode(about), "")
-        holder = os.stat(os.path.dirname(absolute))
-        return _Source(path, uri, False, _inode(holder), os.path.basename(absolute))
+        if not stat.S_ISDIR(about.st_mode):
+            folder, name = os.path.split(path)
+            return Source(path, directory_uri(folder) + quoted(name), _Kind.FILE)
+        with os.scandir(path):
+            return Source(path, directory_uri(path), _Kind.DIRECTORY)
     except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError) and (found := split_pattern(path)):
+            root = _examine(found[0])
+            return replace(root, pattern=found[1])
         reason = getattr(error, "strerror", None) or error
         raise SourceError(
             f"cannot scan {path!r}: {reason}; name a directory or a file that can be read"
         ) from error
 
 
-def _absolute(path: str) -> str:
-    """The absolute path without `..`; links are kept unless leaving one by `..` went through it."""
-    plain = os.path.abspath(path)
+def _holds_results(path: str) -> bool:
+    """Whether a directory is that of a scan's results and not one of photos called like it."""
     try:
-        if os.path.samefile(plain, path):
-            return plain
+        with open(os.path.join(path, MANIFEST), "rb", opener=open_without_waiting) as file:
+            head = file.read(4096)
     except OSError:
-        pass
-    return os.path.realpath(path)
-
-
-def _quoted(name: str) -> str:
-    return quote_from_bytes(os.fsencode(name), safe="")
-
-
-def _inode(about: os.stat_result) -> _Inode:
-    return about.st_dev, about.st_ino
+        return False
+    return all(word in head for word in _OURS)
 
 
 def _facts(path: str) -> os.stat_result | None:
     try:
         return os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 

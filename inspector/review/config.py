@@ -6,6 +6,7 @@ import getpass
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from inspector.data.address import Moved
 from inspector.errors import UsageError
 from inspector.paths import take_paths
 
@@ -39,7 +40,7 @@ class ReviewConfig:
         take_paths(self)
         if self.port is not None and not 0 <= self.port <= 65535:
             raise UsageError(f"--port {self.port} is not between 0 and 65535")
-        if self.moved is not None and not all(self.moved.partition("=")):
-            raise UsageError(f"--moved {self.moved!r} is not OLD=NEW")
+        if self.moved is not None:
+            Moved.parse(self.moved)
         if not self.reviewer:
             raise UsageError("--reviewer needs a name")

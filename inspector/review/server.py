@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from inspector.data.address import Moved
 from inspector.data.labels import open_labels
 from inspector.errors import UsageError
 from inspector.review.app import Workers, make_app
@@ -17,7 +18,7 @@ from inspector.review.guard import new_token
 from inspector.review.heat import find_bundle, heat
 from inspector.review.helper import Helper, Helpers
 from inspector.review.pictures import region, screen
-from inspector.review.session import Moved, Session
+from inspector.review.session import Session
 from inspector.scan.directory import refuse_other
 
 if TYPE_CHECKING:

@@ -6,15 +6,14 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from inspector.data.address import Moved, path_of
 from inspector.data.labels import SCHEMA as LABEL_SCHEMA
 from inspector.data.labels import Decision, Label, latest, with_human_verdicts
-from inspector.data.source import path_of
-from inspector.errors import UsageError
 from inspector.review.index import LABELS, Index, StaleTableError, build_index
 from inspector.review.queue import Filters, counts, select
 from inspector.review.rows import Rows
@@ -46,25 +45,6 @@ class Shown:
     content_hash: str
     size_bytes: int | None
     mtime: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """Photos that were scanned below `old` and now lie below `new`."""
-
-    old: str
-    new: str
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """From `OLD=NEW`. Raises UsageError."""
-        old, _, new = text.partition("=")
-        if not (old and new):
-            raise UsageError(f"--moved {text!r} is not OLD=NEW")
-        return cls(old, new)
-
-    def apply(self, path: str) -> str:
-        return self.new + path.removeprefix(self.old) if path.startswith(self.old) else path
 
 
 class Session:
@@ -222,8 +202,10 @@ class Session:
         return self._rows.get(row)
 
     def _place(self, uri: str) -> str:
-        path = path_of(uri)
-        return self._moved.apply(path) if self._moved else path
+        try:
+            return path_of(self._moved.apply(uri) if self._moved else uri)
+        except ValueError as error:
+            raise PhotoError(str(error)) from error
 
     def _seen(self, values: JsonObject, label: Label) -> Shown | None:
         """What a `crack` or `clear` is about; an `unsure` is about the row, shown or not."""

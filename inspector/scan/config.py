@@ -10,6 +10,7 @@ from inspector.backends import BACKENDS, TORCH_BACKENDS
 from inspector.backends.device import Device
 from inspector.bundle import Thresholds
 from inspector.data.limits import DecodeLimits
+from inspector.data.source import Discovery
 from inspector.errors import UsageError
 from inspector.paths import take_paths
 
@@ -64,7 +65,8 @@ class ScanConfig:
     """Raises UsageError when a value cannot be right, whatever the photos."""
 
     sources: tuple[str, ...]
-    """Directories and single files."""
+    """Directories, single files, patterns (`photos/**/*.jpg`) and lists (`@list.txt`, `-` for the
+    standard input)."""
     out: Path = Path("inspector-results")
     """The result directory; made when it is not there, continued when it holds the same scan."""
     model: Path | None = None
@@ -92,6 +94,9 @@ class ScanConfig:
     """Only the first so many photos of the listing."""
     follow_symlinks: bool = False
     """Enter links to directories; one that leads back to where it came from is not."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of names, or of paths from a source on, that are left out, beside thumbnails, waste
+    bins and the like (`inspector.data.patterns`)."""
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     """What one file may cost."""
     verify_content: bool = False
@@ -127,6 +132,10 @@ class ScanConfig:
             raise UsageError("--overwrite starts anew; leave out what continues earlier results")
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise UsageError(f"a threshold of {self.threshold} is not between 0 and 1")
+
+    def discover(self) -> Discovery:
+        """The listing of the sources. Raises SourceError."""
+        return Discovery(self.sources, follow_symlinks=self.follow_symlinks, exclude=self.exclude)
 
     def thresholds(self, of_model: Thresholds) -> Thresholds:
         """The thresholds that decide: the model's, unless one was given."""

@@ -94,7 +94,7 @@ class ScanConsole(Drawing):
 
     def _count(self) -> None:
         with suppress(InspectorError):  # the scan itself has said so
-            total = count_images(self.config.sources, follow_symlinks=self.config.follow_symlinks)
+            total = count_images(self.config.discover())
             self.total = min(total, self.config.limit or total)
 
 
@@ -149,7 +149,11 @@ def _past(summary: ScanSummary) -> list[str]:
         )
     if summary.pruned:
         lines.append(f"dropped    rows of files that are gone: {summary.pruned:,}")
-    elif summary.vanished:
+    if summary.gone_but_named:
+        lines.append(
+            f"gone       photos that a list names: {summary.gone_but_named:,}; their rows are kept"
+        )
+    if summary.vanished and not summary.pruned:
         lines.append(
             f"gone       rows whose files are gone: {summary.vanished:,}; kept, --prune drops them"
         )
@@ -169,6 +173,10 @@ def _omissions(summary: ScanSummary | Preview) -> list[str]:
     lines = []
     if summary.ignored_by_suffix:
         lines.append(f"no photos  {_counts(_first(summary.ignored_by_suffix))}")
+    if summary.excluded:
+        lines.append(f"excluded   {_counts(_first(summary.excluded))} (a directory counts once)")
+    if summary.repeated:
+        lines.append(f"repeated   photos named more than once: {summary.repeated:,}; covered once")
     lines += _listed("unreadable", summary.unreadable_dirs)
     lines += _listed("link", summary.linked_dirs)
     lines += _listed("note", summary.notes)

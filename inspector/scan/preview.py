@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from inspector.bundle import DEFAULT_PATH, ModelBundle
-from inspector.data.source import Discovery, suffix_of
+from inspector.data.source import suffix_of
 from inspector.scan.engines import identity_of, recorded_engines
 from inspector.scan.ledger import Ledger
 from inspector.scan.results import look_into, recorded_identity
@@ -35,6 +35,8 @@ class Preview:
     size_bytes: int
     photos_by_suffix: dict[str, int]
     ignored_by_suffix: dict[str, int]
+    excluded: dict[str, int]
+    repeated: int
     unreadable_dirs: list[str]
     linked_dirs: list[str]
     notes: list[str]
@@ -47,7 +49,7 @@ def preview(config: ScanConfig) -> Preview:
     """List the sources and judge no photo; nothing is written or measured. Raises what a scan would
     raise for its sources, its model and its result directory."""
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
-    discovery = Discovery(config.sources, follow_symlinks=config.follow_symlinks)
+    discovery = config.discover()
     ledger = _ledger(config, bundle)
     counts: Counter[Need] = Counter()
     size_bytes = 0
@@ -62,11 +64,13 @@ def preview(config: ScanConfig) -> Preview:
         discovered=counts.total(),
         new=0 if config.retry_failed else without_row,
         changed=counts[Need.NEW_ROW],
-        already_done=counts[Need.NOTHING],
+        already_done=counts[Need.NOTHING] + counts[Need.KEEP_ROW],
         left_out=without_row if config.retry_failed else 0,
         size_bytes=size_bytes,
         photos_by_suffix=dict(suffixes.most_common()),
         ignored_by_suffix=dict(discovery.ignored_by_suffix.most_common()),
+        excluded=dict(discovery.excluded.most_common()),
+        repeated=discovery.repeated,
         unreadable_dirs=[display_path(str(unread)) for unread in discovery.unreadable_dirs],
         linked_dirs=[display_path(path) for path in discovery.linked_dirs],
         notes=[display_path(note) for note in discovery.notes],

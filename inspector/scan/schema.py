@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from inspector.data.address import path_of
 from inspector.types import Failure, Status
 
 if TYPE_CHECKING:
@@ -48,12 +49,17 @@ class Column:
 
 
 COLUMNS = (
-    Column("uri", pa.string(), False, "The file's address, exact and unique; pure ASCII."),
+    Column(
+        "uri",
+        pa.string(),
+        False,
+        "The file's address, exact and unique, however its directory was spelled; pure ASCII.",
+    ),
     Column(
         "path",
         pa.string(),
         False,
-        r"The file as found, for people; bytes that are not UTF-8 appear as \xNN.",
+        r"The same as a path, for people; bytes that are not UTF-8 appear as \xNN.",
     ),
     Column("status", pa.string(), False, "`ok`, or `failed` where the file could not be judged."),
     Column("verdict", pa.string(), True, "`crack`, `clear` or `review`; null when failed."),
@@ -106,7 +112,7 @@ def make_row(item: Photo | Failure, judgement: Judgement | None, *, view: str) -
     ref, facts = item.ref, item.facts
     row: dict[str, Any] = {
         "uri": ref.uri,
-        "path": display_path(ref.path),
+        "path": display_path(path_of(ref.uri)),
         "status": Status.FAILED if isinstance(item, Failure) else Status.OK,
         "width": facts.width,
         "height": facts.height,

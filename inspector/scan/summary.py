@@ -44,12 +44,14 @@ class Watcher(Protocol):
 @dataclass(slots=True)
 class Tally:
     """Counts of a running scan, in photos; `already_done` had their rows before, `left_out` have
-    none and get none, `vanished` have one and are gone."""
+    none and get none, `vanished` have one and are gone; so are, of those already done,
+    `gone_but_named`, which a list still names."""
 
     budget: FailureBudget | None = None
     already_done: int = 0
     left_out: int = 0
     vanished: int = 0
+    gone_but_named: int = 0
     ok: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
     stages: Counter[str] = field(default_factory=Counter)
@@ -141,6 +143,12 @@ class ScanSummary:
     failure_examples: dict[str, list[str]]
     ignored_by_suffix: dict[str, int]
     """Files that are no images, by name ending."""
+    excluded: dict[str, int]
+    """Files and directories left out, by what matched them; a directory counts once."""
+    repeated: int
+    """Photos that lists or patterns name more than once."""
+    gone_but_named: int
+    """Of those already done: files that are gone, although a list names them."""
     unreadable_dirs: list[str]
     """Directories that could not be listed, with the reason: their photos are missing here."""
     linked_dirs: list[str]
@@ -218,6 +226,9 @@ def summarise(
         failures=dict(tally.failures.most_common()),
         failure_examples=tally.examples,
         ignored_by_suffix=dict(found.ignored_by_suffix.most_common()),
+        excluded=dict(found.excluded.most_common()),
+        repeated=found.repeated,
+        gone_but_named=tally.gone_but_named,
         unreadable_dirs=[display_path(str(unread)) for unread in found.unreadable_dirs],
         linked_dirs=[display_path(path) for path in found.linked_dirs],
         notes=[display_path(note) for note in (*found.notes, *results.notes, *backend.notes)],

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from inspector.data.source import path_of
+from inspector.data.address import text_of
+from inspector.data.source import is_gone
 
 if TYPE_CHECKING:
     from inspector.scan.results import Results
@@ -24,15 +24,16 @@ def settle_vanished(results: Results, work: Worklist, tally: Tally, *, prune: bo
     source without any photo everything is kept: a drive that is not mounted looks like that.
     Raises OutputError.
     """
-    roots = tuple(source.uri for source in work.discovery.sources if source.is_dir)
+    roots = [source for source in work.discovery.sources if source.is_dir]
     suspect = tuple(work.sources_without_photos)
     kept: Counter[str] = Counter()
     waiting: dict[str, list[str]] = {}
-    for file, uris in results.unseen(roots):
+    for file, uris in results.unseen(tuple(root.uri for root in roots)):
         if work.stop.received is not None:
             return
         gone = []
-        for uri in (uri for uri in uris if _is_gone(path_of(uri))):
+        covered = (uri for uri in uris if any(root.covers(uri) for root in roots))
+        for uri in filter(is_gone, covered):
             root = next((root for root in suspect if uri.startswith(root)), None)
             if root is None:
                 gone.append(uri)
@@ -47,17 +48,7 @@ def settle_vanished(results: Results, work: Worklist, tally: Tally, *, prune: bo
     if waiting:
         results.drop(waiting)
     for root in suspect:
-        note = f"no photo was found below {path_of(root)}"
+        note = f"no photo was found below {text_of(root)}"
         if kept[root]:
             note += f"; the {kept[root]:,} rows from there are kept"
         work.discovery.notes.append(f"{note}: if there should be some, see that it is mounted")
-
-
-def _is_gone(path: str) -> bool:
-    try:
-        os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return not os.path.islink(path)  # a link to nothing is there, and has its own row
-    except (OSError, ValueError):
-        pass
-    return False

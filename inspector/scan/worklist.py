@@ -9,7 +9,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from inspector.data.content import sha256_within
-from inspector.data.source import Discovery
+from inspector.data.source import is_gone
 from inspector.machine import usable_cores
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ class Need(Enum):
     NEW_ROW = auto()
     """Its row is not that of the file as it is now, or says `failed` and is to be tried again."""
     NOTHING = auto()
+    """Its row is that of the file as it is now."""
+    KEEP_ROW = auto()
+    """It is named, as in a list, and gone: it keeps the row of what it was."""
 
 
 class Worklist:
@@ -42,7 +45,7 @@ class Worklist:
     a source that cannot be listed."""
 
     def __init__(self, config: ScanConfig, tally: Tally, stop: StopSignals) -> None:
-        self.discovery = Discovery(config.sources, follow_symlinks=config.follow_symlinks)
+        self.discovery = config.discover()
         self.stop = stop
         self.sources_without_photos = [s.uri for s in self.discovery.sources if s.is_dir]
         """Directories below which nothing has been listed yet."""
@@ -65,8 +68,9 @@ class Worklist:
         for ref, need in triage(self._until_stopped(listing), ledger, self._config):
             if self.stop.received is not None:
                 return
-            if need is Need.NOTHING:
+            if need in (Need.NOTHING, Need.KEEP_ROW):
                 self._tally.already_done += 1
+                self._tally.gone_but_named += need is Need.KEEP_ROW
             elif need is Need.FIRST_ROW and self._config.retry_failed:
                 self._tally.left_out += 1
             else:
@@ -104,9 +108,11 @@ def _needs(
 ) -> Iterator[Need]:
     standing = ledger.look_up(refs, digests)
     again = standing.failed_N if config.retry_failed else ~standing.current_N
-    for known, outdated in zip(standing.known_N, again, strict=True):
+    for ref, known, outdated in zip(refs, standing.known_N, again, strict=True):
         if not known:
             yield Need.FIRST_ROW
+        elif outdated and ref.size is None and is_gone(ref.uri):
+            yield Need.KEEP_ROW
         else:
             yield Need.NEW_ROW if outdated else Need.NOTHING
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from inspector.data.address import Moved
 from inspector.errors import UsageError
 from inspector.paths import take_paths
-from inspector.review.session import Moved
 
 MOST_PICTURES = 500
 """Photos on one page: some 50 kB each."""

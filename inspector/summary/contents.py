@@ -6,8 +6,8 @@ import contextlib
 from dataclasses import asdict, astuple, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
 
+from inspector.data.address import text_of
 from inspector.data.labels import Label
 from inspector.scan.schema import display_path
 from inspector.summary.counts import Group
@@ -198,11 +198,6 @@ def sum_up(table: Table, tally: Tally, state: State) -> Summary:
         differing=tally.differing.rows(),
         all_differing=tally.differing.total,
     )
-
-
-def text_of(uri: str) -> str:
-    r"""A uri's path, or a piece of it, for people; bytes that are not UTF-8 as \xNN."""
-    return unquote_to_bytes(uri.removeprefix("file://")).decode("utf-8", "backslashreplace")
 
 
 def _moment(time_us: int) -> datetime:

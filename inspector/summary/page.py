@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inspector.bundle import ModelBundle
+from inspector.data.address import text_of
 from inspector.layout import TABLE
 from inspector.pages import page_environment
 from inspector.review.heat import find_bundle
 from inspector.scan.schema import display_path
 from inspector.summary import wording
-from inspector.summary.contents import text_of
 from inspector.summary.sites import METRES_PER_DEGREE, WIDTH, find_sites
 from inspector.summary.state import AT_REST
 from inspector.summary.table import FAILED, OUTCOMES

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from inspector.data.address import Moved
 from inspector.data.worker import refuse_reimport
 from inspector.durable import make_directory, publish
 from inspector.errors import OutputError
 from inspector.review.index import StaleTableError
-from inspector.review.session import Moved
 from inspector.scan.directory import refuse_other
 from inspector.summary.contents import Summary, sum_up
 from inspector.summary.geojson import write_geojson

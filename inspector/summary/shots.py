@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from inspector.data.source import path_of
+from inspector.data.address import path_of
 from inspector.review.helper import HelperError, Helpers
 from inspector.review.pictures import CannotShowError, open_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from inspector.review.session import Moved
+    from inspector.data.address import Moved
     from inspector.types import JsonObject
 
 SIDE = 400
@@ -60,11 +60,10 @@ def take_shots(
     def shot(row: JsonObject) -> Shot:
         if row["content_hash"] is None:
             return Shot(why="the scan could not read this file")
-        place = path_of(row["uri"])
-        place = moved.apply(place) if moved else place
         try:
+            place = path_of(moved.apply(row["uri"]) if moved else row["uri"])
             answer = helpers.ask(place, row["content_hash"], row["peak_x"], row["peak_y"])
-        except HelperError as error:
+        except (HelperError, ValueError) as error:
             return Shot(why=str(error))
         return Shot(*answer)
 

@@ -11,6 +11,7 @@ import pytest
 
 from inspector.data.source import Discovery, count_images
 from inspector.errors import SourceError
+from inspector.scan.manifest import Manifest
 
 JPEG_HEAD = b"\xff\xd8\xff\xe0" + b"\0" * 20
 
@@ -20,6 +21,11 @@ def make(root, *names, content=b"x"):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+
+
+def make_results(out):
+    """What tells a result directory from one of photos with the same name."""
+    Manifest(identity={}).write(out)
 
 
 def found(*sources):
@@ -83,6 +89,7 @@ def test_an_explicit_file_always_gets_a_row(tmp_path):
 
 def test_links_pipes_and_own_results(tmp_path):
     make(tmp_path, "photos/a.jpg", "other/b.jpg", "photos/out/_inspector/c.jpg", "photos/out/d.jpg")
+    make_results(tmp_path / "photos/out")
     photos = tmp_path / "photos"
     (photos / "linked").symlink_to(tmp_path / "other")
     (photos / "loop").symlink_to(photos)
@@ -115,11 +122,12 @@ def test_overlapping_sources_are_covered_once(tmp_path, order):
     real = sorted(os.path.relpath(os.path.realpath(ref.path), tmp_path) for ref in discovery)
     assert real == ["p/a.jpg", "p/in/b.jpg", "p/in/deep/c.jpg", "p/in/deep/notes.txt"]
     assert len(discovery.notes) == 4
-    assert count_images(chosen) == 4
+    assert count_images(Discovery(chosen)) == 4
 
 
 def test_a_source_within_another_is_covered_even_where_the_outer_does_not_reach(tmp_path):
     make(tmp_path, "p/a.jpg", "p/_inspector/b.jpg", "elsewhere/c.jpg")
+    make_results(tmp_path / "p")
     (tmp_path / "p/linked").symlink_to(tmp_path / "elsewhere")
     paths = found(tmp_path / "p", tmp_path / "p/linked", tmp_path / "p/_inspector")
     assert [os.path.basename(path) for path in paths] == ["a.jpg", "c.jpg", "b.jpg"]
@@ -134,6 +142,7 @@ def test_links_to_directories_are_entered_on_demand_and_loops_end(tmp_path):
         "outside/deep/x.jpg",
         "outside/_inspector/i.jpg",
     )
+    make_results(tmp_path / "outside")
     for link, target in {
         "p/d/up": "..",  # to the source itself
         "p/d/self": ".",
@@ -154,7 +163,7 @@ def test_links_to_directories_are_entered_on_demand_and_loops_end(tmp_path):
         "d/self", "d/up", "out/deep/back", "y", "z",
     ]  # fmt: skip
     assert (discovery.linked_dirs, discovery.unreadable_dirs) == ([], [])
-    assert count_images([str(tmp_path / "p")], follow_symlinks=True) == 4
+    assert count_images(Discovery([str(tmp_path / "p")], follow_symlinks=True)) == 4
 
 
 def test_two_sources_linked_to_each_other_are_covered_once(tmp_path):
@@ -237,5 +246,5 @@ def test_deep_nesting_needs_no_deep_stack(tmp_path, monkeypatch):
 def test_count_images_goes_by_names(tmp_path):
     make(tmp_path, "a.jpg", "d/b.PNG", "d/notes.txt", "d/e/c.heic")
     make(tmp_path, "photo.dat", content=JPEG_HEAD)
-    assert count_images([str(tmp_path)]) == 3
-    assert count_images([str(tmp_path / "photo.dat")]) == 1
+    assert count_images(Discovery([str(tmp_path)])) == 3
+    assert count_images(Discovery([str(tmp_path / "photo.dat")])) == 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow.dataset as ds
 import pytest
 
-from inspector.data.source import path_of
+from inspector.data.address import path_of
 from inspector.scan import ScanConfig, Tally
 from inspector.scan.interrupt import StopSignals
 from inspector.scan.results import open_results

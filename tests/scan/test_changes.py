@@ -12,7 +12,7 @@ import pyarrow.dataset as ds
 import pytest
 
 from inspector.backends import tuning
-from inspector.data.source import path_of
+from inspector.data.address import path_of
 from inspector.scan import ScanConfig, preview, scan
 from inspector.scan.console import print_preview, print_summary
 from tests.scan.walls import wall

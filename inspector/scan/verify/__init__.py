@@ -79,6 +79,7 @@ def verify(config: VerifyConfig, *, progress: Progress | None = None) -> VerifyR
         rows=sum(table.parts.values()) if table else 0,
         parts=len(table.parts) if table else 0,
         photos=photos,
+        skipped=findings.counts[Remark.PHOTO_SKIPPED],
         damage=findings.of(Flaw),
         notes=findings.of(Remark),
     )

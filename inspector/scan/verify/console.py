@@ -18,7 +18,10 @@ def print_result(result: VerifyResult) -> None:
 def _lines(result: VerifyResult) -> list[str]:
     lines = [f"table      {result.out} ({result.rows:,} rows, part files: {result.parts:,})"]
     if result.photos is not None:
-        lines.append(f"photos     {result.photos:,} compared with the files on disk")
+        lines.append(
+            f"photos     {result.photos - result.skipped:,} compared with the files on disk, "
+            f"{result.skipped:,} could not be"
+        )
     lines += [_line("damage", finding) for finding in result.damage]
     lines += [_line("note", finding) for finding in result.notes]
     if result.damage:

@@ -68,6 +68,8 @@ class Remark(StrEnum):
     """A file's size or time is not that of its row."""
     PHOTO_CONTENT = "photo_content"
     """A file of the same size and time has other content."""
+    PHOTO_SKIPPED = "photo_skipped"
+    """A row that could not be compared with a file's content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,9 @@ class VerifyResult:
     parts: int
     """Whose content was read to the end."""
     photos: int | None
-    """Compared with the files on disk; None when that was not asked for."""
+    """Rows that were held against the files on disk; None when that was not asked for."""
+    skipped: int
+    """Of these, rows whose file's content could not be compared."""
     damage: tuple[Finding, ...]
     notes: tuple[Finding, ...]
 

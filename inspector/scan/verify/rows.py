@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from inspector.data.address import LOCAL, text_of
 from inspector.judge import decide
 from inspector.scan.verify.findings import Flaw
 from inspector.types import FailureCode, Reason, Status, Verdict
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 _URI = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]+")
-_LOCAL = "file://"
-_DRIVE = re.compile(r"file:///[A-Za-z]:/")
+_WINDOWS = re.compile(r"file:(///[A-Za-z]:/|//[^/])")
+"""Begins an address with a drive or a server."""
 _WORDS = {"status": Status, "verdict": Verdict, "reason": Reason, "failure_code": FailureCode}
 _JUDGED = ("verdict", "p_crack", "domain_score", "reason", "stage", "width", "height", "format")
 _UNJUDGED = ("verdict", "p_crack", "domain_score", "reason", "stage", "peak_x", "peak_y")
@@ -64,18 +63,13 @@ def _wrong_uris(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
 
 
 def fits(uri: str, path: str) -> bool:
-    """Whether `path` as shown (see `schema.display_path`) can be the file of `uri`. A path that
-    goes up through `..` may lead anywhere where there are links, so it always can."""
-    if uri.endswith(f"/{path}") or uri == _LOCAL + path or not uri.startswith(_LOCAL):
+    """Whether `path` as shown (see `schema.display_path`) is the file of `uri`, on whatever system
+    the table was made."""
+    if not uri.startswith(LOCAL):
         return True
-    if _DRIVE.match(uri):
+    if _WINDOWS.match(uri):
         path = path.replace("\\", "/")
-    if ".." in path.split("/"):
-        return True
-    shown = unquote_to_bytes(uri.removeprefix(_LOCAL)).decode("utf-8", "backslashreplace")
-    if path.startswith("/"):
-        return shown.lstrip("/") == posixpath.normpath(path).lstrip("/")
-    return shown.endswith("/" + posixpath.normpath(path))
+    return text_of(uri).lstrip("/") == path.lstrip("/")
 
 
 def _wrong_values(columns: dict[str, Any], view: str | None) -> Iterator[tuple[Flaw, str, Mask]]:

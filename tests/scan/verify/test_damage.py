@@ -137,7 +137,7 @@ DAMAGE = {
     "a file in two parts": (
         lambda out: forge(
             out,
-            lambda t: put("path", ["0 a.jpg"])(put("uri", ["file:///p/0%20a.jpg"])(t)),
+            lambda t: put("path", ["/p/0 a.jpg"])(put("uri", ["file:///p/0%20a.jpg"])(t)),
         ),
         {"doubled_uri"},
     ),

@@ -1,0 +1,90 @@
+"""A photo's address: one uri per photo, and the way back from it to a path.
+
+The uri is that of the real path of the directory that holds the photo, with the photo's own name:
+however a directory is spelled, and through whatever links it is reached, its photos keep their
+uris, while a link to a file is a photo of its own. Pure ASCII; any bytes a name may have come back.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from inspector.errors import UsageError
+
+LOCAL = "file://"
+_WINDOWS = os.name == "nt"
+_DRIVE = re.compile(r"/[A-Za-z]:(/|\Z)")
+
+
+def uri_of(path: str, *, windows: bool = _WINDOWS) -> str:
+    """The address of an absolute path, as it is spelled."""
+    if not windows:
+        return f"{LOCAL}/{quoted(path.lstrip('/'), safe='/')}"
+    plain = path.removeprefix("\\\\?\\").replace("\\", "/")
+    shared = plain.startswith("//")  # //server/share
+    return f"{LOCAL}{'' if shared else '/'}{quoted(plain.lstrip('/'), safe='/:')}"
+
+
+def path_of(uri: str, *, windows: bool = _WINDOWS) -> str:
+    """The path that an address stands for. Raises ValueError where it stands for none."""
+    path = os.fsdecode(unquote_to_bytes(uri.removeprefix(LOCAL)))
+    if windows and uri.startswith(LOCAL):
+        path = path[1:] if _DRIVE.match(path) else f"//{path}"
+        return path.replace("/", "\\")
+    if not uri.startswith(f"{LOCAL}/") or "\0" in path:
+        raise ValueError(f"{uri!r} is no address of a file")
+    return path
+
+
+def directory_uri(path: str) -> str:
+    """The address of the directory that `path` leads to, with a slash at its end. What is not there
+    is taken as it is spelled."""
+    uri = uri_of(os.path.realpath(path))
+    return uri if uri.endswith("/") else f"{uri}/"
+
+
+def quoted(name: str, safe: str = "") -> str:
+    """A name as a piece of an address."""
+    return quote_from_bytes(os.fsencode(name), safe=safe)
+
+
+def text_of(uri: str) -> str:
+    r"""An address's path, or a piece of it, for people; bytes that are not UTF-8 as \xNN."""
+    return unquote_to_bytes(uri.removeprefix(LOCAL)).decode("utf-8", "backslashreplace")
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Photos that were listed below one directory and lie below another now, under the same names.
+    Where a link stood for the old directory, its name and that of its target both mean it."""
+
+    old: tuple[str, ...]
+    new: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `OLD=NEW`; of several `=`, the first that leaves a directory. Raises UsageError."""
+        cuts = [at for at, letter in enumerate(text) if letter == "=" and 0 < at < len(text) - 1]
+        if not cuts:
+            raise UsageError(f"--moved {text!r} is not OLD=NEW")
+        pairs = [(text[:at], os.path.expanduser(text[at + 1 :])) for at in cuts]
+        old, new = next((pair for pair in pairs if os.path.isdir(pair[1])), pairs[0])
+        return cls(spellings(old), directory_uri(new))
+
+    def apply(self, uri: str) -> str:
+        """The address of the photo now."""
+        for old in self.old:
+            if uri.startswith(old):
+                return self.new + uri.removeprefix(old)
+        return uri
+
+
+def spellings(path: str) -> tuple[str, ...]:
+    """The addresses, each with a slash at its end, of a directory that may be gone: that to which
+    links lead, and that of its own name."""
+    plain = os.path.abspath(os.path.expanduser(path))
+    return tuple(dict.fromkeys((directory_uri(plain), f"{uri_of(plain).rstrip('/')}/")))
