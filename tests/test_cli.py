@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,10 +16,12 @@ from inspector.cli import app, main
 from inspector.version import __version__
 
 
-def run(*arguments, cwd=None):
+def run(*arguments, cwd=None, home=None):
+    environment = os.environ | ({"HOME": str(home)} if home else {})
     return subprocess.run(
         [sys.executable, "-m", "inspector", *map(str, arguments)],
-        capture_output=True, text=True, cwd=cwd, timeout=240,
+        capture_output=True, text=True, cwd=cwd, env=environment,
+        timeout=240,
     )  # fmt: skip
 
 
@@ -189,3 +192,14 @@ def pictures(tmp_path_factory):
     (root / "void.jpg").touch()
     (root / "notes.txt").write_text("hello")
     return root
+
+
+def test_an_option_after_an_equals_sign_may_begin_at_home(tiny_bundle_dir, pictures, tmp_path):
+    (tmp_path / "bundle").symlink_to(tiny_bundle_dir)
+    for out in ("--out=~/long out", "-o~/short"):
+        done = run("scan", pictures, "--model=~/bundle", out, "-q", cwd="/", home=tmp_path)
+        assert done.returncode == 0, done.stderr
+    done = run("report", tmp_path / "short", "--html=~/page.html", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"bundle", "long out", "short", "page.html"}

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from inspector.cli import bench, calibrate, evaluate, model, report, review, scan
-from inspector.cli.options import tracebacks_wanted
+from inspector.cli.options import at_home, tracebacks_wanted
 from inspector.errors import InspectorError
 from inspector.text import printable
 from inspector.version import __version__
@@ -51,7 +51,7 @@ def _root(
 def main() -> None:
     """Run the command line; an InspectorError becomes one line and its exit code."""
     try:
-        app()
+        app([at_home(word) for word in sys.argv[1:]])
     except InspectorError as error:
         if tracebacks_wanted():
             for line in traceback.format_exc().splitlines():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +37,13 @@ Device = Annotated[
         help="auto, cpu, cuda[:i] or, to scan, cuda:all; cuda stops without a usable GPU."
     ),
 ]
+
+
+def at_home(word: str) -> str:
+    """A word of the command line; `--out=~/x` and `-o~/x` with the home directory written out, as
+    shells do it for a word of its own only."""
+    match = re.fullmatch(r"(--[a-z-]+=|-[a-zA-Z])(~.*)", word, re.DOTALL)
+    return match[1] + os.path.expanduser(match[2]) if match else word
 
 
 def auto_or_switch(option: str, text: str) -> bool | None:

@@ -15,9 +15,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from inspector.data.source import count_images
 from inspector.errors import InspectorError
 from inspector.terminal import Drawing, print_lines
+from inspector.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from inspector.backends import Backend
     from inspector.scan.config import ScanConfig
@@ -62,9 +63,11 @@ class ScanConsole(Drawing):
         self._task = self.progress.add_task("starting", total=None, state="")
         self._started = self._last_line = time.monotonic()
 
-    def start(self, plan: Plan, backend: Backend) -> None:
+    def start(self, plan: Plan, backend: Backend, notes: Sequence[str]) -> None:
         self._started = self._last_line = time.monotonic()
         self.console.print(f"{backend.name} on {backend.device}; {plan.why}", markup=False)
+        for note in notes:
+            self.console.print(printable(f"note       {note}"), markup=False)
         if not self.quiet:
             threading.Thread(target=self._count, daemon=True).start()
 

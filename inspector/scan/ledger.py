@@ -110,6 +110,17 @@ class Ledger:
                     current[place] |= states[place] == rest[place] ^ content
         return Standing(known, current & known, failed)
 
+    def strangers(self) -> str | None:
+        """What to say about a table that has rows, but none of a file that was looked up."""
+        if not self.unseen or self.unseen < len(self):
+            return None
+        file = next(file for file, begin, end in self._spans() if begin < end)
+        example = read_columns(self._out / file, ["path"])["path"][0].as_py()
+        return (
+            f"{self._out} holds {len(self):,} rows of other photos, such as {example}; this scan "
+            "adds its own to them (another --out keeps them apart)"
+        )
+
     def files_with(self, uris: Iterable[str]) -> list[str]:
         """Which parts may hold rows of `uris`."""
         if not len(self):

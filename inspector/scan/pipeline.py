@@ -66,6 +66,8 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
                 )
             )
             first = work.peek(results.ledger, PEEK)
+            if first and (strangers := results.ledger.strangers()):
+                results.notes.append(strangers)
             plan = make_plan(config, bundle.preprocess, engines, first)
             # Before the engine, so that worker processes come up while it loads.
             batches = enter(closing(_load(config, work, bundle, plan)))
@@ -74,7 +76,7 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
             engine = EngineThread(backend, clock)
             judged = enter(closing(engine.run(_until_stopped(batches, stop, clock))))
         if watch is not None:
-            watch.start(plan, backend)
+            watch.start(plan, backend, results.notes)
         for batch, scores in judged:
             with clock.stage("judge"):
                 photos = [item for item in batch.items if isinstance(item, Photo)]

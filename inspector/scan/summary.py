@@ -12,7 +12,7 @@ from inspector.scan.schema import display_path
 from inspector.types import Failure, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from inspector.backends import Backend
@@ -32,8 +32,9 @@ EXIT_SIGNAL_BASE = 128
 class Watcher(Protocol):
     """Whoever shows a scan's progress."""
 
-    def start(self, plan: Plan, backend: Backend) -> None:
-        """The engine is up and the first photos are on their way."""
+    def start(self, plan: Plan, backend: Backend, notes: Sequence[str]) -> None:
+        """The engine is up and the first photos are on their way; `notes` is what there is to know
+        about the table by then."""
         ...
 
     def update(self, tally: Tally) -> None:

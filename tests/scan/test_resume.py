@@ -26,7 +26,7 @@ from pathlib import Path
 from inspector.scan import ScanConfig, pipeline, scan
 
 class Slow:
-    def start(self, plan, backend):
+    def start(self, *about):
         print("started", flush=True)
     def update(self, tally):
         print(tally.looked_at, flush=True)
@@ -78,7 +78,7 @@ class Stop:
     def __init__(self, after, error=RuntimeError):
         self.after, self.error = after, error
 
-    def start(self, plan, backend):
+    def start(self, *about):
         pass
 
     def update(self, tally):
