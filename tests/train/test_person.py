@@ -20,8 +20,10 @@ from typer.testing import CliRunner
 
 import export
 from inspector.bundle import ModelBundle
+from inspector.calibrate import CalibrateConfig, calibrate
 from inspector.cli import app
-from inspector.errors import DataError, ExportError, OutputError
+from inspector.errors import BundleError, DataError, ExportError, OutputError, UsageError
+from inspector.evaluate import EvaluateConfig, evaluate
 from inspector.train import TrainConfig, train
 from inspector.train.run import NOTES
 from tests.train.conftest import save_scene
@@ -93,8 +95,10 @@ def test_a_divided_folder_at_a_terminal_from_another_directory(lab):
 
 
 def small(data, out, **changes) -> TrainConfig:
-    values = {"data": data, "out": out, "init": "random", "epochs": 1, "batch_size": 4, "size": 64, "device": "cpu",
-              "workers": 0, "leak_audit": False}  # fmt: skip
+    values = {
+        "data": data, "out": out, "init": "random", "epochs": 1, "batch_size": 4, "size": 64,
+        "device": "cpu", "workers": 0, "leak_audit": False,
+    }  # fmt: skip
     return TrainConfig(**(values | changes))
 
 
@@ -116,11 +120,19 @@ def test_what_would_fail_at_the_end_is_refused_at_the_start(lab, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").touch()
     for out, words in (
-        ("file", "is a file"), ("file/bundle", "is a file"), ("mine", r"other files .letter\.txt"),
+        ("file", "is a file"), ("file/bundle", "is a file"), ("mine", r"other files.*letter\.txt"),
     ):  # fmt: skip
         with pytest.raises(OutputError, match=words):
             train(small(lab, tmp_path / out), quiet=True)
+        with pytest.raises(OutputError, match=words):
+            evaluate(EvaluateConfig(data=lab, out=tmp_path / out))
+        with pytest.raises(OutputError, match=r"is a file|is not empty"):
+            calibrate(CalibrateConfig(data=lab, out=tmp_path / out))
     assert sorted(os.listdir(tmp_path / "mine")) == ["letter.txt"]
+    raw = Path(os.fsdecode(b"caf\xe9"))
+    for config in (TrainConfig, CalibrateConfig):
+        with pytest.raises(UsageError, match="must be UTF-8"):
+            config(data=lab, out=raw)
 
 
 def test_a_part_without_one_class_is_refused_before_anything_is_written(lab, tmp_path):
@@ -137,7 +149,8 @@ def test_groups_that_do_not_match_are_told_even_when_quiet(lab, tmp_path, capsys
     rows = [f"{part}/Negative/{k}.jpg,{k}" for part in ("train", "val", "test") for k in range(4)]
     table = tmp_path / "groups.csv"
     table.write_text("\n".join(["file;group", *rows, "gone.jpg,1"]).replace(",", ";"), "utf-8")
-    train(small(lab, tmp_path / "out", groups=table), quiet=True)
+    with pytest.raises(BundleError):  # so that nothing is trained here
+        train(small(lab, tmp_path / "out", groups=table, init="none"), quiet=True)
     told = capsys.readouterr()
     assert not told.out
     assert "no group to 12 of 24 images" in told.err and "1 of 13 rows" in told.err
