@@ -241,6 +241,9 @@ class ModelBundle:
             )
             if values[_CHECKSUM] != _checksum(values):
                 raise ValueError("its values are not those that were saved")
+            kinds = [(variant.backend, variant.precision) for variant in bundle.variants.values()]
+            if len(kinds) != len(set(kinds)):
+                raise ValueError("two variants are for the same engine")
             if unhashed := {WEIGHTS, *bundle.exported} - set(bundle.files):
                 raise ValueError(f"{', '.join(sorted(unhashed))} has no hash")
             if verify:

@@ -29,7 +29,7 @@ from bench.suite.paths import (
     warm_up,
 )
 from bench.suite.rounds import repeat
-from bench.suite.setup import TORCHSCRIPT, Bench, has_torchscript, prepare
+from bench.suite.setup import Bench, prepare
 from bench.suite.shares import add_shares, operations
 from bench.system import describe_system
 from inspector.backends.advice import keep_advice
@@ -132,11 +132,7 @@ def _paths(
     config: BenchConfig, bench: Bench, engines: Sequence[EngineCase], deadline: float
 ) -> list[PathCase]:
     """Scans with the fastest engines and, in fp32, the plainest; and the peers."""
-    able = [
-        case
-        for case in engines
-        if case.open and case.best_rates() and can_scan(case.spec, bench.bundle)
-    ]
+    able = [case for case in engines if case.open and case.best_rates() and can_scan(case.spec)]
     able.sort(key=lambda case: -median(case.best_rates()))
     chosen = able[: config.effort.scans]
     chosen += [case for case in able[config.effort.scans :] if case.spec.name == REFERENCE]
@@ -149,10 +145,8 @@ def _paths(
     return cases
 
 
-def can_scan(spec: EngineSpec, bundle: ModelBundle) -> bool:
-    """Whether `inspector scan` can use the engine with the bundle as it is."""
-    if spec.engine == TORCHSCRIPT:
-        return has_torchscript(bundle)
+def can_scan(spec: EngineSpec) -> bool:
+    """Whether a scan may be advised to use the engine."""
     return KINDS[spec.engine].scans and spec.precision != "bf16"
 
 

@@ -80,6 +80,14 @@ def scan(
             rich_help_panel=_SPEED,
         ),
     ] = "auto",
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust",
+            help="Let the bundle's TorchScript run: a program, with all your rights.",
+            rich_help_panel=_SPEED,
+        ),
+    ] = False,
     precision: Annotated[
         str,
         typer.Option(
@@ -127,6 +135,7 @@ def scan(
         model=model,
         device=device,
         backend=backend,
+        trust=trust,
         precision=precision,
         cascade=auto_or_switch("--cascade", cascade),
         batch_size=auto_or_count("--batch-size", batch_size),

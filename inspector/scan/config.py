@@ -77,6 +77,8 @@ class ScanConfig:
     precision: str = "auto"
     """`auto`: what the results in `out` were made with, else the fastest on this machine of those
     in the bundle, which its gates have let through."""
+    trust: bool = False
+    """Let the bundle's TorchScript, which is a program, run where `backend` names it."""
     cascade: bool | None = None
     """Let the bundle's low-resolution stage decide what is beyond doubt; None: as for `auto`."""
     batch_size: int | None = None
@@ -118,6 +120,8 @@ class ScanConfig:
         _one_of("precision", self.precision, ("auto", *PRECISIONS))
         if self.backend in TORCH_BACKENDS and (self.precision not in ("auto", "fp32")):
             raise UsageError(f"--backend {self.backend} runs fp32 only, not {self.precision}")
+        if self.trust and self.backend != "torchscript":
+            raise UsageError("--trust serves --backend torchscript only; leave it out")
         if self.cascade and self.backend in TORCH_BACKENDS:
             raise UsageError(f"--backend {self.backend} runs no cascade")
         if self.view == "tiles":

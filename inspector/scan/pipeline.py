@@ -46,7 +46,7 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
     """
     refuse_reimport("scan")
     started = time.perf_counter()
-    bundle = ModelBundle.load(config.model or DEFAULT_PATH)
+    bundle = ModelBundle.load(config.model or DEFAULT_PATH, trust=config.trust)
     thresholds = config.thresholds(bundle.thresholds)
     tally, clock = Tally(config.max_failures), Stopwatch()
     with ExitStack() as stack:
