@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from inspector import machine
 from inspector.backends.device import has_nvidia_driver
+from inspector.backends.remembered import CACHE_VARIABLE, private_folder
 from inspector.bundle import DEFAULT_PATH, ModelBundle
 from inspector.errors import InspectorError
 from inspector.text import printable
@@ -169,6 +170,7 @@ def _hardware() -> Iterator[Check]:
         yield Check("memory", Health.OK, f"{memory / 2**30:.1f} GiB")
     yield from _shared_memory()
     yield _gpu()
+    yield from _cache()
 
 
 def _shared_memory() -> Iterator[Check]:
@@ -181,6 +183,17 @@ def _shared_memory() -> Iterator[Check]:
         yield Check("shared memory", Health.WARN, finding, remedy)
     else:
         yield Check("shared memory", Health.OK, finding)
+
+
+def _cache() -> Iterator[Check]:
+    if private_folder() is None:
+        yield Check(
+            "cache",
+            Health.WARN,
+            "every scan measures anew: there is no folder to remember in that nobody else can "
+            "write to",
+            f"set {CACHE_VARIABLE} to a folder of yours (chmod go-w)",
+        )
 
 
 def _gpu() -> Check:

@@ -18,6 +18,7 @@ from inspector.backends import open_backend
 from inspector.backends.agreement import ParityMeter
 from inspector.backends.device import has_nvidia_driver
 from inspector.backends.golden import Golden, read_golden
+from inspector.backends.remembered import CACHE_VARIABLE
 from inspector.bundle import GOLDEN, ModelBundle, Thresholds
 from inspector.doctor import Check, DoctorReport, Health, _judge_replay, examine, render
 from inspector.errors import InspectorError, UsageError
@@ -207,6 +208,16 @@ def test_little_shared_memory(monkeypatch, tmp_path):
     monkeypatch.setattr("inspector.machine.shared_memory_free", lambda: 64 << 20)
     (check,) = [c for c in examine(tmp_path).checks if c.name == "shared memory"]
     assert (check.health, check.finding) == (Health.WARN, "64 MiB free in /dev/shm")
+
+
+def test_a_cache_that_is_not_private_is_said(monkeypatch, tmp_path):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
+    for folder, count in (("shared", 1), ("own", 0)):
+        monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / folder))
+        found = [c for c in examine(tmp_path).checks if c.name == "cache"]
+        assert len(found) == count
+        assert all(CACHE_VARIABLE in c.remedy for c in found)
 
 
 def test_gpus_are_named(monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector.bundle import BUNDLE_JSON, WEIGHTS, ModelBundle
+from inspector.doctor import DoctorReport, _model, render
 from inspector.errors import BundleError
 from inspector.onnx_files import files_read_by
 from tests.hollow import EMPTY_GRAPH, hollow_bundle, rewrite
@@ -229,3 +231,43 @@ def test_figures_that_are_no_numbers_are_kept_as_null(bundle):
     """Training leaves NaN where a figure cannot be computed; JSON has none."""
     replace(bundle, training={"auc": float("nan"), "parts": [{"loss": float("inf")}]}).save()
     assert ModelBundle.load(bundle.path).training == {"auc": None, "parts": [{"loss": None}]}
+
+
+def mutate(values: Any, draw: random.Random) -> None:
+    """Replace, remove or add something anywhere inside a JSON value."""
+    while True:
+        keys = list(values) if isinstance(values, dict) else list(range(len(values)))
+        key = draw.choice(keys)
+        inner = values[key]
+        if isinstance(inner, dict | list) and inner and draw.random() < 0.7:
+            values = inner
+            continue
+        if draw.random() < 0.2:
+            del values[key]
+        else:
+            values[key] = draw.choice(ODD)
+        return
+
+
+ODD: list[Any] = [
+    None, True, -1, 0, 1, 7, 0.3, 1e300, 10**400, 2**63, "", "x", "../x", "model.onnx", [], [1], {},
+    {"a": 1}, "\ud800", "\x1b[31m", "x" * 5000, "fp32", "int8", "onnxruntime", "torchscript",
+]  # fmt: skip
+
+
+def test_any_change_of_a_bundle_is_refused_in_one_line_or_harmless(tiny_bundle_copy, tmp_path):
+    """As whoever uses one meets it: `doctor` looks at it, and it leaves nothing behind."""
+    before = sorted(os.listdir(tiny_bundle_copy.path))
+    draw = random.Random(7)
+    usable = 0
+    for _ in range(30):
+        tiny_bundle_copy.save()
+        rewrite(tiny_bundle_copy, lambda values: mutate(values, draw))
+        checks = list(_model(tiny_bundle_copy.path))
+        assert checks
+        usable += any("golden images" in check.finding for check in checks)
+        for check in checks:
+            assert "Traceback" not in check.finding
+            assert render(DoctorReport((check,)))
+    assert usable > 2, "most changes decide nothing"
+    assert sorted(os.listdir(tiny_bundle_copy.path)) == before
