@@ -59,7 +59,8 @@ def checked(kind: type[Made], values: Any) -> Made:
         if field.name not in values or str(field.type) not in _TYPES:
             continue
         value, allowed = values[field.name], _TYPES[str(field.type)]
-        for one in value if isinstance(value, list | tuple) else [value]:
+        several = str(field.type).startswith("tuple") and isinstance(value, list | tuple)
+        for one in value if several else [value]:
             if not isinstance(one, allowed) or (isinstance(one, bool) and bool not in allowed):
                 raise TypeError(f"{kind.__name__}.{field.name} is {value!r:.40}")
             if float in allowed and one is not None and not is_number(one):
