@@ -208,8 +208,8 @@ class ModelBundle:
     @property
     def exported(self) -> set[str]:
         """Names of the files that engines run."""
-        stages = [*self.variants.values(), *([self.cascade] if self.cascade else [])]
-        return {stage.file for stage in stages}
+        low = {self.cascade.file} if self.cascade else set()
+        return low | {variant.file for variant in self.variants.values()}
 
     def file(self, name: str) -> Path:
         return self.path / name

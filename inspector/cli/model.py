@@ -246,7 +246,10 @@ def doctor(
     ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Check this machine and a model: versions, providers, hashes, answers on golden inputs."""
+    """Check this machine and a model: versions, providers, hashes, answers on golden inputs.
+
+    Safe for a bundle from somebody else: its TorchScript, which is a program, is not run.
+    """
     from inspector.doctor import examine, render
 
     report = examine(bundle)

@@ -88,7 +88,19 @@ def test_a_memory_that_holds_something_else_is_measured_anew(tiny_bundle, monkey
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     first = choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None)
     known = json.loads(cache_file().read_text())
-    odd = (0, -1, 0.0, "1", None, True, [], {}, 10**400, float("nan"), float("inf"))
+    odd: tuple[object, ...] = (
+        0,
+        -1,
+        0.0,
+        "1",
+        None,
+        True,
+        [],
+        {},
+        10**400,
+        float("nan"),
+        float("inf"),
+    )
     for wrong in (3, {}, {"int8": 0.1}, *({"fp32": value} for value in odd)):
         cache_file().write_text(json.dumps(dict.fromkeys(known, wrong)))
         again = choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None)
@@ -137,7 +149,8 @@ def test_a_folder_of_another_user_is_not_used(monkeypatch, tmp_path):
 
 def test_a_share_that_cannot_be_right_means_all(bundle, speeds):
     speeds(SLOW, QUICK, 0.001)
-    for share in (-1, 2, "0.1", None, True, [], 10**400):
+    wrong: tuple[object, ...] = (-1, 2, "0.1", None, True, [], 10**400)
+    for share in wrong:
         low = dataclasses.replace(bundle.cascade, evidence={"sent_on": share})
         odd = dataclasses.replace(bundle, cascade=low)
         assert chosen(odd, cascade=True)[2] == round(0.001 + QUICK + 0.1 * SLOW, 6)
