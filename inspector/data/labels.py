@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
+import pyarrow.parquet as pq
 
 from inspector.durable import append_synced, locked, make_directory, reporting
 from inspector.errors import OutputError
 from inspector.layout import Layout
+from inspector.plain import opened, plain, read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,18 +179,18 @@ def with_human_verdicts(results: pa.Table, labels: pa.Table) -> pa.Table:
 
 def human_verdicts(out: Path) -> pa.Table:
     """What people said about the photos of a result directory, beside what the model said: `uri`,
-    `path`, `verdict`, `p_crack`, `human_verdict`, one row per labelled photo. Reads only the rows
-    that have a label. Raises OutputError."""
-    import pyarrow.dataset as ds
-
+    `path`, `verdict`, `p_crack`, `human_verdict`, one row per photo. Raises OutputError."""
     labels = read_labels(out)
     columns = ["uri", "path", "verdict", "p_crack", "content_hash", "size_bytes", "mtime"]
+    found = []
     try:
-        table = ds.dataset([str(part) for part in Layout(out).parts()], format="parquet")
-        rows = table.to_table(columns, filter=ds.field("uri").isin(labels["uri"].combine_chunks()))
-    except (pa.ArrowException, OSError) as error:
+        for part in Layout(out).parts():
+            with opened(part) as stream:
+                rows = pq.ParquetFile(stream).read(columns)
+            found.append(rows.filter(pc.is_in(rows["uri"], labels["uri"].combine_chunks())))
+        joined = with_human_verdicts(pa.concat_tables(found), labels)
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise OutputError(f"cannot read the table in {out}: {error}") from error
-    joined = with_human_verdicts(rows, labels)
     joined = joined.filter(pc.is_valid(joined["human_verdict"]))
     return joined.select(["uri", "path", "verdict", "p_crack", "human_verdict"])
 
@@ -209,7 +211,7 @@ def _read(out: Path) -> pa.Table:
     and is left out."""
     file = Layout(out).labels
     try:
-        content = file.read_bytes()
+        content = read_plain(file)
     except FileNotFoundError:
         return SCHEMA.empty_table()
     except OSError as error:
@@ -228,5 +230,5 @@ def _read(out: Path) -> pa.Table:
 
 def _cut_torn_line(file: Path) -> None:
     """What a crash has left of a line must not begin the next one."""
-    with contextlib.suppress(FileNotFoundError), file.open("rb+") as stream:
+    with contextlib.suppress(FileNotFoundError), open(file, "rb+", opener=plain) as stream:
         stream.truncate(stream.read().rfind(b"\n") + 1)

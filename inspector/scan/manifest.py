@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from inspector.durable import publish
 from inspector.errors import OutputError
 from inspector.layout import MANIFEST, Layout
+from inspector.plain import NotAFileError, read_plain
 from inspector.scan.schema import SCHEMA_VERSION
 from inspector.version import __version__
 
@@ -46,9 +47,11 @@ class Manifest:
         """The manifest of `out`, if it has one. Raises OutputError for one that is damaged or of
         another table schema, OSError."""
         try:
-            content = Layout(out).manifest.read_bytes()
+            content = read_plain(Layout(out).manifest)
         except FileNotFoundError:
             return None
+        except NotAFileError as error:
+            raise OutputError(f"{error.filename} is no regular file; {CHOICES}") from error
         try:
             values = json.loads(content)
             _refuse_other_schema(out, values)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from inspector.errors import OutputError
+from inspector.plain import opened
 from inspector.scan.schema import METADATA_PREFIX, SCHEMA
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 FINGERPRINT = "fingerprint"
 """Names, in a part's metadata, the scan that it belongs to."""
+UNREADABLE = (pa.ArrowException, OSError, KeyError, ValueError, OverflowError, MemoryError)
+"""What a damaged part can make the reader raise."""
 
 
 def encode(table: pa.Table) -> pa.Buffer:
@@ -31,7 +34,7 @@ def encode(table: pa.Table) -> pa.Buffer:
 def examine(path: Path, fingerprint: str) -> int:
     """The number of rows of a part. Raises OutputError for one that cannot be read, is from
     another scan or has other columns."""
-    with _reading(path), pq.ParquetFile(path) as file:
+    with opened_part(path) as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows
     found = (schema.metadata or {}).get(f"{METADATA_PREFIX}{FINGERPRINT}".encode())
     if found != fingerprint.encode():
@@ -46,14 +49,14 @@ def examine(path: Path, fingerprint: str) -> int:
 
 def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
     """Raises OutputError for a part that cannot be read."""
-    with _reading(path), pq.ParquetFile(path) as file:
+    with opened_part(path) as file:
         return file.read(columns=list(columns), use_threads=False)
 
 
 def without(path: Path, uris: Sequence[str]) -> tuple[pa.Buffer, int, int]:
     """A part's new content without the rows of `uris`, in the same order and with the same
     metadata; the rows that are left, and those that are not. Raises OutputError."""
-    with _reading(path), pq.ParquetFile(path) as file:
+    with opened_part(path) as file:
         table = file.read(use_threads=False)
     gone = pc.is_in(table["uri"], value_set=pa.array(uris, pa.string()))
     left = table.filter(pc.invert(gone))
@@ -61,10 +64,14 @@ def without(path: Path, uris: Sequence[str]) -> tuple[pa.Buffer, int, int]:
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def opened_part(
+    path: Path, remedy: str = "remove it to have its photos scanned again", **options: Any
+) -> Iterator[pq.ParquetFile]:
+    """A part, to read. Raises OutputError with what to do for one that cannot be read. Arrow gets a
+    file and no name, which it would take for an address where it has a colon."""
     try:
-        yield
-    except (pa.ArrowException, KeyError, OSError) as error:
-        raise OutputError(
-            f"{path} cannot be read ({error}); remove it to have its photos scanned again"
-        ) from error
+        with opened(path) as stream, pq.ParquetFile(stream, **options) as file:
+            yield file
+    except UNREADABLE as error:
+        why = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path} cannot be read ({why}); {remedy}") from error

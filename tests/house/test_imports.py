@@ -37,6 +37,7 @@ LAYERS = (
         "inspector.facade",
         "inspector.machine",
         "inspector.onnx_files",
+        "inspector.plain",
         "inspector.text",
         "inspector.untrusted",
     ),

@@ -78,7 +78,7 @@ def _rows(values: NDArray[np.generic], width: int) -> pa.Array:
 def load(file: Path) -> Fingerprints:
     """What `save` wrote. Raises BundleError for anything else."""
     try:
-        with file.open("rb") as stream:  # pyarrow takes no name that is not UTF-8
+        with file.open("rb") as stream:  # Arrow takes a name with a colon for an address
             table = pq.read_table(stream)
     except (OSError, pa.ArrowException) as error:
         raise BundleError(f"cannot read {file}: {printable(str(error))}; {_HELP}") from error

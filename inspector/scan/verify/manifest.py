@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from inspector.bundle import Thresholds
 from inspector.errors import UsageError
+from inspector.plain import read_plain
 from inspector.scan.schema import SCHEMA_VERSION
-from inspector.scan.verify.files import read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inspector.layout import TABLE, Layout
+from inspector.plain import NotAFileError, opened
+from inspector.scan.parts import UNREADABLE
 from inspector.scan.schema import METADATA_PREFIX, SCHEMA
-from inspector.scan.verify.files import NotAFileError, files_below, opened
+from inspector.scan.verify.files import files_below
 from inspector.scan.verify.findings import Findings, Flaw, Remark
 from inspector.scan.verify.manifest import PART, Manifest
 from inspector.scan.verify.rows import Rules, flaws_in
@@ -29,8 +31,6 @@ ROWS_AT_ONCE = 65_536
 """Some 30 MB in memory."""
 
 RESCAN = "move it away and run the same scan again: it judges those photos anew"
-_BROKEN = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
-"""What damaged Parquet can make the reader raise."""
 
 
 class TableCheck:
@@ -118,7 +118,7 @@ class TableCheck:
             rows = self._check_rows(name, file)
             if rows != file.metadata.num_rows:  # the reader does not always mind
                 raise ValueError(f"{rows:,} rows where its footer says {file.metadata.num_rows:,}")
-        except _BROKEN as error:
+        except UNREADABLE as error:
             self._unreadable(name, error)
             return
         self.parts[name] = rows
