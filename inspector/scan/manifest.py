@@ -38,9 +38,9 @@ class Manifest:
 
     identity: Mapping[str, str]
     parts: tuple[Part, ...] = ()
-    rewriting: Mapping[str, Part | None] = field(default_factory=dict)
-    """What parts, by file name, are about to be replaced by; None: removed. Written before it
-    happens, so that after a crash a part is known in either state."""
+    rewriting: Mapping[str, Part] = field(default_factory=dict)
+    """What parts, by file name, are about to be replaced by. Written before it happens, so that
+    after a crash a part is known in either state."""
 
     @classmethod
     def read(cls, out: Path) -> Self | None:
@@ -59,7 +59,7 @@ class Manifest:
                 identity={str(k): str(v) for k, v in values["identity"].items()},
                 parts=tuple(_part(**part) for part in values["parts"]),
                 rewriting={
-                    file: None if state is None else _part(file, **state)
+                    file: _part(file, **state)
                     for file, state in values.get("rewriting", {}).items()
                 },
             )
@@ -77,7 +77,7 @@ class Manifest:
             "rows": sum(part.rows for part in self.parts),
             "parts": [asdict(part) for part in self.parts],
             "rewriting": {
-                file: part and {"rows": part.rows, "sha256": part.sha256}
+                file: {"rows": part.rows, "sha256": part.sha256}
                 for file, part in self.rewriting.items()
             },
         }

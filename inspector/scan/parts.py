@@ -27,7 +27,10 @@ def encode(table: pa.Table) -> pa.Buffer:
     """A table as the content of a part file."""
     stream = pa.BufferOutputStream()
     # Checksums guard a part that is not in the manifest yet.
-    pq.write_table(table, stream, compression="zstd", write_page_checksum=True)
+    options = {"compression": "zstd", "write_page_checksum": True}
+    with pq.ParquetWriter(stream, table.schema, **options) as writer:
+        if table.num_rows:  # Hugging Face datasets cannot read a row group without rows
+            writer.write_table(table)
     return stream.getvalue()
 
 

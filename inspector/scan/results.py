@@ -65,8 +65,6 @@ class Results:
         """Make `content` the next part: on disk before it gets its name, named before the manifest
         mentions it. It has a row for each of `uris`; older rows of theirs are taken out before.
         Raises OutputError saying how many rows are safe."""
-        # Before rows are taken out: a name that a removed part had means two things to a reader
-        # of the manifest.
         name = part_name(max(map(number_of, self._parts), default=-1) + 1)
         with self._saying_what_is_safe():
             files = self.ledger.files_with(uris)
@@ -92,37 +90,32 @@ class Results:
 
     def _take_out(self, uris_by_file: Mapping[str, Sequence[str]]) -> int:
         """Rewrite parts without the rows of these uris; how many rows that were. The manifest then
-        still speaks of both states of each part."""
+        still speaks of both states of each part. A part without rows stays: who has listed the
+        directory before will still open it."""
         removed = 0
-        states: dict[str, Part | None] = {}
+        states: dict[str, Part] = {}
         with contextlib.ExitStack() as drafts:
             for file, uris in uris_by_file.items():
                 content, left, gone = without(self._at.table / file, uris)
                 if not gone:
                     continue
                 removed += gone
-                states[file] = None
-                if left:
-                    drafts.callback(_discard, self._at.draft(file))
-                    write_synced(content, self._at.draft(file))
-                    states[file] = Part(file, left, hashlib.sha256(content).hexdigest())
+                drafts.callback(_discard, self._at.draft(file))
+                write_synced(content, self._at.draft(file))
+                states[file] = Part(file, left, hashlib.sha256(content).hexdigest())
             if states:
                 self._write_manifest(states)
                 self._replace(states)
         return removed
 
-    def _replace(self, states: Mapping[str, Part | None]) -> None:
+    def _replace(self, states: Mapping[str, Part]) -> None:
         for file, part in states.items():
-            if part is None:
-                (self._at.table / file).unlink()
-                del self._parts[file]
-            else:
-                os.replace(self._at.draft(file), self._at.table / file)
-                self._parts[file] = part
+            os.replace(self._at.draft(file), self._at.table / file)
+            self._parts[file] = part
         # The old rows are gone for good before the new ones appear.
         sync_directory(self._at.table)
 
-    def _write_manifest(self, rewriting: Mapping[str, Part | None] | None = None) -> None:
+    def _write_manifest(self, rewriting: Mapping[str, Part] | None = None) -> None:
         Manifest(identity=self.identity, parts=tuple(self.parts), rewriting=rewriting or {}).write(
             self.out
         )

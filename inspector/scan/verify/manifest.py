@@ -43,14 +43,14 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`rewriting` names what an existing part is about to become (None: removed); until then, and
-    after a crash, either is right."""
+    """`rewriting` names what an existing part is about to become; until then, and after a crash,
+    either is right."""
 
     fingerprint: str
     identity: Mapping[str, str]
     rows: int
     parts: Mapping[str, Promise]
-    rewriting: Mapping[str, Promise | None]
+    rewriting: Mapping[str, Promise]
 
     @property
     def true_fingerprint(self) -> str:
@@ -111,9 +111,7 @@ def _manifest(values: dict[str, Any]) -> Manifest:
         identity=identity,
         rows=_count(values.get("rows")),
         parts=parts,
-        rewriting={
-            name: None if entry is None else _promise(entry) for name, entry in rewriting.items()
-        },
+        rewriting={name: _promise(entry) for name, entry in rewriting.items()},
     )
 
 

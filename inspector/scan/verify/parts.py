@@ -79,7 +79,7 @@ class TableCheck:
         try:
             with opened(self.folder / name) as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
-                fulfilled = [p for p in (promise, successor) if p and p.sha256 == digest]
+                fulfilled = [p for p in (promise, successor) if p.sha256 == digest]
                 if not fulfilled:
                     add(Flaw.CHANGED_PART, name, "its bytes are not those committed", RESCAN)
                     return
@@ -87,11 +87,8 @@ class TableCheck:
                     add(Remark.UNFINISHED, name, _UNFINISHED)
                 self._read(name, stream, fulfilled[0].rows)
         except FileNotFoundError:
-            if successor is None:
-                add(Remark.UNFINISHED, name, _UNFINISHED)
-            else:
-                what = f"is gone, with {promise.rows:,} rows"
-                add(Flaw.MISSING_PART, name, what, "put it back, or run the same scan again")
+            what = f"is gone, with {promise.rows:,} rows"
+            add(Flaw.MISSING_PART, name, what, "put it back, or run the same scan again")
         except NotAFileError:
             what = "is a directory, link, pipe or device, no file"
             add(Flaw.NOT_A_FILE, name, what, RESCAN)
