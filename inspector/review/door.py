@@ -10,7 +10,7 @@ import stat
 import webbrowser
 from typing import TYPE_CHECKING
 
-from inspector.data.source import RESULTS_DIR
+from inspector.layout import RESULTS_DIR
 
 if TYPE_CHECKING:
     from pathlib import Path
