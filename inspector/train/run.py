@@ -191,6 +191,8 @@ def _kept(config: TrainConfig, checkpoint: Path, console: TrainConsole) -> Itera
         raise OutputError(
             f"cannot write to {config.out}: {error.strerror or error}; {left()}"
         ) from error
+    except RuntimeError as error:  # a loader's process or a GPU that ran out of memory
+        raise TrainingError(f"{str(error).partition(chr(10))[0]}; {left()}") from error
 
 
 def _network(config: TrainConfig) -> ResNet:
