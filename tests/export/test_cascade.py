@@ -42,7 +42,8 @@ PASSED = {
 
 def as_cascade(low: float, high: float) -> Cascade:
     return Cascade(
-        file="", backend="", precision="int8", size=32, clear_below=low, crack_from=high,
+        file="m.onnx", backend="onnxruntime", precision="int8", size=32,
+        clear_below=low, crack_from=high,
         familiar_below=FAMILIAR,
     )  # fmt: skip
 
