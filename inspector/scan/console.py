@@ -114,11 +114,13 @@ def print_preview(preview: Preview, *, to_stderr: bool = False) -> None:
 def _summary_lines(summary: ScanSummary) -> list[str]:
     lines = [*_headline(summary), *_failures(summary), *_omissions(summary), *_times(summary)]
     table = str(summary.out)
+    # Arrow takes a relative name with a colon for an address.
+    place = str(summary.out.absolute()) if ":" in table else table
     return [
         *lines,
         f"table      {table} ({summary.rows:,} rows, part files: {summary.parts:,})",
         "read it    python -c 'import sys, pyarrow.dataset as d; "
-        "print(d.dataset(sys.argv[1]).head(9))' " + shlex.quote(table),
+        "print(d.dataset(sys.argv[1]).head(9))' " + shlex.quote(place),
     ]
 
 

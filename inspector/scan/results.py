@@ -235,7 +235,7 @@ def _refuse_foreign(out: Path) -> None:
         raise OutputError(f"{out} is a file; --out must name a directory")
     at = Layout(out)
     at.check()
-    if at.table.is_dir() and not at.manifest.is_file():
+    if at.table.is_dir() and not os.path.lexists(at.manifest):
         for name in os.listdir(at.table):
             raise OutputError(
                 f"{out} holds {TABLE}/{name} but no {RESULTS_DIR}/{MANIFEST}, so it is not known "
