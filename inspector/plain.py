@@ -20,7 +20,8 @@ class NotAFileError(OSError):
     """What is there is a directory, link, pipe, socket or device."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(errno.EINVAL, "not a regular file", path)
+        what = f"{os.path.basename(path)} is not a regular file"
+        super().__init__(errno.EINVAL, what, path)
 
 
 def plain(path: str, flags: int) -> int:

@@ -85,7 +85,7 @@ class LabelStore:
 
     def __init__(self, out: Path, reviewer: str) -> None:
         self.out = out
-        self.reviewer = reviewer
+        self.reviewer = reviewer.encode("utf-8", "backslashreplace").decode()
         self._read = _read(out)
         self._added: list[JsonObject] = []
 

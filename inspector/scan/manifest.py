@@ -51,7 +51,7 @@ class Manifest:
         except FileNotFoundError:
             return None
         except NotAFileError as error:
-            raise OutputError(f"{error.filename} is no regular file; {CHOICES}") from error
+            raise OutputError(f"{error.filename} is not a regular file; {CHOICES}") from error
         try:
             values = json.loads(content)
             _refuse_other_schema(out, values)

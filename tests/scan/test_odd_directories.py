@@ -11,6 +11,7 @@ import pytest
 from inspector import SummaryConfig, summarise
 from inspector.data.labels import Decision, Label, human_verdicts, open_labels, read_labels
 from inspector.data.reviewed import read_reviewed
+from inspector.durable import locked
 from inspector.errors import InspectorError, OutputError
 from inspector.layout import Layout
 from inspector.review.queue import Filters
@@ -160,6 +161,22 @@ def test_nothing_is_written_or_removed_through_a_link(tmp_path, name, overwrite)
             except InspectorError as error:
                 assert "\n" not in str(error)
         assert snapshot(theirs) == before
+
+
+def test_a_lock_on_another_disk_is_not_taken_for_this_one(tmp_path, monkeypatch):
+    """The same number of a file on two disks."""
+    out = write_table(tmp_path / "out", [row_of(tmp_path / "a.jpg")])
+    with locked(Layout(out).lock):
+        inode = Layout(out).lock.stat().st_ino
+        (held,) = (line for line in Path("/proc/locks").read_text().splitlines()
+                   if f":{inode} " in line)  # fmt: skip
+        assert is_being_written(out)
+    device = held.split()[5].rpartition(":")[0]
+    (tmp_path / "locks").write_text(held.replace(device, "fe:dc") + "\n")
+    monkeypatch.setattr("inspector.scan.directory._LOCKS", str(tmp_path / "locks"))
+    assert not is_being_written(out)
+    (tmp_path / "locks").write_text(held + "\n")
+    assert is_being_written(out)
 
 
 BOMBS = [
