@@ -65,7 +65,7 @@ def dying_at(step: int | None) -> Iterator[list[str]]:
         yield steps
 
 
-def quick_scan(photos: Path, out: Path, *, rows_per_part: int = 2, **options):
+def quick_scan(photos: Path | str, out: Path, *, rows_per_part: int = 2, **options):
     """What `inspector.scan.scan` does, with a file's content in place of a verdict. Returns the
     tally and the opened results."""
     config = ScanConfig(sources=(str(photos),), out=out, **options)
