@@ -46,6 +46,14 @@ def scan(
     prune: Annotated[
         bool, typer.Option("--prune", help="Drop the rows of files that are gone.")
     ] = False,
+    source_gone: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DIR", help="Drop its photos' rows: it is gone for good; repeatable."),
+    ] = None,
+    moved: Annotated[
+        str | None,
+        typer.Option(metavar="OLD=NEW", help="Photos scanned below OLD now lie below NEW."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove earlier results from the directory.")
     ] = False,
@@ -151,6 +159,8 @@ def scan(
         verify_content=verify_content,
         retry_failed=retry_failed,
         prune=prune,
+        source_gone=tuple(source_gone or ()),
+        moved=moved,
     )
     if dry_run:
         seen = preview(config)

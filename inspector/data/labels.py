@@ -30,6 +30,7 @@ from inspector.plain import opened, plain, read_plain
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from inspector.data.address import Moved
     from inspector.types import JsonObject
 
 SCHEMA = pa.schema(
@@ -118,16 +119,25 @@ class LabelStore:
         self._append((before[-1] if before else nothing) | {"undoes": undone["id"]})
         return undone
 
+    def move(self, moved: Moved) -> None:
+        """Say what was said about photos again for the addresses that they have now. Raises
+        OutputError."""
+        known = set(self.table["uri"].to_pylist())
+        said = latest(self.table).to_pylist()
+        new = [row | {"uri": moved.apply(row["uri"]), "undoes": None} for row in said]
+        self._append(*(row for row in new if row["uri"] not in known))
+
     def _now(self) -> JsonObject:
         return {"labelled_at": datetime.now(UTC).replace(tzinfo=None), "reviewer": self.reviewer}
 
-    def _append(self, values: JsonObject) -> None:
-        row = values | {"id": len(self)}
-        ordered = {name: row.get(name) for name in SCHEMA.names}
-        line = json.dumps(ordered, default=str) + "\n"
+    def _append(self, *decisions: JsonObject) -> None:
+        first = len(self)
+        rows = [values | {"id": id_} for id_, values in enumerate(decisions, first)]
+        ordered = ({name: row.get(name) for name in SCHEMA.names} for row in rows)
+        lines = "".join(json.dumps(row, default=str) + "\n" for row in ordered)
         with reporting(self.out, lambda: "earlier labels are safe, this one is not kept"):
-            append_synced(line.encode(), Layout(self.out).labels)
-        self._added.append(row)
+            append_synced(lines.encode(), Layout(self.out).labels)
+        self._added += rows
 
 
 @contextlib.contextmanager

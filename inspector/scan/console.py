@@ -158,10 +158,11 @@ def _past(summary: ScanSummary) -> list[str]:
         lines.append(
             f"gone       photos that a list names: {summary.gone_but_named:,}; their rows are kept"
         )
-    if summary.vanished and not summary.pruned:
-        lines.append(
-            f"gone       rows whose files are gone: {summary.vanished:,}; kept, --prune drops them"
-        )
+    if summary.moved:
+        lines.append(f"moved      rows with the new address of their photos: {summary.moved:,}")
+    if summary.vanished > summary.pruned:
+        kept = summary.vanished - summary.pruned
+        lines.append(f"gone       rows whose files are gone: {kept:,}; kept, --prune drops them")
     return lines
 
 

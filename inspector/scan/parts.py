@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from inspector.data.address import Moved, path_of
 from inspector.errors import OutputError
 from inspector.plain import opened
-from inspector.scan.schema import METADATA_PREFIX, SCHEMA
+from inspector.scan.schema import METADATA_PREFIX, SCHEMA, display_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,6 +65,21 @@ def without(path: Path, uris: Sequence[str]) -> tuple[pa.Buffer, int, int]:
     gone = pc.is_in(table["uri"], value_set=pa.array(uris, pa.string()))
     left = table.filter(pc.invert(gone))
     return encode(left), left.num_rows, table.num_rows - left.num_rows
+
+
+def renamed(path: Path, moved: Moved) -> tuple[pa.Buffer, int, int]:
+    """A part's new content with the addresses that its photos have now; its rows, and those that
+    are renamed. Raises OutputError."""
+    with opened_part(path) as file:
+        table = file.read(use_threads=False)
+    before = table["uri"].to_pylist()
+    uris = [moved.apply(uri) for uri in before]
+    paths = [display_path(path_of(uri)) for uri in uris]
+    for name, values in (("uri", uris), ("path", paths)):
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, SCHEMA.field(name), pa.array(values, pa.string()))
+    count = sum(new != old for new, old in zip(uris, before, strict=True))
+    return encode(table), table.num_rows, count
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from inspector.scan.results import open_results, recorded_identity
 from inspector.scan.schema import make_row
 from inspector.scan.sink import ParquetSink
 from inspector.scan.summary import Stopwatch, Tally, summarise
-from inspector.scan.vanished import settle_vanished
+from inspector.scan.vanished import move_photos, settle_vanished
 from inspector.scan.worklist import Worklist
 from inspector.types import Photo
 from inspector.version import __version__
@@ -65,6 +65,8 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
                     by_content=config.verify_content,
                 )
             )
+            if moved := config.moves():
+                move_photos(results, moved)
             first = work.peek(results.ledger, PEEK)
             if first and (strangers := results.ledger.strangers()):
                 results.notes.append(strangers)
@@ -93,7 +95,7 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
             sink.commit()
             if tally.complete(work) and config.limit is None:
                 prune = config.prune and not tally.over_budget(finished=True)
-                settle_vanished(results, work, tally, prune=prune)
+                settle_vanished(results, work, tally, prune=prune, gone=config.source_gone)
             sink.finish()
         seconds = time.perf_counter() - started
         return summarise(

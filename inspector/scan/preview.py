@@ -85,4 +85,4 @@ def _ledger(config: ScanConfig, bundle: ModelBundle) -> Ledger:
     recorded = recorded_identity(config.out, overwrite=False)
     engines = recorded_engines(config, bundle, recorded)
     identity = identity_of(config, bundle, engines) if recorded else {}
-    return look_into(config.out, identity, by_content=config.verify_content)
+    return look_into(config.out, identity, by_content=config.verify_content, moved=config.moves())

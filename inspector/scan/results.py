@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from inspector.bundle import sha256_of
@@ -24,12 +25,22 @@ from inspector.errors import OutputError
 from inspector.layout import MANIFEST, RESULTS_DIR, TABLE, Layout, number_of, part_name
 from inspector.scan.ledger import Ledger
 from inspector.scan.manifest import Manifest, Part, fingerprint_of
-from inspector.scan.parts import examine, read_columns, without
+from inspector.scan.parts import examine, read_columns, renamed, without
 from inspector.scan.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    import pyarrow as pa
+
+    from inspector.data.address import Moved
+
+    Edit = Callable[[Path], tuple[pa.Buffer, int, int]]
+    """Makes of a part its new content; says how many rows that has, and how many it touched."""
+
+PARTS_AT_ONCE = 8
+"""Parts that are rewritten in one step: drafts of all of them lie on the disk together."""
 
 
 class Results:
@@ -45,6 +56,8 @@ class Results:
         """Rows that gave way to new ones of the same files."""
         self.pruned = 0
         """Rows that were dropped."""
+        self.moved = 0
+        """Rows that were given the address that their photos have now."""
         self.notes: list[str] = []
         self._parts: dict[str, Part] = {}
 
@@ -68,7 +81,7 @@ class Results:
         name = part_name(max(map(number_of, self._parts), default=-1) + 1)
         with self._saying_what_is_safe():
             files = self.ledger.files_with(uris)
-            self.superseded += self._take_out(dict.fromkeys(files, uris))
+            self.superseded += self._rewrite(dict.fromkeys(files, partial(without, uris=uris)))
             publish(content, self._at.table / name, self._at.draft(name))
             self._parts[name] = Part(name, len(uris), hashlib.sha256(content).hexdigest())
             self._write_manifest()
@@ -76,8 +89,35 @@ class Results:
     def drop(self, uris_by_file: Mapping[str, Sequence[str]]) -> None:
         """Take rows out of the parts that hold them. Raises OutputError like `commit`."""
         with self._saying_what_is_safe():
-            self.pruned += self._take_out(uris_by_file)
+            edits = {file: partial(without, uris=uris) for file, uris in uris_by_file.items()}
+            self.pruned += self._rewrite(edits)
             self._write_manifest()
+
+    def files_to_move(self, moved: Moved) -> list[str]:
+        """The parts with rows of photos that lie elsewhere now. Raises OutputError where two rows
+        would get one address."""
+        files = []
+        for part in self.parts:
+            uris = read_columns(self._at.table / part.file, ["uri"])["uri"].to_pylist()
+            new = [now for uri in uris if (now := moved.apply(uri)) != uri]
+            taken = self.ledger.are_unseen(new)
+            if any(taken):
+                raise OutputError(
+                    f"{self.out} has a row for {new[taken.index(True)]} already, so no other photo "
+                    "can have moved there; drop the rows of what is gone with --source-gone OLD"
+                )
+            files += [part.file] if new else []
+        return files
+
+    def move(self, files: Sequence[str], moved: Moved) -> None:
+        """Give the rows in `files` the addresses that their photos have now; at any moment each
+        row has its old one or its new one. Raises OutputError like `commit`."""
+        with self._saying_what_is_safe():
+            for start in range(0, len(files), PARTS_AT_ONCE):
+                some = files[start : start + PARTS_AT_ONCE]
+                self.moved += self._rewrite(dict.fromkeys(some, partial(renamed, moved=moved)))
+                self._write_manifest()
+        self._know_rows(by_content=self.ledger.by_content)
 
     def unseen(self, below: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
         """The uris that begin like one of `below`, of rows that were there at the start and whose
@@ -88,25 +128,25 @@ class Results:
             marks = self.ledger.are_unseen(uris)
             yield file, [uri for uri, unseen in zip(uris, marks, strict=True) if unseen]
 
-    def _take_out(self, uris_by_file: Mapping[str, Sequence[str]]) -> int:
-        """Rewrite parts without the rows of these uris; how many rows that were. The manifest then
+    def _rewrite(self, edits: Mapping[str, Edit]) -> int:
+        """Replace parts by what `edits` make of them; how many rows that touched. The manifest then
         still speaks of both states of each part. A part without rows stays: who has listed the
         directory before will still open it."""
-        removed = 0
+        touched = 0
         states: dict[str, Part] = {}
         with contextlib.ExitStack() as drafts:
-            for file, uris in uris_by_file.items():
-                content, left, gone = without(self._at.table / file, uris)
-                if not gone:
+            for file, edit in edits.items():
+                content, left, count = edit(self._at.table / file)
+                if not count:
                     continue
-                removed += gone
+                touched += count
                 drafts.callback(_discard, self._at.draft(file))
                 write_synced(content, self._at.draft(file))
                 states[file] = Part(file, left, hashlib.sha256(content).hexdigest())
             if states:
                 self._write_manifest(states)
                 self._replace(states)
-        return removed
+        return touched
 
     def _replace(self, states: Mapping[str, Part]) -> None:
         for file, part in states.items():
@@ -132,6 +172,9 @@ class Results:
             self._parts[path.name] = _recognise(path, self.fingerprint, manifest)
         if manifest is None or list(manifest.parts) != self.parts or manifest.rewriting:
             self._write_manifest()
+        self._know_rows(by_content=by_content)
+
+    def _know_rows(self, *, by_content: bool) -> None:
         sizes = [(part.file, part.rows) for part in self.parts]
         self.ledger = Ledger(self._at.table, sizes, by_content=by_content)
 
@@ -177,15 +220,22 @@ def recorded_identity(out: Path, *, overwrite: bool) -> Mapping[str, str]:
     return manifest.identity if manifest else {}
 
 
-def look_into(out: Path, identity: Mapping[str, str], *, by_content: bool = False) -> Ledger:
-    """What is known in `out`, for a scan of this identity; changes nothing. Raises OutputError."""
+def look_into(
+    out: Path,
+    identity: Mapping[str, str],
+    *,
+    by_content: bool = False,
+    moved: Moved | None = None,
+) -> Ledger:
+    """What is known in `out`, for a scan of this identity, once photos have `moved`; changes
+    nothing. Raises OutputError."""
     results = Results(out, identity)
     with reporting(out, _as_before):
         _refuse_foreign(out)
         check_identity(out, results.identity, Manifest.read(out))
         at = Layout(out)
         sizes = [(path.name, examine(path, results.fingerprint)) for path in at.parts()]
-        return Ledger(at.table, sizes, by_content=by_content)
+        return Ledger(at.table, sizes, by_content=by_content, moved=moved)
 
 
 def check_identity(out: Path, identity: Mapping[str, str], manifest: Manifest | None) -> None:

@@ -138,6 +138,8 @@ class ScanSummary:
     """Rows below the sources whose files are gone; known when the listing was whole."""
     pruned: int
     """Of these, rows that were dropped."""
+    moved: int
+    """Rows that were given the address that their photos have now."""
     verdicts: dict[str, int]
     failures: dict[str, int]
     """By failure code."""
@@ -223,6 +225,7 @@ def summarise(
         left_out=tally.left_out,
         vanished=tally.vanished,
         pruned=results.pruned,
+        moved=results.moved,
         verdicts={verdict.value: tally.verdicts[verdict.value] for verdict in Verdict},
         failures=dict(tally.failures.most_common()),
         failure_examples=tally.examples,
