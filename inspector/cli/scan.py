@@ -127,8 +127,9 @@ def scan(
 ) -> None:  # fmt: skip
     """Give every photo in SOURCE one row with a crack verdict.
 
-    SOURCE: directories, files, patterns ('photos/**/*.jpg'), lists of names (@list.txt, or - for
-    the standard input). The same photo has the same row, however it is named.
+    SOURCE: directories, files, patterns ('photos/**/*.jpg'), lists of names
+    (@list.txt, or - for the standard input; relative to the current directory).
+    A photo has one row, however it is named.
 
     Stopped or killed, the same command continues. Exit code 0: done; 3: done, but more photos
     failed than --max-failures allows or a directory could not be read; 130, 143: interrupted.

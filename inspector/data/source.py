@@ -154,6 +154,7 @@ class Discovery:
             yield source.path, source.uri, _facts(source.path)
         else:
             folder_uri = lru_cache(directory_uri)
+            name = ""
             for name in self.listed(source):
                 about = _facts(name)
                 if about is not None and stat.S_ISDIR(about.st_mode):
@@ -161,6 +162,8 @@ class Discovery:
                 else:
                     folder, name_in_it = os.path.split(name.rstrip("/"))
                     yield name, folder_uri(folder) + quoted(name_in_it), about
+            if not name:
+                self.notes.append(f"the list {source.path} names nothing")
 
     def _claim(self, source: Source) -> None:
         """Take a source over unless it repeats another. A source inside another is left out where

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from inspector.bundle import Thresholds
     from inspector.scan.config import ScanConfig
     from inspector.scan.plan import Plan
+    from inspector.scan.results import Results
     from inspector.scan.summary import ScanSummary, Watcher
-    from inspector.types import Batch, Judgement
+    from inspector.types import Batch, ImageRef, Judgement
 
 
 def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
@@ -65,11 +66,7 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
                     by_content=config.verify_content,
                 )
             )
-            if moved := config.moves():
-                move_photos(results, moved)
-            first = work.peek(results.ledger, PEEK)
-            if first and (strangers := results.ledger.strangers()):
-                results.notes.append(strangers)
+            first = _first_photos(config, work, results)
             plan = make_plan(config, bundle.preprocess, engines, first)
             # Before the engine, so that worker processes come up while it loads.
             batches = enter(closing(_load(config, work, bundle, plan)))
@@ -101,6 +98,16 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
         return summarise(
             work, tally, clock, plan, backend, results, sink.committed, seconds, engine.busy_seconds
         )
+
+
+def _first_photos(config: ScanConfig, work: Worklist, results: Results) -> list[ImageRef]:
+    """The first of those that need a row, once rows have followed photos that moved."""
+    if moved := config.moves():
+        move_photos(results, moved)
+    first = work.peek(results.ledger, PEEK)
+    if first and (strangers := results.ledger.strangers()):
+        results.notes.append(strangers)
+    return first
 
 
 def _load(config: ScanConfig, work: Worklist, bundle: ModelBundle, plan: Plan) -> Generator[Batch]:
