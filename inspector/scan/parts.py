@@ -72,9 +72,12 @@ def renamed(path: Path, moved: Moved) -> tuple[pa.Buffer, int, int]:
     are renamed. Raises OutputError."""
     with opened_part(path) as file:
         table = file.read(use_threads=False)
-    before = table["uri"].to_pylist()
+    before, shown = table["uri"].to_pylist(), table["path"].to_pylist()
     uris = [moved.apply(uri) for uri in before]
-    paths = [display_path(path_of(uri)) for uri in uris]
+    paths = [
+        path if new == old else display_path(path_of(new))
+        for new, old, path in zip(uris, before, shown, strict=True)
+    ]
     for name, values in (("uri", uris), ("path", paths)):
         at = table.schema.get_field_index(name)
         table = table.set_column(at, SCHEMA.field(name), pa.array(values, pa.string()))
