@@ -112,7 +112,6 @@ class Summary:
     """Side of these squares."""
     spots: tuple[tuple[float, float, Group], ...] = field(repr=False)
     """The same for squares of some 9 metres, or larger ones."""
-    without_fix: int
     facts: Mapping[str, str]
     runs: Sequence[Mapping[str, str]]
     written: tuple[datetime, datetime]
@@ -155,7 +154,6 @@ class Summary:
             "periods": [asdict(group) for group in self.periods],
             "gps": {
                 "photos": sum(group.photos for _, _, group in self.places),
-                "without_fix": self.without_fix,
             },
             "model": self.digest,
             "thresholds": {
@@ -190,7 +188,6 @@ def sum_up(table: Table, tally: Tally, state: State) -> Summary:
         places=_places(tally.places, tally.places.level),
         place_degrees=tally.places.level / PER_DEGREE,
         spots=_places(tally.places, max(_SPOT_SIDE, tally.places.level)),
-        without_fix=tally.without_fix,
         facts=tally.facts,
         runs=tally.run_facts(),
         written=(_moment(table.oldest_us), _moment(table.newest_us)),

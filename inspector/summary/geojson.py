@@ -41,9 +41,7 @@ def write_geojson(table: Table, file: Path) -> int:
 def _features(table: Table) -> Iterator[JsonObject]:
     for piece in table.pieces():
         degrees = (piece.rows["gps_lat"], piece.rows["gps_lon"])
-        known = pc.and_(*map(pc.is_valid, degrees))
-        nowhere = pc.and_(*(pc.equal(value, 0.0) for value in degrees))
-        rows = piece.rows.filter(pc.and_(known, pc.invert(nowhere)))
+        rows = piece.rows.filter(pc.and_(*map(pc.is_valid, degrees)))
         times = pc.strftime(rows["taken_at"], format="%Y-%m-%dT%H:%M:%S").to_pylist()
         for row, taken_at in zip(rows.select(_COLUMNS).to_pylist(), times, strict=True):
             yield _feature({**row, "taken_at": taken_at and taken_at[:19]})

@@ -66,8 +66,6 @@ class Tally:
         self.folders = Coarse[str](MOST_FOLDERS, range(_DEEPEST, 0, -1), cut_folder)
         self.periods = Coarse[str](MOST_PERIODS, (HOUR, DAY, MONTH, YEAR), cut_period)
         self.places = Coarse[Place](MOST_PLACES, SIDES, cut_place)
-        self.without_fix = 0
-        """Photos that claim to be exactly where the equator meets the prime meridian."""
         self.copies = Copies()
         self.failed = Examples(FAILURES_LISTED, "failure_code")
         self.cracks = Best(
@@ -124,10 +122,7 @@ class Tally:
     def _add_places(self, rows: pa.Table, cell_N: NDArray[np.int64]) -> None:
         """Squares as whole numbers first, so that Python sees each of them only once."""
         lat_N, lon_N = (rows[name].to_numpy() for name in ("gps_lat", "gps_lon"))
-        known_N = np.isfinite(lat_N) & np.isfinite(lon_N)
-        nowhere_N = (lat_N == 0) & (lon_N == 0)
-        self.without_fix += int(nowhere_N.sum())
-        use_N = known_N & ~nowhere_N
+        use_N = np.isfinite(lat_N) & np.isfinite(lon_N)
         side = self.places.level
         south, west = (
             np.rint(degrees[use_N] * PER_DEGREE).astype(np.int64) // side * side

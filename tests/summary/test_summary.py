@@ -76,7 +76,6 @@ def test_folders_times_and_places(site, summary):
     assert [(g.name, g.photos) for g in summary.periods] == [
         ("2026-05-01T08", 5), ("2026-05-01T09", 5)
     ]  # fmt: skip
-    assert summary.without_fix == 1
     assert sum(group.photos for *_, group in summary.places) == 11
     north, east, _ = next(place for place in summary.places if place[0] > 50)
     assert (north, east) == pytest.approx((51.0, 13.7), abs=1e-5)
