@@ -115,7 +115,8 @@ def scan(
     the standard input). The same photo has the same row, however it is named.
 
     Stopped or killed, the same command continues. Exit code 0: done; 3: done, but more photos
-    failed than --max-failures allows or a directory could not be read; 130, 143: interrupted.
+    failed than --max-failures allows, none could be judged, or a directory could not be read; 130,
+    143: interrupted.
     """
     from inspector.scan import FailureBudget, ScanConfig, preview
     from inspector.scan import scan as run_scan

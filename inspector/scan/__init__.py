@@ -4,10 +4,11 @@ from inspector.facade import make_callable
 from inspector.scan.config import FailureBudget, ScanConfig
 from inspector.scan.pipeline import scan
 from inspector.scan.preview import Preview, preview
-from inspector.scan.summary import ScanSummary, Tally, Watcher
+from inspector.scan.summary import Counts, ScanSummary, Tally, Watcher
 from inspector.scan.verify import VerifyConfig, VerifyResult, verify
 
 __all__ = [
+    "Counts",
     "FailureBudget",
     "Preview",
     "ScanConfig",

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from inspector.errors import OutputError
-from inspector.scan.parts import read_columns
+from inspector.scan.parts import OUTCOMES, counted, outcomes_of, read_columns
 from inspector.scan.schema import calendar_us
-from inspector.types import Status
+from inspector.types import FailureCode
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
@@ -70,7 +70,7 @@ class Ledger:
         total = int(self._ends[-1]) if parts else 0
         # In the order of the parts' rows:
         self._states = np.empty(total, np.uint64)
-        self._failed = np.empty(total, np.bool_)
+        self._outcomes = np.empty(total, np.uint8)
         self._seen = np.zeros(total, np.bool_)
         # In the order of the hashes, with the row of each:
         self._hashes = np.empty(total, np.uint64)
@@ -87,6 +87,16 @@ class Ledger:
         """Rows whose file was not looked up."""
         return len(self) - int(np.count_nonzero(self._seen))
 
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How many rows say what, by the words of `OUTCOMES`."""
+        return counted(self._outcomes)
+
+    @property
+    def judged_and_seen(self) -> int:
+        """Rows with a verdict whose file was looked up."""
+        return int(np.count_nonzero(self._seen & ~_failed(self._outcomes)))
+
     def look_up(self, refs: Sequence[ImageRef], digests: Digests | None = None) -> Standing:
         """What is known about `refs`, which count as seen from now on. `digests` gives the sha256
         of files, None for one that cannot be read; `by_content` needs it, for files with a row."""
@@ -97,7 +107,7 @@ class Ledger:
         states = np.zeros(len(refs), np.uint64)
         states[known] = self._states[rows[known]]
         failed = np.zeros(len(refs), np.bool_)
-        failed[known] = self._failed[rows[known]]
+        failed[known] = _failed(self._outcomes[rows[known]])
         sizes = [_NO_SIZE if ref.size is None else ref.size for ref in refs]
         times = [calendar_us(ref.mtime_us) for ref in refs]
         times_us = np.array([_NO_TIME if time is None else time for time in times], np.int64)
@@ -168,7 +178,7 @@ class Ledger:
         return not len(twins)
 
     def _read(self, path: Path, span: slice) -> None:
-        columns = ["uri", "size_bytes", "mtime", "status"]
+        columns = ["uri", "size_bytes", "mtime", "verdict", "failure_code"]
         columns += ["content_hash"] if self.by_content else []
         table = read_columns(path, columns)
         if table.num_rows != span.stop - span.start:
@@ -184,7 +194,7 @@ class Ledger:
             states[known] = rest[known] ^ begins
         self._hashes[span] = hashes
         self._states[span] = states
-        self._failed[span] = pc.equal(table["status"], Status.FAILED.value).to_numpy()
+        self._outcomes[span] = outcomes_of(table)
 
     def _rank(self) -> None:
         """Sort the hashes and note where each came from."""
@@ -220,6 +230,10 @@ class Ledger:
         for file, end in zip(self.files, self._ends.tolist(), strict=True):
             yield file, begin, end
             begin = end
+
+
+def _failed(outcomes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    return np.isin(outcomes, [OUTCOMES.index(code) for code in FailureCode])
 
 
 def _state(rest: Hashes, sizes: NDArray[np.int64], times_us: NDArray[np.int64]) -> Hashes:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from inspector.errors import OutputError
 from inspector.scan.schema import METADATA_PREFIX, SCHEMA
+from inspector.types import FailureCode, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 FINGERPRINT = "fingerprint"
 """Names, in a part's metadata, the scan that it belongs to."""
+OUTCOMES = tuple(map(str, (*Verdict, *FailureCode)))
+"""What becomes of a file, in one word: a verdict, or the code of its failure."""
 
 
 def encode(table: pa.Table) -> pa.Buffer:
@@ -50,14 +57,28 @@ def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
         return file.read(columns=list(columns), use_threads=False)
 
 
-def without(path: Path, uris: Sequence[str]) -> tuple[pa.Buffer, int, int]:
+def outcomes_of(table: pa.Table) -> NDArray[np.uint8]:
+    """What became of the file of each row, as its place in `OUTCOMES`; a row that says nothing
+    known is one beyond."""
+    words = pc.coalesce(table["verdict"], table["failure_code"])
+    places = pc.index_in(words, value_set=pa.array(OUTCOMES))
+    return pc.fill_null(places, len(OUTCOMES)).to_numpy().astype(np.uint8)
+
+
+def counted(outcomes: NDArray[np.uint8]) -> Counter[str]:
+    """How many there are of each."""
+    counts = np.bincount(outcomes, minlength=len(OUTCOMES)).tolist()
+    return Counter(dict(zip(OUTCOMES, counts, strict=False)))
+
+
+def without(path: Path, uris: Sequence[str]) -> tuple[pa.Buffer, int, pa.Table]:
     """A part's new content without the rows of `uris`, in the same order and with the same
-    metadata; the rows that are left, and those that are not. Raises OutputError."""
+    metadata; how many rows are left, and those that are not. Raises OutputError."""
     with _reading(path), pq.ParquetFile(path) as file:
         table = file.read(use_threads=False)
     gone = pc.is_in(table["uri"], value_set=pa.array(uris, pa.string()))
     left = table.filter(pc.invert(gone))
-    return encode(left), left.num_rows, table.num_rows - left.num_rows
+    return encode(left), left.num_rows, table.filter(gone)
 
 
 @contextlib.contextmanager

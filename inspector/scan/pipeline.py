@@ -19,7 +19,7 @@ from inspector.scan.plan import PEEK, make_plan
 from inspector.scan.results import open_results, recorded_identity
 from inspector.scan.schema import make_row
 from inspector.scan.sink import ParquetSink
-from inspector.scan.summary import Stopwatch, Tally, summarise
+from inspector.scan.summary import Counts, Stopwatch, Tally, summarise
 from inspector.scan.vanished import settle_vanished
 from inspector.scan.worklist import Worklist
 from inspector.types import Photo
@@ -76,7 +76,7 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
             engine = EngineThread(backend, clock)
             judged = enter(closing(engine.run(_until_stopped(batches, stop, clock))))
         if watch is not None:
-            watch.start(plan, backend, results.notes)
+            watch.start(plan, backend, Counts.of(results.outcomes), results.notes)
         for batch, scores in judged:
             with clock.stage("judge"):
                 photos = [item for item in batch.items if isinstance(item, Photo)]

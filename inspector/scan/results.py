@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from inspector.bundle import sha256_of
@@ -24,12 +25,15 @@ from inspector.errors import OutputError
 from inspector.layout import MANIFEST, RESULTS_DIR, TABLE, Layout, number_of, part_name
 from inspector.scan.ledger import Ledger
 from inspector.scan.manifest import Manifest, Part, fingerprint_of
-from inspector.scan.parts import examine, read_columns, without
+from inspector.scan.parts import counted, encode, examine, outcomes_of, read_columns, without
 from inspector.scan.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+
+    import pyarrow as pa
 
 
 class Results:
@@ -41,6 +45,8 @@ class Results:
         self._at = Layout(out)
         self.identity = {**identity, "schema": str(SCHEMA_VERSION)}
         self.ledger = Ledger(self._at.table, [])
+        self.outcomes: Counter[str] = Counter()
+        """What all rows say, by the words of `parts.OUTCOMES`."""
         self.superseded = 0
         """Rows that gave way to new ones of the same files."""
         self.pruned = 0
@@ -61,10 +67,11 @@ class Results:
     def rows(self) -> int:
         return sum(part.rows for part in self._parts.values())
 
-    def commit(self, content: bytes, uris: Sequence[str]) -> None:
-        """Make `content` the next part: on disk before it gets its name, named before the manifest
-        mentions it. It has a row for each of `uris`; older rows of theirs are taken out before.
-        Raises OutputError saying how many rows are safe."""
+    def commit(self, table: pa.Table) -> None:
+        """Make `table` the next part: on disk before it gets its name, named before the manifest
+        mentions it. Older rows of the same files are taken out before. Raises OutputError saying
+        how many rows are safe."""
+        content, uris = encode(table), table["uri"].to_pylist()
         # Before rows are taken out: a name that a removed part had means two things to a reader
         # of the manifest.
         name = part_name(max(map(number_of, self._parts), default=-1) + 1)
@@ -73,6 +80,7 @@ class Results:
             self.superseded += self._take_out(dict.fromkeys(files, uris))
             publish(content, self._at.table / name, self._at.draft(name))
             self._parts[name] = Part(name, len(uris), hashlib.sha256(content).hexdigest())
+            self.outcomes += counted(outcomes_of(table))
             self._write_manifest()
 
     def drop(self, uris_by_file: Mapping[str, Sequence[str]]) -> None:
@@ -93,14 +101,16 @@ class Results:
     def _take_out(self, uris_by_file: Mapping[str, Sequence[str]]) -> int:
         """Rewrite parts without the rows of these uris; how many rows that were. The manifest then
         still speaks of both states of each part."""
-        removed = 0
+        removed: Counter[str] = Counter()
+        rows = 0
         states: dict[str, Part | None] = {}
         with contextlib.ExitStack() as drafts:
             for file, uris in uris_by_file.items():
                 content, left, gone = without(self._at.table / file, uris)
-                if not gone:
+                if not gone.num_rows:
                     continue
-                removed += gone
+                rows += gone.num_rows
+                removed += counted(outcomes_of(gone))
                 states[file] = None
                 if left:
                     drafts.callback(_discard, self._at.draft(file))
@@ -109,7 +119,8 @@ class Results:
             if states:
                 self._write_manifest(states)
                 self._replace(states)
-        return removed
+        self.outcomes -= removed
+        return rows
 
     def _replace(self, states: Mapping[str, Part | None]) -> None:
         for file, part in states.items():
@@ -141,6 +152,7 @@ class Results:
             self._write_manifest()
         sizes = [(part.file, part.rows) for part in self.parts]
         self.ledger = Ledger(self._at.table, sizes, by_content=by_content)
+        self.outcomes = self.ledger.outcomes
 
 
 @contextlib.contextmanager

@@ -103,7 +103,7 @@ def test_a_table_is_continued_as_it_was_begun(tmp_path, tiny_bundle, monkeypatch
     Image.new("RGB", (64, 64), (80, 90, 90)).save(photos / "2.png")
     monkeypatch.setitem(FASTEST, "precision", "int8")
     again = scan(config)
-    assert (again.precision, again.already_done, again.ok) == ("fp32", 1, 1)
+    assert (again.precision, again.already_done, again.run.ok) == ("fp32", 1, 1)
 
 
 @pytest.fixture
