@@ -36,6 +36,8 @@ class Manifest:
     """`identity` names what decides the rows (the bundle's digest, options)."""
 
     identity: Mapping[str, str]
+    backend: str = ""
+    """The engine that the table was begun with; empty before the first photo."""
     parts: tuple[Part, ...] = ()
     rewriting: Mapping[str, Part | None] = field(default_factory=dict)
     """What parts, by file name, are about to be replaced by; None: removed. Written before it
@@ -54,6 +56,7 @@ class Manifest:
             _refuse_other_schema(out, values)
             return cls(
                 identity={str(k): str(v) for k, v in values["identity"].items()},
+                backend=str(values["backend"]),
                 parts=tuple(_part(**part) for part in values["parts"]),
                 rewriting={
                     file: None if state is None else _part(file, **state)
@@ -71,6 +74,7 @@ class Manifest:
             "tool_version": __version__,
             "fingerprint": fingerprint_of(self.identity),
             "identity": dict(self.identity),
+            "backend": self.backend,
             "rows": sum(part.rows for part in self.parts),
             "parts": [asdict(part) for part in self.parts],
             "rewriting": {

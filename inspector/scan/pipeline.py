@@ -13,10 +13,10 @@ from inspector.data.worker import refuse_reimport
 from inspector.errors import LoaderError
 from inspector.judge import judge
 from inspector.scan.ahead import EngineThread
-from inspector.scan.engines import choose_engines, identity_of
+from inspector.scan.engines import as_begun, choose_engines, identity_of
 from inspector.scan.interrupt import StopSignals
 from inspector.scan.plan import PEEK, make_plan
-from inspector.scan.results import open_results, recorded_identity
+from inspector.scan.results import open_results, recorded_facts
 from inspector.scan.schema import make_row
 from inspector.scan.sink import ParquetSink
 from inspector.scan.summary import Counts, Stopwatch, Tally, summarise
@@ -54,7 +54,8 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
         with clock.stage("start"):
             stop = enter(StopSignals())
             work = Worklist(config, tally, stop)
-            recorded = recorded_identity(config.out, overwrite=config.overwrite)
+            recorded = recorded_facts(config.out, overwrite=config.overwrite)
+            config = as_begun(config, recorded)
             engines = choose_engines(config, bundle, recorded)
             identity = identity_of(config, bundle, engines)
             results = enter(
@@ -69,6 +70,7 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
             if first and (strangers := results.ledger.strangers()):
                 results.notes.append(strangers)
             plan = make_plan(config, bundle.preprocess, engines, first)
+            results.begin_with(plan.backend)
             # Before the engine, so that worker processes come up while it loads.
             batches = enter(closing(_load(config, work, bundle, plan)))
             backend = enter(closing(_open(bundle, plan, thresholds)))

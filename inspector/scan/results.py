@@ -44,6 +44,8 @@ class Results:
         self.out = out
         self._at = Layout(out)
         self.identity = {**identity, "schema": str(SCHEMA_VERSION)}
+        self.backend = ""
+        """The engine that the table was begun with; empty until it is known."""
         self.ledger = Ledger(self._at.table, [])
         self.outcomes: Counter[str] = Counter()
         """What all rows say, by the words of `parts.OUTCOMES`."""
@@ -82,6 +84,13 @@ class Results:
             self._parts[name] = Part(name, len(uris), hashlib.sha256(content).hexdigest())
             self.outcomes += counted(outcomes_of(table))
             self._write_manifest()
+
+    def begin_with(self, backend: str) -> None:
+        """Record the engine of a table that was not begun before. Raises OutputError."""
+        if not self.backend:
+            self.backend = backend
+            with self._saying_what_is_safe():
+                self._write_manifest()
 
     def drop(self, uris_by_file: Mapping[str, Sequence[str]]) -> None:
         """Take rows out of the parts that hold them. Raises OutputError like `commit`."""
@@ -134,9 +143,12 @@ class Results:
         sync_directory(self._at.table)
 
     def _write_manifest(self, rewriting: Mapping[str, Part | None] | None = None) -> None:
-        Manifest(identity=self.identity, parts=tuple(self.parts), rewriting=rewriting or {}).write(
-            self.out
-        )
+        Manifest(
+            identity=self.identity,
+            backend=self.backend,
+            parts=tuple(self.parts),
+            rewriting=rewriting or {},
+        ).write(self.out)
 
     def _saying_what_is_safe(self) -> contextlib.AbstractContextManager[None]:
         return reporting(self.out, lambda: f"{self.rows:,} rows are committed")
@@ -146,6 +158,7 @@ class Results:
         OutputError for parts that do not belong here."""
         manifest = Manifest.read(self.out)
         check_identity(self.out, self.identity, manifest)
+        self.backend = manifest.backend if manifest else ""
         for path in self._at.parts():
             self._parts[path.name] = _recognise(path, self.fingerprint, manifest)
         if manifest is None or list(manifest.parts) != self.parts or manifest.rewriting:
@@ -186,14 +199,14 @@ def open_results(
         yield results
 
 
-def recorded_identity(out: Path, *, overwrite: bool) -> Mapping[str, str]:
-    """What decided the rows that are in `out`; empty where there are none that will stay. Raises
-    OutputError for a manifest that cannot be read."""
+def recorded_facts(out: Path, *, overwrite: bool) -> Mapping[str, str]:
+    """The identity of the table in `out`, and the `backend` that it was begun with; empty where
+    there is none that will stay. Raises OutputError for a manifest that cannot be read."""
     if overwrite:
         return {}
     with reporting(out, _as_before):
         manifest = Manifest.read(out)
-    return manifest.identity if manifest else {}
+    return {**manifest.identity, "backend": manifest.backend} if manifest else {}
 
 
 def look_into(out: Path, identity: Mapping[str, str], *, by_content: bool = False) -> Ledger:
