@@ -3,6 +3,7 @@
     OUT/table/part-000000.parquet ...   the table: part files and nothing else
     OUT/_report.html                    the page of `inspector report`
     OUT/_inspector/manifest.json        which scan the table belongs to, and its parts
+    OUT/_inspector/part-000000.photos ...   whose rows a part has, should it get lost
     OUT/_inspector/lock                 held by the one scan that writes
     OUT/_inspector/*.partial            files in the making; worthless after a crash
     OUT/_inspector/labels.jsonl         what people said about the photos
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 TABLE = "table"
 RESULTS_DIR = "_inspector"
 MANIFEST = "manifest.json"
+_ENDING, _PHOTOS = ".parquet", ".photos"
 _PART = re.compile(r"part-(\d{6,})\.parquet")
 
 
@@ -69,13 +71,24 @@ class Layout:
         """Where a part or the manifest is made before it gets its name."""
         return self.work / f"{name}{PARTIAL}"
 
+    def photos(self, part: str) -> Path:
+        """The list of the photos that have a row in a part."""
+        return self.work / f"{part.removesuffix(_ENDING)}{_PHOTOS}"
+
+    def photo_lists(self) -> dict[str, Path]:
+        """Those that are there, by the name of the part. Raises OSError."""
+        names = [name.removesuffix(_PHOTOS) + _ENDING for name in os.listdir(self.work)
+                 if name.endswith(_PHOTOS)]  # fmt: skip
+        return {name: self.photos(name) for name in filter(is_part_name, names)}
+
     def drafts(self) -> list[Path]:
         """Drafts that are there: of a scan that was killed, or of one that is writing."""
         if not self.work.is_dir():
             return []
         names = (name.removesuffix(PARTIAL) for name in os.listdir(self.work)
                  if name.endswith(PARTIAL))  # fmt: skip
-        return [self.draft(n) for n in sorted(names) if n == MANIFEST or is_part_name(n)]
+        return [self.draft(name) for name in sorted(names)
+                if name == MANIFEST or is_part_name(name.replace(_PHOTOS, _ENDING))]  # fmt: skip
 
     def part_names(self) -> list[str]:
         """The part files that are there, in the order in which they were made. Raises OSError."""

@@ -70,6 +70,8 @@ class ScanConsole(Drawing):
         if self._continues:
             place = f"{printable(str(self.config.out))}, {table.rows:,} rows"
             self.console.print(f"continues {place}: {_outcomes(table)}", markup=False)
+        for note in notes:
+            self.console.print(f"note: {printable(note)}", markup=False)
         self.console.print(f"{backend.name} on {backend.device}; {plan.why}", markup=False)
         for note in notes:
             self.console.print(printable(f"note       {note}"), markup=False)
@@ -164,6 +166,11 @@ def _past(summary: ScanSummary) -> list[str]:
     if summary.left_out:
         lines.append(
             f"left out   photos without a row yet: {summary.left_out:,}; run without --retry-failed"
+        )
+    if summary.lost:
+        lines.append(
+            f"lost       rows that are not there again: {summary.lost:,}; scan all sources of this "
+            "table (--prune gives up photos that are gone)"
         )
     if summary.pruned:
         lines.append(f"dropped    rows of files that are gone: {summary.pruned:,}")

@@ -131,11 +131,20 @@ class Ledger:
             "adds its own to them (another --out keeps them apart)"
         )
 
+    def hashes(self, uris: Iterable[str]) -> Hashes:
+        """The first 64 bits of each."""
+        return self._hash(uri.encode() for uri in uris)[0]
+
+    def without_row(self, uris: Iterable[str]) -> Hashes:
+        """The hashes of those of `uris` that have no row."""
+        hashes = self.hashes(uris)
+        return np.unique(hashes[self._find(hashes) < 0])
+
     def files_with(self, uris: Iterable[str]) -> list[str]:
         """Which parts may hold rows of `uris`."""
         if not len(self):
             return []
-        rows = self._find(self._hash(uri.encode() for uri in uris)[0])
+        rows = self._find(self.hashes(uris))
         parts = np.unique(np.searchsorted(self._ends, rows[rows >= 0], side="right"))
         return [self.files[part] for part in parts]
 
@@ -146,7 +155,7 @@ class Ledger:
 
     def are_unseen(self, uris: Sequence[str]) -> list[bool]:
         """Which of `uris` have a row whose file was not looked up."""
-        rows = self._find(self._hash(uri.encode() for uri in uris)[0])
+        rows = self._find(self.hashes(uris))
         return [bool(row >= 0 and not self._seen[row]) for row in rows]
 
     def _find(self, hashes: Hashes) -> NDArray[np.int64]:

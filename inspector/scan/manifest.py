@@ -14,7 +14,7 @@ from inspector.scan.schema import SCHEMA_VERSION
 from inspector.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
     from pathlib import Path
 
     from inspector.types import JsonObject
@@ -39,6 +39,8 @@ class Manifest:
     backend: str = ""
     """The engine that the table was begun with; empty before the first photo."""
     parts: tuple[Part, ...] = ()
+    lost: tuple[Part, ...] = ()
+    """Parts that are gone and had rows of photos that have none yet."""
     rewriting: Mapping[str, Part | None] = field(default_factory=dict)
     """What parts, by file name, are about to be replaced by; None: removed. Written before it
     happens, so that after a crash a part is known in either state."""
@@ -58,6 +60,7 @@ class Manifest:
                 identity={str(k): str(v) for k, v in values["identity"].items()},
                 backend=str(values["backend"]),
                 parts=tuple(_part(**part) for part in values["parts"]),
+                lost=tuple(_part(**part) for part in values["lost"]),
                 rewriting={
                     file: None if state is None else _part(file, **state)
                     for file, state in values.get("rewriting", {}).items()
@@ -66,6 +69,15 @@ class Manifest:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             file = Layout(out).manifest
             raise OutputError(f"{file} is damaged ({error!r}); {CHOICES}") from error
+
+    def gone(self, present: Container[str]) -> list[Part]:
+        """The parts that should be there, or be lost no longer, by the names of those that are."""
+        announced = {file for file, state in self.rewriting.items() if state is None}
+        return [
+            part
+            for part in (*self.parts, *self.lost)
+            if part.file not in present and part.file not in announced
+        ]
 
     def write(self, out: Path) -> None:
         """Replace the manifest of `out` in one step. Raises OSError."""
@@ -77,6 +89,7 @@ class Manifest:
             "backend": self.backend,
             "rows": sum(part.rows for part in self.parts),
             "parts": [asdict(part) for part in self.parts],
+            "lost": [asdict(part) for part in self.lost],
             "rewriting": {
                 file: part and {"rows": part.rows, "sha256": part.sha256}
                 for file, part in self.rewriting.items()

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from inspector.bundle import sha256_of
 from inspector.errors import OutputError
 from inspector.scan.schema import METADATA_PREFIX, SCHEMA
 from inspector.types import FailureCode, Verdict
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from inspector.scan.manifest import Part
 
 FINGERPRINT = "fingerprint"
 """Names, in a part's metadata, the scan that it belongs to."""
@@ -71,14 +74,31 @@ def counted(outcomes: NDArray[np.uint8]) -> Counter[str]:
     return Counter(dict(zip(OUTCOMES, counts, strict=False)))
 
 
-def without(path: Path, uris: Sequence[str]) -> tuple[pa.Buffer, int, pa.Table]:
-    """A part's new content without the rows of `uris`, in the same order and with the same
-    metadata; how many rows are left, and those that are not. Raises OutputError."""
-    with _reading(path), pq.ParquetFile(path) as file:
-        table = file.read(use_threads=False)
+def without(part: Part, path: Path, uris: Sequence[str]) -> tuple[pa.Table, pa.Table]:
+    """A part's rows that are not of `uris`, in the same order and with the same metadata, and those
+    that are. Raises OutputError, also where its bytes are not those committed: to write it anew
+    would hide that."""
+    table = read_part(part, path)
     gone = pc.is_in(table["uri"], value_set=pa.array(uris, pa.string()))
     left = table.filter(pc.invert(gone))
-    return encode(left), left.num_rows, table.filter(gone)
+    return left, table.filter(gone)
+
+
+def read_part(part: Part, path: Path) -> pa.Table:
+    """All of a part. Raises OutputError for one whose bytes are not those committed."""
+    with _reading(path):
+        if sha256_of(path) != part.sha256:
+            raise OutputError(changed(path))
+        with pq.ParquetFile(path) as file:
+            return file.read(use_threads=False)
+
+
+def changed(path: Path) -> str:
+    """What to do about a part that has become something else."""
+    return (
+        f"{path} is not the file that was committed; put that back, or remove this one to have "
+        "its photos scanned again"
+    )
 
 
 @contextlib.contextmanager

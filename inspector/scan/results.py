@@ -24,12 +24,21 @@ from inspector.durable import (
 from inspector.errors import OutputError
 from inspector.layout import MANIFEST, RESULTS_DIR, TABLE, Layout, number_of, part_name
 from inspector.scan.ledger import Ledger
+from inspector.scan.lost import LostRows, list_of
 from inspector.scan.manifest import Manifest, Part, fingerprint_of
-from inspector.scan.parts import counted, encode, examine, outcomes_of, read_columns, without
+from inspector.scan.parts import (
+    changed,
+    counted,
+    encode,
+    examine,
+    outcomes_of,
+    read_columns,
+    without,
+)
 from inspector.scan.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -46,6 +55,8 @@ class Results:
         self.backend = ""
         """The engine that the table was begun with; empty until it is known."""
         self.ledger = Ledger(self._at.table, [])
+        self.lost = LostRows(self._at, (), self.ledger)
+        """Rows that were there once and are not, and should be."""
         self.outcomes: Counter[str] = Counter()
         """What all rows say, by the words of `parts.OUTCOMES`."""
         self.superseded = 0
@@ -75,13 +86,16 @@ class Results:
         content, uris = encode(table), table["uri"].to_pylist()
         # Before rows are taken out: a name that a removed part had means two things to a reader
         # of the manifest.
-        name = part_name(max(map(number_of, self._parts), default=-1) + 1)
+        taken = {*self._parts, *self.lost.parts}
+        name = part_name(max(map(number_of, taken), default=-1) + 1)
         with self._saying_what_is_safe():
             files = self.ledger.files_with(uris)
             self.superseded += self._take_out(dict.fromkeys(files, uris))
+            self._list_photos(name, uris)
             publish(content, self._at.table / name, self._at.draft(name))
             self._parts[name] = Part(name, len(uris), hashlib.sha256(content).hexdigest())
             self.outcomes += counted(outcomes_of(table))
+            self.lost.found(uris)
             self._write_manifest()
 
     def begin_with(self, backend: str) -> None:
@@ -95,6 +109,12 @@ class Results:
         """Take rows out of the parts that hold them. Raises OutputError like `commit`."""
         with self._saying_what_is_safe():
             self.pruned += self._take_out(uris_by_file)
+            self.give_up(uri for uris in uris_by_file.values() for uri in uris)
+
+    def give_up(self, uris: Iterable[str]) -> None:
+        """These photos are to have no row, also if one of theirs was lost. Raises OutputError."""
+        with self._saying_what_is_safe():
+            self.lost.give_up(uris)
             self._write_manifest()
 
     def unseen(self, below: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
@@ -114,16 +134,21 @@ class Results:
         states: dict[str, Part | None] = {}
         with contextlib.ExitStack() as drafts:
             for file, uris in uris_by_file.items():
-                content, left, gone = without(self._at.table / file, uris)
+                left, gone = without(self._parts[file], self._at.table / file, uris)
                 if not gone.num_rows:
                     continue
                 rows += gone.num_rows
                 removed += counted(outcomes_of(gone))
                 states[file] = None
-                if left:
-                    drafts.callback(_discard, self._at.draft(file))
-                    write_synced(content, self._at.draft(file))
-                    states[file] = Part(file, left, hashlib.sha256(content).hexdigest())
+                if left.num_rows:
+                    content, photos = encode(left), self._at.photos(file).name
+                    for draft, what in (
+                        (self._at.draft(file), content),
+                        (self._at.draft(photos), list_of(left["uri"].to_pylist())),
+                    ):
+                        drafts.callback(_discard, draft)
+                        write_synced(what, draft)
+                    states[file] = Part(file, left.num_rows, hashlib.sha256(content).hexdigest())
             if states:
                 self._write_manifest(states)
                 self._replace(states)
@@ -134,20 +159,31 @@ class Results:
         for file, part in states.items():
             if part is None:
                 (self._at.table / file).unlink()
+                self._at.photos(file).unlink(missing_ok=True)
                 del self._parts[file]
             else:
+                photos = self._at.photos(file)
                 os.replace(self._at.draft(file), self._at.table / file)
+                os.replace(self._at.draft(photos.name), photos)
                 self._parts[file] = part
         # The old rows are gone for good before the new ones appear.
         sync_directory(self._at.table)
 
+    def _list_photos(self, file: str, uris: Iterable[str]) -> None:
+        photos = self._at.photos(file)
+        publish(list_of(uris), photos, self._at.draft(photos.name))
+
     def _write_manifest(self, rewriting: Mapping[str, Part | None] | None = None) -> None:
-        Manifest(
+        self._manifest(rewriting).write(self.out)
+
+    def _manifest(self, rewriting: Mapping[str, Part | None] | None = None) -> Manifest:
+        return Manifest(
             identity=self.identity,
             backend=self.backend,
             parts=tuple(self.parts),
+            lost=tuple(self.lost.parts.values()),
             rewriting=rewriting or {},
-        ).write(self.out)
+        )
 
     def _saying_what_is_safe(self) -> contextlib.AbstractContextManager[None]:
         return reporting(self.out, lambda: f"{self.rows:,} rows are committed")
@@ -160,11 +196,27 @@ class Results:
         self.backend = manifest.backend if manifest else ""
         for path in self._at.parts():
             self._parts[path.name] = _recognise(path, self.fingerprint, manifest)
-        if manifest is None or list(manifest.parts) != self.parts or manifest.rewriting:
-            self._write_manifest()
         sizes = [(part.file, part.rows) for part in self.parts]
         self.ledger = Ledger(self._at.table, sizes, by_content=by_content)
         self.outcomes = self.ledger.outcomes
+        gone = manifest.gone(self._parts) if manifest else []
+        self.lost = LostRows(self._at, gone, self.ledger)
+        self._settle_lists(manifest)
+        if manifest is None or manifest != self._manifest():
+            self._write_manifest()
+        self.notes += self.lost.notes()
+
+    def _settle_lists(self, manifest: Manifest | None) -> None:
+        """A list of photos for every part, right also after a crash, and for no other but the lost
+        ones."""
+        lists = self._at.photo_lists()
+        unsure = manifest.rewriting if manifest else {}
+        for file in self._parts:
+            if file not in lists or file in unsure:
+                uris = read_columns(self._at.table / file, ["uri"])["uri"].to_pylist()
+                self._list_photos(file, uris)
+        for file in lists.keys() - self._parts.keys() - self.lost.parts.keys():
+            lists[file].unlink()
 
 
 @contextlib.contextmanager
@@ -240,7 +292,8 @@ def _recognise(path: Path, fingerprint: str, manifest: Manifest | None) -> Part:
     """A part that is there, as the manifest has it or is about to. Raises OutputError for one that
     has become something else."""
     rows = examine(path, fingerprint)
-    listed = {part.file: part for part in manifest.parts} if manifest else {}
+    # A lost part may have been put back.
+    listed = {p.file: p for p in (*manifest.parts, *manifest.lost)} if manifest else {}
     states = [listed.get(path.name)]
     if manifest and path.name in manifest.rewriting:
         states.append(manifest.rewriting[path.name])
@@ -249,10 +302,7 @@ def _recognise(path: Path, fingerprint: str, manifest: Manifest | None) -> Part:
     part = Part(path.name, rows, sha256_of(path))
     # A part without an entry came between its rename and the manifest.
     if states != [None] and part not in states:
-        raise OutputError(
-            f"{path} is not the file that was committed; put that back, or remove this one to have "
-            "its photos scanned again"
-        )
+        raise OutputError(changed(path))
     return part
 
 
@@ -277,7 +327,7 @@ def _refuse_foreign(out: Path) -> None:
 def _remove_own(at: Layout) -> None:
     """Remove a scan's files and nothing else, least of all people's labels; the manifest last,
     which says whose they are."""
-    for part in at.parts():
+    for part in (*at.parts(), *at.photo_lists().values()):
         part.unlink()
     if at.table.is_dir():
         sync_directory(at.table)

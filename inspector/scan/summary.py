@@ -175,6 +175,8 @@ class ScanSummary:
     """Rows below the sources whose files are gone; known when the listing was whole."""
     pruned: int
     """Of these, rows that were dropped."""
+    lost: int
+    """Rows of lost parts that are not there again."""
     failure_examples: dict[str, list[str]]
     """A few failed files of this run, by failure code."""
     ignored_by_suffix: dict[str, int]
@@ -227,11 +229,11 @@ class ScanSummary:
 
     @property
     def exit_code(self) -> int:
-        """0 done; 3 too many failures, nothing that could be judged, or directories that could not
-        be listed; 128 + signal."""
+        """0 done; 3 too many failures, nothing that could be judged, lost rows that are not there
+        again, or directories that could not be listed; 128 + signal."""
         if self.interrupted_by is not None:
             return EXIT_SIGNAL_BASE + self.interrupted_by
-        incomplete = self.budget_exceeded or self.unreadable_dirs or self.remedy
+        incomplete = self.budget_exceeded or self.unreadable_dirs or self.remedy or self.lost
         return EXIT_INCOMPLETE if incomplete else 0
 
     def to_json(self) -> JsonObject:
@@ -265,6 +267,7 @@ def summarise(
         left_out=tally.left_out,
         vanished=tally.vanished,
         pruned=results.pruned,
+        lost=results.lost.rows,
         failure_examples=tally.examples,
         ignored_by_suffix=dict(found.ignored_by_suffix.most_common()),
         excluded=dict(found.excluded.most_common()),

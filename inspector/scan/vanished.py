@@ -18,7 +18,8 @@ PARTS_AT_ONCE = 8
 
 
 def settle_vanished(results: Results, work: Worklist, tally: Tally, *, prune: bool) -> None:
-    """After a whole listing: count the rows below its sources whose files are gone, or drop them.
+    """After a whole listing: count the rows below its sources whose files are gone, or drop them,
+    and no longer expect rows that were lost and whose files are gone.
 
     Gone is what the operating system says is not there, not what the listing has left out. Below a
     source without any photo everything is kept: a drive that is not mounted looks like that.
@@ -47,6 +48,11 @@ def settle_vanished(results: Results, work: Worklist, tally: Tally, *, prune: bo
             waiting = {}
     if waiting:
         results.drop(waiting)
+    for file in tuple(results.lost.parts) if prune else ():
+        missing = (u for u in results.lost.without_row(file) if u.startswith(roots))
+        gone = [u for u in missing if not u.startswith(suspect) and _is_gone(path_of(u))]
+        if gone:
+            results.give_up(gone)
     for root in suspect:
         note = f"no photo was found below {text_of(root)}"
         if kept[root]:

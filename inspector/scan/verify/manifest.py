@@ -50,6 +50,8 @@ class Manifest:
     identity: Mapping[str, str]
     rows: int
     parts: Mapping[str, Promise]
+    lost: Mapping[str, Promise]
+    """Parts that were gone when a scan began, until all their rows are there again."""
     rewriting: Mapping[str, Promise | None]
 
     @property
@@ -101,7 +103,11 @@ def _manifest(values: dict[str, Any]) -> Manifest:
     if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
         raise ManifestError("its parts are not a list of objects")
     parts = {_part_name(entry.get("file")): _promise(entry) for entry in listed}
-    if len(parts) < len(listed):
+    gone = values.get("lost")
+    if not isinstance(gone, list) or not all(isinstance(entry, dict) for entry in gone):
+        raise ManifestError("its lost parts are not a list of objects")
+    lost = {_part_name(entry.get("file")): _promise(entry) for entry in gone}
+    if len(parts | lost) < len(listed) + len(gone):
         raise ManifestError("it lists a part twice")
     rewriting = values.get("rewriting", {})
     if not isinstance(rewriting, dict) or not rewriting.keys() <= parts.keys():
@@ -111,6 +117,7 @@ def _manifest(values: dict[str, Any]) -> Manifest:
         identity=identity,
         rows=_count(values.get("rows")),
         parts=parts,
+        lost=lost,
         rewriting={
             name: None if entry is None else _promise(entry) for name, entry in rewriting.items()
         },

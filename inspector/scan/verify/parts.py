@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inspector.layout import TABLE, Layout
+from inspector.layout import RESULTS_DIR, TABLE, Layout
+from inspector.scan.lost import read_list
 from inspector.scan.schema import METADATA_PREFIX, SCHEMA
 from inspector.scan.verify.files import NotAFileError, files_below, opened
 from inspector.scan.verify.findings import Findings, Flaw, Remark
@@ -29,6 +30,7 @@ ROWS_AT_ONCE = 65_536
 """Some 30 MB in memory."""
 
 RESCAN = "move it away and run the same scan again: it judges those photos anew"
+LOST = "put it back, or scan all sources of this table again; --prune gives up photos that are gone"
 _BROKEN = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
 """What damaged Parquet can make the reader raise."""
 
@@ -55,6 +57,21 @@ class TableCheck:
             progress("parts", len(self.parts), total)
             self._check_unlisted(name)
         self._check_uniqueness()
+        for name, promise in self.manifest.lost.items():
+            self._check_lost(name, promise.rows)
+
+    def _check_lost(self, name: str, rows: int) -> None:
+        uris = read_list(Layout(self.out).photos(name), rows)
+        if uris is None:
+            missing, which = rows, "which photos they were of is not known"
+        else:
+            left = self._census.without_row(uris)
+            missing, which = len(left), f"the first of {left[0]}" if left else ""
+        if missing:
+            what = (
+                f"was lost with {rows:,} rows, of which {missing:,} are not there again ({which})"
+            )
+            self._add(Flaw.LOST_ROWS, name, what, LOST)
 
     def _unlisted(self) -> Iterator[str]:
         """Parts that the manifest does not know yet; any other file is reported."""
@@ -86,6 +103,8 @@ class TableCheck:
                 if name in self.manifest.rewriting:
                     add(Remark.UNFINISHED, name, _UNFINISHED)
                 self._read(name, stream, fulfilled[0].rows)
+            if name not in self.manifest.rewriting and not self.findings.damaged():
+                self._check_list(name)
         except FileNotFoundError:
             if successor is None:
                 add(Remark.UNFINISHED, name, _UNFINISHED)
@@ -97,6 +116,12 @@ class TableCheck:
             add(Flaw.NOT_A_FILE, name, what, RESCAN)
         except OSError as error:
             self._unreadable(name, error)
+
+    def _check_list(self, name: str) -> None:
+        if read_list(Layout(self.out).photos(name), self.parts[name]) != self._uris(name):
+            what = "the list of its photos, kept in case it gets lost, is missing or is another"
+            file = f"{RESULTS_DIR}/{Layout(self.out).photos(name).name}"
+            self._add(Flaw.PHOTO_LIST, name, what, f"remove {file}: the next scan makes it anew")
 
     def _check_unlisted(self, name: str) -> None:
         damage = self.findings.damaged()
