@@ -70,8 +70,6 @@ class ScanConsole(Drawing):
         if self._continues:
             place = f"{printable(str(self.config.out))}, {table.rows:,} rows"
             self.console.print(f"continues {place}: {_outcomes(table)}", markup=False)
-        for note in notes:
-            self.console.print(f"note: {printable(note)}", markup=False)
         self.console.print(f"{backend.name} on {backend.device}; {plan.why}", markup=False)
         for note in notes:
             self.console.print(printable(f"note       {note}"), markup=False)

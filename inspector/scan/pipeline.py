@@ -70,10 +70,10 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
             if first and (strangers := results.ledger.strangers()):
                 results.notes.append(strangers)
             plan = make_plan(config, bundle.preprocess, engines, first)
-            results.begin_with(plan.backend)
             # Before the engine, so that worker processes come up while it loads.
             batches = enter(closing(_load(config, work, bundle, plan)))
             backend = enter(closing(_open(bundle, plan, thresholds)))
+            results.begin_with(plan.backend)
             sink = enter(ParquetSink(results, {**identity, **_run_facts(plan, backend)}))
             engine = EngineThread(backend, clock)
             judged = enter(closing(engine.run(_until_stopped(batches, stop, clock))))

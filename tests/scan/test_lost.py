@@ -167,7 +167,7 @@ def test_the_scan_says_what_is_lost_at_its_begin_and_its_end(tmp_path, tiny_bund
     run()
     (out / "table/part-000000.parquet").unlink()
     summary, shown, begun = run(limit=1)
-    assert "note: table/part-000000.parquet was lost with 3 rows" in begun
+    assert "note table/part-000000.parquet was lost with 3 rows" in begun
     assert "lost rows that are not there again: 2" in shown
     assert (summary.exit_code, summary.to_json()["lost"], summary.table.rows) == (3, 2, 1)
     summary, shown, _ = run()
