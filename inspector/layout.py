@@ -4,6 +4,8 @@
     OUT/_report.html                    the page of `inspector report`
     OUT/_inspector/manifest.json        which scan the table belongs to, and its parts
     OUT/_inspector/part-000000.photos ...   whose rows a part has, should it get lost
+    OUT/_inspector/next, before         the table to be and the one that was, while one replaces
+                                        the other (`inspector rejudge`)
     OUT/_inspector/lock                 held by the one scan that writes
     OUT/_inspector/*.partial            files in the making; worthless after a crash
     OUT/_inspector/labels.jsonl         what people said about the photos
@@ -46,6 +48,14 @@ class Layout:
     @property
     def work(self) -> Path:
         return self.out / RESULTS_DIR
+
+    @property
+    def next_table(self) -> Path:
+        return self.work / "next"
+
+    @property
+    def table_before(self) -> Path:
+        return self.work / "before"
 
     @property
     def manifest(self) -> Path:
@@ -92,19 +102,24 @@ class Layout:
 
     def part_names(self) -> list[str]:
         """The part files that are there, in the order in which they were made. Raises OSError."""
-        if not self.table.is_dir():
-            return []
-        return sorted(filter(is_part_name, os.listdir(self.table)), key=number_of)
+        return part_names(self.table)
 
     def parts(self) -> list[Path]:
         """The same as paths."""
         return [self.table / name for name in self.part_names()]
 
+    def clear(self, folder: Path) -> None:
+        """Remove `next_table` or `table_before`, as far as a scan has made them. Raises OSError."""
+        for name in part_names(folder):
+            (folder / name).unlink()
+        if folder.is_dir() and not os.listdir(folder):
+            folder.rmdir()
+
     def check(self) -> None:
         """Raises OutputError where a link stands for one of these directories, so that what is
         written or removed there would be somebody else's, and where an earlier version has laid
         its parts directly into `out`; OSError."""
-        for folder in (self.table, self.work):
+        for folder in (self.table, self.work, self.next_table, self.table_before):
             if folder.is_symlink():
                 raise OutputError(
                     f"{folder} is a link, and only a directory of its own may hold results; "
@@ -117,6 +132,13 @@ class Layout:
                 f"{self.out} holds {name}, which belongs into {self.table}: a table of an earlier "
                 "version, which this one cannot continue or read; scan into another --out"
             )
+
+
+def part_names(folder: Path) -> list[str]:
+    """The part files in `folder`, in the order in which they were made. Raises OSError."""
+    if not folder.is_dir():
+        return []
+    return sorted(filter(is_part_name, os.listdir(folder)), key=number_of)
 
 
 def part_name(number: int) -> str:

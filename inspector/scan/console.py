@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from inspector.scan.config import ScanConfig
     from inspector.scan.plan import Plan
     from inspector.scan.preview import Preview
+    from inspector.scan.rejudge import RejudgeResult
     from inspector.scan.summary import Counts, ScanSummary, Tally
 
 SECONDS_PER_LINE = 10.0
@@ -239,6 +240,24 @@ def _times(summary: ScanSummary) -> list[str]:
         *_wrapped("engine", f"{engine}; decided by {decided}; {summary.why}"),
         f"model      {summary.model[:12]}",
     ]
+
+
+def print_rejudged(result: RejudgeResult) -> None:
+    """What `rejudge` has changed."""
+    limits = result.thresholds
+    lines = [
+        f"thresholds clear below {limits['clear_below']:g}, crack from {limits['crack_from']:g}",
+        f"before     {_outcomes(result.before)}",
+        f"now        {_outcomes(result.table)}",
+        f"changed    {result.changed:,} of {result.before.rows:,} rows",
+    ]
+    if result.again:
+        lines += _wrapped(
+            "again",
+            f"{result.again:,} photos have no row until a scan with these thresholds has judged "
+            "them again: what decided them is not sure enough of them here",
+        )
+    print_lines([*lines, f"table      {result.out} ({result.table.rows:,} rows)"])
 
 
 def _preview_lines(preview: Preview) -> list[str]:

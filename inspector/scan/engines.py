@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from inspector.backends.advice import Advice
-    from inspector.bundle import ModelBundle
+    from inspector.bundle import ModelBundle, Thresholds
     from inspector.scan.config import ScanConfig
 
 NO_CASCADE = "off"
@@ -149,7 +149,7 @@ def _wanted_cascade(
     config: ScanConfig, bundle: ModelBundle, recorded: Mapping[str, str]
 ) -> bool | None:
     """None where it is free to be chosen."""
-    fits = _cascade_fits(config, bundle)
+    fits = cascade_fits(config.thresholds(bundle.thresholds), bundle.thresholds)
     if config.cascade:
         bundle.first_stage()
         if not fits:
@@ -192,10 +192,9 @@ def _first_stage(bundle: ModelBundle) -> str:
     return f"{bundle.files[low.file][:12]} {band}"
 
 
-def _cascade_fits(config: ScanConfig, bundle: ModelBundle) -> bool:
-    """Whether the cascade's band holds for these thresholds: it was gated for the bundle's own, so
-    also for one threshold between them, and for no other."""
-    given, own = config.thresholds(bundle.thresholds), bundle.thresholds
+def cascade_fits(given: Thresholds, own: Thresholds) -> bool:
+    """Whether a cascade's band holds for the thresholds `given`: it was gated for the bundle's own,
+    so also for one threshold between them, and for no other."""
     return own.clear_below <= given.clear_below and given.crack_from <= own.crack_from
 
 

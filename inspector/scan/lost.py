@@ -10,6 +10,7 @@ import numpy as np
 from inspector.data.content import open_without_waiting
 from inspector.durable import publish
 from inspector.layout import TABLE
+from inspector.scan.manifest import AGAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -77,8 +78,10 @@ class LostRows:
     def notes(self) -> list[str]:
         """What is to be said of each lost part."""
         return [
-            f"{TABLE}/{part.file} was lost with {part.rows:,} rows; {self.missing(file):,} of its "
-            "photos had no row when this scan began"
+            (f"{part.rows:,} photos are to be judged again at other thresholds"
+             if part.sha256 == AGAIN
+             else f"{TABLE}/{part.file} was lost with {part.rows:,} rows")
+            + f"; {self.missing(file):,} of them had no row when this scan began"
             + (", and which they are is not known: put the file back"
                if self._missing[file] is None else "")
             for file, part in self.parts.items()

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 CHOICES = "choose another --out, or --overwrite to remove these results first"
 
 
+AGAIN = "0" * 64
+"""The sha256 of a part that never was: its photos lost their rows because they must be judged
+again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One committed file of the table."""
@@ -44,6 +49,9 @@ class Manifest:
     rewriting: Mapping[str, Part | None] = field(default_factory=dict)
     """What parts, by file name, are about to be replaced by; None: removed. Written before it
     happens, so that after a crash a part is known in either state."""
+    next: Manifest | None = None
+    """Of the table that is about to take the place of this one. It is complete by then, so that
+    after a crash whoever writes next completes the change."""
 
     @classmethod
     def read(cls, out: Path) -> Self | None:
@@ -56,19 +64,25 @@ class Manifest:
         try:
             values = json.loads(content)
             _refuse_other_schema(out, values)
-            return cls(
-                identity={str(k): str(v) for k, v in values["identity"].items()},
-                backend=str(values["backend"]),
-                parts=tuple(_part(**part) for part in values["parts"]),
-                lost=tuple(_part(**part) for part in values["lost"]),
-                rewriting={
-                    file: None if state is None else _part(file, **state)
-                    for file, state in values.get("rewriting", {}).items()
-                },
-            )
+            return cls._of(values)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             file = Layout(out).manifest
             raise OutputError(f"{file} is damaged ({error!r}); {CHOICES}") from error
+
+    @classmethod
+    def _of(cls, values: JsonObject) -> Self:
+        to_be = values.get("next")
+        return cls(
+            identity={str(k): str(v) for k, v in values["identity"].items()},
+            backend=str(values["backend"]),
+            parts=tuple(_part(**part) for part in values["parts"]),
+            lost=tuple(_part(**part) for part in values["lost"]),
+            rewriting={
+                file: None if state is None else _part(file, **state)
+                for file, state in values.get("rewriting", {}).items()
+            },
+            next=None if to_be is None else cls._of(to_be),
+        )
 
     def gone(self, present: Container[str]) -> list[Part]:
         """The parts that should be there, or be lost no longer, by the names of those that are."""
@@ -81,7 +95,11 @@ class Manifest:
 
     def write(self, out: Path) -> None:
         """Replace the manifest of `out` in one step. Raises OSError."""
-        values = {
+        content = json.dumps(self._to_json(), indent=1).encode()
+        publish(content, Layout(out).manifest, Layout(out).draft(MANIFEST))
+
+    def _to_json(self) -> JsonObject:
+        return {
             "schema_version": SCHEMA_VERSION,
             "tool_version": __version__,
             "fingerprint": fingerprint_of(self.identity),
@@ -94,9 +112,8 @@ class Manifest:
                 file: part and {"rows": part.rows, "sha256": part.sha256}
                 for file, part in self.rewriting.items()
             },
+            "next": self.next and self.next._to_json(),
         }
-        content = json.dumps(values, indent=1).encode()
-        publish(content, Layout(out).manifest, Layout(out).draft(MANIFEST))
 
 
 def fingerprint_of(identity: Mapping[str, str]) -> str:

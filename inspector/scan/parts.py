@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 FINGERPRINT = "fingerprint"
 """Names, in a part's metadata, the scan that it belongs to."""
+REJUDGED = "rejudged"
+"""Names the thresholds that a part's rows were first judged with; photos that were clear then have
+no place of the evidence."""
 OUTCOMES = tuple(map(str, (*Verdict, *FailureCode)))
 """What becomes of a file, in one word: a verdict, or the code of its failure."""
 

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from inspector.bundle import sha256_of
@@ -48,10 +49,12 @@ class Results:
     """An opened result directory of one scan. `identity` names what decides its rows (the bundle's
     digest, options); `ledger` knows the rows that were there when it was opened."""
 
-    def __init__(self, out: Path, identity: Mapping[str, str]) -> None:
+    def __init__(self, out: Path, identity: Mapping[str, str] | None) -> None:
+        """None: whatever the table has."""
         self.out = out
         self._at = Layout(out)
-        self.identity = {**identity, "schema": str(SCHEMA_VERSION)}
+        self._any = identity is None
+        self.identity = {**(identity or {}), "schema": str(SCHEMA_VERSION)}
         self.backend = ""
         """The engine that the table was begun with; empty until it is known."""
         self.ledger = Ledger(self._at.table, [])
@@ -116,6 +119,30 @@ class Results:
         with self._saying_what_is_safe():
             self.lost.give_up(uris)
             self._write_manifest()
+
+    def switch(
+        self,
+        identity: Mapping[str, str],
+        parts: Sequence[Part],
+        again: Sequence[Part],
+        outcomes: Counter[str],
+    ) -> None:
+        """Put the table in `next_table`, which has these parts and is written to the disk, in the
+        place of this one. `again` are rows to be made again. Raises OutputError."""
+        lost = (*self.lost.parts.values(), *again)
+        to_be = Manifest(
+            identity=identity, backend=self.backend, parts=tuple(parts), lost=tuple(lost)
+        )
+        with self._saying_what_is_safe():
+            for folder in (self._at.next_table, self._at.work):
+                sync_directory(folder)
+            replace(self._manifest(), next=to_be).write(self.out)
+            complete_switch(self._at)
+            self.identity, self.outcomes = dict(identity), outcomes
+            self._parts = {part.file: part for part in parts}
+            keep = {part.file for part in again}
+            lists = self._at.photo_lists()
+            self._drop_lists({file: path for file, path in lists.items() if file not in keep})
 
     def unseen(self, below: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
         """The uris that begin like one of `below`, of rows that were there at the start and whose
@@ -192,6 +219,8 @@ class Results:
         """Take over the parts that are there, and bring the manifest up to date with them. Raises
         OutputError for parts that do not belong here."""
         manifest = Manifest.read(self.out)
+        if self._any and manifest:
+            self.identity = dict(manifest.identity)
         check_identity(self.out, self.identity, manifest)
         self.backend = manifest.backend if manifest else ""
         for path in self._at.parts():
@@ -215,13 +244,33 @@ class Results:
             if file not in lists or file in unsure:
                 uris = read_columns(self._at.table / file, ["uri"])["uri"].to_pylist()
                 self._list_photos(file, uris)
+        self._drop_lists(lists)
+
+    def _drop_lists(self, lists: Mapping[str, Path]) -> None:
+        """Remove those that neither a part nor a lost one needs."""
         for file in lists.keys() - self._parts.keys() - self.lost.parts.keys():
             lists[file].unlink()
 
 
+def complete_switch(at: Layout) -> None:
+    """If a table is to take the place of another: let it, from wherever a crash has left that.
+    Raises OSError, OutputError."""
+    manifest = Manifest.read(at.out)
+    if manifest is not None and manifest.next is not None:
+        if at.next_table.is_dir():
+            if at.table.is_dir():
+                os.replace(at.table, at.table_before)
+            os.replace(at.next_table, at.table)
+        sync_directory(at.out)
+        sync_directory(at.work)
+        manifest.next.write(at.out)
+    for folder in (at.next_table, at.table_before):
+        at.clear(folder)
+
+
 @contextlib.contextmanager
 def open_results(
-    out: Path, identity: Mapping[str, str], *, overwrite: bool, by_content: bool = False
+    out: Path, identity: Mapping[str, str] | None, *, overwrite: bool, by_content: bool = False
 ) -> Iterator[Results]:
     """Make or continue the result directory `out`, for this process alone; `by_content` as for
     `Ledger`.
@@ -241,6 +290,7 @@ def open_results(
             )
         for draft in at.drafts():
             draft.unlink()
+        complete_switch(at)
         if overwrite:
             _remove_own(at)
         make_directory(at.table)
@@ -265,7 +315,13 @@ def look_into(out: Path, identity: Mapping[str, str], *, by_content: bool = Fals
     results = Results(out, identity)
     with reporting(out, _as_before):
         _refuse_foreign(out)
-        check_identity(out, results.identity, Manifest.read(out))
+        manifest = Manifest.read(out)
+        if manifest and manifest.next:
+            raise OutputError(
+                f"the verdicts of {out} were being changed when inspector rejudge was interrupted; "
+                "run that again, which completes it"
+            )
+        check_identity(out, results.identity, manifest)
         at = Layout(out)
         sizes = [(path.name, examine(path, results.fingerprint)) for path in at.parts()]
         return Ledger(at.table, sizes, by_content=by_content)

@@ -49,9 +49,9 @@ def settle_vanished(results: Results, work: Worklist, tally: Tally, *, prune: bo
     if waiting:
         results.drop(waiting)
     for file in tuple(results.lost.parts) if prune else ():
-        missing = (u for u in results.lost.without_row(file) if u.startswith(roots))
-        gone = [u for u in missing if not u.startswith(suspect) and _is_gone(path_of(u))]
-        if gone:
+        missing = (uri for uri in results.lost.without_row(file) if not uri.startswith(suspect))
+        covered = (uri for uri in missing if any(root.covers(uri) for root in roots))
+        if gone := list(filter(is_gone, covered)):
             results.give_up(gone)
     for root in suspect:
         note = f"no photo was found below {text_of(root)}"

@@ -38,7 +38,12 @@ def test_each_listed_photo_has_a_row_and_the_same_list_goes_on(place, tiny_bundl
     assert preview(config(tiny_bundle, "@list")).discovered == 3
     summary = scan(config(tiny_bundle, "@list"))
     assert rows() == {"0.png": "ok", "1.png": "ok", "gone.png": "vanished"}
-    assert (summary.discovered, summary.run.ok, summary.run.failed, summary.repeated) == (3, 2, 1, 1)
+    assert (summary.discovered, summary.run.ok, summary.run.failed, summary.repeated) == (
+        3,
+        2,
+        1,
+        1,
+    )
     print_summary(summary)
     assert "named more than once: 1; covered once" in capsys.readouterr().out
     again = scan(config(tiny_bundle, "@list"))

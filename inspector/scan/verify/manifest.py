@@ -53,6 +53,8 @@ class Manifest:
     lost: Mapping[str, Promise]
     """Parts that were gone when a scan began, until all their rows are there again."""
     rewriting: Mapping[str, Promise | None]
+    next: Manifest | None
+    """Of the table that is about to take the place of this one, or has."""
 
     @property
     def true_fingerprint(self) -> str:
@@ -112,6 +114,9 @@ def _manifest(values: dict[str, Any]) -> Manifest:
     rewriting = values.get("rewriting", {})
     if not isinstance(rewriting, dict) or not rewriting.keys() <= parts.keys():
         raise ManifestError("it is rewriting what is not a part")
+    to_be = values.get("next")
+    if to_be is not None and (not isinstance(to_be, dict) or to_be.get("next") is not None):
+        raise ManifestError("what is to follow it is no manifest")
     return Manifest(
         fingerprint=_matching(values.get("fingerprint"), "fingerprint"),
         identity=identity,
@@ -121,6 +126,7 @@ def _manifest(values: dict[str, Any]) -> Manifest:
         rewriting={
             name: None if entry is None else _promise(entry) for name, entry in rewriting.items()
         },
+        next=None if to_be is None else _manifest(to_be),
     )
 
 

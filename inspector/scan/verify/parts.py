@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -11,10 +12,12 @@ import pyarrow.parquet as pq
 
 from inspector.layout import RESULTS_DIR, TABLE, Layout
 from inspector.scan.lost import read_list
+from inspector.scan.manifest import AGAIN
+from inspector.scan.parts import REJUDGED
 from inspector.scan.schema import METADATA_PREFIX, SCHEMA
 from inspector.scan.verify.files import NotAFileError, files_below, opened
 from inspector.scan.verify.findings import Findings, Flaw, Remark
-from inspector.scan.verify.manifest import PART, Manifest
+from inspector.scan.verify.manifest import PART, Manifest, Promise
 from inspector.scan.verify.rows import Rules, flaws_in
 from inspector.scan.verify.unique import UriCensus
 
@@ -38,9 +41,9 @@ _BROKEN = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
 class TableCheck:
     """Reads every part once. `parts` has the number of rows of those that could be read."""
 
-    def __init__(self, out: Path, manifest: Manifest, findings: Findings) -> None:
+    def __init__(self, out: Path, manifest: Manifest, findings: Findings, folder: Path) -> None:
         self.out = out
-        self.folder = Layout(out).table
+        self.folder = folder
         self.manifest = manifest
         self.findings = findings
         self.parts: dict[str, int] = {}
@@ -58,9 +61,10 @@ class TableCheck:
             self._check_unlisted(name)
         self._check_uniqueness()
         for name, promise in self.manifest.lost.items():
-            self._check_lost(name, promise.rows)
+            self._check_lost(name, promise)
 
-    def _check_lost(self, name: str, rows: int) -> None:
+    def _check_lost(self, name: str, promise: Promise) -> None:
+        rows = promise.rows
         uris = read_list(Layout(self.out).photos(name), rows)
         if uris is None:
             missing, which = rows, "which photos they were of is not known"
@@ -68,9 +72,9 @@ class TableCheck:
             left = self._census.without_row(uris)
             missing, which = len(left), f"the first of {left[0]}" if left else ""
         if missing:
-            what = (
-                f"was lost with {rows:,} rows, of which {missing:,} are not there again ({which})"
-            )
+            was = "has" if promise.sha256 == AGAIN else "was lost with"
+            again = " to be judged again" if promise.sha256 == AGAIN else ""
+            what = f"{was} {rows:,} rows{again}, of which {missing:,} are not there yet ({which})"
             self._add(Flaw.LOST_ROWS, name, what, LOST)
 
     def _unlisted(self) -> Iterator[str]:
@@ -164,6 +168,8 @@ class TableCheck:
         return True
 
     def _check_rows(self, name: str, file: pq.ParquetFile) -> int:
+        rejudged = f"{METADATA_PREFIX}{REJUDGED}".encode() in (file.schema_arrow.metadata or {})
+        rules = replace(self._rules, peaks=not rejudged)
         rows = 0
         counts: Counter[tuple[Flaw, str]] = Counter()
         examples: dict[tuple[Flaw, str], str] = {}
@@ -172,7 +178,7 @@ class TableCheck:
             rows += batch.num_rows
             uris = batch.column("uri").to_pylist()
             self._census.add(name, uris)
-            for flaw, what, mask in flaws_in(batch, self._rules):
+            for flaw, what, mask in flaws_in(batch, rules):
                 counts[flaw, what] += int(mask.sum())
                 examples.setdefault((flaw, what), uris[int(mask.argmax())])
         for (flaw, what), count in counts.items():
