@@ -108,11 +108,18 @@ class Layout:
         """The same as paths."""
         return [self.table / name for name in self.part_names()]
 
+    def next_part(self, name: str) -> Path:
+        """Where a part of the next table is made; patterns for Parquet files do not match it."""
+        return self.next_table / f"{name}{PARTIAL}"
+
     def clear(self, folder: Path) -> None:
         """Remove `next_table` or `table_before`, as far as a scan has made them. Raises OSError."""
-        for name in part_names(folder):
-            (folder / name).unlink()
-        if folder.is_dir() and not os.listdir(folder):
+        if not folder.is_dir():
+            return
+        for name in os.listdir(folder):
+            if is_part_name(name.removesuffix(PARTIAL)):
+                (folder / name).unlink()
+        if not os.listdir(folder):
             folder.rmdir()
 
     def check(self) -> None:

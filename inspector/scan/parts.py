@@ -68,7 +68,8 @@ def outcomes_of(table: pa.Table) -> NDArray[np.uint8]:
     known is one beyond."""
     words = pc.coalesce(table["verdict"], table["failure_code"])
     places = pc.index_in(words, value_set=pa.array(OUTCOMES))
-    return pc.fill_null(places, len(OUTCOMES)).to_numpy().astype(np.uint8)
+    outcomes: NDArray[np.uint8] = pc.fill_null(places, len(OUTCOMES)).to_numpy().astype(np.uint8)
+    return outcomes
 
 
 def counted(outcomes: NDArray[np.uint8]) -> Counter[str]:

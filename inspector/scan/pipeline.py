@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from inspector.backends import Backend
     from inspector.bundle import Thresholds
     from inspector.scan.config import ScanConfig
+    from inspector.scan.engines import Engines
     from inspector.scan.plan import Plan
     from inspector.scan.summary import ScanSummary, Watcher
     from inspector.types import Batch, Judgement
@@ -54,10 +55,7 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
         with clock.stage("start"):
             stop = enter(StopSignals())
             work = Worklist(config, tally, stop)
-            recorded = recorded_facts(config.out, overwrite=config.overwrite)
-            config = as_begun(config, recorded)
-            engines = choose_engines(config, bundle, recorded)
-            identity = identity_of(config, bundle, engines)
+            config, engines, identity = _settled(config, bundle)
             results = enter(
                 open_results(
                     config.out,
@@ -101,6 +99,14 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
         return summarise(
             work, tally, clock, plan, backend, results, sink.committed, seconds, engine.busy_seconds
         )
+
+
+def _settled(config: ScanConfig, bundle: ModelBundle) -> tuple[ScanConfig, Engines, dict[str, str]]:
+    """The scan with the engine of its table, what judges it, and its identity."""
+    recorded = recorded_facts(config.out, overwrite=config.overwrite)
+    config = as_begun(config, recorded)
+    engines = choose_engines(config, bundle, recorded)
+    return config, engines, identity_of(config, bundle, engines)
 
 
 def _load(config: ScanConfig, work: Worklist, bundle: ModelBundle, plan: Plan) -> Generator[Batch]:

@@ -218,9 +218,9 @@ class _Rule:
         return table, table.num_rows - pc.sum(pc.fill_null(same, True)).as_py() if len(table) else 0
 
 
-def _numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
-    """NaN where null."""
-    numbers: NDArray[np.float64] = table[name].to_numpy(zero_copy_only=False).astype(np.float64)
+def _numbers(table: pa.Table, name: str) -> NDArray[np.float32]:
+    """In the scores' own precision; NaN where null."""
+    numbers: NDArray[np.float32] = table[name].to_numpy(zero_copy_only=False).astype(np.float32)
     return numbers
 
 
@@ -290,7 +290,7 @@ class _Rewriting:
         metadata = {**(table.schema.metadata or {}), **self._facts}
         content, name = encode(table.replace_schema_metadata(metadata)), self._name()
         self._list(name, table["uri"].to_pylist())
-        write_synced(content, self._at.next_table / name)
+        write_synced(content, self._at.next_part(name))
         self.parts.append(Part(name, table.num_rows, hashlib.sha256(content).hexdigest()))
         self.outcomes += counted(outcomes_of(table))
 

@@ -37,6 +37,7 @@ from inspector.scan.parts import (
     without,
 )
 from inspector.scan.schema import SCHEMA_VERSION
+from inspector.scan.switch import complete_switch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -252,22 +253,6 @@ class Results:
             lists[file].unlink()
 
 
-def complete_switch(at: Layout) -> None:
-    """If a table is to take the place of another: let it, from wherever a crash has left that.
-    Raises OSError, OutputError."""
-    manifest = Manifest.read(at.out)
-    if manifest is not None and manifest.next is not None:
-        if at.next_table.is_dir():
-            if at.table.is_dir():
-                os.replace(at.table, at.table_before)
-            os.replace(at.next_table, at.table)
-        sync_directory(at.out)
-        sync_directory(at.work)
-        manifest.next.write(at.out)
-    for folder in (at.next_table, at.table_before):
-        at.clear(folder)
-
-
 @contextlib.contextmanager
 def open_results(
     out: Path, identity: Mapping[str, str] | None, *, overwrite: bool, by_content: bool = False
@@ -290,9 +275,10 @@ def open_results(
             )
         for draft in at.drafts():
             draft.unlink()
-        complete_switch(at)
         if overwrite:
             _remove_own(at)
+        else:
+            complete_switch(at)
         make_directory(at.table)
         results.load(by_content=by_content)
         held = stack.pop_all()
@@ -383,6 +369,8 @@ def _refuse_foreign(out: Path) -> None:
 def _remove_own(at: Layout) -> None:
     """Remove a scan's files and nothing else, least of all people's labels; the manifest last,
     which says whose they are."""
+    for folder in (at.next_table, at.table_before):
+        at.clear(folder)
     for part in (*at.parts(), *at.photo_lists().values()):
         part.unlink()
     if at.table.is_dir():

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Progress = Callable[[str, int, int], None]
     """Called with what is being read, how many are done, and how many there are."""
 
+_NEXT, _BEFORE = f"{RESULTS_DIR}/next", f"{RESULTS_DIR}/before"
 ROWS_AT_ONCE = 65_536
 """Some 30 MB in memory."""
 
@@ -41,9 +42,13 @@ _BROKEN = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
 class TableCheck:
     """Reads every part once. `parts` has the number of rows of those that could be read."""
 
-    def __init__(self, out: Path, manifest: Manifest, findings: Findings, folder: Path) -> None:
+    def __init__(
+        self, out: Path, manifest: Manifest, findings: Findings, folder: Path, *, switching: bool
+    ) -> None:
         self.out = out
         self.folder = folder
+        self.switching = switching
+        """Another table takes the place of this one: files of both are there."""
         self.manifest = manifest
         self.findings = findings
         self.parts: dict[str, int] = {}
@@ -81,6 +86,8 @@ class TableCheck:
         """Parts that the manifest does not know yet; any other file is reported."""
         for path, entry in files_below(self.out):
             folder, _, name = path.rpartition("/")
+            if self.switching and folder in (_NEXT, _BEFORE):
+                continue
             if folder == TABLE and name in self.manifest.parts:
                 continue
             if folder == TABLE and PART.fullmatch(name) and entry.is_file(follow_symlinks=False):
