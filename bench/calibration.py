@@ -120,7 +120,8 @@ def main(
     ] = 0.0,
 ) -> None:
     """Print the comparison as Markdown tables, every source left out in turn."""
-    table = pq.read_table(predictions).to_pydict()
+    with predictions.open("rb") as stream:
+        table = pq.read_table(stream).to_pydict()
     odds_N = log_odds(np.array(table["p_crack"])) - shift
     truth_N, source_N = np.array(table["truth"]) == "crack", np.array(table["source"])
     sources = np.unique(source_N).tolist()

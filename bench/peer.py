@@ -37,5 +37,6 @@ def finish(
         "path": pa.array(paths, pa.string()),
         "p_crack": pa.array(probabilities, pa.float32()),
     }
-    pq.write_table(pa.table(columns), table)
+    with table.open("wb") as stream:
+        pq.write_table(pa.table(columns), stream)
     print(json.dumps({"loop_seconds": time.perf_counter() - started, "device": device}))

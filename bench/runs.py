@@ -24,7 +24,7 @@ def loop_seconds(said: JsonObject) -> float:
 
 def read_answers(table: Path) -> tuple[Answers, int]:
     """The answers in a table, and its number of rows."""
-    dataset = ds.dataset(table)
+    dataset = ds.dataset(table.absolute())  # a relative name with a colon is an address to Arrow
     columns = [name for name in ("path", "p_crack", "verdict") if name in dataset.schema.names]
     rows = dataset.to_table(columns=columns).to_pylist()
     return {row["path"]: Answer(row["p_crack"], row.get("verdict")) for row in rows}, len(rows)

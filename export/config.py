@@ -7,7 +7,7 @@ from pathlib import Path
 
 from inspector.bundle import DEFAULT_PATH, STUDENT, Variant
 from inspector.errors import UsageError
-from inspector.paths import take_paths
+from inspector.paths import check_model_name, take_paths
 
 DEFAULT_OUT = Path("inspector-model")
 """Where variants of the shipped bundle go: the installed package is not to be written to."""
@@ -56,6 +56,7 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         take_paths(self)
+        check_model_name(self.out)
         if self.images_limit is not None and self.images_limit < 1:
             raise UsageError(f"at least one image must be compared, not {self.images_limit}")
         if self.images is not None and not self.images.is_dir():

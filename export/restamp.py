@@ -82,13 +82,8 @@ def write_copy(source: ModelBundle, changed: ModelBundle, target: Path) -> Model
     makes the files count, comes last. Raises OutputError when `target` holds something or cannot
     be written."""
     check_free(target)
-    files = {variant.file for variant in changed.variants.values()}
-    if changed.cascade is not None:
-        files.add(changed.cascade.file)
-    exported = {variant.file for variant in source.variants.values()}
-    if source.cascade is not None:
-        exported.add(source.cascade.file)
-    names = [name for name in source.files if name in files or name not in exported]
+    files = changed.exported
+    names = [name for name in source.files if name in files or name not in source.exported]
     copy = replace(changed, path=target, files={})
     stamp = model_metadata(replace(copy, files=source.files))
     try:

@@ -112,7 +112,7 @@ def _write_variants(
     for variant in variants.values():
         write = _WRITERS[variant.backend]
         write(model, source.preprocess.size, model_metadata(source), scratch / variant.file)
-    return replace(source, path=scratch, variants=variants, cascade=None)
+    return replace(source, path=scratch, variants=variants, cascade=None, trusted=True)
 
 
 def _prove(source: ModelBundle, draft: ModelBundle, config: ExportConfig) -> ModelBundle:

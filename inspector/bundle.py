@@ -2,14 +2,17 @@
 
 On disk it is a directory: `bundle.json`, `weights.safetensors`, the exported variants
 (`model.onnx`, `model.ts`), `golden.npz` and `MODEL_CARD.md`. `bundle.json` holds the sha256 of
-every other file; loading verifies them. Nothing in a bundle is ever unpickled.
+every other file and of its own values; loading verifies them and admits nothing else: numbers are
+finite, an ONNX file reads only files that are listed. A link counts as what it leads to.
+
+A bundle is data, except for `model.ts`: TorchScript is a program. It runs only in an engine that
+was asked for by name, and only from a bundle that is `trusted`. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -17,7 +20,9 @@ from typing import TYPE_CHECKING
 
 from inspector.durable import publish
 from inspector.errors import BundleError, UsageError
+from inspector.onnx_files import files_read_by
 from inspector.preprocess import PreprocessSpec
+from inspector.untrusted import checked, finite, is_number, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +44,11 @@ DEFAULT_PATH = Path(__file__).parent / "models" / "default"
 INPUT_NAME = "images"
 OUTPUT_NAMES = ("probabilities", "cam", "domain")
 OUTPUT_RANKS = (2, 3, 1)
+_ONNX = ".onnx"
+_ENDINGS = {"onnxruntime": _ONNX, "torchscript": ".ts"}
+"""Engines go by a file's ending as to what they read it as, so each engine's is fixed."""
+_CHECKSUM = "checksum"
+_MOST_FILES = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +93,11 @@ class Variant:
     domain_margin: float = 0.0
     """The same for the out-of-domain score, in its own units."""
 
+    def __post_init__(self) -> None:
+        _check_file(self.file, self.backend)
+        if min(self.margin, self.domain_margin) < 0:
+            raise UsageError(f"{self.file}: a margin must not be negative")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cascade:
@@ -104,6 +119,13 @@ class Cascade:
     evidence: JsonObject = field(default_factory=dict)
     """How the band was chosen, and what the gate measured on other images."""
 
+    def __post_init__(self) -> None:
+        _check_file(self.file, self.backend)
+        if not 32 <= self.size <= 4096:
+            raise UsageError(f"{self.file}: {self.size} px is not between 32 and 4096")
+        if not 0 <= self.clear_below <= self.crack_from <= 1:
+            raise UsageError(f"{self.file}: the band must be ordered probabilities")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelBundle:
@@ -121,12 +143,14 @@ class ModelBundle:
     cascade: Cascade | None = None
     training: JsonObject = field(default_factory=dict)
     """Provenance: seed, data digest, versions, metrics."""
+    trusted: bool = field(default=False, compare=False)
+    """Its TorchScript may run: somebody said so, or it is the bundle inside the package."""
 
     def __post_init__(self) -> None:
         two = len(self.labels) == len(set(self.labels)) == 2
         if not two or self.positive not in self.labels:
             raise BundleError(f"labels {self.labels} must be two, one of them {self.positive!r}")
-        if not 0 < self.temperature < inf:
+        if not is_number(self.temperature) or self.temperature <= 0:
             raise BundleError(f"temperature must be positive and finite, not {self.temperature}")
 
     @property
@@ -181,15 +205,21 @@ class ModelBundle:
             )
         return self.cascade
 
+    @property
+    def exported(self) -> set[str]:
+        """Names of the files that engines run."""
+        low = {self.cascade.file} if self.cascade else set()
+        return low | {variant.file for variant in self.variants.values()}
+
     def file(self, name: str) -> Path:
         return self.path / name
 
     @classmethod
-    def load(cls, path: Path | str, *, verify: bool = True) -> ModelBundle:
-        """Read a bundle. Raises BundleError: not there, not readable, another format, or (with
-        `verify`) a file whose bytes are not those that were saved."""
+    def load(cls, path: Path | str, *, verify: bool = True, trust: bool = False) -> ModelBundle:
+        """Read a bundle; `trust` it with running programs. Raises BundleError: not there, not
+        readable, another format, or (with `verify`) a file whose bytes are not those saved."""
         path = Path(path)
-        values = _read_json(path / BUNDLE_JSON)
+        values = _read(path / BUNDLE_JSON)
         if values.get("format") != FORMAT:
             raise BundleError(
                 f"{path} has bundle format {values.get('format')}, this version reads {FORMAT}; "
@@ -198,42 +228,59 @@ class ModelBundle:
         try:
             bundle = cls(
                 path=path,
-                labels=tuple(values["labels"]),
+                labels=tuple(_texts(values["labels"])),
                 positive=values["positive"],
                 preprocess=PreprocessSpec.from_json(values["preprocess"]),
                 temperature=values["temperature"],
-                thresholds=Thresholds(**values["thresholds"]),
-                files=dict(values["files"]),
-                variants={name: Variant(**v) for name, v in values["variants"].items()},
-                cascade=Cascade(**values["cascade"]) if values.get("cascade") else None,
-                training=values["training"],
+                thresholds=checked(Thresholds, values["thresholds"]),
+                files=_files(values["files"]),
+                variants={name: checked(Variant, v) for name, v in values["variants"].items()},
+                cascade=checked(Cascade, values["cascade"]) if values["cascade"] else None,
+                training=dict(values["training"]),
+                trusted=trust or path.resolve() == DEFAULT_PATH.resolve(),
             )
+            if values[_CHECKSUM] != _checksum(values):
+                raise ValueError("its values are not those that were saved")
+            kinds = [(variant.backend, variant.precision) for variant in bundle.variants.values()]
+            if len(kinds) != len(set(kinds)):
+                raise ValueError("two variants are for the same engine")
+            if unhashed := {WEIGHTS, *bundle.exported} - set(bundle.files):
+                raise ValueError(f"{', '.join(sorted(unhashed))} has no hash")
             if verify:
                 bundle.verify()
         except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
-            raise BundleError(f"{path / BUNDLE_JSON} is damaged: {error!r}") from error
+            raise BundleError(
+                f"{path / BUNDLE_JSON} is damaged ({error!r:.200}); copy or export it again, and "
+                "for other thresholds use inspector calibrate"
+            ) from error
         return bundle
 
     def verify(self) -> None:
-        """Raises BundleError naming every file that is missing, has other bytes than saved, has no
-        hash, or lies outside the bundle."""
-        exported = {variant.file for variant in self.variants.values()}
-        if self.cascade is not None:
-            exported.add(self.cascade.file)
-        unhashed = {WEIGHTS, *exported} - set(self.files)
-        wrong = [f"{name} has no hash" for name in sorted(unhashed)]
+        """Raises BundleError naming every file that is missing, has other bytes than saved, or
+        reads others that are not listed."""
+        wrong = []
         for name, expected in self.files.items():
             file = self.file(name)
-            if os.path.basename(name) != name:
-                wrong.append(f"{name} is not the name of a file in it")
-            elif not file.is_file():
+            if not file.is_file():
                 wrong.append(f"{name} is missing")
             elif sha256_of(file) != expected:
                 wrong.append(f"{name} was changed")
+            elif name.endswith(_ONNX):
+                wrong += self._beyond(file)
         if wrong:
             raise BundleError(
                 f"{self.path} is damaged: {'; '.join(wrong)}; copy or export it again"
             )
+
+    def _beyond(self, file: Path) -> list[str]:
+        """What is wrong with the files that an ONNX file reads."""
+        try:
+            return [
+                f"{file.name} reads {name!r:.80}, which is not listed"
+                for name in sorted(files_read_by(file) - set(self.files))
+            ]
+        except ValueError as error:
+            return [f"{file.name} is no ONNX model ({error})"]
 
     def with_files(self, *names: str, **changes: object) -> ModelBundle:
         """This bundle with the current hashes of `names` and other fields replaced."""
@@ -249,14 +296,15 @@ class ModelBundle:
             "positive": self.positive,
             "preprocess": self.preprocess.to_json(),
             "temperature": self.temperature,
-            "thresholds": asdict(self.thresholds),
+            "thresholds": finite(asdict(self.thresholds)),
             "input": {"name": INPUT_NAME, "dtype": "uint8", "layout": "NHWC", "colour": "RGB"},
             "outputs": list(OUTPUT_NAMES),
-            "variants": {name: asdict(v) for name, v in self.variants.items()},
-            "cascade": asdict(self.cascade) if self.cascade else None,
+            "variants": {name: finite(asdict(v)) for name, v in self.variants.items()},
+            "cascade": finite(asdict(self.cascade)) if self.cascade else None,
             "files": dict(sorted(self.files.items())),
-            "training": self.training,
+            "training": finite(self.training),
         }
+        values[_CHECKSUM] = _checksum(json.loads(json.dumps(values)))
         publish((json.dumps(values, indent=2) + "\n").encode(), self.path / BUNDLE_JSON)
 
 
@@ -272,10 +320,45 @@ def sha256_of(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _read_json(file: Path) -> JsonObject:
+def _checksum(values: JsonObject) -> str:
+    """sha256 of all of `bundle.json` but itself: margins and bands decide verdicts, too."""
+    rest = {name: value for name, value in values.items() if name != _CHECKSUM}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _check_file(name: str, backend: str) -> None:
+    """Raises UsageError unless `name` is that of a file in a bundle that `backend` may read."""
+    if not is_plain_name(name) or not name.endswith(_ENDINGS.get(backend, "/")):
+        raise UsageError(f"{name!r:.80} is not the name of a file in it for {backend!r:.40}")
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether it names an entry of a directory, on every system."""
+    return bool(name.strip(". ")) and not set(name) & set("/\\:\0") and len(name) <= 255
+
+
+def _files(values: JsonObject) -> dict[str, str]:
+    """Raises ValueError for what names no file in the bundle."""
+    if len(values) > _MOST_FILES:
+        raise ValueError(f"{len(values)} files are more than {_MOST_FILES}")
+    _texts(list(values.values()))
+    for name in values:
+        if not is_plain_name(name):
+            raise ValueError(f"{name!r:.80} is not the name of a file in it")
+    return dict(values)
+
+
+def _texts(values: list[str]) -> list[str]:
+    """Raises TypeError for anything else."""
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{values!r:.80} is no list of texts")
+    return values
+
+
+def _read(file: Path) -> JsonObject:
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+        values = read_json(file)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise BundleError(
             f"{file.parent} is not a model bundle (no {file.name}); "
             "make one with: inspector train DATA --out BUNDLE"

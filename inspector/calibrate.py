@@ -20,7 +20,7 @@ from inspector.calibration.thresholds import Judged, count_verdicts, recalibrate
 from inspector.data.folder import VALIDATION, data_digest, measured_on
 from inspector.data.loader import load_batches
 from inspector.errors import DataError, UsageError
-from inspector.paths import take_paths
+from inspector.paths import check_model_name, take_paths
 from inspector.types import ImageRef, Photo
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class CalibrateConfig:
 
     def __post_init__(self) -> None:
         take_paths(self)
+        check_model_name(self.out)
         if self.batch_size < 1 or self.workers < 0:
             raise UsageError("batch size must be at least 1, and workers cannot be negative")
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from inspector import machine
 from inspector.backends.device import has_nvidia_driver
+from inspector.backends.remembered import CACHE_VARIABLE, private_folder
 from inspector.bundle import DEFAULT_PATH, ModelBundle
 from inspector.errors import InspectorError
 from inspector.text import printable
@@ -149,7 +150,7 @@ def _providers() -> Check:
         return Check("providers", Health.FAIL, f"onnxruntime does not load: {error}", remedy)
     built_in = onnxruntime.get_available_providers()
     finding = f"ONNX Runtime has {', '.join(built_in)}"
-    if has_nvidia_driver() and not _built_for_cuda("onnxruntime"):
+    if has_nvidia_driver() and not _built_for_cuda():
         remedy = "uninstall onnxruntime, then install onnxruntime-gpu[cuda,cudnn]"
         return Check("providers", Health.WARN, f"{finding}: the GPU stays unused", remedy)
     if not has_nvidia_driver():
@@ -169,6 +170,7 @@ def _hardware() -> Iterator[Check]:
         yield Check("memory", Health.OK, f"{memory / 2**30:.1f} GiB")
     yield from _shared_memory()
     yield _gpu()
+    yield from _cache()
 
 
 def _shared_memory() -> Iterator[Check]:
@@ -181,6 +183,17 @@ def _shared_memory() -> Iterator[Check]:
         yield Check("shared memory", Health.WARN, finding, remedy)
     else:
         yield Check("shared memory", Health.OK, finding)
+
+
+def _cache() -> Iterator[Check]:
+    if private_folder() is None:
+        yield Check(
+            "cache",
+            Health.WARN,
+            "every scan measures anew: there is no folder to remember in that nobody else can "
+            "write to",
+            f"set {CACHE_VARIABLE} to a folder of yours (chmod go-w)",
+        )
 
 
 def _gpu() -> Check:
@@ -245,26 +258,20 @@ def _about(bundle: ModelBundle) -> str:
 
 def _replays(bundle: ModelBundle, variant: Variant, golden: Golden) -> Iterator[Check]:
     """The variant on the CPU and, where there should be a GPU, on the GPU."""
-    if variant.backend == "torchscript" and _version("torch") is None:
-        yield Check(
-            variant.backend,
-            Health.WARN,
-            f"{variant.file} was not replayed: torch is not installed",
-            "install torch to use it; a scan needs only the ONNX variant",
-        )
+    if variant.backend != "onnxruntime":
+        finding = f"{variant.file} was not replayed: it is a program, and runs only on demand"
+        yield Check(variant.backend, Health.OK, finding)
         return
     yield _replay(bundle, variant, golden, variant.backend, "cpu")
-    if variant.backend == "onnxruntime" and _version("openvino"):
+    if _version("openvino"):
         yield _replay(bundle, variant, golden, "openvino", "cpu")
-    if has_nvidia_driver() and _built_for_cuda(variant.backend):
+    if has_nvidia_driver() and _built_for_cuda():
         yield _replay(bundle, variant, golden, variant.backend, "cuda")
 
 
-def _built_for_cuda(backend: str) -> bool:
-    if backend == "onnxruntime":
-        from inspector.backends.ort_session import built_for_cuda
-    else:
-        from inspector.backends.torch import built_for_cuda
+def _built_for_cuda() -> bool:
+    from inspector.backends.ort_session import built_for_cuda
+
     return built_for_cuda()
 
 

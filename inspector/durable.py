@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 from inspector.errors import OutputError
+from inspector.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ def replacing(target: Path, draft: Path | None = None) -> Iterator[Path]:
     """A file to write, `draft` on the same file system or one beside `target`. It gets the name
     `target` only when it is on disk; after an error it is removed. Raises OSError."""
     draft = draft or target.with_name(f".{target.name}{PARTIAL}")
+    _clear(draft)
     try:
         yield draft
         _sync_file(draft)
@@ -43,16 +45,23 @@ def replacing(target: Path, draft: Path | None = None) -> Iterator[Path]:
 
 
 def write_synced(content: bytes, file: Path) -> None:
-    """Write `file` and wait until it is on disk. Raises OSError."""
+    """Write the draft `file` and wait until it is on disk. Raises OSError."""
+    _clear(file)
     file.write_bytes(content)
     _sync_file(file)
+
+
+def _clear(draft: Path) -> None:
+    """What a crash has left of a draft, or a link in its place, is not written to."""
+    if os.path.lexists(draft):
+        draft.unlink()
 
 
 def append_synced(content: bytes, file: Path) -> None:
     """Add `content` to the end of `file` and wait until it is on disk; after an error the file is
     as it was. Raises OSError."""
     new = not file.exists()
-    with file.open("ab", buffering=0) as stream:
+    with open(file, "ab", buffering=0, opener=plain) as stream:
         end = stream.tell()
         left = memoryview(content)
         try:
@@ -111,7 +120,7 @@ def locked(file: Path) -> Iterator[bool]:
     """Hold `file` for this process; the operating system lets go of it however the process ends.
     Yields False where the file system has no locks. Raises OutputError when another process holds
     it, OSError when it cannot be opened."""
-    with file.open("ab") as stream:
+    with open(file, "ab", opener=plain) as stream:
         try:
             _lock(stream)
             held = True

@@ -22,7 +22,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inspector.durable import PARTIAL
+from inspector.durable import PARTIAL, sync_directory
 from inspector.errors import OutputError
 
 if TYPE_CHECKING:
@@ -121,6 +121,17 @@ class Layout:
                 (folder / name).unlink()
         if not os.listdir(folder):
             folder.rmdir()
+
+    def remove_own(self) -> None:
+        """Remove a scan's files and nothing else, least of all people's labels; the manifest last,
+        which says whose they are. Raises OSError."""
+        for folder in (self.next_table, self.table_before):
+            self.clear(folder)
+        for file in (*self.parts(), *self.photo_lists().values()):
+            file.unlink()
+        if self.table.is_dir():
+            sync_directory(self.table)
+        self.manifest.unlink(missing_ok=True)
 
     def check(self) -> None:
         """Raises OutputError where a link stands for one of these directories, so that what is

@@ -5,6 +5,7 @@ The only module that says what the model computes; train, export and the torch b
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +19,8 @@ from inspector.domain import DomainHead
 from inspector.errors import BundleError, DownloadError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from inspector.preprocess import PreprocessSpec
 
 FEATURES = 512
@@ -106,17 +109,29 @@ def to_storage(network: nn.Module, domain: DomainHead | None = None) -> dict[str
 
 
 def from_storage(weights: dict[str, Tensor]) -> ResNet:
-    """The float32 network in evaluation mode, from what `to_storage` saved."""
+    """The float32 network in evaluation mode, from what `to_storage` saved. Raises BundleError."""
     network = build_network("random")
-    network.load_state_dict({n: w for n, w in weights.items() if not n.startswith(_DOMAIN)})
+    with _fitting():
+        network.load_state_dict({n: w for n, w in weights.items() if not n.startswith(_DOMAIN)})
     return network.eval()
 
 
 def domain_from_storage(weights: dict[str, Tensor]) -> DomainHead:
     """The out-of-domain head from what `to_storage` saved; to one that was saved without, nothing
-    is foreign."""
-    known = any(name.startswith(_DOMAIN) for name in weights)
-    return DomainHead.like(weights, _DOMAIN) if known else DomainHead()
+    is foreign. Raises BundleError."""
+    if not any(name.startswith(_DOMAIN) for name in weights):
+        return DomainHead()
+    with _fitting():
+        return DomainHead.like(weights, _DOMAIN)
+
+
+@contextmanager
+def _fitting() -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, KeyError, TypeError) as error:  # a tensor more or less, or of other sides
+        what = f"{error}".replace("\n", " ")
+        raise BundleError(f"weights of another network ({what:.200}); export it again") from error
 
 
 class DeployedModel(nn.Module):

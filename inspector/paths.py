@@ -32,6 +32,17 @@ def take_paths(config: DataclassInstance) -> None:
             object.__setattr__(config, field.name, taken)
 
 
+def check_model_name(path: Path | None) -> None:
+    """Raises UsageError where a model is to be written to a name that is no UTF-8: what runs models
+    opens no such file."""
+    try:
+        os.fspath(path or "").encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"--out {path}: a model's name must be UTF-8, or nothing can open it; choose another"
+        ) from error
+
+
 def _text(given: Any) -> str:
     text = os.fspath(given)
     if not text or not isinstance(text, str):

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from inspector.errors import UsageError
+from inspector.untrusted import checked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,10 +65,13 @@ class PreprocessSpec:
 
     @classmethod
     def from_json(cls, values: JsonObject) -> PreprocessSpec:
+        """Raises TypeError and ValueError for values that are none of a spec."""
         fields = dict(values)
         for name in ("mean", "std"):
             fields[name] = tuple(fields[name])
-        return cls(**fields)
+            if len(fields[name]) != 3:
+                raise ValueError(f"{name} needs one number for each of red, green and blue")
+        return checked(cls, fields)
 
 
 def fit(image: Image.Image, spec: PreprocessSpec) -> Image.Image:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
@@ -17,7 +16,7 @@ from rich.progress import (
 from inspector.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from types import TracebackType
 
 
@@ -37,16 +36,6 @@ class Drawing:
         trace: TracebackType | None,
     ) -> None:
         self.progress.stop()
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """While something else is printed: another stream would leave a copy of the bar above."""
-        drawn = self.progress.live.is_started
-        if drawn:
-            self.progress.stop()
-        yield
-        if drawn:
-            self.progress.start()
 
 
 def counting() -> Progress:

@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-
-
-def quoted(path: str | os.PathLike[str]) -> str:
-    """A path as it stands in a command that is to be typed."""
-    return shlex.quote(os.fspath(path))
-
 
 def printable(text: str) -> str:
     """One line without anything that could drive a terminal or hide what it says: file names and

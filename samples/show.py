@@ -42,7 +42,7 @@ def line(row: dict[str, Any]) -> tuple[str, str]:
 
 
 def show(results: Path) -> None:
-    rows = ds.dataset(results).to_table(columns=COLUMNS).to_pylist()
+    rows = ds.dataset(results.absolute()).to_table(columns=COLUMNS).to_pylist()
     print(LAYOUT.format("sample", "truth", "verdict", "p", "why"))
     outcomes: Counter[str] = Counter()
     for row in rows:

@@ -44,7 +44,7 @@ def tiny_bundle(tiny_bundle_dir) -> ModelBundle:
     """Its probabilities spread over both sides of both thresholds."""
     from inspector.bundle import ModelBundle
 
-    return ModelBundle.load(tiny_bundle_dir)
+    return ModelBundle.load(tiny_bundle_dir, trust=True)
 
 
 @pytest.fixture(scope="module")

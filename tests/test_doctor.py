@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
+from export import ExportConfig, export_bundle
 from inspector import doctor
+from inspector.backends import open_backend
 from inspector.backends.agreement import ParityMeter
 from inspector.backends.device import has_nvidia_driver
 from inspector.backends.golden import Golden, read_golden
+from inspector.backends.remembered import CACHE_VARIABLE
 from inspector.bundle import GOLDEN, ModelBundle, Thresholds
 from inspector.doctor import Check, DoctorReport, Health, _judge_replay, examine, render
+from inspector.errors import InspectorError, UsageError
+from inspector.evaluate import EvaluateConfig, evaluate
 from inspector.machine import Gpu
+from inspector.scan import ScanConfig, scan
 from inspector.types import Scores
 
-ENGINES = {"onnxruntime", "torchscript"}
+ENGINES = {"onnxruntime", "openvino"}
 """Those that replay the golden images here."""
-if importlib.util.find_spec("openvino"):
-    ENGINES.add("openvino")
 
 
 @pytest.fixture
@@ -49,6 +55,82 @@ def test_a_healthy_machine_and_model(tiny_bundle_dir):
     assert len(replays) == len(ENGINES)
     assert all("0 other verdicts" in finding for finding in replays)
     assert any("CPUExecutionProvider" in finding for finding in replays)
+
+
+class Thief(torch.nn.Module):
+    """A program in the place of a model: it writes as soon as it is loaded."""
+
+    def __init__(self, victim: str) -> None:
+        super().__init__()
+        self.victim = victim
+        self.kept = torch.zeros(1)
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[str, bool]:
+        return self.victim, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, bool]) -> None:
+        self.victim = state[0]
+        self.training = state[1]
+        opened = torch.from_file(self.victim, True, 4, dtype=torch.uint8)
+        opened.fill_(33)
+        self.kept = opened
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.kept
+
+
+@pytest.fixture
+def stealing(own_dir, tmp_path):
+    """A bundle whose TorchScript overwrites a file of the user, and that file."""
+    victim = tmp_path / "thesis.txt"
+    victim.write_text("my thesis")
+    (own_dir / "model.ts").unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(Thief(str(victim))).save(own_dir / "model.ts")
+    ModelBundle.load(own_dir, verify=False).with_files("model.ts").save()
+    return own_dir, victim
+
+
+def test_a_program_in_a_bundle_is_not_run(stealing):
+    """Checking a bundle from somebody else must be safe."""
+    bundle, victim = stealing
+    report = examine(bundle)
+    assert victim.read_text() == "my thesis"
+    (check,) = [c for c in report.checks if c.name == "torchscript"]
+    assert (check.health, "it is a program" in check.finding) == (Health.OK, True)
+
+
+def test_a_program_in_a_bundle_is_run_by_nothing_else(stealing, tmp_path):
+    bundle, victim = stealing
+    photos = tmp_path / "photos"
+    for kind, shade in (("crack", 20), ("clear", 200)):
+        (photos / kind).mkdir(parents=True)
+        Image.new("RGB", (64, 64), (shade,) * 3).save(photos / kind / "1.png")
+
+    def scan_with(backend: str) -> None:
+        scan(ScanConfig(sources=(str(photos),), out=tmp_path / backend, model=bundle, workers=0,
+                        backend=backend))  # fmt: skip
+
+    scan_with("auto")
+    evaluate(EvaluateConfig(data=photos, model=bundle, workers=0))
+    export_bundle(ExportConfig(bundle=bundle, onnx=True))
+    export_bundle(ExportConfig(bundle=bundle, torchscript=True, out=tmp_path / "copy"))
+    with pytest.raises(UsageError, match=r"is a program.*add --trust"):
+        scan_with("torchscript")
+    with pytest.raises(UsageError, match="is a program"):
+        evaluate(EvaluateConfig(data=photos, model=bundle, workers=0, backend="torchscript"))
+    assert victim.read_text() == "my thesis"
+
+
+def test_a_trusted_program_runs_where_it_was_asked_for(stealing, tmp_path):
+    """What `--trust` means: this is what the others must not do."""
+    bundle, victim = stealing
+    with pytest.raises(InspectorError):
+        open_backend(ModelBundle.load(bundle, trust=True), "torchscript")
+    assert victim.read_text() == "!!!!hesis"
 
 
 def test_a_changed_file_is_named(own_dir):
@@ -126,6 +208,16 @@ def test_little_shared_memory(monkeypatch, tmp_path):
     monkeypatch.setattr("inspector.machine.shared_memory_free", lambda: 64 << 20)
     (check,) = [c for c in examine(tmp_path).checks if c.name == "shared memory"]
     assert (check.health, check.finding) == (Health.WARN, "64 MiB free in /dev/shm")
+
+
+def test_a_cache_that_is_not_private_is_said(monkeypatch, tmp_path):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
+    for folder, count in (("shared", 1), ("own", 0)):
+        monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / folder))
+        found = [c for c in examine(tmp_path).checks if c.name == "cache"]
+        assert len(found) == count
+        assert all(CACHE_VARIABLE in c.remedy for c in found)
 
 
 def test_gpus_are_named(monkeypatch, tmp_path):

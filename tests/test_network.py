@@ -171,6 +171,27 @@ def test_storage_keeps_small_variances(network):
     assert from_storage(to_storage(changed)).bn1.running_var.min() == np.float32(1e-9)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda weights: weights.pop("fc.bias"),
+        lambda weights: weights.update({"fc.bias": torch.zeros(7)}),
+        lambda weights: weights.update({"more": torch.zeros(1)}),
+        lambda weights: weights.update({"domain.weight": torch.zeros(3)}),
+        lambda weights: weights.update(
+            {"domain.weight": torch.zeros(()), "domain.offset": torch.zeros(1)}
+        ),
+    ],
+)
+def test_weights_of_another_network_are_refused_in_one_line(change, network, tiny_bundle_copy):
+    weights = to_storage(network)
+    change(weights)
+    save_file(weights, tiny_bundle_copy.file(WEIGHTS))
+    with pytest.raises(BundleError, match="weights of another network") as caught:
+        load_deployed(tiny_bundle_copy)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_the_deployed_model_is_torchvisions(temperature, network, images_NHWC):
     model = DeployedModel(network, SPEC, temperature, positive_index=1).eval()

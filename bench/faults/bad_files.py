@@ -21,6 +21,7 @@ from bench.faults.bad_images import OK, Seeds, broken_images, whole_images
 from bench.faults.encodings import encoded
 from inspector.data.synthesis import Kind, make_scene
 from inspector.layout import RESULTS_DIR
+from inspector.scan.manifest import Manifest
 from inspector.types import FailureCode
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ def _plain_surroundings(folder: Path) -> Iterator[tuple[bytes, Entry]]:
     (folder / "folder.jpg" / "inside.png").write_bytes(_photo(101))
     (folder / RESULTS_DIR).mkdir()
     (folder / RESULTS_DIR / "ours.png").write_bytes(_photo(102))
+    Manifest(identity={}).write(folder)
     yield b"notes.txt", Entry("a text by name and content", IGNORED)
     yield b"README", Entry("a file without a name ending", IGNORED)
     yield b"folder.jpg/inside.png", Entry("in a folder named like a photo", OK)

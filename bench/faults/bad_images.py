@@ -13,12 +13,12 @@ from bench.faults.encodings import (
     ARITHMETIC_JPEG,
     HUFFMAN_JPEG,
     PNG_SIGNATURE,
-    big_endian_tiff,
     encoded,
     exif_loop,
     png,
     png_chunk,
     png_header,
+    tiff,
     with_adobe_transform,
     with_jpeg_frame,
     with_jpeg_segment,
@@ -39,6 +39,7 @@ _TILE_WIDTH, _TILE_HEIGHT = 322, 323
 _SIDE = 32
 _BOMB_BYTES = 8 << 20
 """Unpacked; eight times what Pillow grants to a text in a PNG."""
+_EXIF_AS_TEXT = b"Raw profile type exif\0\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +155,20 @@ def _pngs(seeds: Seeds) -> dict[str, Item]:
         "icc_junk.png": again(
             with_png_chunk(seeds.png, b"iCCP", b"p\0\0junk"), "an ICC profile that is none"
         ),
+        "short_part.png": again(with_png_chunk(seeds.png, b"pHYs", b"\0"), "a part cut short"),
+        "text_bomb.png": again(
+            with_png_chunk(
+                seeds.png, b"zTXt", _EXIF_AS_TEXT + zlib.compress(bytes(_BOMB_BYTES), 9)
+            ),
+            "a text that unpacks to a thousand times its size",
+        ),
         "moving.png": again(
             encoded(image, "PNG", save_all=True, append_images=seeds.others),
             "animated (APNG): the first picture counts",
+        ),
+        "colour_key.png": again(
+            with_png_chunk(seeds.png, b"tRNS", struct.pack(">HHH", 0, 255, 1)),
+            "one colour, which it has not, as transparent",
         ),
         "grey16.png": Item(png(pixels_HWC[:, :, :1].astype(np.uint16) * 257), "16 bit grey"),
         "palette.png": Item(encoded(palette, "PNG", transparency=3), "palette, one transparent"),
@@ -183,10 +195,23 @@ def _tiffs(seeds: Seeds) -> dict[str, Item]:
         f"{name}.tif": again(encoded(image, "TIFF", compression=f"tiff_{name}"), name)
         for name in ("lzw", "adobe_deflate")
     }
+    pixels_HWC = seeds.pixels_HWC
+    planes = [np.ascontiguousarray(pixels_HWC[..., k]) for k in range(3)]
+    wide = [(plane.astype("<u2") * 257).tobytes() for plane in planes]
+    alpha_HWC = np.stack([planes[0], np.full_like(planes[0], 255)], axis=-1)
     return packed | {
+        "planes16.tif": again(
+            tiff(pixels_HWC.astype(np.uint16), {284: (2,)}, strips=wide),
+            "one colour after the other, 16 bit",
+        ),
+        "big.tif": again(tiff(pixels_HWC, big=True), "BigTIFF"),
+        "grey.tif": Item(tiff(pixels_HWC[..., :1]), "grey"),
+        "grey_alpha.tif": Item(
+            tiff(alpha_HWC, {338: (1,)}), "grey, premultiplied alpha", same_as="grey.tif"
+        ),
         "rgb.tif": again(seeds.tiff, "a plain TIFF"),
         "tiles.tif": again(encoded(image, "TIFF", tiffinfo=tiles), "in tiles"),
-        "big_endian.tif": again(big_endian_tiff(seeds.pixels_HWC), "high bytes first"),
+        "big_endian.tif": again(tiff(seeds.pixels_HWC, order=">"), "high bytes first"),
         "loop.tif": again(with_tiff_loop(seeds.tiff), "a directory that follows itself"),
         "pages.tif": again(
             encoded(image, "TIFF", save_all=True, append_images=seeds.others),
@@ -264,7 +289,7 @@ def _cut(seeds: Seeds) -> _Files:
         ".bmp": seeds.bmp,
         ".tif": seeds.tiff,
         "_lzw.tif": encoded(seeds.image, "TIFF", compression="tiff_lzw"),
-        "_tail.tif": big_endian_tiff(seeds.pixels_HWC),
+        "_tail.tif": tiff(seeds.pixels_HWC, order=">"),
     }
     halves = {
         f"half{name}": (data[: len(data) // 2], "half of it") for name, data in wholes.items()
@@ -284,6 +309,10 @@ def _cut(seeds: Seeds) -> _Files:
             jpeg[:third] + bytes(len(jpeg) - third),
             "zeros for the rest, as an interrupted copy leaves them",
         ),
+        "few_planes.tif": (
+            tiff(seeds.pixels_HWC, {284: (2,)}, strips=[seeds.pixels_HWC[..., 0].tobytes()]),
+            "one colour of three",
+        ),
         "few_strips.tif": (
             with_tiff_fields(seeds.tiff, {257: 3 * _HEIGHT}),
             "strips for a third of the picture",
@@ -298,6 +327,8 @@ def _cut(seeds: Seeds) -> _Files:
 def _damaged(seeds: Seeds) -> _Files:
     jpeg, tiff, bmp, webp = seeds.jpeg, seeds.tiff, seeds.bmp, seeds.webp
     middle = len(jpeg) // 2
+    packed = encoded(seeds.image, "TIFF", compression="jpeg")
+    half = len(packed) // 2
     body = png_chunk(b"IDAT", b"not zlib data") + seeds.png[-12:]
     flipped = bytearray(seeds.png)
     flipped[len(flipped) // 2] ^= 1
@@ -305,6 +336,10 @@ def _damaged(seeds: Seeds) -> _Files:
         "bad_sector.jpg": (
             jpeg[:middle] + bytes(512) + jpeg[middle + 512 :],
             "512 bytes lost in the middle",
+        ),
+        "bad_sector.tif": (
+            packed[:half] + bytes(512) + packed[half + 512 :],
+            "the same in a JPEG within a TIFF",
         ),
         "swapped.jpg": (jpeg.replace(b"\xff\xdb", b"\xff\xfe"), "without its tables"),
         "flat.jpg": (with_jpeg_frame(jpeg, sides=(_WIDTH, 0)), "96 x 0 pixels"),
@@ -329,6 +364,17 @@ def _unsupported(seeds: Seeds) -> _Files:
         "integers.tif": (encoded(Image.new("I", small), "TIFF"), "32 bit pixels"),
         "lab.tif": (encoded(Image.new("LAB", small), "TIFF"), "CIELAB"),
         "raw.tif": (encoded(seeds.image, "TIFF", tiffinfo=preview), "begins with a preview"),
+        "no_meaning.tif": (tiff(seeds.pixels_HWC[..., :1], {262: None}), "not what 0 means"),
+        "big_high_first.tif": (tiff(seeds.pixels_HWC, big=True, order=">"), "BigTIFF"),
+        "canon.cr2": (tiff(seeds.pixels_HWC, head=b"CR\2\0\0\0\0\0"), "camera raw"),
+        "phase_one.iiq": (tiff(seeds.pixels_HWC, head=b"IIII\0\0\0\0"), "camera raw"),
+        "fuji.raf": (b"FUJIFILMCCD-RAW 0201" + bytes(64), "camera raw"),
+        "olympus.orf": (b"IIRO\x08\0\0\0" + bytes(64), "camera raw"),
+        "canon.crw": (b"II\x1a\0\0\0HEAPCCDR" + bytes(64), "camera raw"),
+        "masks.bmp": (
+            seeds.bmp[:28] + struct.pack("<HI", 32, 3) + seeds.bmp[34:],
+            "masks that nobody uses",
+        ),
         "packing.tif": (with_tiff_fields(seeds.tiff, {259: 12345}), "an unknown compression"),
         "lossless.jpg": (with_jpeg_frame(seeds.jpeg, marker=0xC3), "lossless JPEG"),
         "bits12.jpg": (with_jpeg_frame(seeds.jpeg, marker=0xC1, bits=12), "12 bits"),
@@ -341,7 +387,6 @@ def _unsupported(seeds: Seeds) -> _Files:
 
 
 def _too_large(seeds: Seeds) -> _Files:
-    bomb = zlib.compress(bytes(_BOMB_BYTES), 9)
     gif = seeds.gif[:6] + b"\xff" * 4 + seeds.gif[10:]
     return {
         "bomb.png": (png_header(60_000, 60_000) + seeds.png[33:], "3,600 megapixels"),
@@ -349,8 +394,4 @@ def _too_large(seeds: Seeds) -> _Files:
         "absurd.tif": (with_tiff_fields(seeds.tiff, {256: 2**31, 257: 2**31}), "the same"),
         "bomb.jpg": (with_jpeg_frame(seeds.jpeg, sides=(65535, 65535)), "65535 x 65535"),
         "bomb.gif": (gif, "65535 x 65535"),
-        "text_bomb.png": (
-            with_png_chunk(seeds.png, b"zTXt", b"Comment\0\0" + bomb),
-            "a text that unpacks to a thousand times its size",
-        ),
     }

@@ -6,12 +6,13 @@ import base64
 import io
 import struct
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -133,26 +134,57 @@ def with_tiff_loop(data: bytes) -> bytes:
     return bytes(changed)
 
 
-def big_endian_tiff(pixels_HWC: NDArray[np.uint8]) -> bytes:
-    """Uncompressed RGB (H, W, 3), high bytes first, the directory behind the pixels."""
-    height, width, _ = pixels_HWC.shape
-    body = pixels_HWC.tobytes()
-    depths = 8 + len(body)
-    fields = [
-        (256, 3, 1, width << 16),
-        (257, 3, 1, height << 16),
-        (258, 3, 3, depths),
-        (259, 3, 1, 1 << 16),
-        (262, 3, 1, 2 << 16),
-        (273, 4, 1, 8),
-        (277, 3, 1, 3 << 16),
-        (278, 3, 1, height << 16),
-        (279, 4, 1, len(body)),
-    ]
-    directory = struct.pack(">H", len(fields))
-    directory += b"".join(struct.pack(">HHII", *field) for field in fields)
-    bits = struct.pack(">HHH", 8, 8, 8)
-    return b"MM\0*" + struct.pack(">I", depths + 6) + body + bits + directory + bytes(4)
+def tiff(
+    pixels: NDArray[Any],
+    changes: Mapping[int, tuple[int, ...] | bytes | None] | None = None,
+    *,
+    strips: Sequence[bytes] = (),
+    order: Literal["<", ">"] = "<",
+    big: bool = False,
+    head: bytes = b"",
+) -> bytes:
+    """Pixels (H, W, C), uint8 or uint16, as an uncompressed TIFF with the directory at its end;
+    `order` "<" is low bytes first. Fields that `changes` names are other than they should be,
+    `strips` stand in place of the pixels, `head` behind the file's header."""
+    height, width, channels = pixels.shape
+    strips = strips or [pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()]
+    header = struct.pack(f"{order}2sH", b"II" if order == "<" else b"MM", 43 if big else 42)
+    body = bytearray(header + bytes(12 if big else 4) + head)
+    offsets = [len(body) + sum(map(len, strips[:i])) for i in range(len(strips))]
+    body += b"".join(strips)
+    fields: dict[int, tuple[int, ...] | bytes | None] = {
+        256: (width,),
+        257: (height,),
+        258: (pixels.itemsize * 8,) * channels,
+        259: (1,),
+        262: (2 if channels > 2 else 1,),
+        273: tuple(offsets),
+        277: (channels,),
+        278: (height,),
+        279: tuple(map(len, strips)),
+        284: (1,),
+    }
+    values = {tag: value for tag, value in (fields | dict(changes or {})).items() if value}
+    word, number = ("Q", "Q") if big else ("I", "H")
+    inline = struct.calcsize(word)
+    directory = struct.pack(order + number, len(values))
+    for tag, value in sorted(values.items()):
+        code, kind = ("s", 7) if isinstance(value, bytes) else ("I", 4)
+        if kind == 4 and max(value) < 1 << 16:
+            code, kind = "H", 3
+        data = (
+            value if isinstance(value, bytes) else struct.pack(f"{order}{len(value)}{code}", *value)
+        )
+        if len(data) > inline:
+            place = struct.pack(order + word, len(body))
+            body += data
+        else:
+            place = data.ljust(inline, b"\0")
+        directory += struct.pack(f"{order}HH{word}", tag, kind, len(value)) + place
+    struct.pack_into(order + word, body, 8 if big else 4, len(body))
+    if big:
+        struct.pack_into(f"{order}HH", body, 4, 8, 0)
+    return bytes(body) + directory + bytes(inline)
 
 
 def exif_loop() -> bytes:

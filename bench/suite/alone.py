@@ -80,6 +80,7 @@ def measure_engine(case: EngineCase, bench: Bench, number: int, turn_s: float) -
     """One turn in a process of its own, and the check of everything it has answered so far."""
     task = Task(
         bundle=str(bench.engines_bundle.path),
+        trusted=bench.engines_bundle.trusted,
         pool=str(bench.pool_file),
         spec=asdict(case.spec),
         batch_sizes=case.batch_sizes,

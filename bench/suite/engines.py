@@ -55,7 +55,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             about="ONNX Runtime's TensorRT provider",
         ),
         "torchscript": Kind(
-            module="inspector.backends.torch", cpu=("fp32",), cuda=("fp32",),
+            module="inspector.backends.torch", cpu=("fp32",), cuda=("fp32",), scans=False,
             about="the exported TorchScript file",
         ),
         "eager": Kind(

@@ -52,7 +52,11 @@ def run_program(arguments: Sequence[str], bench: Bench) -> Ended:
             [sys.executable, "-m", *arguments],
             every_s=_SAMPLES_S,
             limit_s=LIMIT_S,
-            environment={CACHE_VARIABLE: str(bench.work / "cache")},
+            environment={
+                CACHE_VARIABLE: str(bench.work / "cache"),
+                # torch.compile's is in /tmp otherwise, where others could have put programs first.
+                "TORCHINDUCTOR_CACHE_DIR": str(bench.work / "compiled"),
+            },
         )
     said, trouble = _said(watched)
     return Ended(

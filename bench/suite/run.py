@@ -30,7 +30,7 @@ from bench.suite.paths import (
     warm_up,
 )
 from bench.suite.rounds import repeat
-from bench.suite.setup import TORCHSCRIPT, Bench, has_torchscript, prepare
+from bench.suite.setup import Bench, prepare
 from bench.suite.shares import add_shares, operations
 from bench.system import describe_system
 from inspector.backends.advice import find_advice, keep_advice
@@ -188,11 +188,7 @@ def _paths(
 ) -> list[PathCase]:
     """Scans as they are without a recommendation, in each precision, and with the fastest other
     engines; and the peers."""
-    able = [
-        case
-        for case in engines
-        if case.open and case.best_rates() and can_scan(case.spec, bench.bundle)
-    ]
+    able = [case for case in engines if case.open and case.best_rates() and can_scan(case.spec)]
     able.sort(key=lambda case: -median(case.best_rates()))
     chosen = [case for case in able if case.usual and case.spec.device == bench.device]
     most = max(config.effort.scans, len(chosen) + 1)
@@ -207,10 +203,8 @@ def _paths(
     return cases
 
 
-def can_scan(spec: EngineSpec, bundle: ModelBundle) -> bool:
-    """Whether `inspector scan` can use the engine with the bundle as it is."""
-    if spec.engine == TORCHSCRIPT:
-        return has_torchscript(bundle)
+def can_scan(spec: EngineSpec) -> bool:
+    """Whether a scan may be advised to use the engine."""
     return KINDS[spec.engine].scans and spec.precision != "bf16"
 
 

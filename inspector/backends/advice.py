@@ -6,10 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from inspector.backends.remembered import machine_key, recall, remember
+from inspector.untrusted import checked
 
 if TYPE_CHECKING:
     from inspector.bundle import ModelBundle
 
+ADVISED = ("onnxruntime", "openvino", "tensorrt")
+"""Engines that a scan may take without being asked to: those that read data."""
 _ABOUT = "recommended on"
 
 
@@ -20,6 +23,11 @@ class Pace:
     backend: str
     batch_size: int
     workers: int
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what no scan can follow."""
+        if self.backend not in ADVISED or self.batch_size < 1 or self.workers < 0:
+            raise ValueError(f"no pace for a scan: {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +52,7 @@ def find_advice(bundle: ModelBundle, device: str) -> Advice | None:
     """None where no benchmark ran here with this bundle and these versions of the engines."""
     found = recall(machine_key(bundle, f"{_ABOUT} {device}"))
     try:
-        tiles, photos = (Pace(**found[name]) for name in ("tiles", "photos"))
-        return Advice(**(found | {"tiles": tiles, "photos": photos}))
-    except (TypeError, KeyError, AttributeError):  # nothing, or nothing that this version wrote
+        tiles, photos = (checked(Pace, found[name]) for name in ("tiles", "photos"))
+        return checked(Advice, found | {"tiles": tiles, "photos": photos})
+    except (TypeError, KeyError, ValueError):  # nothing, or nothing that this version wrote
         return None

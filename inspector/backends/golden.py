@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import math
+import zipfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inspector.bundle import ModelBundle
+
+_LARGEST = 1 << 30
+"""Bytes of an array."""
+_ANY = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +50,45 @@ class Golden:
 
 def read_golden(bundle: ModelBundle) -> Golden:
     """Raises BundleError when the bundle has no golden images or they cannot be read."""
-    file = bundle.file(GOLDEN)
-    size = bundle.preprocess.size
+    file, size = bundle.file(GOLDEN), bundle.preprocess.size
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            names = tuple(str(name) for name in arrays["names"])
-            pixels_NHWC = arrays["images"]
-            scores = Scores(arrays["p_crack"], arrays["cam"], arrays["domain"])
+        if GOLDEN not in bundle.files:
+            raise ValueError("it is not listed")
+        with zipfile.ZipFile(file) as arrays:
+            names_N = _read(arrays, "names", "U", (_ANY,))
+            count = len(names_N)
+            golden = Golden(
+                tuple(str(name) for name in names_N),
+                _read(arrays, "images", "u1", (count, size, size, 3)),
+                Scores(
+                    _read(arrays, "p_crack", "f4", (count,)),
+                    _read(arrays, "cam", "f4", (count, _ANY, _ANY)),
+                    _read(arrays, "domain", "f4", (count,)),
+                ),
+            )
     except Exception as error:  # NumPy and zipfile raise many types on foreign files
         raise BundleError(
             f"{file} cannot be read ({error}); make it with: inspector export {bundle.path}"
         ) from error
-    if pixels_NHWC.shape != (len(names), size, size, 3) or len(scores.p_crack_N) != len(names):
-        raise BundleError(f"{file} does not fit this model; export it again")
-    return Golden(names, pixels_NHWC, scores)
+    return golden
+
+
+def _read(arrays: zipfile.ZipFile, name: str, kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """One array, whose header is read before its values: a small file may unpack to a huge array.
+    Raises ValueError for another type or shape (`_ANY`: any length), and for values not finite."""
+    with arrays.open(f"{name}.npy") as stream:
+        if np.lib.format.read_magic(stream) != (1, 0):
+            raise ValueError(f"{name} is of another format")
+        found, by_column, dtype = np.lib.format.read_array_header_1_0(stream)
+        fits = len(found) == len(shape) and all(
+            want in (have, _ANY) for have, want in zip(found, shape, strict=True)
+        )
+        if by_column or not fits or not (dtype.kind == kind or dtype == np.dtype(f"<{kind}")):
+            raise ValueError(f"{name} does not fit this model: {found} of {dtype}")
+        length = math.prod(found) * dtype.itemsize
+        if not 0 <= length <= _LARGEST:
+            raise ValueError(f"{name} would take {length:,} bytes")
+        values = np.frombuffer(bytearray(stream.read(length)), dtype).reshape(found)
+    if dtype.kind == "f" and not np.isfinite(values).all():
+        raise ValueError(f"{name} holds values that are not finite")
+    return values

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from inspector.durable import publish
 from inspector.machine import cpu_model, usable_cores
+from inspector.untrusted import read_json
 
 if TYPE_CHECKING:
     from inspector.bundle import ModelBundle
@@ -33,45 +33,58 @@ def machine_key(bundle: ModelBundle, about: str) -> str:
 
 def recall(key: str) -> Any:
     """What is remembered under a key, as JSON; None where nothing is or it cannot be read."""
-    return _read(cache_file()).get(key)
+    file = cache_file()
+    return _read(file).get(key) if file else None
 
 
 def remember(key: str, value: JsonObject) -> None:
     """In one step; a home that cannot be written only means measuring again."""
     file = cache_file()
+    if file is None:
+        return
     known = _read(file) | {key: value}
     draft = file.with_name(f".{file.name}.{os.getpid()}")  # others may be writing as well
     with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
         publish(json.dumps(known, indent=1).encode(), file, draft)
 
 
-def cache_file() -> Path:
-    """Where measurements are kept: where the environment says, or else by each system's convention
-    for files that may be lost."""
-    if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen) / "tuning.json"
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = _home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache")
-    return base / "crack-inspector" / "tuning.json"
+def cache_file() -> Path | None:
+    """Where measurements are kept; None where no folder is this user's alone."""
+    folder = private_folder()
+    return folder / "tuning.json" if folder else None
 
 
-def _home() -> Path:
-    """The user's; in a container, a user made up at its start may have none."""
+def private_folder() -> Path | None:
+    """The folder for what is remembered, made if need be: where the environment says, or else by
+    each system's convention. None where it cannot be made, or where others could have put something
+    into it: what is kept there decides engines, and compiled ones are programs."""
     try:
-        return Path.home()
-    except RuntimeError:
-        return Path(tempfile.gettempdir())
+        folder = _folder()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = folder.stat()
+    except (OSError, RuntimeError):  # a user made up at a container's start may have no home
+        return None
+    if sys.platform == "win32":
+        return folder
+    return folder if about.st_uid == os.geteuid() and not about.st_mode & 0o022 else None
+
+
+def _folder() -> Path:
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen)
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "crack-inspector"
 
 
 def _read(file: Path) -> JsonObject:
     """What is remembered; nothing where that cannot be read, for it can be measured again."""
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = read_json(file)
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

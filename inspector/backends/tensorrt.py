@@ -14,7 +14,7 @@ from inspector.backends import ort_session
 from inspector.backends.contract import in_one_line
 from inspector.backends.device import Device, has_nvidia_driver
 from inspector.backends.ort import OnnxRuntimeBackend
-from inspector.backends.remembered import cache_file
+from inspector.backends.remembered import private_folder
 from inspector.bundle import INPUT_NAME
 from inspector.errors import BackendError, UsageError
 
@@ -117,9 +117,12 @@ def _engine_folder(bundle: ModelBundle, file: Path) -> Path | None:
     which ONNX Runtime writes into their names. None where nothing can be written."""
     versions = f"ort{onnxruntime.__version__}-trt{_tensorrt_version()}"
     key = f"{bundle.digest[:12]}-{bundle.files[file.name][:12]}-{versions}"
-    folder = cache_file().parent / "tensorrt" / key
+    cache = private_folder()
+    if cache is None:
+        return None
+    folder = cache / "tensorrt" / key
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError:
         return None
     return folder if os.access(folder, os.W_OK) else None

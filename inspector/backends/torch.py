@@ -11,7 +11,7 @@ import torch
 from inspector.backends.contract import check_pixels, to_scores
 from inspector.backends.device import Device
 from inspector.backends.metadata import check_metadata, model_metadata
-from inspector.errors import BackendError, BundleError
+from inspector.errors import BackendError, BundleError, UsageError
 from inspector.network import load_deployed
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ class EagerBackend(_TorchBackend):
 
 
 class TorchScriptBackend(_TorchBackend):
-    """The bundle's `model.ts`. Raises BundleError when it was exported from another model."""
+    """The bundle's `model.ts`, a program that could do all that the user may. Raises UsageError
+    unless the bundle is trusted, BundleError when it was exported from another model."""
 
     name = "torchscript"
 
@@ -91,6 +92,11 @@ class TorchScriptBackend(_TorchBackend):
         self, bundle: ModelBundle, *, device: str = "auto", threads: int | None = None
     ) -> None:
         file = bundle.file(bundle.variant(self.name, "fp32").file)
+        if not bundle.trusted:  # before it is loaded: that alone may run it
+            raise UsageError(
+                f"{file} is a program, which could read and write all your files; add --trust if "
+                "you trust whoever made it, or use another --backend"
+            )
         model, metadata = _load_script(file, list(model_metadata(bundle)))
         check_metadata(bundle, file.name, metadata)
         super().__init__(bundle, model, device, threads)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inspector.backends import open_engine
 from inspector.backends.remembered import machine_key, recall, remember
 from inspector.errors import InspectorError
+from inspector.untrusted import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from inspector.bundle import Cascade, ModelBundle
+    from inspector.types import JsonObject
 
 WORTH_IT = 1.1
 """How many times faster something must be before it is taken instead of what is more exact."""
@@ -52,7 +54,7 @@ def choose(bundle: ModelBundle, backend: str, *, precision: str, cascade: bool |
     rest = full.get(precision, full[_FP32])
     staged = np.inf
     if bundle.cascade is not None and _LOW in speeds:
-        staged = speeds[_LOW] + bundle.cascade.evidence.get(SENT_ON, 1.0) * rest
+        staged = speeds[_LOW] + _sent_on(bundle.cascade.evidence) * rest
     if cascade is None:
         cascade = staged * WORTH_IT < rest
     measured = ", ".join(f"{name} {1 / seconds:.0f}" for name, seconds in speeds.items())
@@ -68,18 +70,33 @@ def _with_doubts(speeds: dict[str, float], bundle: ModelBundle, precision: str) 
     """Seconds per image, with the images that fp32 judges again."""
     if not any(bundle.margins(precision)):
         return speeds[precision]
-    again = bundle.variant("onnxruntime", precision).parity.get(SENT_ON, 1.0)
-    return speeds[precision] + float(again) * speeds[_FP32]
+    again = _sent_on(bundle.variant("onnxruntime", precision).parity)
+    return speeds[precision] + again * speeds[_FP32]
+
+
+def _sent_on(evidence: JsonObject) -> float:
+    """The share that a gate saw sent on; all where the bundle does not say."""
+    share = evidence.get(SENT_ON, 1.0)
+    return float(share) if is_number(share) and 0 <= share <= 1 else 1.0
 
 
 def _speeds(bundle: ModelBundle, backend: str) -> dict[str, float]:
     """Seconds per image by engine, remembered or measured now."""
     key = machine_key(bundle, backend)
     speeds = recall(key)
-    if not isinstance(speeds, dict) or _FP32 not in speeds:
+    if not _are_speeds(speeds):
         speeds = dict(_measure(bundle, backend))
         remember(key, speeds)
     return {str(name): float(seconds) for name, seconds in speeds.items()}
+
+
+def _are_speeds(found: Any) -> bool:
+    """Whether what was remembered can be times; else it is measured again."""
+    return (
+        isinstance(found, dict)
+        and _FP32 in found
+        and all(is_number(seconds) and seconds > 0 for seconds in found.values())
+    )
 
 
 def _measure(bundle: ModelBundle, backend: str) -> Iterator[tuple[str, float]]:

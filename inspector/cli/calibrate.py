@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +21,6 @@ from inspector.cli.rules import (
     TargetSpecificity,
     rule_of,
 )
-from inspector.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,11 +103,11 @@ def _render(result: Calibrated, out: Path | None) -> Iterator[str]:
     if result.left_out:
         yield (
             f"left out, because it was gated for other thresholds: {', '.join(result.left_out)}; "
-            f"make it again with: inspector export {quoted(out)} "
+            f"make it again with: inspector export {shlex.quote(str(out))} "
             f"{' '.join(_option(name) for name in result.left_out)} --calibration PHOTOS"
         )
     yield f"model: {out}"
-    yield f"use it: inspector scan /photos --model {quoted(out)}"
+    yield f"use it: inspector scan /photos --model {shlex.quote(str(out))}"
 
 
 def _laxer(result: Calibrated) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,7 @@ from inspector.cli.rules import (
     rule_of,
 )
 from inspector.errors import ExportError
-from inspector.text import printable, quoted
+from inspector.text import printable
 
 commands = typer.Typer()
 
@@ -119,7 +120,6 @@ def train(
         miss_cost=miss_cost, false_alarm_cost=false_alarm_cost, review_cost=review_cost,
         prevalence=None, pooled=pooled,
     )  # fmt: skip
-    exporting = ExportConfig(bundle=out, images=validation or data)
     config = TrainConfig(
         data=data,
         out=out,
@@ -144,12 +144,13 @@ def train(
         leak_audit=leak_audit,
     )
     result = run_train(config, quiet=quiet)
+    images = validation or data
     try:
-        bundle = export_bundle(exporting)
+        bundle = export_bundle(ExportConfig(bundle=out, images=images))
     except (Exception, KeyboardInterrupt) as error:
-        again = f"inspector export {quoted(out)}"
-        if exporting.images is not None:
-            again += f" --images {quoted(exporting.images)}"
+        again = f"inspector export {shlex.quote(str(out))}"
+        if images is not None:
+            again += f" --images {shlex.quote(str(images))}"
         kept = f"the trained model is kept in {out}; go on with: {again}"
         if isinstance(error, KeyboardInterrupt):
             print_lines([f"interrupted; {kept}"], to_stderr=True)
@@ -245,7 +246,10 @@ def doctor(
     ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Check this machine and a model: versions, providers, hashes, answers on golden inputs."""
+    """Check this machine and a model: versions, providers, hashes, answers on golden inputs.
+
+    Safe for a bundle from somebody else: its TorchScript, which is a program, is not run.
+    """
     from inspector.doctor import examine, render
 
     report = examine(bundle)

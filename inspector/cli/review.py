@@ -42,12 +42,12 @@ def review(
 ) -> None:
     """Look at photos, those most worth it first, and say crack or no crack by one key.
 
-    Opens a page that only this machine can reach. Labels go to OUT/_inspector/labels.jsonl, each
-    on disk before it counts; inspector train --labels OUT learns from them. Ctrl-C ends it.
+    Opens a page that only you can reach, by an address that holds a secret. Labels go to
+    OUT/_inspector/labels.jsonl, each on disk before it counts; inspector train --labels OUT
+    learns from them. Ctrl-C ends it.
     """
-    import webbrowser
-
     from inspector.review.config import ReviewConfig, user_name
+    from inspector.review.door import door_of, open_in_browser
     from inspector.review.server import review as run_review
 
     def ready(address: str, session: Session) -> None:
@@ -57,9 +57,14 @@ def review(
         print("Ctrl-C ends it; every label is kept at once", file=sys.stderr)
         if not no_browser:
             # A browser may take its time, or be one for the terminal that stays.
-            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+            threading.Thread(target=open_in_browser, args=(address, door), daemon=True).start()
 
     who = user_name() if reviewer is None else reviewer
     config = ReviewConfig(out=out, port=port, model=model, moved=moved, reviewer=who)
-    result = run_review(config, ready=ready)
+    door = door_of(out)
+    try:
+        result = run_review(config, ready=ready)
+    finally:
+        if not no_browser:
+            door.unlink(missing_ok=True)
     print(printable(f"{result.labelled:,} photos of {out} are labelled"), file=sys.stderr)

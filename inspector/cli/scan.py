@@ -46,6 +46,14 @@ def scan(
     prune: Annotated[
         bool, typer.Option("--prune", help="Drop the rows of files that are gone.")
     ] = False,
+    source_gone: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DIR", help="Drop its photos' rows: it is gone for good; repeatable."),
+    ] = None,
+    moved: Annotated[
+        str | None,
+        typer.Option(metavar="OLD=NEW", help="Photos scanned below OLD now lie below NEW."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove earlier results from the directory.")
     ] = False,
@@ -80,6 +88,14 @@ def scan(
             rich_help_panel=_SPEED,
         ),
     ] = "auto",
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust",
+            help="Let the bundle's TorchScript run: a program, with all your rights.",
+            rich_help_panel=_SPEED,
+        ),
+    ] = False,
     precision: Annotated[
         str,
         typer.Option(
@@ -111,8 +127,9 @@ def scan(
 ) -> None:  # fmt: skip
     """Give every photo in SOURCE one row with a crack verdict.
 
-    SOURCE: directories, files, patterns ('photos/**/*.jpg'), lists of names (@list.txt, or - for
-    the standard input). The same photo has the same row, however it is named.
+    SOURCE: directories, files, patterns ('photos/**/*.jpg'), lists of names
+    (@list.txt, or - for the standard input; relative to the current directory).
+    A photo has one row, however it is named.
 
     Stopped or killed, the same command continues. Exit code 0: done; 3: done, but more photos
     failed than --max-failures allows, none could be judged, or a directory could not be read; 130,
@@ -128,6 +145,7 @@ def scan(
         model=model,
         device=device,
         backend=backend,
+        trust=trust,
         precision=precision,
         cascade=auto_or_switch("--cascade", cascade),
         batch_size=auto_or_count("--batch-size", batch_size),
@@ -143,6 +161,8 @@ def scan(
         verify_content=verify_content,
         retry_failed=retry_failed,
         prune=prune,
+        source_gone=tuple(source_gone or ()),
+        moved=moved,
     )
     if dry_run:
         seen = preview(config)

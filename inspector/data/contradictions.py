@@ -37,13 +37,27 @@ def without_contradictions(images: Sequence[LabelledImage]) -> list[LabelledImag
         file.append(image)
         if len(file) == 1 and stat.S_ISREG(about.st_mode):
             sizes[about.st_size].append(image)
-    both = [found for found in files.values() if _has_both(found)]
+    both = list(filter(_has_both, files.values()))
     for alike in filter(_has_both, sizes.values()):
         for nearly in filter(_has_both, _by(alike, whole=False)):
             both += filter(_has_both, _by(nearly, whole=True))
-    if both:
-        raise DataError(_refusal(both))
+    check_labels([(image.path, image.is_crack) for image in found] for found in both)
     return [found[0] for found in files.values()]
+
+
+def check_labels(copies: Iterable[Sequence[tuple[str, bool]]]) -> None:
+    """Raises DataError naming pictures that have both labels; each of `copies` are the paths of one
+    picture, and whether it is labelled as a crack."""
+    sides = [({is_crack: path for path, is_crack in reversed(found)}) for found in copies]
+    both = [side for side in sides if len(side) == 2]
+    if not both:
+        return
+    pairs = "; ".join(f"{side[True]} (crack) and {side[False]} (clear)" for side in both[:SHOWN])
+    more = f", and {len(both) - SHOWN:,} more" if len(both) > SHOWN else ""
+    raise DataError(
+        f"{len(both):,} photos have both labels, which contradict each other: {pairs}{more}; keep "
+        "each of them in one class only"
+    )
 
 
 def _has_both(images: Iterable[LabelledImage]) -> bool:
@@ -66,16 +80,3 @@ def _by(images: Iterable[LabelledImage], *, whole: bool) -> Iterator[list[Labell
         if sniff(head) is not None:
             found[head + content].append(image)
     yield from found.values()
-
-
-def _refusal(both: Sequence[Sequence[LabelledImage]]) -> str:
-    pairs = []
-    for found in both[:SHOWN]:
-        crack = next(image.path for image in found if image.is_crack)
-        clear = next(image.path for image in found if not image.is_crack)
-        pairs.append(f"{crack} (crack) and {clear} (clear)")
-    more = f", and {len(both) - SHOWN:,} more" if len(both) > SHOWN else ""
-    return (
-        f"{len(both):,} photos have both labels, which contradict each other: "
-        f"{'; '.join(pairs)}{more}; keep each of them in one class only"
-    )

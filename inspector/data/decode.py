@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-import struct
 import warnings
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.TiffImagePlugin import (
-    BITSPERSAMPLE,
-    PHOTOMETRIC_INTERPRETATION,
-    TiffImageFile,
-)
 
+from inspector.data import tiff
 from inspector.data.endings import is_rare_kind, is_whole
 from inspector.data.exif import UPRIGHT, ExifFacts, read_exif
 from inspector.data.formats import DECODABLE, MAGIC_BYTES, sniff
 from inspector.data.jpeg import END_OF_IMAGE, plain_image, plain_pixels
 from inspector.data.limits import DecodeLimits
+from inspector.data.png import SIGNATURE, plain_png
 from inspector.data.reading import read
 from inspector.data.refused import Refused
 from inspector.preprocess import PreprocessSpec, crop_box, fit, to_pixels
@@ -32,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_TRANSPARENT_BACKDROP = (128, 128, 128)
+_BACKDROP = (128, 128, 128)
 """Mid grey, near the model's zero: an edge of the alpha mask then looks least like a crack."""
 
 _JPEG_EXIF = frozenset({"exif", "xmp"})
@@ -44,10 +40,6 @@ _PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(_PILLOW), 0)
 _LONGEST_SIDE = 2**31 - 1
 """What the table's `width` and `height` can hold."""
 _LONGEST_DETAIL = 200
-
-_NEW_SUBFILE_TYPE = 254
-_REDUCED_RESOLUTION = 1
-"""TIFF 6.0, section 8: this bit of the tag marks a smaller version of another image in the file."""
 
 
 def decode(
@@ -78,15 +70,15 @@ def decode(
     except Refused as refusal:
         return Failure(ref, refusal.code, _in_one_line(refusal.detail), facts)
     except Exception as error:  # Pillow raises many types on damaged data
-        code, detail = _why(error, data)
+        code, detail = _why(error, data, opened=facts.width is not None, name=ref.path)
         return Failure(ref, code, _in_one_line(detail), facts)
     shrink = max(facts.width or 1, facts.height or 1) / spec.size
     return Decoded(ref, pixels_HWC, facts, shrink)
 
 
 def _prepare_pillow(limits: DecodeLimits) -> None:
-    """Pillow warns about odd but decodable files; their row says all there is to say. And it has
-    a bound on pixels of its own, which must not lie below `limits`: it refuses twice that number.
+    """Pillow warns about odd but decodable files; their row says all there is to say. It has a
+    bound on pixels of its own, which must not lie below `limits`: it refuses twice that number.
 
     For the whole process and for good: `warnings.catch_warnings` would restore, in one thread,
     filters that another still needs. In front again if another filter was put before it.
@@ -100,44 +92,51 @@ def _prepare_pillow(limits: DecodeLimits) -> None:
 
 def _open(data: bytes, limits: DecodeLimits) -> Image.Image:
     """Reads the header, decodes nothing."""
-    image = Image.open(BytesIO(data), formats=DECODABLE)
+    image = open_image(data)
     width, height = image.size
     if width < 1 or height < 1:
         raise Refused(FailureCode.CORRUPT, f"the header says {width} x {height} pixels")
     if width * height > limits.max_pixels or max(width, height) > _LONGEST_SIDE:
-        detail = f"{width} x {height} is more than {limits.max_pixels:,} pixels"
+        detail = f"{width} x {height} is more than {limits.max_pixels:,} pixels (--max-pixels)"
         raise Refused(FailureCode.TOO_LARGE, detail)
     return image
 
 
-def _why(error: Exception, data: bytes) -> tuple[FailureCode, str]:
-    """What an exception from a decoder says about the file."""
-    announced = sniff(data[:MAGIC_BYTES])
-    detail = str(error) or type(error).__name__
-    if isinstance(error, UnidentifiedImageError):
-        return _unidentified(data, announced)
-    if isinstance(error, Image.DecompressionBombError) or "Decompressed data too large" in detail:
-        return FailureCode.TOO_LARGE, detail
+def open_image(data: bytes) -> Image.Image:
+    """An image of which nothing is decoded yet, opened so that Pillow reads it rightly. Raises
+    Refused where it cannot, and what Pillow raises."""
+    # By itself it reads several kinds of uncompressed TIFF wrongly; libtiff, which has all others,
+    # reads them as well.
+    TiffImagePlugin.READ_LIBTIFF = True
+    if data.startswith(SIGNATURE):
+        data = plain_png(data)
+    return Image.open(BytesIO(data), formats=DECODABLE)
+
+
+def _why(error: Exception, data: bytes, *, opened: bool, name: str) -> tuple[FailureCode, str]:
+    """What an exception from a decoder says about the file, in words that are not the decoder's."""
+    announced = sniff(data[:MAGIC_BYTES], name)
     if isinstance(error, MemoryError):
         return FailureCode.TOO_LARGE, "decoding it needs more memory than there is"
-    short = "truncat" in detail.lower() or isinstance(error, EOFError | struct.error)
-    if short or (announced is not None and not is_whole(data, announced)):
-        return FailureCode.TRUNCATED, detail
-    if announced is not None and is_rare_kind(data, announced, identified=True):
-        return FailureCode.UNSUPPORTED, f"a rare kind of {announced}: {detail}"
-    return FailureCode.CORRUPT, detail
-
-
-def _unidentified(data: bytes, announced: str | None) -> tuple[FailureCode, str]:
-    if announced is None:
+    if isinstance(error, Image.DecompressionBombError):
+        return FailureCode.TOO_LARGE, "its picture has more pixels than --max-pixels allows"
+    if announced is None and isinstance(error, UnidentifiedImageError):
         return FailureCode.NOT_AN_IMAGE, "the content is in no known image format"
-    if announced not in DECODABLE:
+    if announced is not None and announced not in (*DECODABLE, "BigTIFF"):
         return FailureCode.UNSUPPORTED, f"{announced} files are not supported"
-    if not is_whole(data, announced):
-        return FailureCode.TRUNCATED, f"the {announced} ends within its header"
-    if is_rare_kind(data, announced, identified=False):
-        return FailureCode.UNSUPPORTED, f"a {announced} of this kind is not supported"
-    return FailureCode.CORRUPT, f"unreadable {announced} header"
+    if announced in ("TIFF", "BigTIFF"):
+        try:
+            tiff.refuse_unreadable(data)
+        except Refused as refusal:
+            return refusal.code, refusal.detail
+    form = announced or "picture"
+    if not is_whole(data, form):
+        where = "in its pixels" if opened else "within its header"
+        return FailureCode.TRUNCATED, f"the {form} ends too early, {where}"
+    if is_rare_kind(data, form, opened=opened):
+        return FailureCode.UNSUPPORTED, f"a {form} of a kind that no decoder here reads"
+    what = "pixels" if opened else "header"
+    return FailureCode.CORRUPT, f"the {form} is damaged: its {what} cannot be decoded"
 
 
 def _in_one_line(text: str) -> str:
@@ -173,8 +172,9 @@ def _model_pixels(
     image: Image.Image, exif: ExifFacts, spec: PreprocessSpec, data: bytes
 ) -> NDArray[np.uint8]:
     """The photo upright, as the model's input; a JPEG is decoded at a size not far above it."""
-    if isinstance(image, TiffImageFile):
-        _refuse_misleading_tiff(image)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tiff.refuse_unreadable(data)
+        tiff.refuse_damaged(data)
     if isinstance(image, JpegImageFile):
         _refuse_endless_jpeg(image, data)
         image.draft(None, (spec.decode_side, spec.decode_side))
@@ -187,7 +187,7 @@ def _model_pixels(
         else:
             image = plain_image(data, image.size) or image
     image.load()  # may change the mode
-    small = fit(_to_rgb(image), spec)
+    small = fit(to_rgb(image), spec)
     if exif.orientation in UPRIGHT:
         small = small.transpose(UPRIGHT[exif.orientation])
     return to_pixels(small)
@@ -201,42 +201,22 @@ def _refuse_endless_jpeg(image: JpegImageFile, data: bytes) -> None:
         raise Refused(FailureCode.TRUNCATED, "the JPEG has no end")
 
 
-def _refuse_misleading_tiff(image: TiffImageFile) -> None:
-    """TIFFs that Pillow opens without complaint as something other than the photo."""
-    tags = image.tag_v2
-    if tags.get(_NEW_SUBFILE_TYPE, 0) & _REDUCED_RESOLUTION:
-        # Camera raw files (DNG, NEF, ARW) begin with a thumbnail.
-        detail = "the first page is only a preview, as in camera raw files"
-        raise Refused(FailureCode.UNSUPPORTED, detail)
-    boxes = [tile.extents or (0, 0, *image.size) for tile in image.tile]
-    covered = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
-    if covered < image.width * image.height:
-        # Pillow would leave the rest black.
-        raise Refused(FailureCode.TRUNCATED, "the strips or tiles do not cover the picture")
-    white_is_zero = tags.get(PHOTOMETRIC_INTERPRETATION) == 0
-    if image.mode.startswith("I;16") and (tags.get(BITSPERSAMPLE) != (16,) or white_is_zero):
-        detail = "grey of this depth is only supported as 16 bit with black as zero"
-        raise Refused(FailureCode.UNSUPPORTED, detail)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
     """Any supported pixel type as 8-bit RGB, by a rule that does not depend on the pixel values."""
-    if image.mode == "RGB":
-        return image
     if image.mode.startswith("I;16"):
         return _from_16_bit(image)
-    if image.mode in ("I", "F", "LAB"):
-        detail = f"{image.mode} pixels have no fixed way to 8-bit RGB"
-        raise Refused(FailureCode.UNSUPPORTED, detail)
     if image.has_transparency_data:
-        layered = image.convert("RGBA")
-        backdrop = Image.new("RGBA", layered.size, (*_TRANSPARENT_BACKDROP, 255))
+        # Pillow has no way from premultiplied grey to RGBA.
+        layered = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        backdrop = Image.new("RGBA", layered.size, (*_BACKDROP, 255))
         return Image.alpha_composite(backdrop, layered).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
     import numpy as np
 
-    grey = np.asarray(image).astype(np.uint16) >> 8
-    return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    values = np.asarray(image)
+    grey = (values >> 8).astype(np.uint8)
+    grey[values == image.info.get("transparency", -1)] = _BACKDROP[0]  # a PNG's colour key
+    return Image.fromarray(grey).convert("RGB")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import struct
 
+from inspector.data import tiff
 from inspector.data.jpeg import END_OF_IMAGE, first_scan, is_of_common_kind
 
 _PNG_END = b"IEND\xaeB\x60\x82"
@@ -16,23 +17,10 @@ _GIF_HEADER, _GIF_FLAGS = 13, 10
 _GIF_IMAGE_HEADER, _GIF_IMAGE_FLAGS = 11, 9
 """Bytes up to a picture's data, and where in front of them the flags of its palette stand."""
 
-_TIFF_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
-"""Bytes per value of each field type (TIFF 6.0, section 2)."""
-_TIFF_PIXELS = ((273, 279), (324, 325))
-"""Tags of offsets and byte counts, of strips and of tiles."""
-_TIFF_INTEGERS = {3: "H", 4: "I"}
-
-_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_COMPRESSION = 256, 257, 259
-_TIFF_COMMON_COMPRESSIONS = frozenset({1, 3, 4, 5, 7, 8, 32773, 32946})
-"""None, fax 3 and 4, LZW, JPEG, deflate, PackBits, deflate again."""
-
-_TIFF_ASKED = frozenset(
-    {_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_COMPRESSION, *_TIFF_PIXELS[0], *_TIFF_PIXELS[1]}
-)
-_TIFF_MOST_VALUES = 1 << 16
-"""Of one field that are looked at: hostile files may claim as many as the file has bytes."""
-
-_Fields = dict[int, tuple[int, ...]]
+_BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
+"""Sizes by which the versions of a BMP's header are told apart."""
+_BMP_DEPTHS = frozenset({0, 1, 2, 4, 8, 16, 24, 32, 64})
+_BMP_PACKINGS = frozenset({*range(7), *range(11, 14)})
 
 
 def is_whole(data: bytes, announced: str) -> bool:
@@ -48,21 +36,28 @@ def is_whole(data: bytes, announced: str) -> bool:
         return len(data) >= int.from_bytes(data[2:6], "little")
     if announced == "GIF":
         return _gif_is_whole(data)
-    return announced != "TIFF" or _tiff_is_whole(data)
+    return announced not in ("TIFF", "BigTIFF") or tiff.is_whole(data)
 
 
-def is_rare_kind(data: bytes, announced: str, *, identified: bool) -> bool:
+def is_rare_kind(data: bytes, announced: str, *, opened: bool) -> bool:
     """Whether a whole file of the format `announced` is of a kind that its decoder may well lack,
     given whether it got past the header."""
     if announced == "JPEG":
         return first_scan(data) is not None and not is_of_common_kind(data)
-    if announced != "TIFF":
-        return False
-    fields = _tiff_fields(data)
-    if not all(any(fields.get(tag, ())) for tag in (_TIFF_WIDTH, _TIFF_HEIGHT)):
-        return False
-    compression = fields.get(_TIFF_COMPRESSION, (1,))[0]
-    return not identified or compression not in _TIFF_COMMON_COMPRESSIONS
+    if announced == "PNG":
+        return data[12:16] == b"CgBI"  # as Apple packs them into programs
+    return announced == "BMP" and not opened and _bmp_is_rare(data)
+
+
+def _bmp_is_rare(data: bytes) -> bool:
+    """Whether a BMP that no decoder takes has a header as there can be."""
+    header = data[14:34].ljust(20, b"\0")
+    (size,) = struct.unpack_from("<I", header)
+    if size < 40:
+        return size in _BMP_HEADERS and all(struct.unpack_from("<HH", header, 4))
+    width, height, _, depth, packing = struct.unpack_from("<iiHHI", header, 4)
+    known = size in _BMP_HEADERS and depth in _BMP_DEPTHS and packing in _BMP_PACKINGS
+    return known and width != 0 and height != 0
 
 
 def _gif_is_whole(data: bytes) -> bool:
@@ -88,35 +83,3 @@ def _gif_is_whole(data: bytes) -> bool:
 def _gif_palette(flags: int) -> int:
     """Bytes of the colour table that a packed field announces."""
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
-
-
-def _tiff_is_whole(data: bytes) -> bool:
-    """Whether all that a TIFF's first directory points at lies within the file."""
-    try:
-        fields = _tiff_fields(data)
-    except struct.error:
-        return False
-    return all(
-        offset + count <= len(data)
-        for offsets, counts in _TIFF_PIXELS
-        for offset, count in zip(fields.get(offsets, ()), fields.get(counts, ()), strict=False)
-    )
-
-
-def _tiff_fields(data: bytes) -> _Fields:
-    """The fields of the first directory that are asked for here. Raises struct.error where data
-    are missing."""
-    order = "<" if data[:2] == b"II" else ">"
-    (directory,) = struct.unpack_from(f"{order}I", data, 4)
-    (entries,) = struct.unpack_from(f"{order}H", data, directory)
-    fields: _Fields = {}
-    for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
-        tag, kind, count, place = struct.unpack_from(f"{order}HHII", data, entry)
-        size = count * _TIFF_TYPE_BYTES.get(kind, 0)
-        start = entry + 8 if size <= 4 else place
-        if start + size > len(data):
-            raise struct.error("a field lies beyond the end of the file")
-        if kind in _TIFF_INTEGERS and tag in _TIFF_ASKED and tag not in fields:
-            form = f"{order}{min(count, _TIFF_MOST_VALUES)}{_TIFF_INTEGERS[kind]}"
-            fields[tag] = struct.unpack_from(form, data, start)
-    return fields

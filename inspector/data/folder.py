@@ -96,8 +96,7 @@ class Labelled:
         there = sorted({image.part for image in self.images if image.part})
         raise DataError(
             f"{self.root} is divided and has no {' or '.join(preferred)} part (it has: "
-            f"{', '.join(there)}); name the folder to use itself, for example "
-            f"{self.root / there[0]}"
+            f"{', '.join(there)}); name the folder to use itself"
         )
 
     def with_both(self, images: list[LabelledImage], part: str = "") -> list[LabelledImage]:

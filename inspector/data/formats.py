@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from os import path
 
 DECODABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
@@ -12,6 +13,12 @@ _DECODABLE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .webp .tif .tiff .bmp .dib .gif".split()
 )
 _OTHER_IMAGE_SUFFIXES = frozenset(
+    ".heic .heics .heif .heifs .hif .avif .avifs .jxl .jp2 .j2k .j2c .jpc .jpf .jpx .jxr .wdp"
+    " .dng .raw .cr2 .cr3 .crw .nef .nrw .arw .sr2 .srf .srw .orf .rw2 .rwl .raf .pef .iiq .3fr"
+    " .fff .erf .mef .mos .mrw .kdc .dcr .x3f .psd .psb .xcf .exr .hdr .tga .pcx .dds .qoi .dpx"
+    " .ppm .pgm .pbm .pnm .pam .pfm .ico .bpg".split()
+)
+IMAGE_SUFFIXES = frozenset(
     ".heic .heif .avif .jxl .jp2 .j2k .dng .raw .cr2 .cr3 .nef .arw .orf .rw2 .raf .psd .exr"
     " .hdr .tga .ppm .pgm .pbm .pnm .ico".split()
 )
@@ -31,31 +38,69 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"MM\x00+", "BigTIFF"),
     (0, b"GIF87a", "GIF"),
     (0, b"GIF89a", "GIF"),
-    (4, b"ftypheic", "HEIC"),
-    (4, b"ftypheix", "HEIC"),
-    (4, b"ftypmif1", "HEIF"),
-    (4, b"ftypavif", "AVIF"),
-    (4, b"ftypcrx", "CR3"),
     (0, b"\xff\x0a", "JPEG XL"),
     (0, b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
     (0, b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
     (0, b"8BPS", "PSD"),
     (0, b"v/1\x01", "EXR"),
     (0, b"#?RADIANCE", "HDR"),
-    (0, b"P5\n", "PGM"),
-    (0, b"P6\n", "PPM"),
+    (0, b"#?RGBE", "HDR"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (0, b"FUJIFILMCCD-RAW", "camera raw (Fujifilm RAF)"),
+    (0, b"IIRO", "camera raw (Olympus ORF)"),
+    (0, b"IIRS", "camera raw (Olympus ORF)"),
+    (0, b"MMOR", "camera raw (Olympus ORF)"),
+    (0, b"IIU\x00", "camera raw (Panasonic RW2, Leica RWL)"),
+    (6, b"HEAPCCDR", "camera raw (Canon CRW)"),
+    (0, b"\x00MRM", "camera raw (Minolta MRW)"),
+    (0, b"FOVb", "camera raw (Sigma X3F)"),
+    (0, b"II\xbc\x01", "JPEG XR"),
+    (0, b"\x8aMNG\r\n\x1a\n", "MNG"),
+    (0, b"\x8bJNG\r\n\x1a\n", "JNG"),
+    (0, b"gimp xcf ", "XCF"),
+    (0, b"DDS ", "DDS"),
+    (0, b"qoif", "QOI"),
+    (0, b"BPG\xfb", "BPG"),
+    (0, b"SDPX", "DPX"),
+    (0, b"XPDS", "DPX"),
+    (0, b"SIMPLE  =", "FITS"),
+    (0, b"\x01\xda\x00\x01", "SGI"),
+    (0, b"\x01\xda\x01\x01", "SGI"),
+    (0, b"\x0a\x05\x01\x01", "PCX"),
+    (0, b"\x0a\x05\x01\x08", "PCX"),
 )
+_BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis"), "HEIC"),
+    **dict.fromkeys((b"hevc", b"hevx", b"hevm", b"hevs"), "HEIC"),
+    **dict.fromkeys((b"mif1", b"mif2", b"mif3", b"msf1", b"miaf"), "HEIF"),
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    b"crx ": "CR3",
+}
+"""Formats by the first brand of an ISO base media file (ISO/IEC 14496-12, section 4.3)."""
+_NETPBM = re.compile(rb"P[1-6]\s+(?:#|\d+\s+\d)|P7\n[A-Z#]|P7 332|P[Ff]\n-?\d")
+_ICON = re.compile(rb"\x00\x00\x01\x00[^\x00]\x00.{3}\x00", re.DOTALL)
+_TARGA = re.compile(rb".[\x00\x01][\x01-\x03\x09-\x0b]", re.DOTALL)
+"""What a TGA begins with; many other files do, too."""
 
 
 def named_like_an_image(name: str) -> bool:
     return path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
-def sniff(head: bytes) -> str | None:
-    """The image format that the first bytes of a file announce, or None."""
+def sniff(head: bytes, name: str = "") -> str | None:
+    """The image format that the first bytes of a file announce, or None. For a format that these
+    do not tell apart from other files, its name has to announce it as well."""
     if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0":
         return "BMP"
-    for offset, signature, name in _SIGNATURES:
+    if head[:2] == b"BA" and head[14:16] == b"BM":
+        return "OS/2 bitmap array"
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12])
+    for offset, signature, form in _SIGNATURES:
         if head[offset : offset + len(signature)] == signature:
-            return name
-    return None
+            return form
+    if _NETPBM.match(head):
+        return "Netpbm (PBM, PGM, PPM)"
+    if _ICON.match(head):
+        return "ICO"
+    return "TGA" if name.lower().endswith(".tga") and _TARGA.match(head) else None

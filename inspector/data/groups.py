@@ -11,6 +11,7 @@ import io
 import os
 import unicodedata
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inspector.errors import DataError
@@ -18,7 +19,6 @@ from inspector.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from inspector.data.folder import LabelledImage
 
@@ -54,7 +54,7 @@ class FileTable:
         if wanted not in self.columns:
             raise DataError(_lacks(self.path, wanted, self.columns))
         places = {_key(key): k for k, image in enumerate(images) for key in _ways(image.path)}
-        bases = [os.path.abspath(base) for base in (self.path.parent, *roots, os.curdir)]
+        bases = [os.path.abspath(base) for base in (self.path.parent, *roots, Path())]
         said: dict[int, Row] = {}
         strangers = []
         for row in self.rows:

@@ -20,14 +20,17 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
+import pyarrow.parquet as pq
 
 from inspector.durable import append_synced, locked, make_directory, reporting
 from inspector.errors import OutputError
 from inspector.layout import Layout
+from inspector.plain import opened, plain, read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from inspector.data.address import Moved
     from inspector.types import JsonObject
 
 SCHEMA = pa.schema(
@@ -83,7 +86,7 @@ class LabelStore:
 
     def __init__(self, out: Path, reviewer: str) -> None:
         self.out = out
-        self.reviewer = reviewer
+        self.reviewer = reviewer.encode("utf-8", "backslashreplace").decode()
         self._read = _read(out)
         self._added: list[JsonObject] = []
 
@@ -116,16 +119,25 @@ class LabelStore:
         self._append((before[-1] if before else nothing) | {"undoes": undone["id"]})
         return undone
 
+    def move(self, moved: Moved) -> None:
+        """Say what was said about photos again for the addresses that they have now. Raises
+        OutputError."""
+        known = set(self.table["uri"].to_pylist())
+        said = latest(self.table).to_pylist()
+        new = [row | {"uri": moved.apply(row["uri"]), "undoes": None} for row in said]
+        self._append(*(row for row in new if row["uri"] not in known))
+
     def _now(self) -> JsonObject:
         return {"labelled_at": datetime.now(UTC).replace(tzinfo=None), "reviewer": self.reviewer}
 
-    def _append(self, values: JsonObject) -> None:
-        row = values | {"id": len(self)}
-        ordered = {name: row.get(name) for name in SCHEMA.names}
-        line = json.dumps(ordered, default=str) + "\n"
+    def _append(self, *decisions: JsonObject) -> None:
+        first = len(self)
+        rows = [values | {"id": id_} for id_, values in enumerate(decisions, first)]
+        ordered = ({name: row.get(name) for name in SCHEMA.names} for row in rows)
+        lines = "".join(json.dumps(row, default=str) + "\n" for row in ordered)
         with reporting(self.out, lambda: "earlier labels are safe, this one is not kept"):
-            append_synced(line.encode(), Layout(self.out).labels)
-        self._added.append(row)
+            append_synced(lines.encode(), Layout(self.out).labels)
+        self._added += rows
 
 
 @contextlib.contextmanager
@@ -177,18 +189,18 @@ def with_human_verdicts(results: pa.Table, labels: pa.Table) -> pa.Table:
 
 def human_verdicts(out: Path) -> pa.Table:
     """What people said about the photos of a result directory, beside what the model said: `uri`,
-    `path`, `verdict`, `p_crack`, `human_verdict`, one row per labelled photo. Reads only the rows
-    that have a label. Raises OutputError."""
-    import pyarrow.dataset as ds
-
+    `path`, `verdict`, `p_crack`, `human_verdict`, one row per photo. Raises OutputError."""
     labels = read_labels(out)
     columns = ["uri", "path", "verdict", "p_crack", "content_hash", "size_bytes", "mtime"]
+    found = []
     try:
-        table = ds.dataset([str(part) for part in Layout(out).parts()], format="parquet")
-        rows = table.to_table(columns, filter=ds.field("uri").isin(labels["uri"].combine_chunks()))
-    except (pa.ArrowException, OSError) as error:
+        for part in Layout(out).parts():
+            with opened(part) as stream:
+                rows = pq.ParquetFile(stream).read(columns)
+            found.append(rows.filter(pc.is_in(rows["uri"], labels["uri"].combine_chunks())))
+        joined = with_human_verdicts(pa.concat_tables(found), labels)
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise OutputError(f"cannot read the table in {out}: {error}") from error
-    joined = with_human_verdicts(rows, labels)
     joined = joined.filter(pc.is_valid(joined["human_verdict"]))
     return joined.select(["uri", "path", "verdict", "p_crack", "human_verdict"])
 
@@ -209,7 +221,7 @@ def _read(out: Path) -> pa.Table:
     and is left out."""
     file = Layout(out).labels
     try:
-        content = file.read_bytes()
+        content = read_plain(file)
     except FileNotFoundError:
         return SCHEMA.empty_table()
     except OSError as error:
@@ -228,5 +240,5 @@ def _read(out: Path) -> pa.Table:
 
 def _cut_torn_line(file: Path) -> None:
     """What a crash has left of a line must not begin the next one."""
-    with contextlib.suppress(FileNotFoundError), file.open("rb+") as stream:
+    with contextlib.suppress(FileNotFoundError), open(file, "rb+", opener=plain) as stream:
         stream.truncate(stream.read().rfind(b"\n") + 1)

@@ -100,8 +100,8 @@ class Excludes:
         self._names = [pattern for pattern in every if "/" not in pattern.text.rstrip("/")]
         self._paths = [pattern for pattern in every if pattern not in self._names]
 
-    def leave_out(self, entry: os.DirEntry[str], names: tuple[str, ...], *, is_dir: bool) -> bool:
-        """Whether to leave out, and count, what is at `names` below a source."""
+    def leave_out(self, entry: os.DirEntry[str], below: tuple[str, ...], *, is_dir: bool) -> bool:
+        """Whether to leave out, and count, an entry of the directory `below` a source."""
         name = entry.name
         if is_dir:
             lower = name.lower()
@@ -113,7 +113,7 @@ class Excludes:
             return True
         if not (self._names or self._paths):
             return False
-        return self._matched(names, is_dir=is_dir)
+        return self._matched((*below, name), is_dir=is_dir)
 
     def leave_out_source(self, path: str, *, is_dir: bool) -> bool:
         """Whether to leave out a source: by its own name, whatever directory it is in."""

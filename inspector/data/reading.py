@@ -112,4 +112,6 @@ def _not_a_file(ref: ImageRef) -> Failure:
 
 
 def _too_many_bytes(ref: ImageRef, limits: DecodeLimits) -> Failure:
-    return Failure(ref, FailureCode.TOO_LARGE, f"more than {limits.max_bytes:,} bytes")
+    return Failure(
+        ref, FailureCode.TOO_LARGE, f"more than {limits.max_bytes:,} bytes (--max-bytes)"
+    )

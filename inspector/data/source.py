@@ -154,6 +154,7 @@ class Discovery:
             yield source.path, source.uri, _facts(source.path)
         else:
             folder_uri = lru_cache(directory_uri)
+            name = ""
             for name in self.listed(source):
                 about = _facts(name)
                 if about is not None and stat.S_ISDIR(about.st_mode):
@@ -161,6 +162,8 @@ class Discovery:
                 else:
                     folder, name_in_it = os.path.split(name.rstrip("/"))
                     yield name, folder_uri(folder) + quoted(name_in_it), about
+            if not name:
+                self.notes.append(f"the list {source.path} names nothing")
 
     def _claim(self, source: Source) -> None:
         """Take a source over unless it repeats another. A source inside another is left out where
@@ -188,23 +191,20 @@ class Discovery:
                 levels.pop()
                 continue
             entry = level.entries.pop()
-            names = (*level.below, entry.name)
-            chosen, follow = level.chosen, self._follow_symlinks
+            is_dir = _is_dir(entry, self._follow_symlinks)
+            chosen = level.chosen
             if not chosen:
-                assert source.pattern is not None
-                follow = follow or source.pattern.spells(names)
-            is_dir = _is_dir(entry, follow)
-            if not chosen:
-                chosen = source.pattern.matches(names, is_dir=is_dir)
-                if not (chosen or (is_dir and source.pattern.may_match_below(names))):
+                is_dir, chosen, on_the_way = _held_against(source, level, entry, is_dir=is_dir)
+                if not (chosen or on_the_way):
                     continue
-            if self._excludes.leave_out(entry, names, is_dir=is_dir):
+            if self._excludes.leave_out(entry, level.below, is_dir=is_dir):
                 continue
             if not is_dir:
-                if not self._is_claimed_file(level, entry):
+                if len(self._claimed) < 2 or not self._is_claimed_file(level, entry):
                     yield entry, level.uri
             elif uri := self._enters(level, entry):
-                levels.append(_Level(uri, names, chosen, self._list(entry.path)))
+                below = (*level.below, entry.name)
+                levels.append(_Level(uri, below, chosen, self._list(entry.path)))
 
     def _list(self, path: str) -> list[os.DirEntry[str]]:
         """All of one directory, last first; what cannot be listed is recorded and the rest is
@@ -238,7 +238,7 @@ class Discovery:
         return uri
 
     def _is_claimed_file(self, level: _Level, entry: os.DirEntry[str]) -> bool:
-        if len(self._claimed) < 2 or level.uri + quoted(entry.name) not in self._claimed:
+        if level.uri + quoted(entry.name) not in self._claimed:
             return False
         self.notes.append(f"{entry.path} is a source of its own; it is covered once")
         return True
@@ -261,6 +261,18 @@ class Discovery:
         if about is None:
             return ImageRef(index, path, uri, None, None)
         return ImageRef(index, path, uri, about.st_size, about.st_mtime_ns // 1000)
+
+
+def _held_against(
+    source: Source, level: _Level, entry: os.DirEntry[str], *, is_dir: bool
+) -> tuple[bool, bool, bool]:
+    """An entry against a source's pattern: whether it is a directory that may be entered, whether
+    it is meant with all that is in it, and whether something in it may be."""
+    assert source.pattern is not None
+    names = (*level.below, entry.name)
+    is_dir = is_dir or (source.pattern.spells(names) and _is_dir(entry, follow_symlinks=True))
+    meant = source.pattern.matches(names, is_dir=is_dir)
+    return is_dir, meant, is_dir and source.pattern.may_match_below(names)
 
 
 def suffix_of(name: str) -> str:

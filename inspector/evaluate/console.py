@@ -24,8 +24,7 @@ class EvaluateConsole(Drawing):
         self.progress.update(self.task, completed=done, total=images)
 
     def say(self, text: str) -> None:
-        with self.aside():
-            print_lines([text], to_stderr=True)
+        print_lines([text], to_stderr=True)
 
 
 def to_json(result: Evaluation) -> str:

@@ -41,12 +41,12 @@ def evaluate(config: EvaluateConfig, watch: Watcher | None = None) -> Evaluation
     images, remarks = measured_on(
         config.data, TEST, VALIDATION, positive=config.positive, groups_csv=config.groups
     )
-    for line in remarks if watch else ():
-        watch.say(line)
+    say = watch.say if watch else _hear_nothing
+    for line in remarks:
+        say(line)
     leaks = audit_against_training(config, bundle, images)
-    if leaks is not None and watch:
-        for line in leaks.lines():
-            watch.say(line)
+    for line in leaks.lines() if leaks is not None else ():
+        say(line)
     judged = _judge(config, bundle, named_by(config, images), watch)
     evaluation = assess(judged, bundle, by=config.by, leaks=leaks)
     if config.out:
@@ -58,6 +58,9 @@ def evaluate(config: EvaluateConfig, watch: Watcher | None = None) -> Evaluation
         )
         write_report(config.out, subject, evaluation, judged, bundle, leaks)
     return evaluation
+
+
+def _hear_nothing(_: str) -> None: ...
 
 
 def _judge(

@@ -20,6 +20,8 @@ from inspector.review.helper import Helper, HelperError, Helpers
 from inspector.review.index import StaleTableError
 from inspector.review.queue import Filters
 from inspector.review.session import PhotoError
+from inspector.text import printable
+from inspector.untrusted import checked, finite, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from inspector.review.pictures import Picture
     from inspector.review.session import Session
+    from inspector.untrusted import Made
 
 ASSETS = Path(__file__).parent / "assets"
 _FILES = {
@@ -62,6 +65,24 @@ class Workers:
         for helper in (self.screens, self.details, self.heats):
             if helper is not None:
                 helper.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What the page sends with a decision."""
+
+    generation: int
+    row: int
+    uri: str
+    label: str
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Undo:
+    """What the page sends to take one back."""
+
+    queue: str
 
 
 def make_app(session: Session, workers: Workers, token: str) -> ASGIApp:
@@ -128,11 +149,11 @@ class _Api:
     async def rows(self, request: Request) -> Response:
         query = request.query_params
         ask = partial(self._session.page, query["queue"], int(query["start"]), int(query["count"]))
-        return JSONResponse(_finite(await asyncio.to_thread(ask)))
+        return JSONResponse(finite(await asyncio.to_thread(ask)))
 
     async def row(self, request: Request) -> Response:
         facts = await asyncio.to_thread(self._session.facts, *_which(request))
-        return JSONResponse(_finite(facts))
+        return JSONResponse(finite(facts))
 
     async def photo(self, request: Request) -> Response:
         generation, row = _which(request)
@@ -162,25 +183,28 @@ class _Api:
         return Response(png, media_type="image/png")
 
     async def label(self, request: Request) -> Response:
-        said = await request.json()
+        said = await _sent(_Said, request)
         ask = partial(
-            self._session.decide,
-            int(said["generation"]),
-            int(said["row"]),
-            str(said["uri"]),
-            Label(said["label"]),
-            str(said["queue"]),
+            self._session.decide, said.generation, said.row, said.uri, Label(said.label), said.queue
         )
-        return JSONResponse(_finite(await asyncio.to_thread(ask)))
+        return JSONResponse(finite(await asyncio.to_thread(ask)))
 
     async def undo(self, request: Request) -> Response:
-        queue = str((await request.json())["queue"])
-        return JSONResponse(_finite(await asyncio.to_thread(self._session.undo, queue)))
+        queue = (await _sent(_Undo, request)).queue
+        return JSONResponse(finite(await asyncio.to_thread(self._session.undo, queue)))
 
     async def _opened(self, request: Request, ask: Callable[..., Any], *more: Any) -> Picture:
         path = await asyncio.to_thread(self._session.path, *_which(request))
         picture: Picture = await asyncio.to_thread(ask, path, *more)
         return picture
+
+
+async def _sent(kind: type[Made], request: Request) -> Made:
+    """Raises ValueError for a body that is none of the kind."""
+    try:
+        return checked(kind, parse_json(await request.body()))
+    except TypeError as error:
+        raise ValueError(str(error)) from error
 
 
 def _which(request: Request) -> tuple[int, int]:
@@ -193,13 +217,4 @@ def _as_response(picture: Picture, headers: dict[str, str]) -> Response:
 
 
 def _refuse(status: int, kind: str, request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": kind, "message": str(error)}, status_code=status)
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN, which a damaged EXIF block may have put into the table."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and value - value != 0 else value
+    return JSONResponse({"error": kind, "message": printable(str(error))}, status_code=status)

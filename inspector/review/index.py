@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from inspector.data.labels import Label, latest, with_human_verdicts
 from inspector.errors import OutputError
 from inspector.layout import Layout
+from inspector.scan.parts import opened_part
 from inspector.scan.schema import METADATA_PREFIX
 from inspector.types import FailureCode, Reason, Verdict
 
@@ -54,6 +54,9 @@ _OPENABLE = frozenset(
 )
 """Failures after which there may still be something to look at."""
 _COLUMNS = ["verdict", "reason", "failure_code", "p_crack"]
+
+
+SEE_VERIFY = "see: inspector verify"
 
 
 class StaleTableError(Exception):
@@ -160,11 +163,8 @@ def build_index(out: Path, decisions: pa.Table) -> Index:
 def _read(path: Path, labels: pa.Table) -> tuple[pa.Table, dict[str, str]]:
     """The indexed columns of one part with `human_verdict`, and the part's metadata."""
     keys = ["uri", "content_hash", "size_bytes", "mtime"] if labels.num_rows else []
-    try:
-        with pq.ParquetFile(path) as file:
-            table = file.read(columns=[*_COLUMNS, *keys], use_threads=False)
-    except (pa.ArrowException, KeyError, OSError) as error:
-        raise OutputError(f"{path} cannot be read ({error}); see: inspector verify") from error
+    with opened_part(path, SEE_VERIFY) as file:
+        table = file.read(columns=[*_COLUMNS, *keys], use_threads=False)
     raw = table.schema.metadata or {}
     metadata = {
         key.decode().removeprefix(METADATA_PREFIX): value.decode("utf-8", "replace")

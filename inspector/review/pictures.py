@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageFile
 
+from inspector.data.decode import open_image, to_rgb
 from inspector.data.exif import UPRIGHT, ExifFacts, read_exif
-from inspector.data.formats import DECODABLE
 from inspector.data.limits import DecodeLimits
 from inspector.data.reading import read
+from inspector.data.refused import Refused
 from inspector.types import Failure, ImageRef
 
 if TYPE_CHECKING:
@@ -131,27 +132,22 @@ def _open(data: bytes) -> tuple[Image.Image, ExifFacts]:
     warnings.simplefilter("ignore")
     try:
         Image.MAX_IMAGE_PIXELS = None  # the bound here is `_LARGEST`
-        image = Image.open(BytesIO(data), formats=DECODABLE)
+        image = open_image(data)
         if image.width * image.height > _LARGEST:
             raise CannotShowError(f"{image.width} x {image.height} is too large to be shown")
         if image.format == "PNG":
             image.load()  # its EXIF may stand behind the pixels
         return image, read_exif(image)
-    except OSError as error:
+    except (OSError, Refused) as error:
         raise CannotShowError(str(error)) from error
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     """Any pixel type as 8-bit RGB, for the eye alone."""
     image.load()
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.mode in ("I", "F"):
+    if image.mode in ("I", "F"):
         image = Image.fromarray(_spread(np.asarray(image, np.float64)))
-    elif image.has_transparency_data:
-        backdrop = Image.new("RGBA", image.size, (128, 128, 128, 255))
-        image = Image.alpha_composite(backdrop, image.convert("RGBA"))
-    return image.convert("RGB")
+    return to_rgb(image)
 
 
 def _spread(values_HW: NDArray[np.float64]) -> NDArray[np.uint8]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from inspector.errors import OutputError
+from inspector.review.index import SEE_VERIFY
+from inspector.scan.parts import opened_part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,10 +94,7 @@ def _read(part: PartFile, columns: Sequence[str]) -> pa.Table:
     """Some columns of a part. Raises StaleTableError, OutputError."""
     part.check()
     try:
-        with pq.ParquetFile(part.path) as file:
-            table = file.read(columns=list(columns), use_threads=False)
-    except (pa.ArrowException, KeyError, OSError) as error:
+        with opened_part(part.path, SEE_VERIFY) as file:
+            return file.read(columns=list(columns), use_threads=False)
+    finally:
         part.check()
-        raise OutputError(f"{part.path} cannot be read ({error}); see: inspector verify") from error
-    part.check()
-    return table

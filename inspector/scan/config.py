@@ -9,6 +9,7 @@ from pathlib import Path
 from inspector.backends import BACKENDS, TORCH_BACKENDS
 from inspector.backends.device import Device
 from inspector.bundle import Thresholds
+from inspector.data.address import Moved
 from inspector.data.limits import DecodeLimits
 from inspector.data.source import Discovery
 from inspector.errors import UsageError
@@ -77,6 +78,8 @@ class ScanConfig:
     precision: str = "auto"
     """`auto`: what the results in `out` were made with, else the fastest on this machine of those
     in the bundle, which its gates have let through."""
+    trust: bool = False
+    """Let the bundle's TorchScript, which is a program, run where `backend` names it."""
     cascade: bool | None = None
     """Let the bundle's low-resolution stage decide what is beyond doubt; None: as for `auto`."""
     batch_size: int | None = None
@@ -106,11 +109,18 @@ class ScanConfig:
     """Look only at files whose row says `failed`, and look at them again."""
     prune: bool = False
     """Drop the rows of files that are gone from below the sources."""
+    source_gone: tuple[str, ...] = ()
+    """Directories that are gone for good: the rows of photos that are not there are dropped below
+    them, although no listing of them was possible."""
+    moved: str | None = None
+    """`OLD=NEW`: photos that were scanned below directory OLD now lie below NEW; their rows get the
+    new addresses, and what people said about them goes along."""
     overwrite: bool = False
     """Remove the results of an earlier scan from `out` first."""
 
     def __post_init__(self) -> None:
         take_paths(self)
+        self.moves()
         if not self.sources:
             raise UsageError("name at least one directory or file to scan")
         Device.parse(self.device)
@@ -118,6 +128,8 @@ class ScanConfig:
         _one_of("precision", self.precision, ("auto", *PRECISIONS))
         if self.backend in TORCH_BACKENDS and (self.precision not in ("auto", "fp32")):
             raise UsageError(f"--backend {self.backend} runs fp32 only, not {self.precision}")
+        if self.trust and self.backend != "torchscript":
+            raise UsageError("--trust serves --backend torchscript only; leave it out")
         if self.cascade and self.backend in TORCH_BACKENDS:
             raise UsageError(f"--backend {self.backend} runs no cascade")
         if self.view == "tiles":
@@ -126,9 +138,11 @@ class ScanConfig:
         _at_least("batch size", self.batch_size, 1)
         _at_least("number of workers", self.workers, 0)
         _at_least("limit", self.limit, 1)
-        if self.prune and self.limit is not None:
-            raise UsageError("--prune needs the whole listing; leave out --limit")
-        if self.overwrite and (self.retry_failed or self.prune or self.verify_content):
+        drops = self.prune or self.source_gone
+        if drops and self.limit is not None:
+            raise UsageError("rows are dropped after a whole listing only; leave out --limit")
+        continues = self.retry_failed or drops or self.verify_content or self.moved
+        if self.overwrite and continues:
             raise UsageError("--overwrite starts anew; leave out what continues earlier results")
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise UsageError(f"a threshold of {self.threshold} is not between 0 and 1")
@@ -136,6 +150,9 @@ class ScanConfig:
     def discover(self) -> Discovery:
         """The listing of the sources. Raises SourceError."""
         return Discovery(self.sources, follow_symlinks=self.follow_symlinks, exclude=self.exclude)
+
+    def moves(self) -> Moved | None:
+        return None if self.moved is None else Moved.parse(self.moved)
 
     def thresholds(self, of_model: Thresholds) -> Thresholds:
         """The thresholds that decide: the model's, unless one was given."""

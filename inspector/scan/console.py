@@ -119,11 +119,13 @@ def print_preview(preview: Preview, *, to_stderr: bool = False) -> None:
 def _summary_lines(summary: ScanSummary) -> list[str]:
     lines = [*_headline(summary), *_failures(summary), *_omissions(summary), *_times(summary)]
     table = str(summary.out)
+    # Arrow takes a relative name with a colon for an address.
+    place = str(summary.out.absolute()) if ":" in table else table
     return [
         *lines,
         f"table      {table} ({summary.table.rows:,} rows, part files: {summary.parts:,})",
         "read it    python -c 'import sys, pyarrow.dataset as d; "
-        "print(d.dataset(sys.argv[1]).head(9))' " + shlex.quote(table),
+        "print(d.dataset(sys.argv[1]).head(9))' " + shlex.quote(place),
     ]
 
 
@@ -177,10 +179,11 @@ def _past(summary: ScanSummary) -> list[str]:
         lines.append(
             f"gone       photos that a list names: {summary.gone_but_named:,}; their rows are kept"
         )
-    if summary.vanished and not summary.pruned:
-        lines.append(
-            f"gone       rows whose files are gone: {summary.vanished:,}; kept, --prune drops them"
-        )
+    if summary.moved:
+        lines.append(f"moved      rows with the new address of their photos: {summary.moved:,}")
+    if summary.vanished > summary.pruned:
+        kept = summary.vanished - summary.pruned
+        lines.append(f"gone       rows whose files are gone: {kept:,}; kept, --prune drops them")
     return lines
 
 

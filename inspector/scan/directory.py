@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from inspector.errors import OutputError
 from inspector.layout import RESULTS_DIR, TABLE, Layout
+from inspector.plain import opened
 
 if TYPE_CHECKING:
+    from io import BufferedReader
     from pathlib import Path
 
 _LOCKS = "/proc/locks"
@@ -29,9 +31,20 @@ def is_being_written(out: Path) -> bool:
     """Whether a process holds the lock of the table, as far as the kernel tells: to ask by trying
     to lock could make a scan that starts just then believe it is the second one."""
     try:
-        inode = os.stat(Layout(out).lock).st_ino
-        with open(_LOCKS, encoding="ascii") as stream:
-            fields = [line.split() for line in stream]
-    except (OSError, ValueError):
+        with opened(Layout(out).lock) as stream:
+            wanted = f"{_device_of(stream)}:{os.fstat(stream.fileno()).st_ino}"
+        with open(_LOCKS, encoding="ascii") as locks:
+            return any(wanted in line.split() for line in locks)
+    except (OSError, ValueError, StopIteration):
         return False
-    return any(int(f[5].rpartition(":")[2]) == inode for f in fields if len(f) > 5)
+
+
+def _device_of(stream: BufferedReader) -> str:
+    """The device of an open file as the kernel's list of locks names it: that of its mount. On
+    Btrfs, `stat` gives another one."""
+    with open(f"/proc/self/fdinfo/{stream.fileno()}", encoding="ascii") as facts:
+        mount = next(line.split()[1] for line in facts if line.startswith("mnt_id:"))
+    with open("/proc/self/mountinfo", "rb") as mounts:
+        fields = next(f for f in map(bytes.split, mounts) if f[0] == mount.encode())
+    major, minor = map(int, fields[2].split(b":"))
+    return f"{major:02x}:{minor:02x}"

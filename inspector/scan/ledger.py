@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from inspector.data.address import Moved
     from inspector.types import ImageRef
 
     Hashes = NDArray[np.uint64]
@@ -59,13 +60,19 @@ class Ledger:
     """
 
     def __init__(
-        self, out: Path, parts: Sequence[tuple[str, int]], *, by_content: bool = False
+        self,
+        out: Path,
+        parts: Sequence[tuple[str, int]],
+        *,
+        by_content: bool = False,
+        moved: Moved | None = None,
     ) -> None:
         """`parts`: file name in `out` and number of rows of each. With `by_content` a row is
         current while the file's sha256 is the same, else while its size and time are."""
         self.files = [file for file, _ in parts]
         self.by_content = by_content
         self._out = out
+        self._moved = moved
         self._ends = np.cumsum([rows for _, rows in parts], dtype=np.int64)
         total = int(self._ends[-1]) if parts else 0
         # In the order of the parts' rows:
@@ -192,7 +199,10 @@ class Ledger:
         table = read_columns(path, columns)
         if table.num_rows != span.stop - span.start:
             raise OutputError(f"{path} is being changed by another scan; try again when it is done")
-        hashes, rest = self._hash(table["uri"].cast(pa.binary()).to_pylist())
+        uris = table["uri"].cast(pa.binary()).to_pylist()
+        if self._moved:
+            uris = [self._moved.apply(uri.decode()).encode() for uri in uris]
+        hashes, rest = self._hash(uris)
         sizes = table["size_bytes"].fill_null(_NO_SIZE).to_numpy()
         times_us = table["mtime"].cast(pa.int64()).fill_null(_NO_TIME).to_numpy()
         states = _state(rest, sizes, times_us)

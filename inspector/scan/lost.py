@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inspector.data.content import open_without_waiting
 from inspector.durable import publish
 from inspector.layout import TABLE
+from inspector.plain import read_plain
 from inspector.scan.manifest import AGAIN
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def read_list(path: Path, most: int) -> list[str] | None:
     """Up to `most` uris; None where the file is gone or damaged."""
     unpacker = zlib.decompressobj()
     try:
-        with open(path, "rb", opener=open_without_waiting) as stream:
-            content = unpacker.decompress(stream.read(), min(_MOST, most * _LONGEST + 1))
+        content = unpacker.decompress(read_plain(path), min(_MOST, most * _LONGEST + 1))
         uris = content.decode("ascii").splitlines()
     except (OSError, zlib.error, ValueError):
         return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from inspector.durable import publish
 from inspector.errors import OutputError
 from inspector.layout import MANIFEST, Layout
+from inspector.plain import NotAFileError, read_plain
 from inspector.scan.schema import SCHEMA_VERSION
 from inspector.version import __version__
 
@@ -46,9 +47,9 @@ class Manifest:
     parts: tuple[Part, ...] = ()
     lost: tuple[Part, ...] = ()
     """Parts that are gone and had rows of photos that have none yet."""
-    rewriting: Mapping[str, Part | None] = field(default_factory=dict)
-    """What parts, by file name, are about to be replaced by; None: removed. Written before it
-    happens, so that after a crash a part is known in either state."""
+    rewriting: Mapping[str, Part] = field(default_factory=dict)
+    """What parts, by file name, are about to be replaced by. Written before it happens, so that
+    after a crash a part is known in either state."""
     next: Manifest | None = None
     """Of the table that is about to take the place of this one. It is complete by then, so that
     after a crash whoever writes next completes the change."""
@@ -58,9 +59,11 @@ class Manifest:
         """The manifest of `out`, if it has one. Raises OutputError for one that is damaged or of
         another table schema, OSError."""
         try:
-            content = Layout(out).manifest.read_bytes()
+            content = read_plain(Layout(out).manifest)
         except FileNotFoundError:
             return None
+        except NotAFileError as error:
+            raise OutputError(f"{error.filename} is not a regular file; {CHOICES}") from error
         try:
             values = json.loads(content)
             _refuse_other_schema(out, values)
@@ -78,20 +81,14 @@ class Manifest:
             parts=tuple(_part(**part) for part in values["parts"]),
             lost=tuple(_part(**part) for part in values["lost"]),
             rewriting={
-                file: None if state is None else _part(file, **state)
-                for file, state in values.get("rewriting", {}).items()
+                file: _part(file, **state) for file, state in values.get("rewriting", {}).items()
             },
             next=None if to_be is None else cls._of(to_be),
         )
 
     def gone(self, present: Container[str]) -> list[Part]:
         """The parts that should be there, or be lost no longer, by the names of those that are."""
-        announced = {file for file, state in self.rewriting.items() if state is None}
-        return [
-            part
-            for part in (*self.parts, *self.lost)
-            if part.file not in present and part.file not in announced
-        ]
+        return [part for part in (*self.parts, *self.lost) if part.file not in present]
 
     def write(self, out: Path) -> None:
         """Replace the manifest of `out` in one step. Raises OSError."""
@@ -109,7 +106,7 @@ class Manifest:
             "parts": [asdict(part) for part in self.parts],
             "lost": [asdict(part) for part in self.lost],
             "rewriting": {
-                file: part and {"rows": part.rows, "sha256": part.sha256}
+                file: {"rows": part.rows, "sha256": part.sha256}
                 for file, part in self.rewriting.items()
             },
             "next": self.next and self.next._to_json(),
@@ -135,3 +132,24 @@ def _refuse_other_schema(out: Path, values: JsonObject) -> None:
             f"{values.get('tool_version')}; this is version {__version__}, which writes schema "
             f"{SCHEMA_VERSION}: continue with that version, {CHOICES}"
         )
+
+
+def check_identity(out: Path, identity: Mapping[str, str], manifest: Manifest | None) -> None:
+    """Raises OutputError when the table of `out` was made by another model or other options."""
+    if manifest is None or manifest.identity == identity:
+        return
+    old = manifest.identity
+    differing = [
+        f"{name} {_short(old.get(name))} there, {_short(value)} now"
+        for name, value in identity.items()
+        if old.get(name) != value
+    ]
+    raise OutputError(
+        f"{out} holds the results of another scan ({'; '.join(differing)}): give the same model "
+        "and options to continue it, choose another --out to keep it, or --overwrite to remove it "
+        "first"
+    )
+
+
+def _short(value: object) -> str:
+    return str(value)[:12]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from inspector.bundle import sha256_of
+from inspector.data.address import Moved, path_of
 from inspector.errors import OutputError
-from inspector.scan.schema import METADATA_PREFIX, SCHEMA
+from inspector.plain import opened
+from inspector.scan.schema import METADATA_PREFIX, SCHEMA, display_path
 from inspector.types import FailureCode, Verdict
 
 if TYPE_CHECKING:
@@ -31,20 +33,25 @@ REJUDGED = "rejudged"
 no place of the evidence."""
 OUTCOMES = tuple(map(str, (*Verdict, *FailureCode)))
 """What becomes of a file, in one word: a verdict, or the code of its failure."""
+UNREADABLE = (pa.ArrowException, OSError, KeyError, ValueError, OverflowError, MemoryError)
+"""What a damaged part can make the reader raise."""
 
 
 def encode(table: pa.Table) -> pa.Buffer:
     """A table as the content of a part file."""
     stream = pa.BufferOutputStream()
     # Checksums guard a part that is not in the manifest yet.
-    pq.write_table(table, stream, compression="zstd", write_page_checksum=True)
+    options = {"compression": "zstd", "write_page_checksum": True}
+    with pq.ParquetWriter(stream, table.schema, **options) as writer:
+        if table.num_rows:  # Hugging Face datasets cannot read a row group without rows
+            writer.write_table(table)
     return stream.getvalue()
 
 
 def examine(path: Path, fingerprint: str) -> int:
     """The number of rows of a part. Raises OutputError for one that cannot be read, is from
     another scan or has other columns."""
-    with _reading(path), pq.ParquetFile(path) as file:
+    with opened_part(path) as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows
     found = (schema.metadata or {}).get(f"{METADATA_PREFIX}{FINGERPRINT}".encode())
     if found != fingerprint.encode():
@@ -59,8 +66,25 @@ def examine(path: Path, fingerprint: str) -> int:
 
 def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
     """Raises OutputError for a part that cannot be read."""
-    with _reading(path), pq.ParquetFile(path) as file:
+    with opened_part(path) as file:
         return file.read(columns=list(columns), use_threads=False)
+
+
+def read_part(part: Part, path: Path) -> pa.Table:
+    """All of a part. Raises OutputError for one whose bytes are not those committed: to write it
+    anew would hide that."""
+    with opened_part(path) as file:
+        if sha256_of(path) != part.sha256:
+            raise OutputError(changed(path))
+        return file.read(use_threads=False)
+
+
+def changed(path: Path) -> str:
+    """What to do about a part that has become something else."""
+    return (
+        f"{path} is not the file that was committed; put that back, or remove this one to have "
+        "its photos scanned again"
+    )
 
 
 def outcomes_of(table: pa.Table) -> NDArray[np.uint8]:
@@ -78,38 +102,37 @@ def counted(outcomes: NDArray[np.uint8]) -> Counter[str]:
     return Counter(dict(zip(OUTCOMES, counts, strict=False)))
 
 
-def without(part: Part, path: Path, uris: Sequence[str]) -> tuple[pa.Table, pa.Table]:
-    """A part's rows that are not of `uris`, in the same order and with the same metadata, and those
-    that are. Raises OutputError, also where its bytes are not those committed: to write it anew
-    would hide that."""
-    table = read_part(part, path)
+def without(table: pa.Table, uris: Sequence[str]) -> tuple[pa.Table, int]:
+    """The rows that are not of `uris`, in the same order and with the same metadata, and how many
+    are."""
     gone = pc.is_in(table["uri"], value_set=pa.array(uris, pa.string()))
     left = table.filter(pc.invert(gone))
-    return left, table.filter(gone)
+    return left, table.num_rows - left.num_rows
 
 
-def read_part(part: Part, path: Path) -> pa.Table:
-    """All of a part. Raises OutputError for one whose bytes are not those committed."""
-    with _reading(path):
-        if sha256_of(path) != part.sha256:
-            raise OutputError(changed(path))
-        with pq.ParquetFile(path) as file:
-            return file.read(use_threads=False)
-
-
-def changed(path: Path) -> str:
-    """What to do about a part that has become something else."""
-    return (
-        f"{path} is not the file that was committed; put that back, or remove this one to have "
-        "its photos scanned again"
-    )
+def renamed(table: pa.Table, moved: Moved) -> tuple[pa.Table, int]:
+    """The rows with the addresses that their photos have now, and how many have another."""
+    before, shown = table["uri"].to_pylist(), table["path"].to_pylist()
+    uris = [moved.apply(uri) for uri in before]
+    paths = [
+        path if new == old else display_path(path_of(new))
+        for new, old, path in zip(uris, before, shown, strict=True)
+    ]
+    for name, values in (("uri", uris), ("path", paths)):
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, SCHEMA.field(name), pa.array(values, pa.string()))
+    return table, sum(new != old for new, old in zip(uris, before, strict=True))
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def opened_part(
+    path: Path, remedy: str = "remove it to have its photos scanned again", **options: Any
+) -> Iterator[pq.ParquetFile]:
+    """A part, to read. Raises OutputError with what to do for one that cannot be read. Arrow gets a
+    file and no name, which it would take for an address where it has a colon."""
     try:
-        yield
-    except (pa.ArrowException, KeyError, OSError) as error:
-        raise OutputError(
-            f"{path} cannot be read ({error}); remove it to have its photos scanned again"
-        ) from error
+        with opened(path) as stream, pq.ParquetFile(stream, **options) as file:
+            yield file
+    except UNREADABLE as error:
+        why = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path} cannot be read ({why}); {remedy}") from error

@@ -20,7 +20,7 @@ from inspector.scan.results import open_results, recorded_facts
 from inspector.scan.schema import make_row
 from inspector.scan.sink import ParquetSink
 from inspector.scan.summary import Counts, Stopwatch, Tally, summarise
-from inspector.scan.vanished import settle_vanished
+from inspector.scan.vanished import move_photos, settle_vanished
 from inspector.scan.worklist import Worklist
 from inspector.types import Photo
 from inspector.version import __version__
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from inspector.scan.config import ScanConfig
     from inspector.scan.engines import Engines
     from inspector.scan.plan import Plan
+    from inspector.scan.results import Results
     from inspector.scan.summary import ScanSummary, Watcher
-    from inspector.types import Batch, Judgement
+    from inspector.types import Batch, ImageRef, Judgement
 
 
 def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
@@ -47,7 +48,7 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
     """
     refuse_reimport("scan")
     started = time.perf_counter()
-    bundle = ModelBundle.load(config.model or DEFAULT_PATH)
+    bundle = ModelBundle.load(config.model or DEFAULT_PATH, trust=config.trust)
     thresholds = config.thresholds(bundle.thresholds)
     tally, clock = Tally(config.max_failures), Stopwatch()
     with ExitStack() as stack:
@@ -64,9 +65,7 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
                     by_content=config.verify_content,
                 )
             )
-            first = work.peek(results.ledger, PEEK)
-            if first and (strangers := results.ledger.strangers()):
-                results.notes.append(strangers)
+            first = _first_photos(config, work, results)
             plan = make_plan(config, bundle.preprocess, engines, first)
             # Before the engine, so that worker processes come up while it loads.
             batches = enter(closing(_load(config, work, bundle, plan)))
@@ -93,7 +92,7 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
             sink.commit()
             if tally.complete(work) and config.limit is None:
                 prune = config.prune and not tally.over_budget(finished=True)
-                settle_vanished(results, work, tally, prune=prune)
+                settle_vanished(results, work, tally, prune=prune, gone=config.source_gone)
             sink.finish()
         seconds = time.perf_counter() - started
         return summarise(
@@ -107,6 +106,16 @@ def _settled(config: ScanConfig, bundle: ModelBundle) -> tuple[ScanConfig, Engin
     config = as_begun(config, recorded)
     engines = choose_engines(config, bundle, recorded)
     return config, engines, identity_of(config, bundle, engines)
+
+
+def _first_photos(config: ScanConfig, work: Worklist, results: Results) -> list[ImageRef]:
+    """The first of those that need a row, once rows have followed photos that moved."""
+    if moved := config.moves():
+        move_photos(results, moved)
+    first = work.peek(results.ledger, PEEK)
+    if first and (strangers := results.ledger.strangers()):
+        results.notes.append(strangers)
+    return first
 
 
 def _load(config: ScanConfig, work: Worklist, bundle: ModelBundle, plan: Plan) -> Generator[Batch]:

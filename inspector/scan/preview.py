@@ -85,4 +85,4 @@ def _ledger(config: ScanConfig, bundle: ModelBundle) -> Ledger:
     recorded = recorded_facts(config.out, overwrite=False)
     engines = recorded_engines(as_begun(config, recorded), bundle, recorded)
     identity = identity_of(config, bundle, engines) if recorded else {}
-    return look_into(config.out, identity, by_content=config.verify_content)
+    return look_into(config.out, identity, by_content=config.verify_content, moved=config.moves())

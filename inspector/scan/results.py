@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from inspector.bundle import sha256_of
@@ -26,7 +27,7 @@ from inspector.errors import OutputError
 from inspector.layout import MANIFEST, RESULTS_DIR, TABLE, Layout, number_of, part_name
 from inspector.scan.ledger import Ledger
 from inspector.scan.lost import LostRows, list_of
-from inspector.scan.manifest import Manifest, Part, fingerprint_of
+from inspector.scan.manifest import Manifest, Part, check_identity, fingerprint_of
 from inspector.scan.parts import (
     changed,
     counted,
@@ -34,16 +35,26 @@ from inspector.scan.parts import (
     examine,
     outcomes_of,
     read_columns,
+    read_part,
+    renamed,
     without,
 )
 from inspector.scan.schema import SCHEMA_VERSION
 from inspector.scan.switch import complete_switch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
+
+    from inspector.data.address import Moved
+
+    Edit = Callable[[pa.Table], tuple[pa.Table, int]]
+    """Makes of a part's rows its new ones; says how many it touched."""
+
+PARTS_AT_ONCE = 8
+"""Parts that are rewritten in one step: drafts of all of them lie on the disk together."""
 
 
 class Results:
@@ -67,6 +78,8 @@ class Results:
         """Rows that gave way to new ones of the same files."""
         self.pruned = 0
         """Rows that were dropped."""
+        self.moved = 0
+        """Rows that were given the address that their photos have now."""
         self.notes: list[str] = []
         self._parts: dict[str, Part] = {}
 
@@ -88,13 +101,12 @@ class Results:
         mentions it. Older rows of the same files are taken out before. Raises OutputError saying
         how many rows are safe."""
         content, uris = encode(table), table["uri"].to_pylist()
-        # Before rows are taken out: a name that a removed part had means two things to a reader
-        # of the manifest.
+        # A name that a lost part had means one thing.
         taken = {*self._parts, *self.lost.parts}
         name = part_name(max(map(number_of, taken), default=-1) + 1)
         with self._saying_what_is_safe():
             files = self.ledger.files_with(uris)
-            self.superseded += self._take_out(dict.fromkeys(files, uris))
+            self.superseded += self._rewrite(dict.fromkeys(files, partial(without, uris=uris)))
             self._list_photos(name, uris)
             publish(content, self._at.table / name, self._at.draft(name))
             self._parts[name] = Part(name, len(uris), hashlib.sha256(content).hexdigest())
@@ -112,7 +124,8 @@ class Results:
     def drop(self, uris_by_file: Mapping[str, Sequence[str]]) -> None:
         """Take rows out of the parts that hold them. Raises OutputError like `commit`."""
         with self._saying_what_is_safe():
-            self.pruned += self._take_out(uris_by_file)
+            edits = {file: partial(without, uris=uris) for file, uris in uris_by_file.items()}
+            self.pruned += self._rewrite(edits)
             self.give_up(uri for uris in uris_by_file.values() for uri in uris)
 
     def give_up(self, uris: Iterable[str]) -> None:
@@ -145,6 +158,35 @@ class Results:
             lists = self._at.photo_lists()
             self._drop_lists({file: path for file, path in lists.items() if file not in keep})
 
+    def files_to_move(self, moved: Moved) -> list[str]:
+        """The parts with rows of photos that lie elsewhere now. Raises OutputError where two rows
+        would get one address."""
+        files = []
+        for part in self.parts:
+            uris = read_columns(self._at.table / part.file, ["uri"])["uri"].to_pylist()
+            new = [now for uri in uris if (now := moved.apply(uri)) != uri]
+            taken = self.ledger.are_unseen(new)
+            if any(taken):
+                raise OutputError(
+                    f"{self.out} has a row for {new[taken.index(True)]} already, so no other photo "
+                    "can have moved there; drop the rows of what is gone with --source-gone OLD"
+                )
+            files += [part.file] if new else []
+        return files
+
+    def move(self, files: Sequence[str], moved: Moved) -> None:
+        """Give the rows in `files` the addresses that their photos have now; at any moment each
+        row has its old one or its new one. Raises OutputError like `commit`."""
+        with self._saying_what_is_safe():
+            for start in range(0, len(files), PARTS_AT_ONCE):
+                some = files[start : start + PARTS_AT_ONCE]
+                self.moved += self._rewrite(dict.fromkeys(some, partial(renamed, moved=moved)))
+                self._write_manifest()
+            for file in self.lost.parts:
+                if (uris := self.lost.uris(file)) is not None:
+                    self._list_photos(file, map(moved.apply, uris))
+        self._know_rows(self.lost.parts.values(), by_content=self.ledger.by_content)
+
     def unseen(self, below: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
         """The uris that begin like one of `below`, of rows that were there at the start and whose
         files were not looked up since; with the part they are in. Raises OutputError."""
@@ -154,46 +196,40 @@ class Results:
             marks = self.ledger.are_unseen(uris)
             yield file, [uri for uri, unseen in zip(uris, marks, strict=True) if unseen]
 
-    def _take_out(self, uris_by_file: Mapping[str, Sequence[str]]) -> int:
-        """Rewrite parts without the rows of these uris; how many rows that were. The manifest then
-        still speaks of both states of each part."""
-        removed: Counter[str] = Counter()
-        rows = 0
-        states: dict[str, Part | None] = {}
+    def _rewrite(self, edits: Mapping[str, Edit]) -> int:
+        """Replace parts by what `edits` make of them; how many rows that touched. The manifest then
+        still speaks of both states of each part. A part without rows stays: who has listed the
+        directory before will still open it."""
+        touched = 0
+        before: Counter[str] = Counter()
+        after: Counter[str] = Counter()
+        states: dict[str, Part] = {}
         with contextlib.ExitStack() as drafts:
-            for file, uris in uris_by_file.items():
-                left, gone = without(self._parts[file], self._at.table / file, uris)
-                if not gone.num_rows:
+            for file, edit in edits.items():
+                old = read_part(self._parts[file], self._at.table / file)
+                new, count = edit(old)
+                if not count:
                     continue
-                rows += gone.num_rows
-                removed += counted(outcomes_of(gone))
-                states[file] = None
-                if left.num_rows:
-                    content, photos = encode(left), self._at.photos(file).name
-                    for draft, what in (
-                        (self._at.draft(file), content),
-                        (self._at.draft(photos), list_of(left["uri"].to_pylist())),
-                    ):
-                        drafts.callback(_discard, draft)
-                        write_synced(what, draft)
-                    states[file] = Part(file, left.num_rows, hashlib.sha256(content).hexdigest())
+                touched += count
+                before += counted(outcomes_of(old))
+                after += counted(outcomes_of(new))
+                content, photos = encode(new), list_of(new["uri"].to_pylist())
+                for name, what in ((file, content), (self._at.photos(file).name, photos)):
+                    drafts.callback(_discard, self._at.draft(name))
+                    write_synced(what, self._at.draft(name))
+                states[file] = Part(file, new.num_rows, hashlib.sha256(content).hexdigest())
             if states:
                 self._write_manifest(states)
                 self._replace(states)
-        self.outcomes -= removed
-        return rows
+        self.outcomes = self.outcomes + after - before
+        return touched
 
-    def _replace(self, states: Mapping[str, Part | None]) -> None:
+    def _replace(self, states: Mapping[str, Part]) -> None:
         for file, part in states.items():
-            if part is None:
-                (self._at.table / file).unlink()
-                self._at.photos(file).unlink(missing_ok=True)
-                del self._parts[file]
-            else:
-                photos = self._at.photos(file)
-                os.replace(self._at.draft(file), self._at.table / file)
-                os.replace(self._at.draft(photos.name), photos)
-                self._parts[file] = part
+            photos = self._at.photos(file)
+            os.replace(self._at.draft(file), self._at.table / file)
+            os.replace(self._at.draft(photos.name), photos)
+            self._parts[file] = part
         # The old rows are gone for good before the new ones appear.
         sync_directory(self._at.table)
 
@@ -201,10 +237,10 @@ class Results:
         photos = self._at.photos(file)
         publish(list_of(uris), photos, self._at.draft(photos.name))
 
-    def _write_manifest(self, rewriting: Mapping[str, Part | None] | None = None) -> None:
+    def _write_manifest(self, rewriting: Mapping[str, Part] | None = None) -> None:
         self._manifest(rewriting).write(self.out)
 
-    def _manifest(self, rewriting: Mapping[str, Part | None] | None = None) -> Manifest:
+    def _manifest(self, rewriting: Mapping[str, Part] | None = None) -> Manifest:
         return Manifest(
             identity=self.identity,
             backend=self.backend,
@@ -226,15 +262,18 @@ class Results:
         self.backend = manifest.backend if manifest else ""
         for path in self._at.parts():
             self._parts[path.name] = _recognise(path, self.fingerprint, manifest)
-        sizes = [(part.file, part.rows) for part in self.parts]
-        self.ledger = Ledger(self._at.table, sizes, by_content=by_content)
-        self.outcomes = self.ledger.outcomes
-        gone = manifest.gone(self._parts) if manifest else []
-        self.lost = LostRows(self._at, gone, self.ledger)
+        gone = manifest.gone(self._parts) if manifest else ()
+        self._know_rows(gone, by_content=by_content)
         self._settle_lists(manifest)
         if manifest is None or manifest != self._manifest():
             self._write_manifest()
         self.notes += self.lost.notes()
+
+    def _know_rows(self, gone: Iterable[Part], *, by_content: bool) -> None:
+        sizes = [(part.file, part.rows) for part in self.parts]
+        self.ledger = Ledger(self._at.table, sizes, by_content=by_content)
+        self.outcomes = self.ledger.outcomes
+        self.lost = LostRows(self._at, list(gone), self.ledger)
 
     def _settle_lists(self, manifest: Manifest | None) -> None:
         """A list of photos for every part, right also after a crash, and for no other but the lost
@@ -276,7 +315,7 @@ def open_results(
         for draft in at.drafts():
             draft.unlink()
         if overwrite:
-            _remove_own(at)
+            at.remove_own()
         else:
             complete_switch(at)
         make_directory(at.table)
@@ -296,8 +335,15 @@ def recorded_facts(out: Path, *, overwrite: bool) -> Mapping[str, str]:
     return {**manifest.identity, "backend": manifest.backend} if manifest else {}
 
 
-def look_into(out: Path, identity: Mapping[str, str], *, by_content: bool = False) -> Ledger:
-    """What is known in `out`, for a scan of this identity; changes nothing. Raises OutputError."""
+def look_into(
+    out: Path,
+    identity: Mapping[str, str],
+    *,
+    by_content: bool = False,
+    moved: Moved | None = None,
+) -> Ledger:
+    """What is known in `out`, for a scan of this identity, once photos have `moved`; changes
+    nothing. Raises OutputError."""
     results = Results(out, identity)
     with reporting(out, _as_before):
         _refuse_foreign(out)
@@ -310,24 +356,7 @@ def look_into(out: Path, identity: Mapping[str, str], *, by_content: bool = Fals
         check_identity(out, results.identity, manifest)
         at = Layout(out)
         sizes = [(path.name, examine(path, results.fingerprint)) for path in at.parts()]
-        return Ledger(at.table, sizes, by_content=by_content)
-
-
-def check_identity(out: Path, identity: Mapping[str, str], manifest: Manifest | None) -> None:
-    """Raises OutputError when the table of `out` was made by another model or other options."""
-    if manifest is None or manifest.identity == identity:
-        return
-    old = manifest.identity
-    differing = [
-        f"{name} {_short(old.get(name))} there, {_short(value)} now"
-        for name, value in identity.items()
-        if old.get(name) != value
-    ]
-    raise OutputError(
-        f"{out} holds the results of another scan ({'; '.join(differing)}): give the same model "
-        "and options to continue it, choose another --out to keep it, or --overwrite to remove it "
-        "first"
-    )
+        return Ledger(at.table, sizes, by_content=by_content, moved=moved)
 
 
 def _recognise(path: Path, fingerprint: str, manifest: Manifest | None) -> Part:
@@ -348,34 +377,18 @@ def _recognise(path: Path, fingerprint: str, manifest: Manifest | None) -> Part:
     return part
 
 
-def _short(value: object) -> str:
-    return str(value)[:12]
-
-
 def _refuse_foreign(out: Path) -> None:
     """Raises OutputError when `out` is no directory or holds a table that is not ours."""
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; --out must name a directory")
     at = Layout(out)
     at.check()
-    if at.table.is_dir() and not at.manifest.is_file():
+    if at.table.is_dir() and not os.path.lexists(at.manifest):
         for name in os.listdir(at.table):
             raise OutputError(
                 f"{out} holds {TABLE}/{name} but no {RESULTS_DIR}/{MANIFEST}, so it is not known "
                 "whose it is; choose another --out"
             )
-
-
-def _remove_own(at: Layout) -> None:
-    """Remove a scan's files and nothing else, least of all people's labels; the manifest last,
-    which says whose they are."""
-    for folder in (at.next_table, at.table_before):
-        at.clear(folder)
-    for part in (*at.parts(), *at.photo_lists().values()):
-        part.unlink()
-    if at.table.is_dir():
-        sync_directory(at.table)
-    at.manifest.unlink(missing_ok=True)
 
 
 def _discard(draft: Path) -> None:

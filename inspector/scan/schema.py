@@ -96,10 +96,12 @@ COLUMNS = (
     Column("size_bytes", pa.int64(), True, "Of the file."),
     Column("mtime", pa.timestamp("us"), True, "When the file was last changed; UTC, no time zone."),
     Column("content_hash", pa.string(), True, "SHA-256 of the file, hexadecimal."),
-    Column("taken_at", pa.timestamp("us"), True, "EXIF: the camera's local time, no time zone."),
-    Column("gps_lat", pa.float64(), True, "EXIF: degrees north, WGS 84."),
-    Column("gps_lon", pa.float64(), True, "EXIF: degrees east, WGS 84."),
-    Column("gps_alt", pa.float64(), True, "EXIF: metres above sea level."),
+    Column(
+        "taken_at", pa.timestamp("us"), True, "The camera's local time, no time zone (EXIF, XMP)."
+    ),
+    Column("gps_lat", pa.float64(), True, "Degrees north, WGS 84 (EXIF, XMP)."),
+    Column("gps_lon", pa.float64(), True, "Degrees east, WGS 84 (EXIF, XMP)."),
+    Column("gps_alt", pa.float64(), True, "Metres above sea level (EXIF, XMP)."),
     Column("camera", pa.string(), True, "EXIF: maker and model."),
     Column("view", pa.string(), False, "`whole`: judged once, as a whole."),
     Column("tiles", pa.list_(TILE), True, "Tile results in photo pixels; null for view `whole`."),

@@ -177,6 +177,8 @@ class ScanSummary:
     """Of these, rows that were dropped."""
     lost: int
     """Rows of lost parts that are not there again."""
+    moved: int
+    """Rows that were given the address that their photos have now."""
     failure_examples: dict[str, list[str]]
     """A few failed files of this run, by failure code."""
     ignored_by_suffix: dict[str, int]
@@ -268,6 +270,7 @@ def summarise(
         vanished=tally.vanished,
         pruned=results.pruned,
         lost=results.lost.rows,
+        moved=results.moved,
         failure_examples=tally.examples,
         ignored_by_suffix=dict(found.ignored_by_suffix.most_common()),
         excluded=dict(found.excluded.most_common()),

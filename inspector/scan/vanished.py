@@ -1,58 +1,90 @@
-"""Rows of files that are gone: counted, and dropped where that is asked for."""
+"""Rows of files that are gone or lie elsewhere now: counted, dropped, or given a new address."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from inspector.data.address import text_of
+from inspector.data.address import path_of, spellings, text_of
+from inspector.data.labels import open_labels
 from inspector.data.source import is_gone
+from inspector.errors import SourceError
+from inspector.layout import Layout
+from inspector.scan.results import PARTS_AT_ONCE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inspector.data.address import Moved
     from inspector.scan.results import Results
     from inspector.scan.summary import Tally
     from inspector.scan.worklist import Worklist
 
-PARTS_AT_ONCE = 8
-"""Parts that lose rows in one step: the names of those rows are in memory together."""
+
+def move_photos(results: Results, moved: Moved) -> None:
+    """Let rows and what people said follow photos to where they lie now, in this order of steps:
+    nothing where two rows would get one address, labels, rows. After a crash the same again goes
+    on. Raises SourceError where there is no such directory, OutputError."""
+    if not os.path.isdir(path_of(moved.new)):
+        raise SourceError(f"{text_of(moved.new)} is no directory; --moved OLD=NEW names what is")
+    files = results.files_to_move(moved)
+    if Layout(results.out).labels.exists():
+        with open_labels(results.out, "") as labels:
+            labels.move(moved)
+    results.move(files, moved)
+    if not files:
+        results.notes.append(f"no row lies below {text_of(moved.old[0])}: there is none to move")
 
 
-def settle_vanished(results: Results, work: Worklist, tally: Tally, *, prune: bool) -> None:
-    """After a whole listing: count the rows below its sources whose files are gone, or drop them,
-    and no longer expect rows that were lost and whose files are gone.
+def settle_vanished(
+    results: Results, work: Worklist, tally: Tally, *, prune: bool, gone: Sequence[str] = ()
+) -> None:
+    """After a whole listing: count the rows below its sources whose files are gone, or drop them;
+    below the directories `gone`, which are there no more, drop them. Rows that were lost are then
+    expected no longer, by the same rules.
 
     Gone is what the operating system says is not there, not what the listing has left out. Below a
     source without any photo everything is kept: a drive that is not mounted looks like that.
     Raises OutputError.
     """
     roots = [source for source in work.discovery.sources if source.is_dir]
+    for_good = tuple(uri for directory in gone for uri in spellings(directory))
     suspect = tuple(work.sources_without_photos)
     kept: Counter[str] = Counter()
     waiting: dict[str, list[str]] = {}
-    for file, uris in results.unseen(tuple(root.uri for root in roots)):
+    for file, uris in results.unseen((*(root.uri for root in roots), *for_good)):
         if work.stop.received is not None:
             return
-        gone = []
-        covered = (uri for uri in uris if any(root.covers(uri) for root in roots))
-        for uri in filter(is_gone, covered):
-            root = next((root for root in suspect if uri.startswith(root)), None)
-            if root is None:
-                gone.append(uri)
-            else:
-                kept[root] += 1
-        tally.vanished += len(gone)
-        if gone and prune:
-            waiting[file] = gone
+        lost, dropped = [], []
+        for uri in filter(is_gone, uris):
+            if uri.startswith(for_good):
+                dropped.append(uri)
+            elif any(root.covers(uri) for root in roots):
+                root = next((root for root in suspect if uri.startswith(root)), None)
+                if root is None:
+                    lost.append(uri)
+                else:
+                    kept[root] += 1
+        tally.vanished += len(lost) + len(dropped)
+        dropped += lost if prune else []
+        if dropped:
+            waiting[file] = dropped
         if len(waiting) == PARTS_AT_ONCE:
             results.drop(waiting)
             waiting = {}
     if waiting:
         results.drop(waiting)
-    for file in tuple(results.lost.parts) if prune else ():
-        missing = (uri for uri in results.lost.without_row(file) if not uri.startswith(suspect))
-        covered = (uri for uri in missing if any(root.covers(uri) for root in roots))
-        if gone := list(filter(is_gone, covered)):
-            results.give_up(gone)
+    for file in tuple(results.lost.parts) if prune or for_good else ():
+        missing = [uri for uri in results.lost.without_row(file) if is_gone(uri)]
+        given_up = [
+            uri
+            for uri in missing
+            if uri.startswith(for_good)
+            or (prune and not uri.startswith(suspect) and any(r.covers(uri) for r in roots))
+        ]
+        if given_up:
+            results.give_up(given_up)
     for root in suspect:
         note = f"no photo was found below {text_of(root)}"
         if kept[root]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,8 +45,8 @@ class SummaryConfig:
 
     def _check_file(self, option: str, file: Path) -> None:
         """A page that a reader of the table would take for a piece of it would break the table."""
-        if file.is_dir():
-            raise UsageError(f"{option} {file} is a directory; name a file")
+        if os.path.lexists(file) and (file.is_symlink() or not file.is_file()):
+            raise UsageError(f"{option} {file} is a directory, link or device; name a regular file")
         place, out = file.resolve(), self.out.resolve()
         if out not in place.parents:
             return

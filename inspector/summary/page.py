@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +128,6 @@ def _name(summary: Summary, row: JsonObject) -> str:
 
 
 def _query(out: Path) -> str:
-    place = display_path(str(out)).replace("'", "''")
+    place = re.sub(r"[*?\[]", r"[\g<0>]", display_path(str(out))).replace("'", "''")
     table = f"'{place}/{TABLE}/*.parquet'"
     return f"SELECT path, failure_code, detail FROM {table} WHERE status = 'failed'"

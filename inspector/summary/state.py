@@ -38,8 +38,7 @@ def state_of_scan(table: Table) -> State:
         return State(DAMAGED, f"The manifest of this table is damaged ({error}): see what "
                               f"inspector verify says before you rely on it.")  # fmt: skip
     names = {file.name for file in table.parts}
-    going = {name for name, state in manifest.rewriting.items() if state is None}
-    missing = sorted(manifest.parts.keys() - names - going)
+    missing = sorted(manifest.parts.keys() - names)
     if missing:
         return State(DAMAGED, f"A part of this table is gone ({missing[0]}): its photos are not "
                               f"counted here; see what inspector verify says.")  # fmt: skip

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from inspector.data.labels import Label, read_labels, with_human_verdicts
 from inspector.errors import OutputError
 from inspector.layout import Layout
-from inspector.review.index import StaleTableError, state_of
+from inspector.review.index import SEE_VERIFY, StaleTableError, state_of
+from inspector.scan.parts import opened_part
 from inspector.scan.schema import METADATA_PREFIX, SCHEMA
 from inspector.types import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    import pyarrow.parquet as pq
 
 FAILED = "failed"
 OUTCOMES = (str(Verdict.CRACK), str(Verdict.REVIEW), str(Verdict.CLEAR), FAILED)
@@ -88,11 +90,11 @@ class Table:
                 raise StaleTableError(file.name)
 
     def _rows_of(self, file: Path) -> int:
-        with self._reading(file):
-            return int(pq.read_metadata(file).num_rows)
+        with self._reading(file) as part:
+            return int(part.metadata.num_rows)
 
     def _pieces_of(self, file: Path) -> Iterator[Piece]:
-        with self._reading(file), pq.ParquetFile(file, page_checksum_verification=True) as part:
+        with self._reading(file) as part:
             if not part.schema_arrow.equals(SCHEMA):
                 raise OutputError(
                     f"{file} has other columns than this version writes; report with the version "
@@ -105,15 +107,14 @@ class Table:
                 yield Piece(self._with_people(part.schema_arrow.empty_table()), facts)
 
     @contextlib.contextmanager
-    def _reading(self, file: Path) -> Iterator[None]:
+    def _reading(self, file: Path) -> Iterator[pq.ParquetFile]:
         try:
-            yield
-        except FileNotFoundError as error:
-            raise StaleTableError(file.name) from error
-        except (pa.ArrowException, KeyError, OSError) as error:
-            raise OutputError(
-                f"{file} cannot be read ({error}); see: inspector verify {self.out}"
-            ) from error
+            with opened_part(file, SEE_VERIFY, page_checksum_verification=True) as part:
+                yield part
+        except OutputError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise StaleTableError(file.name) from error
+            raise
 
     def _with_people(self, rows: pa.Table) -> pa.Table:
         rows = with_human_verdicts(rows, self.labels)

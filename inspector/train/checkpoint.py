@@ -27,8 +27,9 @@ themselves are compared by their digest."""
 def save_checkpoint(file: Path, config: TrainConfig, state: dict[str, Any]) -> None:
     """Write in one step: a kill leaves the old checkpoint or the new one."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as draft:
-        torch.save({"options": _options(config), **state}, draft)
+    # Into a stream: on a full disk torch's own writer raises no OSError.
+    with replacing(file) as draft, draft.open("wb") as stream:
+        torch.save({"options": _options(config), **state}, stream)
 
 
 def load_checkpoint(file: Path, config: TrainConfig, data_digest: str) -> dict[str, Any]:

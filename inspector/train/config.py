@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from inspector.calibration.rule import Rule, for_unseen_walls
 from inspector.errors import UsageError
-from inspector.paths import take_paths
+from inspector.paths import check_model_name, take_paths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +67,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         take_paths(self)
+        check_model_name(self.out)
         checks = (
             (self.data is not None or self.labels, "name a labelled folder DATA, or --labels OUT"),
             (self.epochs >= 1, f"epochs must be at least 1, not {self.epochs}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -16,7 +17,7 @@ from rich.progress import (
 
 from inspector.report import PAGE
 from inspector.terminal import Drawing, print_lines
-from inspector.text import printable, quoted
+from inspector.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,7 @@ class TrainConsole(Drawing):
     def __init__(self, epochs: int, log: Path, *, quiet: bool = False) -> None:
         self.epochs = epochs
         self.log = log
-        self.out = Console(highlight=False, soft_wrap=True, emoji=False, quiet=quiet)
+        self.out = Console(highlight=False, soft_wrap=True, quiet=quiet)
         err = Console(stderr=True)
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
@@ -50,20 +51,20 @@ class TrainConsole(Drawing):
             disable=quiet or not err.is_terminal,
             transient=True,
         )
-        self.task = self.progress.add_task("", total=1, **self._fields(0))
+        self.task = self.progress.add_task(
+            "", total=1, epoch=0, epochs=epochs, loss=0.0, accuracy=0.0, rate=0.0
+        )
         self.images = 0
 
     def say(self, text: str) -> None:
         lines = [printable(line) for line in text.split("\n")]
-        with self.aside():
-            for line in lines:
-                self.out.print(line, markup=False)
+        for line in lines:
+            self.out.print(line, markup=False)
         self._log(lines)
 
     def warn(self, text: str) -> None:
         """On stderr, also when quiet."""
-        with self.aside():
-            print_lines([text], to_stderr=True)
+        print_lines([text], to_stderr=True)
         self._log([printable(text)])
 
     def _log(self, lines: Sequence[str]) -> None:
@@ -73,11 +74,10 @@ class TrainConsole(Drawing):
     def start_epoch(self, epoch: int, steps: int) -> None:
         self.images = 0
         # What is not given again is gone: `reset` replaces the fields.
-        self.progress.reset(self.task, total=steps, **self._fields(epoch + 1))
-
-    def _fields(self, epoch: int) -> dict[str, float]:
-        """What the bar shows before the first step of an epoch."""
-        return {"epoch": epoch, "epochs": self.epochs, "loss": 0.0, "accuracy": 0.0, "rate": 0.0}
+        self.progress.reset(
+            self.task, total=steps, epoch=epoch + 1, epochs=self.epochs, loss=0.0, accuracy=0.0,
+            rate=0.0,
+        )  # fmt: skip
 
     def step(self, loss: float, accuracy: float, images: int) -> None:
         self.images += images
@@ -137,6 +137,6 @@ def print_result(result: TrainResult, bundle: ModelBundle) -> None:
     lines += [
         f"report: {result.notes / PAGE}",
         f"model: {bundle.path}  ({', '.join(sorted(bundle.variants))})",
-        f"use it: inspector scan /photos --model {quoted(bundle.path)}",
+        f"use it: inspector scan /photos --model {shlex.quote(str(bundle.path))}",
     ]
     print_lines(lines)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from inspector.data.contradictions import check_labels
 from inspector.data.leaks import FINGERPRINTS, audit_fingerprints, fingerprint, save
 from inspector.durable import publish
 from inspector.errors import DataError, OutputError
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from inspector.data.folder import LabelledImage
-    from inspector.data.leaks import LeakAudit
+    from inspector.data.leaks import Fingerprints, LeakAudit
     from inspector.train.config import TrainConfig
 
 FOUND = "leaks.json"
@@ -31,7 +34,7 @@ class AuditConsole(Drawing):
 
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
-        self.err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
         self.progress = Progress(
             TextColumn("looking for leaks"),
             BarColumn(bar_width=None),
@@ -65,12 +68,14 @@ def check_split(
     """Audit the split, tell and write what was found, and keep the fingerprints of the training
     images for later evaluations; None where the audit is switched off.
 
-    Raises DataError for a leak under `strict_splits`, LoaderError, OutputError.
+    Raises DataError for a picture with two labels and for a leak under `strict_splits`,
+    LoaderError, OutputError.
     """
     if not config.leak_audit:
         return None
     with AuditConsole(quiet=quiet) as console:
         both = fingerprint([*training, *validation], workers=config.workers, progress=console)
+    _check_labels(both)
     trained_on = both.take(range(len(training)))
     held_out = both.take(range(len(training), len(both)))
     found = audit_fingerprints(trained_on, held_out, names=("training", "validation"))
@@ -80,6 +85,14 @@ def check_split(
         raise DataError(_refusal(found, notes / FOUND))
     save(trained_on, config.out / FINGERPRINTS)
     return found
+
+
+def _check_labels(images: Fingerprints) -> None:
+    """The same pixels with two labels, whatever the files are, are no leak but a contradiction."""
+    pictures: dict[int, list[tuple[str, bool]]] = defaultdict(list)
+    for k in np.flatnonzero(images.decoded_N):
+        pictures[int(images.pixels_N[k])].append((images.paths[k], bool(images.is_crack_N[k])))
+    check_labels(pictures.values())
 
 
 def _write(found: LeakAudit, file: Path) -> None:

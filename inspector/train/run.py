@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -24,7 +25,6 @@ from inspector.durable import check_writable
 from inspector.errors import BundleError, OutputError, TrainingError
 from inspector.metrics import average_precision, balanced_accuracy, brier, confusion, ece, roc_auc
 from inspector.network import build_network, describe, from_storage, to_storage
-from inspector.text import quoted
 from inspector.train.artifacts import LOG, write_artifacts
 from inspector.train.checkpoint import CHECKPOINT, load_checkpoint
 from inspector.train.console import TrainConsole
@@ -157,8 +157,11 @@ def _prepare(config: TrainConfig) -> Path:
     try:
         others = sorted(set(os.listdir(out)) - {NOTES, WEIGHTS}) if out.exists() else []
         if others and not config.resume:
-            what = "a bundle" if BUNDLE_JSON in others else f"other files ({others[0]})"
-            raise BundleError(f"{out} already holds {what}; choose another --out, or delete it")
+            if BUNDLE_JSON in others:
+                raise BundleError(
+                    f"{out} already holds a bundle; choose another --out, or delete it"
+                )
+            raise OutputError(f"{out} holds other files ({others[0]}); choose another --out")
         notes.mkdir(parents=True, exist_ok=True)
         with (notes / LOG).open("a" if config.resume else "w", encoding="utf-8"):
             return notes
@@ -176,7 +179,7 @@ def _kept(config: TrainConfig, checkpoint: Path, console: TrainConsole) -> Itera
         if checkpoint.exists():
             return "the epochs done are kept: go on with the same command and --resume"
         if (config.out / BUNDLE_JSON).exists():
-            return f"the model is kept: go on with: inspector export {quoted(config.out)}"
+            return f"the model is kept: go on with: inspector export {shlex.quote(str(config.out))}"
         return "no epoch was done"
 
     try:
@@ -188,6 +191,8 @@ def _kept(config: TrainConfig, checkpoint: Path, console: TrainConsole) -> Itera
         raise OutputError(
             f"cannot write to {config.out}: {error.strerror or error}; {left()}"
         ) from error
+    except RuntimeError as error:  # a loader's process or a GPU that ran out of memory
+        raise TrainingError(f"{str(error).partition(chr(10))[0]}; {left()}") from error
 
 
 def _network(config: TrainConfig) -> ResNet:

@@ -49,3 +49,20 @@ def test_what_no_version_wrote_is_no_advice(tiny_bundle, wrong):
     known = json.loads(cache_file().read_text())
     cache_file().write_text(json.dumps(dict.fromkeys(known, wrong)))
     assert find_advice(tiny_bundle, "cpu") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("batch_size", 0), ("batch_size", -1), ("batch_size", 1.5), ("batch_size", None),
+        ("workers", -1), ("workers", "2"), ("workers", True), ("backend", "torchscript"),
+        ("backend", "eager"), ("backend", 3), ("more", 1),
+    ],
+)  # fmt: skip
+def test_a_pace_that_no_scan_can_follow_is_no_advice(tiny_bundle, name, value):
+    keep_advice(tiny_bundle, ADVICE)
+    known = json.loads(cache_file().read_text())
+    for entry in known.values():
+        entry["photos"][name] = value
+    cache_file().write_text(json.dumps(known))
+    assert find_advice(tiny_bundle, "cpu") is None

@@ -105,7 +105,8 @@ def answered(*p_cracks, domain=0.0):
 
 def test_what_is_foreign_is_doubt():
     low = Cascade(
-        file="", backend="", precision="int8", size=32, clear_below=0.0, crack_from=0.5,
+        file="m.onnx", backend="onnxruntime", precision="int8", size=32,
+        clear_below=0.0, crack_from=0.5,
         familiar_below=1.2,
     )  # fmt: skip
     found = Doubt.between(low).about(answered(0.6, 0.6, 0.6, domain=[1.19, 1.2, np.nan]))

@@ -165,7 +165,7 @@ def test_a_variant_without_a_hash_is_refused(own_bundle):
 def test_a_file_outside_the_bundle_is_refused(own_bundle):
     (own_bundle.path.parent / "secret").write_text("x")
     replace(own_bundle, files={**own_bundle.files, "../secret": "0"}).save()
-    with pytest.raises(BundleError, match=r"\.\./secret is not the name of a file"):
+    with pytest.raises(BundleError, match=r"\.\./secret' is not the name of a file"):
         ModelBundle.load(own_bundle.path)
 
 

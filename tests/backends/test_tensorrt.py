@@ -16,7 +16,7 @@ without_gpu = pytest.mark.skipif(has_nvidia_driver(), reason="this machine has a
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, tmp_path):
     folder = tmp_path / "cache"
-    monkeypatch.setattr(tensorrt, "cache_file", lambda: folder / "tuning.json")
+    monkeypatch.setattr(tensorrt, "private_folder", lambda: folder)
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "")  # so that it is put back
     return folder
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import sys
 
 import pytest
 
 from inspector.backends import tuning
-from inspector.backends.remembered import cache_file
+from inspector.backends.remembered import CACHE_VARIABLE, cache_file, recall, remember
 from inspector.backends.tuning import choose
 from inspector.bundle import Cascade, Variant
 
@@ -78,7 +80,6 @@ def test_it_is_measured_once(tiny_bundle, monkeypatch, tmp_path):
 @pytest.mark.parametrize("content", ["", "[1]", "{"])
 def test_a_damaged_memory_is_measured_anew(tiny_bundle, monkeypatch, tmp_path, content):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    cache_file().parent.mkdir(parents=True)
     cache_file().write_text(content)
     assert choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None).seconds_per_image
 
@@ -87,7 +88,20 @@ def test_a_memory_that_holds_something_else_is_measured_anew(tiny_bundle, monkey
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     first = choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None)
     known = json.loads(cache_file().read_text())
-    for wrong in (3, {}, {"int8": 0.1}):
+    odd: tuple[object, ...] = (
+        0,
+        -1,
+        0.0,
+        "1",
+        None,
+        True,
+        [],
+        {},
+        10**400,
+        float("nan"),
+        float("inf"),
+    )
+    for wrong in (3, {}, {"int8": 0.1}, *({"fp32": value} for value in odd)):
         cache_file().write_text(json.dumps(dict.fromkeys(known, wrong)))
         again = choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None)
         assert again.precision == first.precision and again.seconds_per_image > 0
@@ -99,13 +113,44 @@ def test_a_home_that_cannot_be_written_does_not_matter(tiny_bundle, monkeypatch,
     assert choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None).seconds_per_image
 
 
-def test_a_user_without_a_home_is_no_error(tiny_bundle, monkeypatch, tmp_path):
+def test_a_user_without_a_home_remembers_nothing(tiny_bundle, monkeypatch):
+    """Not in /tmp, where others could have put something first."""
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
 
     def homeless():
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr("pathlib.Path.home", homeless)
-    assert cache_file().is_relative_to(tmp_path)
+    assert cache_file() is None
     assert choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None).seconds_per_image
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+def test_a_folder_that_others_may_write_to_is_not_used(monkeypatch, tmp_path):
+    """What is remembered decides engines, and TensorRT's compiled ones are programs."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "own"))
+    assert cache_file() == tmp_path / "own" / "tuning.json"
+    assert (tmp_path / "own").stat().st_mode & 0o777 == 0o700
+    for mode in (0o777, 0o1777, 0o770, 0o720):
+        (tmp_path / "own").chmod(mode)
+        remember("key", {"a": 1})
+        assert cache_file() is None and recall("key") is None
+    assert list((tmp_path / "own").iterdir()) == []
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="needs two users")
+def test_a_folder_of_another_user_is_not_used(monkeypatch, tmp_path):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "own"))
+    remember("key", {"a": 1})
+    assert recall("key") == {"a": 1}
+    os.chown(tmp_path / "own", 1234, -1)
+    assert cache_file() is None and recall("key") is None
+
+
+def test_a_share_that_cannot_be_right_means_all(bundle, speeds):
+    speeds(SLOW, QUICK, 0.001)
+    wrong: tuple[object, ...] = (-1, 2, "0.1", None, True, [], 10**400)
+    for share in wrong:
+        low = dataclasses.replace(bundle.cascade, evidence={"sent_on": share})
+        odd = dataclasses.replace(bundle, cascade=low)
+        assert chosen(odd, cascade=True)[2] == round(0.001 + QUICK + 0.1 * SLOW, 6)

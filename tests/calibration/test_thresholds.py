@@ -3,7 +3,6 @@ they say."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -235,15 +234,10 @@ def test_costs_promise_nothing():
     assert for_unseen_walls(rule) == rule
 
 
-def test_the_evidence_survives_json_and_old_bundles_load(tiny_bundle_copy):
+def test_the_evidence_survives_json(tiny_bundle_copy):
     chosen = choose_thresholds(wall(0, 90, 90), Rule(), on="x")
     replace(tiny_bundle_copy, thresholds=chosen).save()
     assert ModelBundle.load(tiny_bundle_copy.path).thresholds == chosen
-    file = tiny_bundle_copy.file("bundle.json")
-    saved = json.loads(file.read_text(encoding="utf-8"))
-    del saved["thresholds"]["evidence"]  # as a bundle of before has none
-    file.write_text(json.dumps(saved), encoding="utf-8")
-    assert ModelBundle.load(tiny_bundle_copy.path).thresholds == replace(chosen, evidence={})
 
 
 def test_what_cannot_be():

@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from inspector.data.source import RESULTS_DIR, Discovery, count_images
+from inspector.data.source import Discovery, count_images
+from inspector.layout import RESULTS_DIR
 from inspector.scan.manifest import Manifest
 
 APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X"

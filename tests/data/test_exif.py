@@ -98,6 +98,47 @@ def test_a_time_that_is_none(text):
     assert read_exif(photo_with({BASE.DateTime: text})).taken_at is None
 
 
+@pytest.mark.parametrize(
+    ("text", "taken_at"),
+    [
+        ("2020-06-23 15:17:15", datetime(2020, 6, 23, 15, 17, 15)),
+        ("2015-06-29T18:19:12+01:00", datetime(2015, 6, 29, 18, 19, 12)),
+        ("2015-06-29T18:19:12Z", datetime(2015, 6, 29, 18, 19, 12)),
+        ("2015-06-29T18:19-0530", datetime(2015, 6, 29, 18, 19)),
+        ("2018:06:26 17:46:33.847", datetime(2018, 6, 26, 17, 46, 33, 847000)),
+        ("2018:06:26 17:46:33.123456789", datetime(2018, 6, 26, 17, 46, 33, 123456)),
+        ("2010:01:01 10:00:00\0x", datetime(2010, 1, 1, 10)),
+    ],
+)
+def test_times_as_cameras_write_them(text, taken_at):
+    assert read_exif(photo_with(detail={BASE.DateTimeOriginal: text})).taken_at == taken_at
+    assert read_exif(photo_with({BASE.DateTime: text})).taken_at == taken_at
+
+
+@pytest.mark.parametrize("nothing", ["0000:00:00 00:00:00", "    :  :     :  :  ", " ", "\0"])
+def test_a_time_that_is_none_does_not_hide_the_next(nothing):
+    edited = {BASE.DateTime: "2025:01:01 00:00:00"}
+    blank = {BASE.DateTimeOriginal: nothing}
+    digitized = {BASE.DateTimeDigitized: "2011:07:15 11:14:39"}
+    assert read_exif(photo_with(edited, blank)).taken_at == datetime(2025, 1, 1)
+    taken_at = read_exif(photo_with(edited, {**blank, **digitized})).taken_at
+    assert taken_at == datetime(2011, 7, 15, 11, 14, 39)
+
+
+def test_the_time_of_exposure_in_the_first_directory():
+    first = {BASE.DateTime: "2025:01:01 00:00:00", BASE.DateTimeOriginal: "2024:02:03 04:05:06"}
+    assert read_exif(photo_with(first)).taken_at == datetime(2024, 2, 3, 4, 5, 6)
+
+
+def test_zeros_of_a_receiver_without_a_fix_are_no_place():
+    zeros = (0.0, 0.0, 0.0)
+    gps = {**place(), GPS.GPSLatitude: zeros, GPS.GPSLongitude: zeros, GPS.GPSAltitude: 0.0}
+    facts = read_exif(photo_with(gps=gps))
+    assert (facts.gps_lat, facts.gps_lon, facts.gps_alt) == (None, None, None)
+    on_the_equator = read_exif(photo_with(gps={**place(), GPS.GPSLatitude: zeros}))
+    assert (on_the_equator.gps_lat, on_the_equator.gps_lon) == (0.0, 13.25)
+
+
 def test_camera_is_make_and_model_without_control_characters():
     facts = read_exif(photo_with({BASE.Make: "Maker\x1b[2J \0", BASE.Model: " One\n"}))
     assert facts.camera == "Maker[2J One"
@@ -105,6 +146,8 @@ def test_camera_is_make_and_model_without_control_characters():
     assert turned.isprintable()
     assert len(read_exif(photo_with({BASE.Model: "x" * 999})).camera or "") == 120
     assert read_exif(photo_with({BASE.Make: "\0\0"})).camera is None
+    facts = read_exif(photo_with({BASE.Make: "SONY", BASE.Model: "MAVICA\0003ghx7y"}))
+    assert facts.camera == "SONY MAVICA"
 
 
 @pytest.mark.parametrize("value", [0, 9, 255])

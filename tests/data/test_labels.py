@@ -80,6 +80,18 @@ def test_undo_takes_back_only_what_one_said_oneself(tmp_path):
     assert labels_in(tmp_path) == {"file:///1": "crack"}
 
 
+def test_a_reviewer_whose_name_is_no_text_costs_no_label(tmp_path):
+    with open_labels(tmp_path, "ann\udcff") as store:
+        store.add(said("file:///1", "crack"))
+        assert undone(store) == ("file:///1", "crack")
+    assert set(open_and_read(tmp_path)["reviewer"].to_pylist()) == {"ann\\udcff"}
+
+
+def open_and_read(out):
+    with open_labels(out, "bob") as store:
+        return store.table
+
+
 def test_no_labels_are_no_error_and_damaged_ones_are(tmp_path):
     assert read_labels(tmp_path).num_rows == 0
     Layout(tmp_path).work.mkdir()

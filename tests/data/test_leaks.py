@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -316,3 +317,17 @@ def test_metu_split_by_tile_leaks_and_shuffled_negatives_do_not():
     of_series = {held_out.paths[k] for k in np.flatnonzero(held_out.is_crack_N)}
     assert called <= of_series
     assert len(called) > 0.85 * len(of_series)
+
+
+def test_images_of_relative_and_of_absolute_folders_are_kept_together(tmp_path, monkeypatch):
+    """Reviewed photos are absolute, whatever DATA is; and a bundle may have any name."""
+    (tmp_path / "data").mkdir()
+    for name in ("data/a.png", "b.png"):
+        concrete(len(name)).save(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    images = [LabelledImage("data/a.png", True, "", "data/a.png"),
+              LabelledImage(str(tmp_path / "b.png"), True, "", "b")]  # fmt: skip
+    file = Path(os.fsdecode(b"caf\xe9:1.parquet"))
+    save(fingerprint(images, workers=0), file)
+    assert load(file).paths == ("data/a.png", "b.png")
+    assert audit(images, images[1:], workers=0).leaks

@@ -65,6 +65,12 @@ def test_what_is_no_list(place, content, words):
         list(Discovery(["@list"]))
 
 
+def test_a_list_without_names_says_so(place):
+    Path("list").write_bytes(b"\n")
+    discovery = Discovery(["@list"])
+    assert list(discovery) == [] and discovery.notes == ["the list @list names nothing"]
+
+
 def test_a_list_that_is_not_there(place):
     with pytest.raises(SourceError, match=r"@list: No such file .*\./@list"):
         Discovery(["@list"])

@@ -9,8 +9,8 @@ import pytest
 from inspector.data.folder import LabelledImage
 from inspector.data.labels import Decision, Label, open_labels
 from inspector.data.reviewed import Reviewed, alone, merge_reviewed, read_reviewed
-from inspector.data.source import RESULTS_DIR
 from inspector.errors import DataError
+from inspector.layout import RESULTS_DIR
 from tests.review.tables import row_of
 
 

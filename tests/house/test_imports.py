@@ -33,7 +33,14 @@ LAYERS = (
         "inspector.terminal",
         "inspector.pages",
     ),
-    ("inspector.facade", "inspector.machine", "inspector.text"),
+    (
+        "inspector.facade",
+        "inspector.machine",
+        "inspector.onnx_files",
+        "inspector.plain",
+        "inspector.text",
+        "inspector.untrusted",
+    ),
 )
 """From the top of the house to its ground; one tuple is one floor."""
 

@@ -80,3 +80,17 @@ def test_every_direct_dependency_is_locked_within_its_range(repository, lock_lin
         assert versions, f"{requirement.name} is not locked: make lock"
         for version in versions:
             assert requirement.specifier.contains(version), f"{text} excludes {version}: make lock"
+
+
+def test_every_page_forbids_what_it_does_not_need(repository, own_files):
+    """A page shows names that others chose; if one slipped through as markup, it could still load
+    nothing and run nothing."""
+    pages = [path for path in own_files if path.name.endswith(".html.jinja")]
+    assert len(pages) == 3
+    for path in pages:
+        text = (repository / path).read_text(encoding="utf-8")
+        policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', text)
+        assert policy is not None, path
+        assert policy[1] == "default-src 'none'; img-src data:; style-src 'unsafe-inline'", path
+        assert text.index("<style>") > policy.start(), f"{path}: it holds for what follows it"
+        assert "<script" not in text

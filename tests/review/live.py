@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import urllib.error
@@ -36,7 +37,7 @@ def ask(address: str, body: Any = None, **headers: str) -> tuple[int, Any, Any]:
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     if body is not None:
         given = {"Content-Type": "application/json"} | given
-    data = None if body is None else json.dumps(body).encode()
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     request = urllib.request.Request(address, data=data, headers=given)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -55,12 +56,14 @@ def _content(response: Any) -> Any:
 
 
 @contextmanager
-def reviewing(out: Path, *options: str) -> Iterator[Live]:
+def reviewing(out: Path, *options: str, browser: str = "") -> Iterator[Live]:
     """A server on any free port; ended when the block ends, unless it is already."""
-    command = [sys.executable, "-m", "inspector", "review", str(out), "--no-browser", "--port", "0"]
+    command = [sys.executable, "-m", "inspector", "review", str(out), "--port", "0", *options]
+    command += [] if browser else ["--no-browser"]
     with subprocess.Popen(
-        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"BROWSER": browser},
+    ) as process:  # fmt: skip
         assert process.stdout is not None
         assert process.stderr is not None
         address = process.stdout.readline().strip()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 from io import BytesIO
 from urllib.parse import urlsplit
 
@@ -91,6 +93,72 @@ def test_another_site_cannot_write(live, queue):
         assert status == 403, headers
         assert row is not None
     assert live.ask("api/undo", {"queue": "x" * 20_000})[0] == 403
+
+
+WRONG = [
+    [], b"null", 1, "x", True, {}, [[]], {"queue": 3}, {"queue": None}, {"queue": ["1.1"]},
+    {"generation": "1", "row": 0, "uri": "u", "label": "crack", "queue": "1.1"},
+    {"generation": 1, "row": None, "uri": "u", "label": "crack", "queue": "1.1"},
+    {"generation": 1, "row": True, "uri": "u", "label": "crack", "queue": "1.1"},
+    {"generation": 1, "row": 1.5, "uri": "u", "label": "crack", "queue": "1.1"},
+    {"generation": 1, "row": 0, "uri": ["u"], "label": "crack", "queue": "1.1"},
+    {"generation": 1, "row": 0, "uri": "u", "label": {}, "queue": "1.1"},
+    {"generation": 1, "row": 0, "uri": "u", "label": "\ud800", "queue": "1.1"},
+    {"generation": 1, "row": 0, "uri": "u", "label": "crack", "queue": "1.1", "more": 1},
+    {"generation": 1e400, "row": 0, "uri": "u", "label": "crack", "queue": "1.1"},
+    b"[" * 9000, b"{" * 9000, b"\xff\xfe", b"", b"{", b"NaN", b'{"queue": 1e999}', b"1" * 9000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["api/labels", "api/undo"])
+def test_whatever_is_sent_is_refused_in_words(live, path):
+    for body in WRONG:
+        said = live.ask(path, body)
+        assert said[0] == 400, (body, said)
+        assert said[2]["error"] == "request"
+
+
+def test_a_row_or_list_that_does_not_exist_is_stale(live, queue):
+    decision = {"generation": 1, "row": 0, "uri": "u", "label": "crack", "queue": "1.1"}
+    for body in ({"generation": 10**30}, {"row": 10**30}, {"row": -1}, {"uri": "\ud800"}):
+        status, _, said = live.ask("api/labels", decision | body)
+        assert (status, said["error"]) == (409, "stale"), body
+    for query in ("queue=%ff&start=0&count=1", "queue=%00&start=0&count=9"):
+        assert live.ask(f"api/rows?{query}")[0] == 409
+    far = f"api/rows?queue={queue['queue']}&start={10**30}&count={10**30}"
+    assert live.get(far) == []
+    assert live.ask(f"api/rows?queue=a&start={'1' * 5000}&count=1")[0] == 400
+
+
+BROWSER = """
+import json, stat, sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+page = Path(unquote(urlsplit(sys.argv[1]).path))
+said = {"started": sys.argv, "page": page.read_text(), "mode": stat.S_IMODE(page.stat().st_mode)}
+draft = Path(__file__).with_suffix(".draft")
+draft.write_text(json.dumps(said))
+draft.rename(Path(__file__).with_suffix(".said"))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+def test_the_secret_is_in_no_command_line(scanned, tmp_path):
+    """What a program is started with can be read by every user of the machine."""
+    out = shutil.copytree(scanned, tmp_path / "out ä")
+    browser = tmp_path / "browser.py"
+    browser.write_text(BROWSER)
+    with reviewing(out, browser=f"{sys.executable} {browser} %s") as server:
+        deadline = time.monotonic() + 60
+        while not browser.with_suffix(".said").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        said = json.loads(browser.with_suffix(".said").read_text())
+        assert urlsplit(server.address).path.strip("/") not in " ".join(said["started"])
+        assert server.address in said["page"]
+        assert said["mode"] == 0o600
+        server.process.send_signal(signal.SIGINT)
+        server.process.wait(timeout=30)
+    assert not (out / "_inspector" / "review.html").exists()
 
 
 def test_it_listens_on_this_machine_only(live):

@@ -17,7 +17,7 @@ from inspector.scan.interrupt import StopSignals
 from inspector.scan.results import open_results
 from inspector.scan.schema import make_row
 from inspector.scan.sink import ParquetSink
-from inspector.scan.vanished import settle_vanished
+from inspector.scan.vanished import move_photos, settle_vanished
 from inspector.scan.worklist import Worklist
 from inspector.types import Failure, FailureCode, PhotoFacts
 
@@ -65,7 +65,7 @@ def dying_at(step: int | None) -> Iterator[list[str]]:
         yield steps
 
 
-def quick_scan(photos: Path, out: Path, *, rows_per_part: int = 2, **options):
+def quick_scan(photos: Path | str, out: Path, *, rows_per_part: int = 2, **options):
     """What `inspector.scan.scan` does, with a file's content in place of a verdict. Returns the
     tally and the opened results."""
     config = ScanConfig(sources=(str(photos),), out=out, **options)
@@ -75,11 +75,13 @@ def quick_scan(photos: Path, out: Path, *, rows_per_part: int = 2, **options):
         open_results(out, IDENTITY, overwrite=False, by_content=config.verify_content) as results,
         ParquetSink(results, {}, rows_per_part=rows_per_part) as sink,
     ):
+        if moved := config.moves():
+            move_photos(results, moved)
         work.peek(results.ledger, 1)
         for ref in work:
             sink.write([_row(ref)])
         sink.commit()
-        settle_vanished(results, work, tally, prune=config.prune)
+        settle_vanished(results, work, tally, prune=config.prune, gone=config.source_gone)
         sink.finish()
     return tally, results, work
 

@@ -17,6 +17,7 @@ from inspector.scan.config import FailureBudget, ScanConfig
         ({"device": "cpu:1"}, "device 'cpu:1'"),
         ({"backend": "tflite"}, "choose one of: auto, onnxruntime"),
         ({"precision": "int4"}, "choose one of: auto, fp32"),
+        ({"trust": True}, "serves --backend torchscript only"),
         ({"view": "tiles"}, "--view whole"),
         ({"view": "half"}, "choose one of: auto, whole"),
         ({"batch_size": 0}, "batch size of 0"),

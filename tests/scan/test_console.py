@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +41,17 @@ def test_summary_of_a_zoo(zoo_config, capsys):
     paths = str(zoo_config.sources[0])
     prose = [line for line in out.splitlines() if paths not in line and "read it" not in line]
     assert max(map(len, prose)) <= 80 or str(zoo_config.out) in max(prose, key=len)
+
+
+def test_the_line_that_reads_a_table_works_for_a_name_with_a_colon(zoo_config, capsys, monkeypatch):
+    monkeypatch.chdir(zoo_config.out.parent)
+    summary = scan(zoo_config)
+    Path("scan-12:30").symlink_to(summary.out)
+    print_summary(replace(summary, out=Path("scan-12:30")))
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "read it" in line)
+    command = line.removeprefix("read it").strip().replace("python", shlex.quote(sys.executable), 1)
+    done = subprocess.run(command, shell=True, check=True, capture_output=True, text=True)
+    assert "uri" in done.stdout
 
 
 def test_preview_says_what_is_left(zoo_config, capsys):

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -24,7 +25,7 @@ def put(folder, name, content, second):
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory):
     """Photos with their table, then: one changed beside an unchanged one (its part is rewritten),
-    two changed that were a part of their own (it is removed), one gone, two new."""
+    two changed that were a part of their own (it is left empty), one gone, two new."""
     root = tmp_path_factory.mktemp("begun")
     photos = root / "photos"
     photos.mkdir()
@@ -72,10 +73,12 @@ def test_killed_while_recovering_from_a_kill(begun, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(begun / "out", out)
     steps = steps_of(begun, out)
+    # The manifest with the announcement, and then the first part that it speaks of.
+    middle = list(pairwise(steps)).index(("replace", "replace")) + 1
     for second in range(0, len(steps), 4):
         shutil.rmtree(out)
         shutil.copytree(begun / "out", out)
-        for step in (steps.index("unlink"), second):
+        for step in (middle, second):
             with suppress(Killed), dying_at(step):
                 quick_scan(begun / "photos", out, prune=True)
             assert table_of(out)["a.jpg"] == "first"
@@ -146,7 +149,8 @@ def scan_and_check(photos, out, files, table, rules, *, kill_at):
         for name, content in seen.items():
             assert content in {old[name][0] for old in (table, after) if name in old}
         for name, row in table.items():
-            if after.get(name) == row:
+            retried = rules["retry_failed"] and not row[0].startswith("ok")
+            if after.get(name) == row and not retried:
                 assert seen[name] == row[0], "a row was lost that nothing had to touch"
         # Where the old and the new content are the same, the row may be of either time.
         return {

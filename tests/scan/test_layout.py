@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 
+import pyarrow.parquet as pq
 import pytest
 
 from inspector.errors import OutputError
@@ -60,3 +62,20 @@ def test_a_table_of_the_earlier_layout_is_refused_in_one_line(tmp_path):
     with pytest.raises(OutputError, match="earlier version"):
         write(tmp_path, 1, overwrite=True)
     assert snapshot(tmp_path) == before
+
+
+def test_every_page_of_a_part_carries_a_checksum(tmp_path):
+    """A bit that flips in any column is told by it, before anything is unpacked."""
+    write(tmp_path, *range(5))
+    part = tmp_path / "table/part-000000.parquet"
+    content = part.read_bytes()
+    group = pq.ParquetFile(io.BytesIO(content)).metadata.row_group(0)
+    for column in map(group.column, range(group.num_columns)):
+        end = column.data_page_offset + column.total_compressed_size
+        if column.dictionary_page_offset is not None:
+            end = column.dictionary_page_offset + column.total_compressed_size
+        damaged = bytearray(content)
+        damaged[end - 1] ^= 1
+        file = pq.ParquetFile(io.BytesIO(damaged), page_checksum_verification=True)
+        with pytest.raises(OSError, match="checksum"):
+            file.read()

@@ -269,7 +269,7 @@ def test_an_announced_rewrite_is_taken_in_either_state_and_in_no_other(tmp_path)
     part = tmp_path / "table/part-000000.parquet"
     old = part.read_bytes()
     new = {"rows": 1, "sha256": "0" * 64}
-    change_manifest(tmp_path, rewriting={part.name: new, "part-000003.parquet": None})
+    change_manifest(tmp_path, rewriting={part.name: new, "part-000003.parquet": new})
     write(tmp_path)
     assert json.loads((tmp_path / "_inspector/manifest.json").read_text())["rewriting"] == {}
     change_manifest(tmp_path, rewriting={part.name: new})
@@ -279,7 +279,7 @@ def test_an_announced_rewrite_is_taken_in_either_state_and_in_no_other(tmp_path)
 
 
 def test_new_rows_take_the_place_of_old_ones(tmp_path):
-    """Order, compression and metadata of what stays are as before; a part without rows goes."""
+    """Order, compression and metadata of what stays are as before; a part without rows stays."""
     write(tmp_path, *range(6), rows_per_part=3)
     with (
         open_results(tmp_path, IDENTITY, overwrite=False) as results,
@@ -289,7 +289,7 @@ def test_new_rows_take_the_place_of_old_ones(tmp_path):
     assert (results.superseded, results.rows) == (4, 7)
     assert numbers_in(tmp_path) == [0, 2, 9, 1, 3, 4, 5]
     first, second = (tmp_path / f"table/part-00000{k}.parquet" for k in (0, 1))
-    assert not second.exists()
+    assert pq.read_metadata(second).num_rows == 0
     file = pq.ParquetFile(first)
     assert file.schema_arrow.equals(SCHEMA)
     assert file.schema_arrow.metadata[b"inspector.tool_version"] == b"0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -188,6 +189,16 @@ def test_a_scan_without_photos(tmp_path):
 def test_a_page_never_lies_where_readers_take_it_for_rows(out, name):
     with pytest.raises(UsageError, match="--html"):
         SummaryConfig(out=out, html=out / name)
+
+
+@pytest.mark.parametrize("place", ["/dev/full", "/dev/stdout", "link.html", "pipe.html"])
+def test_a_page_never_takes_the_place_of_a_device_or_link(tmp_path, place):
+    """As root, a rename would put the page where the device was."""
+    (tmp_path / "link.html").symlink_to(tmp_path / "elsewhere")
+    os.mkfifo(tmp_path / "pipe.html")
+    for option in ("html", "geojson"):
+        with pytest.raises(UsageError, match="regular file"):
+            SummaryConfig(out=tmp_path / "out", **{option: tmp_path / place})
 
 
 def test_a_page_that_cannot_be_written_costs_nothing(out, tmp_path):

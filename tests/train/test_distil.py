@@ -103,6 +103,7 @@ def test_what_cannot_work_is_said(tiny_bundle_copy, photos, tmp_path):
         DistilConfig(bundle=tiny_bundle_copy.path, photos=photos, size=8)
     with pytest.raises(UsageError, match="not below the model's 64 px"):
         distil(DistilConfig(bundle=tiny_bundle_copy.path, photos=photos, size=64))
+    (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="no photos"):
         distil(DistilConfig(bundle=tiny_bundle_copy.path, photos=tmp_path / "none", size=32))
     with pytest.raises(BundleError, match="no weights"):

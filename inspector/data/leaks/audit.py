@@ -137,7 +137,7 @@ def _in_folder(
 
 def _names(side: Fingerprints, places: list[int]) -> list[list[tuple[int, str]]]:
     """What the names, from the folder on that all of them share, are sorted by."""
-    paths = [side.paths[k] for k in places]
+    paths = [os.path.abspath(side.paths[k]) for k in places]
     folder = os.path.commonpath([os.path.dirname(path) for path in paths])
     return [_natural(path[len(folder) :].lstrip("/" + os.sep)) for path in paths]
 

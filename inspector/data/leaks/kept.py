@@ -56,15 +56,17 @@ def save(found: Fingerprints, file: Path) -> None:
         _rows(found.traits_NF.astype("<f2"), _TRAITS_BYTES),
     ]
     try:
-        with replacing(file) as draft:
-            pq.write_table(pa.table(columns, schema=_SCHEMA), draft, compression="zstd")
+        with replacing(file) as draft, draft.open("wb") as stream:
+            pq.write_table(pa.table(columns, schema=_SCHEMA), stream, compression="zstd")
     except OSError as error:
         raise OutputError(f"cannot write {file}: {error.strerror or error}") from error
 
 
 def _short(paths: tuple[str, ...]) -> list[str]:
-    folder = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
-    return [printable(os.path.relpath(path, folder or ".").replace(os.sep, "/")) for path in paths]
+    # Absolute, for reviewed photos are, whatever DATA is.
+    places = [os.path.abspath(path) for path in paths]
+    folder = os.path.commonpath([os.path.dirname(place) for place in places]) if places else ""
+    return [printable(os.path.relpath(place, folder).replace(os.sep, "/")) for place in places]
 
 
 def _rows(values: NDArray[np.generic], width: int) -> pa.Array:
@@ -76,7 +78,8 @@ def _rows(values: NDArray[np.generic], width: int) -> pa.Array:
 def load(file: Path) -> Fingerprints:
     """What `save` wrote. Raises BundleError for anything else."""
     try:
-        table = pq.read_table(file)
+        with file.open("rb") as stream:  # Arrow takes a name with a colon for an address
+            table = pq.read_table(stream)
     except (OSError, pa.ArrowException) as error:
         raise BundleError(f"cannot read {file}: {printable(str(error))}; {_HELP}") from error
     if not table.schema.equals(_SCHEMA, check_metadata=True):

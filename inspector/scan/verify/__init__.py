@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from inspector.errors import OutputError
 from inspector.layout import MANIFEST, RESULTS_DIR, Layout
 from inspector.paths import take_paths
+from inspector.plain import opened, read_plain
 from inspector.scan.directory import is_being_written, refuse_other
-from inspector.scan.verify.files import opened, read_plain
 from inspector.scan.verify.findings import Finding, Findings, Flaw, Remark, VerifyResult
 from inspector.scan.verify.manifest import (
     PART,

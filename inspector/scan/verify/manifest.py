@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from inspector.bundle import Thresholds
 from inspector.errors import UsageError
+from inspector.plain import read_plain
 from inspector.scan.schema import SCHEMA_VERSION
-from inspector.scan.verify.files import read_plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,8 +43,8 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`rewriting` names what an existing part is about to become (None: removed); until then, and
-    after a crash, either is right."""
+    """`rewriting` names what an existing part is about to become; until then, and after a crash,
+    either is right."""
 
     fingerprint: str
     identity: Mapping[str, str]
@@ -52,7 +52,7 @@ class Manifest:
     parts: Mapping[str, Promise]
     lost: Mapping[str, Promise]
     """Parts that were gone when a scan began, until all their rows are there again."""
-    rewriting: Mapping[str, Promise | None]
+    rewriting: Mapping[str, Promise]
     next: Manifest | None
     """Of the table that is about to take the place of this one, or has."""
 
@@ -123,9 +123,7 @@ def _manifest(values: dict[str, Any]) -> Manifest:
         rows=_count(values.get("rows")),
         parts=parts,
         lost=lost,
-        rewriting={
-            name: None if entry is None else _promise(entry) for name, entry in rewriting.items()
-        },
+        rewriting={name: _promise(entry) for name, entry in rewriting.items()},
         next=None if to_be is None else _manifest(to_be),
     )
 

@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inspector.layout import RESULTS_DIR, TABLE, Layout
+from inspector.plain import NotAFileError, opened
 from inspector.scan.lost import read_list
 from inspector.scan.manifest import AGAIN
-from inspector.scan.parts import REJUDGED
+from inspector.scan.parts import REJUDGED, UNREADABLE
 from inspector.scan.schema import METADATA_PREFIX, SCHEMA
-from inspector.scan.verify.files import NotAFileError, files_below, opened
+from inspector.scan.verify.files import files_below
 from inspector.scan.verify.findings import Findings, Flaw, Remark
 from inspector.scan.verify.manifest import PART, Manifest, Promise
 from inspector.scan.verify.rows import Rules, flaws_in
@@ -35,8 +36,6 @@ ROWS_AT_ONCE = 65_536
 
 RESCAN = "move it away and run the same scan again: it judges those photos anew"
 LOST = "put it back, or scan all sources of this table again; --prune gives up photos that are gone"
-_BROKEN = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
-"""What damaged Parquet can make the reader raise."""
 
 
 class TableCheck:
@@ -107,7 +106,7 @@ class TableCheck:
         try:
             with opened(self.folder / name) as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
-                fulfilled = [p for p in (promise, successor) if p and p.sha256 == digest]
+                fulfilled = [p for p in (promise, successor) if p.sha256 == digest]
                 if not fulfilled:
                     add(Flaw.CHANGED_PART, name, "its bytes are not those committed", RESCAN)
                     return
@@ -117,11 +116,8 @@ class TableCheck:
             if name not in self.manifest.rewriting and not self.findings.damaged():
                 self._check_list(name)
         except FileNotFoundError:
-            if successor is None:
-                add(Remark.UNFINISHED, name, _UNFINISHED)
-            else:
-                what = f"is gone, with {promise.rows:,} rows"
-                add(Flaw.MISSING_PART, name, what, "put it back, or run the same scan again")
+            what = f"is gone, with {promise.rows:,} rows"
+            add(Flaw.MISSING_PART, name, what, "put it back, or run the same scan again")
         except NotAFileError:
             what = "is a directory, link, pipe or device, no file"
             add(Flaw.NOT_A_FILE, name, what, RESCAN)
@@ -154,7 +150,7 @@ class TableCheck:
             rows = self._check_rows(name, file)
             if rows != file.metadata.num_rows:  # the reader does not always mind
                 raise ValueError(f"{rows:,} rows where its footer says {file.metadata.num_rows:,}")
-        except _BROKEN as error:
+        except UNREADABLE as error:
             self._unreadable(name, error)
             return
         self.parts[name] = rows

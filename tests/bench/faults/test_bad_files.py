@@ -16,6 +16,12 @@ from bench.faults.encodings import ARITHMETIC_JPEG, HUFFMAN_JPEG
 from inspector.scan import ScanConfig, ScanSummary, scan
 from inspector.types import FailureCode
 
+DECODERS_WORDS = (
+    "decoder error", "data stream", "Truncated File Read", "has no fixed way", "IFDRational",
+    "conversion from", "tile cannot", "bytes not processed", "MAX_TEXT_CHUNK", "DOS attack", "Error"
+)  # fmt: skip
+"""What Pillow says about a file and what tells a person nothing."""
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
@@ -78,6 +84,7 @@ def test_rows_say_why_in_one_line(rows):
         if row["failure_code"]:
             assert row["detail"], name
             assert len(row["detail"].splitlines()) == 1, name
+            assert not [words for words in DECODERS_WORDS if words in row["detail"]], name
             assert row["p_crack"] is None and row["verdict"] is None, name
         else:
             assert 0 <= row["p_crack"] <= 1, name

@@ -173,8 +173,18 @@ def test_torchscript_is_exported_for_the_run_and_no_scan_is_advised_to_use_it(
     (case,) = engine_cases(config, bench, [spec])
     measure_engine(case, dataclasses.replace(bench, engines_bundle=made), 0, 0.01)
     assert case.status == "ok", case.reason
-    assert can_scan(spec, made) and not can_scan(spec, lean)
-    assert with_torchscript(made, tmp_path / "again") is made
+    assert not can_scan(spec)
+
+
+def test_a_bundles_own_torchscript_is_not_run(prepared, tiny_bundle_copy, tmp_path):
+    config, bench = prepared
+    tiny_bundle_copy.file("model.ts").write_bytes(b"a program")
+    theirs = tiny_bundle_copy.with_files("model.ts")
+    theirs.save()
+    assert with_torchscript(theirs, tmp_path / "made").file("model.ts").stat().st_size > 10_000
+    (case,) = engine_cases(config, bench, [EngineSpec(engine="torchscript", precision="fp32")])
+    measure_engine(case, dataclasses.replace(bench, engines_bundle=theirs), 0, 0.01)
+    assert (case.status, "is a program" in case.reason) == ("unavailable", True)
 
 
 def test_a_model_without_weights_has_no_torchscript_to_compare(tiny_bundle_copy, tmp_path):

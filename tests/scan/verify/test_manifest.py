@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.scan.verify.table import PARTS, codes, edit
+from tests.scan.verify.table import codes, edit
+
+FIRST = "part-000000.parquet"
 
 
 @pytest.mark.parametrize(
@@ -25,11 +27,11 @@ def test_a_manifest_of_anything(out, content):
         {"rows": "15"}, {"rows": -1}, {"rows": True}, {"rows": 15.0}, {"parts": {}}, {"parts": [1]},
         {"identity": []}, {"identity": {"a": 1}}, {"fingerprint": None}, {"fingerprint": "x" * 64},
         {"rewriting": []}, {"rewriting": {"part-000009.parquet": None}},
-        {"rewriting": {PARTS[0]: 3}}, {"rewriting": {PARTS[0]: {"rows": 1}}},
+        {"rewriting": {FIRST: 3}}, {"rewriting": {FIRST: {"rows": 1}}},
         {"parts": [{"file": "../x", "rows": 0, "sha256": "0" * 64}]},
-        {"parts": [{"file": PARTS[0], "rows": 0, "sha256": "0" * 64}] * 2},
-        {"parts": [{"file": PARTS[0], "rows": None, "sha256": "0" * 64}]},
-        {"parts": [{"file": PARTS[0], "rows": 1, "sha256": "0"}]},
+        {"parts": [{"file": FIRST, "rows": 0, "sha256": "0" * 64}] * 2},
+        {"parts": [{"file": FIRST, "rows": None, "sha256": "0" * 64}]},
+        {"parts": [{"file": FIRST, "rows": 1, "sha256": "0"}]},
         {"schema_version": "2"}, {"schema_version": None},
     ],
 )  # fmt: skip

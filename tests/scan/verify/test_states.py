@@ -29,14 +29,17 @@ def test_what_a_kill_leaves_is_a_note(out):
 def test_a_rewriting_cut_short_is_a_note_on_either_side(out, replaced):
     smaller = out.parent / "smaller"
     pq.write_table(pq.read_table(out / PARTS[0]).slice(2), smaller)
-    successor = {"rows": 3, "sha256": sha256(smaller.read_bytes()).hexdigest()}
-    edit(
-        out,
-        lambda m: m.update(rewriting={Path(PARTS[0]).name: successor, Path(PARTS[1]).name: None}),
-    )
+    empty = out.parent / "empty"
+    pq.write_table(pq.read_table(out / PARTS[1]).slice(5), empty)
+    states = [
+        {"rows": rows, "sha256": sha256(file.read_bytes()).hexdigest()}
+        for rows, file in ((3, smaller), (0, empty))
+    ]
+    names = [Path(part).name for part in PARTS[:2]]
+    edit(out, lambda m: m.update(rewriting=dict(zip(names, states, strict=True))))
     if replaced:
         os.replace(smaller, out / PARTS[0])
-        (out / PARTS[1]).unlink()
+        os.replace(empty, out / PARTS[1])
     assert notes(out) == {"unfinished"}
     assert verify(VerifyConfig(out=out)).rows == (8 if replaced else 15)
     flip(out / PARTS[0])
