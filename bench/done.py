@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from inspector.scan import ScanConfig
 from inspector.scan.engines import identity_of, recorded_engines
-from inspector.scan.parts import FINGERPRINT, encode
+from inspector.scan.parts import FINGERPRINT
 from inspector.scan.results import open_results
 from inspector.scan.schema import METADATA_PREFIX, SCHEMA
 from inspector.scan.sink import ROWS_PER_PART
@@ -39,8 +39,7 @@ def make_done_table(out: Path, rows: int, bundle: ModelBundle) -> None:
         facts = {f"{METADATA_PREFIX}{FINGERPRINT}": results.fingerprint}
         for begin in range(0, rows, ROWS_PER_PART):
             table = _part(range(begin, min(begin + ROWS_PER_PART, rows)), rng)
-            content = encode(table.replace_schema_metadata(facts))
-            results.commit(content, table["uri"].to_pylist())
+            results.commit(table.replace_schema_metadata(facts))
 
 
 def _part(numbers: range, rng: np.random.Generator) -> pa.Table:
@@ -52,6 +51,7 @@ def _part(numbers: range, rng: np.random.Generator) -> pa.Table:
         "uri": pa.array(uris),
         "path": pc.replace_substring(pa.array(uris), "file://", ""),
         "status": pa.array(["ok"] * count),
+        "verdict": pa.array(["clear"] * count),
         "size_bytes": pa.array(rng.normal(_MEAN_SIZE, _SPREAD, count).astype(np.int64)),
         "mtime": pa.array(_FIRST_US + _STEP_US * np.array(numbers), pa.int64()),
         "content_hash": pa.array([digests[k * step : (k + 1) * step] for k in range(count)]),

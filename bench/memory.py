@@ -181,7 +181,7 @@ def wrong_counts(kind: str, files: int, said: JsonObject) -> str:
     """One sentence when a summary does not account for every file, else nothing."""
     tiles = said["discovered"]
     right = {NEW: (files, 0, files), RESUMED: (0, files, files), BESIDE: (tiles, 0, files + tiles)}
-    found = (said["ok"], said["already_done"], said["rows"])
+    found = (said["run"]["ok"], said["already_done"], said["table"]["rows"])
     if found == right[kind]:
         return ""
     return f"of {files} files, {found[0]} were judged, {found[1]} were done, {found[2]} have rows"

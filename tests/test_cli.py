@@ -79,7 +79,7 @@ def test_scan_prints_json_alone_on_stdout(tiny_bundle_dir, pictures, tmp_path):
     done = run("scan", pictures, "--model", tiny_bundle_dir, "--out", out, "--json", "-q")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
-    assert summary["discovered"] == 4 == summary["ok"] + summary["failed"]
+    assert summary["discovered"] == 4 == summary["run"]["ok"] + summary["run"]["failed"]
     assert ds.dataset(out).to_table().num_rows == 4
     again = run("scan", pictures, "--model", tiny_bundle_dir, "--out", out, "--json", "-q")
     assert json.loads(again.stdout)["already_done"] == 4
@@ -175,7 +175,7 @@ def test_train_then_scan(pictures, tmp_path):
     assert (bundle / "model.onnx").is_file() and (bundle / "model.ts").is_file()
     done = run("scan", pictures, "--model", bundle, "--out", tmp_path / "out", "--json", "-q")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["ok"] == 3
+    assert json.loads(done.stdout)["run"]["ok"] == 3
 
 
 @pytest.fixture(scope="session")

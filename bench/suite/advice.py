@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.suite.engines import USUAL
 from bench.suite.inputs import PHOTOS, TILES
 from bench.suite.noise import rates_apart
-from bench.suite.shares import NEAR
+from bench.suite.shares import NEAR, percent_of
 from inspector.backends.advice import Advice, Pace
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ WORTH_IT = 1.03
 HARDLY = 1.1
 """The same where chance may explain it: what a wrong guess may cost."""
 _EXACT = ("fp32", "fp16", "bf16", "int8")
-_USUAL = "onnxruntime"
 _OF_ONE_TABLE = ("precision", "cascade", "device")
 
 
@@ -55,7 +55,8 @@ def pick(
 ) -> JsonObject | None:
     """The scan to use on `tiles` or `photos`: of the fastest, and those hardly slower, the most
     exact; among equally exact ones ONNX Runtime and a scan's own settings come first, so that two
-    runs do not disagree by chance. `cascades`: one may be chosen. `like`: only scans whose rows may
+    runs do not disagree by chance, and one that is not shown to be faster than these is not taken.
+    `cascades`: one may be chosen. `like`: only scans whose rows may
     stand in one table with those of that case, on the same device."""
     scans = [c for c in cases if c["level"] == "scan" and c["input"] == images and _counts(c)
              and (cascades or not c["cascade"])
@@ -65,40 +66,75 @@ def pick(
     best = max(scans, key=_middle)
     near = [c for c in scans if (HARDLY if _tied(c, best) else WORTH_IT) * _middle(c)
             >= _middle(best)]  # fmt: skip
-    return min(near, key=_preference)
+    found = min(near, key=_preference)
+    usual = [c for c in scans if _is_usual(c) and c["precision"] == found["precision"]]
+    return found if all(_shown_faster(found, case) for case in usual) else usual[0]
+
+
+def unproven(cases: Sequence[JsonObject], recommendation: JsonObject) -> str:
+    """Why the recommended scan of tiles is not proven to be the fastest of those that a scan could
+    choose by itself; empty where it is. Of photos it has no choice: one table, one precision."""
+    chosen = recommendation[TILES]
+    found = next((c for c in cases if chosen and c["id"] == chosen["id"]), None)
+    for case in cases:
+        if found is None or (case["input"], case["status"]) != (TILES, "ok") or not _is_usual(case):
+            continue
+        if not _shown_faster(found, case):
+            apart = rates_apart(found, case)
+            return (
+                f"{found['name']} was not shown to be faster than {case['name']} "
+                f"({apart['ratio']:.2f} times as many images/s, which chance may explain)"
+            )
+    return ""
+
+
+def _is_usual(case: JsonObject) -> bool:
+    """A scan as it is without a recommendation, but for its precision."""
+    own_settings = case["id"].endswith(f"/{case['input']}")
+    usual = case["engine"] == USUAL and not case["cascade"]
+    return case["level"] == "scan" and usual and own_settings
+
+
+def _shown_faster(case: JsonObject, other: JsonObject) -> bool:
+    """Beyond chance; true of a case and itself."""
+    low = rates_apart(case, other)["low"]
+    return case["id"] == other["id"] or (low is not None and low > 1)
 
 
 def _preference(case: JsonObject) -> tuple[bool, int, bool, bool, float]:
     """The smaller, the sooner a scan is taken."""
     of_its_own = case["id"].endswith(f"/{case['input']}")
     exactness = _EXACT.index(case["precision"])
-    return case["cascade"], exactness, case["engine"] != _USUAL, not of_its_own, -_middle(case)
+    return case["cascade"], exactness, case["engine"] != USUAL, not of_its_own, -_middle(case)
 
 
 def recommend(
-    cases: Sequence[JsonObject], system: JsonObject, *, own_photos: bool = True
+    cases: Sequence[JsonObject], system: JsonObject, *, own_photos: bool = True, busy: str = ""
 ) -> JsonObject:
     """`recommendation` of results.json. How fast a cascade is depends on how many photos it can
-    decide at low resolution, so without the user's own none is recommended."""
+    decide at low resolution, so without the user's own none is recommended. `busy`: what disturbed
+    the run."""
     tiles = pick(cases, TILES, cascades=own_photos)
     found = {TILES: tiles, PHOTOS: pick(cases, PHOTOS, cascades=own_photos, like=tiles)}
     sentences = [_sentence(images, case, cases) for images, case in found.items() if case]
     where = f"On this machine ({system['cpu'] or 'unknown processor'})"
     text = f"{where}: {'; '.join(sentences)}." if sentences else "No scan ran and was right."
+    if busy and sentences:
+        text += f" Do not rely on it: {busy} meanwhile."
     return {"sentence": text, **{name: case and _choice(case) for name, case in found.items()}}
 
 
 def _sentence(images: str, case: JsonObject, cases: Sequence[JsonObject]) -> str:
     limit = case["limited_by"]
     share = case["shares"].get(limit, 0.0)
-    words = f"limited by {limit} at {_percent(share)} of its peak" if limit else _shared(case)
+    words = f"limited by {limit} at {percent_of(share)} of its peak" if limit else _shared(case)
     alone = [c for c in cases if c["level"] == "engine" and c["name"] == case["name"] and c["rate"]]
     fastest = max(alone, key=_middle, default=None)
     if limit == "engine alone" and fastest:
         own = fastest["limited_by"] or max(fastest["shares"], default="")
-        words = f"limited by the engine at {_percent(share)} of what it does alone"
+        words = f"limited by the engine at {percent_of(share)} of what it does alone"
         if own:
-            words += f", and that by {own} at {_percent(fastest['shares'][own])} of its peak"
+            words += f", and that by {own} at {percent_of(fastest['shares'][own])} of its peak"
     workers = f"{case['workers']} worker{'' if case['workers'] == 1 else 's'}"
     settings = f"batch {case['batch_size']}, {workers}"
     rate = case["rate"]["median"]
@@ -112,17 +148,14 @@ def _shared(case: JsonObject) -> str:
     if case["device"] != "cpu" or decoding + engine < NEAR:
         return "no single limit"
     return (
-        f"limited by the cores, which decoding at {_percent(decoding)} of its peak and the engine "
-        f"at {_percent(engine)} share"
+        f"limited by the cores, which decoding at {percent_of(decoding)} of its peak and the "
+        f"engine at {percent_of(engine)} share"
     )
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.0f} %"
 
 
 def _choice(case: JsonObject) -> JsonObject:
     return {
+        "id": case["id"],
         "name": case["name"],
         "backend": case["engine"],
         "precision": case["precision"],

@@ -48,6 +48,10 @@ class EngineCase:
         return self.status == "ok"
 
     @property
+    def usual(self) -> bool:
+        return self.spec.usual
+
+    @property
     def measured(self) -> list[list[float]]:
         return [self.rates(size) for size in self.runs_ms]
 

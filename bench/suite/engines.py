@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 CPU, CUDA = "cpu", "cuda"
+USUAL = "onnxruntime"
+"""The engine of a scan where nothing is recommended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,11 @@ class EngineSpec:
         words = [self.engine, self.precision, "cascade" * self.cascade]
         words.append(f"on {CUDA}" if self.device == CUDA else "")
         return " ".join(filter(None, words))
+
+    @property
+    def usual(self) -> bool:
+        """What a scan takes where nothing is recommended, in its choice of precision."""
+        return self.engine == USUAL and not self.cascade
 
     @property
     def rule(self) -> Rule:

@@ -26,10 +26,16 @@ METHOD = (
     "Answers nearer to those of a model with swapped channels or another normalisation are wrong.",
     "Recommended is the fastest scan that is right, or a more exact one that is at most 3 % "
     "slower, or 10 % if it is not told apart; then ONNX Runtime and a scan's own settings come "
-    "first. Photos have the precision of tiles, because a table has rows of one kind, but may have "
-    "another engine. A cascade is recommended only on the user's own photos, "
+    "first, and what is not faster than these beyond chance is not recommended. Photos have the "
+    "precision of tiles, because a table has rows of one kind, but may have another engine. A "
+    "cascade is recommended only on the user's own photos, "
     "because its speed depends on how many of them it can decide at low resolution.",
     "Shares: of the machine's own matrix rate in that precision, of JPEG decoding on all cores, "
-    "each at its highest sample, and of the engine alone. They need not add up to 1, because work "
-    "overlaps.",
+    "and of the engine alone, each at its highest sample. They need not add up to 1, because work "
+    "overlaps; one above 1 means that the ceiling was measured too low.",
+    "Others: before every turn, threads on all cores work for 30 ms; what they do not get of the "
+    "processor, others take. From 10 % (median) on, or where the same scan typically differs by "
+    "25 % from round to round, the machine is busy. Scans follow a recommendation only from a run "
+    "on a quiet machine that compared all engines, found none wrong, and showed the recommended "
+    "scan to be faster, beyond chance, than each that a scan chooses from by itself.",
 )

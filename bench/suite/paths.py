@@ -65,6 +65,12 @@ class PathCase:
         return self.status == "ok"
 
     @property
+    def usual(self) -> bool:
+        """A scan of which nothing is asked but its precision."""
+        own_settings = self.batch_size is None and self.workers is None
+        return self.spec is not None and self.spec.usual and own_settings
+
+    @property
     def rates(self) -> list[float]:
         """Images per second of each round, without the start."""
         return [len(self.job.input.refs) / loop_seconds(ended.said) for ended in self.ended]

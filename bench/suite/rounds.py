@@ -28,6 +28,11 @@ class Repeated(Protocol):
         ...
 
     @property
+    def usual(self) -> bool:
+        """It must not go short: the others are compared with it."""
+        ...
+
+    @property
     def measured(self) -> Sequence[Sequence[float]]:
         """Rates of all rounds so far, for each of its settings."""
         ...
@@ -42,6 +47,7 @@ def repeat(
     *,
     rounds: int,
     deadline: float,
+    end: float = math.inf,
     seed: int,
 ) -> None:
     """Measure every open case once a round, in a new order each time: neither a drift of the
@@ -49,16 +55,20 @@ def repeat(
 
     A case whose interval is narrow is done after `LEAST_ROUNDS`. After its first turn, a case has
     another only where that would, as long as the one before, end by `deadline`
-    (time.perf_counter).
+    (time.perf_counter). The first turn of usual cases comes before that of the others, which have
+    none that would begin after `end`.
     """
     rng = random.Random(seed)
     spent: dict[int, float] = {}
     for number in range(rounds):
         noise = noise_of(rates for case in cases for rates in case.measured)
         turns = [case for case in cases if case.open and not _done(case, number, noise)]
-        for case in rng.sample(turns, len(turns)):
-            began = time.perf_counter()
-            if began + spent.get(id(case), -math.inf) > deadline:
+        order = rng.sample(turns, len(turns))
+        for case in order if number else sorted(order, key=lambda case: not case.usual):
+            began, last = time.perf_counter(), spent.get(id(case))
+            if last is None and not case.usual and began > end:
+                continue
+            if last is not None and began + last > deadline:
                 continue
             measure(case, number)
             spent[id(case)] = time.perf_counter() - began

@@ -12,13 +12,14 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from bench.report import make_folder
-from bench.suite.advice import advice_of, mark_best, recommend
+from bench.suite.advice import advice_of, mark_best, recommend, unproven
 from bench.suite.alone import EngineCase, engine_cases, engine_results, measure_engine
 from bench.suite.ceilings import ask_limits
 from bench.suite.contract import BENCHMARK, FORMAT
 from bench.suite.engines import KINDS, EngineSpec, candidates
 from bench.suite.method import METHOD
 from bench.suite.noise import add_rates, whole_rates_apart
+from bench.suite.others import disturbance, share_of_others
 from bench.suite.paths import (
     PathCase,
     measure_path,
@@ -32,7 +33,7 @@ from bench.suite.rounds import repeat
 from bench.suite.setup import Bench, prepare
 from bench.suite.shares import add_shares, operations
 from bench.system import describe_system
-from inspector.backends.advice import keep_advice
+from inspector.backends.advice import find_advice, keep_advice
 from inspector.bundle import DEFAULT_PATH, ModelBundle
 
 if TYPE_CHECKING:
@@ -44,7 +45,11 @@ if TYPE_CHECKING:
 ENGINES_SHARE, PATHS_SHARE = 0.4, 0.75
 """Of the time that is left when a phase begins: engines alone, then whole paths; the rest goes to
 the settings of the fastest scans."""
+ENGINES_MOST = 0.6
+"""The same, from which no engine has its first turn any more."""
+NO_TIME = "there was no time left for it; give it more with --budget"
 REFERENCE = "onnxruntime fp32"
+"""What other engines alone are compared with."""
 _PEERS_COMPARED = ("afternoon", "timm")
 
 
@@ -61,16 +66,40 @@ class Schedule:
 
 
 def bench_and_remember(config: BenchConfig, *, remember: bool = True) -> JsonObject:
-    """As `run_suite`; if `remember`, scans on this machine follow the recommendation of a run that
-    compared all engines and found none wrong."""
+    """As `run_suite`; if `remember`, scans on this machine follow the recommendation of a run on a
+    quiet machine that compared all engines, found none wrong, and showed that it is the fastest.
+    `remembered` of the recommendation says so, or why not."""
     make_folder(config.out)
     results = run_suite(config)
-    failed = any(case["status"] == "failed" for case in results["cases"])
-    advice = advice_of(results["recommendation"])
-    everything = config.backends is None and config.precisions is None
-    if remember and everything and advice is not None and not failed:
-        keep_advice(ModelBundle.load(config.model or DEFAULT_PATH, verify=False), advice)
+    found = results["recommendation"]
+    why_not = "as asked for" if not remember else _why_not(config, results)
+    advice = advice_of(found)
+    bundle = ModelBundle.load(config.model or DEFAULT_PATH, verify=False)
+    if advice is None or why_not:
+        found["remembered"] = f"Not remembered: {why_not or 'no scan was right'}."
+        if advice is not None and (known := find_advice(bundle, advice.device)):
+            found["remembered"] += (
+                f" Scans go on with what an earlier benchmark recommended: {known.tiles.backend} "
+                f"{known.precision}."
+            )
+    else:
+        keep_advice(bundle, advice)
+        found["remembered"] = (
+            "Remembered: inspector scan follows this from now on, here and for this model "
+            "(measure with --no-remember to leave scans alone)."
+        )
     return results
+
+
+def _why_not(config: BenchConfig, results: JsonObject) -> str:
+    """Why scans should not follow these results; empty where they should."""
+    if config.backends is not None or config.precisions is not None:
+        return "only some engines were compared"
+    if failed := sum(case["status"] == "failed" for case in results["cases"]):
+        return f"{failed} of the cases failed"
+    if busy := results["disturbance"]["busy"]:
+        return f"{busy}; measure again while nothing else runs"
+    return unproven(results["cases"], results["recommendation"])
 
 
 def run_suite(config: BenchConfig) -> JsonObject:
@@ -84,9 +113,10 @@ def run_suite(config: BenchConfig) -> JsonObject:
         bench = prepare(config, Path(folder))
         _say("measuring what this machine can do at most")
         limits = ask_limits(bench, config.effort.limits_s)
-        engines = _engines(config, bench, schedule.phase(ENGINES_SHARE))
-        paths = _paths(config, bench, engines, schedule.phase(PATHS_SHARE))
-        paths += _settings(config, bench, paths, schedule.phase())
+        others: list[float] = []
+        engines = _engines(config, bench, schedule, others)
+        paths = _paths(config, bench, engines, schedule, others)
+        paths += _settings(config, bench, paths, schedule, others)
         cases = [result for case in engines for result in engine_results(case, bench)]
         cases += [path_result(case) for case in paths]
         facts = {job.input.name: job.input.facts() for job in bench.jobs}
@@ -94,6 +124,7 @@ def run_suite(config: BenchConfig) -> JsonObject:
     add_shares(cases, limits, operations(bench.bundle))
     mark_best(cases)
     _compare(cases)
+    disturbed = disturbance(others, cases)
     return {
         "format": FORMAT,
         "benchmark": BENCHMARK,
@@ -110,38 +141,65 @@ def run_suite(config: BenchConfig) -> JsonObject:
         },
         "inputs": facts,
         "limits": limits,
+        "disturbance": disturbed,
         "cases": cases,
-        "recommendation": recommend(cases, system, own_photos=config.source is not None),
+        "recommendation": recommend(
+            cases, system, own_photos=config.source is not None, busy=disturbed["busy"]
+        ),
     }
 
 
-def _engines(config: BenchConfig, bench: Bench, deadline: float) -> list[EngineCase]:
-    """Engines alone, in rounds."""
+def _engines(
+    config: BenchConfig, bench: Bench, schedule: Schedule, others: list[float]
+) -> list[EngineCase]:
+    """Engines alone, in rounds; `others` collects what other programs take."""
     specs = list(candidates(config.backends, config.precisions, config.device))
     cases = engine_cases(config, bench, specs)
 
     def measure(case: EngineCase, number: int) -> None:
         _say(f"engine alone, round {number + 1}: {case.spec.name}")
+        others.append(share_of_others())
         measure_engine(case, bench, number, config.effort.turn_s)
 
-    repeat(cases, measure, rounds=config.effort.rounds, deadline=deadline, seed=config.seed)
+    repeat(
+        cases,
+        measure,
+        rounds=config.effort.rounds,
+        deadline=schedule.phase(ENGINES_SHARE),
+        end=schedule.phase(ENGINES_MOST),
+        seed=config.seed,
+    )
+    _note_unmeasured(cases)
     return cases
 
 
+def _note_unmeasured(cases: Sequence[EngineCase] | Sequence[PathCase]) -> None:
+    for case in cases:
+        if case.open and not case.measured:
+            case.status, case.reason = "unavailable", NO_TIME
+
+
 def _paths(
-    config: BenchConfig, bench: Bench, engines: Sequence[EngineCase], deadline: float
+    config: BenchConfig,
+    bench: Bench,
+    engines: Sequence[EngineCase],
+    schedule: Schedule,
+    others: list[float],
 ) -> list[PathCase]:
-    """Scans with the fastest engines and, in fp32, the plainest; and the peers."""
+    """Scans as they are without a recommendation, in each precision, and with the fastest other
+    engines; and the peers."""
     able = [case for case in engines if case.open and case.best_rates() and can_scan(case.spec)]
     able.sort(key=lambda case: -median(case.best_rates()))
-    chosen = able[: config.effort.scans]
-    chosen += [case for case in able[config.effort.scans :] if case.spec.name == REFERENCE]
+    chosen = [case for case in able if case.usual and case.spec.device == bench.device]
+    most = max(config.effort.scans, len(chosen) + 1)
+    chosen += [case for case in able if case not in chosen][: most - len(chosen)]
     peers = config.effort.peers if config.peers is None else config.peers
     cases = [scan_case(job, case.spec) for job in bench.jobs for case in chosen]
     cases += [peer_case(job, name) for job in bench.jobs for name in peers]
     for case in cases:
-        warm_up(case, bench)
-    _measure_paths(config, bench, cases, deadline)
+        if case.usual or time.perf_counter() < schedule.end:
+            warm_up(case, bench)
+    _measure_paths(config, bench, cases, schedule, others, share=PATHS_SHARE)
     return cases
 
 
@@ -151,28 +209,49 @@ def can_scan(spec: EngineSpec) -> bool:
 
 
 def _settings(
-    config: BenchConfig, bench: Bench, paths: Sequence[PathCase], deadline: float
+    config: BenchConfig,
+    bench: Bench,
+    paths: Sequence[PathCase],
+    schedule: Schedule,
+    others: list[float],
 ) -> list[PathCase]:
     """The fastest scan of each input with other batch sizes and numbers of workers."""
     cases: list[PathCase] = []
     for job in bench.jobs:
-        scans = [case for case in paths if case.job is job and case.spec and case.open]
+        scans = [
+            case for case in paths if case.job is job and case.spec and case.open and case.rates
+        ]
         if scans:
             fastest = max(scans, key=lambda case: median(case.rates))
             sizes = config.batch_sizes or config.effort.scan_batch_sizes
             cases += variants(fastest, sizes, config.workers)
-    _measure_paths(config, bench, cases, deadline)
+    _measure_paths(config, bench, cases, schedule, others)
     return cases
 
 
 def _measure_paths(
-    config: BenchConfig, bench: Bench, cases: Sequence[PathCase], deadline: float
+    config: BenchConfig,
+    bench: Bench,
+    cases: Sequence[PathCase],
+    schedule: Schedule,
+    others: list[float],
+    *,
+    share: float = 1.0,
 ) -> None:
     def measure(case: PathCase, number: int) -> None:
         _say(f"whole path, round {number + 1}: {case.id}")
+        others.append(share_of_others())
         measure_path(case, bench, number)
 
-    repeat(cases, measure, rounds=config.effort.rounds, deadline=deadline, seed=config.seed)
+    repeat(
+        cases,
+        measure,
+        rounds=config.effort.rounds,
+        deadline=schedule.phase(share),
+        end=schedule.end,
+        seed=config.seed,
+    )
+    _note_unmeasured(cases)
 
 
 def _compare(cases: Sequence[JsonObject]) -> None:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from inspector.bundle import ModelBundle
     from inspector.types import JsonObject
 
+_EXCEEDED = 1.005
+"""Shown as more than 100 %."""
 NEAR = 0.5
 """Share of a ceiling from which it is said to be the limit; below, something else is, such as
 starting up, waiting or copying."""
@@ -57,6 +59,16 @@ def path_shares(case: JsonObject, limits: JsonObject, alone: float | None) -> Js
     return found
 
 
+def percent_of(share: float) -> str:
+    """A share of a ceiling; of one that is exceeded it says that it is none."""
+    return f"{share * 100:.0f} %" + (" (measured too low)" if exceeded(share) else "")
+
+
+def exceeded(share: float) -> bool:
+    """Nothing does more than the most: then that was not the most."""
+    return share >= _EXCEEDED
+
+
 def limited_by(shares: Mapping[str, float]) -> str:
     """The ceiling of which most is reached, where that is much of it."""
     name = max(shares, key=lambda n: shares[n], default="")
@@ -68,7 +80,8 @@ def add_shares(cases: Sequence[JsonObject], limits: JsonObject, per_image: float
     alone: dict[str, float] = {}
     for case in cases:
         if case["level"] == "engine" and case["rate"]:
-            alone[case["name"]] = max(alone.get(case["name"], 0.0), case["rate"]["median"])
+            # The highest, as of other ceilings: whatever slowed the others down is none.
+            alone[case["name"]] = max(alone.get(case["name"], 0.0), *case["rates"])
     for case in cases:
         if case["level"] == "engine":
             shares = arithmetic_share(case, limits, per_image)

@@ -104,18 +104,20 @@ class CascadeBackend:
         count = len(pixels_NHWC)
         p_N, domain_N = np.empty(count, np.float32), np.empty(count, np.float32)
         stage_N = np.empty(count, np.uint8)
-        maps: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * count
+        # Each map on the grid of its own stage: on a common one, where it peaks would depend on
+        # which other images are in the batch.
+        cam_N = np.empty(count, object)
         open_K = np.arange(count)
         for number, stage in enumerate(self._stages):
             scores = stage.engine.run(self._seen_by(stage, pixels_NHWC, open_K))
             p_N[open_K], domain_N[open_K] = scores.p_crack_N, scores.domain_N
             stage_N[open_K] = number
             for k, cam_HW in zip(open_K, scores.cam_NHW, strict=True):
-                maps[k] = cam_HW
+                cam_N[k] = cam_HW
             open_K = open_K[stage.doubt.about(scores)]
             if not len(open_K):
                 break
-        return Scores(p_N, _on_one_grid(maps), domain_N, stage_N)
+        return Scores(p_N, cam_N, domain_N, stage_N)
 
     def close(self) -> None:
         """Give back memory and threads; the backend cannot run afterwards."""
@@ -138,24 +140,3 @@ class CascadeBackend:
         # Pillow works outside Python's lock, so threads share the work.
         list(self._shrinkers.map(fill, range(len(open_K))))
         return small_KHWC
-
-
-def _on_one_grid(maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Activation maps of several grid sizes as (N, h, w) on the finest one.
-
-    A coarse map's cells go to the fine cells nearest to their centres and the rest to the coarse
-    minimum, so that the highest cell, of which only the place is used, stays where it was.
-    """
-    finest = max((cam_HW.shape for cam_HW in maps), key=math.prod)
-    grids_NHW = np.empty((len(maps), *finest), np.float32)
-    for grid_HW, cam_HW in zip(grids_NHW, maps, strict=True):
-        if cam_HW.shape == finest:
-            grid_HW[:] = cam_HW
-        else:
-            grid_HW[:] = cam_HW.min()
-            rows, columns = (
-                np.floor((np.arange(n) + 0.5) * fine / n).astype(int)
-                for n, fine in zip(cam_HW.shape, finest, strict=True)
-            )
-            grid_HW[np.ix_(rows, columns)] = cam_HW
-    return grids_NHW

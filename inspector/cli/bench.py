@@ -92,7 +92,7 @@ def run(
     remember: Annotated[
         bool,
         typer.Option(
-            "--remember/--no-remember", help="Scans follow it, if all engines were compared."
+            "--remember/--no-remember", help="Scans follow it, if it was shown to be faster."
         ),
     ] = True,
     verbose: Verbose = False,

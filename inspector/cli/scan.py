@@ -1,4 +1,4 @@
-"""Commands around a result directory: make it, prove it."""
+"""Commands around a result directory: make it, prove it, decide it anew."""
 
 from __future__ import annotations
 
@@ -132,7 +132,8 @@ def scan(
     A photo has one row, however it is named.
 
     Stopped or killed, the same command continues. Exit code 0: done; 3: done, but more photos
-    failed than --max-failures allows or a directory could not be read; 130, 143: interrupted.
+    failed than --max-failures allows, none could be judged, or a directory could not be read; 130,
+    143: interrupted.
     """
     from inspector.scan import FailureBudget, ScanConfig, preview
     from inspector.scan import scan as run_scan
@@ -202,4 +203,39 @@ def verify(
         print(json.dumps(result.to_json(), indent=2))
     else:
         print_result(result)
+    raise typer.Exit(result.exit_code)
+
+
+@commands.command(
+    epilog="Examples:  inspector rejudge results --threshold 0.3  ·  "
+    "inspector rejudge results --model my-walls-model"
+)
+def rejudge(
+    out: Annotated[Path, typer.Argument(help="Result directory of a scan.", show_default=False)],
+    threshold: Annotated[
+        float | None,
+        typer.Option(metavar="P", help="Crack from this probability on, clear below, no review."),
+    ] = None,
+    model: Model = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what changed as JSON.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Other thresholds for a table, without judging its photos again.
+
+    Verdicts follow from the stored scores; --model names a copy with other thresholds. Killed, the
+    same command completes it. Exit code 0: done; 3: done, but the photos that int8 or the cascade
+    cannot decide there have no row until a scan with the same thresholds judges them again.
+    """
+    from inspector.scan import RejudgeConfig
+    from inspector.scan import rejudge as run_rejudge
+    from inspector.scan.console import print_rejudged
+    from inspector.terminal import CountingBar
+
+    config = RejudgeConfig(out=out, threshold=threshold, model=model)
+    with CountingBar() as console:
+        result = run_rejudge(config, progress=console)
+    if as_json:
+        print(json.dumps(result.to_json(), indent=2))
+    else:
+        print_rejudged(result)
     raise typer.Exit(result.exit_code)

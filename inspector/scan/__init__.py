@@ -4,12 +4,16 @@ from inspector.facade import make_callable
 from inspector.scan.config import FailureBudget, ScanConfig
 from inspector.scan.pipeline import scan
 from inspector.scan.preview import Preview, preview
-from inspector.scan.summary import ScanSummary, Tally, Watcher
+from inspector.scan.rejudge import RejudgeConfig, RejudgeResult, rejudge
+from inspector.scan.summary import Counts, ScanSummary, Tally, Watcher
 from inspector.scan.verify import VerifyConfig, VerifyResult, verify
 
 __all__ = [
+    "Counts",
     "FailureBudget",
     "Preview",
+    "RejudgeConfig",
+    "RejudgeResult",
     "ScanConfig",
     "ScanSummary",
     "Tally",
@@ -17,6 +21,7 @@ __all__ = [
     "VerifyResult",
     "Watcher",
     "preview",
+    "rejudge",
     "scan",
     "verify",
 ]

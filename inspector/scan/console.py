@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from inspector.scan.config import ScanConfig
     from inspector.scan.plan import Plan
     from inspector.scan.preview import Preview
-    from inspector.scan.summary import ScanSummary, Tally
+    from inspector.scan.rejudge import RejudgeResult
+    from inspector.scan.summary import Counts, ScanSummary, Tally
 
 SECONDS_PER_LINE = 10.0
 """Between progress lines where stderr is no terminal."""
@@ -62,9 +63,14 @@ class ScanConsole(Drawing):
         )
         self._task = self.progress.add_task("starting", total=None, state="")
         self._started = self._last_line = time.monotonic()
+        self._continues = False
 
-    def start(self, plan: Plan, backend: Backend, notes: Sequence[str]) -> None:
+    def start(self, plan: Plan, backend: Backend, table: Counts, notes: Sequence[str]) -> None:
         self._started = self._last_line = time.monotonic()
+        self._continues = bool(table.rows)
+        if self._continues:
+            place = f"{printable(str(self.config.out))}, {table.rows:,} rows"
+            self.console.print(f"continues {place}: {_outcomes(table)}", markup=False)
         self.console.print(f"{backend.name} on {backend.device}; {plan.why}", markup=False)
         for note in notes:
             self.console.print(printable(f"note       {note}"), markup=False)
@@ -74,9 +80,8 @@ class ScanConsole(Drawing):
     def update(self, tally: Tally) -> None:
         rate = tally.looked_at / max(time.monotonic() - self._started, 1e-6)
         seen = tally.already_done + tally.looked_at
-        state = f"{rate:.1f}/s{self._time_left(seen, rate)} · {_counts(tally.verdicts)}"
-        if tally.failed:
-            state += f" · failed {tally.failed:,}"
+        state = f"{rate:.1f}/s{self._time_left(seen, rate)} · "
+        state += ("this run: " if self._continues else "") + _outcomes(tally.run)
         photos = f"{seen:,}" + (f" of {self.total:,}" if self.total else "") + " photos"
         if self.progress.disable:
             self._line(f"{photos}, {state}")
@@ -118,24 +123,35 @@ def _summary_lines(summary: ScanSummary) -> list[str]:
     place = str(summary.out.absolute()) if ":" in table else table
     return [
         *lines,
-        f"table      {table} ({summary.rows:,} rows, part files: {summary.parts:,})",
+        f"table      {table} ({summary.table.rows:,} rows, part files: {summary.parts:,})",
         "read it    python -c 'import sys, pyarrow.dataset as d; "
         "print(d.dataset(sys.argv[1]).head(9))' " + shlex.quote(place),
     ]
 
 
 def _headline(summary: ScanSummary) -> list[str]:
-    total = f"{summary.discovered:,} = {summary.ok:,} ok + {summary.failed:,} failed"
+    table, run = summary.table, summary.run
+    photos = f"{run.ok:,} ok + {run.failed:,} failed"
+    total = f"{summary.discovered:,} = {photos}"
     if summary.already_done:
         total += f" + {summary.already_done:,} already done"
     if summary.left_out:
         total += f" + {summary.left_out:,} left out"
     if not summary.complete:
         total = (
-            f"{summary.ok:,} ok + {summary.failed:,} failed + {summary.already_done:,} already "
-            "done; stopped early, the same command continues"
+            f"{photos} + {summary.already_done:,} already done; stopped early, the same command "
+            "continues"
         )
-    lines = [f"photos     {total}", f"verdicts   {_counts(summary.verdicts)}", *_past(summary)]
+    if table == run:
+        lines = [f"verdicts   {_outcomes(table)}"]
+    else:
+        lines = [
+            f"verdicts   whole table: {_outcomes(table)}",
+            f"           this run:    {_outcomes(run)}",
+        ]
+    lines += [f"photos     {total}", *_past(summary)]
+    if summary.remedy:
+        lines += _wrapped("nothing", f"none of these photos could be judged: {summary.remedy}")
     if summary.budget_exceeded:
         lines.append("stopped    more photos failed than --max-failures allows")
     if summary.interrupted_by is not None:
@@ -151,6 +167,11 @@ def _past(summary: ScanSummary) -> list[str]:
     if summary.left_out:
         lines.append(
             f"left out   photos without a row yet: {summary.left_out:,}; run without --retry-failed"
+        )
+    if summary.lost:
+        lines.append(
+            f"lost       rows that are not there again: {summary.lost:,}; scan all sources of this "
+            "table (--prune gives up photos that are gone)"
         )
     if summary.pruned:
         lines.append(f"dropped    rows of files that are gone: {summary.pruned:,}")
@@ -168,9 +189,12 @@ def _past(summary: ScanSummary) -> list[str]:
 
 def _failures(summary: ScanSummary) -> list[str]:
     lines = []
-    for code, count in summary.failures.items():
-        lines.append(f"failed     {code} {count:,}, for example:")
-        lines += [f"             {example}" for example in summary.failure_examples[code]]
+    for code, count in summary.table.failures.items():
+        now = summary.run.failures.get(code, 0)
+        line = f"failed     {code} {count:,}" + (f" ({now:,} in this run)" if now != count else "")
+        examples = summary.failure_examples.get(code, [])
+        lines.append(f"{line}, for example:" if examples else line)
+        lines += [f"             {example}" for example in examples]
     return lines
 
 
@@ -221,6 +245,24 @@ def _times(summary: ScanSummary) -> list[str]:
     ]
 
 
+def print_rejudged(result: RejudgeResult) -> None:
+    """What `rejudge` has changed."""
+    limits = result.thresholds
+    lines = [
+        f"thresholds clear below {limits['clear_below']:g}, crack from {limits['crack_from']:g}",
+        f"before     {_outcomes(result.before)}",
+        f"now        {_outcomes(result.table)}",
+        f"changed    {result.changed:,} of {result.before.rows:,} rows",
+    ]
+    if result.again:
+        lines += _wrapped(
+            "again",
+            f"{result.again:,} photos have no row until a scan with these thresholds has judged "
+            "them again: what decided them is not sure enough of them here",
+        )
+    print_lines([*lines, f"table      {result.out} ({result.table.rows:,} rows)"])
+
+
 def _preview_lines(preview: Preview) -> list[str]:
     left_out = f", {preview.left_out:,} left out" if preview.left_out else ""
     return [
@@ -238,6 +280,10 @@ def _first(counts: Mapping[str, int]) -> dict[str, int]:
     items = list(counts.items())
     rest = sum(count for _, count in items[_MOST_LISTED:])
     return dict(items[:_MOST_LISTED]) | ({"others": rest} if rest else {})
+
+
+def _outcomes(of: Counts) -> str:
+    return _counts(of.verdicts | ({"failed": of.failed} if of.failed else {}))
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from inspector.backends import BACKENDS, TORCH_BACKENDS
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from inspector.backends.advice import Advice
-    from inspector.bundle import ModelBundle
+    from inspector.bundle import ModelBundle, Thresholds
     from inspector.scan.config import ScanConfig
 
 NO_CASCADE = "off"
+FOLLOWED = "as inspector bench recommends here"
+"""Why a scan does as a benchmark on this machine has found best."""
 _TORCH_CORE_SECONDS_PER_PIXEL = 0.046 / 224**2
 """ResNet18 in fp32 on one core of a 2-core x86 server; orders of magnitude are enough."""
 
@@ -37,25 +39,45 @@ class Engines:
     """What a benchmark on this machine recommends beside the engines, where they are its own."""
 
 
+def as_begun(config: ScanConfig, recorded: Mapping[str, str]) -> ScanConfig:
+    """The scan with the engine that the table was begun with, by `recorded`, unless one is
+    demanded: engines differ in the last digits, and so might the rows of one table."""
+    begun = recorded.get("backend")
+    if config.backend != "auto" or begun not in BACKENDS:
+        return config
+    if begun in TORCH_BACKENDS and (config.precision not in ("auto", "fp32") or config.cascade):
+        return config  # refused for its precision or cascade, which are demanded
+    return replace(config, backend=begun)
+
+
 def choose_engines(config: ScanConfig, bundle: ModelBundle, recorded: Mapping[str, str]) -> Engines:
-    """Precision and cascade: what is demanded; else what the table was begun with, by `recorded`,
-    its identity; else what a benchmark recommends here, or the fastest by a short measurement.
-    Raises BundleError when a demanded one is missing, UsageError when the cascade cannot serve the
+    """Precision and cascade: what is demanded; else what the table was begun with, by `recorded`;
+    else what a benchmark recommends here, or the fastest by a short measurement. Raises
+    BundleError when a demanded one is missing, UsageError when the cascade cannot serve the
     threshold."""
-    if config.backend in TORCH_BACKENDS:
-        return _torch(config.backend, bundle)
     if recorded.get("model") != bundle.digest:
         recorded = {}  # another model's table; it is refused for that, not for what this one lacks
+    engines = _chosen(config, bundle, recorded)
+    begun = recorded.get("backend") or engines.backend
+    if begun == engines.backend:
+        return engines
+    return replace(engines, why=f"the table was begun with {begun}; {engines.why}")
+
+
+def _chosen(config: ScanConfig, bundle: ModelBundle, recorded: Mapping[str, str]) -> Engines:
+    if config.backend in TORCH_BACKENDS:
+        return _torch(config.backend, bundle)
     precision, cascade = _wanted(config, bundle, recorded)
     backend = BACKENDS[0] if config.backend == "auto" else config.backend
     advice = find_advice(bundle, "cuda" if gpu_judges(config) else "cpu")
     if advice is not None and not _followed(advice, config, precision, cascade):
         advice = None
     if advice is not None:
-        backend, precision, cascade = advice.tiles.backend, advice.precision, advice.cascade
+        precision, cascade = advice.precision, advice.cascade
+        backend = advice.tiles.backend if config.backend == "auto" else backend
         if backend in TORCH_BACKENDS:
-            return _torch(backend, bundle)
-    why = "as inspector bench recommends here" if advice else ""
+            return replace(_torch(backend, bundle), why=FOLLOWED)
+    why = FOLLOWED if advice else ""
     if gpu_judges(config):
         if precision == "auto":
             half = any(variant.precision == "fp16" for variant in bundle.variants.values())
@@ -88,7 +110,7 @@ def _followed(advice: Advice, config: ScanConfig, precision: str, cascade: bool 
     """Whether nothing that is demanded or begun speaks against it; then all of it holds, because
     its parts were measured together."""
     return (
-        config.backend in ("auto", advice.tiles.backend)
+        config.backend in ("auto", advice.tiles.backend, advice.photos.backend)
         and precision in ("auto", advice.precision)
         and cascade in (None, advice.cascade)
     )
@@ -127,7 +149,7 @@ def _wanted_cascade(
     config: ScanConfig, bundle: ModelBundle, recorded: Mapping[str, str]
 ) -> bool | None:
     """None where it is free to be chosen."""
-    fits = _cascade_fits(config, bundle)
+    fits = cascade_fits(config.thresholds(bundle.thresholds), bundle.thresholds)
     if config.cascade:
         bundle.first_stage()
         if not fits:
@@ -170,10 +192,9 @@ def _first_stage(bundle: ModelBundle) -> str:
     return f"{bundle.files[low.file][:12]} {band}"
 
 
-def _cascade_fits(config: ScanConfig, bundle: ModelBundle) -> bool:
-    """Whether the cascade's band holds for these thresholds: it was gated for the bundle's own, so
-    also for one threshold between them, and for no other."""
-    given, own = config.thresholds(bundle.thresholds), bundle.thresholds
+def cascade_fits(given: Thresholds, own: Thresholds) -> bool:
+    """Whether a cascade's band holds for the thresholds `given`: it was gated for the bundle's own,
+    so also for one threshold between them, and for no other."""
     return own.clear_below <= given.clear_below and given.crack_from <= own.crack_from
 
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from inspector.errors import OutputError
-from inspector.scan.parts import read_columns
+from inspector.scan.parts import OUTCOMES, counted, outcomes_of, read_columns
 from inspector.scan.schema import calendar_us
-from inspector.types import Status
+from inspector.types import FailureCode
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
@@ -77,7 +77,7 @@ class Ledger:
         total = int(self._ends[-1]) if parts else 0
         # In the order of the parts' rows:
         self._states = np.empty(total, np.uint64)
-        self._failed = np.empty(total, np.bool_)
+        self._outcomes = np.empty(total, np.uint8)
         self._seen = np.zeros(total, np.bool_)
         # In the order of the hashes, with the row of each:
         self._hashes = np.empty(total, np.uint64)
@@ -94,6 +94,16 @@ class Ledger:
         """Rows whose file was not looked up."""
         return len(self) - int(np.count_nonzero(self._seen))
 
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How many rows say what, by the words of `OUTCOMES`."""
+        return counted(self._outcomes)
+
+    @property
+    def judged_and_seen(self) -> int:
+        """Rows with a verdict whose file was looked up."""
+        return int(np.count_nonzero(self._seen & ~_failed(self._outcomes)))
+
     def look_up(self, refs: Sequence[ImageRef], digests: Digests | None = None) -> Standing:
         """What is known about `refs`, which count as seen from now on. `digests` gives the sha256
         of files, None for one that cannot be read; `by_content` needs it, for files with a row."""
@@ -104,7 +114,7 @@ class Ledger:
         states = np.zeros(len(refs), np.uint64)
         states[known] = self._states[rows[known]]
         failed = np.zeros(len(refs), np.bool_)
-        failed[known] = self._failed[rows[known]]
+        failed[known] = _failed(self._outcomes[rows[known]])
         sizes = [_NO_SIZE if ref.size is None else ref.size for ref in refs]
         times = [calendar_us(ref.mtime_us) for ref in refs]
         times_us = np.array([_NO_TIME if time is None else time for time in times], np.int64)
@@ -128,11 +138,20 @@ class Ledger:
             "adds its own to them (another --out keeps them apart)"
         )
 
+    def hashes(self, uris: Iterable[str]) -> Hashes:
+        """The first 64 bits of each."""
+        return self._hash(uri.encode() for uri in uris)[0]
+
+    def without_row(self, uris: Iterable[str]) -> Hashes:
+        """The hashes of those of `uris` that have no row."""
+        hashes = self.hashes(uris)
+        return np.unique(hashes[self._find(hashes) < 0])
+
     def files_with(self, uris: Iterable[str]) -> list[str]:
         """Which parts may hold rows of `uris`."""
         if not len(self):
             return []
-        rows = self._find(self._hash(uri.encode() for uri in uris)[0])
+        rows = self._find(self.hashes(uris))
         parts = np.unique(np.searchsorted(self._ends, rows[rows >= 0], side="right"))
         return [self.files[part] for part in parts]
 
@@ -143,7 +162,7 @@ class Ledger:
 
     def are_unseen(self, uris: Sequence[str]) -> list[bool]:
         """Which of `uris` have a row whose file was not looked up."""
-        rows = self._find(self._hash(uri.encode() for uri in uris)[0])
+        rows = self._find(self.hashes(uris))
         return [bool(row >= 0 and not self._seen[row]) for row in rows]
 
     def _find(self, hashes: Hashes) -> NDArray[np.int64]:
@@ -175,7 +194,7 @@ class Ledger:
         return not len(twins)
 
     def _read(self, path: Path, span: slice) -> None:
-        columns = ["uri", "size_bytes", "mtime", "status"]
+        columns = ["uri", "size_bytes", "mtime", "verdict", "failure_code"]
         columns += ["content_hash"] if self.by_content else []
         table = read_columns(path, columns)
         if table.num_rows != span.stop - span.start:
@@ -194,7 +213,7 @@ class Ledger:
             states[known] = rest[known] ^ begins
         self._hashes[span] = hashes
         self._states[span] = states
-        self._failed[span] = pc.equal(table["status"], Status.FAILED.value).to_numpy()
+        self._outcomes[span] = outcomes_of(table)
 
     def _rank(self) -> None:
         """Sort the hashes and note where each came from."""
@@ -230,6 +249,10 @@ class Ledger:
         for file, end in zip(self.files, self._ends.tolist(), strict=True):
             yield file, begin, end
             begin = end
+
+
+def _failed(outcomes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    return np.isin(outcomes, [OUTCOMES.index(code) for code in FailureCode])
 
 
 def _state(rest: Hashes, sizes: NDArray[np.int64], times_us: NDArray[np.int64]) -> Hashes:

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from inspector.bundle import sha256_of
 from inspector.data.address import Moved, path_of
 from inspector.errors import OutputError
 from inspector.plain import opened
 from inspector.scan.schema import METADATA_PREFIX, SCHEMA, display_path
+from inspector.types import FailureCode, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    from inspector.scan.manifest import Part
+
 FINGERPRINT = "fingerprint"
 """Names, in a part's metadata, the scan that it belongs to."""
+REJUDGED = "rejudged"
+"""Names the thresholds that a part's rows were first judged with; photos that were clear then have
+no place of the evidence."""
+OUTCOMES = tuple(map(str, (*Verdict, *FailureCode)))
+"""What becomes of a file, in one word: a verdict, or the code of its failure."""
 UNREADABLE = (pa.ArrowException, OSError, KeyError, ValueError, OverflowError, MemoryError)
 """What a damaged part can make the reader raise."""
 
@@ -57,21 +70,48 @@ def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
         return file.read(columns=list(columns), use_threads=False)
 
 
-def without(path: Path, uris: Sequence[str]) -> tuple[pa.Buffer, int, int]:
-    """A part's new content without the rows of `uris`, in the same order and with the same
-    metadata; the rows that are left, and those that are not. Raises OutputError."""
+def read_part(part: Part, path: Path) -> pa.Table:
+    """All of a part. Raises OutputError for one whose bytes are not those committed: to write it
+    anew would hide that."""
     with opened_part(path) as file:
-        table = file.read(use_threads=False)
+        if sha256_of(path) != part.sha256:
+            raise OutputError(changed(path))
+        return file.read(use_threads=False)
+
+
+def changed(path: Path) -> str:
+    """What to do about a part that has become something else."""
+    return (
+        f"{path} is not the file that was committed; put that back, or remove this one to have "
+        "its photos scanned again"
+    )
+
+
+def outcomes_of(table: pa.Table) -> NDArray[np.uint8]:
+    """What became of the file of each row, as its place in `OUTCOMES`; a row that says nothing
+    known is one beyond."""
+    words = pc.coalesce(table["verdict"], table["failure_code"])
+    places = pc.index_in(words, value_set=pa.array(OUTCOMES))
+    outcomes: NDArray[np.uint8] = pc.fill_null(places, len(OUTCOMES)).to_numpy().astype(np.uint8)
+    return outcomes
+
+
+def counted(outcomes: NDArray[np.uint8]) -> Counter[str]:
+    """How many there are of each."""
+    counts = np.bincount(outcomes, minlength=len(OUTCOMES)).tolist()
+    return Counter(dict(zip(OUTCOMES, counts, strict=False)))
+
+
+def without(table: pa.Table, uris: Sequence[str]) -> tuple[pa.Table, int]:
+    """The rows that are not of `uris`, in the same order and with the same metadata, and how many
+    are."""
     gone = pc.is_in(table["uri"], value_set=pa.array(uris, pa.string()))
     left = table.filter(pc.invert(gone))
-    return encode(left), left.num_rows, table.num_rows - left.num_rows
+    return left, table.num_rows - left.num_rows
 
 
-def renamed(path: Path, moved: Moved) -> tuple[pa.Buffer, int, int]:
-    """A part's new content with the addresses that its photos have now; its rows, and those that
-    are renamed. Raises OutputError."""
-    with opened_part(path) as file:
-        table = file.read(use_threads=False)
+def renamed(table: pa.Table, moved: Moved) -> tuple[pa.Table, int]:
+    """The rows with the addresses that their photos have now, and how many have another."""
     before, shown = table["uri"].to_pylist(), table["path"].to_pylist()
     uris = [moved.apply(uri) for uri in before]
     paths = [
@@ -81,8 +121,7 @@ def renamed(path: Path, moved: Moved) -> tuple[pa.Buffer, int, int]:
     for name, values in (("uri", uris), ("path", paths)):
         at = table.schema.get_field_index(name)
         table = table.set_column(at, SCHEMA.field(name), pa.array(values, pa.string()))
-    count = sum(new != old for new, old in zip(uris, before, strict=True))
-    return encode(table), table.num_rows, count
+    return table, sum(new != old for new, old in zip(uris, before, strict=True))
 
 
 @contextlib.contextmanager

@@ -13,13 +13,13 @@ from inspector.data.worker import refuse_reimport
 from inspector.errors import LoaderError
 from inspector.judge import judge
 from inspector.scan.ahead import EngineThread
-from inspector.scan.engines import choose_engines, identity_of
+from inspector.scan.engines import as_begun, choose_engines, identity_of
 from inspector.scan.interrupt import StopSignals
 from inspector.scan.plan import PEEK, make_plan
-from inspector.scan.results import open_results, recorded_identity
+from inspector.scan.results import open_results, recorded_facts
 from inspector.scan.schema import make_row
 from inspector.scan.sink import ParquetSink
-from inspector.scan.summary import Stopwatch, Tally, summarise
+from inspector.scan.summary import Counts, Stopwatch, Tally, summarise
 from inspector.scan.vanished import move_photos, settle_vanished
 from inspector.scan.worklist import Worklist
 from inspector.types import Photo
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from inspector.backends import Backend
     from inspector.bundle import Thresholds
     from inspector.scan.config import ScanConfig
+    from inspector.scan.engines import Engines
     from inspector.scan.plan import Plan
     from inspector.scan.results import Results
     from inspector.scan.summary import ScanSummary, Watcher
@@ -55,9 +56,7 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
         with clock.stage("start"):
             stop = enter(StopSignals())
             work = Worklist(config, tally, stop)
-            recorded = recorded_identity(config.out, overwrite=config.overwrite)
-            engines = choose_engines(config, bundle, recorded)
-            identity = identity_of(config, bundle, engines)
+            config, engines, identity = _settled(config, bundle)
             results = enter(
                 open_results(
                     config.out,
@@ -71,11 +70,12 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
             # Before the engine, so that worker processes come up while it loads.
             batches = enter(closing(_load(config, work, bundle, plan)))
             backend = enter(closing(_open(bundle, plan, thresholds)))
+            results.begin_with(plan.backend)
             sink = enter(ParquetSink(results, {**identity, **_run_facts(plan, backend)}))
             engine = EngineThread(backend, clock)
             judged = enter(closing(engine.run(_until_stopped(batches, stop, clock))))
         if watch is not None:
-            watch.start(plan, backend, results.notes)
+            watch.start(plan, backend, Counts.of(results.outcomes), results.notes)
         for batch, scores in judged:
             with clock.stage("judge"):
                 photos = [item for item in batch.items if isinstance(item, Photo)]
@@ -98,6 +98,14 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
         return summarise(
             work, tally, clock, plan, backend, results, sink.committed, seconds, engine.busy_seconds
         )
+
+
+def _settled(config: ScanConfig, bundle: ModelBundle) -> tuple[ScanConfig, Engines, dict[str, str]]:
+    """The scan with the engine of its table, what judges it, and its identity."""
+    recorded = recorded_facts(config.out, overwrite=config.overwrite)
+    config = as_begun(config, recorded)
+    engines = choose_engines(config, bundle, recorded)
+    return config, engines, identity_of(config, bundle, engines)
 
 
 def _first_photos(config: ScanConfig, work: Worklist, results: Results) -> list[ImageRef]:

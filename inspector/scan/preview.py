@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from inspector.bundle import DEFAULT_PATH, ModelBundle
 from inspector.data.source import suffix_of
-from inspector.scan.engines import identity_of, recorded_engines
+from inspector.scan.engines import as_begun, identity_of, recorded_engines
 from inspector.scan.ledger import Ledger
-from inspector.scan.results import look_into, recorded_identity
+from inspector.scan.results import look_into, recorded_facts
 from inspector.scan.schema import display_path
 from inspector.scan.worklist import Need, triage
 
@@ -82,7 +82,7 @@ def _ledger(config: ScanConfig, bundle: ModelBundle) -> Ledger:
     """What the table has; for one that is yet to be made, no engine has to be chosen."""
     if config.overwrite:
         return Ledger(config.out, [])
-    recorded = recorded_identity(config.out, overwrite=False)
-    engines = recorded_engines(config, bundle, recorded)
+    recorded = recorded_facts(config.out, overwrite=False)
+    engines = recorded_engines(as_begun(config, recorded), bundle, recorded)
     identity = identity_of(config, bundle, engines) if recorded else {}
     return look_into(config.out, identity, by_content=config.verify_content, moved=config.moves())

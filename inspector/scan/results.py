@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections import Counter
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,20 +26,32 @@ from inspector.durable import (
 from inspector.errors import OutputError
 from inspector.layout import MANIFEST, RESULTS_DIR, TABLE, Layout, number_of, part_name
 from inspector.scan.ledger import Ledger
-from inspector.scan.manifest import Manifest, Part, fingerprint_of
-from inspector.scan.parts import examine, read_columns, renamed, without
+from inspector.scan.lost import LostRows, list_of
+from inspector.scan.manifest import Manifest, Part, check_identity, fingerprint_of
+from inspector.scan.parts import (
+    changed,
+    counted,
+    encode,
+    examine,
+    outcomes_of,
+    read_columns,
+    read_part,
+    renamed,
+    without,
+)
 from inspector.scan.schema import SCHEMA_VERSION
+from inspector.scan.switch import complete_switch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
 
     from inspector.data.address import Moved
 
-    Edit = Callable[[Path], tuple[pa.Buffer, int, int]]
-    """Makes of a part its new content; says how many rows that has, and how many it touched."""
+    Edit = Callable[[pa.Table], tuple[pa.Table, int]]
+    """Makes of a part's rows its new ones; says how many it touched."""
 
 PARTS_AT_ONCE = 8
 """Parts that are rewritten in one step: drafts of all of them lie on the disk together."""
@@ -47,11 +61,19 @@ class Results:
     """An opened result directory of one scan. `identity` names what decides its rows (the bundle's
     digest, options); `ledger` knows the rows that were there when it was opened."""
 
-    def __init__(self, out: Path, identity: Mapping[str, str]) -> None:
+    def __init__(self, out: Path, identity: Mapping[str, str] | None) -> None:
+        """None: whatever the table has."""
         self.out = out
         self._at = Layout(out)
-        self.identity = {**identity, "schema": str(SCHEMA_VERSION)}
+        self._any = identity is None
+        self.identity = {**(identity or {}), "schema": str(SCHEMA_VERSION)}
+        self.backend = ""
+        """The engine that the table was begun with; empty until it is known."""
         self.ledger = Ledger(self._at.table, [])
+        self.lost = LostRows(self._at, (), self.ledger)
+        """Rows that were there once and are not, and should be."""
+        self.outcomes: Counter[str] = Counter()
+        """What all rows say, by the words of `parts.OUTCOMES`."""
         self.superseded = 0
         """Rows that gave way to new ones of the same files."""
         self.pruned = 0
@@ -74,24 +96,67 @@ class Results:
     def rows(self) -> int:
         return sum(part.rows for part in self._parts.values())
 
-    def commit(self, content: bytes, uris: Sequence[str]) -> None:
-        """Make `content` the next part: on disk before it gets its name, named before the manifest
-        mentions it. It has a row for each of `uris`; older rows of theirs are taken out before.
-        Raises OutputError saying how many rows are safe."""
-        name = part_name(max(map(number_of, self._parts), default=-1) + 1)
+    def commit(self, table: pa.Table) -> None:
+        """Make `table` the next part: on disk before it gets its name, named before the manifest
+        mentions it. Older rows of the same files are taken out before. Raises OutputError saying
+        how many rows are safe."""
+        content, uris = encode(table), table["uri"].to_pylist()
+        # A name that a lost part had means one thing.
+        taken = {*self._parts, *self.lost.parts}
+        name = part_name(max(map(number_of, taken), default=-1) + 1)
         with self._saying_what_is_safe():
             files = self.ledger.files_with(uris)
             self.superseded += self._rewrite(dict.fromkeys(files, partial(without, uris=uris)))
+            self._list_photos(name, uris)
             publish(content, self._at.table / name, self._at.draft(name))
             self._parts[name] = Part(name, len(uris), hashlib.sha256(content).hexdigest())
+            self.outcomes += counted(outcomes_of(table))
+            self.lost.found(uris)
             self._write_manifest()
+
+    def begin_with(self, backend: str) -> None:
+        """Record the engine of a table that was not begun before. Raises OutputError."""
+        if not self.backend:
+            self.backend = backend
+            with self._saying_what_is_safe():
+                self._write_manifest()
 
     def drop(self, uris_by_file: Mapping[str, Sequence[str]]) -> None:
         """Take rows out of the parts that hold them. Raises OutputError like `commit`."""
         with self._saying_what_is_safe():
             edits = {file: partial(without, uris=uris) for file, uris in uris_by_file.items()}
             self.pruned += self._rewrite(edits)
+            self.give_up(uri for uris in uris_by_file.values() for uri in uris)
+
+    def give_up(self, uris: Iterable[str]) -> None:
+        """These photos are to have no row, also if one of theirs was lost. Raises OutputError."""
+        with self._saying_what_is_safe():
+            self.lost.give_up(uris)
             self._write_manifest()
+
+    def switch(
+        self,
+        identity: Mapping[str, str],
+        parts: Sequence[Part],
+        again: Sequence[Part],
+        outcomes: Counter[str],
+    ) -> None:
+        """Put the table in `next_table`, which has these parts and is written to the disk, in the
+        place of this one. `again` are rows to be made again. Raises OutputError."""
+        lost = (*self.lost.parts.values(), *again)
+        to_be = Manifest(
+            identity=identity, backend=self.backend, parts=tuple(parts), lost=tuple(lost)
+        )
+        with self._saying_what_is_safe():
+            for folder in (self._at.next_table, self._at.work):
+                sync_directory(folder)
+            replace(self._manifest(), next=to_be).write(self.out)
+            complete_switch(self._at)
+            self.identity, self.outcomes = dict(identity), outcomes
+            self._parts = {part.file: part for part in parts}
+            keep = {part.file for part in again}
+            lists = self._at.photo_lists()
+            self._drop_lists({file: path for file, path in lists.items() if file not in keep})
 
     def files_to_move(self, moved: Moved) -> list[str]:
         """The parts with rows of photos that lie elsewhere now. Raises OutputError where two rows
@@ -117,7 +182,10 @@ class Results:
                 some = files[start : start + PARTS_AT_ONCE]
                 self.moved += self._rewrite(dict.fromkeys(some, partial(renamed, moved=moved)))
                 self._write_manifest()
-        self._know_rows(by_content=self.ledger.by_content)
+            for file in self.lost.parts:
+                if (uris := self.lost.uris(file)) is not None:
+                    self._list_photos(file, map(moved.apply, uris))
+        self._know_rows(self.lost.parts.values(), by_content=self.ledger.by_content)
 
     def unseen(self, below: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
         """The uris that begin like one of `below`, of rows that were there at the start and whose
@@ -133,31 +201,52 @@ class Results:
         still speaks of both states of each part. A part without rows stays: who has listed the
         directory before will still open it."""
         touched = 0
+        before: Counter[str] = Counter()
+        after: Counter[str] = Counter()
         states: dict[str, Part] = {}
         with contextlib.ExitStack() as drafts:
             for file, edit in edits.items():
-                content, left, count = edit(self._at.table / file)
+                old = read_part(self._parts[file], self._at.table / file)
+                new, count = edit(old)
                 if not count:
                     continue
                 touched += count
-                drafts.callback(_discard, self._at.draft(file))
-                write_synced(content, self._at.draft(file))
-                states[file] = Part(file, left, hashlib.sha256(content).hexdigest())
+                before += counted(outcomes_of(old))
+                after += counted(outcomes_of(new))
+                content, photos = encode(new), list_of(new["uri"].to_pylist())
+                for name, what in ((file, content), (self._at.photos(file).name, photos)):
+                    drafts.callback(_discard, self._at.draft(name))
+                    write_synced(what, self._at.draft(name))
+                states[file] = Part(file, new.num_rows, hashlib.sha256(content).hexdigest())
             if states:
                 self._write_manifest(states)
                 self._replace(states)
+        self.outcomes = self.outcomes + after - before
         return touched
 
     def _replace(self, states: Mapping[str, Part]) -> None:
         for file, part in states.items():
+            photos = self._at.photos(file)
             os.replace(self._at.draft(file), self._at.table / file)
+            os.replace(self._at.draft(photos.name), photos)
             self._parts[file] = part
         # The old rows are gone for good before the new ones appear.
         sync_directory(self._at.table)
 
+    def _list_photos(self, file: str, uris: Iterable[str]) -> None:
+        photos = self._at.photos(file)
+        publish(list_of(uris), photos, self._at.draft(photos.name))
+
     def _write_manifest(self, rewriting: Mapping[str, Part] | None = None) -> None:
-        Manifest(identity=self.identity, parts=tuple(self.parts), rewriting=rewriting or {}).write(
-            self.out
+        self._manifest(rewriting).write(self.out)
+
+    def _manifest(self, rewriting: Mapping[str, Part] | None = None) -> Manifest:
+        return Manifest(
+            identity=self.identity,
+            backend=self.backend,
+            parts=tuple(self.parts),
+            lost=tuple(self.lost.parts.values()),
+            rewriting=rewriting or {},
         )
 
     def _saying_what_is_safe(self) -> contextlib.AbstractContextManager[None]:
@@ -167,21 +256,45 @@ class Results:
         """Take over the parts that are there, and bring the manifest up to date with them. Raises
         OutputError for parts that do not belong here."""
         manifest = Manifest.read(self.out)
+        if self._any and manifest:
+            self.identity = dict(manifest.identity)
         check_identity(self.out, self.identity, manifest)
+        self.backend = manifest.backend if manifest else ""
         for path in self._at.parts():
             self._parts[path.name] = _recognise(path, self.fingerprint, manifest)
-        if manifest is None or list(manifest.parts) != self.parts or manifest.rewriting:
+        gone = manifest.gone(self._parts) if manifest else ()
+        self._know_rows(gone, by_content=by_content)
+        self._settle_lists(manifest)
+        if manifest is None or manifest != self._manifest():
             self._write_manifest()
-        self._know_rows(by_content=by_content)
+        self.notes += self.lost.notes()
 
-    def _know_rows(self, *, by_content: bool) -> None:
+    def _know_rows(self, gone: Iterable[Part], *, by_content: bool) -> None:
         sizes = [(part.file, part.rows) for part in self.parts]
         self.ledger = Ledger(self._at.table, sizes, by_content=by_content)
+        self.outcomes = self.ledger.outcomes
+        self.lost = LostRows(self._at, list(gone), self.ledger)
+
+    def _settle_lists(self, manifest: Manifest | None) -> None:
+        """A list of photos for every part, right also after a crash, and for no other but the lost
+        ones."""
+        lists = self._at.photo_lists()
+        unsure = manifest.rewriting if manifest else {}
+        for file in self._parts:
+            if file not in lists or file in unsure:
+                uris = read_columns(self._at.table / file, ["uri"])["uri"].to_pylist()
+                self._list_photos(file, uris)
+        self._drop_lists(lists)
+
+    def _drop_lists(self, lists: Mapping[str, Path]) -> None:
+        """Remove those that neither a part nor a lost one needs."""
+        for file in lists.keys() - self._parts.keys() - self.lost.parts.keys():
+            lists[file].unlink()
 
 
 @contextlib.contextmanager
 def open_results(
-    out: Path, identity: Mapping[str, str], *, overwrite: bool, by_content: bool = False
+    out: Path, identity: Mapping[str, str] | None, *, overwrite: bool, by_content: bool = False
 ) -> Iterator[Results]:
     """Make or continue the result directory `out`, for this process alone; `by_content` as for
     `Ledger`.
@@ -202,7 +315,9 @@ def open_results(
         for draft in at.drafts():
             draft.unlink()
         if overwrite:
-            _remove_own(at)
+            at.remove_own()
+        else:
+            complete_switch(at)
         make_directory(at.table)
         results.load(by_content=by_content)
         held = stack.pop_all()
@@ -210,14 +325,14 @@ def open_results(
         yield results
 
 
-def recorded_identity(out: Path, *, overwrite: bool) -> Mapping[str, str]:
-    """What decided the rows that are in `out`; empty where there are none that will stay. Raises
-    OutputError for a manifest that cannot be read."""
+def recorded_facts(out: Path, *, overwrite: bool) -> Mapping[str, str]:
+    """The identity of the table in `out`, and the `backend` that it was begun with; empty where
+    there is none that will stay. Raises OutputError for a manifest that cannot be read."""
     if overwrite:
         return {}
     with reporting(out, _as_before):
         manifest = Manifest.read(out)
-    return manifest.identity if manifest else {}
+    return {**manifest.identity, "backend": manifest.backend} if manifest else {}
 
 
 def look_into(
@@ -232,34 +347,24 @@ def look_into(
     results = Results(out, identity)
     with reporting(out, _as_before):
         _refuse_foreign(out)
-        check_identity(out, results.identity, Manifest.read(out))
+        manifest = Manifest.read(out)
+        if manifest and manifest.next:
+            raise OutputError(
+                f"the verdicts of {out} were being changed when inspector rejudge was interrupted; "
+                "run that again, which completes it"
+            )
+        check_identity(out, results.identity, manifest)
         at = Layout(out)
         sizes = [(path.name, examine(path, results.fingerprint)) for path in at.parts()]
         return Ledger(at.table, sizes, by_content=by_content, moved=moved)
-
-
-def check_identity(out: Path, identity: Mapping[str, str], manifest: Manifest | None) -> None:
-    """Raises OutputError when the table of `out` was made by another model or other options."""
-    if manifest is None or manifest.identity == identity:
-        return
-    old = manifest.identity
-    differing = [
-        f"{name} {_short(old.get(name))} there, {_short(value)} now"
-        for name, value in identity.items()
-        if old.get(name) != value
-    ]
-    raise OutputError(
-        f"{out} holds the results of another scan ({'; '.join(differing)}): give the same model "
-        "and options to continue it, choose another --out to keep it, or --overwrite to remove it "
-        "first"
-    )
 
 
 def _recognise(path: Path, fingerprint: str, manifest: Manifest | None) -> Part:
     """A part that is there, as the manifest has it or is about to. Raises OutputError for one that
     has become something else."""
     rows = examine(path, fingerprint)
-    listed = {part.file: part for part in manifest.parts} if manifest else {}
+    # A lost part may have been put back.
+    listed = {p.file: p for p in (*manifest.parts, *manifest.lost)} if manifest else {}
     states = [listed.get(path.name)]
     if manifest and path.name in manifest.rewriting:
         states.append(manifest.rewriting[path.name])
@@ -268,15 +373,8 @@ def _recognise(path: Path, fingerprint: str, manifest: Manifest | None) -> Part:
     part = Part(path.name, rows, sha256_of(path))
     # A part without an entry came between its rename and the manifest.
     if states != [None] and part not in states:
-        raise OutputError(
-            f"{path} is not the file that was committed; put that back, or remove this one to have "
-            "its photos scanned again"
-        )
+        raise OutputError(changed(path))
     return part
-
-
-def _short(value: object) -> str:
-    return str(value)[:12]
 
 
 def _refuse_foreign(out: Path) -> None:
@@ -291,16 +389,6 @@ def _refuse_foreign(out: Path) -> None:
                 f"{out} holds {TABLE}/{name} but no {RESULTS_DIR}/{MANIFEST}, so it is not known "
                 "whose it is; choose another --out"
             )
-
-
-def _remove_own(at: Layout) -> None:
-    """Remove a scan's files and nothing else, least of all people's labels; the manifest last,
-    which says whose they are."""
-    for part in at.parts():
-        part.unlink()
-    if at.table.is_dir():
-        sync_directory(at.table)
-    at.manifest.unlink(missing_ok=True)
 
 
 def _discard(draft: Path) -> None:

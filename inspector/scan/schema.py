@@ -86,7 +86,8 @@ COLUMNS = (
         pa.float32(),
         True,
         "Where the evidence for a crack peaks, as a share of the width (0 left, 1 right), in the "
-        "upright photo; null when clear or failed.",
+        "upright photo; null when clear or failed, or where `inspector rejudge` turned a clear "
+        "photo into another.",
     ),
     Column("peak_y", pa.float32(), True, "The same along the height (0 top, 1 bottom)."),
     Column("width", pa.int32(), True, "Pixels, upright (after EXIF orientation)."),

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from inspector.errors import OutputError
-from inspector.scan.parts import FINGERPRINT, encode
+from inspector.scan.parts import FINGERPRINT
 from inspector.scan.schema import to_table
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class ParquetSink:
 
     def _commit_first(self, count: int) -> None:
         rows = self._waiting[:count]
-        self.results.commit(encode(to_table(rows, self.facts)), [row["uri"] for row in rows])
+        self.results.commit(to_table(rows, self.facts))
         del self._waiting[:count]
         self.committed += len(rows)
         self._last_commit = time.monotonic()

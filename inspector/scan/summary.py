@@ -6,13 +6,14 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
+from inspector.data.formats import DECODABLE
 from inspector.scan.schema import display_path
-from inspector.types import Failure, Verdict
+from inspector.types import Failure, FailureCode, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from inspector.backends import Backend
@@ -24,17 +25,52 @@ if TYPE_CHECKING:
 
 EXAMPLES = 3
 """Failed files named per failure code; the table has them all."""
-EXIT_OVER_BUDGET = 3
+EXIT_INCOMPLETE = 3
+"""Done, but photos are missing from what was found out, and somebody should know."""
 EXIT_SIGNAL_BASE = 128
 """A shell's way to say which signal ended a program."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Rows by what they say."""
+
+    rows: int
+    ok: int
+    failed: int
+    verdicts: dict[str, int]
+    failures: dict[str, int]
+    """By failure code, the most frequent first."""
+
+    @classmethod
+    def of(cls, outcomes: Mapping[str, int]) -> Self:
+        """From the numbers of rows by verdict or failure code."""
+        verdicts = {str(verdict): outcomes.get(verdict, 0) for verdict in Verdict}
+        codes = Counter({str(code): outcomes.get(code, 0) for code in FailureCode})
+        ok, failed = sum(verdicts.values()), codes.total()
+        failures = {code: count for code, count in codes.most_common() if count}
+        return cls(rows=ok + failed, ok=ok, failed=failed, verdicts=verdicts, failures=failures)
+
+
+_REMEDIES = {
+    FailureCode.UNSUPPORTED: f"convert them to one of {', '.join(DECODABLE)} and scan the copies, "
+    "for example with ImageMagick: magick mogrify -format jpg -quality 95 *.heic (RAW photos: "
+    "with darktable or the camera's own program)",
+    FailureCode.PERMISSION: "give the user who runs the scan the right to read them",
+    FailureCode.TOO_LARGE: "cut them into tiles, or raise --max-pixels or --max-bytes",
+    FailureCode.TIMEOUT: "copy them to a faster disk, or raise --max-seconds",
+    FailureCode.IO_ERROR: "see that their storage is well and still mounted",
+    FailureCode.VANISHED: "see that their storage is still mounted",
+}
+"""For photos that all fail alike; what to do about other codes depends on the photo."""
 
 
 class Watcher(Protocol):
     """Whoever shows a scan's progress."""
 
-    def start(self, plan: Plan, backend: Backend, notes: Sequence[str]) -> None:
-        """The engine is up and the first photos are on their way; `notes` is what there is to know
-        about the table by then."""
+    def start(self, plan: Plan, backend: Backend, table: Counts, notes: Sequence[str]) -> None:
+        """The engine is up and the first photos are on their way; `table` is what was there
+        before, `notes` what there is to know about it by then."""
         ...
 
     def update(self, tally: Tally) -> None:
@@ -46,36 +82,35 @@ class Watcher(Protocol):
 class Tally:
     """Counts of a running scan, in photos; `already_done` had their rows before, `left_out` have
     none and get none, `vanished` have one and are gone; so are, of those already done,
-    `gone_but_named`, which a list still names."""
+    `gone_but_named`, which a list still names. `outcomes` is what the others got, by verdict or
+    failure code."""
 
     budget: FailureBudget | None = None
     already_done: int = 0
     left_out: int = 0
     vanished: int = 0
     gone_but_named: int = 0
-    ok: int = 0
-    verdicts: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
     stages: Counter[str] = field(default_factory=Counter)
     """By the engine that decided."""
-    failures: Counter[str] = field(default_factory=Counter)
-    """By failure code."""
     examples: dict[str, list[str]] = field(default_factory=dict)
     """A few failed files and what was wrong, by failure code."""
     decode_cpu_seconds: float = 0.0
 
     @property
-    def failed(self) -> int:
-        return self.failures.total()
+    def run(self) -> Counts:
+        """The rows of this run."""
+        return Counts.of(self.outcomes)
 
     @property
     def looked_at(self) -> int:
-        return self.ok + self.failed
+        return self.outcomes.total()
 
     def over_budget(self, *, finished: bool = False) -> bool:
         """Whether more photos failed than the budget, if there is one, allows."""
         if self.budget is None:
             return False
-        return self.budget.exceeded(self.failed, self.looked_at, finished=finished)
+        return self.budget.exceeded(self.run.failed, self.looked_at, finished=finished)
 
     def complete(self, work: Worklist) -> bool:
         """Whether the listing was worked through, as far as it was to be."""
@@ -84,12 +119,11 @@ class Tally:
     def count(self, batch: Batch, judgements: Iterable[Judgement]) -> None:
         self.decode_cpu_seconds += batch.decode_seconds
         for judgement in judgements:
-            self.ok += 1
-            self.verdicts[judgement.verdict.value] += 1
+            self.outcomes[judgement.verdict.value] += 1
             self.stages[judgement.stage] += 1
         for item in batch.items:
             if isinstance(item, Failure):
-                self.failures[item.code.value] += 1
+                self.outcomes[item.code.value] += 1
                 examples = self.examples.setdefault(item.code.value, [])
                 if len(examples) < EXAMPLES:
                     examples.append(f"{display_path(item.ref.path)}: {item.detail}")
@@ -123,13 +157,16 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanSummary:
-    """The outcome of a scan. Unless it was stopped, discovered = ok + failed + already_done +
+    """The outcome of a scan. Unless it was stopped, discovered = run.rows + already_done +
     left_out."""
 
+    table: Counts
+    """All rows in `out`, of this run and earlier ones."""
+    run: Counts
+    """The rows that this run has made."""
     discovered: int
-    ok: int
-    failed: int
     already_done: int
+    """Photos whose row was made by an earlier run."""
     changed: int
     """Of those with a new row now: they had one before, from an earlier state or a failed try."""
     left_out: int
@@ -138,12 +175,12 @@ class ScanSummary:
     """Rows below the sources whose files are gone; known when the listing was whole."""
     pruned: int
     """Of these, rows that were dropped."""
+    lost: int
+    """Rows of lost parts that are not there again."""
     moved: int
     """Rows that were given the address that their photos have now."""
-    verdicts: dict[str, int]
-    failures: dict[str, int]
-    """By failure code."""
     failure_examples: dict[str, list[str]]
+    """A few failed files of this run, by failure code."""
     ignored_by_suffix: dict[str, int]
     """Files that are no images, by name ending."""
     excluded: dict[str, int]
@@ -173,29 +210,33 @@ class ScanSummary:
     providers: list[str]
     precision: str
     stages: dict[str, int]
-    """Photos by the engine that decided (precision@pixels), in the order in which it is asked."""
+    """Photos of this run by the engine that decided (precision@pixels), in the order in which it
+    is asked."""
     view: str
     batch_size: int
     workers: int
     why: str
     """One sentence on how the machine was shared."""
     out: Path
-    rows: int
-    """Rows in `out`, of this run and earlier ones."""
     parts: int
+    """Part files in `out`."""
     interrupted_by: int | None
     """Number of the signal that stopped the scan early."""
     budget_exceeded: bool
     """More photos failed than `max_failures` allows."""
     complete: bool
     """The listing was worked through to its end (or to `limit`)."""
+    remedy: str
+    """What to do where not one of the photos found could be judged, now or before; else empty."""
 
     @property
     def exit_code(self) -> int:
-        """0 done; 3 too many failures, or directories that could not be listed; 128 + signal."""
+        """0 done; 3 too many failures, nothing that could be judged, lost rows that are not there
+        again, or directories that could not be listed; 128 + signal."""
         if self.interrupted_by is not None:
             return EXIT_SIGNAL_BASE + self.interrupted_by
-        return EXIT_OVER_BUDGET if self.budget_exceeded or self.unreadable_dirs else 0
+        incomplete = self.budget_exceeded or self.unreadable_dirs or self.remedy or self.lost
+        return EXIT_INCOMPLETE if incomplete else 0
 
     def to_json(self) -> JsonObject:
         return asdict(self) | {"out": display_path(str(self.out)), "exit_code": self.exit_code}
@@ -216,18 +257,20 @@ def summarise(
     accounts differ: then a photo has no row or two, which must never pass in silence."""
     found, complete = work.discovery, tally.complete(work)
     _check(work, tally, results, committed)
+    table, run = Counts.of(results.outcomes), tally.run
+    failures = run.failures or (table.failures if tally.already_done else {})
+    judged = run.ok or results.ledger.judged_and_seen or work.stop.received is not None
     return ScanSummary(
+        table=table,
+        run=run,
         discovered=found.discovered,
-        ok=tally.ok,
-        failed=tally.failed,
         already_done=tally.already_done,
         changed=results.superseded,
         left_out=tally.left_out,
         vanished=tally.vanished,
         pruned=results.pruned,
+        lost=results.lost.rows,
         moved=results.moved,
-        verdicts={verdict.value: tally.verdicts[verdict.value] for verdict in Verdict},
-        failures=dict(tally.failures.most_common()),
         failure_examples=tally.examples,
         ignored_by_suffix=dict(found.ignored_by_suffix.most_common()),
         excluded=dict(found.excluded.most_common()),
@@ -252,12 +295,18 @@ def summarise(
         workers=plan.workers,
         why=plan.why,
         out=results.out,
-        rows=results.rows,
         parts=len(results.parts),
         interrupted_by=work.stop.received,
         budget_exceeded=tally.over_budget(finished=True),
         complete=complete,
+        remedy="" if judged or not failures else _remedy(failures),
     )
+
+
+def _remedy(failures: Mapping[str, int]) -> str:
+    """What to do about photos of which none can be judged, by their most frequent failure."""
+    code = FailureCode(next(iter(failures)))
+    return _REMEDIES.get(code, "open one of them in a viewer; if it shows a photo, report this")
 
 
 def _check(work: Worklist, tally: Tally, results: Results, committed: int) -> None:

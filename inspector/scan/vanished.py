@@ -41,7 +41,8 @@ def settle_vanished(
     results: Results, work: Worklist, tally: Tally, *, prune: bool, gone: Sequence[str] = ()
 ) -> None:
     """After a whole listing: count the rows below its sources whose files are gone, or drop them;
-    below the directories `gone`, which are there no more, drop them.
+    below the directories `gone`, which are there no more, drop them. Rows that were lost are then
+    expected no longer, by the same rules.
 
     Gone is what the operating system says is not there, not what the listing has left out. Below a
     source without any photo everything is kept: a drive that is not mounted looks like that.
@@ -74,6 +75,16 @@ def settle_vanished(
             waiting = {}
     if waiting:
         results.drop(waiting)
+    for file in tuple(results.lost.parts) if prune or for_good else ():
+        missing = [uri for uri in results.lost.without_row(file) if is_gone(uri)]
+        given_up = [
+            uri
+            for uri in missing
+            if uri.startswith(for_good)
+            or (prune and not uri.startswith(suspect) and any(r.covers(uri) for r in roots))
+        ]
+        if given_up:
+            results.give_up(given_up)
     for root in suspect:
         note = f"no photo was found below {text_of(root)}"
         if kept[root]:

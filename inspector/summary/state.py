@@ -42,6 +42,12 @@ def state_of_scan(table: Table) -> State:
     if missing:
         return State(DAMAGED, f"A part of this table is gone ({missing[0]}): its photos are not "
                               f"counted here; see what inspector verify says.")  # fmt: skip
+    if manifest.next is not None:
+        return State(INTERRUPTED, "The verdicts of this table were being changed when that was "
+                                  "interrupted: inspector rejudge completes it.")  # fmt: skip
+    if manifest.lost:
+        return State(DAMAGED, f"Rows of this table were lost ({min(manifest.lost)}), and not all "
+                              f"are there again: see what inspector verify says.")  # fmt: skip
     if Layout(table.out).drafts() or manifest.rewriting or names - manifest.parts.keys():
         return State(
             INTERRUPTED,

@@ -90,14 +90,11 @@ def test_nothing_is_handed_on_where_nothing_is_in_doubt():
     backend.close()
 
 
-def test_the_place_of_the_evidence_survives_the_grids():
+def test_each_image_keeps_the_map_of_the_stage_that_decided():
     backend, _ = cascade_of(Doubt(((0.5, 1.1),)))
     scores = backend.run(grey(10, 200))
     backend.close()
-    assert scores.cam_NHW.shape == (2, 3, 3)
-    for cam_HW in scores.cam_NHW:
-        row, column = divmod(int(cam_HW.argmax()), 3)
-        assert row >= 1.5 and column <= 1
+    assert [cam_HW.shape for cam_HW in scores.cam_NHW] == [(2, 2), (3, 3)]
 
 
 def answered(*p_cracks, domain=0.0):

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from inspector.backends import open_backend
 from inspector.backends.agreement import differing
-from inspector.bundle import DEFAULT_PATH, ModelBundle
+from inspector.bundle import DEFAULT_PATH, ModelBundle, Thresholds
 from inspector.data.decode import decode
-from inspector.types import Decoded, ImageRef
+from inspector.judge import judge
+from inspector.types import Decoded, ImageRef, Photo, PhotoFacts
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,38 @@ def test_verdicts_are_those_of_fp32(shipped, pixels_NHWC, expected, name, precis
     assert not differing(scores, expected, shipped.thresholds).any()
     if precision != "int8" and not cascade:
         np.testing.assert_allclose(scores.p_crack_N, expected.p_crack_N, atol=5e-3)
+
+
+@pytest.mark.parametrize("cascade", [False, True])
+def test_a_row_does_not_depend_on_the_others_in_its_batch(shipped, pixels_NHWC, cascade):
+    """Alone, with any neighbours, in any order: the same answer to the last bit, and the same
+    place of the evidence, from every stage."""
+    moved = np.roll(pixels_NHWC, 80, axis=2)  # so that not every peak is in the middle
+    mixed = pixels_NHWC[-3:, ::-1] // 2 + pixels_NHWC[:3] // 2
+    pixels = np.concatenate([pixels_NHWC, moved, mixed])
+    refs = [ImageRef(k, str(k), f"file:///{k}", None, None) for k in range(len(pixels))]
+    # Everything is a crack or near one: a clear photo has no place of the evidence.
+    found = Thresholds(clear_below=0.0, crack_from=0.5)
+    backend = open_backend(shipped, device="cpu", precision="int8", cascade=cascade, threads=1)
+
+    def judged(places):
+        photos = [Photo(refs[k], PhotoFacts(), 1.0) for k in places]
+        return judge(backend.run(pixels[places]), photos, found, backend.stages)
+
+    expected = judged(range(len(pixels)))
+    if cascade:
+        assert {j.stage for j in expected} == set(backend.stages)
+        assert {j.peak_x for j in expected if j.stage == backend.stages[0]} > {0.5}
+
+    @settings(max_examples=3, deadline=None)
+    @given(st.permutations(range(len(pixels))), st.sampled_from((1, 2, 7)))
+    def same(order, size):
+        for start in range(0, len(order), size):
+            some = order[start : start + size]
+            assert judged(some) == tuple(expected[k] for k in some)
+
+    same()
+    backend.close()
 
 
 def test_every_quick_way_was_gated(shipped):

@@ -59,14 +59,17 @@ def test_two_trees_new_and_resumed(tmp_path):
 
 
 def test_a_file_without_a_row_fails_the_bench():
-    right = {"discovered": 5, "ok": 5, "already_done": 0, "rows": 5}
-    assert wrong_counts("done before", 7, right | {"rows": 12}) == ""
-    assert wrong_counts("done before", 7, right | {"rows": 11})
-    assert wrong_counts("new", 5, right) == ""
-    assert wrong_counts("resumed", 5, right | {"ok": 0, "already_done": 5}) == ""
-    assert "of 5 files, 4 were judged" in wrong_counts("new", 5, right | {"ok": 4})
-    assert wrong_counts("new", 5, right | {"rows": 6})
-    assert wrong_counts("resumed", 5, right)
+    def counts(files, *, judged=5, done=0, rows=5, kind="new"):
+        said = {"discovered": 5, "run": {"ok": judged}, "already_done": done}
+        return wrong_counts(kind, files, said | {"table": {"rows": rows}})
+
+    assert counts(7, rows=12, kind="done before") == ""
+    assert counts(7, rows=11, kind="done before")
+    assert counts(5) == ""
+    assert counts(5, judged=0, done=5, kind="resumed") == ""
+    assert "of 5 files, 4 were judged" in counts(5, judged=4)
+    assert counts(5, rows=6)
+    assert counts(5, kind="resumed")
 
 
 @linux

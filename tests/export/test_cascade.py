@@ -141,7 +141,7 @@ def test_from_student_to_scan(tiny_bundle_copy, photos, tmp_path, monkeypatch):
     summary = scan(ScanConfig(
         sources=(str(photos),), out=tmp_path / "out", model=path, cascade=True, precision="fp32"
     ))  # fmt: skip
-    assert sum(summary.stages.values()) == summary.ok == 150
+    assert sum(summary.stages.values()) == summary.run.ok == 150
     again = export_bundle(ExportConfig(bundle=path, onnx=True))
     assert again.cascade == low, "another export leaves it as it is"
     elsewhere = export_bundle(ExportConfig(bundle=path, cascade=True, out=tmp_path / "copy"))

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from inspector.scan.parts import encode
 from inspector.scan.results import open_results
 from inspector.scan.schema import to_table
 
@@ -39,5 +38,5 @@ def write_table(out: Path, *parts: list[dict[str, Any]], overwrite: bool = False
     with open_results(out, IDENTITY, overwrite=overwrite) as results:
         facts = {**IDENTITY, "fingerprint": results.fingerprint}
         for rows in parts:
-            results.commit(encode(to_table(rows, facts)).to_pybytes(), [r["uri"] for r in rows])
+            results.commit(to_table(rows, facts))
     return out

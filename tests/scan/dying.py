@@ -90,7 +90,8 @@ def _row(ref):
     content = Path(ref.path).read_bytes()
     facts = PhotoFacts(content_hash=hashlib.sha256(content).hexdigest())
     row = make_row(Failure(ref, FailureCode.EMPTY, content.decode(), facts), None, view="whole")
-    return row | ({"status": "ok"} if content.startswith(JUDGED) else {})
+    judged = {"status": "ok", "verdict": "clear", "failure_code": None}
+    return row | (judged if content.startswith(JUDGED) else {})
 
 
 def table_of(out: Path) -> dict[str, str]:

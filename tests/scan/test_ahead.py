@@ -102,4 +102,4 @@ def test_an_engine_that_dies_keeps_the_rows_before_it(tmp_path, tiny_bundle, mon
     assert [path.rsplit("/", 1)[-1] for path in kept] == [f"{k}.png" for k in range(6)]
     monkeypatch.undo()
     again = scan(config)
-    assert (again.already_done, again.ok, again.rows) == (6, 4, 10)
+    assert (again.already_done, again.run.ok, again.table.rows) == (6, 4, 10)

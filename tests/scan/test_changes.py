@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import duckdb
@@ -14,7 +15,7 @@ import pytest
 from inspector.backends import tuning
 from inspector.data.address import path_of
 from inspector.scan import ScanConfig, preview, scan
-from inspector.scan.console import print_preview, print_summary
+from inspector.scan.console import ScanConsole, print_preview, print_summary
 from tests.scan.walls import wall
 
 
@@ -69,7 +70,12 @@ def test_a_changed_file_is_scanned_again_and_has_one_row(place, tiny_bundle, cap
     print_preview(seen)
     assert "1 new and 1 again" in capsys.readouterr().out
     summary = scan(config)
-    assert (summary.ok, summary.changed, summary.already_done, summary.rows) == (2, 1, 5, 7)
+    assert (summary.run.ok, summary.changed, summary.already_done, summary.table.rows) == (
+        2,
+        1,
+        5,
+        7,
+    )
     print_summary(summary)
     assert "older rows of these photos: 1" in capsys.readouterr().out
     after = rows_of(place)
@@ -79,7 +85,7 @@ def test_a_changed_file_is_scanned_again_and_has_one_row(place, tiny_bundle, cap
         name: row for name, row in before.items() if name != "2.png"
     }
     again = scan(config)
-    assert (again.ok, again.changed, again.already_done) == (0, 0, 7)
+    assert (again.run.ok, again.changed, again.already_done) == (0, 0, 7)
 
 
 def test_content_decides_when_asked(place, tiny_bundle):
@@ -95,7 +101,7 @@ def test_content_decides_when_asked(place, tiny_bundle):
     config = config_for(place, tiny_bundle, verify_content=True)
     assert (preview(config).changed, preview(config).already_done) == (2, 4)
     summary = scan(config)
-    assert (summary.changed, summary.already_done, summary.rows) == (2, 4, 6)
+    assert (summary.changed, summary.already_done, summary.table.rows) == (2, 4, 6)
     assert rows_of(place)["bad.png"]["failure_code"] == "not_a_file"
 
 
@@ -109,7 +115,7 @@ def test_only_failed_rows_are_tried_again_and_the_rest_is_named(place, tiny_bund
     seen = preview(config)
     assert (seen.new, seen.changed, seen.already_done, seen.left_out) == (0, 1, 5, 1)
     summary = scan(config)
-    assert (summary.ok, summary.changed, summary.left_out, summary.rows) == (1, 1, 1, 6)
+    assert (summary.run.ok, summary.changed, summary.left_out, summary.table.rows) == (1, 1, 1, 6)
     print_summary(summary)
     assert "without a row yet: 1; run without --retry-failed" in capsys.readouterr().out
     assert rows_of(place)["bad.png"]["status"] == "ok"
@@ -118,11 +124,16 @@ def test_only_failed_rows_are_tried_again_and_the_rest_is_named(place, tiny_bund
 def test_files_that_are_gone_are_reported_and_dropped_when_asked(place, tiny_bundle, capsys):
     (place / "photos/4.png").unlink()
     summary = scan(config_for(place, tiny_bundle))
-    assert (summary.discovered, summary.vanished, summary.pruned, summary.rows) == (5, 1, 0, 6)
+    assert (summary.discovered, summary.vanished, summary.pruned, summary.table.rows) == (
+        5,
+        1,
+        0,
+        6,
+    )
     print_summary(summary)
     assert "--prune drops" in capsys.readouterr().out
     summary = scan(config_for(place, tiny_bundle, prune=True))
-    assert (summary.vanished, summary.pruned, summary.rows) == (1, 1, 5)
+    assert (summary.vanished, summary.pruned, summary.table.rows) == (1, 1, 5)
     print_summary(summary)
     assert "rows of files that are gone: 1\n" in capsys.readouterr().out
     assert "4.png" not in rows_of(place)
@@ -142,3 +153,71 @@ def test_a_dry_run_of_a_begun_table_measures_nothing(begun, tiny_bundle, monkeyp
     config = config_for(begun, tiny_bundle)
     assert preview(config).already_done == 6
     assert preview(dataclasses.replace(config, out=begun / "none")).new == 6
+
+
+def said(rows):
+    """What the rows say, by verdict or failure code, without zeros."""
+    return Counter(row["verdict"] or row["failure_code"] for row in rows.values())
+
+
+def outcomes(counts):
+    return +Counter(counts.verdicts) + Counter(counts.failures)
+
+
+def test_a_scan_that_continues_says_what_the_whole_table_holds(place, tiny_bundle, capsys):
+    """After nothing new, replaced rows, retries, a limit and dropped rows; never this run's counts
+    as if they were the table's."""
+
+    def run(**options):
+        config = config_for(place, tiny_bundle, **options)
+        with ScanConsole(config) as console:
+            summary = scan(config, watch=console)
+        print_summary(summary)
+        assert outcomes(summary.table) == said(rows_of(place)), options
+        assert summary.table.rows == summary.table.ok + summary.table.failed
+        return summary, " ".join(capsys.readouterr())
+
+    before = said(rows_of(place))
+    summary, shown = run()
+    assert summary.run.rows == 0 and outcomes(summary.table) == before
+    first = f"continues {place / 'out'}, 6 rows: crack {before['crack']}, clear {before['clear']}"
+    assert first in shown and f"whole table: crack {before['crack']}," in shown
+    assert "this run:    crack 0, clear 0, review 0\n" in shown
+    assert "failed     not_an_image 1 (0 in this run)\n" in shown
+    wall(77).save(place / "photos/2.png")
+    (place / "photos/3.png").write_bytes(b"")
+    wall(78).save(place / "photos/new.png")
+    summary, _ = run(limit=4)
+    assert summary.changed == 2 and summary.run.failures == {"empty": 1}
+    run()
+    wall(79).save(place / "photos/bad.png")
+    assert run(retry_failed=True)[0].run.rows == 2
+    (place / "photos/2.png").unlink()
+    summary, shown = run(prune=True)
+    assert (summary.pruned, summary.table.rows) == (1, 6)
+    values = summary.to_json()
+    assert values["table"]["verdicts"] == summary.table.verdicts and values["run"]["rows"] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "word"), [(b"\0\0\0\x18ftypheic" + bytes(99), "HEIC"), (b"text", "viewer")]
+)
+def test_nothing_that_could_be_judged_is_no_success(tmp_path, tiny_bundle, capsys, content, word):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/IMG_1.heic").write_bytes(content)
+    for _ in range(2):
+        summary = scan(config_for(tmp_path, tiny_bundle))
+        print_summary(summary)
+        shown = capsys.readouterr().out
+        assert summary.exit_code == summary.to_json()["exit_code"] == 3
+        assert "none of these photos could be judged" in shown and summary.remedy in " ".join(
+            shown.split()
+        )
+    if word == "HEIC":
+        assert "JPEG, PNG, WEBP, TIFF, BMP, GIF" in summary.remedy and "magick" in summary.remedy
+    else:
+        assert word in summary.remedy
+    wall(1).save(tmp_path / "photos/2.png")
+    for _ in range(2):
+        summary = scan(config_for(tmp_path, tiny_bundle))
+        assert (summary.exit_code, summary.remedy) == (0, "")

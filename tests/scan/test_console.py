@@ -34,8 +34,8 @@ def test_summary_of_a_zoo(zoo_config, capsys):
     out, err = capsys.readouterr()
     assert err == ""
     assert all(c.isprintable() for c in out.replace("\n", ""))  # no escapes, no turned text
-    assert f"{summary.discovered} = {summary.ok} ok + {summary.failed} failed" in out
-    for code, count in summary.failures.items():
+    assert f"{summary.discovered} = {summary.run.ok} ok + {summary.run.failed} failed" in out
+    for code, count in summary.run.failures.items():
         assert f"{code} {count}" in out
     assert ".txt 2" in out
     paths = str(zoo_config.sources[0])

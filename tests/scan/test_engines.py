@@ -14,7 +14,9 @@ from inspector.bundle import Cascade
 from inspector.errors import BundleError, UsageError
 from inspector.scan import ScanConfig, scan
 from inspector.scan import engines as choosing
-from inspector.scan.engines import choose_engines, identity_of
+from inspector.scan.console import print_summary
+from inspector.scan.engines import as_begun, choose_engines, identity_of
+from tests.scan.walls import wall
 
 FASTEST: dict[str, Any] = {"precision": "int8", "cascade": True}
 
@@ -103,7 +105,7 @@ def test_a_table_is_continued_as_it_was_begun(tmp_path, tiny_bundle, monkeypatch
     Image.new("RGB", (64, 64), (80, 90, 90)).save(photos / "2.png")
     monkeypatch.setitem(FASTEST, "precision", "int8")
     again = scan(config)
-    assert (again.precision, again.already_done, again.ok) == ("fp32", 1, 1)
+    assert (again.precision, again.already_done, again.run.ok) == ("fp32", 1, 1)
 
 
 @pytest.fixture
@@ -140,3 +142,45 @@ def test_a_demand_or_a_begun_table_comes_before_a_benchmark(bundle, advice):
     assert taken(bundle, backend="eager").backend == "eager"
     same = {"model": bundle.digest, "precision": "fp32", "cascade": "off"}
     assert taken(bundle, same).advice == advice
+
+
+def test_the_engine_of_a_table_comes_before_a_benchmark_that_ran_since(
+    tmp_path, tiny_bundle, monkeypatch, capsys
+):
+    """Also for a table with `eager`; a demand comes before both, and is said to differ."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    wall(1).save(photos / "1.png")
+
+    def scanned(out, **options):
+        config = ScanConfig(
+            sources=(str(photos),), out=tmp_path / out, model=tiny_bundle.path, **options
+        )
+        print_summary(summary := scan(config))
+        return summary.backend, " ".join(capsys.readouterr().out.split())
+
+    monkeypatch.setitem(FASTEST, "precision", "fp32")
+    monkeypatch.setitem(FASTEST, "cascade", False)
+    assert scanned("out")[0] == "onnxruntime"
+    pace = Pace(backend="eager", batch_size=2, workers=1)
+    found = Advice(precision="fp32", cascade=False, device="cpu", tiles=pace, photos=pace)
+    monkeypatch.setattr(choosing, "find_advice", lambda *_: found)
+    assert scanned("out")[0] == "onnxruntime"
+    backend, shown = scanned("other")
+    assert backend == "eager" and choosing.FOLLOWED in shown
+    monkeypatch.setattr(choosing, "find_advice", lambda *_: None)
+    assert scanned("other")[0] == "eager"
+    backend, shown = scanned("out", backend="eager")
+    assert backend == "eager" and "the table was begun with onnxruntime" in shown
+
+
+def test_a_benchmarks_pace_is_kept_for_a_table_of_its_engine_for_photos(bundle, advice):
+    photos = dataclasses.replace(advice.photos, backend="onnxruntime")
+    advice = dataclasses.replace(advice, photos=photos)
+    for backend in ("openvino", "onnxruntime"):
+        begun = {"model": bundle.digest, "precision": "fp32", "cascade": "off", "backend": backend}
+        config = as_begun(ScanConfig(sources=("x",)), begun)
+        assert choose_engines(config, bundle, begun).backend == backend
+    assert as_begun(ScanConfig(sources=("x",), precision="int8"), {"backend": "eager"}).backend == (
+        "auto"
+    )

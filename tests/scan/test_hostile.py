@@ -44,8 +44,8 @@ def test_culprits_get_rows_and_neighbours_keep_theirs(folder, tmp_path, tiny_bun
         summary = scan(config("all", folder))
     assert children_of(os.getpid()) <= before and open_files() <= files
     nothing_new_stays(surroundings)
-    assert (summary.exit_code, summary.complete, summary.rows) == (0, True, 18)
-    assert summary.failures == {"decoder_crash": 5, "timeout": 2}
+    assert (summary.exit_code, summary.complete, summary.table.rows) == (0, True, 18)
+    assert summary.run.failures == {"decoder_crash": 5, "timeout": 2}
 
     rows = {row["uri"]: row for row in ds.dataset(tmp_path / "all").to_table().to_pylist()}
     good = [path for path in sorted(folder.iterdir()) if "-" not in path.name]

@@ -31,7 +31,8 @@ def write_part(path, numbers, *, size=5, mtime_us=7, failed=(), hashed=True):
         "uri": pa.array([ref(n).uri for n in numbers], pa.string()),
         "size_bytes": pa.array([size] * len(numbers), pa.int64()),
         "mtime": pa.array([mtime_us] * len(numbers), pa.timestamp("us")),
-        "status": pa.array(["failed" if n in failed else "ok" for n in numbers], pa.string()),
+        "verdict": pa.array([None if n in failed else "clear" for n in numbers], pa.string()),
+        "failure_code": pa.array(["empty" if n in failed else None for n in numbers], pa.string()),
         "content_hash": pa.array(
             [content(n).hex() if hashed else None for n in numbers], pa.string()
         ),

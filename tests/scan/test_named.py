@@ -38,11 +38,16 @@ def test_each_listed_photo_has_a_row_and_the_same_list_goes_on(place, tiny_bundl
     assert preview(config(tiny_bundle, "@list")).discovered == 3
     summary = scan(config(tiny_bundle, "@list"))
     assert rows() == {"0.png": "ok", "1.png": "ok", "gone.png": "vanished"}
-    assert (summary.discovered, summary.ok, summary.failed, summary.repeated) == (3, 2, 1, 1)
+    assert (summary.discovered, summary.run.ok, summary.run.failed, summary.repeated) == (
+        3,
+        2,
+        1,
+        1,
+    )
     print_summary(summary)
     assert "named more than once: 1; covered once" in capsys.readouterr().out
     again = scan(config(tiny_bundle, "@list"))
-    assert (again.already_done, again.ok, again.failed) == (3, 0, 0)
+    assert (again.already_done, again.run.ok, again.run.failed) == (3, 0, 0)
     os.rename("photos/2.png", "photos/gone.png")
     assert scan(config(tiny_bundle, "@list")).changed == 1
     assert rows() == {"0.png": "ok", "1.png": "ok", "gone.png": "ok"}
@@ -64,7 +69,7 @@ def test_a_photo_that_a_list_names_and_that_is_gone_keeps_its_verdict(place, tin
 def test_photos_excluded_later_keep_their_rows_until_they_are_gone(place, tiny_bundle, capsys):
     scan(config(tiny_bundle, "photos"))
     summary = scan(config(tiny_bundle, "photos", exclude=("[01].png",), prune=True))
-    assert (summary.discovered, summary.vanished, summary.rows) == (1, 0, 3)
+    assert (summary.discovered, summary.vanished, summary.table.rows) == (1, 0, 3)
     assert summary.excluded == {"[01].png": 2}
     print_summary(summary)
     assert "excluded   [01].png 2" in capsys.readouterr().out
@@ -98,7 +103,7 @@ def test_other_photos_in_the_table_are_said_aloud_before_and_after(place, tiny_b
     assert any(words in note for note in preview(config(tiny_bundle, "others")).notes)
 
     class Watch:
-        def start(self, plan, backend, notes):
+        def start(self, plan, backend, table, notes):
             self.said = list(notes)
 
         def update(self, tally):

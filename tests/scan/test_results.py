@@ -84,6 +84,7 @@ def test_layout_metadata_and_manifest(tmp_path):
     names = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*"))
     parts = [f"part-00000{k}.parquet" for k in range(3)]
     work = ["_inspector", "_inspector/lock", "_inspector/manifest.json"]
+    work += [f"_inspector/part-00000{k}.photos" for k in range(3)]
     assert names == [*work, "table", *(f"table/{part}" for part in parts)]
     manifest = json.loads((tmp_path / "_inspector/manifest.json").read_text())
     assert [(part["file"], part["rows"]) for part in manifest["parts"]] == list(

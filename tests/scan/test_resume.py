@@ -93,7 +93,7 @@ def test_stopped_by_an_error_again_and_again(walls, whole, tmp_path, tiny_bundle
         with pytest.raises(error):
             scan(config, watch=Stop(after, error))
     summary = scan(config)
-    assert summary.rows == summary.ok + summary.failed + summary.already_done == 60
+    assert summary.table.rows == summary.run.ok + summary.run.failed + summary.already_done == 60
     assert sorted_rows(tmp_path) == whole
 
 
@@ -124,8 +124,8 @@ def test_a_signal_to_the_whole_group_keeps_what_is_done(
     summary = json.loads(out.splitlines()[-1])
     assert summary["interrupted_by"] == number
     assert not summary["complete"]
-    assert 9 <= summary["rows"] == len(sorted_rows(tmp_path)) < 60
-    assert scan(config_for(walls, tmp_path, tiny_bundle)).already_done == summary["rows"]
+    assert 9 <= summary["table"]["rows"] == len(sorted_rows(tmp_path)) < 60
+    assert scan(config_for(walls, tmp_path, tiny_bundle)).already_done == summary["table"]["rows"]
     assert sorted_rows(tmp_path) == whole
 
 
@@ -138,7 +138,7 @@ def test_killed_on_the_spot(walls, whole, tmp_path, tiny_bundle, workers):
     assert done == 8
     wait_until_gone(process.pid)
     summary = scan(config_for(walls, tmp_path, tiny_bundle))
-    assert (summary.already_done, summary.rows) == (done, 60)
+    assert (summary.already_done, summary.table.rows) == (done, 60)
     assert sorted_rows(tmp_path) == whole
 
 
@@ -192,7 +192,7 @@ def test_a_new_file_is_scanned_and_the_rest_is_skipped(tmp_path, tiny_bundle):
     scan(config)
     wall(2).save(photos / "2.png")
     summary = scan(config)
-    assert (summary.already_done, summary.ok, summary.rows) == (2, 1, 3)
+    assert (summary.already_done, summary.run.ok, summary.table.rows) == (2, 1, 3)
 
 
 def written(out):

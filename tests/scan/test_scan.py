@@ -121,8 +121,8 @@ def test_thresholds_decide_and_a_given_one_leaves_no_review(walls, tmp_path, tin
     for row in table_of(tmp_path):
         expected = Verdict.CRACK if row["p_crack"] >= 0.5 else Verdict.CLEAR
         assert row["verdict"] == expected
-    assert summary.verdicts["review"] == 0
-    assert min(summary.verdicts["crack"], summary.verdicts["clear"]) > 0
+    assert summary.run.verdicts["review"] == 0
+    assert min(summary.run.verdicts["crack"], summary.run.verdicts["clear"]) > 0
 
 
 def test_a_photo_shrunk_too_much_is_not_called_clear(walls, tmp_path, tiny_bundle):
@@ -147,9 +147,9 @@ def test_limit_takes_the_first_of_the_listing(walls, reference, tmp_path, tiny_b
     assert scan(config).discovered == 7
     assert_same(table_of(tmp_path), reference[:7])
     again = scan(config)
-    assert (again.discovered, again.already_done, again.ok) == (7, 7, 0)
+    assert (again.discovered, again.already_done, again.run.ok) == (7, 7, 0)
     rest = scan(dataclasses.replace(config, limit=None))
-    assert (rest.already_done, rest.ok) == (7, 63)
+    assert (rest.already_done, rest.run.ok) == (7, 63)
     assert_same(table_of(tmp_path), reference)
 
 
@@ -185,7 +185,7 @@ def test_too_many_failures_stop_the_scan_and_keep_what_is_done(
         max_failures=FailureBudget.parse(budget),
     )
     summary = scan(config)
-    assert (summary.failed, summary.rows, summary.complete) == (photos, photos, False)
+    assert (summary.run.failed, summary.table.rows, summary.complete) == (photos, photos, False)
     assert summary.budget_exceeded and summary.exit_code == 3
 
 
@@ -208,7 +208,7 @@ def test_nothing_to_scan_is_an_empty_table(tmp_path, tiny_bundle):
             sources=(str(tmp_path / "photos"),), out=tmp_path / "out", model=tiny_bundle.path
         )
     )
-    assert (summary.discovered, summary.rows, summary.exit_code) == (0, 0, 0)
+    assert (summary.discovered, summary.table.rows, summary.exit_code) == (0, 0, 0)
     assert table_of(tmp_path / "out") == []
 
 
@@ -236,6 +236,6 @@ def test_out_inside_the_source_is_no_source(tmp_path, tiny_bundle):
     for k in range(3):
         wall(k).save(tmp_path / f"{k}.png")
     config = ScanConfig(sources=(str(tmp_path),), out=tmp_path, model=tiny_bundle.path)
-    assert scan(config).ok == 3
+    assert scan(config).run.ok == 3
     again = scan(config)
     assert (again.already_done, again.discovered) == (3, 3)

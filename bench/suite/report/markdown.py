@@ -22,6 +22,8 @@ def report_lines(results: JsonObject) -> list[str]:
     """report.md."""
     lines = ["# Benchmark: engines and settings on this machine", ""]
     lines += [f"**{escaped(results['recommendation']['sentence'])}**", ""]
+    if remembered := results["recommendation"].get("remembered"):
+        lines += [escaped(remembered), ""]
     lines += _failures(results)
     for name in groups.inputs(results):
         facts = results["inputs"].get(name)
@@ -111,6 +113,8 @@ def _images(results: JsonObject) -> JsonObject:
 def terminal_lines(results: JsonObject) -> list[str]:
     """At most 80 columns: what to use, the fastest of each group, what failed."""
     lines = wrapped(results["recommendation"]["sentence"])
+    if remembered := results["recommendation"].get("remembered"):
+        lines += wrapped(remembered)
     for case in groups.failed(results):
         lines += ["", *wrapped(f"FAILED {wording.subject(case)}: {wording.trouble(case)}")]
     for name in groups.inputs(results):

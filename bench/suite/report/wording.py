@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bench.report import figure
 from bench.suite.noise import whole_rates_apart
 from bench.suite.report.groups import ENGINE, PEER, label
+from bench.suite.shares import exceeded, percent_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -65,7 +66,21 @@ def findings(cases: Sequence[JsonObject]) -> list[str]:
     if not cases:
         return ["Nothing here ran and was right."]
     own = [case for case in cases if case["level"] != PEER]
-    return [*_tie(own), *_against_peers(own, [case for case in cases if case["level"] == PEER])]
+    peers = [case for case in cases if case["level"] == PEER]
+    return [*_tie(own), *_against_peers(own, peers), *_wrong_ceilings(cases)]
+
+
+def _wrong_ceilings(cases: Sequence[JsonObject]) -> Iterator[str]:
+    wrong: dict[str, JsonObject] = {}
+    for case in cases:
+        for name, share in case["shares"].items():
+            if exceeded(share):
+                wrong.setdefault(name, case)
+    for name, case in wrong.items():
+        yield (
+            f"{label(case)} reaches {percent_of(case['shares'][name])} of {name}: that is no "
+            "ceiling, and shares of it say little."
+        )
 
 
 def _tie(cases: Sequence[JsonObject]) -> Iterator[str]:
@@ -106,14 +121,10 @@ def mark(case: JsonObject) -> str:
     return f"{word} peer" if word and case["level"] == PEER else word
 
 
-def percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.0f} %"
-
-
 def shares(case: JsonObject) -> str:
     """All shares of ceilings, the largest first."""
     found = sorted(case["shares"].items(), key=lambda share: -share[1])
-    return ", ".join(f"{name} {percent(value)}" for name, value in found) or "-"
+    return ", ".join(f"{name} {percent_of(value)}" for name, value in found) or "-"
 
 
 def limit(case: JsonObject) -> str:

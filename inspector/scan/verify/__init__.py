@@ -92,8 +92,16 @@ def _check(out: Path, findings: Findings, progress: Progress) -> TableCheck | No
     except ManifestError as error:
         findings.add(Flaw.MANIFEST, f"{RESULTS_DIR}/{MANIFEST}", str(error), error.remedy)
         return None
+    folder, to_be = Layout(out).table, manifest.next
+    if to_be is not None:
+        what = "its verdicts are being changed; if nothing does, inspector rejudge completes that"
+        findings.add(Remark.UNFINISHED, f"{RESULTS_DIR}/{MANIFEST}", what)
+        if not folder.is_dir():
+            manifest, folder = to_be, Layout(out).next_table
+        elif not Layout(out).next_table.is_dir():
+            manifest = to_be
     _check_manifest(manifest, findings)
-    table = TableCheck(out, manifest, findings)
+    table = TableCheck(out, manifest, findings, folder, switching=to_be is not None)
     try:
         table.run(progress)
     except OSError as error:

@@ -50,7 +50,11 @@ class Manifest:
     identity: Mapping[str, str]
     rows: int
     parts: Mapping[str, Promise]
+    lost: Mapping[str, Promise]
+    """Parts that were gone when a scan began, until all their rows are there again."""
     rewriting: Mapping[str, Promise]
+    next: Manifest | None
+    """Of the table that is about to take the place of this one, or has."""
 
     @property
     def true_fingerprint(self) -> str:
@@ -101,17 +105,26 @@ def _manifest(values: dict[str, Any]) -> Manifest:
     if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
         raise ManifestError("its parts are not a list of objects")
     parts = {_part_name(entry.get("file")): _promise(entry) for entry in listed}
-    if len(parts) < len(listed):
+    gone = values.get("lost")
+    if not isinstance(gone, list) or not all(isinstance(entry, dict) for entry in gone):
+        raise ManifestError("its lost parts are not a list of objects")
+    lost = {_part_name(entry.get("file")): _promise(entry) for entry in gone}
+    if len(parts | lost) < len(listed) + len(gone):
         raise ManifestError("it lists a part twice")
     rewriting = values.get("rewriting", {})
     if not isinstance(rewriting, dict) or not rewriting.keys() <= parts.keys():
         raise ManifestError("it is rewriting what is not a part")
+    to_be = values.get("next")
+    if to_be is not None and (not isinstance(to_be, dict) or to_be.get("next") is not None):
+        raise ManifestError("what is to follow it is no manifest")
     return Manifest(
         fingerprint=_matching(values.get("fingerprint"), "fingerprint"),
         identity=identity,
         rows=_count(values.get("rows")),
         parts=parts,
+        lost=lost,
         rewriting={name: _promise(entry) for name, entry in rewriting.items()},
+        next=None if to_be is None else _manifest(to_be),
     )
 
 

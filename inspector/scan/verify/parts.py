@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inspector.layout import TABLE, Layout
+from inspector.layout import RESULTS_DIR, TABLE, Layout
 from inspector.plain import NotAFileError, opened
-from inspector.scan.parts import UNREADABLE
+from inspector.scan.lost import read_list
+from inspector.scan.manifest import AGAIN
+from inspector.scan.parts import REJUDGED, UNREADABLE
 from inspector.scan.schema import METADATA_PREFIX, SCHEMA
 from inspector.scan.verify.files import files_below
 from inspector.scan.verify.findings import Findings, Flaw, Remark
-from inspector.scan.verify.manifest import PART, Manifest
+from inspector.scan.verify.manifest import PART, Manifest, Promise
 from inspector.scan.verify.rows import Rules, flaws_in
 from inspector.scan.verify.unique import UriCensus
 
@@ -27,18 +30,24 @@ if TYPE_CHECKING:
     Progress = Callable[[str, int, int], None]
     """Called with what is being read, how many are done, and how many there are."""
 
+_NEXT, _BEFORE = f"{RESULTS_DIR}/next", f"{RESULTS_DIR}/before"
 ROWS_AT_ONCE = 65_536
 """Some 30 MB in memory."""
 
 RESCAN = "move it away and run the same scan again: it judges those photos anew"
+LOST = "put it back, or scan all sources of this table again; --prune gives up photos that are gone"
 
 
 class TableCheck:
     """Reads every part once. `parts` has the number of rows of those that could be read."""
 
-    def __init__(self, out: Path, manifest: Manifest, findings: Findings) -> None:
+    def __init__(
+        self, out: Path, manifest: Manifest, findings: Findings, folder: Path, *, switching: bool
+    ) -> None:
         self.out = out
-        self.folder = Layout(out).table
+        self.folder = folder
+        self.switching = switching
+        """Another table takes the place of this one: files of both are there."""
         self.manifest = manifest
         self.findings = findings
         self.parts: dict[str, int] = {}
@@ -55,11 +64,29 @@ class TableCheck:
             progress("parts", len(self.parts), total)
             self._check_unlisted(name)
         self._check_uniqueness()
+        for name, promise in self.manifest.lost.items():
+            self._check_lost(name, promise)
+
+    def _check_lost(self, name: str, promise: Promise) -> None:
+        rows = promise.rows
+        uris = read_list(Layout(self.out).photos(name), rows)
+        if uris is None:
+            missing, which = rows, "which photos they were of is not known"
+        else:
+            left = self._census.without_row(uris)
+            missing, which = len(left), f"the first of {left[0]}" if left else ""
+        if missing:
+            was = "has" if promise.sha256 == AGAIN else "was lost with"
+            again = " to be judged again" if promise.sha256 == AGAIN else ""
+            what = f"{was} {rows:,} rows{again}, of which {missing:,} are not there yet ({which})"
+            self._add(Flaw.LOST_ROWS, name, what, LOST)
 
     def _unlisted(self) -> Iterator[str]:
         """Parts that the manifest does not know yet; any other file is reported."""
         for path, entry in files_below(self.out):
             folder, _, name = path.rpartition("/")
+            if self.switching and folder in (_NEXT, _BEFORE):
+                continue
             if folder == TABLE and name in self.manifest.parts:
                 continue
             if folder == TABLE and PART.fullmatch(name) and entry.is_file(follow_symlinks=False):
@@ -86,6 +113,8 @@ class TableCheck:
                 if name in self.manifest.rewriting:
                     add(Remark.UNFINISHED, name, _UNFINISHED)
                 self._read(name, stream, fulfilled[0].rows)
+            if name not in self.manifest.rewriting and not self.findings.damaged():
+                self._check_list(name)
         except FileNotFoundError:
             what = f"is gone, with {promise.rows:,} rows"
             add(Flaw.MISSING_PART, name, what, "put it back, or run the same scan again")
@@ -94,6 +123,12 @@ class TableCheck:
             add(Flaw.NOT_A_FILE, name, what, RESCAN)
         except OSError as error:
             self._unreadable(name, error)
+
+    def _check_list(self, name: str) -> None:
+        if read_list(Layout(self.out).photos(name), self.parts[name]) != self._uris(name):
+            what = "the list of its photos, kept in case it gets lost, is missing or is another"
+            file = f"{RESULTS_DIR}/{Layout(self.out).photos(name).name}"
+            self._add(Flaw.PHOTO_LIST, name, what, f"remove {file}: the next scan makes it anew")
 
     def _check_unlisted(self, name: str) -> None:
         damage = self.findings.damaged()
@@ -136,6 +171,8 @@ class TableCheck:
         return True
 
     def _check_rows(self, name: str, file: pq.ParquetFile) -> int:
+        rejudged = f"{METADATA_PREFIX}{REJUDGED}".encode() in (file.schema_arrow.metadata or {})
+        rules = replace(self._rules, peaks=not rejudged)
         rows = 0
         counts: Counter[tuple[Flaw, str]] = Counter()
         examples: dict[tuple[Flaw, str], str] = {}
@@ -144,7 +181,7 @@ class TableCheck:
             rows += batch.num_rows
             uris = batch.column("uri").to_pylist()
             self._census.add(name, uris)
-            for flaw, what, mask in flaws_in(batch, self._rules):
+            for flaw, what, mask in flaws_in(batch, rules):
                 counts[flaw, what] += int(mask.sum())
                 examples.setdefault((flaw, what), uris[int(mask.argmax())])
         for (flaw, what), count in counts.items():

@@ -39,6 +39,8 @@ class Rules:
 
     view: str | None
     thresholds: Thresholds | None
+    peaks: bool = True
+    """Every photo that is not clear has a place of the evidence."""
 
 
 def flaws_in(batch: pa.RecordBatch, rules: Rules) -> Iterator[tuple[Flaw, str, Mask]]:
@@ -48,7 +50,7 @@ def flaws_in(batch: pa.RecordBatch, rules: Rules) -> Iterator[tuple[Flaw, str, M
     checks = (
         *_wrong_uris(columns),
         *_wrong_values(columns, rules.view),
-        *_wrong_nulls(columns),
+        *_wrong_nulls(columns, peaks=rules.peaks),
         *_wrong_verdicts(columns, rules.thresholds),
     )
     return ((flaw, what, mask) for flaw, what, mask in checks if mask.any())
@@ -89,7 +91,7 @@ def _wrong_values(columns: dict[str, Any], view: str | None) -> Iterator[tuple[F
         yield Flaw.ROW_VALUE, f"the view is not {view}", other
 
 
-def _wrong_nulls(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
+def _wrong_nulls(columns: dict[str, Any], *, peaks: bool) -> Iterator[tuple[Flaw, str, Mask]]:
     ok, failed = (_true(pc.equal(columns["status"], status)) for status in Status)
     for name in _JUDGED:
         yield Flaw.ROW_NULLS, f"ok without {name}", ok & ~_valid(columns[name])
@@ -102,7 +104,8 @@ def _wrong_nulls(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
     for name in ("peak_x", "peak_y"):
         peak = _valid(columns[name])
         yield Flaw.ROW_NULLS, f"clear with {name}", ok & clear & peak
-        yield Flaw.ROW_NULLS, f"not clear, without {name}", ok & ~clear & ~peak
+        if peaks:
+            yield Flaw.ROW_NULLS, f"not clear, without {name}", ok & ~clear & ~peak
     whole = _true(pc.equal(columns["view"], "whole"))
     yield Flaw.ROW_NULLS, "tiles in view whole", whole & _valid(columns["tiles"])
 

@@ -27,6 +27,14 @@ class UriCensus:
         known = self._hashes.get(part)
         self._hashes[part] = more if known is None else np.concatenate((known, more))
 
+    def without_row(self, uris: Sequence[str]) -> list[str]:
+        """Those of `uris` that no part has. By hashes: one that is
+        missing is overlooked in one of 2^64 / rows cases."""
+        known = [hashes for hashes in self._hashes.values() if len(hashes)]
+        asked = np.fromiter(map(hash, uris), np.int64, len(uris))
+        found = np.isin(asked, np.concatenate(known)) if known else np.zeros(len(uris), np.bool_)
+        return [uri for uri, there in zip(uris, found.tolist(), strict=True) if not there]
+
     def doubled(self, read: Callable[[str], Sequence[str]]) -> Iterator[tuple[str, str, str]]:
         """Every repetition of a uri with the part it stands in first and the part that repeats it.
         `read` gives a part's uris again: equal hashes only raise the suspicion."""

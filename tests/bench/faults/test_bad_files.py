@@ -68,15 +68,15 @@ def test_the_same_pixels_have_the_same_probability(entries, rows):
 
 def test_the_accounts_agree(entries, rows, summary, root):
     codes = Counter(row["failure_code"] for row in rows.values() if row["failure_code"])
-    assert summary.rows == summary.discovered == len(rows)
-    assert summary.ok == sum(row["status"] == OK for row in rows.values())
-    assert summary.failures == codes
+    assert summary.table.rows == summary.discovered == len(rows)
+    assert summary.run.ok == sum(row["status"] == OK for row in rows.values())
+    assert summary.run.failures == codes
     ignored = [entry for entry in entries.values() if entry.expected == IGNORED]
     assert sum(summary.ignored_by_suffix.values()) == len(ignored)
     assert summary.linked_dirs == [f"{root}/links/linked_folder"]
-    assert sum(summary.verdicts.values()) == summary.ok
+    assert sum(summary.run.verdicts.values()) == summary.run.ok
     assert summary.exit_code == 0
-    assert json.loads(json.dumps(summary.to_json()))["ok"] == summary.ok
+    assert json.loads(json.dumps(summary.to_json()))["run"]["ok"] == summary.run.ok
 
 
 def test_rows_say_why_in_one_line(rows):

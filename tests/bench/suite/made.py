@@ -75,7 +75,8 @@ def _finished(cases: list[JsonObject], times: float) -> JsonObject:
             "photos": {"files": 8, "width": 4000, "height": 3000, "megabytes": 30.1,
                        "origin": "8 mosaics of 4000 x 3000 px"},
         },
-        "limits": _limits(times), "cases": cases, "recommendation": recommend(cases, system),
+        "limits": _limits(times), "disturbance": {"others": 0.01, "samples": 60, "spread": 0.02,
+        "busy": ""}, "cases": cases, "recommendation": recommend(cases, system),
     }  # fmt: skip
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bench.suite.advice import advice_of, mark_best, pick, recommend
+from bench.suite.advice import advice_of, mark_best, pick, recommend, unproven
 from bench.suite.noise import add_rates
+from bench.suite.others import disturbance, share_of_others
+from bench.suite.report import wording
+from bench.suite.shares import percent_of
 
 SPREAD = (0.99, 1.0, 1.01)
 
@@ -110,6 +113,46 @@ def test_decoding_and_the_engine_share_the_cores_of_a_cpu():
     ):
         cases = marked(case("onnxruntime int8", 70, **shared) | {"device": device})
         assert words in recommend(cases, {"cpu": None})["sentence"]
+
+
+def test_only_what_was_shown_to_be_faster_is_recommended_and_remembered():
+    """A middle that chance may explain is none: then a scan does as without a benchmark."""
+    usual = case("onnxruntime int8", 70, spread=(0.7, 1.0, 1.3))
+    slow = case("onnxruntime fp32", 30)
+    lucky = case("openvino int8", 85, spread=(0.7, 1.0, 1.3))
+    assert picked(marked(usual, slow, lucky))["name"] == "onnxruntime int8"
+    cases = marked(case("onnxruntime int8", 70), slow, case("openvino int8", 85))
+    found = recommend(cases, {"cpu": None})
+    assert found["tiles"]["name"] == "openvino int8" and unproven(cases, found) == ""
+    cases = marked(case("onnxruntime int8", 70), case("onnxruntime fp32", 69))
+    found = recommend(cases, {"cpu": None})
+    assert found["tiles"]["name"] == "onnxruntime fp32", "more exact, and as fast"
+    assert "fp32 was not shown to be faster than onnxruntime int8" in unproven(cases, found)
+    single = marked(case("onnxruntime int8", 70, spread=(1,)), case("openvino int8", 90,
+                                                                      spread=(1,)))  # fmt: skip
+    assert picked(single)["name"] == "onnxruntime int8", "one round shows nothing"
+
+
+def test_a_busy_machine_is_said_and_told_from_a_quiet_one():
+    quiet, wild = (
+        marked(case("onnxruntime int8", 70)),
+        marked(case("onnxruntime int8", 70, spread=(0.5, 1, 1.5))),
+    )
+    assert disturbance([0.0, 0.02, 0.9], quiet)["busy"] == ""
+    assert "took 40 % of the processor" in disturbance([0.4, 0.5, 0.1], quiet)["busy"]
+    assert "from round to round" in disturbance([0.0], wild)["busy"]
+    found = recommend(quiet, {"cpu": None}, busy="others took it")
+    assert "Do not rely on it: others took it meanwhile." in found["sentence"]
+    assert 0 <= share_of_others() <= 1
+
+
+def test_more_than_all_of_a_ceiling_means_that_it_is_none():
+    over = {"shares": {"engine alone": 1.08}, "limited_by": "engine alone"}
+    cases = marked(case("onnxruntime int8", 70, **over))
+    assert "at 108 % (measured too low)" in recommend(cases, {"cpu": None})["sentence"]
+    said = " ".join(wording.findings(cases))
+    assert "reaches 108 % (measured too low) of engine alone: that is no ceiling" in said
+    assert percent_of(1.004) == "100 %"
 
 
 def test_nothing_right_is_nothing_recommended():

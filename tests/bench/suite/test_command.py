@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 import bench.suite.run
 from bench.suite.config import EFFORTS, BenchConfig
+from bench.suite.noise import add_rates
 from bench.suite.results import write_results
 from bench.suite.run import bench_and_remember
 from inspector.backends.advice import find_advice
@@ -43,6 +44,13 @@ def test_it_writes_every_report_and_says_what_to_use(measured, tiny_bundle_dir, 
     assert json.loads((tmp_path / "out/results.json").read_text()) == measured
     said = " ".join(ended.stdout.split())
     assert measured["recommendation"]["tiles"]["name"] in said and "report.html" in said
+    assert "Remembered: inspector scan follows this from now on" in said and "--no-remember" in said
+    said = " ".join(
+        run(
+            "--quick", "--model", tiny_bundle_dir, "--out", tmp_path / "out", "--no-remember"
+        ).stdout.split()
+    )
+    assert "Not remembered: as asked for. Scans go on with what an earlier benchmark" in said
     assert max(map(len, ended.stdout.splitlines()[:-1])) <= 80
 
 
@@ -71,6 +79,10 @@ def test_scans_follow_only_what_compared_everything_and_was_right(
         BenchConfig(model=tiny_bundle.path, out=tmp_path / "out"), remember=False
     )  # fmt: skip
     assert find_advice(tiny_bundle, "cpu") is None
+    measured["disturbance"]["busy"] = "other programs took 40 % of the processor"
+    assert advice_after() is None
+    assert "took 40 %" in measured["recommendation"]["remembered"]
+    measured["disturbance"]["busy"] = ""
     advice = advice_after()
     picked = measured["recommendation"]["tiles"]
     assert (advice.tiles.backend, advice.precision) == (picked["backend"], picked["precision"])
@@ -110,6 +122,17 @@ def test_mistakes_are_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
         bench_and_remember(BenchConfig(out=tmp_path / "file" / "out"))
+
+
+def test_a_fastest_that_chance_may_explain_is_not_remembered(tiny_bundle, tmp_path, measured):
+    for case in measured["cases"]:
+        if case["level"] == "scan":
+            case["rates"] = [rate * by for rate, by in zip(case["rates"], (1, 9, 1, 9, 1),
+                                                           strict=True)]  # fmt: skip
+    add_rates(measured["cases"])
+    bench_and_remember(BenchConfig(model=tiny_bundle.path, out=tmp_path / "out"))
+    assert "was not shown to be faster than" in measured["recommendation"]["remembered"]
+    assert find_advice(tiny_bundle, "cpu") is None
 
 
 def test_efforts_grow(tmp_path):

@@ -16,6 +16,7 @@ class Fake:
     rate: float = 100.0
     jitter: float = 0.0
     fails_in: int | None = None
+    usual: bool = False
     rates: list[float] = field(default_factory=list)
 
     @property
@@ -65,6 +66,21 @@ def test_one_round_is_always_there_and_the_next_only_where_time_is_left():
     assert len(slow.rates) == 1
     run([other := Fake("other", jitter=0.5)], deadline=0.035, seconds=0.01)
     assert 2 <= len(other.rates) <= 3
+
+
+def test_after_the_end_only_usual_cases_have_a_first_turn():
+    usual, other = Fake("usual", usual=True), Fake("other")
+    turns = []
+
+    def measure(case, number):
+        turns.append(case.name)
+        case.rates.append(1.0)
+
+    for seed in range(5):
+        repeat([other, usual], measure, rounds=1, deadline=0.0, end=0.0, seed=seed)
+    assert turns == ["usual"] * 5
+    repeat([other, usual], measure, rounds=1, deadline=0.0, end=1e12, seed=0)
+    assert turns[5:] == ["usual", "other"], "what others are compared with comes first"
 
 
 def test_the_width_is_that_of_the_interval():

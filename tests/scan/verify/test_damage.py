@@ -139,7 +139,7 @@ DAMAGE = {
             out,
             lambda t: put("path", ["/p/0 a.jpg"])(put("uri", ["file:///p/0%20a.jpg"])(t)),
         ),
-        {"doubled_uri"},
+        {"doubled_uri", "photo_list"},
     ),
     "a row too many": (lambda out: forge(out, lambda t: t.slice(1)), {"row_count"}),
     "uri with a letter of its own": (
