@@ -145,7 +145,7 @@ def test_a_real_scan_after_a_move_is_proven_and_judges_nothing(
     seen = preview(config)
     assert (seen.new, seen.already_done, seen.notes) == (0, 3, [])
     summary = scan(config)
-    assert (summary.moved, summary.already_done, summary.ok, summary.rows) == (3, 3, 0, 3)
+    assert (summary.moved, summary.already_done, summary.run.ok, summary.table.rows) == (3, 3, 0, 3)
     print_summary(summary)
     assert "moved      rows with the new address of their photos: 3" in capsys.readouterr().out
     result = verify(VerifyConfig(out=Path("out"), photos=True))
