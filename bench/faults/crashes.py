@@ -16,6 +16,7 @@ from bench.faults.hostile import CRASHES, DEEDS, HANGS
 from bench.faults.photos import make_photos
 from bench.faults.scans import Scans, leaked_shared_memory, shared_memory, zombies_of
 from bench.faults.table import Snapshot, difference
+from inspector.data.address import uri_of
 from inspector.types import FailureCode, Status
 
 if TYPE_CHECKING:
@@ -67,9 +68,9 @@ def _add_culprits(source: Path, each: int) -> dict[str, str]:
             culprit.parent.mkdir()
             shutil.copyfile(photo, culprit)
             if deed in CRASHES:
-                expected[culprit.as_uri()] = FailureCode.DECODER_CRASH
+                expected[uri_of(str(culprit))] = FailureCode.DECODER_CRASH
             else:
-                expected[culprit.as_uri()] = FailureCode.TIMEOUT if deed in HANGS else Status.OK
+                expected[uri_of(str(culprit))] = FailureCode.TIMEOUT if deed in HANGS else Status.OK
     return expected
 
 

@@ -19,6 +19,7 @@ from bench.faults.table import Difference
 from bench.files import spread_evenly
 from inspector.backends import open_backend
 from inspector.bundle import ModelBundle
+from inspector.data.address import uri_of
 from inspector.data.decode import decode
 from inspector.types import Decoded, FailureCode, ImageRef
 
@@ -191,6 +192,6 @@ def _same_picture(file: Placed, bundle: ModelBundle) -> bool:
 
 def _decoded(path: Path, bundle: ModelBundle) -> NDArray[np.uint8] | None:
     about = path.stat()
-    ref = ImageRef(0, str(path), path.as_uri(), about.st_size, about.st_mtime_ns // 1000)
+    ref = ImageRef(0, str(path), uri_of(str(path)), about.st_size, about.st_mtime_ns // 1000)
     outcome = decode(ref, bundle.preprocess)
     return outcome.pixels_HWC if isinstance(outcome, Decoded) else None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes, urlsplit
 
 import pyarrow.dataset as ds
 
+from inspector.data.address import path_of
 from inspector.layout import Layout
 
 if TYPE_CHECKING:
@@ -24,9 +23,5 @@ def rows_by_path(out: Path) -> dict[str, list[Row]]:
     rows: dict[str, list[Row]] = {}
     if Layout(out).part_names():
         for row in ds.dataset(out, format="parquet").to_table(_COLUMNS).to_pylist():
-            rows.setdefault(_path_of(row["uri"]), []).append(row)
+            rows.setdefault(path_of(row["uri"]), []).append(row)
     return rows
-
-
-def _path_of(uri: str) -> str:
-    return os.fsdecode(unquote_to_bytes(urlsplit(uri).path))
