@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector.scan.schema import COLUMNS, SCHEMA, display_path, make_row, to_table
@@ -61,6 +61,7 @@ failures = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(photos | failures, max_size=4))
 def test_every_possible_row_fits_and_comes_back(items):
     table = to_table([make_row(*item, view="whole") for item in items], {"model": "x"})
