@@ -226,12 +226,13 @@ class Results:
 
     def _replace(self, states: Mapping[str, Part]) -> None:
         for file, part in states.items():
-            photos = self._at.photos(file)
             os.replace(self._at.draft(file), self._at.table / file)
-            os.replace(self._at.draft(photos.name), photos)
             self._parts[file] = part
         # The old rows are gone for good before the new ones appear.
         sync_directory(self._at.table)
+        for photos in map(self._at.photos, states):
+            os.replace(self._at.draft(photos.name), photos)
+        sync_directory(self._at.work)
 
     def _list_photos(self, file: str, uris: Iterable[str]) -> None:
         photos = self._at.photos(file)

@@ -102,8 +102,10 @@ def broken_promises(steps):
         elif step.what == "name":
             if step.draft in unsynced:
                 found.append(f"{step.path.name} got its name before its content was on disk")
-            # Parts are replaced together; whatever else gets a name waits for all before it.
-            together = {folder} if step.was and step.path.suffix == ".parquet" else set()
+            # Parts are replaced together, and so are the lists of their photos; whatever else gets
+            # a name waits for all before it.
+            alike = step.was and step.path.suffix in (".parquet", ".photos")
+            together = {folder} if alike else set()
             if unsafe - together:
                 found.append(f"{step.path.name} got its name before what came before was safe")
             unsafe.add(folder)

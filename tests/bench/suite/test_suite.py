@@ -45,7 +45,8 @@ def test_figures_follow_from_the_raw_times(suite):
     for case in suite["cases"]:
         if case["status"] != "ok":
             continue
-        assert len(case["rates"]) == 2
+        # A batch size whose runs take seconds, on a machine that is busy, has no turn then.
+        assert 1 <= len(case["rates"]) <= 2, case["id"]
         assert case["rate"]["median"] == pytest.approx(np.median(case["rates"]))
         assert case["rate"]["low"] <= case["rate"]["median"] <= case["rate"]["high"]
         if case["level"] == "engine":
