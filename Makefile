@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format check wheel smoke model lock audit clean
+.PHONY: help demo test mutants lint format check wheel smoke model lock audit clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ lint: $(READY)  ## formatting, lint rules and strict types
 format: $(READY)  ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+mutants: $(READY)  ## break the code on purpose and see the tests fail (MUTANTS=--quick)
+	$(BIN)/python -m tests.mutations $(MUTANTS)
 
 check: lint test  ## everything but the smoke test
 

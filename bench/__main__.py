@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from inspector.errors import InspectorError
+from inspector.streams import patient_streams
+from inspector.terminal import print_lines
 
 if TYPE_CHECKING:
     from bench.report import Columns
@@ -228,8 +230,7 @@ def _finish(results: JsonObject, columns: Columns, out: Path) -> None:
     from bench.report import table, write
 
     write(out, results, columns)
-    print("\n".join(table(results, columns)))
-    print(f"\nmethod, machine and raw times: {out}")
+    print_lines([*table(results, columns), "", f"method, machine and raw times: {out}"])
     measured = [case for case in results["cases"] if case["status"] == "ok"]
     failed = any(case["status"] == "failed" for case in results["cases"])
     raise typer.Exit(1 if failed or not measured else 0)
@@ -237,13 +238,14 @@ def _finish(results: JsonObject, columns: Columns, out: Path) -> None:
 
 def main() -> None:
     """Run the command line; an InspectorError becomes one line and its exit code."""
-    try:
-        app()
-    except InspectorError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    with patient_streams():
+        try:
+            app()
+        except InspectorError as error:
+            print_lines([f"bench: {error}"], to_stderr=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import textwrap
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,7 +16,7 @@ from inspector.backends.device import has_nvidia_driver
 from inspector.backends.remembered import CACHE_VARIABLE, private_folder
 from inspector.bundle import DEFAULT_PATH, ModelBundle
 from inspector.errors import InspectorError
-from inspector.text import printable
+from inspector.text import wrapped
 from inspector.version import __version__
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ SMALLEST_SHARED_MEMORY = 256 << 20
 """Bytes. Decoder processes hand batches over through /dev/shm: a batch of 64 photos of 224 px is
 10 MB, a few wait per process, and Docker's default of 64 MB ends in a bus error."""
 
-_WIDTH = 80
 _NEEDED = ("onnxruntime", "pyarrow", "pillow", "numpy")
 _OPTIONAL = ("torch", "torchvision", "openvino")
 _ORT_BUILDS = ("onnxruntime", "onnxruntime-gpu")
@@ -82,7 +80,7 @@ def examine(bundle_path: Path | str | None = None) -> DoctorReport:
 
 
 def render(report: DoctorReport) -> str:
-    """The report as text of 80 columns, problems with their remedies below them."""
+    """The report as text of at most 80 columns, problems with their remedies below them."""
     lines = [line for check in report.checks for line in _lines(check)]
     count = {h: sum(check.health is h for check in report.checks) for h in Health}
     if count[Health.FAIL] or count[Health.WARN]:
@@ -94,19 +92,8 @@ def render(report: DoctorReport) -> str:
 
 def _lines(check: Check) -> list[str]:
     head = f"{check.health:<5} {check.name:<14} "
-    wrapped = _wrap(check.finding, head)
-    return wrapped + (_wrap(check.remedy, " " * len(head) + "-> ") if check.remedy else [])
-
-
-def _wrap(text: str, head: str) -> list[str]:
-    return textwrap.wrap(
-        printable(text),
-        _WIDTH,
-        initial_indent=head,
-        subsequent_indent=" " * len(head),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    lines = wrapped(head, check.finding, len(head))
+    return lines + (wrapped("", f"-> {check.remedy}", len(head)) if check.remedy else [])
 
 
 def _version(distribution: str) -> str | None:

@@ -56,6 +56,12 @@ def test_thresholds_decide_in_float32(p, limits, shrink):
     assert judgement.p_crack == np.float32(p)
 
 
+def test_a_probability_in_double_precision_is_compared_in_single():
+    limits = Thresholds(clear_below=0.1, crack_from=0.7)
+    just_below = np.nextafter(np.array([0.1, 0.7]), 0)
+    assert decide(just_below, limits)[0].tolist() == ["review", "crack"]
+
+
 @given(st.floats(0, 1), shrinks)
 def test_a_probability_at_a_threshold_has_reached_it(threshold, shrink):
     """Also where the threshold has no float32 of its own: rounding never loses a crack."""

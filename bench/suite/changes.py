@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterator
 from statistics import median
 from typing import TYPE_CHECKING
 
 from bench.report import figure
 from bench.suite.compare import Change
-from bench.suite.text import escaped, markdown_table, plain_table, wrapped
-from inspector.text import printable
+from bench.suite.text import escaped, markdown_table
+from inspector.text import plain_table, wrapped
 
 if TYPE_CHECKING:
     from bench.suite.compare import Compared, Comparison
@@ -30,7 +29,7 @@ MOVED = 0.05
 
 def terminal_lines(found: Comparison) -> list[str]:
     """At most 80 columns."""
-    lines = [*wrapped(verdict(found)), ""]
+    lines = [*wrapped("", verdict(found), 0), ""]
     for change, title in _TITLES.items():
         cases = found.of(change)
         if change is Change.NOISE:
@@ -44,7 +43,7 @@ def terminal_lines(found: Comparison) -> list[str]:
             lines.append(f"and {len(cases) - len(shown)} more (--json has all)")
         lines.append("")
     for sentence in remarks(found):
-        lines += wrapped(sentence)
+        lines += wrapped("", sentence, 0)
     return lines
 
 
@@ -128,9 +127,8 @@ def _reasons(cases: list[Compared]) -> list[str]:
         line
         for case in cases
         if case.reason
-        for line in textwrap.wrap(printable(f"  {case.id}: {case.reason}"), 80,
-                                  subsequent_indent="    ")
-    ]  # fmt: skip
+        for line in wrapped("  ", f"{case.id}: {case.reason}", 4)
+    ]
 
 
 def _count(number: int, word: str) -> str:

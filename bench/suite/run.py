@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,6 +34,7 @@ from bench.suite.shares import add_shares, operations
 from bench.system import describe_system
 from inspector.backends.advice import find_advice, keep_advice
 from inspector.bundle import DEFAULT_PATH, ModelBundle
+from inspector.terminal import print_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -293,4 +293,4 @@ def _plain(config: BenchConfig) -> JsonObject:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print_lines([text], to_stderr=True)

@@ -1,36 +1,11 @@
-"""Tables and paragraphs in plain text and in Markdown."""
+"""Tables and text for Markdown."""
 
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Collection, Sequence
 
 from inspector.text import printable
-
-WIDTH = 80
-
-
-def wrapped(text: str) -> list[str]:
-    """A paragraph for a terminal, whatever it quotes."""
-    return textwrap.wrap(printable(text), WIDTH)
-
-
-def plain_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns under their heads, the first to the left. Within `WIDTH`: where the first column
-    would not fit, it stands on a line of its own."""
-    cells = [list(map(printable, row)) for row in (heads, *rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    room = WIDTH - sum(width + 2 for width in widths[1:])
-    lines: list[str] = []
-    for first, *others in cells:
-        figures = "".join(f"  {text:>{width}}" for text, width in zip(others, widths[1:],
-                                                                     strict=True))  # fmt: skip
-        if len(first) > room:
-            lines += [*textwrap.wrap(first, WIDTH), (" " * room + figures).rstrip()]
-        else:
-            lines.append(f"{first:<{min(room, widths[0])}}{figures}".rstrip())
-    return lines
 
 
 def markdown_table(

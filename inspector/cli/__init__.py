@@ -5,6 +5,7 @@ Heavy imports stand inside the commands, so that `inspector --help` costs nothin
 
 from __future__ import annotations
 
+import inspect
 import sys
 import traceback
 from typing import Annotated
@@ -14,7 +15,7 @@ import typer
 from inspector.cli import bench, calibrate, evaluate, model, report, review, scan
 from inspector.cli.options import at_home, tracebacks_wanted
 from inspector.errors import InspectorError
-from inspector.text import printable
+from inspector.streams import patient_streams
 from inspector.version import __version__
 
 app = typer.Typer(
@@ -25,13 +26,13 @@ app = typer.Typer(
     help="Find cracks in photos of concrete: one verdict per photo, as a Parquet table.",
     epilog="Start with: inspector scan /photos",
 )
-app.add_typer(scan.commands)
-app.add_typer(review.commands)
-app.add_typer(report.commands)
-app.add_typer(model.commands)
-app.add_typer(evaluate.commands)
-app.add_typer(calibrate.commands)
-app.add_typer(bench.commands)
+for part in (scan, review, report, model, evaluate, calibrate, bench):
+    app.add_typer(part.commands)
+for group in (*app.registered_groups, bench.commands.registered_groups[0]):
+    for command in group.typer_instance.registered_commands if group.typer_instance else ():
+        # The lines of a docstring are those of the source; a screen has its own.
+        paragraphs = inspect.cleandoc(str(command.callback.__doc__)).split("\n\n")
+        command.help = "\n\n".join(" ".join(text.split()) for text in paragraphs)
 
 
 def _version(wanted: bool) -> None:
@@ -50,13 +51,14 @@ def _root(
 
 def main() -> None:
     """Run the command line; an InspectorError becomes one line and its exit code."""
-    try:
-        app([at_home(word) for word in sys.argv[1:]])
-    except InspectorError as error:
-        if tracebacks_wanted():
-            for line in traceback.format_exc().splitlines():
-                print(printable(line), file=sys.stderr)
-        print(printable(f"inspector: {error}"), file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    with patient_streams():
+        try:
+            app([at_home(word) for word in sys.argv[1:]])
+        except InspectorError as error:
+            from inspector.terminal import print_lines
+
+            trace = traceback.format_exc().splitlines() if tracebacks_wanted() else []
+            print_lines([*trace, f"inspector: {error}"], to_stderr=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            sys.exit(130)

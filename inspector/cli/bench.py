@@ -34,8 +34,8 @@ _SCOPE, _TIME = "What is compared", "How long"
 
 
 @group.command(
-    epilog="Examples:  inspector bench --quick  ·  inspector bench /photos --out bench-results  ·  "
-    "inspector bench --backends onnxruntime,openvino --batch-sizes 1,8,32  ·  "
+    epilog="Examples:\n\ninspector bench --quick\n\ninspector bench /photos --out bench-results\n\n"
+    "inspector bench --backends onnxruntime,openvino --batch-sizes 1,8,32\n\n"
     "inspector bench compare before after"
 )
 def run(
@@ -89,12 +89,9 @@ def run(
     model: Model = None,
     out: Annotated[Path, typer.Option(help="Folder for the reports.")] = Path("bench-results"),
     seed: Annotated[int, typer.Option(help="Of the order of cases.")] = 0,
-    remember: Annotated[
-        bool,
-        typer.Option(
-            "--remember/--no-remember", help="Scans follow it, if it was shown to be faster."
-        ),
-    ] = True,
+    no_remember: Annotated[
+        bool, typer.Option("--no-remember", help="Scans do not follow what it recommends.")
+    ] = False,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Measure engines, precisions, batch sizes and workers, check their answers, recommend.
@@ -108,6 +105,7 @@ def run(
     from bench.suite.report.markdown import terminal_lines
     from bench.suite.results import write_results
     from bench.suite.run import bench_and_remember
+    from inspector.terminal import print_lines
 
     if quick and full:
         raise typer.BadParameter("--quick and --full exclude each other")
@@ -125,15 +123,14 @@ def run(
         budget_s=budget,
         seed=seed,
     )
-    results = bench_and_remember(config, remember=remember)
+    results = bench_and_remember(config, remember=not no_remember)
     write_results(out, results)
-    print("\n".join(terminal_lines(results)))
-    print(f"\nreports: {out / 'report.html'}")
+    print_lines([*terminal_lines(results), "", f"reports: {out / 'report.html'}"])
     raise typer.Exit(int(any(case["status"] == "failed" for case in results["cases"])))
 
 
 @group.command(
-    epilog="Examples:  inspector bench compare before after  ·  "
+    epilog="Examples:\n\ninspector bench compare before after\n\n"
     "inspector bench compare main/results.json branch/results.json --threshold 0.1 --json"
 )
 def compare(
@@ -152,12 +149,15 @@ def compare(
     """
     from bench.suite.compare import compare as compare_results
     from bench.suite.results import read_results
+    from inspector.terminal import print_lines
 
     found = compare_results(read_results(a), read_results(b), threshold=threshold)
     if as_json:
         print(json.dumps(found.to_json(), indent=2))
+    elif markdown:
+        print("\n".join(found.markdown()))
     else:
-        print("\n".join(found.markdown() if markdown else found.lines()))
+        print_lines(found.lines())
     raise typer.Exit(REGRESSED if found.regressed else 0)
 
 

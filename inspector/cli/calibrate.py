@@ -21,6 +21,7 @@ from inspector.cli.rules import (
     TargetSpecificity,
     rule_of,
 )
+from inspector.text import Whole, plain_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,7 @@ commands = typer.Typer()
 
 
 @commands.command(
-    epilog="Examples:  inspector calibrate /labelled --target-recall 0.99 --out my-walls  ·  "
+    epilog="Examples:\n\ninspector calibrate /labelled --target-recall 0.99 --out my-walls\n\n"
     "inspector calibrate /labelled --miss-cost 50 --false-alarm-cost 1"
 )
 def calibrate(
@@ -107,7 +108,7 @@ def _render(result: Calibrated, out: Path | None) -> Iterator[str]:
             f"{' '.join(_option(name) for name in result.left_out)} --calibration PHOTOS"
         )
     yield f"model: {out}"
-    yield f"use it: inspector scan /photos --model {shlex.quote(str(out))}"
+    yield Whole(f"use it: inspector scan /photos --model {shlex.quote(str(out))}")
 
 
 def _laxer(result: Calibrated) -> Iterator[str]:
@@ -125,18 +126,15 @@ def _option(name: str) -> str:
 
 
 def _table(counts: JsonObject, before: JsonObject) -> Iterator[str]:
-    yield (
-        f"{'source':<14}{'cracks':>8}{'clear':>8}{'missed':>9}{'(was)':>8}{'alarms':>9}{'(was)':>8}"
-        f"{'review':>8}{'(was)':>8}"
-    )
+    rows = []
     for source, now in counts.items():
         was, images = before[source], now["cracks"] + now["clears"]
-        yield (
-            f"{(source or '.')[:13]:<14}{now['cracks']:>8,}{now['clears']:>8,}"
-            f"{_share(now['missed'], now['cracks']):>9}{_share(was['missed'], now['cracks']):>8}"
-            f"{_share(now['alarms'], now['clears']):>9}{_share(was['alarms'], now['clears']):>8}"
-            f"{_share(now['review'], images):>8}{_share(was['review'], images):>8}"
-        )
+        shares = (("missed", now["cracks"]), ("alarms", now["clears"]), ("review", images))
+        cells = [_share(of[kind], total) for kind, total in shares for of in (now, was)]
+        rows.append([source or ".", f"{now['cracks']:,}", f"{now['clears']:,}", *cells])
+    yield from plain_table(
+        ("source", "cracks", "clear", "missed", "(was)", "alarms", "(was)", "review", "(was)"), rows
+    )
     yield "missed: cracks called clear; alarms: crack-free photos called crack"
 
 

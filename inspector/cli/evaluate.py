@@ -14,8 +14,8 @@ commands = typer.Typer()
 
 
 @commands.command(
-    epilog="Examples:  inspector evaluate /labelled --out evaluation  ·  inspector evaluate "
-    "/labelled --groups groups.csv --by folder  ·  inspector evaluate /labelled --json"
+    epilog="Examples:\n\ninspector evaluate /labelled --out evaluation\n\ninspector evaluate "
+    "/labelled --groups groups.csv --by folder\n\ninspector evaluate /labelled --json"
 )
 def evaluate(
     data: Annotated[Path, typer.Argument(help="Folder with Positive/ and Negative/, any depth.")],
@@ -63,8 +63,11 @@ def evaluate(
     )  # fmt: skip
     with EvaluateConsole() as console:
         result = run_evaluate(config, console)
-    print(to_json(result) if as_json else render(result))
+    if as_json:
+        print(to_json(result))
+    else:
+        print_lines(render(result).splitlines())
     if out is not None:
         print_lines([f"report: {out / PAGE}"], to_stderr=as_json)
     elif not as_json:
-        print("--out DIR writes a report with pictures of the mistakes")
+        print_lines(["--out DIR writes a report with pictures of the mistakes"])

@@ -20,7 +20,6 @@ from inspector.cli.rules import (
     rule_of,
 )
 from inspector.errors import ExportError
-from inspector.text import printable
 
 commands = typer.Typer()
 
@@ -37,8 +36,8 @@ Groups = Annotated[
 
 
 @commands.command(
-    epilog="Examples:  inspector train /labelled --out my-model  ·  inspector train /labelled "
-    "--init default --freeze-backbone --epochs 3  ·  inspector train /labelled --labels results"
+    epilog="Examples:\n\ninspector train /labelled --out my-model\n\ninspector train /labelled "
+    "--init default --freeze-backbone --epochs 3\n\ninspector train /labelled --labels results"
 )
 def train(
     data: Annotated[
@@ -95,10 +94,9 @@ def train(
     strict_splits: Annotated[
         bool, typer.Option("--strict-splits", help="Refuse validation images that leak.")
     ] = False,
-    leak_audit: Annotated[
-        bool,
-        typer.Option("--leak-audit/--no-leak-audit", help="Look for such images before training."),
-    ] = True,
+    no_leak_audit: Annotated[
+        bool, typer.Option("--no-leak-audit", help="Do not look for such images first.")
+    ] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
@@ -141,7 +139,7 @@ def train(
         workers=workers,
         resume=resume,
         strict_splits=strict_splits,
-        leak_audit=leak_audit,
+        leak_audit=not no_leak_audit,
     )
     result = run_train(config, quiet=quiet)
     images = validation or data
@@ -161,7 +159,7 @@ def train(
 
 
 @commands.command(
-    epilog="Examples:  inspector export my-model  ·  inspector export --onnx --out deploy  ·  "
+    epilog="Examples:\n\ninspector export my-model\n\ninspector export --onnx --out deploy\n\n"
     "inspector export my-model --int8 --calibration /photos"
 )
 def export(
@@ -199,6 +197,7 @@ def export(
     differ: none may in fp32, 1 in 1,000 in int8 and fp16, where fp32 decides what is near a
     threshold."""
     from export import ExportConfig, export_bundle
+    from inspector.terminal import print_lines
 
     config = ExportConfig(
         bundle=bundle,
@@ -228,7 +227,7 @@ def export(
         )
         if variant.margin:
             line += f", {seen['sent_on']:.1%} of them judged again in fp32"
-        print(printable(f"{line}, {len(seen['verdict_flips']) or 'no'} verdicts differ"))
+        print_lines([f"{line}, {len(seen['verdict_flips']) or 'no'} verdicts differ"])
     if cascade and exported.cascade is not None:
         seen = exported.cascade.evidence
         line = (
@@ -236,10 +235,10 @@ def export(
             f"{1 - seen['sent_on']:.1%} of them decided at {exported.cascade.size} px, "
             f"{len(seen['verdict_flips']) or 'no'} verdicts differ"
         )
-        print(printable(line))
+        print_lines([line])
 
 
-@commands.command(epilog="Examples:  inspector doctor  ·  inspector doctor my-model")
+@commands.command(epilog="Examples:\n\ninspector doctor\n\ninspector doctor my-model")
 def doctor(
     bundle: Annotated[
         Path | None, typer.Argument(help="Model bundle; the one that comes along if not given.")
@@ -251,7 +250,8 @@ def doctor(
     Safe for a bundle from somebody else: its TorchScript, which is a program, is not run.
     """
     from inspector.doctor import examine, render
+    from inspector.terminal import print_lines
 
     report = examine(bundle)
-    print(render(report))
+    print_lines(render(report).splitlines())
     raise typer.Exit(report.exit_code)

@@ -14,8 +14,8 @@ commands = typer.Typer()
 
 
 @commands.command(
-    epilog="Examples:  inspector report results  ·  inspector report results --html bridge-7.html "
-    "--geojson bridge-7.geojson  ·  inspector report results --json"
+    epilog="Examples:\n\ninspector report results\n\ninspector report results --html bridge-7.html "
+    "--geojson bridge-7.geojson\n\ninspector report results --json"
 )
 def report(
     out: Annotated[Path, typer.Argument(help="Result directory of a scan.", show_default=False)],

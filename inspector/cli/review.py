@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from inspector.cli.options import Model, Verbose
-from inspector.text import printable
+from inspector.text import Whole
 
 if TYPE_CHECKING:
     from inspector.review.session import Session
@@ -19,8 +18,8 @@ commands = typer.Typer()
 
 
 @commands.command(
-    epilog="Examples:  inspector review results  ·  inspector review results --port 9000 "
-    "--no-browser  ·  then: inspector train /labelled --labels results"
+    epilog="Examples:\n\ninspector review results\n\ninspector review results --port 9000 "
+    "--no-browser\n\nthen: inspector train /labelled --labels results"
 )
 def review(
     out: Annotated[Path, typer.Argument(help="Result directory of a scan.", show_default=False)],
@@ -49,12 +48,13 @@ def review(
     from inspector.review.config import ReviewConfig, user_name
     from inspector.review.door import door_of, open_in_browser
     from inspector.review.server import review as run_review
+    from inspector.terminal import print_lines
 
     def ready(address: str, session: Session) -> None:
         about = f"{len(session):,} photos, {session.labelled:,} labelled"
-        print(printable(f"reviewing  {out} ({about})"), file=sys.stderr)
-        print(address, flush=True)
-        print("Ctrl-C ends it; every label is kept at once", file=sys.stderr)
+        print_lines([f"reviewing  {out} ({about})"], to_stderr=True)
+        print_lines([Whole(address)])
+        print_lines(["Ctrl-C ends it; every label is kept at once"], to_stderr=True)
         if not no_browser:
             # A browser may take its time, or be one for the terminal that stays.
             threading.Thread(target=open_in_browser, args=(address, door), daemon=True).start()
@@ -67,4 +67,4 @@ def review(
     finally:
         if not no_browser:
             door.unlink(missing_ok=True)
-    print(printable(f"{result.labelled:,} photos of {out} are labelled"), file=sys.stderr)
+    print_lines([f"{result.labelled:,} photos of {out} are labelled"], to_stderr=True)

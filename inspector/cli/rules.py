@@ -9,9 +9,12 @@ import typer
 if TYPE_CHECKING:
     from inspector.calibration.rule import Rule
 
+_PANEL = "Thresholds"
+
 TargetRecall = Annotated[
     float | None,
     typer.Option(
+        rich_help_panel=_PANEL,
         metavar="SHARE",
         help="Of each source's cracks, at least so many are not called clear; 0.9 if not given.",
     ),
@@ -19,6 +22,7 @@ TargetRecall = Annotated[
 TargetSpecificity = Annotated[
     float | None,
     typer.Option(
+        rich_help_panel=_PANEL,
         metavar="SHARE",
         help="Of each source's crack-free photos, at least so many are not called crack; 0.92 if "
         "not given.",
@@ -27,30 +31,48 @@ TargetSpecificity = Annotated[
 Confidence = Annotated[
     float | None,
     typer.Option(
-        metavar="P", help="How surely the targets hold on further photos; 0.95 if not given."
+        rich_help_panel=_PANEL,
+        metavar="P",
+        help="How surely the targets hold on further photos; 0.95 if not given.",
     ),
 ]
 MissCost = Annotated[
     float | None,
-    typer.Option(metavar="COST", help="Instead of targets: what a crack called clear costs."),
+    typer.Option(
+        rich_help_panel=_PANEL,
+        metavar="COST",
+        help="Instead of targets: what a crack called clear costs.",
+    ),
 ]
 FalseAlarmCost = Annotated[
     float | None,
-    typer.Option(metavar="COST", help="What a crack-free photo called crack costs."),
+    typer.Option(
+        rich_help_panel=_PANEL, metavar="COST", help="What a crack-free photo called crack costs."
+    ),
 ]
 ReviewCost = Annotated[
     float | None,
-    typer.Option(metavar="COST", help="What a look at one photo costs; half a false alarm."),
+    typer.Option(
+        rich_help_panel=_PANEL,
+        metavar="COST",
+        help="What a look at one photo costs; half a false alarm.",
+    ),
 ]
 Prevalence = Annotated[
     float | None,
     typer.Option(
-        metavar="SHARE", help="With costs: share of photos that show a crack; as in DATA."
+        rich_help_panel=_PANEL,
+        metavar="SHARE",
+        help="With costs: share of photos that show a crack; as in DATA.",
     ),
 ]
 Pooled = Annotated[
     bool,
-    typer.Option("--pooled", help="Keep targets over all sources together, not for each of them."),
+    typer.Option(
+        "--pooled",
+        help="Keep targets over all sources together, not for each of them.",
+        rich_help_panel=_PANEL,
+    ),
 ]
 
 

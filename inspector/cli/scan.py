@@ -19,8 +19,8 @@ _DEFAULT = DecodeLimits()
 
 
 @commands.command(
-    epilog="Examples:  inspector scan /photos  ·  inspector scan a b.jpg --out results -j 4"
-    "  ·  inspector scan /photos --max-failures 5% --json"
+    epilog="Examples:\n\ninspector scan /photos\n\ninspector scan a b.jpg --out results -j 4"
+    "\n\ninspector scan /photos --max-failures 5% --json"
 )
 def scan(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", show_default=False)],
@@ -178,7 +178,7 @@ def scan(
 
 
 @commands.command(
-    epilog="Examples:  inspector verify results  ·  inspector verify results --photos"
+    epilog="Examples:\n\ninspector verify results\n\ninspector verify results --photos"
 )
 def verify(
     out: Annotated[Path, typer.Argument(help="Result directory of a scan.", show_default=False)],
@@ -207,7 +207,7 @@ def verify(
 
 
 @commands.command(
-    epilog="Examples:  inspector rejudge results --threshold 0.3  ·  "
+    epilog="Examples:\n\ninspector rejudge results --threshold 0.3\n\n"
     "inspector rejudge results --model my-walls-model"
 )
 def rejudge(

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from inspector.data.decoder_main import HEADER, READY
+from inspector.data.worker import deaf_from_birth
 
 if TYPE_CHECKING:
     from threading import Event
@@ -86,14 +87,15 @@ class DecoderProcess:
     """
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            _command(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            env={**os.environ, **_ONE_THREAD},
-        )
+        with deaf_from_birth(tracked=False):
+            self._process = subprocess.Popen(
+                _command(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env={**os.environ, **_ONE_THREAD},
+            )
         self._release = weakref.finalize(self, _release, self._process)
         process: Any = self._process
         self._requests, self._answers, self._words = process.stdin, process.stdout, process.stderr

@@ -7,9 +7,14 @@ import os
 import signal
 import sys
 import threading
-from multiprocessing import connection, parent_process
+from contextlib import contextmanager
+from multiprocessing import connection, parent_process, resource_tracker
+from typing import TYPE_CHECKING
 
 from inspector.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ORPHANED = 1
 """Exit status of a worker whose main process is gone."""
@@ -27,7 +32,8 @@ def start_method(*preload: str) -> str:
     from multiprocessing import forkserver
 
     forkserver.set_forkserver_preload(list(preload))
-    forkserver.ensure_running()
+    with deaf_from_birth():
+        forkserver.ensure_running()
     return "forkserver"
 
 
@@ -39,6 +45,23 @@ def refuse_reimport(function: str) -> None:
             f"{function}() was called while a worker process imported this script; call it under "
             "`if __name__ == '__main__':`"
         )
+
+
+@contextmanager
+def deaf_from_birth(*, tracked: bool = True) -> Iterator[None]:
+    """Processes that are started meanwhile do not hear Ctrl-C, which reaches the whole process
+    group, not even before they come to say so themselves: each would answer with a traceback.
+    `tracked`: `multiprocessing` starts them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    if tracked:
+        resource_tracker.ensure_running()  # which ends by hearing Ctrl-C again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def begin_worker(_: int = 0) -> None:

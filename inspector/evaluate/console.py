@@ -7,9 +7,11 @@ import math
 from typing import TYPE_CHECKING
 
 from inspector.terminal import Drawing, counting, print_lines
-from inspector.text import printable
+from inspector.text import plain_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from inspector.report import Evaluation, Figures
 
 
@@ -33,28 +35,29 @@ def to_json(result: Evaluation) -> str:
 
 
 def render(result: Evaluation) -> str:
-    """A table of 80 columns: one line per source."""
-    lines = [
-        f"{result.by[:12]:<12}{'cracks':>7}{'clear':>7}{'ROC AUC':>8}{'bal.acc':>8}{'ece':>8}"
-        f"{'missed':>8}{'alarms':>8}{'review':>8}",
-        *map(_row, result.sources),
-    ]
+    """A table of at most 80 columns: one line per source."""
+    lines = _table(result.by, result.sources)
     if result.without_leaks:
-        lines += ["without the images that leaked:", *map(_row, result.without_leaks)]
+        lines += ["without the images that leaked:", *_table(result.by, result.without_leaks)]
     if result.failed:
         lines.append(f"{len(result.failed)} images could not be decoded")
     lines.append("missed: cracks called clear; alarms: clear images called crack")
     return "\n".join(lines)
 
 
-def _row(f: Figures) -> str:
+def _table(by: str, sources: Iterable[Figures]) -> list[str]:
+    heads = (by, "cracks", "clear", "ROC AUC", "bal.acc", "ece", "missed", "alarms", "review")
+    return plain_table(heads, [_row(figures) for figures in sources])
+
+
+def _row(f: Figures) -> list[str]:
     forms = (
         ("roc_auc", ".4f"), ("balanced_accuracy", ".2%"), ("ece", ".4f"), ("missed", ".1%"),
         ("false_alarms", ".1%"), ("review", ".1%"),
     )  # fmt: skip
-    cells = "".join(_cell(f.value(name), form) for name, form in forms)
-    return f"{printable(f.source)[:12]:<12}{f.cracks:>7}{f.clears:>7}{cells}"
+    cells = [_cell(f.value(name), form) for name, form in forms]
+    return [f.source, f"{f.cracks:,}", f"{f.clears:,}", *cells]
 
 
 def _cell(value: float, form: str) -> str:
-    return f"{value:8{form}}" if math.isfinite(value) else f"{'-':>8}"
+    return f"{value:{form}}" if math.isfinite(value) else "-"

@@ -7,7 +7,7 @@ import multiprocessing
 import threading
 from typing import TYPE_CHECKING, Any
 
-from inspector.data.worker import begin_worker
+from inspector.data.worker import begin_worker, deaf_from_birth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,8 @@ class Helper:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._handler), daemon=True)
-        self._process.start()
+        with deaf_from_birth():
+            self._process.start()
         theirs.close()
         return self._pipe
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import shlex
-import textwrap
 import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn
 
 from inspector.data.source import count_images
 from inspector.errors import InspectorError
-from inspector.terminal import Drawing, print_lines
-from inspector.text import printable
+from inspector.terminal import Drawing, bar, print_lines, words
+from inspector.text import Whole, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,16 +48,12 @@ class ScanConsole(Drawing):
     def __init__(self, config: ScanConfig, *, quiet: bool = False) -> None:
         self.config = config
         self.quiet = quiet
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
         self.total: int | None = None
-        self.progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=16),
-            TextColumn("{task.fields[state]}", markup=False),
-            console=self.console,
-            disable=quiet or not self.console.is_terminal,
-            transient=True,
+        self.progress = bar(
+            words("{task.description}"),
+            BarColumn(bar_width=12),
+            words("{task.fields[state]}"),
+            quiet=quiet,
         )
         self._task = self.progress.add_task("starting", total=None, state="")
         self._started = self._last_line = time.monotonic()
@@ -68,19 +62,17 @@ class ScanConsole(Drawing):
     def start(self, plan: Plan, backend: Backend, table: Counts, notes: Sequence[str]) -> None:
         self._started = self._last_line = time.monotonic()
         self._continues = bool(table.rows)
-        if self._continues:
-            place = f"{printable(str(self.config.out))}, {table.rows:,} rows"
-            self.console.print(f"continues {place}: {_outcomes(table)}", markup=False)
-        self.console.print(f"{backend.name} on {backend.device}; {plan.why}", markup=False)
-        for note in notes:
-            self.console.print(printable(f"note       {note}"), markup=False)
         if not self.quiet:
+            place = f"{self.config.out}, {table.rows:,} rows"
+            said = [f"continues {place}: {_outcomes(table)}"] if self._continues else []
+            said += [f"{backend.name} on {backend.device}; {plan.why}"]
+            print_lines([*said, *(f"note       {note}" for note in notes)], to_stderr=True)
             threading.Thread(target=self._count, daemon=True).start()
 
     def update(self, tally: Tally) -> None:
         rate = tally.looked_at / max(time.monotonic() - self._started, 1e-6)
         seen = tally.already_done + tally.looked_at
-        state = f"{rate:.1f}/s{self._time_left(seen, rate)} · "
+        state = f"{rate:.1f}/s{self._time_left(seen, rate)}, "
         state += ("this run: " if self._continues else "") + _outcomes(tally.run)
         photos = f"{seen:,}" + (f" of {self.total:,}" if self.total else "") + " photos"
         if self.progress.disable:
@@ -91,14 +83,14 @@ class ScanConsole(Drawing):
             )
 
     def _line(self, text: str) -> None:
-        if time.monotonic() - self._last_line >= SECONDS_PER_LINE:
+        if not self.quiet and time.monotonic() - self._last_line >= SECONDS_PER_LINE:
             self._last_line = time.monotonic()
-            self.console.print(text, markup=False)
+            print_lines([text], to_stderr=True)
 
     def _time_left(self, seen: int, rate: float) -> str:
         if not self.total or not rate:
             return ""
-        return f" · {_duration(max(self.total - seen, 0) / rate)} left"
+        return f", {_duration(max(self.total - seen, 0) / rate)} left"
 
     def _count(self) -> None:
         with suppress(InspectorError):  # the scan itself has said so
@@ -124,8 +116,10 @@ def _summary_lines(summary: ScanSummary) -> list[str]:
     return [
         *lines,
         f"table      {table} ({summary.table.rows:,} rows, part files: {summary.parts:,})",
-        "read it    python -c 'import sys, pyarrow.dataset as d; "
-        "print(d.dataset(sys.argv[1]).head(9))' " + shlex.quote(place),
+        Whole(
+            "read it    python -c 'import sys, pyarrow.dataset as d; "
+            "print(d.dataset(sys.argv[1]).head(9))' " + shlex.quote(place)
+        ),
     ]
 
 
@@ -151,7 +145,7 @@ def _headline(summary: ScanSummary) -> list[str]:
         ]
     lines += [f"photos     {total}", *_past(summary)]
     if summary.remedy:
-        lines += _wrapped("nothing", f"none of these photos could be judged: {summary.remedy}")
+        lines += wrapped("nothing", f"none of these photos could be judged: {summary.remedy}")
     if summary.budget_exceeded:
         lines.append("stopped    more photos failed than --max-failures allows")
     if summary.interrupted_by is not None:
@@ -213,11 +207,6 @@ def _omissions(summary: ScanSummary | Preview) -> list[str]:
     return lines
 
 
-def _wrapped(title: str, text: str) -> list[str]:
-    """A long text as a title and a column beside it."""
-    return textwrap.wrap(f"{title:<11}{text}", 79, subsequent_indent=" " * 11)
-
-
 def _listed(title: str, entries: list[str]) -> list[str]:
     lines = [f"{title:<10} {entry}" for entry in entries[:_MOST_LISTED]]
     if len(entries) > _MOST_LISTED:
@@ -235,12 +224,12 @@ def _times(summary: ScanSummary) -> list[str]:
     decided = ", ".join(f"{stage} {count:,}" for stage, count in summary.stages.items())
     return [
         f"speed      {summary.images_per_second:.1f} photos/s in {_duration(summary.seconds)}",
-        *_wrapped(
+        *wrapped(
             "time",
             f"{spent}; meanwhile decoding {summary.decode_cpu_seconds:.1f} s in {workers}, model "
             f"{summary.engine_seconds:.1f} s",
         ),
-        *_wrapped("engine", f"{engine}; decided by {decided}; {summary.why}"),
+        *wrapped("engine", f"{engine}; decided by {decided}; {summary.why}"),
         f"model      {summary.model[:12]}",
     ]
 
@@ -255,7 +244,7 @@ def print_rejudged(result: RejudgeResult) -> None:
         f"changed    {result.changed:,} of {result.before.rows:,} rows",
     ]
     if result.again:
-        lines += _wrapped(
+        lines += wrapped(
             "again",
             f"{result.again:,} photos have no row until a scan with these thresholds has judged "
             "them again: what decided them is not sure enough of them here",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import textwrap
 from typing import TYPE_CHECKING
 
 from inspector.scan.schema import display_path
@@ -11,7 +10,7 @@ from inspector.summary.state import AT_REST
 from inspector.summary.table import FAILED, OUTCOMES
 from inspector.summary.wording import count, in_folder, share
 from inspector.terminal import print_lines
-from inspector.text import printable
+from inspector.text import TITLE, Whole, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
     from inspector.summary.contents import Summary
 
-_WIDTH = 79
-_TITLE = 11
 _FOLDERS = 3
 
 
@@ -39,36 +36,36 @@ def print_files(html: Path | None, geojson: Path | None, *, to_stderr: bool) -> 
 def _lines(summary: Summary) -> list[str]:
     total, people = summary.total, summary.people
     failed = summary.model[FAILED]
-    lines = _wrapped(
+    lines = wrapped(
         "photos",
         f"{count(total.photos)}, of them {count(failed)} not judged "
         f"({share(failed, total.photos)})",
     )
     if summary.state.kind != AT_REST:
-        lines += _wrapped(summary.state.kind, summary.state.note)
+        lines += wrapped(summary.state.kind, summary.state.note)
     judged = [outcome for outcome in OUTCOMES if outcome != FAILED]
-    lines += _wrapped("model", _counts({o: summary.model[o] for o in judged}))
-    lines += _wrapped("reasons", _counts(summary.reasons)) if summary.reasons else []
-    lines += _wrapped("failed", _counts(summary.failures)) if summary.failures else []
+    lines += wrapped("model", _counts({o: summary.model[o] for o in judged}))
+    lines += wrapped("reasons", _counts(summary.reasons)) if summary.reasons else []
+    lines += wrapped("failed", _counts(summary.failures)) if summary.failures else []
     if people.looked_at:
-        lines += _wrapped(
+        lines += wrapped(
             "people",
             f"looked at {count(people.looked_at)}: agree with {count(people.agree)}, cracks that "
             f"the model called clear {count(people.missed_cracks)}, its false alarms "
             f"{count(people.false_alarms)}, left open and decided {count(people.decided)}, unsure "
             f"{count(people.unsure)}",
         )
-        lines += _wrapped("after", _counts({o: getattr(total, o) for o in OUTCOMES}))
+        lines += wrapped("after", _counts({o: getattr(total, o) for o in OUTCOMES}))
     else:
-        lines += _wrapped("people", "nobody has looked at these photos yet")
+        lines += wrapped("people", "nobody has looked at these photos yet")
     if summary.folders and summary.folders[-1].listed[0].crack:
         most = [g for g in summary.folders[-1].listed[:_FOLDERS] if g.crack]
-        lines += _wrapped("folders", "most cracks: " + "; ".join(map(in_folder, most)))
+        lines += wrapped("folders", "most cracks: " + "; ".join(map(in_folder, most)))
     if summary.copies:
-        lines += _wrapped("copies", f"{count(summary.copies)} files hold the bytes of another one")
+        lines += wrapped("copies", f"{count(summary.copies)} files hold the bytes of another one")
     if total.review:
         command = shlex.quote(display_path(str(summary.out)))
-        lines += _wrapped("to decide", f"{count(total.review)}; look at them with:")
+        lines += wrapped("to decide", f"{count(total.review)}; look at them with:")
         lines.append(_whole("", f"inspector review {command}"))
     return lines
 
@@ -78,9 +75,4 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def _whole(title: str, text: str) -> str:
-    return f"{title:<{_TITLE}}{text}"
-
-
-def _wrapped(title: str, text: str) -> list[str]:
-    first = _whole(title, printable(text))
-    return textwrap.wrap(first, _WIDTH, subsequent_indent=" " * _TITLE, break_on_hyphens=False)
+    return Whole(f"{title:<{TITLE}}{text}")

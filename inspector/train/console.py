@@ -5,19 +5,11 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TimeRemainingColumn
 
 from inspector.report import PAGE
-from inspector.terminal import Drawing, print_lines
-from inspector.text import printable
+from inspector.terminal import Drawing, bar, counting, print_lines, words
+from inspector.text import Whole, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,18 +30,15 @@ class TrainConsole(Drawing):
     def __init__(self, epochs: int, log: Path, *, quiet: bool = False) -> None:
         self.epochs = epochs
         self.log = log
-        self.out = Console(highlight=False, soft_wrap=True, quiet=quiet)
-        err = Console(stderr=True)
-        self.progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+        self.quiet = quiet
+        self.progress = bar(
+            words("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.4f} acc {task.fields[accuracy]:.2%}"),
-            TextColumn("{task.fields[rate]:.0f} images/s"),
+            words("loss {task.fields[loss]:.4f} acc {task.fields[accuracy]:.2%}"),
+            words("{task.fields[rate]:.0f} images/s"),
             TimeRemainingColumn(),
-            console=err,
-            disable=quiet or not err.is_terminal,
-            transient=True,
+            quiet=quiet,
         )
         self.task = self.progress.add_task(
             "", total=1, epoch=0, epochs=epochs, loss=0.0, accuracy=0.0, rate=0.0
@@ -58,8 +47,8 @@ class TrainConsole(Drawing):
 
     def say(self, text: str) -> None:
         lines = [printable(line) for line in text.split("\n")]
-        for line in lines:
-            self.out.print(line, markup=False)
+        if not self.quiet:
+            print_lines(lines)
         self._log(lines)
 
     def warn(self, text: str) -> None:
@@ -99,17 +88,7 @@ class DistilConsole(Drawing):
     """A `distil.Watcher` that draws. Use it as a context manager."""
 
     def __init__(self) -> None:
-        err = Console(stderr=True)
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[loss]}"),
-            TimeRemainingColumn(),
-            console=err,
-            disable=not err.is_terminal,
-            transient=True,
-        )
+        self.progress = counting(words("{task.fields[loss]}"))
         self.tasks: dict[str, TaskID] = {}
 
     def __call__(self, phase: str, done: int, total: int, loss: float | None) -> None:
@@ -137,6 +116,6 @@ def print_result(result: TrainResult, bundle: ModelBundle) -> None:
     lines += [
         f"report: {result.notes / PAGE}",
         f"model: {bundle.path}  ({', '.join(sorted(bundle.variants))})",
-        f"use it: inspector scan /photos --model {shlex.quote(str(bundle.path))}",
+        Whole(f"use it: inspector scan /photos --model {shlex.quote(str(bundle.path))}"),
     ]
     print_lines(lines)

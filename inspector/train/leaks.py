@@ -7,15 +7,12 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from inspector.data.contradictions import check_labels
 from inspector.data.leaks import FINGERPRINTS, audit_fingerprints, fingerprint, save
 from inspector.durable import publish
 from inspector.errors import DataError, OutputError
-from inspector.terminal import Drawing
-from inspector.text import printable
+from inspector.terminal import Drawing, counting, print_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,17 +31,8 @@ class AuditConsole(Drawing):
 
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
-        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
-        self.progress = Progress(
-            TextColumn("looking for leaks"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self.err,
-            disable=quiet or not self.err.is_terminal,
-            transient=True,
-        )
-        self.task = self.progress.add_task("", total=None)
+        self.progress = counting(quiet=quiet)
+        self.task = self.progress.add_task("looking for leaks", total=None)
 
     def __call__(self, done: int, total: int) -> None:
         self.progress.update(self.task, completed=done, total=total)
@@ -52,9 +40,7 @@ class AuditConsole(Drawing):
     def say(self, found: LeakAudit) -> None:
         """Leaks also when quiet: they make every figure of the training too good."""
         if found.leaks or not self.quiet:
-            style = "bold yellow" if found.leaks else ""
-            for line in found.lines():
-                self.err.print(printable(line), markup=False, style=style)
+            print_lines(found.lines(), to_stderr=True)
 
 
 def check_split(

@@ -14,6 +14,7 @@ import pytest
 from inspector.backends import open_backend
 from inspector.backends.device import has_nvidia_driver
 from inspector.backends.golden import read_golden
+from inspector.backends.metadata import model_metadata
 from inspector.bundle import ModelBundle, Thresholds
 from inspector.errors import BackendError, BundleError, UsageError
 
@@ -68,12 +69,27 @@ def test_wrong_pixels_are_a_programming_error(backend, pixels):
         backend.run(pixels)
 
 
-def test_positive_label_first_picks_the_first_output(own_bundle):
-    """The same graph under a bundle that says the crack class comes first."""
+def test_a_graph_with_other_labels_than_the_bundle_is_refused(own_bundle):
     flipped = replace(own_bundle, labels=("Positive", "Negative"))
-    assert flipped.positive_index == 0
     with pytest.raises(BundleError, match="labels"):
         open_backend(flipped)
+
+
+def test_positive_label_first_picks_the_first_output(own_bundle, rewrite_onnx):
+    """The same graph, but it and its bundle say that the crack class comes first."""
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8)
+    before = open_backend(own_bundle).run(pixels).p_crack_N
+    flipped = replace(own_bundle, labels=("Positive", "Negative"))
+    flipped.save()
+
+    def say_so(proto):
+        said = model_metadata(flipped)
+        for entry in proto.metadata_props:
+            entry.value = said.get(entry.key, entry.value)
+
+    after = open_backend(rewrite_onnx(flipped, say_so)).run(pixels).p_crack_N
+    assert after == pytest.approx(1 - before, abs=1e-6)
+    assert np.abs(after - before).min() > 0.01
 
 
 def test_says_where_it_runs_and_why(backend):

@@ -145,6 +145,54 @@ def test_decoders_that_are_shot_cost_no_photo(folder):
     assert_as_alone(batches, refs)
 
 
+MIXES_UP = """
+import pickle
+from inspector.data import decoder_main
+
+load = pickle.load
+
+def turned(requests):
+    refs, spec, limits = load(requests)
+    return refs[::-1], spec, limits
+
+pickle.load = turned
+decoder_main.main()
+"""
+
+
+def test_one_that_mixes_up_its_answers_gives_no_photo_the_pixels_of_another(folder):
+    """The worst there is: a verdict under the name of another photo. Files asked for alone cannot
+    be mixed up, so each has its own pixels in the end."""
+    refs = refs_of(folder, good(0, 1, 2, 4))
+    with hostile_decoders(MIXES_UP):
+        assert_as_alone(list(load_batches(refs, SPEC, batch_size=4, workers=1)), refs)
+
+
+SHORT = """
+from inspector.data import decoder_main
+from inspector.data.decode import decode
+from inspector.types import Decoded
+
+def cropped(ref, spec, limits=None):
+    outcome = decode(ref, spec, limits)
+    if isinstance(outcome, Decoded):
+        return type(outcome)(outcome.ref, outcome.pixels_HWC[:-1], outcome.facts, outcome.shrink)
+    return outcome
+
+decoder_main.decode = cropped
+decoder_main.main()
+"""
+
+
+def test_pixels_of_another_size_are_no_answer(folder):
+    refs = refs_of(folder, good(0))
+    with hostile_decoders(SHORT):
+        (batch,) = load_batches(refs, SPEC, batch_size=1, workers=1)
+    (item,) = batch.items
+    assert isinstance(item, Failure) and item.code == FailureCode.DECODER_CRASH
+    assert "bytes of pixels" in item.detail
+
+
 def test_one_that_died_while_idle_is_replaced_and_nobody_suspected(folder, monkeypatch):
     refs, own = refs_of(folder, good(0, 1, 2)), children_of(os.getpid())
     one = Decoder(SPEC, DecodeLimits())

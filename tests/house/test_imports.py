@@ -33,6 +33,7 @@ LAYERS = (
         "inspector.terminal",
         "inspector.pages",
     ),
+    ("inspector.streams",),
     (
         "inspector.facade",
         "inspector.machine",

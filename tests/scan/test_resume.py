@@ -21,24 +21,29 @@ from tests.data.processes import children_of
 from tests.scan.walls import wall
 
 PROGRAM = """
-import functools, json, sys, time
+import functools, json, os, signal, sys
 from pathlib import Path
 from inspector.scan import ScanConfig, pipeline, scan
 
-class Slow:
+class Waiting:
+    # At so many photos it waits for a signal, which may also have come already.
     def start(self, *about):
+        self.signals, noticed = os.pipe()
+        os.set_blocking(noticed, False)
+        signal.set_wakeup_fd(noticed)
         print("started", flush=True)
     def update(self, tally):
         print(tally.looked_at, flush=True)
-        time.sleep(0.1)
+        if tally.looked_at == int(hold):
+            os.read(self.signals, 1)
 
 if __name__ == "__main__":
-    source, out, model, workers = sys.argv[1:]
+    source, out, model, workers, hold = sys.argv[1:]
     pipeline.ParquetSink = functools.partial(pipeline.ParquetSink, rows_per_part=8)
     summary = scan(
         ScanConfig(sources=(source,), out=Path(out), model=Path(model), batch_size=3,
                    workers=int(workers)),
-        watch=Slow(),
+        watch=Waiting(),
     )
     print(json.dumps(summary.to_json()))
     sys.exit(summary.exit_code)
@@ -97,18 +102,21 @@ def test_stopped_by_an_error_again_and_again(walls, whole, tmp_path, tiny_bundle
     assert sorted_rows(tmp_path) == whole
 
 
-def run_until(walls, out, bundle, lines, workers=0):
+def run_until(walls, out, bundle, hold, workers=0):
+    """A scan that has looked at `hold` photos and waits for a signal."""
+    words = [walls, out, bundle.path, workers, hold]
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(walls), str(out), str(bundle.path), str(workers)],
+        [sys.executable, "-c", PROGRAM, *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
     assert process.stdout
-    for _ in range(lines):
-        assert process.stdout.readline()
-    return process
+    for line in process.stdout:
+        if line == f"{hold}\n":
+            return process
+    pytest.fail(process.communicate()[1])
 
 
 @pytest.mark.parametrize(
@@ -117,7 +125,7 @@ def run_until(walls, out, bundle, lines, workers=0):
 def test_a_signal_to_the_whole_group_keeps_what_is_done(
     walls, whole, tmp_path, tiny_bundle, number, code, workers
 ):
-    process = run_until(walls, tmp_path, tiny_bundle, 4, workers)
+    process = run_until(walls, tmp_path, tiny_bundle, 9, workers)
     os.killpg(process.pid, number)
     out, err = process.communicate(timeout=200)
     assert (process.returncode, err) == (code, "")
@@ -131,7 +139,7 @@ def test_a_signal_to_the_whole_group_keeps_what_is_done(
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_killed_on_the_spot(walls, whole, tmp_path, tiny_bundle, workers):
-    process = run_until(walls, tmp_path, tiny_bundle, 6, workers)
+    process = run_until(walls, tmp_path, tiny_bundle, 15, workers)
     process.kill()
     process.communicate(timeout=200)
     done = len(sorted_rows(tmp_path))

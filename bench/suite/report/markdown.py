@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from bench.report import figure
 from bench.suite.report import groups, wording
-from bench.suite.text import escaped, markdown_table, plain_table, wrapped
+from bench.suite.text import escaped, markdown_table
+from inspector.text import plain_table, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -112,19 +113,22 @@ def _images(results: JsonObject) -> JsonObject:
 
 def terminal_lines(results: JsonObject) -> list[str]:
     """At most 80 columns: what to use, the fastest of each group, what failed."""
-    lines = wrapped(results["recommendation"]["sentence"])
+    lines = wrapped("", results["recommendation"]["sentence"], 0)
     if remembered := results["recommendation"].get("remembered"):
-        lines += wrapped(remembered)
+        lines += wrapped("", remembered, 0)
     for case in groups.failed(results):
-        lines += ["", *wrapped(f"FAILED {wording.subject(case)}: {wording.trouble(case)}")]
+        lines += ["", *wrapped("FAILED ", f"{wording.subject(case)}: {wording.trouble(case)}", 0)]
     for name in groups.inputs(results):
         title = f"{wording.heading(name, results['inputs'].get(name))}, files to table"
         cases = groups.paths(results, name)
-        lines += _few(title, cases) + [t for text in wording.findings(cases) for t in wrapped(text)]
+        lines += _few(title, cases) + [
+            t for text in wording.findings(cases) for t in wrapped("", text, 0)
+        ]
     lines += _few("Engines alone", groups.at_best(groups.engines(results)))
     missing = [wording.subject(case) for case in groups.unavailable(results)]
     if missing:
-        lines += ["", *wrapped(f"Could not run here (reasons in report.md): {'; '.join(missing)}")]
+        text = f"Could not run here (reasons in report.md): {'; '.join(missing)}"
+        lines += ["", *wrapped("", text, 0)]
     return lines
 
 

@@ -1,0 +1,59 @@
+"""The command lines that people are shown: those of the README and of every `--help`."""
+
+from __future__ import annotations
+
+import functools
+import re
+import shlex
+from collections.abc import Iterator
+
+import typer
+
+from inspector.cli import app
+from tests.journeys.terminal import REPOSITORY
+
+FENCE = re.compile(r"^```\w*\n(.*?)^```", re.M | re.S)
+
+
+@functools.cache
+def commands() -> dict[str, typer.core.TyperCommand]:
+    """Every command by the words that call it."""
+    found = {}
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        of = {f"{name} {word}": c for word, c in inner.items()} if inner else {name: command}
+        found.update(of)
+    return found
+
+
+def named(line: list[str]) -> str:
+    """Which command a line calls."""
+    two = " ".join(line[:2])
+    known = commands()
+    return two if two in known else line[0] if line[0] in known else f"{line[0]} run"
+
+
+def options(line: list[str]) -> set[str]:
+    """The parameters that a line names, by the names the functions have."""
+    used = set()
+    for param in commands()[named(line)].params:
+        spelled = (*param.opts, *param.secondary_opts)
+        for word in line:
+            flag = word.split("=")[0] if word.startswith("--") else word[:2]
+            if word.startswith("-") and flag in spelled:
+                used.add(str(param.name))
+    return used
+
+
+def shown() -> list[list[str]]:
+    """Each line once, without `inspector`, in the order in which people meet them."""
+    readme = "\n".join(FENCE.findall((REPOSITORY / "README.md").read_text(encoding="utf-8")))
+    lines = re.findall(r"^(?:.*\| )?(inspector .*)", readme, re.M)
+    lines += [line for command in commands().values() for line in _examples(command.epilog or "")]
+    return [shlex.split(line, comments=True)[1:] for line in dict.fromkeys(lines)]
+
+
+def _examples(epilog: str) -> Iterator[str]:
+    for part in re.split(r"\n\n|  ·  ", epilog):
+        if found := re.search(r"inspector .*", " ".join(part.split())):
+            yield found[0]

@@ -1,0 +1,267 @@
+"""The journeys: what a person types, one line after the other, and what must be seen.
+
+Every option of every command is in here, every line of the README and of `--help` (perhaps with
+more options, which make it small); `test_complete.py` compares.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.journeys.terminal import (
+    Seen,
+    Typed,
+    at_terminal,
+    command_line,
+    flaws,
+    in_pipe,
+)
+from tests.review.live import ask
+
+HOME = {"BROWSER": "true"}
+"""A browser that opens nothing."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A line, and what it must lead to."""
+
+    line: str
+    """Behind `inspector`, as typed into a shell; relative to the working directory."""
+    shows: tuple[str, ...] = ()
+    """Patterns of what can be read, wherever lines end."""
+    code: int = 0
+    columns: int | None = 80
+    """Of the terminal; None: there is none."""
+    typed: tuple[Typed, ...] = ()
+    before: Callable[[Path], object] | None = None
+    """What the person does in the working directory first."""
+    below: str = "."
+    """The working directory, inside the room."""
+    given: bytes = b""
+    """What stands on stdin, where there is no terminal."""
+    start: tuple[str, ...] = ()
+    """What stands for `inspector`."""
+
+    def __str__(self) -> str:
+        return self.line
+
+    @property
+    def words(self) -> list[str]:
+        return shlex.split(self.line)
+
+    def take(self, room: Path) -> Seen:
+        """Do it, and look for what no journey may meet."""
+        if self.before:
+            self.before(room)
+        line = [*self.start, *self.words] if self.start else command_line(self.words)
+        cwd = room / self.below
+        if self.columns is None:
+            seen = in_pipe(line, cwd, env=HOME, given=self.given)
+        else:
+            seen = at_terminal(line, cwd, columns=self.columns, typed=self.typed, env=HOME)
+        assert seen.code == self.code, f"exit code {seen.code}\n{seen.text}"
+        for pattern in self.shows:
+            assert re.search(pattern, seen.prose), f"{pattern} is not in\n{seen.text}"
+        found = [] if "-v" in self.words else flaws(seen, self.columns or 0)
+        assert not found, "\n".join([*found, "", seen.text])
+        return seen
+
+
+def remove(*names: str) -> Callable[[Path], None]:
+    def before(room: Path) -> None:
+        for name in names:
+            (room / name).unlink()
+
+    return before
+
+
+def move_photos(room: Path) -> None:
+    (room / "photos").rename(room / "moved photos")
+
+
+def move_back(room: Path) -> None:
+    (room / "moved photos").rename(room / "photos")
+
+
+def copy_bench(room: Path) -> None:
+    for name in ("bench-results", "after", "main", "branch"):
+        shutil.copytree(room / "before", room / name)
+
+
+def make_walls(room: Path) -> None:
+    for name in ("my walls", "south"):
+        shutil.copytree(room / "other walls", room / name)
+    shutil.copy(room / "photos" / "P0.png", room / "north.jpg")
+    os.symlink(room / "photos", room / "south" / "link")
+
+
+def say_crack(screen: str) -> str:
+    """Label each photo of the queue by its page, then press Ctrl-C."""
+    address = "".join(re.search(r"http://127\.0\.0\.1:\d+/\S+(\n\S+)?", screen)[0].split())  # type: ignore[index]
+    queue = ask(address + "api/queue")[2]
+    rows = ask(f"{address}api/rows?queue={queue['queue']}&start=0&count=100")[2]
+    for at, row in enumerate(rows):
+        number = row["row"]
+        if ask(f"{address}api/photo/{queue['generation']}/{number}")[0] != 200:
+            continue
+        facts = ask(f"{address}api/row/{queue['generation']}/{number}")[2]
+        label = "crack" if at % 2 else "clear"
+        said = {
+            "generation": queue["generation"], "row": number, "uri": facts["uri"],
+            "label": label, "queue": queue["queue"],
+        }  # fmt: skip
+        status, _, answer = ask(address + "api/labels", said)
+        assert status == 200, answer
+    return "\x03"
+
+
+SCANS = (
+    Step("", ("Usage: inspector", "scan Give every photo"), code=2, columns=60),
+    Step("--version", (r"inspector \d",)),
+    Step("scan photos --model tiny --dry-run", ("to scan 11 new and 0 again",), columns=60,
+         before=make_walls),
+    Step("scan photos --model tiny --max-failures 0 --json", ('"ok": 10', '"failed": 1'),
+         code=3, columns=None),
+    Step("scan photos --model tiny", ("0 ok . 0 failed . 11 already done",)),
+    Step("scan photos --model tiny --retry-failed -q", columns=60),
+    Step("scan photos --model tiny --retry-failed --verify-content --prune --json",
+         ('"pruned": 1',), before=remove("photos/P9.png")),
+    Step("scan photos -o limited --model tiny --limit 3 --threshold 0.5 --view whole -b 2 -j 0 "
+         "--device cpu --backend onnxruntime --precision fp32 --cascade off --max-pixels 1000000 "
+         "--max-bytes 1000000 --max-seconds 20 --exclude '*.txt' -v",
+         ("photos 3 = 3 ok", "read it python -c"), columns=60),
+    Step("scan photos --out results --max-failures 50% --model tiny", ("table results",)),
+    Step("scan ../photos -o ../limited --model ../tiny --limit 5 --threshold 0.5 --cascade off",
+         ("3 already done",), below="labelled"),
+    Step("scan north.jpg south --model tiny --out both --follow-symlinks --overwrite --json -q",
+         ('"discovered": 31',), columns=None),
+    Step("scan photos/P0.png photos/P1.png --model tiny --out 'a b' -j 4",
+         ("2 = 2 ok", "table a b"), columns=60),
+    Step("scan photos -o trusted --model tiny --backend torchscript --trust --limit 2 -q",
+         columns=60),
+    Step("scan nowhere", ("inspector: .*nowhere.*", ), code=1, columns=60),
+    Step("scan photos --threshold 2", code=2, columns=60),
+    Step("verify inspector-results", ("10 rows", "proven"), columns=60),
+    Step("verify inspector-results --photos -v", ("proven", "compared with the files")),
+    Step("verify inspector-results --photos --json", ('"damage": .*photo_changed|"notes"',),
+         columns=None, before=lambda room: (room / "photos/P8.png").write_bytes(b"other")),
+    Step("rejudge inspector-results --threshold 0.6 --model tiny", ("now crack", "changed"),
+         columns=60),
+    Step("rejudge inspector-results --model tiny -v", ("clear below 0.3, crack from 0.7",)),
+    Step("rejudge inspector-results --model tiny --json", ('"changed": 0',), columns=None),
+    Step("verify nowhere", ("inspector: .*nowhere",), code=1, columns=60),
+    Step("report inspector-results", ("photos 10", "report inspector-results/_report.html")),
+    Step("report inspector-results --html bridge-7.html --geojson cracks.geojson --pictures 3 "
+         "--moved nothing=nowhere --model tiny -v", ("report bridge-7.html",), columns=60),
+    Step("report inspector-results --json", ('"photos": 10',), columns=None),
+    Step("review inspector-results --model tiny", ("10 photos, 0 labelled", "http://127.0.0.1:"),
+         typed=(("Ctrl-C ends it", "\x03"),)),
+    Step("review nowhere", ("inspector: .*nowhere",), code=1, columns=None),
+    Step("review inspector-results --port 0 --no-browser --model tiny --reviewer Jörg -v",
+         ("photos of inspector-results are labelled",), columns=60,
+         typed=(("Ctrl-C ends it", say_crack),)),
+    Step("review inspector-results --no-browser --moved photos='moved photos' --model tiny",
+         typed=(("Ctrl-C ends it", "\x03"),), before=move_photos),
+    Step("scan 'moved photos' --out results --model tiny --moved photos='moved photos'",
+         ("moved rows with the new address",), columns=60),
+    Step("report inspector-results --model tiny", ("people looked at",), columns=60,
+         before=move_back),
+    Step("scan north.jpg --out both --model tiny --source-gone south", ("1 rows",), columns=60,
+         before=lambda room: shutil.rmtree(room / "south")),
+    Step("scan - --model tiny --out listed -q", columns=None,
+         given=b"photos/P0.png\0photos/P1.png\0"),
+    Step("verify listed", ("2 rows",)),
+)  # fmt: skip
+
+_HASTY = (
+    sys.executable,
+    "-c",
+    """
+import dataclasses
+import bench.photos
+from bench.suite import config
+from inspector.cli import main
+bench.photos.WIDTH, bench.photos.HEIGHT = 500, 400
+config.EFFORTS = {name: dataclasses.replace(
+    effort, rounds=2, turn_s=0.01, tiles=20, photos=2, pool=18, limits_s=0.2, scans=1,
+    scan_batch_sizes=(), peers=(), slow=False) for name, effort in config.EFFORTS.items()}
+main()
+""",
+)
+"""The command, with little to measure: a benchmark takes its time whatever is asked for."""
+
+_HASTY_TEACHING = (
+    sys.executable,
+    "-c",
+    """
+import functools
+import inspector.train
+from inspector.cli import main
+inspector.train.DistilConfig = functools.partial(
+    inspector.train.DistilConfig, size=32, lessons=32, batch_size=8, epochs=1)
+main()
+""",
+)
+
+_SMALL = "-b 8 --size 40 -j 0 --device cpu"
+
+LEARNING = (
+    Step(f"train labelled --out my-model --init random --epochs 3 {_SMALL} --train-size 32 "
+         "--lr 1e-3 --seed 1 --synthetic 0.2 --target-recall 0.5 --target-specificity 0.5 "
+         "--confidence 0.8 --pooled --strict-splits", code=130, columns=60,
+         typed=(("epoch 1/3 +train loss", "\x03"),), before=make_walls),
+    Step(f"train labelled --out my-model --init random --epochs 3 {_SMALL} --train-size 32 "
+         "--lr 1e-3 --seed 1 --synthetic 0.2 --target-recall 0.5 --target-specificity 0.5 "
+         "--confidence 0.8 --pooled --strict-splits --resume",
+         ("epoch 3/3 train loss", "report: my-model/training/report.html",
+          "use it: inspector scan /photos --model my-model")),
+    Step("scan photos --model tiny --out inspector-results -q", columns=60),
+    Step("review inspector-results --no-browser --model tiny", columns=60,
+         typed=(("Ctrl-C ends it", say_crack),)),
+    Step("train labelled --labels inspector-results --validation 'other walls' --groups groups.csv "
+         f"--positive Positive --init default --freeze-backbone --epochs 1 {_SMALL} "
+         "--miss-cost 50 --false-alarm-cost 1 --review-cost 0.5 --no-leak-audit --out probe -q -v",
+         columns=None),
+    Step("evaluate 'other walls' --model my-model --out evaluation --gallery 2 -b 4 -j 1 "
+         "--device cpu --trained-on labelled", ("cracks clear", "report: evaluation/report.html")),
+    Step("evaluate 'other walls' --model my-model --out evaluation --groups groups.csv "
+         "--by folder --positive Positive", ("folder",), columns=60),
+    Step("evaluate 'other walls' --model my-model --strict-splits --json -v", ('"sources"',),
+         columns=None),
+    Step("calibrate 'other walls' --target-recall 0.5 --target-specificity 0.5 --confidence 0.8 "
+         "--out my-walls --model my-model",
+         ("use it: inspector scan /photos --model my-walls",)),
+    Step("calibrate 'other walls' --miss-cost 50 --false-alarm-cost 1 --review-cost 0.4 "
+         "--prevalence 0.1 --allow-laxer --model my-model --device cpu -v",
+         ("nothing was written",), columns=None),
+    Step("calibrate 'other walls' --target-recall 0.99 --pooled --groups groups.csv "
+         "--positive Positive --model my-model", ("too few", "it takes"), code=1, columns=60),
+    Step("export --help", ("Usage: inspector export",)),
+    Step("export tiny --onnx --torchscript --out deploy --images 'other walls' --images-limit 5 -v",
+         ("model.onnx",), columns=None),
+    Step("export my-model --int8 --cascade --fp16 --calibration labelled --images 'other walls'",
+         ("inspector: .*photos",), code=1, columns=60, start=_HASTY_TEACHING),
+    Step("doctor my-model", ("Everything is in order|to be looked at",)),
+    Step("doctor -v", ("Everything is in order|to be looked at",), columns=60),
+    Step("doctor nowhere", ("not a model bundle",), code=1, columns=None),
+    Step("bench photos --quick --out before --backends onnxruntime --precisions fp32 "
+         "--batch-sizes 1 --workers 0 --peers none --device cpu --model tiny --budget 1 --seed 3 "
+         "--no-remember", ("reports: before/report.html",), columns=60, start=_HASTY),
+    Step("bench --quick --full", code=2, columns=80),
+    Step("bench compare nowhere after -v", ("inspector: nowhere does not exist",), code=1,
+         columns=None),
+    Step("bench photos --batch-sizes few -v", code=2, columns=None),
+    Step("bench compare before after", ("0 regressions, 0 improvements",), before=copy_bench),
+    Step("bench compare main/results.json branch/results.json --threshold 0.1", columns=60),
+    Step("bench compare before after --markdown", ("### Benchmark: what changed",), columns=None),
+    Step("bench compare before after --threshold 0.1 --json", ('"regressed": false',),
+         columns=None),
+)  # fmt: skip

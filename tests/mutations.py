@@ -1,0 +1,207 @@
+"""Would the tests notice? `python -m tests.mutations [NAME...]`, or `--quick` for a handful.
+
+Each mutation breaks one promise in a copy of the code, and the tests that guard it must fail there.
+One that survives, or whose text is no longer in the code, makes the exit code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+_COPIED = ("inspector", "export", "bench", "samples", "tests", "pyproject.toml", "README.md")
+_FAILED = 1
+"""Exit code of pytest where tests ran and some failed; others mean that they did not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """`old`, which occurs once in `file`, becomes `new`; then one of `tests` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+    quick: bool = False
+
+
+_JUDGE = "tests/test_judge.py"
+_DECODER = "tests/data/test_decoder.py"
+_RESULTS = "tests/scan/test_results.py"
+_CHANGES = "tests/scan/test_changes.py"
+_CRASH = "tests/scan/test_crash.py"
+_POWER = "tests/scan/test_power_failure.py"
+_BUNDLE = "tests/test_bundle.py"
+_ORT = "tests/backends/test_ort.py"
+
+MUTATIONS = (
+    # judge: what a number means
+    Mutation("crack column fixed", "inspector/backends/contract.py",
+             "[:, bundle.positive_index]", "[:, 1]", f"{_ORT} -k positive_label", quick=True),
+    Mutation("crack only above its threshold", "inspector/judge.py",
+             "p_N >= np.float32(thresholds.crack_from)", "p_N > np.float32(thresholds.crack_from)",
+             _JUDGE, quick=True),
+    Mutation("clear at its threshold", "inspector/judge.py",
+             "~(p_N < np.float32(thresholds.clear_below))",
+             "p_N > np.float32(thresholds.clear_below)", _JUDGE, quick=True),
+    Mutation("clear however much a photo shrank", "inspector/judge.py",
+             "np.asarray(shrink_N) > MAX_CLEAR_SHRINK", "np.False_", _JUDGE, quick=True),
+    Mutation("clear however foreign a photo is", "inspector/judge.py",
+             "np.False_ if limit is None else", "np.False_ if True else", _JUDGE),
+    Mutation("compared in another precision", "inspector/judge.py",
+             "p_N = p_N.astype(np.float32)", "p_N = p_N.astype(np.float64)", _JUDGE),
+    Mutation("an answer for each photo is taken for granted", "inspector/judge.py",
+             "!= {(len(photos),)}:", "!= {p_N.shape}:", _JUDGE),
+    Mutation("no number is a number", "inspector/judge.py",
+             "if broken_N.any():", "if False:", _JUDGE),
+    Mutation("peak turned", "inspector/judge.py",
+             "return (column + 0.5) / columns, (row + 0.5) / rows",
+             "return (row + 0.5) / rows, (column + 0.5) / columns", _JUDGE),
+    # decoder: whose answer it is
+    Mutation("any photo's answer will do", "inspector/data/decoder.py",
+             "if item.ref.index != ref.index:", "if False:", f"{_DECODER} -k mixes", quick=True),
+    Mutation("a failure takes a photo's pixels", "inspector/data/decoder.py",
+             "photos += isinstance(item, Photo)", "photos += 1", f"{_DECODER} -k shot"),
+    Mutation("convicted at the first death", "inspector/data/decoder.py",
+             "if len(items) == suspect:", "if True:", f"{_DECODER} -k shot"),
+    Mutation("pixels of any size", "inspector/data/decoder_process.py",
+             "if pixel_bytes != pixels_HWC.nbytes:", "if False:", f"{_DECODER} -k another_size"),
+    # scan: every photo once
+    Mutation("a changed photo keeps its row", "inspector/scan/ledger.py",
+             "return Standing(known, current & known, failed)",
+             "return Standing(known, known, failed)", _CHANGES),
+    Mutation("a row is written twice", "inspector/scan/sink.py",
+             "rows = self._waiting[:count]", "rows = self._waiting[: count + 1]", _RESULTS,
+             quick=True),
+    Mutation("an old row stays beside the new one", "inspector/scan/results.py",
+             "self._rewrite(dict.fromkeys(files, partial(without, uris=uris)))",
+             "0 * len(files)", _CHANGES),
+    Mutation("two rows of one photo are taken in", "inspector/scan/ledger.py",
+             "if uri in owners:", "if False:", "tests/scan/test_ledger.py"),
+    Mutation("accounts that differ pass", "inspector/scan/summary.py",
+             "    if not right:\n", "    if False:\n", "tests/scan/test_scan.py"),
+    # commit protocol
+    Mutation("a rewriting is not announced", "inspector/scan/results.py",
+             "self._write_manifest(states)", "pass", _CRASH),
+    Mutation("any file is the one committed", "inspector/scan/results.py",
+             "if states != [None] and part not in states:", "if False:", _RESULTS),
+    Mutation("two scans write at once", "inspector/scan/results.py",
+             "if not stack.enter_context(locked(at.lock)):", "if False:", _RESULTS),
+    Mutation("another model continues a table", "inspector/scan/manifest.py",
+             "if manifest is None or manifest.identity == identity:", "if True:", _RESULTS),
+    Mutation("labels are removed with the results", "inspector/layout.py",
+             "        self.manifest.unlink(missing_ok=True)\n",
+             "        self.manifest.unlink(missing_ok=True)\n"
+             "        self.labels.unlink(missing_ok=True)\n",
+             f"{_RESULTS} tests/data/test_labels.py"),
+    Mutation("a draft is not synced", "inspector/durable.py",
+             "        _sync_file(draft)\n", "", _POWER),
+    Mutation("a rename is not synced", "inspector/durable.py",
+             "    sync_directory(target.parent)\n", "", _POWER),
+    Mutation("a rewritten part is not synced", "inspector/durable.py",
+             "    file.write_bytes(content)\n    _sync_file(file)\n",
+             "    file.write_bytes(content)\n", _POWER),
+    Mutation("old rows may come back beside the new", "inspector/scan/results.py",
+             "        # The old rows are gone for good before the new ones appear.\n"
+             "        sync_directory(self._at.table)\n", "", _POWER),
+    Mutation("pages without checksums", "inspector/scan/parts.py",
+             '"write_page_checksum": True', '"write_page_checksum": False',
+             "tests/scan/test_layout.py"),
+    # bundle
+    Mutation("files that were changed are loaded", "inspector/bundle.py",
+             "elif sha256_of(file) != expected:", "elif False:", _BUNDLE, quick=True),
+    Mutation("files outside the bundle are loaded", "inspector/bundle.py",
+             "if not is_plain_name(name):", "if False:", _BUNDLE),
+    Mutation("another format is read", "inspector/bundle.py",
+             'if values.get("format") != FORMAT:', "if False:", _BUNDLE),
+    Mutation("the digest forgets a threshold", "inspector/bundle.py",
+             "                self.thresholds.crack_from,\n", "", _BUNDLE),
+)  # fmt: skip
+
+
+def misplaced(mutation: Mutation, root: Path = REPOSITORY) -> str:
+    """Why it cannot be made; empty if it can."""
+    file = root / mutation.file
+    count = file.read_text(encoding="utf-8").count(mutation.old) if file.is_file() else 0
+    return "" if count == 1 else f"its text is {count} times in {mutation.file}"
+
+
+def survives(mutation: Mutation, root: Path) -> str:
+    """Why the mutation counts as not noticed; empty if its tests failed as they must."""
+    if why := misplaced(mutation, root):
+        return why
+    file = root / mutation.file
+    right = file.read_text(encoding="utf-8")
+    file.write_text(right.replace(mutation.old, mutation.new), encoding="utf-8")
+    try:
+        code = _test([mutation], root)
+    finally:
+        file.write_text(right, encoding="utf-8")
+    if code == _FAILED:
+        return ""
+    return "no test failed" if code == 0 else f"its tests did not run (pytest ended with {code})"
+
+
+def _test(mutations: Sequence[Mutation], root: Path) -> int:
+    """Run the tests of all; pytest's exit code."""
+    words = mutations[0].tests.split() if len(mutations) == 1 else _union(mutations)
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    command += ["--timeout", "60", *words]  # a mutation may make it go on for ever
+    paths = os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        command, cwd=root, env=paths, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ).returncode
+
+
+def _union(mutations: Sequence[Mutation]) -> list[str]:
+    """The files in which their tests are."""
+    return list(dict.fromkeys(w for m in mutations for w in m.tests.split() if w.endswith(".py")))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="words of the names; all if none")
+    parser.add_argument("--quick", action="store_true", help="a handful, within a minute")
+    options = parser.parse_args(arguments)
+    chosen = [
+        mutation
+        for mutation in MUTATIONS
+        if (mutation.quick or not options.quick)
+        and (not options.names or any(name in mutation.name for name in options.names))
+    ]
+    with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
+        root = Path(folder)
+        for name in _COPIED:
+            source, target = REPOSITORY / name, root / name
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, target)
+        failed = 0
+        for mutation in chosen:
+            started = time.monotonic()
+            why = survives(mutation, root)
+            failed += bool(why)
+            seconds = time.monotonic() - started
+            print(f"{'SURVIVES' if why else 'noticed':<9} {mutation.name} ({seconds:.0f} s) {why}",
+                  flush=True)  # fmt: skip
+        if not failed and chosen and _test(chosen, root):
+            print("SURVIVES  nothing: the tests fail without any mutation")
+            failed += 1
+    print(f"{len(chosen)} mutations, {failed} not noticed")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
