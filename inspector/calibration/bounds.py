@@ -40,8 +40,10 @@ def most_errors(trials: int, share: float, confidence: float) -> int:
 def trials_needed(share: float, confidence: float) -> int:
     """The fewest trials that can show, without any error, that a `share` in (0, 1) is not
     exceeded."""
-    # The slack keeps 0.05 = 0.05^1, in floats a little more or less, from costing a trial.
-    return max(1, math.ceil(math.log(1 - confidence) / math.log1p(-share) - 1e-9))
+    # The slack keeps 0.05 = 0.05^1, in floats a little more or less, from costing a trial, unless
+    # the bound itself needs it.
+    trials = max(1, math.ceil(math.log(1 - confidence) / math.log1p(-share) - 1e-9))
+    return trials if error_bound(0, trials, confidence) <= share else trials + 1
 
 
 def mean_bound(mean: float, units: int, confidence: float) -> float:

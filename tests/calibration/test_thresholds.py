@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 from scipy.stats import beta, norm
@@ -115,6 +115,7 @@ def test_no_photo_is_called_clear_that_the_model_itself_would_not(
 
 @settings(max_examples=50)
 @given(st.integers(1, 400), targets, st.floats(0.5, 0.99))
+@example(1, 0.5, 0.5000000000000001)
 def test_as_many_as_it_takes_are_enough_and_one_less_is_not(others, target, confidence):
     rule = Rule(target_recall=target, target_specificity=0.5, confidence=confidence)
     needed = trials_needed(1 - target, confidence)
