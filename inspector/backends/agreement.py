@@ -143,9 +143,11 @@ class ParityMeter:
                 self._worst = pair
             if differs:
                 self._flips.append(pair)
-        gap = np.nan_to_num(np.abs(candidate.cam_NHW - reference.cam_NHW), nan=np.inf)
-        self._cam_difference = max(self._cam_difference, float(gap.max()))
-        self._cam_magnitude = max(self._cam_magnitude, float(np.abs(reference.cam_NHW).max()))
+        for cam_HW, other_HW in zip(reference.cam_NHW, candidate.cam_NHW, strict=True):
+            self._cam_magnitude = max(self._cam_magnitude, float(np.abs(cam_HW).max()))
+            if cam_HW.shape == other_HW.shape:  # else of a stage that sees less
+                gap_HW = np.nan_to_num(np.abs(other_HW - cam_HW), nan=np.inf)
+                self._cam_difference = max(self._cam_difference, float(gap_HW.max()))
         off_N = np.abs(candidate.domain_N - reference.domain_N) / np.maximum(
             np.abs(reference.domain_N), 1
         )

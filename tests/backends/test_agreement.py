@@ -33,6 +33,16 @@ def test_differences_over_several_batches():
     assert report.verdict_flips == ()
 
 
+def test_maps_of_stages_that_see_less_are_not_compared():
+    """As a cascade gives them: each on the grid of the stage that decided."""
+    whole = scores(0.1, 0.9)
+    cams = np.empty(2, object)
+    cams[0], cams[1] = np.full((1, 1), 9, np.float32), np.full((2, 2), 0.5, np.float32)
+    meter = ParityMeter(THRESHOLDS)
+    meter.add(["a", "b"], whole, Scores(whole.p_crack_N, cams, whole.domain_N))
+    assert meter.report().max_cam_difference == pytest.approx(0.5)
+
+
 def test_a_flip_is_one_however_small_the_difference():
     meter = ParityMeter(THRESHOLDS)
     below = float(np.nextafter(np.float32(0.7), np.float32(0)))
