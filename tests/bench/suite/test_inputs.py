@@ -50,10 +50,10 @@ def test_large_photos_are_taken_as_they_are_and_cut_into_tiles(tmp_path):
 
 
 def test_tiles_are_taken_as_they_are_and_laid_out_as_photos(small, tmp_path):
-    for name in ("Positive", "Negative"):
+    for first, name in enumerate(("Positive", "Negative")):
         (tmp_path / "data" / name).mkdir(parents=True)
         for k in range(3):
-            noise(200, 180, k).save(tmp_path / "data" / name / f"{k}.png")
+            noise(200, 180, 3 * first + k).save(tmp_path / "data" / name / f"{k}.png")
     tiles, photos = make_inputs(tmp_path / "data", tmp_path / "made", 4, 1)
     assert len(tiles.refs) == 4 and sizes(tiles) == {(200, 180)}
     assert set(tiles.truth.values()) == {True, False}
