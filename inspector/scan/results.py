@@ -102,8 +102,7 @@ class Results:
         how many rows are safe."""
         content, uris = encode(table), table["uri"].to_pylist()
         # A name that a lost part had means one thing.
-        taken = {*self._parts, *self.lost.parts}
-        name = part_name(max(map(number_of, taken), default=-1) + 1)
+        name = part_name(max(map(number_of, {*self._parts, *self.lost.parts}), default=-1) + 1)
         with self._saying_what_is_safe():
             files = self.ledger.files_with(uris)
             self.superseded += self._rewrite(dict.fromkeys(files, partial(without, uris=uris)))
