@@ -163,9 +163,10 @@ def _past(summary: ScanSummary) -> list[str]:
             f"left out   photos without a row yet: {summary.left_out:,}; run without --retry-failed"
         )
     if summary.lost:
-        lines.append(
-            f"lost       rows that are not there again: {summary.lost:,}; scan all sources of this "
-            "table (--prune gives up photos that are gone)"
+        lines += _wrapped(
+            "lost",
+            f"rows that are not there again: {summary.lost:,}; scan all sources of this table "
+            "(--prune gives up photos that are gone)",
         )
     if summary.pruned:
         lines.append(f"dropped    rows of files that are gone: {summary.pruned:,}")
