@@ -80,6 +80,8 @@ def with_groups(
     name stands for itself. Raises DataError where it names none of them."""
     table = read_table(groups_csv)
     groups, strangers = table.column(GROUP, images, roots)
+    if len(strangers) < len(table.rows) and not any(groups):
+        raise DataError(f"{groups_csv} has nothing in its column `{GROUP}` for the images it names")
     if not any(groups):
         raise DataError(
             f"{groups_csv} names none of the images below {roots[0]}"
@@ -140,6 +142,12 @@ def _row(path: Path, columns: tuple[str, ...], line: int, cells: list[str]) -> R
         )
     padded = [*map(str.strip, cells), *[""] * len(columns)]
     found = dict(zip(columns, padded, strict=False))
+    # Names of files may be any bytes; everything else is text, and one text however it is encoded.
+    found |= {
+        name: unicodedata.normalize("NFC", _from_code_page(cell) or cell)
+        for name, cell in found.items()
+        if name != FILE
+    }
     if not found[FILE]:
         raise DataError(f"{path} names no file in line {line}")
     return Row(line, found[FILE], found)

@@ -60,6 +60,15 @@ def test_every_way_of_writing_it_is_read(data, tmp_path, text, coding):
     assert groups_of(data, table) == {"Positive/a.jpg": "w", f"Positive/{UMLAUT}": "w"}
 
 
+@pytest.mark.parametrize(
+    "group", [b"Br\xfccke", "Brücke".encode(), unicodedata.normalize("NFD", "Brücke").encode()]
+)
+def test_one_group_is_one_text_whoever_wrote_it(data, tmp_path, group):
+    table = tmp_path / "groups.csv"
+    table.write_bytes(b"file,group\nPositive/a.jpg," + group + b"\n")
+    assert groups_of(data, table) == {"Positive/a.jpg": "Brücke"}
+
+
 def test_files_of_a_mac_are_found_by_names_of_another(data, tmp_path):
     """The names on disk may be the decomposed ones, too."""
     decomposed = unicodedata.normalize("NFD", UMLAUT)
@@ -117,6 +126,7 @@ def test_what_does_not_match_is_counted_and_named(data, tmp_path):
         ("sep=,\ngroup,file\nw,Positive/a.jpg\nw\n", "names no file in line 4"),
         ("file,group\nPositive/a.jpg,w\n./Positive/a.jpg,v\n", r"'w' in line 2 and 'v' in line 3"),
         ('file,group\n"Positive/a.jpg,w\n', "cannot read"),
+        ("file,group\nPositive/a.jpg,\n", "nothing in its column `group`"),
     ],
 )
 def test_what_cannot_be_right_says_why_and_where(data, tmp_path, text, words):
