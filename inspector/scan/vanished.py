@@ -52,6 +52,7 @@ def settle_vanished(
     for_good = tuple(uri for directory in gone for uri in spellings(directory))
     suspect = tuple(work.sources_without_photos)
     kept: Counter[str] = Counter()
+    idle = set(gone)
     waiting: dict[str, list[str]] = {}
     for file, uris in results.unseen((*(root.uri for root in roots), *for_good)):
         if work.stop.received is not None:
@@ -60,6 +61,7 @@ def settle_vanished(
         for uri in filter(is_gone, uris):
             if uri.startswith(for_good):
                 dropped.append(uri)
+                idle -= {place for place in idle if uri.startswith(spellings(place))}
             elif any(root.covers(uri) for root in roots):
                 root = next((root for root in suspect if uri.startswith(root)), None)
                 if root is None:
@@ -84,7 +86,12 @@ def settle_vanished(
             or (prune and not uri.startswith(suspect) and any(r.covers(uri) for r in roots))
         ]
         if given_up:
+            idle -= {p for p in idle if any(uri.startswith(spellings(p)) for uri in given_up)}
             results.give_up(given_up)
+    work.discovery.notes += [
+        f"--source-gone {place}: the table has no row below it whose file is gone; none was dropped"
+        for place in sorted(idle)
+    ]
     for root in suspect:
         note = f"no photo was found below {text_of(root)}"
         if kept[root]:

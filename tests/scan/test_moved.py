@@ -94,13 +94,17 @@ def test_two_rows_never_get_one_address(begun, out):
 
 def test_only_what_is_gone_is_dropped_below_a_place_that_is_gone(begun, out, tmp_path):
     for places in ((f"{begun}/ol",), (str(begun / "other"), f"{begun}/older/")):
-        assert quick_scan(begun / "drive", out, source_gone=places)[1].pruned == 0
+        _, results, work = quick_scan(begun / "drive", out, source_gone=places)
+        assert results.pruned == 0
+        idle = [note for note in work.discovery.notes if "none was dropped" in note]
+        assert len(idle) == len(places) and all(map(str.__contains__, idle, sorted(places)))
     (begun / "link").symlink_to("old")
     try:
-        tally, results, _ = quick_scan(begun / "drive", out, source_gone=(f"{begun}/link",))
+        tally, results, work = quick_scan(begun / "drive", out, source_gone=(f"{begun}/link",))
     finally:
         (begun / "link").unlink()
     assert (tally.vanished, results.pruned, results.rows) == (3, 3, 5)
+    assert not any("none was dropped" in note for note in work.discovery.notes)
 
 
 def test_what_cannot_be_meant_is_refused(begun, out):
