@@ -55,7 +55,7 @@ def check_labels(copies: Iterable[Sequence[tuple[str, bool]]]) -> None:
     pairs = "; ".join(f"{side[True]} (crack) and {side[False]} (clear)" for side in both[:SHOWN])
     more = f", and {len(both) - SHOWN:,} more" if len(both) > SHOWN else ""
     raise DataError(
-        f"{len(both):,} photos have both labels, which contradict each other: {pairs}{more}; keep "
+        f"photos with both labels, which contradict each other: {len(both):,}: {pairs}{more}; keep "
         "each of them in one class only"
     )
 

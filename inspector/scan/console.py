@@ -203,7 +203,7 @@ def _omissions(summary: ScanSummary | Preview) -> list[str]:
     if summary.repeated:
         lines.append(f"repeated   photos named more than once: {summary.repeated:,}; covered once")
     lines += _listed("unreadable", summary.unreadable_dirs)
-    lines += _listed("link", summary.linked_dirs)
+    lines += _listed("link", [f"{path}, not followed" for path in summary.linked_dirs])
     lines += _listed("note", summary.notes)
     return lines
 

@@ -215,7 +215,7 @@ def _plan(
 
     return (
         f"training on {count(training)}\nvalidating on {count(validation)}\n"
-        f"{config.epochs} epochs, batch size {config.batch_size}, from {config.init}, on {device}"
+        f"epochs: {config.epochs}, batch size {config.batch_size}, from {config.init}, on {device}"
     )
 
 

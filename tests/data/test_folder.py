@@ -166,7 +166,9 @@ def test_one_photo_in_both_classes_is_a_contradiction(tmp_path, how):
             file.write_bytes(b"")
     assert len(find_labelled(tmp_path)) == 5
     how(photo, tmp_path / "Negative" / "other.png")
-    with pytest.raises(DataError, match=r"1 photos have both labels.*photo.png .crack.*other.png"):
+    with pytest.raises(
+        DataError, match=r"photos with both labels.* 1: .*photo.png .crack.*other.png"
+    ):
         find_labelled(tmp_path)
 
 
