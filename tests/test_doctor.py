@@ -57,6 +57,14 @@ def test_a_healthy_machine_and_model(tiny_bundle_dir):
     assert any("CPUExecutionProvider" in finding for finding in replays)
 
 
+def test_the_shipped_model_is_replayed_in_every_precision():
+    report = examine(None)
+    assert failed(report) == []
+    replays = [check.finding for check in report.checks if "golden images" in check.finding]
+    for precision in ("fp32", "int8", "fp16"):
+        assert any(finding.startswith(f"{precision} on cpu") for finding in replays), precision
+
+
 class Thief(torch.nn.Module):
     """A program in the place of a model: it writes as soon as it is loaded."""
 
