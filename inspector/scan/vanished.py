@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from inspector.data.address import path_of, spellings, text_of
@@ -49,10 +50,10 @@ def settle_vanished(
     Raises OutputError.
     """
     roots = [source for source in work.discovery.sources if source.is_dir]
-    for_good = tuple(uri for directory in gone for uri in spellings(directory))
+    idle = {directory: spellings(directory) for directory in gone}
+    for_good = tuple(chain.from_iterable(idle.values()))
     suspect = tuple(work.sources_without_photos)
     kept: Counter[str] = Counter()
-    idle = set(gone)
     waiting: dict[str, list[str]] = {}
     for file, uris in results.unseen((*(root.uri for root in roots), *for_good)):
         if work.stop.received is not None:
@@ -61,7 +62,7 @@ def settle_vanished(
         for uri in filter(is_gone, uris):
             if uri.startswith(for_good):
                 dropped.append(uri)
-                idle -= {place for place in idle if uri.startswith(spellings(place))}
+                idle = {place: at for place, at in idle.items() if not uri.startswith(at)}
             elif any(root.covers(uri) for root in roots):
                 root = next((root for root in suspect if uri.startswith(root)), None)
                 if root is None:
@@ -86,7 +87,8 @@ def settle_vanished(
             or (prune and not uri.startswith(suspect) and any(r.covers(uri) for r in roots))
         ]
         if given_up:
-            idle -= {p for p in idle if any(uri.startswith(spellings(p)) for uri in given_up)}
+            for uri in given_up:
+                idle = {place: at for place, at in idle.items() if not uri.startswith(at)}
             results.give_up(given_up)
     work.discovery.notes += [
         f"--source-gone {place}: the table has no row below it whose file is gone; none was dropped"
