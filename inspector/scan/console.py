@@ -163,7 +163,7 @@ def _past(summary: ScanSummary) -> list[str]:
             f"left out   photos without a row yet: {summary.left_out:,}; run without --retry-failed"
         )
     if summary.lost:
-        lines += _wrapped(
+        lines += wrapped(
             "lost",
             f"rows that are not there again: {summary.lost:,}; scan all sources of this table "
             "(--prune gives up photos that are gone)",

@@ -43,6 +43,21 @@ def test_summary_of_a_zoo(zoo_config, capsys):
     assert max(map(len, prose)) <= 80 or str(zoo_config.out) in max(prose, key=len)
 
 
+def test_whatever_can_have_happened_is_said(zoo_config, capsys):
+    done = scan(zoo_config)
+    print_summary(
+        replace(
+            done, changed=7, left_out=7, lost=7, pruned=7, moved=7, vanished=8, gone_but_named=7,
+            repeated=7, unreadable_dirs=["u"] * 9, linked_dirs=["l"], budget_exceeded=True,
+            interrupted_by=2, complete=False, remedy="r",
+        )
+    )  # fmt: skip
+    out = capsys.readouterr().out
+    assert "rows that are not there again: 7" in out
+    assert "l, not followed" in out and "... and 1 more" in out
+    assert "--max-failures" in out and "by signal 2" in out
+
+
 def test_the_line_that_reads_a_table_works_for_a_name_with_a_colon(zoo_config, capsys, monkeypatch):
     monkeypatch.chdir(zoo_config.out.parent)
     summary = scan(zoo_config)
