@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import threading
 import time
@@ -12,6 +13,7 @@ from rich.progress import BarColumn
 
 from inspector.data.source import count_images
 from inspector.errors import InspectorError
+from inspector.layout import TABLE
 from inspector.terminal import Drawing, bar, print_lines, words
 from inspector.text import Whole, wrapped
 
@@ -112,7 +114,7 @@ def _summary_lines(summary: ScanSummary) -> list[str]:
     lines = [*_headline(summary), *_failures(summary), *_omissions(summary), *_times(summary)]
     table = str(summary.out)
     # Arrow takes a relative name with a colon for an address.
-    place = str(summary.out.absolute()) if ":" in table else table
+    place = os.path.join(summary.out.absolute() if ":" in table else table, TABLE)
     return [
         *lines,
         f"table      {table} ({summary.table.rows:,} rows, part files: {summary.parts:,})",

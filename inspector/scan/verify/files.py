@@ -15,27 +15,23 @@ if TYPE_CHECKING:
 def files_below(out: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """What readers take for files of the table, with the path relative to `out`.
 
-    `pyarrow.dataset` enters directories and takes whatever is in them, whatever the suffix,
-    except for names that begin with `_` or `.`; DuckDB's `OUT/**/*.parquet` takes those as well;
-    others want nothing but Parquet files in `OUT/table`. Raises OSError for `out`; a directory
-    below it that cannot be listed is itself yielded.
+    Readers of `OUT/table` want nothing but Parquet files in it; `OUT/**/*.parquet` takes every file
+    below `out` that is called like one. Raises OSError for `out`; a directory below it that cannot
+    be listed is itself yielded.
     """
-    waiting: list[tuple[str, str, bool, os.DirEntry[str] | None]]
-    waiting = [("", os.fspath(out), False, None)]
+    waiting: list[tuple[str, str, os.DirEntry[str] | None]] = [("", os.fspath(out), None)]
     while waiting:
-        prefix, folder, hidden, itself = waiting.pop()
+        prefix, folder, itself = waiting.pop()
         try:
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError:
             if itself is None:
                 raise
-            if not hidden:
-                yield prefix, itself
+            yield prefix, itself
             continue
         for entry in entries:
-            below = hidden or entry.name.startswith(("_", "."))
             if entry.is_dir(follow_symlinks=False):
-                waiting.append((f"{prefix}{entry.name}/", entry.path, below, entry))
-            elif not below or prefix == f"{TABLE}/" or entry.name.endswith(".parquet"):
+                waiting.append((f"{prefix}{entry.name}/", entry.path, entry))
+            elif prefix.startswith(f"{TABLE}/") or entry.name.endswith(".parquet"):
                 yield prefix + entry.name, entry

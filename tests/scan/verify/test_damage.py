@@ -65,8 +65,11 @@ DAMAGE = {
     "copy under another name": (
         lambda out: shutil.copy(out / PARTS[0], out / "backup.parquet"), {"stray_file"}
     ),
+    "notes beside the table": (lambda out: (out / "notes.txt").write_text("x"), set()),
     "stray in a folder": (
-        lambda out: ((out / "old/deep").mkdir(parents=True), (out / "old/deep/x").write_text("x")),
+        lambda out: (
+            (out / "table/old").mkdir(), (out / "table/old/x").write_text("x"),
+        ),
         {"stray_file"},
     ),
     "hidden from pyarrow only": (
@@ -183,10 +186,10 @@ def test_damage_is_found_and_named(out, name):
 
 def test_every_finding_says_where_and_what_to_do(out):
     flip(out / PARTS[0])
-    (out / "stray").write_text("x")
+    (out / "table/stray").write_text("x")
     result = verify(VerifyConfig(out=out))
     assert result.exit_code == 1
-    assert {finding.where for finding in result.damage} == {PARTS[0], "stray"}
+    assert {finding.where for finding in result.damage} == {PARTS[0], "table/stray"}
     assert all(finding.what and finding.remedy for finding in result.damage)
     assert json.loads(json.dumps(result.to_json()))["damage"][0]["code"] in {
         "changed_part",
@@ -202,7 +205,7 @@ def test_an_example_row_is_named(out):
 
 def test_more_findings_than_anybody_reads_are_counted(out):
     for number in range(MOST_LISTED + 5):
-        (out / f"{number}.txt").touch()
+        (out / f"table/{number}.txt").touch()
     damage = verify(VerifyConfig(out=out)).damage
     assert len(damage) == MOST_LISTED + 1
     assert "5 more" in damage[-1].what
