@@ -16,6 +16,7 @@ from inspector.data.decode import decode
 from inspector.errors import BundleError, OutputError, SourceError
 from inspector.judge import judge
 from inspector.scan import FailureBudget, ScanConfig, preview, scan
+from inspector.scan.sink import ParquetSink
 from inspector.types import Decoded, ImageRef, Photo, Verdict
 from tests.scan.walls import wall
 
@@ -199,6 +200,22 @@ def test_a_few_photos_that_mostly_fail_are_over_budget_at_the_end(tmp_path, tiny
     )
     summary = scan(config)
     assert summary.complete and summary.exit_code == 3
+
+
+@pytest.mark.parametrize("written", [slice(1, None), slice(0, 0)], ids=["one lost", "all lost"])
+def test_rows_that_get_lost_on_their_way_never_pass_in_silence(
+    walls, tmp_path, tiny_bundle, monkeypatch, written
+):
+    class Lossy(ParquetSink):
+        def write(self, rows):
+            super().write(rows[written])
+
+    monkeypatch.setattr("inspector.scan.pipeline.ParquetSink", Lossy)
+    config = ScanConfig(
+        sources=(str(walls),), out=tmp_path, model=tiny_bundle.path, limit=6, workers=0
+    )
+    with pytest.raises(AssertionError, match="this is a bug, please report it"):
+        scan(config)
 
 
 def test_nothing_to_scan_is_an_empty_table(tmp_path, tiny_bundle):
