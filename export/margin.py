@@ -37,9 +37,9 @@ def choose_margins(
     """The margins of the probability, in logits, and of the out-of-domain score, in its own units:
     each `SAFETY` times the smallest one with which no verdict of the N >= 1 images differs by it,
     and no less than what moves `MOVED_SHARE` of them or `LEAST_MARGIN`."""
-    edges = [thresholds.clear_below, thresholds.crack_from]
+    edges = np.array([thresholds.clear_below, thresholds.crack_from], np.float32)  # as in `decide`
     by_probability = _margin(
-        log_odds(reference.p_crack_N), log_odds(candidate.p_crack_N), log_odds(np.array(edges))
+        log_odds(reference.p_crack_N), log_odds(candidate.p_crack_N), log_odds(edges)
     )
     if thresholds.out_of_domain is None:
         return by_probability, 0.0

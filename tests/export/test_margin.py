@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from export.margin import (
@@ -44,6 +44,7 @@ def left_to_differ(reference, candidate, thresholds, margin, domain_margin=0.0):
 
 
 @given(pairs=answers, edges=edges)
+@example(pairs=[(0.5, 0.5), (0.01, 0.0078125)], edges=[0.01, 0.5])  # 0.01 is no float32
 def test_no_verdict_differs_on_the_images_that_chose(pairs, edges):
     reference, candidate = np.array(pairs, np.float32).T
     thresholds = Thresholds(clear_below=edges[0], crack_from=edges[1])
