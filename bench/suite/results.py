@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.suite.contract import BENCHMARK, FORMAT, damage
 from inspector.durable import make_directory, publish
 from inspector.errors import OutputError, SourceError
+from inspector.untrusted import parse_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,14 +44,14 @@ def read_results(path: Path) -> JsonObject:
     not of the suite, have another format or are damaged."""
     file = path / RESULTS if path.is_dir() else path
     try:
-        found = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse)
+        found = parse_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise SourceError(
             f"{file} does not exist; name the --out folder of an inspector bench that has ended"
         ) from error
     except OSError as error:
         raise SourceError(f"cannot read {file} ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or not all of it
+    except ValueError as error:  # no UTF-8, no JSON, or not all of it
         raise SourceError(
             f"{file} is damaged: it is not complete JSON; run inspector bench again"
         ) from error
@@ -64,10 +65,6 @@ def read_results(path: Path) -> JsonObject:
     if wrong := damage(found):
         raise SourceError(f"{file} is damaged: {wrong}; run inspector bench again")
     return found
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is no JSON")
 
 
 def samples(results: JsonObject) -> Iterator[dict[str, Any]]:

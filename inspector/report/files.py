@@ -11,6 +11,7 @@ from inspector.durable import check_writable, make_directory, publish, reporting
 from inspector.errors import DataError, OutputError
 from inspector.report.figures import Evaluation
 from inspector.report.page import Subject, render_page
+from inspector.untrusted import parse_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +61,7 @@ def write_report(
 def read_metrics(file: Path) -> Evaluation:
     """What `metrics.json` holds. Raises DataError when it is not one."""
     try:
-        return Evaluation.from_json(json.loads(file.read_text(encoding="utf-8")))
+        return Evaluation.from_json(parse_json(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{file} does not hold the figures of a report ({error!r}); make them with: "

@@ -12,6 +12,7 @@ from inspector.errors import OutputError
 from inspector.layout import MANIFEST, Layout
 from inspector.plain import NotAFileError, read_plain
 from inspector.scan.schema import SCHEMA_VERSION
+from inspector.untrusted import parse_json
 from inspector.version import __version__
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Manifest:
         except NotAFileError as error:
             raise OutputError(f"{error.filename} is not a regular file; {CHOICES}") from error
         try:
-            values = json.loads(content)
+            values = parse_json(content)
             _refuse_other_schema(out, values)
             return cls._of(values)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -15,6 +15,7 @@ from inspector.bundle import Thresholds
 from inspector.errors import UsageError
 from inspector.plain import read_plain
 from inspector.scan.schema import SCHEMA_VERSION
+from inspector.untrusted import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,12 +80,12 @@ class Manifest:
 def read_manifest(path: Path) -> Manifest:
     """Raises ManifestError for whatever is wrong with it."""
     try:
-        values = json.loads(read_plain(path))
+        values = parse_json(read_plain(path))
     except FileNotFoundError as error:
         raise ManifestError("it is missing") from error
     except OSError as error:
         raise ManifestError(f"it cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ManifestError(f"it is no JSON: {error}") from error
     if not isinstance(values, dict):
         raise ManifestError("it holds no JSON object")
