@@ -42,7 +42,7 @@ smoke: wheel  ## install the wheel in a fresh environment and use it from outsid
 
 model: $(READY)  ## make the shipped model from labelled photos: make model DATA=DIR
 	@test -n "$(DATA)" || { echo "say where the labelled photos are: make model DATA=DIR" >&2; exit 2; }
-	$(BIN)/python -m inspector.recipe "$(DATA)" $(ARGS)
+	$(BIN)/python -m bench.recipe.run "$(DATA)" $(ARGS)
 
 lock: $(READY)  ## resolve pyproject.toml's ranges again into requirements.lock
 	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --upgrade --generate-hashes \

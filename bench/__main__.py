@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from inspector.core.streams import patient_streams
+from inspector.core.terminal import print_lines
 from inspector.errors import InspectorError
-from inspector.streams import patient_streams
-from inspector.terminal import print_lines
 
 if TYPE_CHECKING:
     from bench.report import Columns
@@ -49,8 +49,8 @@ def memory(
     ),
 ) -> None:  # fmt: skip
     """Peak memory, first verdict and cost per file, at several numbers of files."""
-    from bench.memory import COLUMNS, MemoryConfig, bench_memory
     from bench.report import make_folder
+    from bench.studies.memory import COLUMNS, MemoryConfig, bench_memory
 
     config = MemoryConfig(
         tiles=tiles,
@@ -125,8 +125,8 @@ def leaks(
     ),
 ) -> None:  # fmt: skip
     """How much a split by tile flatters, and whether the leak audit notices."""
-    from bench.leaks import COLUMNS, LeaksBenchConfig, bench_leaks
     from bench.report import make_folder
+    from bench.studies.leaks import COLUMNS, LeaksBenchConfig, bench_leaks
 
     config = LeaksBenchConfig(
         data=data, groups=groups, positive=positive, init=init, size=size, rounds=rounds
@@ -168,7 +168,7 @@ def training(
 ) -> None:  # fmt: skip
     """Short trainings that differ in one thing each, judged on walls none of them has seen."""
     from bench.report import make_folder
-    from bench.training.run import COLUMNS, TrainingBenchConfig, bench_training
+    from bench.studies.training.run import COLUMNS, TrainingBenchConfig, bench_training
 
     config = TrainingBenchConfig(
         data=data,
@@ -203,8 +203,8 @@ def domain(
     ),
 ) -> None:  # fmt: skip
     """What is no concrete: how much of it a model notices, and how much concrete it flags."""
-    from bench.domain import COLUMNS, DomainBenchConfig, bench_domain
     from bench.report import make_folder
+    from bench.studies.domain import COLUMNS, DomainBenchConfig, bench_domain
 
     config = DomainBenchConfig(
         concrete=data, foreign=foreign, model=model, threshold=threshold, limit=limit

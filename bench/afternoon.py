@@ -4,7 +4,7 @@ time go through the bundle's own ONNX file in an ONNX Runtime session with defau
 Parquet table of paths and probabilities is written at the end. A photo that cannot be read gets no
 probability. There is no decoding ahead, no scaled JPEG decoding, no resuming and no record of why a
 photo failed. The graph takes uint8 pixels and scales them itself, so NumPy normalises nothing here.
-Resizing is `inspector.preprocess.fit` (a crop within 2 %, else Pillow's bilinear filter) and EXIF
+Resizing is `preprocess.fit` (a crop within 2 %, else Pillow's bilinear filter) and EXIF
 orientation is applied, because a loop that gives the model other pixels would not do the same work
 and its answers could not be checked.
 """
@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from bench.peer import finish, peer_arguments
-from inspector.bundle import INPUT_NAME, OUTPUT_NAMES, ModelBundle
-from inspector.data.formats import named_like_an_image
-from inspector.preprocess import PreprocessSpec, fit
+from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES, ModelBundle
+from inspector.model.preprocess import PreprocessSpec, fit
+from inspector.photos.formats import named_like_an_image
 
 BATCH = 32
 

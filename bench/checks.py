@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.mistakes import resembled
-from inspector.backends.agreement import PROBABILITY_TOLERANCE
-from inspector.judge import decide
+from inspector.engines.parity import PROBABILITY_TOLERANCE
+from inspector.model.verdict import decide
 from inspector.types import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.mistakes import Mistaken
-    from inspector.bundle import Thresholds
+    from inspector.model.bundle import Thresholds
 
 IMAGES_PER_OTHER_VERDICT = 1000
 """The export gate's own bound for int8 and the cascade: verdicts agree on 99.9 %. Below a thousand

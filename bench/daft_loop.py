@@ -14,13 +14,13 @@ import numpy as np
 
 from bench.afternoon import BATCH, load, open_session
 from bench.peer import finish, peer_arguments
-from inspector.bundle import INPUT_NAME, OUTPUT_NAMES, ModelBundle
-from inspector.data.source import Discovery
+from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES, ModelBundle
+from inspector.photos.source import Discovery
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from inspector.preprocess import PreprocessSpec
+    from inspector.model.preprocess import PreprocessSpec
 
 
 class Judge:

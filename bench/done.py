@@ -8,17 +8,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from inspector.scan import ScanConfig
-from inspector.scan.engines import identity_of, recorded_engines
-from inspector.scan.parts import FINGERPRINT
-from inspector.scan.results import open_results
-from inspector.scan.schema import METADATA_PREFIX, SCHEMA
-from inspector.scan.sink import ROWS_PER_PART
+from inspector.results.parts import FINGERPRINT
+from inspector.results.schema import METADATA_PREFIX, SCHEMA
+from inspector.results.store import open_results
+from inspector.scanning import ScanConfig
+from inspector.scanning.engines import identity_of, recorded_engines
+from inspector.scanning.sink import ROWS_PER_PART
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from inspector.bundle import ModelBundle
+    from inspector.model.bundle import ModelBundle
 
 SEED = 0
 PER_FOLDER = 1000

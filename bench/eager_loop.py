@@ -6,12 +6,12 @@ from __future__ import annotations
 import time
 
 from bench.peer import finish, peer_arguments
-from inspector.backends import open_backend
-from inspector.bundle import ModelBundle
-from inspector.data.loader import load_batches
-from inspector.data.source import Discovery
-from inspector.scan.schema import display_path
+from inspector.engines import open_backend
+from inspector.model.bundle import ModelBundle
+from inspector.photos.source import Discovery
+from inspector.results.schema import display_path
 from inspector.types import Photo
+from inspector.workers.loader import load_batches
 
 BATCH = 32
 

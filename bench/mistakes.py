@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from inspector.backends import Backend
-    from inspector.preprocess import PreprocessSpec
+    from inspector.engines import Backend
+    from inspector.model.preprocess import PreprocessSpec
 
     Mistaken = Mapping[str, Mapping[str, float]]
     """Probabilities by image that the reference gives, by the mistake it was given."""

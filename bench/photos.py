@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image
 
 from bench.files import spread_evenly
-from inspector.data.decode import decode
-from inspector.data.source import Discovery
-from inspector.data.synthesis import Kind, make_scene
 from inspector.errors import SourceError, UsageError
-from inspector.preprocess import PreprocessSpec
+from inspector.model.preprocess import PreprocessSpec
+from inspector.photos.decode import decode
+from inspector.photos.source import Discovery
+from inspector.synthesis import Kind, make_scene
 from inspector.types import Decoded
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _tiles(folder: Path | None, rng: np.random.Generator) -> tuple[NDArray[np.ui
     if folder is None:
         kinds = islice(cycle(Kind), _SCENES)
         made = [make_scene(rng, TILE, TILE, kind).pixels for kind in kinds]
-        return np.stack(made), f"{len(made)} scenes made by inspector.data.synthesis, no photos"
+        return np.stack(made), f"{len(made)} scenes made by inspector.synthesis, no photos"
     refs = spread_evenly(list(Discovery([str(folder)])), _MOST_TILES)
     spec = PreprocessSpec(size=TILE)
     found = [o.pixels_HWC for ref in refs if isinstance(o := decode(ref, spec), Decoded)]

@@ -20,14 +20,14 @@ import ray.data
 
 from bench.afternoon import BATCH, load, open_session
 from bench.peer import finish, peer_arguments
-from inspector.bundle import INPUT_NAME, OUTPUT_NAMES, ModelBundle
-from inspector.data.source import Discovery
-from inspector.machine import usable_cores
+from inspector.core.machine import usable_cores
+from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES, ModelBundle
+from inspector.photos.source import Discovery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inspector.preprocess import PreprocessSpec
+    from inspector.model.preprocess import PreprocessSpec
 
     Columns = dict[str, Any]
     """Arrays of a batch, by column."""

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.checks import Answer, Answers
-from inspector.backends.contract import joined
-from inspector.data.loader import load_batches
-from inspector.judge import decide
-from inspector.scan.schema import display_path
+from inspector.engines.contract import joined
+from inspector.model.verdict import decide
+from inspector.results.schema import display_path
 from inspector.types import Photo, Scores
+from inspector.workers.loader import load_batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from inspector.backends import Backend
-    from inspector.bundle import Thresholds
-    from inspector.preprocess import PreprocessSpec
+    from inspector.engines import Backend
+    from inspector.model.bundle import Thresholds
+    from inspector.model.preprocess import PreprocessSpec
     from inspector.types import ImageRef
 
 FULL_SIZE = 1e6

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inspector import machine
+from inspector.core import machine
 from inspector.version import __version__
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ import timm
 import torch
 
 from bench.peer import finish, peer_arguments
-from inspector.bundle import WEIGHTS, ModelBundle
-from inspector.data.formats import IMAGE_SUFFIXES
-from inspector.machine import usable_cores
-from inspector.network import from_storage, read_weights
+from inspector.core.machine import usable_cores
+from inspector.model.bundle import WEIGHTS, ModelBundle
+from inspector.model.network import from_storage, read_weights
+from inspector.photos.formats import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

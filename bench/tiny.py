@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import save_file
 
 from export import ExportConfig, export_bundle
-from inspector.bundle import WEIGHTS, ModelBundle, Thresholds
-from inspector.network import build_network, to_storage
-from inspector.preprocess import PreprocessSpec
+from inspector.model.bundle import WEIGHTS, ModelBundle, Thresholds
+from inspector.model.network import build_network, to_storage
+from inspector.model.preprocess import PreprocessSpec
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.processes import cpu_seconds
-from inspector.scan import ScanConfig, scan
+from inspector.scanning import ScanConfig, scan
 
 
 class FirstVerdict:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from export.config import ExportConfig as ExportConfig
     from export.run import export_bundle as export_bundle
-    from inspector.backends.agreement import ParityReport as ParityReport
-    from inspector.backends.agreement import compare as compare
+    from inspector.engines.parity import ParityReport as ParityReport
+    from inspector.engines.parity import compare as compare
 
 _HOME = {
     "ExportConfig": "export.config",
-    "ParityReport": "inspector.backends.agreement",
-    "compare": "inspector.backends.agreement",
+    "ParityReport": "inspector.engines.parity",
+    "compare": "inspector.engines.parity",
     "export_bundle": "export.run",
 }
 

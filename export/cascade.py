@@ -17,8 +17,10 @@ from export.margin import FLIPS_PER
 from export.onnx import export_onnx
 from export.photos import photo_batches
 from export.quantize import quantise_to
-from inspector.backends import open_engine
-from inspector.backends.agreement import (
+from inspector.engines import open_engine
+from inspector.engines.cascade import Doubt
+from inspector.engines.contract import joined
+from inspector.engines.parity import (
     SURE,
     differing,
     log_odds,
@@ -26,14 +28,12 @@ from inspector.backends.agreement import (
     settled,
     verdicts,
 )
-from inspector.backends.cascade import Doubt
-from inspector.backends.contract import joined
-from inspector.backends.metadata import model_metadata
-from inspector.backends.tuning import SENT_ON
-from inspector.bundle import Cascade
+from inspector.engines.tuning import SENT_ON
 from inspector.errors import ExportError
-from inspector.preprocess import shrink
-from inspector.student import load_student
+from inspector.model.bundle import Cascade
+from inspector.model.metadata import model_metadata
+from inspector.model.preprocess import shrink
+from inspector.model.student import load_student
 from inspector.types import Verdict
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from export.config import ExportConfig
     from export.heldback import Photos
-    from inspector.bundle import ModelBundle, Thresholds
+    from inspector.model.bundle import ModelBundle, Thresholds
     from inspector.types import JsonObject, Scores
 
 CASCADE_FILE = "model.low.int8.onnx"

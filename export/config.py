@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from inspector.bundle import DEFAULT_PATH, STUDENT, Variant
+from inspector.core.paths import check_model_name, take_paths
 from inspector.errors import UsageError
-from inspector.paths import check_model_name, take_paths
+from inspector.model.bundle import DEFAULT_PATH, STUDENT, Variant
 
 DEFAULT_OUT = Path("inspector-model")
 """Where variants of the shipped bundle go: the installed package is not to be written to."""

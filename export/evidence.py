@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 
-from inspector.backends.agreement import PROBABILITY_TOLERANCE
+from inspector.engines.parity import PROBABILITY_TOLERANCE
 from inspector.types import JsonObject
 
 _ENGINES = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime"), "torchscript": ("torch",)}

@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from inspector.bundle import OUTPUT_NAMES
 from inspector.errors import ExportError
+from inspector.model.bundle import OUTPUT_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

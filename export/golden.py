@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inspector.data.synthesis import Kind, make_scene
+from inspector.synthesis import Kind, make_scene
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

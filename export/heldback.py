@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from export.config import ExportConfig
-    from inspector.preprocess import PreprocessSpec
+    from inspector.model.preprocess import PreprocessSpec
 
 CALIBRATION_LIMIT = 256
 """Photos that set ranges at most: more change them little."""

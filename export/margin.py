@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inspector.backends.agreement import log_odds
+from inspector.engines.parity import log_odds
 from inspector.errors import ExportError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from inspector.bundle import Thresholds
+    from inspector.model.bundle import Thresholds
     from inspector.types import JsonObject, Scores
 
 SAFETY = 1.5

@@ -21,14 +21,14 @@ from onnx import numpy_helper
 from onnxscript import optimizer
 
 from export.finish import write_model
-from inspector.bundle import INPUT_NAME, OUTPUT_NAMES
 from inspector.errors import ExportError
+from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from inspector.network import DeployedModel
+    from inspector.model.network import DeployedModel
 
 OPSET = 20
 """ONNX operator set of 2023; ONNX Runtime reads it from 1.17 on."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inspector.backends.agreement import CAM_TOLERANCE, DOMAIN_TOLERANCE, PROBABILITY_TOLERANCE
+from inspector.engines.parity import CAM_TOLERANCE, DOMAIN_TOLERANCE, PROBABILITY_TOLERANCE
 from inspector.errors import ExportError
 
 if TYPE_CHECKING:
-    from inspector.backends.agreement import ParityReport
+    from inspector.engines.parity import ParityReport
 
 
 def gate(variant: str, report: ParityReport) -> None:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inspector.data.decode import decode
-from inspector.data.folder import image_paths
 from inspector.errors import SourceError
+from inspector.labelled.folder import image_paths
+from inspector.photos.decode import decode
 from inspector.types import Decoded, ImageRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from inspector.backends.agreement import NamedPixels
-    from inspector.preprocess import PreprocessSpec
+    from inspector.engines.parity import NamedPixels
+    from inspector.model.preprocess import PreprocessSpec
 
 _BATCH = 32
 """Photos that are compared at once; bounds memory, not accuracy."""

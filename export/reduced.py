@@ -15,16 +15,16 @@ from export.heldback import calibration_pixels, check_enough
 from export.margin import choose_margins, gate_reduced
 from export.photos import photo_batches
 from export.quantize import quantise_to
-from inspector import metrics
-from inspector.backends import open_engine
-from inspector.backends.agreement import PROBABILITY_TOLERANCE, ParityMeter, differing, settled
-from inspector.backends.cascade import Doubt
-from inspector.backends.contract import joined
-from inspector.backends.golden import read_golden
-from inspector.backends.metadata import model_metadata
-from inspector.backends.tuning import SENT_ON
-from inspector.data.folder import find_labelled
+from inspector.engines import open_engine
+from inspector.engines.cascade import Doubt
+from inspector.engines.contract import joined
+from inspector.engines.parity import PROBABILITY_TOLERANCE, ParityMeter, differing, settled
+from inspector.engines.tuning import SENT_ON
 from inspector.errors import DataError, ExportError
+from inspector.labelled.folder import find_labelled
+from inspector.model import metrics
+from inspector.model.golden import read_golden
+from inspector.model.metadata import model_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
     from export.config import ExportConfig
     from export.heldback import Photos
-    from inspector.backends import Backend
-    from inspector.backends.agreement import ParityReport
-    from inspector.backends.golden import Golden
-    from inspector.bundle import ModelBundle, Thresholds, Variant
+    from inspector.engines import Backend
+    from inspector.engines.parity import ParityReport
+    from inspector.model.bundle import ModelBundle, Thresholds, Variant
+    from inspector.model.golden import Golden
     from inspector.types import JsonObject, Scores
 
 _ENGINE = "onnxruntime"

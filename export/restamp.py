@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 import onnx
 
 from export.margin import MOST_SENT_ON, choose_margins
-from inspector.backends.agreement import differing
-from inspector.backends.cascade import Doubt
-from inspector.backends.metadata import model_metadata
-from inspector.backends.tuning import SENT_ON
-from inspector.bundle import CARD, STUDENT, ModelBundle
-from inspector.durable import check_writable, make_directory, replacing
+from inspector.core.durable import check_writable, make_directory, replacing
+from inspector.engines.cascade import Doubt
+from inspector.engines.parity import differing
+from inspector.engines.tuning import SENT_ON
 from inspector.errors import OutputError
+from inspector.model.bundle import CARD, STUDENT, ModelBundle
+from inspector.model.metadata import model_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from inspector.bundle import Thresholds, Variant
+    from inspector.model.bundle import Thresholds, Variant
     from inspector.types import Scores
 
 _FIRST_STAGE = "cascade"

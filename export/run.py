@@ -21,21 +21,21 @@ from export.parity import gate
 from export.photos import photo_batches, pick_photos
 from export.reduced import check_carried, make_reduced
 from export.torchscript import export_torchscript
-from inspector.backends import open_backend
-from inspector.backends.agreement import compare
-from inspector.backends.golden import Golden
-from inspector.backends.metadata import model_metadata
-from inspector.bundle import BUNDLE_JSON, GOLDEN, ModelBundle
-from inspector.durable import check_writable, replacing
+from inspector.core.durable import check_writable, replacing
+from inspector.engines import open_backend
+from inspector.engines.parity import compare
 from inspector.errors import ExportError, OutputError
-from inspector.network import load_deployed
+from inspector.model.bundle import BUNDLE_JSON, GOLDEN, ModelBundle
+from inspector.model.golden import Golden
+from inspector.model.metadata import model_metadata
+from inspector.model.network import load_deployed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from export.heldback import Photos
-    from inspector.backends import Backend
-    from inspector.bundle import Variant
+    from inspector.engines import Backend
+    from inspector.model.bundle import Variant
 
 _FALLBACK = "onnx-fp32"
 _WRITERS = {"onnxruntime": export_onnx, "torchscript": export_torchscript}

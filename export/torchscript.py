@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from inspector.network import DeployedModel
+    from inspector.model.network import DeployedModel
 
 _EXAMPLE_IMAGES = 2
 _DEBUG_SUFFIX = ".debug_pkl"

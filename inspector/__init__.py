@@ -11,16 +11,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inspector.bundle import ModelBundle as ModelBundle
     from inspector.errors import InspectorError as InspectorError
-    from inspector.scan import ScanConfig as ScanConfig
-    from inspector.scan import ScanSummary as ScanSummary
-    from inspector.scan import scan as scan
-    from inspector.summary.config import SummaryConfig as SummaryConfig
-    from inspector.summary.contents import Summary as Summary
-    from inspector.summary.run import summarise as summarise
-    from inspector.train import TrainConfig as TrainConfig
-    from inspector.train import train as train
+    from inspector.model.bundle import ModelBundle as ModelBundle
+    from inspector.reporting.config import SummaryConfig as SummaryConfig
+    from inspector.reporting.contents import Summary as Summary
+    from inspector.reporting.run import summarise as summarise
+    from inspector.scanning import ScanConfig as ScanConfig
+    from inspector.scanning import ScanSummary as ScanSummary
+    from inspector.scanning import scan as scan
+    from inspector.training import TrainConfig as TrainConfig
+    from inspector.training import train as train
 
 # Since 1.29 ONNX Runtime tells its maker about every model that is loaded. Whoever wants that sets
 # the variable to 0; it is read when onnxruntime is imported.
@@ -28,15 +28,15 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOME = {
     "InspectorError": "inspector.errors",
-    "ModelBundle": "inspector.bundle",
-    "ScanConfig": "inspector.scan",
-    "ScanSummary": "inspector.scan",
-    "Summary": "inspector.summary.contents",
-    "SummaryConfig": "inspector.summary.config",
-    "TrainConfig": "inspector.train",
-    "scan": "inspector.scan",
-    "summarise": "inspector.summary.run",
-    "train": "inspector.train",
+    "ModelBundle": "inspector.model.bundle",
+    "ScanConfig": "inspector.scanning",
+    "ScanSummary": "inspector.scanning",
+    "Summary": "inspector.reporting.contents",
+    "SummaryConfig": "inspector.reporting.config",
+    "TrainConfig": "inspector.training",
+    "scan": "inspector.scanning",
+    "summarise": "inspector.reporting.run",
+    "train": "inspector.training",
 }
 
 __all__ = [

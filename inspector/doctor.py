@@ -11,20 +11,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inspector import machine
-from inspector.backends.device import has_nvidia_driver
-from inspector.backends.remembered import CACHE_VARIABLE, private_folder
-from inspector.bundle import DEFAULT_PATH, ModelBundle
+from inspector.core import machine
+from inspector.core.cache import CACHE_VARIABLE, private_folder
+from inspector.core.text import wrapped
+from inspector.engines.device import has_nvidia_driver
 from inspector.errors import InspectorError
-from inspector.text import wrapped
+from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inspector.backends.agreement import ParityReport
-    from inspector.backends.golden import Golden
-    from inspector.bundle import Variant
+    from inspector.engines.parity import ParityReport
+    from inspector.model.bundle import Variant
+    from inspector.model.golden import Golden
 
 SMALLEST_SHARED_MEMORY = 256 << 20
 """Bytes. Decoder processes hand batches over through /dev/shm: a batch of 64 photos of 224 px is
@@ -199,7 +199,7 @@ def _gpu() -> Check:
 
 
 def _model(path: Path) -> Iterator[Check]:
-    from inspector.backends.golden import read_golden
+    from inspector.model.golden import read_golden
 
     try:
         bundle = ModelBundle.load(path)
@@ -220,8 +220,8 @@ def _model(path: Path) -> Iterator[Check]:
 def _speed(bundle: ModelBundle) -> Check:
     """What a scan on the CPU would take: as a benchmark recommends, or else measured, unless it was
     measured before."""
-    from inspector.backends.advice import find_advice
-    from inspector.backends.tuning import choose
+    from inspector.engines.advice import find_advice
+    from inspector.engines.tuning import choose
 
     if advice := find_advice(bundle, "cpu"):
         cascade = " with the cascade" if advice.cascade else ""
@@ -257,7 +257,7 @@ def _replays(bundle: ModelBundle, variant: Variant, golden: Golden) -> Iterator[
 
 
 def _built_for_cuda() -> bool:
-    from inspector.backends.ort_session import built_for_cuda
+    from inspector.engines.ort_session import built_for_cuda
 
     return built_for_cuda()
 
@@ -265,8 +265,8 @@ def _built_for_cuda() -> bool:
 def _replay(
     bundle: ModelBundle, variant: Variant, golden: Golden, engine: str, device: str
 ) -> Check:
-    from inspector.backends import open_backend
-    from inspector.backends.agreement import ParityMeter
+    from inspector.engines import open_backend
+    from inspector.engines.parity import ParityMeter
 
     meter = ParityMeter(bundle.thresholds)
     try:
@@ -282,7 +282,7 @@ def _replay(
 
 def _judge_replay(engine: str, where: str, report: ParityReport, *, exact: bool) -> Check:
     """Equal verdicts; with `exact`, equal probabilities up to rounding as well."""
-    from inspector.backends.agreement import PROBABILITY_TOLERANCE
+    from inspector.engines.parity import PROBABILITY_TOLERANCE
 
     finding = (
         f"{where}: {report.images} golden images, largest difference "

@@ -18,7 +18,7 @@ import PIL
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
-from inspector.data.synthesis import make_scene
+from inspector.synthesis import make_scene
 from samples.table import SAMPLES, Damage, Sample
 
 __all__ = ["SAMPLES", "build", "check", "main", "truth", "write"]

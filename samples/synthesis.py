@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from inspector.data.synthesis import (
+from inspector.synthesis import (
     HARD_NEGATIVES,
     CrackStyle,
     Kind,
@@ -28,7 +28,7 @@ from inspector.data.synthesis import (
     occlude,
     random_crack_style,
 )
-from inspector.train.augment import Haze, JpegArtifacts, Rescale, SensorNoise, WhiteBalance
+from inspector.training.augment import Haze, JpegArtifacts, Rescale, SensorNoise, WhiteBalance
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "synthesis.jpg"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from inspector.data.synthesis import CrackStyle, Kind, SurfaceStyle
+from inspector.synthesis import CrackStyle, Kind, SurfaceStyle
 
 
 class Damage(StrEnum):

@@ -11,8 +11,8 @@ import pytest
 from tests.pages import CHROMIUM
 
 if TYPE_CHECKING:
-    from inspector.bundle import ModelBundle
-    from inspector.domain import DomainHead
+    from inspector.model.bundle import ModelBundle
+    from inspector.model.ood import DomainHead
 
 # Before torch is loaded: on images this small its threads only wait for each other, which is five
 # times slower where other work runs on the same cores.
@@ -42,7 +42,7 @@ def tiny_bundle_dir(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_bundle_dir) -> ModelBundle:
     """Its probabilities spread over both sides of both thresholds."""
-    from inspector.bundle import ModelBundle
+    from inspector.model.bundle import ModelBundle
 
     return ModelBundle.load(tiny_bundle_dir, trust=True)
 
@@ -64,7 +64,7 @@ def tiny_bundle_copy(tiny_bundle_dir, tmp_path) -> ModelBundle:
     """The same, to be changed."""
     import shutil
 
-    from inspector.bundle import ModelBundle
+    from inspector.model.bundle import ModelBundle
 
     shutil.copytree(tiny_bundle_dir, tmp_path / "bundle")
     return ModelBundle.load(tmp_path / "bundle")
@@ -76,9 +76,9 @@ def save_untrained_bundle(path: Path, *, size: int = TINY_SIZE, seed: int = 0) -
     import torch
     from safetensors.torch import save_file
 
-    from inspector.bundle import WEIGHTS, ModelBundle, Thresholds
-    from inspector.network import build_network, to_storage
-    from inspector.preprocess import PreprocessSpec
+    from inspector.model.bundle import WEIGHTS, ModelBundle, Thresholds
+    from inspector.model.network import build_network, to_storage
+    from inspector.model.preprocess import PreprocessSpec
 
     path.mkdir(parents=True)
     spec = PreprocessSpec(size=size)
@@ -111,8 +111,8 @@ def _familiar_with_golden_images(network, spec) -> DomainHead:
     import torch
 
     from export.golden import golden_inputs
-    from inspector.domain import fit_domain, pool_for_domain
-    from inspector.network import DeployedModel
+    from inspector.model.network import DeployedModel
+    from inspector.model.ood import fit_domain, pool_for_domain
 
     model = DeployedModel(network, spec, temperature=1.0, positive_index=1).eval()
     seen = model.stages(model.normalise(torch.from_numpy(golden_inputs(spec.size)[1])))
@@ -125,7 +125,7 @@ def _stretch(network, spec) -> None:
     import torch
 
     from export.golden import golden_inputs
-    from inspector.network import DeployedModel
+    from inspector.model.network import DeployedModel
 
     model = DeployedModel(network, spec, temperature=1.0, positive_index=1).eval()
     pooled = model.features(model.normalise(torch.from_numpy(golden_inputs(spec.size)[1])))

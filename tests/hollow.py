@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from inspector.bundle import BUNDLE_JSON, WEIGHTS, ModelBundle, Thresholds, Variant, _checksum
-from inspector.preprocess import PreprocessSpec
+from inspector.model.bundle import BUNDLE_JSON, WEIGHTS, ModelBundle, Thresholds, Variant, _checksum
+from inspector.model.preprocess import PreprocessSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

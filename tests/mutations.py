@@ -35,96 +35,96 @@ class Mutation:
     quick: bool = False
 
 
-_JUDGE = "tests/test_judge.py"
-_DECODER = "tests/data/test_decoder.py"
-_RESULTS = "tests/scan/test_results.py"
-_CHANGES = "tests/scan/test_changes.py"
-_CRASH = "tests/scan/test_crash.py"
-_POWER = "tests/scan/test_power_failure.py"
-_BUNDLE = "tests/test_bundle.py"
-_ORT = "tests/backends/test_ort.py"
+_JUDGE = "tests/model/test_judge.py"
+_DECODER = "tests/workers/test_decoder.py"
+_RESULTS = "tests/results/test_results.py"
+_CHANGES = "tests/scanning/test_changes.py"
+_CRASH = "tests/scanning/test_crash.py"
+_POWER = "tests/results/test_power_failure.py"
+_BUNDLE = "tests/model/test_bundle.py"
+_ORT = "tests/engines/test_ort.py"
 
 MUTATIONS = (
     # judge: what a number means
-    Mutation("crack column fixed", "inspector/backends/contract.py",
+    Mutation("crack column fixed", "inspector/engines/contract.py",
              "[:, bundle.positive_index]", "[:, 1]", f"{_ORT} -k positive_label", quick=True),
-    Mutation("crack only above its threshold", "inspector/judge.py",
+    Mutation("crack only above its threshold", "inspector/model/verdict.py",
              "p_N >= np.float32(thresholds.crack_from)", "p_N > np.float32(thresholds.crack_from)",
              _JUDGE, quick=True),
-    Mutation("clear at its threshold", "inspector/judge.py",
+    Mutation("clear at its threshold", "inspector/model/verdict.py",
              "~(p_N < np.float32(thresholds.clear_below))",
              "p_N > np.float32(thresholds.clear_below)", _JUDGE, quick=True),
-    Mutation("clear however much a photo shrank", "inspector/judge.py",
+    Mutation("clear however much a photo shrank", "inspector/model/verdict.py",
              "np.asarray(shrink_N) > MAX_CLEAR_SHRINK", "np.False_", _JUDGE, quick=True),
-    Mutation("clear however foreign a photo is", "inspector/judge.py",
+    Mutation("clear however foreign a photo is", "inspector/model/verdict.py",
              "np.False_ if limit is None else", "np.False_ if True else", _JUDGE),
-    Mutation("compared in another precision", "inspector/judge.py",
+    Mutation("compared in another precision", "inspector/model/verdict.py",
              "p_N = p_N.astype(np.float32)", "p_N = p_N.astype(np.float64)", _JUDGE),
-    Mutation("an answer for each photo is taken for granted", "inspector/judge.py",
+    Mutation("an answer for each photo is taken for granted", "inspector/model/verdict.py",
              "!= {(len(photos),)}:", "!= {p_N.shape}:", _JUDGE),
-    Mutation("no number is a number", "inspector/judge.py",
+    Mutation("no number is a number", "inspector/model/verdict.py",
              "if broken_N.any():", "if False:", _JUDGE),
-    Mutation("peak turned", "inspector/judge.py",
+    Mutation("peak turned", "inspector/model/verdict.py",
              "return (column + 0.5) / columns, (row + 0.5) / rows",
              "return (row + 0.5) / rows, (column + 0.5) / columns", _JUDGE),
     # decoder: whose answer it is
-    Mutation("any photo's answer will do", "inspector/data/decoder.py",
+    Mutation("any photo's answer will do", "inspector/workers/pool.py",
              "if item.ref.index != ref.index:", "if False:", f"{_DECODER} -k mixes", quick=True),
-    Mutation("a failure takes a photo's pixels", "inspector/data/decoder.py",
+    Mutation("a failure takes a photo's pixels", "inspector/workers/pool.py",
              "photos += isinstance(item, Photo)", "photos += 1", f"{_DECODER} -k shot"),
-    Mutation("convicted at the first death", "inspector/data/decoder.py",
+    Mutation("convicted at the first death", "inspector/workers/pool.py",
              "if len(items) == suspect:", "if True:", f"{_DECODER} -k shot"),
-    Mutation("pixels of any size", "inspector/data/decoder_process.py",
+    Mutation("pixels of any size", "inspector/workers/process.py",
              "if pixel_bytes != pixels_HWC.nbytes:", "if False:", f"{_DECODER} -k another_size"),
     # scan: every photo once
-    Mutation("a changed photo keeps its row", "inspector/scan/ledger.py",
+    Mutation("a changed photo keeps its row", "inspector/results/ledger.py",
              "return Standing(known, current & known, failed)",
              "return Standing(known, known, failed)", _CHANGES),
-    Mutation("a row is written twice", "inspector/scan/sink.py",
+    Mutation("a row is written twice", "inspector/scanning/sink.py",
              "rows = self._waiting[:count]", "rows = self._waiting[: count + 1]", _RESULTS,
              quick=True),
-    Mutation("an old row stays beside the new one", "inspector/scan/results.py",
+    Mutation("an old row stays beside the new one", "inspector/results/store.py",
              "self._rewrite(dict.fromkeys(files, partial(without, uris=uris)))",
              "0 * len(files)", _CHANGES),
-    Mutation("two rows of one photo are taken in", "inspector/scan/ledger.py",
-             "if uri in owners:", "if False:", "tests/scan/test_ledger.py"),
-    Mutation("accounts that differ pass", "inspector/scan/summary.py",
-             "    if not right:\n", "    if False:\n", "tests/scan/test_scan.py -k silence"),
+    Mutation("two rows of one photo are taken in", "inspector/results/ledger.py",
+             "if uri in owners:", "if False:", "tests/results/test_ledger.py"),
+    Mutation("accounts that differ pass", "inspector/scanning/summary.py",
+             "    if not right:\n", "    if False:\n", "tests/scanning/test_scan.py -k silence"),
     # commit protocol
-    Mutation("a rewriting is not announced", "inspector/scan/results.py",
+    Mutation("a rewriting is not announced", "inspector/results/store.py",
              "self._write_manifest(states)", "pass", _CRASH),
-    Mutation("any file is the one committed", "inspector/scan/results.py",
+    Mutation("any file is the one committed", "inspector/results/store.py",
              "if states != [None] and part not in states:", "if False:", _RESULTS),
-    Mutation("two scans write at once", "inspector/scan/results.py",
+    Mutation("two scans write at once", "inspector/results/store.py",
              "if not stack.enter_context(locked(at.lock)):", "if False:", _RESULTS),
-    Mutation("another model continues a table", "inspector/scan/manifest.py",
+    Mutation("another model continues a table", "inspector/results/manifest.py",
              "if manifest is None or manifest.identity == identity:", "if True:", _RESULTS),
-    Mutation("labels are removed with the results", "inspector/layout.py",
+    Mutation("labels are removed with the results", "inspector/core/layout.py",
              "        self.manifest.unlink(missing_ok=True)\n",
              "        self.manifest.unlink(missing_ok=True)\n"
              "        self.labels.unlink(missing_ok=True)\n",
-             f"{_RESULTS} tests/data/test_labels.py"),
-    Mutation("a draft is not synced", "inspector/durable.py",
+             f"{_RESULTS} tests/results/test_labels.py"),
+    Mutation("a draft is not synced", "inspector/core/durable.py",
              "        _sync_file(draft)\n", "", _POWER),
-    Mutation("a rename is not synced", "inspector/durable.py",
+    Mutation("a rename is not synced", "inspector/core/durable.py",
              "    sync_directory(target.parent)\n", "", _POWER),
-    Mutation("a rewritten part is not synced", "inspector/durable.py",
+    Mutation("a rewritten part is not synced", "inspector/core/durable.py",
              "    file.write_bytes(content)\n    _sync_file(file)\n",
              "    file.write_bytes(content)\n", _POWER),
-    Mutation("old rows may come back beside the new", "inspector/scan/results.py",
+    Mutation("old rows may come back beside the new", "inspector/results/store.py",
              "        # The old rows are gone for good before the new ones appear.\n"
              "        sync_directory(self._at.table)\n", "", _POWER),
-    Mutation("pages without checksums", "inspector/scan/parts.py",
+    Mutation("pages without checksums", "inspector/results/parts.py",
              '"write_page_checksum": True', '"write_page_checksum": False',
-             "tests/scan/test_layout.py"),
+             "tests/results/test_layout.py"),
     # bundle
-    Mutation("files that were changed are loaded", "inspector/bundle.py",
+    Mutation("files that were changed are loaded", "inspector/model/bundle.py",
              "elif sha256_of(file) != expected:", "elif False:", _BUNDLE, quick=True),
-    Mutation("files outside the bundle are loaded", "inspector/bundle.py",
+    Mutation("files outside the bundle are loaded", "inspector/model/bundle.py",
              "if not is_plain_name(name):", "if False:", _BUNDLE),
-    Mutation("another format is read", "inspector/bundle.py",
+    Mutation("another format is read", "inspector/model/bundle.py",
              'if values.get("format") != FORMAT:', "if False:", _BUNDLE),
-    Mutation("the digest forgets a threshold", "inspector/bundle.py",
+    Mutation("the digest forgets a threshold", "inspector/model/bundle.py",
              "                self.thresholds.crack_from,\n", "", _BUNDLE),
 )  # fmt: skip
 

@@ -14,17 +14,17 @@ from PIL import Image
 
 from export import ExportConfig, export_bundle
 from inspector import doctor
-from inspector.backends import open_backend
-from inspector.backends.agreement import ParityMeter
-from inspector.backends.device import has_nvidia_driver
-from inspector.backends.golden import Golden, read_golden
-from inspector.backends.remembered import CACHE_VARIABLE
-from inspector.bundle import GOLDEN, ModelBundle, Thresholds
+from inspector.core.cache import CACHE_VARIABLE
+from inspector.core.machine import Gpu
 from inspector.doctor import Check, DoctorReport, Health, _judge_replay, examine, render
+from inspector.engines import open_backend
+from inspector.engines.device import has_nvidia_driver
+from inspector.engines.parity import ParityMeter
 from inspector.errors import InspectorError, UsageError
-from inspector.evaluate import EvaluateConfig, evaluate
-from inspector.machine import Gpu
-from inspector.scan import ScanConfig, scan
+from inspector.evaluation import EvaluateConfig, evaluate
+from inspector.model.bundle import GOLDEN, ModelBundle, Thresholds
+from inspector.model.golden import Golden, read_golden
+from inspector.scanning import ScanConfig, scan
 from inspector.types import Scores
 
 ENGINES = {"onnxruntime", "openvino"}
@@ -213,7 +213,7 @@ def test_a_missing_package(monkeypatch, tmp_path):
 
 
 def test_little_shared_memory(monkeypatch, tmp_path):
-    monkeypatch.setattr("inspector.machine.shared_memory_free", lambda: 64 << 20)
+    monkeypatch.setattr("inspector.core.machine.shared_memory_free", lambda: 64 << 20)
     (check,) = [c for c in examine(tmp_path).checks if c.name == "shared memory"]
     assert (check.health, check.finding) == (Health.WARN, "64 MiB free in /dev/shm")
 
@@ -229,13 +229,13 @@ def test_a_cache_that_is_not_private_is_said(monkeypatch, tmp_path):
 
 
 def test_gpus_are_named(monkeypatch, tmp_path):
-    monkeypatch.setattr("inspector.machine.nvidia_gpus", lambda: [Gpu("A100", "570", "40 GB")])
+    monkeypatch.setattr("inspector.core.machine.nvidia_gpus", lambda: [Gpu("A100", "570", "40 GB")])
     (check,) = [c for c in examine(tmp_path).checks if c.name == "gpu"]
     assert check.finding == "A100, 40 GB, driver 570"
 
 
 def test_a_driver_without_a_gpu(monkeypatch, tmp_path):
-    monkeypatch.setattr("inspector.machine.nvidia_gpus", lambda: None)
+    monkeypatch.setattr("inspector.core.machine.nvidia_gpus", lambda: None)
     monkeypatch.setattr(doctor, "has_nvidia_driver", lambda: True)
     (check,) = [c for c in examine(tmp_path).checks if c.name == "gpu"]
     assert check.health is Health.WARN

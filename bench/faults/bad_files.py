@@ -19,9 +19,9 @@ from PIL import Image
 
 from bench.faults.bad_images import OK, Seeds, broken_images, whole_images
 from bench.faults.encodings import encoded
-from inspector.data.synthesis import Kind, make_scene
-from inspector.layout import RESULTS_DIR
-from inspector.scan.manifest import Manifest
+from inspector.core.layout import RESULTS_DIR
+from inspector.results.manifest import Manifest
+from inspector.synthesis import Kind, make_scene
 from inspector.types import FailureCode
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from bench.faults.encodings import (
     with_tiff_fields,
     with_tiff_loop,
 )
-from inspector.data.synthesis import Kind, make_scene
+from inspector.synthesis import Kind, make_scene
 from inspector.types import FailureCode
 
 OK = "ok"

@@ -16,7 +16,7 @@ from bench.faults.hostile import CRASHES, DEEDS, HANGS
 from bench.faults.photos import make_photos
 from bench.faults.scans import Scans, leaked_shared_memory, shared_memory, zombies_of
 from bench.faults.table import Snapshot, difference
-from inspector.data.address import uri_of
+from inspector.photos.address import uri_of
 from inspector.types import FailureCode, Status
 
 if TYPE_CHECKING:

@@ -12,14 +12,14 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from inspector.data import decoder_main, decoder_process
-from inspector.data.decode import decode
+from inspector.photos.decode import decode
+from inspector.workers import child, process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from inspector.data.limits import DecodeLimits
-    from inspector.preprocess import PreprocessSpec
+    from inspector.model.preprocess import PreprocessSpec
+    from inspector.photos.limits import DecodeLimits
     from inspector.types import Decoded, Failure, ImageRef
 
 _FOREVER_S = 3600
@@ -82,9 +82,9 @@ HANGS = ("hang", "sleep")
 
 
 def main() -> None:
-    """What runs in the process; see `decoder_main.main`."""
-    decoder_main.decode = _decode  # type: ignore[attr-defined]
-    decoder_main.main()
+    """What runs in the process; see `child.main`."""
+    child.decode = _decode  # type: ignore[attr-defined]
+    child.main()
 
 
 def _decode(
@@ -101,9 +101,9 @@ def hostile_decoders(
     program: str = "from bench.faults.hostile import main; main()",
 ) -> Iterator[None]:
     """Every decoder process that this process starts meanwhile runs `program`."""
-    before = decoder_process.PROGRAM
-    decoder_process.PROGRAM = program
+    before = process.PROGRAM
+    process.PROGRAM = program
     try:
         yield
     finally:
-        decoder_process.PROGRAM = before
+        process.PROGRAM = before

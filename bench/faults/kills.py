@@ -19,7 +19,7 @@ from bench.faults.table import (
     difference,
     difference_so_far,
 )
-from inspector.layout import Layout
+from inspector.core.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

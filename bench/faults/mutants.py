@@ -17,10 +17,10 @@ from bench.faults.scans import Scans, leaked_shared_memory, shared_memory
 from bench.faults.seeds import make_seeds
 from bench.faults.table import Difference
 from bench.files import spread_evenly
-from inspector.backends import open_backend
-from inspector.bundle import ModelBundle
-from inspector.data.address import uri_of
-from inspector.data.decode import decode
+from inspector.engines import open_backend
+from inspector.model.bundle import ModelBundle
+from inspector.photos.address import uri_of
+from inspector.photos.decode import decode
 from inspector.types import Decoded, FailureCode, ImageRef
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from PIL import Image
 
 import bench
 from bench.files import spread_evenly
-from inspector.data.source import Discovery
-from inspector.data.synthesis import Kind, make_scene
 from inspector.errors import SourceError
+from inspector.photos.source import Discovery
+from inspector.synthesis import Kind, make_scene
 
 if TYPE_CHECKING:
     from inspector.types import JsonObject
@@ -38,7 +38,7 @@ def gather_photos(folder: Path, count: int, *, source: Path | None, seed: int) -
     if source is None:
         found = sorted(_SAMPLES.glob("*_*.*g")) if _SAMPLES.is_dir() else []
         files = [file for file in found if file.stat().st_size < _LARGE_BYTES][:count]
-        origin = f"{len(files)} samples of the project, the others made by inspector.data.synthesis"
+        origin = f"{len(files)} samples of the project, the others made by inspector.synthesis"
     else:
         files = [Path(ref.path) for ref in spread_evenly(list(Discovery([str(source)])), count)]
         origin = f"{len(files)} files from {source}"

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.faults.hostile import hostile_decoders
-from inspector.data.limits import DecodeLimits
 from inspector.errors import InspectorError
-from inspector.scan import ScanConfig, pipeline, scan
-from inspector.scan.sink import ParquetSink
+from inspector.photos.limits import DecodeLimits
+from inspector.scanning import ScanConfig, pipeline, scan
+from inspector.scanning.sink import ParquetSink
 
 if TYPE_CHECKING:
     from inspector.types import JsonObject

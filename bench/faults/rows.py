@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.dataset as ds
 
-from inspector.data.address import path_of
-from inspector.layout import Layout
+from inspector.core.layout import Layout
+from inspector.photos.address import path_of
 
 if TYPE_CHECKING:
     from pathlib import Path

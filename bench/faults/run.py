@@ -20,9 +20,9 @@ from bench.faults.scans import Scans, Setting
 from bench.faults.steps import HISTORIES, kill_steps
 from bench.report import figure
 from bench.system import describe_system
-from inspector.bundle import DEFAULT_PATH, ModelBundle
+from inspector.core.paths import take_paths
 from inspector.errors import UsageError
-from inspector.paths import take_paths
+from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,7 @@ _DECODERS = 2
 """Processes that decode, where they are the ones that are killed."""
 
 METHOD = (
-    "Every scan is the real one, inspector.scan.scan in a process of its own, with parts of a few "
+    "Every scan is the real one, inspector.scan in a process of its own, with parts of a few "
     "rows so that commits are many. Tables are read by plain pyarrow.dataset, and after every kill "
     "and every resume inspector verify must find no damage in them. runs: faults that "
     "were inflicted. rows: compared with what they must be. missing, doubled, changed: those that "

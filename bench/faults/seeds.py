@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from inspector.data.synthesis import Kind, make_scene
+from inspector.synthesis import Kind, make_scene
 
 if TYPE_CHECKING:
     from inspector.types import JsonObject

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Self
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from inspector.core.layout import Layout
 from inspector.errors import OutputError
-from inspector.layout import Layout
-from inspector.scan.verify import VerifyConfig, verify
+from inspector.results.verify import VerifyConfig, verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from bench.suite.engines import USUAL
 from bench.suite.inputs import PHOTOS, TILES
 from bench.suite.noise import rates_apart
 from bench.suite.shares import NEAR, percent_of
-from inspector.backends.advice import Advice, Pace
+from inspector.engines.advice import Advice, Pace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

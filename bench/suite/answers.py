@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.checks import Answer, Outcome, Rule, examine
-from inspector.backends.agreement import CAM_TOLERANCE
+from inspector.engines.parity import CAM_TOLERANCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.suite.pixels import Pool
-    from inspector.bundle import Thresholds
+    from inspector.model.bundle import Thresholds
     from inspector.types import JsonObject, Scores
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.report import figure
 from bench.suite.compare import Change
 from bench.suite.text import escaped, markdown_table
-from inspector.text import plain_table, wrapped
+from inspector.core.text import plain_table, wrapped
 
 if TYPE_CHECKING:
     from bench.suite.compare import Compared, Comparison

@@ -9,9 +9,9 @@ from types import MappingProxyType
 
 from bench.suite.engines import ENGINES, PRECISIONS
 from bench.suite.peers import PEERS
-from inspector.backends.device import Device
+from inspector.core.paths import take_paths
+from inspector.engines.device import Device
 from inspector.errors import UsageError
-from inspector.paths import take_paths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

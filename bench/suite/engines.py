@@ -9,12 +9,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bench.checks import Rule
-from inspector.backends.device import has_nvidia_driver
-from inspector.machine import usable_cores
+from inspector.core.machine import usable_cores
+from inspector.engines.device import has_nvidia_driver
 
 if TYPE_CHECKING:
-    from inspector.backends import Backend
-    from inspector.bundle import ModelBundle
+    from inspector.engines import Backend
+    from inspector.model.bundle import ModelBundle
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 CPU, CUDA = "cpu", "cuda"
@@ -43,19 +43,19 @@ _TORCH = "bench.suite.torch_engines"
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "onnxruntime": Kind(
-            module="inspector.backends.ort", cpu=("fp32", "int8"), cuda=("fp32", "fp16"),
+            module="inspector.engines.ort", cpu=("fp32", "int8"), cuda=("fp32", "fp16"),
             cascade=True, about="ONNX Runtime",
         ),
         "openvino": Kind(
-            module="inspector.backends.openvino", cpu=("fp32", "bf16", "int8"), cascade=True,
+            module="inspector.engines.openvino", cpu=("fp32", "bf16", "int8"), cascade=True,
             about="OpenVINO on the bundle's ONNX files",
         ),
         "tensorrt": Kind(
-            module="inspector.backends.tensorrt", cuda=("fp16", "int8"),
+            module="inspector.engines.tensorrt", cuda=("fp16", "int8"),
             about="ONNX Runtime's TensorRT provider",
         ),
         "torchscript": Kind(
-            module="inspector.backends.torch", cpu=("fp32",), cuda=("fp32",), scans=False,
+            module="inspector.engines.torch", cpu=("fp32",), cuda=("fp32",), scans=False,
             about="the exported TorchScript file",
         ),
         "eager": Kind(
@@ -140,10 +140,10 @@ def open_spec(bundle: ModelBundle, spec: EngineSpec) -> Backend:
 
         return TorchEngine(bundle, spec, threads=threads)
     if (spec.engine, spec.precision) == ("openvino", "bf16"):
-        from inspector.backends.openvino import OpenVinoBackend
+        from inspector.engines.openvino import OpenVinoBackend
 
         return OpenVinoBackend(bundle, device=spec.device, threads=threads, arithmetic="bf16")
-    from inspector.backends import open_backend
+    from inspector.engines import open_backend
 
     return open_backend(
         bundle,

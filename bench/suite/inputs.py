@@ -15,11 +15,11 @@ from PIL import Image, ImageOps
 
 from bench.files import link_photos, spread_evenly
 from bench.photos import make_photos
-from inspector.data.folder import find_labelled
-from inspector.data.source import Discovery
-from inspector.data.synthesis import Kind, make_scene
 from inspector.errors import DataError, SourceError
-from inspector.scan.schema import display_path
+from inspector.labelled.folder import find_labelled
+from inspector.photos.source import Discovery
+from inspector.results.schema import display_path
+from inspector.synthesis import Kind, make_scene
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +108,7 @@ def _made_tiles(folder: Path, count: int) -> Input:
         place.mkdir(parents=True, exist_ok=True)
         scene = Image.fromarray(make_scene(rng, TILE, TILE, kind).pixels)
         scene.save(place / f"{number:05}.jpg", quality=QUALITY)
-    return _input(TILES, folder, f"{count} scenes made by inspector.data.synthesis, no photos")
+    return _input(TILES, folder, f"{count} scenes made by inspector.synthesis, no photos")
 
 
 def _mosaics(folder: Path, count: int, tiles: Path, origin: str) -> Input:

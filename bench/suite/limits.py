@@ -16,8 +16,8 @@ from bench.suite.limits_cuda import cuda_ceilings
 from bench.suite.limits_files import decode_ceiling, disk_ceiling
 from bench.suite.limits_memory import memory_ceiling
 from bench.suite.limits_products import product_ceilings
-from inspector.backends.device import has_nvidia_driver
-from inspector.preprocess import PreprocessSpec
+from inspector.engines.device import has_nvidia_driver
+from inspector.model.preprocess import PreprocessSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from bench.files import spread_evenly
 from bench.suite.limits_ceiling import Ceiling, UnmeasurableError, fastest
-from inspector.data.decode import decode
-from inspector.data.source import Discovery
-from inspector.machine import usable_cores
+from inspector.core.machine import usable_cores
+from inspector.photos.decode import decode
+from inspector.photos.source import Discovery
 from inspector.types import Decoded
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.suite.limits_ceiling import Turn
-    from inspector.preprocess import PreprocessSpec
+    from inspector.model.preprocess import PreprocessSpec
 
 _MOST_DECODED = {"tiles": 64, "photos": 8}
 _MOST_READ = 2**28

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.suite.limits_ceiling import Ceiling, UnmeasurableError, fastest
 from bench.system import container_memory_gib
-from inspector.machine import memory_bytes, usable_cores
+from inspector.core.machine import memory_bytes, usable_cores
 
 if TYPE_CHECKING:
     from bench.suite.limits_ceiling import Turn

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from bench.suite.limits_ceiling import SETTLE_S, Ceiling, fastest
-from inspector.machine import usable_cores
+from inspector.core.machine import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 from typing import TYPE_CHECKING
 
-from inspector.machine import usable_cores
+from inspector.core.machine import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ from bench.suite.answers import figures
 from bench.suite.engines import EngineSpec
 from bench.suite.peers import PEERS, Peer
 from bench.suite.programs import Ended, run_program
-from inspector.machine import usable_cores
+from inspector.core.machine import usable_cores
 
 if TYPE_CHECKING:
     from bench.checks import Outcome

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.mistakes import MISTAKEN, mistaken
-from inspector.backends.contract import joined
+from inspector.engines.contract import joined
 from inspector.types import Scores
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.mistakes import Mistaken
-    from inspector.backends import Backend
-    from inspector.preprocess import PreprocessSpec
+    from inspector.engines import Backend
+    from inspector.model.preprocess import PreprocessSpec
 
 _BATCH = 32
 

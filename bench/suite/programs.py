@@ -12,7 +12,7 @@ from bench.processes import run_watched
 from bench.suite.engines import CUDA
 from bench.suite.gpu import GpuUse, watch_gpu
 from bench.system import without_folders
-from inspector.backends.remembered import CACHE_VARIABLE
+from inspector.core.cache import CACHE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bench.suite.contract import BENCHMARK, FORMAT, damage
-from inspector.durable import make_directory, publish
+from inspector.core.durable import make_directory, publish
+from inspector.core.untrusted import parse_json
 from inspector.errors import OutputError, SourceError
-from inspector.untrusted import parse_json
 
 if TYPE_CHECKING:
     from pathlib import Path

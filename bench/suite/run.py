@@ -32,9 +32,9 @@ from bench.suite.rounds import repeat
 from bench.suite.setup import Bench, prepare
 from bench.suite.shares import add_shares, operations
 from bench.system import describe_system
-from inspector.backends.advice import find_advice, keep_advice
-from inspector.bundle import DEFAULT_PATH, ModelBundle
-from inspector.terminal import print_lines
+from inspector.core.terminal import print_lines
+from inspector.engines.advice import find_advice, keep_advice
+from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

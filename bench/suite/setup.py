@@ -14,10 +14,10 @@ from bench.reference import FULL_SIZE, Judge
 from bench.suite.engines import CPU, CUDA
 from bench.suite.inputs import TILES, make_inputs
 from bench.suite.pixels import make_pool, write_pool
-from inspector.backends import open_backend
-from inspector.backends.device import Device, has_nvidia_driver
-from inspector.bundle import DEFAULT_PATH, ModelBundle
+from inspector.engines import open_backend
+from inspector.engines.device import Device, has_nvidia_driver
 from inspector.errors import BundleError, ExportError, SourceError
+from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bench.suite.config import BenchConfig
     from bench.suite.inputs import Input
     from bench.suite.pixels import Pool
-    from inspector.backends import Backend
+    from inspector.engines import Backend
 
 TORCHSCRIPT = "torchscript"
 _FEW = 32

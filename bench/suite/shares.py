@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inspector.machine import usable_cores
+from inspector.core.machine import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from inspector.bundle import ModelBundle
+    from inspector.model.bundle import ModelBundle
     from inspector.types import JsonObject
 
 _EXCEEDED = 1.005
@@ -24,7 +24,7 @@ def operations(bundle: ModelBundle, size: int | None = None) -> float:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from inspector.network import load_deployed
+    from inspector.model.network import load_deployed
 
     side = size or bundle.preprocess.size
     images = torch.zeros((1, side, side, 3), dtype=torch.uint8)

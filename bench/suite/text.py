@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from inspector.text import printable
+from inspector.core.text import printable
 
 
 def markdown_table(

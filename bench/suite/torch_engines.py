@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from inspector.backends.torch import EagerBackend
+from inspector.engines.torch import EagerBackend
 from inspector.errors import BackendError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.suite.engines import EngineSpec
-    from inspector.bundle import ModelBundle
+    from inspector.model.bundle import ModelBundle
     from inspector.types import Scores
 
 

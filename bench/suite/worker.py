@@ -17,13 +17,13 @@ from bench.suite.answers import Furthest
 from bench.suite.engines import EngineSpec, load, open_spec
 from bench.suite.pixels import read_pool
 from bench.suite.programs import REFUSED
-from inspector.bundle import ModelBundle
 from inspector.errors import InspectorError
+from inspector.model.bundle import ModelBundle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from inspector.backends import Backend
+    from inspector.engines import Backend
     from inspector.types import JsonObject
 
 LEAST_RUNS = 2

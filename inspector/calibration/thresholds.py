@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inspector.bundle import Thresholds
 from inspector.calibration.costs import cheapest
 from inspector.calibration.edges import names_of, percent, safest_edge
 from inspector.errors import DataError
-from inspector.judge import decide
+from inspector.model.bundle import Thresholds
+from inspector.model.verdict import decide
 from inspector.types import Verdict
 
 if TYPE_CHECKING:

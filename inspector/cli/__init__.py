@@ -14,8 +14,8 @@ import typer
 
 from inspector.cli import bench, calibrate, evaluate, model, report, review, scan
 from inspector.cli.options import at_home, tracebacks_wanted
+from inspector.core.streams import patient_streams
 from inspector.errors import InspectorError
-from inspector.streams import patient_streams
 from inspector.version import __version__
 
 app = typer.Typer(
@@ -55,7 +55,7 @@ def main() -> None:
         try:
             app([at_home(word) for word in sys.argv[1:]])
         except InspectorError as error:
-            from inspector.terminal import print_lines
+            from inspector.core.terminal import print_lines
 
             trace = traceback.format_exc().splitlines() if tracebacks_wanted() else []
             print_lines([*trace, f"inspector: {error}"], to_stderr=True)

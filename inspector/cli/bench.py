@@ -105,7 +105,7 @@ def run(
     from bench.suite.report.markdown import terminal_lines
     from bench.suite.results import write_results
     from bench.suite.run import bench_and_remember
-    from inspector.terminal import print_lines
+    from inspector.core.terminal import print_lines
 
     if quick and full:
         raise typer.BadParameter("--quick and --full exclude each other")
@@ -149,7 +149,7 @@ def compare(
     """
     from bench.suite.compare import compare as compare_results
     from bench.suite.results import read_results
-    from inspector.terminal import print_lines
+    from inspector.core.terminal import print_lines
 
     found = compare_results(read_results(a), read_results(b), threshold=threshold)
     if as_json:

@@ -21,12 +21,12 @@ from inspector.cli.rules import (
     TargetSpecificity,
     rule_of,
 )
-from inspector.text import Whole, plain_table
+from inspector.core.text import Whole, plain_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inspector.calibrate import Calibrated
+    from inspector.calibration.run import Calibrated
     from inspector.types import JsonObject
 
 commands = typer.Typer()
@@ -68,9 +68,9 @@ def calibrate(
 
     Probabilities stay what they are; to change those, train.
     """
-    from inspector.calibrate import CalibrateConfig
-    from inspector.calibrate import calibrate as run_calibrate
-    from inspector.terminal import print_lines
+    from inspector.calibration.run import CalibrateConfig
+    from inspector.calibration.run import calibrate as run_calibrate
+    from inspector.core.terminal import print_lines
 
     rule = rule_of(
         target_recall=target_recall, target_specificity=target_specificity, confidence=confidence,

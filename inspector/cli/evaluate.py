@@ -50,11 +50,10 @@ def evaluate(
     With --out, a report that opens anywhere: figures, curves, calibration, and mistakes as pictures
     with heat maps.
     """
-    from inspector.evaluate import EvaluateConfig, render, to_json
-    from inspector.evaluate import evaluate as run_evaluate
-    from inspector.evaluate.console import EvaluateConsole
-    from inspector.report import PAGE
-    from inspector.terminal import print_lines
+    from inspector.core.terminal import print_lines
+    from inspector.evaluation import PAGE, EvaluateConfig, render, to_json
+    from inspector.evaluation import evaluate as run_evaluate
+    from inspector.evaluation.console import EvaluateConsole
 
     config = EvaluateConfig(
         data=data, model=model, positive=tuple(positive or ()), groups=groups, by=by, out=out,

@@ -108,10 +108,10 @@ def train(
     """
     from export import ExportConfig, export_bundle
     from inspector.calibration.rule import for_unseen_walls
-    from inspector.terminal import print_lines
-    from inspector.train import TrainConfig
-    from inspector.train import train as run_train
-    from inspector.train.console import print_result
+    from inspector.core.terminal import print_lines
+    from inspector.training import TrainConfig
+    from inspector.training import train as run_train
+    from inspector.training.console import print_result
 
     rule = rule_of(
         target_recall=target_recall, target_specificity=target_specificity, confidence=confidence,
@@ -197,7 +197,7 @@ def export(
     differ: none may in fp32, 1 in 1,000 in int8 and fp16, where fp32 decides what is near a
     threshold."""
     from export import ExportConfig, export_bundle
-    from inspector.terminal import print_lines
+    from inspector.core.terminal import print_lines
 
     config = ExportConfig(
         bundle=bundle,
@@ -212,8 +212,8 @@ def export(
         images_limit=images_limit,
     )
     if cascade and calibration is not None and not config.student.exists():
-        from inspector.train import DistilConfig, distil
-        from inspector.train.console import DistilConsole
+        from inspector.training import DistilConfig, distil
+        from inspector.training.console import DistilConsole
 
         with DistilConsole() as console:
             distil(DistilConfig(bundle=config.source, photos=calibration), console)
@@ -249,8 +249,8 @@ def doctor(
 
     Safe for a bundle from somebody else: its TorchScript, which is a program, is not run.
     """
+    from inspector.core.terminal import print_lines
     from inspector.doctor import examine, render
-    from inspector.terminal import print_lines
 
     report = examine(bundle)
     print_lines(render(report).splitlines())

@@ -46,11 +46,11 @@ def report(
     One page that opens and prints anywhere, from the table alone. What people
     said in inspector review counts in its totals, beside the model's verdicts.
     """
-    from inspector.layout import Layout
-    from inspector.summary.config import SummaryConfig
-    from inspector.summary.console import print_files, print_summary
-    from inspector.summary.run import summarise
-    from inspector.terminal import CountingBar
+    from inspector.core.layout import Layout
+    from inspector.core.terminal import CountingBar
+    from inspector.reporting.config import SummaryConfig
+    from inspector.reporting.console import print_files, print_summary
+    from inspector.reporting.run import summarise
 
     page = html if html is not None or as_json else Layout(out).page
     config = SummaryConfig(

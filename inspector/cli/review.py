@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from inspector.cli.options import Model, Verbose
-from inspector.text import Whole
+from inspector.core.text import Whole
 
 if TYPE_CHECKING:
-    from inspector.review.session import Session
+    from inspector.reviewing.session import Session
 
 commands = typer.Typer()
 
@@ -45,10 +45,10 @@ def review(
     OUT/_inspector/labels.jsonl, each on disk before it counts; inspector train --labels OUT
     learns from them. Ctrl-C ends it.
     """
-    from inspector.review.config import ReviewConfig, user_name
-    from inspector.review.door import door_of, open_in_browser
-    from inspector.review.server import review as run_review
-    from inspector.terminal import print_lines
+    from inspector.core.terminal import print_lines
+    from inspector.reviewing.config import ReviewConfig, user_name
+    from inspector.reviewing.door import door_of, open_in_browser
+    from inspector.reviewing.server import review as run_review
 
     def ready(address: str, session: Session) -> None:
         about = f"{len(session):,} photos, {session.labelled:,} labelled"

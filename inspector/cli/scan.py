@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from inspector.cli.options import Device, Model, Quiet, Verbose, auto_or_count, auto_or_switch
-from inspector.data.limits import DecodeLimits
+from inspector.photos.limits import DecodeLimits
 
 commands = typer.Typer()
 
@@ -135,9 +135,9 @@ def scan(
     failed than --max-failures allows, none could be judged, or a directory could not be read; 130,
     143: interrupted.
     """
-    from inspector.scan import FailureBudget, ScanConfig, preview
-    from inspector.scan import scan as run_scan
-    from inspector.scan.console import ScanConsole, print_preview, print_summary
+    from inspector.scanning import FailureBudget, ScanConfig, preview
+    from inspector.scanning import scan as run_scan
+    from inspector.scanning.console import ScanConsole, print_preview, print_summary
 
     config = ScanConfig(
         sources=tuple(sources),
@@ -192,10 +192,10 @@ def verify(
 
     Nothing is changed. Exit code 0: proven; 1: damaged, each finding with what to do next.
     """
-    from inspector.scan import VerifyConfig
-    from inspector.scan import verify as run_verify
-    from inspector.scan.verify.console import print_result
-    from inspector.terminal import CountingBar
+    from inspector.core.terminal import CountingBar
+    from inspector.results.verify.console import print_result
+    from inspector.scanning import VerifyConfig
+    from inspector.scanning import verify as run_verify
 
     with CountingBar() as console:
         result = run_verify(VerifyConfig(out=out, photos=photos), progress=console)
@@ -226,10 +226,10 @@ def rejudge(
     same command completes it. Exit code 0: done; 3: done, but the photos that int8 or the cascade
     cannot decide there have no row until a scan with the same thresholds judges them again.
     """
-    from inspector.scan import RejudgeConfig
-    from inspector.scan import rejudge as run_rejudge
-    from inspector.scan.console import print_rejudged
-    from inspector.terminal import CountingBar
+    from inspector.core.terminal import CountingBar
+    from inspector.scanning import RejudgeConfig
+    from inspector.scanning import rejudge as run_rejudge
+    from inspector.scanning.console import print_rejudged
 
     config = RejudgeConfig(out=out, threshold=threshold, model=model)
     with CountingBar() as console:

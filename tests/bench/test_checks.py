@@ -14,9 +14,9 @@ from bench.checks import Answer, Rule, allowed_other, examine, judge_counts, wor
 from bench.mistakes import LEAST_IMAGES, mistaken, resembled
 from bench.suite.answers import Furthest, check, figures
 from bench.suite.pixels import make_pool
-from inspector.backends import open_backend
-from inspector.bundle import Thresholds
-from inspector.data.synthesis import Kind, make_scene
+from inspector.engines import open_backend
+from inspector.model.bundle import Thresholds
+from inspector.synthesis import Kind, make_scene
 from inspector.types import Scores
 
 THRESHOLDS = Thresholds(clear_below=0.3, crack_from=0.7)

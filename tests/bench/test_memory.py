@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from bench.__main__ import app
 from bench.files import link_many, spread_evenly
-from bench.memory import MemoryConfig, wrong_counts
 from bench.processes import memory_kib, run_watched
+from bench.studies.memory import MemoryConfig, wrong_counts
 from inspector.errors import UsageError
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")

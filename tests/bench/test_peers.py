@@ -19,8 +19,8 @@ from bench.checks import examine
 from bench.reference import FULL_SIZE, Judge
 from bench.runs import loop_seconds, read_answers
 from bench.suite.peers import PEERS
-from inspector.backends import open_backend
-from inspector.data.source import Discovery
+from inspector.engines import open_backend
+from inspector.photos.source import Discovery
 
 
 def expected_of(bundle, folder, *, full_size=False):

@@ -13,20 +13,20 @@ from torch import nn
 from typer.testing import CliRunner
 
 from bench.__main__ import app
-from bench.training import trainers
-from bench.training.blurpool import BlurPool, antialias
-from bench.training.measures import Development, development, figures
-from bench.training.run import LINES, TrainingBenchConfig
-from bench.training.variations import BASELINE, VARIATIONS
-from bench.training.views import VIEWS
-from inspector.data.folder import LabelledImage
-from inspector.data.synthesis import HARD_NEGATIVES, CrackStyle, Kind, make_scene
+from bench.studies.training import trainers
+from bench.studies.training.blurpool import BlurPool, antialias
+from bench.studies.training.measures import Development, development, figures
+from bench.studies.training.run import LINES, TrainingBenchConfig
+from bench.studies.training.variations import BASELINE, VARIATIONS
+from bench.studies.training.views import VIEWS
 from inspector.errors import DataError, UsageError
-from inspector.network import build_network
-from inspector.train.augment import Haze, Rescale, WhiteBalance, augmentation
-from inspector.train.config import TrainConfig
-from inspector.train.data import TrainBatch
-from inspector.train.loop import Trainer
+from inspector.labelled.folder import LabelledImage
+from inspector.model.network import build_network
+from inspector.synthesis import HARD_NEGATIVES, CrackStyle, Kind, make_scene
+from inspector.training.augment import Haze, Rescale, WhiteBalance, augmentation
+from inspector.training.config import TrainConfig
+from inspector.training.data import TrainBatch
+from inspector.training.loop import Trainer
 
 SIDE = 48
 

@@ -9,7 +9,7 @@ import pytest
 
 import bench
 from bench.report import table
-from bench.training.run import CASES, COLUMNS
+from bench.studies.training.run import CASES, COLUMNS
 
 DOCS = Path(bench.__file__).parents[1] / "docs"
 

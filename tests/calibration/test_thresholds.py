@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 from scipy.stats import beta, norm
 
-from inspector.bundle import ModelBundle, Thresholds
 from inspector.calibration.bounds import error_bound, most_errors, trials_needed
 from inspector.calibration.edges import safest_edge
 from inspector.calibration.rule import Costs, Rule, for_unseen_walls
 from inspector.calibration.thresholds import Judged, choose_thresholds, recalibrated
 from inspector.errors import DataError, UsageError
+from inspector.model.bundle import ModelBundle, Thresholds
 
 seeds, counts = st.integers(0, 2**32 - 1), st.integers(1, 300)
 targets = st.floats(0.5, 0.999)

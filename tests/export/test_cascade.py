@@ -19,13 +19,13 @@ from export.cascade import (
     choose_familiar,
     gate_cascade,
 )
-from inspector.backends import open_backend
-from inspector.backends.agreement import differing, log_odds, settled
-from inspector.backends.cascade import Doubt
-from inspector.bundle import Cascade, ModelBundle, Thresholds
+from inspector.engines import open_backend
+from inspector.engines.cascade import Doubt
+from inspector.engines.parity import differing, log_odds, settled
 from inspector.errors import BundleError, ExportError, UsageError
-from inspector.scan import ScanConfig, scan
-from inspector.train.distil import DistilConfig, distil
+from inspector.model.bundle import Cascade, ModelBundle, Thresholds
+from inspector.scanning import ScanConfig, scan
+from inspector.training.distil import DistilConfig, distil
 from inspector.types import Scores
 
 LIMITS = Thresholds(clear_below=0.2, crack_from=0.7)

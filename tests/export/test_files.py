@@ -13,9 +13,9 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from inspector.backends.golden import read_golden
-from inspector.bundle import INPUT_NAME, OUTPUT_NAMES, ModelBundle
 from inspector.errors import BundleError
+from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES, ModelBundle
+from inspector.model.golden import read_golden
 
 HERE = os.fspath(Path(__file__).parents[2]).encode()
 

@@ -9,9 +9,9 @@ import pytest
 from onnx import numpy_helper
 
 from export.fold import fold_batch_norm, map_convolution, take_pixels
-from inspector.backends.golden import read_golden
-from inspector.bundle import INPUT_NAME, OUTPUT_NAMES
 from inspector.errors import ExportError
+from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
+from inspector.model.golden import read_golden
 
 BORDER = 2
 """Cells of the first feature map that a 7 x 7 kernel with stride 2 and padding 3 lets touch it."""

@@ -17,10 +17,10 @@ from export.margin import (
     choose_margins,
     gate_reduced,
 )
-from inspector.backends.agreement import differing, log_odds, settled
-from inspector.backends.cascade import Doubt
-from inspector.bundle import Thresholds
+from inspector.engines.cascade import Doubt
+from inspector.engines.parity import differing, log_odds, settled
 from inspector.errors import ExportError
+from inspector.model.bundle import Thresholds
 from inspector.types import Scores
 
 THRESHOLDS = Thresholds(clear_below=0.2, crack_from=0.7)

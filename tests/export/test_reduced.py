@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 
 from export import ExportConfig, export_bundle
 from export.heldback import gather_photos
-from inspector.backends import open_backend
-from inspector.backends.agreement import log_odds
-from inspector.backends.golden import read_golden
-from inspector.bundle import ModelBundle, sha256_of
 from inspector.cli import app
-from inspector.data.synthesis import Kind, make_scene
+from inspector.engines import open_backend
+from inspector.engines.parity import log_odds
 from inspector.errors import ExportError, SourceError, UsageError
+from inspector.model.bundle import ModelBundle, sha256_of
+from inspector.model.golden import read_golden
+from inspector.synthesis import Kind, make_scene
 
 REAL_PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "train"
 MINIMUM = 20
@@ -305,12 +305,12 @@ def test_the_command_line_says_what_was_found(reduced_dir, tmp_path):
 def test_the_shipped_model_in_int8_on_real_photos(tmp_path):
     from export.photos import photo_batches, pick_photos
     from export.quantize import quantise_to
-    from inspector.bundle import DEFAULT_PATH, Variant
+    from inspector.model.bundle import DEFAULT_PATH, Variant
 
     shipped = ModelBundle.load(DEFAULT_PATH)
     batches = [p for _, p in photo_batches(pick_photos(REAL_PHOTOS, 36), shipped.preprocess)]
     calibrating, others = np.concatenate(batches)[::2], np.concatenate(batches)[1::2]
-    from inspector.backends.metadata import model_metadata
+    from inspector.model.metadata import model_metadata
 
     quantise_to(
         shipped.file("model.onnx"), tmp_path / "int8.onnx", calibrating, model_metadata(shipped)

@@ -16,9 +16,9 @@ from PIL import Image
 from export import ExportConfig, export_bundle
 from export.parity import gate
 from export.run import _WRITERS
-from inspector.backends.agreement import Answers, ParityReport
-from inspector.backends.golden import read_golden
-from inspector.bundle import (
+from inspector.engines.parity import Answers, ParityReport
+from inspector.errors import BundleError, ExportError, OutputError, SourceError, UsageError
+from inspector.model.bundle import (
     BUNDLE_JSON,
     DEFAULT_PATH,
     GOLDEN,
@@ -26,9 +26,9 @@ from inspector.bundle import (
     ModelBundle,
     sha256_of,
 )
-from inspector.data.synthesis import Kind, make_scene
-from inspector.errors import BundleError, ExportError, OutputError, SourceError, UsageError
-from inspector.network import DeployedModel, load_deployed
+from inspector.model.golden import read_golden
+from inspector.model.network import DeployedModel, load_deployed
+from inspector.synthesis import Kind, make_scene
 
 REAL_PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "train"
 
@@ -206,8 +206,8 @@ def test_a_folder_without_photos(plain_dir, tmp_path):
 @pytest.mark.skipif(not REAL_PHOTOS.is_dir(), reason="the training photos are not on this machine")
 def test_engines_agree_on_real_photos(tiny_bundle):
     from export.photos import photo_batches, pick_photos
-    from inspector.backends import open_backend
-    from inspector.backends.agreement import compare
+    from inspector.engines import open_backend
+    from inspector.engines.parity import compare
 
     engines = {
         n: open_backend(tiny_bundle, n, device="cpu") for n in ("torchscript", "onnxruntime")

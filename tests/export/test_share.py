@@ -10,8 +10,8 @@ import pytest
 
 from export.half import halve_to
 from export.share import share_weights
-from inspector.bundle import WEIGHTS
 from inspector.errors import ExportError
+from inspector.model.bundle import WEIGHTS
 from tests.conftest import save_untrained_bundle
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)

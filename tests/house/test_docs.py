@@ -9,11 +9,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from inspector.bundle import CARD, DEFAULT_PATH
 from inspector.cli import app
-from inspector.scan import ScanConfig, scan
-from inspector.scan.schema import COLUMNS
-from inspector.scan.verify import Flaw, Remark
+from inspector.model.bundle import CARD, DEFAULT_PATH
+from inspector.results.schema import COLUMNS
+from inspector.results.verify import Flaw, Remark
+from inspector.scanning import ScanConfig, scan
 from inspector.types import FailureCode, Reason
 from samples import show
 

@@ -8,40 +8,19 @@ from collections.abc import Iterator
 LAYERS = (
     ("inspector.__main__",),
     ("inspector.cli",),
-    ("inspector.recipe",),
-    ("inspector.card",),
-    # They measure and describe what the floor below makes.
-    ("bench", "inspector.card", "inspector.calibrate"),
-    ("inspector.summary",),  # a page about that
-    ("inspector.review",),  # shows what a scan has written
-    ("inspector.scan", "inspector.train", "inspector.evaluate", "inspector.doctor", "export"),
-    ("inspector.report",),  # what evaluate and train write about a model
-    ("inspector.backends",),
-    ("inspector.student",),
-    ("inspector.network",),
-    ("inspector.domain",),
-    ("inspector.data", "inspector.metrics", "inspector.calibration"),
-    ("inspector.judge",),
-    ("inspector.bundle",),
-    ("inspector.preprocess",),
-    ("inspector.layout",),  # where results lie
-    ("inspector.durable", "inspector.paths"),
-    (
-        "inspector.types",
-        "inspector.errors",
-        "inspector.version",
-        "inspector.terminal",
-        "inspector.pages",
-    ),
-    ("inspector.streams",),
-    (
-        "inspector.facade",
-        "inspector.machine",
-        "inspector.onnx_files",
-        "inspector.plain",
-        "inspector.text",
-        "inspector.untrusted",
-    ),
+    ("bench",),
+    ("inspector.reporting",),
+    ("inspector.reviewing", "inspector.calibration.run"),
+    ("inspector.scanning", "inspector.training", "inspector.doctor", "export"),
+    ("inspector.evaluation",),
+    ("inspector.calibration",),
+    ("inspector.labelled",),
+    ("inspector.results", "inspector.engines"),
+    ("inspector.workers", "inspector.synthesis"),
+    ("inspector.photos",),
+    ("inspector.model",),
+    ("inspector.core",),
+    ("inspector.types", "inspector.errors", "inspector.version"),
 )
 """From the top of the house to its ground; one tuple is one floor."""
 
@@ -49,13 +28,12 @@ FACADE = "inspector"
 """`inspector/__init__.py` names everything and loads it on demand (see test_lazy)."""
 
 TORCH_ROOMS = (
-    "inspector.network",
-    "inspector.domain",
-    "inspector.student",
-    "inspector.train",
-    "inspector.recipe",
-    "inspector.backends.torch",
-    "inspector.data.torch_loader",
+    "inspector.model.network",
+    "inspector.model.ood",
+    "inspector.model.student",
+    "inspector.training",
+    "inspector.engines.torch",
+    "inspector.workers.torch_loader",
     "export",
     "bench",
 )
@@ -123,15 +101,17 @@ def test_torch_stays_in_its_rooms(modules):
 
 def test_the_rule_sees_an_import_inside_a_function():
     modules = {
-        "inspector.scan.run": ast.parse("import inspector.backends\nfrom inspector import types"),
-        "inspector.data.decode": ast.parse("def f():\n    from inspector.scan import run"),
-        "inspector.metrics": ast.parse("import inspector.data.decode"),
+        "inspector.scanning.run": ast.parse(
+            "import inspector.engines\nfrom inspector import types"
+        ),
+        "inspector.photos.decode": ast.parse("def f():\n    from inspector.scanning import run"),
+        "inspector.model.metrics": ast.parse("import inspector.photos.decode"),
         "inspector.types": ast.parse("from samples import make"),
     }
     assert wrong_imports(modules) == [
-        "inspector.data.decode:2 imports inspector.scan.run: "
-        "inspector.data may not use inspector.scan",
-        "inspector.metrics:1 imports inspector.data.decode: "
-        "inspector.metrics may not use inspector.data",
+        "inspector.photos.decode:2 imports inspector.scanning.run: "
+        "inspector.photos may not use inspector.scanning",
+        "inspector.model.metrics:1 imports inspector.photos.decode: "
+        "inspector.model may not use inspector.photos",
         "inspector.types:1 imports samples, which is not shipped",
     ]

@@ -65,7 +65,7 @@ def test_every_public_name_resolves():
         _ = inspector.scam
 
 
-@pytest.mark.parametrize("before", ["", "import inspector.scan.config", "inspector.ScanConfig"])
+@pytest.mark.parametrize("before", ["", "import inspector.scanning.config", "inspector.ScanConfig"])
 def test_scan_can_be_called_whatever_was_imported_before(before):
     """It is a package too, and an imported package takes the place of a function of its name."""
     assert_callable("scan", before)

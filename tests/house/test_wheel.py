@@ -49,8 +49,8 @@ def test_it_holds_every_module_of_the_checkout(names, own_files):
 def test_it_holds_types_licence_and_the_whole_default_bundle(names, own_files):
     assert "inspector/py.typed" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
-    bundle = {p.as_posix() for p in own_files if p.is_relative_to("inspector/models/default")}
-    assert "inspector/models/default/bundle.json" in bundle
+    bundle = {p.as_posix() for p in own_files if p.is_relative_to("inspector/model/default")}
+    assert "inspector/model/default/bundle.json" in bundle
     assert bundle <= names
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inspector.data.synthesis import Kind, make_scene
+from inspector.synthesis import Kind, make_scene
 
 EMPTY = (
     "wall:1.jpg",

@@ -23,7 +23,7 @@ from tests.journeys.terminal import (
     flaws,
     in_pipe,
 )
-from tests.review.live import ask
+from tests.reviewing.live import ask
 
 HOME = {"BROWSER": "true"}
 """A browser that opens nothing."""
@@ -203,10 +203,10 @@ _HASTY_TEACHING = (
     "-c",
     """
 import functools
-import inspector.train
+import inspector.training
 from inspector.cli import main
-inspector.train.DistilConfig = functools.partial(
-    inspector.train.DistilConfig, size=32, lessons=32, batch_size=8, epochs=1)
+inspector.training.DistilConfig = functools.partial(
+    inspector.training.DistilConfig, size=32, lessons=32, batch_size=8, epochs=1)
 main()
 """,
 )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from inspector.data.synthesis import Kind, make_scene
+from inspector.synthesis import Kind, make_scene
 from samples import make
 from samples.make import SAMPLES, build, check, main, truth
 from samples.table import Sample

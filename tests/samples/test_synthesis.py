@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inspector.data.synthesis import HARD_NEGATIVES
+from inspector.synthesis import HARD_NEGATIVES
 from samples import synthesis
 from samples.synthesis import COLUMNS, PICTURE, TILE_PX, Tile, main, page
 

@@ -13,8 +13,9 @@ import numpy as np
 from bench.report import figure
 from bench.suite.report import wording
 from bench.suite.report.groups import PEER, called, label
-from inspector.report.charts import Drawn
-from inspector.report.svg import (
+from inspector.core.text import printable
+from inspector.evaluation.charts import Drawn
+from inspector.evaluation.svg import (
     DASHES,
     INK,
     MUTED,
@@ -23,7 +24,6 @@ from inspector.report.svg import (
     Chart,
     legend_above,
 )
-from inspector.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

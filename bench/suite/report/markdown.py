@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bench.report import figure
 from bench.suite.report import groups, wording
 from bench.suite.text import escaped, markdown_table
-from inspector.text import plain_table, wrapped
+from inspector.core.text import plain_table, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,7 +12,7 @@ from inspector.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inspector.report.charts import Drawn
+    from inspector.evaluation.charts import Drawn
     from inspector.types import JsonObject
 
 TEMPLATE = "suite.html.jinja"
@@ -22,7 +22,7 @@ MOST_TAILS = 5
 
 def render_page(results: JsonObject) -> str:
     """report.html. Everything from outside is escaped."""
-    from inspector.pages import page_environment
+    from inspector.core.pages import page_environment
 
     environment = page_environment(Path(__file__).parent / "template")
     environment.filters["figure"] = figure

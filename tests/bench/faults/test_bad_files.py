@@ -13,7 +13,7 @@ import pytest
 
 from bench.faults.bad_files import IGNORED, NAMES, OK, Entry, make_catalogue
 from bench.faults.encodings import ARITHMETIC_JPEG, HUFFMAN_JPEG
-from inspector.scan import ScanConfig, ScanSummary, scan
+from inspector.scanning import ScanConfig, ScanSummary, scan
 from inspector.types import FailureCode
 
 DECODERS_WORDS = (

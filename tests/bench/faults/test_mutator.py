@@ -14,8 +14,8 @@ from bench.faults.mutants import scan_mutants
 from bench.faults.mutator import CUT, DAMAGES, damaged, make_mutant, pieces_of
 from bench.faults.scans import Setting
 from bench.faults.seeds import make_seeds
-from inspector.data.decode import decode
-from inspector.preprocess import PreprocessSpec
+from inspector.model.preprocess import PreprocessSpec
+from inspector.photos.decode import decode
 from inspector.types import Decoded, Failure, ImageRef
 
 SEEDS = make_seeds()

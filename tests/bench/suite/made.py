@@ -71,7 +71,7 @@ def _finished(cases: list[JsonObject], times: float) -> JsonObject:
         "model": {"name": "default", "digest": "ab" * 32, "size": 224},
         "inputs": {
             "tiles": {"files": 192, "width": 227, "height": 227, "megabytes": 1.9,
-                      "origin": "192 scenes made by inspector.data.synthesis, no photos"},
+                      "origin": "192 scenes made by inspector.synthesis, no photos"},
             "photos": {"files": 8, "width": 4000, "height": 3000, "megabytes": 30.1,
                        "origin": "8 mosaics of 4000 x 3000 px"},
         },

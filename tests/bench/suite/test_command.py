@@ -12,9 +12,9 @@ from bench.suite.config import EFFORTS, BenchConfig
 from bench.suite.noise import add_rates
 from bench.suite.results import write_results
 from bench.suite.run import bench_and_remember
-from inspector.backends.advice import find_advice
-from inspector.backends.remembered import CACHE_VARIABLE
 from inspector.cli import app
+from inspector.core.cache import CACHE_VARIABLE
+from inspector.engines.advice import find_advice
 from inspector.errors import OutputError, UsageError
 from tests.bench.suite.made import made_results
 

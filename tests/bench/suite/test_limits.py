@@ -19,8 +19,8 @@ from bench.suite.limits_ceiling import TURNS, Ceiling, UnmeasurableError, fastes
 from bench.suite.limits_cuda import cuda_ceilings
 from bench.suite.limits_files import decode_ceiling, disk_ceiling
 from bench.suite.limits_memory import memory_ceiling
-from inspector.data.synthesis import Kind, make_scene
-from inspector.preprocess import PreprocessSpec
+from inspector.model.preprocess import PreprocessSpec
+from inspector.synthesis import Kind, make_scene
 
 NAMES = ["memory_copy", "fp32", "bf16", "int8", "jpeg_tiles", "jpeg_photos", "disk_read"]
 SPEC = PreprocessSpec()

@@ -17,8 +17,8 @@ from bench.suite.engines import EngineSpec
 from bench.suite.results import read_results, write_results
 from bench.suite.run import can_scan
 from bench.suite.setup import prepare, with_torchscript
-from inspector.bundle import INPUT_NAME, WEIGHTS, ModelBundle, sha256_of
-from inspector.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from inspector.model.bundle import INPUT_NAME, WEIGHTS, ModelBundle, sha256_of
+from inspector.model.preprocess import IMAGENET_MEAN, IMAGENET_STD
 
 
 def by_id(results):

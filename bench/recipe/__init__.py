@@ -1,0 +1,1 @@
+"""How the shipped model is made, and the card that describes it."""

@@ -1,0 +1,235 @@
+"""The model card, written from a bundle and its evaluations: no number in it is typed by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inspector.evaluation import Evaluation, Figures, Measured
+    from inspector.model.bundle import ModelBundle, Variant
+
+_HEAD = """# Model card: {name}
+
+ResNet18 (torchvision's layers, last one `Linear(512, 2)`) that tells concrete with a crack from
+concrete without one. It judges a whole image of {size} x {size} pixels; a 227 px tile is cropped to
+that, anything else is resized. Input uint8 RGB `[N, H, W, 3]`; normalisation, temperature and
+softmax are inside the exported graph.
+
+| | |
+| --- | --- |
+| bundle digest | `{digest}` |
+| started from | `{init}` |
+| data digest | `{data}` |
+| epochs, best | {epochs}, {best} |
+| batch size, peak rate | {batch}, {rate:g} |
+| input side, during training | {size} px, {train_size} px (the last epoch at {size} px) |
+| share of crack-free images made harder | {synthetic:.0%} (synthetic crack, distractor, or both) |
+| seed | {seed} |
+| temperature, shift of the crack logit | {temperature:.3f}, {shift:+.3f} (in the last bias) |
+| `clear` below, `crack` from | {clear_below}, {crack_from} |
+| out of domain from | {out_of_domain} (1 is usual among the training images) |
+
+Thresholds were chosen {chosen}.
+"""
+
+_TRAINED_ON = """
+## What it learned from
+- METU *Concrete Crack Images for Classification* (Özgenel 2019, doi:10.17632/5y9wdsg2zt.2,
+  CC BY 4.0): {metu:,} tiles of a quarter of the set. Cracks are split by source photo; the
+  crack-free tiles carry no photo, so those in training and test may show the same wall.
+- Poly Haven textures without cracks (CC0): {polyhaven:,} crops, split by texture.
+- This project's own synthetic cracks, distractors and surfaces (`inspector.synthesis`).
+- {backbone}
+
+Labels are balanced while it learns, so a probability speaks for a wall where every second image has
+a crack.
+"""
+
+_BACKBONES = {
+    "imagenet": "The backbone started from torchvision's IMAGENET1K_V1 weights.",
+    "resnet18_imagenet_reconstructed.pth": (
+        "The backbone started from a *reconstruction* of torchvision's ImageNet weights: conv1 to\n"
+        "  layer3 and layer4.0.downsample hold the official IMAGENET1K_V1 values, the layer4.0\n"
+        "  convolutions are near them, layer4.1 was an identity that had not been pretrained.\n"
+        "  It is not the official file."
+    ),
+}
+
+_MEASURED = """
+## Measured on images it has not learned from
+By the exported ONNX model, on the test half of each source. Sources marked * gave no training
+image; their other half chose the epoch, temperature and thresholds (but for crack500, asphalt,
+which had no part in that). Intervals are 95 %, by
+bootstrap over groups (source photos). Accuracies are at probability one half; *missed* are cracks
+called clear and *alarms* clear images called crack, by the thresholds above.
+
+"""
+
+_BY_SOURCE = "sent_on_by_source"
+
+_LIMITS = """
+## What it is bad at
+{worst}
+- Hairlines: walls whose cracks are a pixel or two wide at tile scale are where it misses most.
+- It notices about nine in ten photos that show no concrete, and takes some odd walls for such
+  (`docs/domain.md`).
+- It has seen no night shots, no thermal images, no paint, graffiti or plants in number.
+- A photo much larger than {size} px is shrunk to see it whole; thin cracks vanish. Such a photo is
+  never called clear, only `review` (reason `downscaled`).
+- It says where the evidence peaks, not how wide or long a crack is.
+- It assists a person; it does not replace an inspection.
+
+Licence of the weights: Apache-2.0; the METU data ask for the citation above.
+"""
+
+
+def render_card(
+    bundle: ModelBundle, tested: Evaluation, counts: Mapping[str, int], *, name: str,
+    all_sources: tuple[Evaluation, int] | None = None,
+) -> str:  # fmt: skip
+    """Markdown. `counts` holds the training images per source; `all_sources` is the evaluation on
+    the same images of a model that learned on from every source, and for how many epochs."""
+    training = bundle.training
+    head = _HEAD.format(
+        name=name,
+        size=bundle.preprocess.size,
+        digest=bundle.digest,
+        init=training["init"],
+        data=training["data_digest"],
+        epochs=training["epochs"],
+        best=training["best_epoch"],
+        batch=training["batch_size"],
+        rate=training["learning_rate"],
+        train_size=training["train_size"],
+        synthetic=training["synthetic"],
+        seed=training["seed"],
+        temperature=bundle.temperature,
+        shift=training["calibration_shift"],
+        clear_below=bundle.thresholds.clear_below,
+        crack_from=bundle.thresholds.crack_from,
+        out_of_domain=bundle.thresholds.out_of_domain,
+        chosen=bundle.thresholds.chosen,
+    )
+    parts = [
+        head,
+        _TRAINED_ON.format(
+            metu=counts.get("metu", 0),
+            polyhaven=counts.get("polyhaven", 0),
+            backbone=_BACKBONES.get(training["init"], f"It started from {training['init']}."),
+        ),
+        _MEASURED + figures_table(tested, counts),
+        "\nConfusion at probability one half (rows: truth):\n\n" + _confusions(tested),
+        _parity(bundle),
+        _comparison(tested, *all_sources) if all_sources else "",
+        _LIMITS.format(worst=_worst(tested), size=bundle.preprocess.size),
+    ]
+    return "".join(parts)
+
+
+def figures_table(tested: Evaluation, counts: Mapping[str, int]) -> str:
+    """One line per source; those that gave no training image are marked."""
+    lines = [
+        "| source | cracks | clear | groups | ROC AUC | balanced accuracy | ECE | missed | alarms "
+        "| review |",
+        "| --- | ---: | ---: | ---: | --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for f in tested.sources:
+        mark = "" if f.source in counts or f.source == "all" else "*"
+        lines.append(
+            f"| {f.source}{mark} | {f.cracks} | {f.clears} | {f.groups} "
+            f"| {_with_interval(f.measures['roc_auc'], 4, '')} "
+            f"| {_with_interval(f.measures['balanced_accuracy'], 2, ' %')} "
+            f"| {_cell(f.value('ece'), '.3f')} "
+            f"| {_cell(f.value('missed'), '.1%')} "
+            f"| {_cell(f.value('false_alarms'), '.1%')} "
+            f"| {_cell(f.value('review'), '.1%')} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _with_interval(measured: Measured, digits: int, unit: str) -> str:
+    if not math.isfinite(measured.value):
+        return "-"
+    scale = 100 if unit else 1
+    value, low, high = (
+        f"{scale * number:.{digits}f}" for number in (measured.value, measured.low, measured.high)
+    )
+    return f"{value}{unit} ({low} to {high})" if math.isfinite(measured.low) else f"{value}{unit}"
+
+
+def _confusions(tested: Evaluation) -> str:
+    lines = ["| source | truth | said crack | said clear |", "| --- | --- | ---: | ---: |"]
+    for f in tested.sources:
+        lines.append(f"| {f.source} | crack | {f.confusion['tp']} | {f.confusion['fn']} |")
+        lines.append(f"| | clear | {f.confusion['fp']} | {f.confusion['tn']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _parity(bundle: ModelBundle) -> str:
+    """What each export gate saw. A lower precision hands on what is near a threshold, the cascade
+    what it is not sure of; differing verdicts are counted after that."""
+    lines = ["\n## Export gates\n"]
+    for name, variant in sorted(bundle.variants.items()):
+        seen = variant.parity
+        lines.append(
+            f"- `{name}`: {seen['images']:,} images, largest probability difference to "
+            f"{seen['reference']} {seen['max_difference']:.1e}, verdicts that differ: "
+            f"{len(seen['verdict_flips'])}" + _judged_again(variant)
+        )
+    if bundle.cascade is not None:
+        low, seen = bundle.cascade, bundle.cascade.evidence
+        by_source = ", ".join(f"{s} {share:.0%}" for s, share in seen[_BY_SOURCE].items())
+        lines.append(
+            f"- cascade ({low.precision} at {low.size} px first): {seen['images']:,} images, "
+            f"verdicts that differ: {len(seen['verdict_flips'])}, cracks called clear: "
+            f"{seen['cracks_called_clear']} of {seen['cracks']:,}; sent on to "
+            f"{bundle.preprocess.size} px: {by_source}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _judged_again(variant: Variant) -> str:
+    if not variant.margin:
+        return ""
+    seen = variant.parity
+    alone = len(seen["verdict_flips_without_margin"])
+    quality = "".join(
+        f"; {title} {seen[measure]['fp32']:.4f} in fp32, {seen[measure]['alone']:.4f} alone"
+        for title, measure in (("ROC AUC", "roc_auc"), ("ECE", "ece"))
+        if measure in seen
+    )
+    return (
+        f" ({alone} without the margin of {variant.margin:.2f} logits, within which fp32 judges "
+        f"again: {seen['sent_on']:.1%} of the images{quality})"
+    )
+
+
+def _comparison(tested: Evaluation, other: Evaluation, epochs: int) -> str:
+    lines = [
+        "\n## What more data buys",
+        f"The shipped model after {epochs} more epoch(s), with training images from every source",
+        "(not given away: some licences do not allow it), on the same test images:\n",
+        "| source | ROC AUC, shipped | all sources | balanced accuracy, shipped | all sources |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    theirs = {f.source: f for f in other.sources}
+    for f in tested.sources:
+        g = theirs[f.source]
+        auc = [_cell(figures.value("roc_auc"), ".4f") for figures in (f, g)]
+        balanced = [_cell(figures.value("balanced_accuracy"), ".2%") for figures in (f, g)]
+        lines.append(f"| {' | '.join([f.source, *auc, *balanced])} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: float, form: str) -> str:
+    return format(value, form) if math.isfinite(value) else "-"
+
+
+def _worst(tested: Evaluation) -> str:
+    judged = [f for f in tested.sources if f.cracks]
+    worst: Figures = max(judged, key=lambda f: f.value("missed"))
+    missed = _cell(worst.value("missed"), ".1%")
+    return f"- Walls like `{worst.source}`: {missed} of their cracks are called clear."

@@ -1,0 +1,1 @@
+"""Experiments behind the documents: repeatable, not shipped."""

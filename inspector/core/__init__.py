@@ -1,0 +1,1 @@
+"""Shared ground: durable writes, terminal and text, paths, pages, the machine."""

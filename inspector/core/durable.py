@@ -1,0 +1,160 @@
+"""Writing to disk so that a crash leaves either the old state or the new one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from typing import TYPE_CHECKING, BinaryIO
+
+from inspector.core.plain import plain
+from inspector.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+PARTIAL = ".partial"
+"""Ends the name of a file that is not complete yet."""
+_NOT_OFFERED = {errno.EINVAL, errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""How file systems say that they cannot do something at all."""
+
+
+def publish(content: bytes, target: Path, draft: Path | None = None) -> None:
+    """Make `content` the file `target`. Raises OSError."""
+    with replacing(target, draft) as file:
+        file.write_bytes(content)
+
+
+@contextlib.contextmanager
+def replacing(target: Path, draft: Path | None = None) -> Iterator[Path]:
+    """A file to write, `draft` on the same file system or one beside `target`. It gets the name
+    `target` only when it is on disk; after an error it is removed. Raises OSError."""
+    draft = draft or target.with_name(f".{target.name}{PARTIAL}")
+    _clear(draft)
+    try:
+        yield draft
+        _sync_file(draft)
+        os.replace(draft, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
+    sync_directory(target.parent)
+
+
+def write_synced(content: bytes, file: Path) -> None:
+    """Write the draft `file` and wait until it is on disk. Raises OSError."""
+    _clear(file)
+    file.write_bytes(content)
+    _sync_file(file)
+
+
+def _clear(draft: Path) -> None:
+    """What a crash has left of a draft, or a link in its place, is not written to."""
+    if os.path.lexists(draft):
+        draft.unlink()
+
+
+def append_synced(content: bytes, file: Path) -> None:
+    """Add `content` to the end of `file` and wait until it is on disk; after an error the file is
+    as it was. Raises OSError."""
+    new = not file.exists()
+    with open(file, "ab", buffering=0, opener=plain) as stream:
+        end = stream.tell()
+        left = memoryview(content)
+        try:
+            while left:
+                left = left[stream.write(left) :]
+            os.fsync(stream.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):
+                stream.truncate(end)
+            raise
+    if new:
+        sync_directory(file.parent)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb+") as stream:  # writable: Windows syncs nothing else
+        os.fsync(stream.fileno())
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames and removals in `path` survive a power failure, where directories can be
+    synced. Raises OSError."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NOT_OFFERED:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """Make `path` and what leads to it, so that it survives a power failure. Raises OSError."""
+    missing = [place for place in (path, *path.parents) if not place.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        with contextlib.suppress(PermissionError):  # one may be written to and yet not be read
+            sync_directory(made.parent)
+
+
+def check_writable(target: Path) -> None:
+    """Raises OutputError where a directory `target` could not be made or written to, so that this
+    is not found out when there is something to write."""
+    there = next(place for place in (target, *target.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise OutputError(f"{there} is a file, not a directory; choose another --out than {target}")
+    if not os.access(there, os.W_OK):
+        raise OutputError(f"{there} may not be written to; choose another --out than {target}")
+
+
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[bool]:
+    """Hold `file` for this process; the operating system lets go of it however the process ends.
+    Yields False where the file system has no locks. Raises OutputError when another process holds
+    it, OSError when it cannot be opened."""
+    with open(file, "ab", opener=plain) as stream:
+        try:
+            _lock(stream)
+            held = True
+        except (BlockingIOError, PermissionError) as error:
+            raise OutputError(
+                f"another process is writing to {file.parent.parent}; wait for it, or choose "
+                "another --out"
+            ) from error
+        except OSError as error:
+            if error.errno not in _NOT_OFFERED:
+                raise
+            held = False
+        yield held
+
+
+def _lock(stream: BinaryIO) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        stream.seek(0)
+        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextlib.contextmanager
+def reporting(out: Path, kept: Callable[[], str]) -> Iterator[None]:
+    """Turn what the file system says into one line for the user, with what is `kept`."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"cannot write results to {out}: {error.strerror or error}; {kept()}. Put that right "
+            "and run the same command again, or choose another --out"
+        ) from error

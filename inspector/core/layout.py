@@ -1,0 +1,173 @@
+"""A result directory: where in it everything lies.
+
+    OUT/table/part-000000.parquet ...   the table: part files and nothing else
+    OUT/_report.html                    the page of `inspector report`
+    OUT/_inspector/manifest.json        which scan the table belongs to, and its parts
+    OUT/_inspector/part-000000.photos ...   whose rows a part has, should it get lost
+    OUT/_inspector/next, before         the table to be and the one that was, while one replaces
+                                        the other (`inspector rejudge`)
+    OUT/_inspector/lock                 held by the one scan that writes
+    OUT/_inspector/*.partial            files in the making; worthless after a crash
+    OUT/_inspector/labels.jsonl         what people said about the photos
+    OUT/_inspector/labels.lock          held by the one review that adds to them
+
+Programs that read directories of Parquet files skip names that begin with `_`, so they take OUT as
+well as OUT/table; nothing else below OUT ends in `.parquet`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inspector.core.durable import PARTIAL, sync_directory
+from inspector.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TABLE = "table"
+RESULTS_DIR = "_inspector"
+MANIFEST = "manifest.json"
+_ENDING, _PHOTOS = ".parquet", ".photos"
+_PART = re.compile(r"part-(\d{6,})\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The places in the result directory `out`."""
+
+    out: Path
+
+    @property
+    def table(self) -> Path:
+        return self.out / TABLE
+
+    @property
+    def work(self) -> Path:
+        return self.out / RESULTS_DIR
+
+    @property
+    def next_table(self) -> Path:
+        return self.work / "next"
+
+    @property
+    def table_before(self) -> Path:
+        return self.work / "before"
+
+    @property
+    def manifest(self) -> Path:
+        return self.work / MANIFEST
+
+    @property
+    def lock(self) -> Path:
+        return self.work / "lock"
+
+    @property
+    def labels(self) -> Path:
+        return self.work / "labels.jsonl"
+
+    @property
+    def labels_lock(self) -> Path:
+        return self.work / "labels.lock"
+
+    @property
+    def page(self) -> Path:
+        return self.out / "_report.html"
+
+    def draft(self, name: str) -> Path:
+        """Where a part or the manifest is made before it gets its name."""
+        return self.work / f"{name}{PARTIAL}"
+
+    def photos(self, part: str) -> Path:
+        """The list of the photos that have a row in a part."""
+        return self.work / f"{part.removesuffix(_ENDING)}{_PHOTOS}"
+
+    def photo_lists(self) -> dict[str, Path]:
+        """Those that are there, by the name of the part. Raises OSError."""
+        names = [name.removesuffix(_PHOTOS) + _ENDING for name in os.listdir(self.work)
+                 if name.endswith(_PHOTOS)]  # fmt: skip
+        return {name: self.photos(name) for name in filter(is_part_name, names)}
+
+    def drafts(self) -> list[Path]:
+        """Drafts that are there: of a scan that was killed, or of one that is writing."""
+        if not self.work.is_dir():
+            return []
+        names = (name.removesuffix(PARTIAL) for name in os.listdir(self.work)
+                 if name.endswith(PARTIAL))  # fmt: skip
+        return [self.draft(name) for name in sorted(names)
+                if name == MANIFEST or is_part_name(name.replace(_PHOTOS, _ENDING))]  # fmt: skip
+
+    def part_names(self) -> list[str]:
+        """The part files that are there, in the order in which they were made. Raises OSError."""
+        return part_names(self.table)
+
+    def parts(self) -> list[Path]:
+        """The same as paths."""
+        return [self.table / name for name in self.part_names()]
+
+    def next_part(self, name: str) -> Path:
+        """Where a part of the next table is made; patterns for Parquet files do not match it."""
+        return self.next_table / f"{name}{PARTIAL}"
+
+    def clear(self, folder: Path) -> None:
+        """Remove `next_table` or `table_before`, as far as a scan has made them. Raises OSError."""
+        if not folder.is_dir():
+            return
+        for name in os.listdir(folder):
+            if is_part_name(name.removesuffix(PARTIAL)):
+                (folder / name).unlink()
+        if not os.listdir(folder):
+            folder.rmdir()
+
+    def remove_own(self) -> None:
+        """Remove a scan's files and nothing else, least of all people's labels; the manifest last,
+        which says whose they are. Raises OSError."""
+        for folder in (self.next_table, self.table_before):
+            self.clear(folder)
+        for file in (*self.parts(), *self.photo_lists().values()):
+            file.unlink()
+        if self.table.is_dir():
+            sync_directory(self.table)
+        self.manifest.unlink(missing_ok=True)
+
+    def check(self) -> None:
+        """Raises OutputError where a link stands for one of these directories, so that what is
+        written or removed there would be somebody else's, and where an earlier version has laid
+        its parts directly into `out`; OSError."""
+        for folder in (self.table, self.work, self.next_table, self.table_before):
+            if folder.is_symlink():
+                raise OutputError(
+                    f"{folder} is a link, and only a directory of its own may hold results; "
+                    "remove the link, or choose another --out"
+                )
+        if not self.out.is_dir() or self.table.is_dir():
+            return
+        for name in filter(is_part_name, os.listdir(self.out)):
+            raise OutputError(
+                f"{self.out} holds {name}, which belongs into {self.table}: a table of an earlier "
+                "version, which this one cannot continue or read; scan into another --out"
+            )
+
+
+def part_names(folder: Path) -> list[str]:
+    """The part files in `folder`, in the order in which they were made. Raises OSError."""
+    if not folder.is_dir():
+        return []
+    return sorted(filter(is_part_name, os.listdir(folder)), key=number_of)
+
+
+def part_name(number: int) -> str:
+    return f"part-{number:06d}.parquet"
+
+
+def is_part_name(name: str) -> bool:
+    return _PART.fullmatch(name) is not None
+
+
+def number_of(name: str) -> int:
+    match = _PART.fullmatch(name)
+    assert match is not None
+    return int(match[1])

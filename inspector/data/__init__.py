@@ -1,1 +1,0 @@
-"""Where photos come from: listing, decoding, labelled folders, synthetic scenes."""

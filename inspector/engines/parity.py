@@ -1,0 +1,182 @@
+"""How far two engines' answers to the same images lie apart."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inspector.model.verdict import decide
+from inspector.types import Scores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from inspector.engines import Backend
+    from inspector.model.bundle import Thresholds
+    from inspector.types import JsonObject
+
+    NamedPixels = tuple[Sequence[str], NDArray[np.uint8]]
+    """Names of N images and their pixels, uint8 (N, H, W, 3)."""
+
+PROBABILITY_TOLERANCE = 1e-4
+"""Largest accepted difference of a crack probability in float32. Engines add in different orders,
+which moves it by about 1e-6 on this network; a wrong constant, channel order or label order moves
+it by more than 1e-3."""
+CAM_TOLERANCE = 1e-3
+"""The same for the activation map, as a share of its largest magnitude."""
+DOMAIN_TOLERANCE = 1e-3
+"""The same for the out-of-domain score, as a share of it or of 1, whichever is more."""
+
+
+SURE = 1e-7
+"""Distance from 0 or 1 below which float32 probabilities say no more."""
+
+
+def log_odds(p_N: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Logits of N probabilities, finite also for 0 and 1."""
+    p_N = np.clip(p_N.astype(np.float64), SURE, 1 - SURE)
+    return np.asarray(np.log(p_N / (1 - p_N)))
+
+
+def probability(odds_N: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The probabilities (N,) that have these log odds."""
+    return np.asarray(1 / (1 + np.exp(-odds_N)))
+
+
+def verdicts(scores: Scores, thresholds: Thresholds) -> NDArray[np.str_]:
+    """The verdicts on N images by the scores alone."""
+    return decide(scores.p_crack_N, thresholds, domain_N=scores.domain_N)[0]
+
+
+def differing(a: Scores, b: Scores, thresholds: Thresholds) -> NDArray[np.bool_]:
+    """Whether two engines' verdicts on N images differ."""
+    return np.asarray(verdicts(a, thresholds) != verdicts(b, thresholds))
+
+
+def settled(candidate: Scores, reference: Scores, sent_on_N: NDArray[np.bool_]) -> Scores:
+    """What becomes of N images when the reference judges again those that are sent on."""
+    return Scores(
+        np.where(sent_on_N, reference.p_crack_N, candidate.p_crack_N),
+        candidate.cam_NHW,
+        np.where(sent_on_N, reference.domain_N, candidate.domain_N),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What two engines say about one image: crack probabilities."""
+
+    image: str
+    p_reference: float
+    p_candidate: float
+
+    @property
+    def difference(self) -> float:
+        """Infinite when an answer is no number: nothing agrees with that."""
+        gap = abs(self.p_candidate - self.p_reference)
+        return gap if math.isfinite(gap) else math.inf
+
+    def __str__(self) -> str:
+        return (
+            f"{self.image} has p_crack {self.p_candidate:.6f} instead of {self.p_reference:.6f} "
+            f"(differs by {self.difference:.2g})"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityReport:
+    """How a candidate agrees with the reference over `images` images.
+
+    Differences of probabilities are absolute. `max_cam_difference` is relative: the largest
+    difference on an activation map, divided by the largest magnitude on the reference's maps.
+    `max_domain_difference` is a share of the out-of-domain score, or of 1 where that is less.
+    """
+
+    images: int
+    max_difference: float
+    mean_difference: float
+    max_cam_difference: float
+    max_domain_difference: float
+    worst: Answers
+    verdict_flips: tuple[Answers, ...]
+
+    def to_json(self) -> JsonObject:
+        """The evidence without the images' names, which may be private."""
+        return {
+            "images": self.images,
+            "max_difference": self.max_difference,
+            "mean_difference": self.mean_difference,
+            "max_cam_difference": self.max_cam_difference,
+            "max_domain_difference": self.max_domain_difference,
+            "verdict_flips": [[f.p_reference, f.p_candidate] for f in self.verdict_flips],
+        }
+
+
+class ParityMeter:
+    """Collects pairs of answers batch by batch; `report` needs at least one image."""
+
+    def __init__(self, thresholds: Thresholds) -> None:
+        self._thresholds = thresholds
+        self._images = 0
+        self._sum = 0.0
+        self._cam_difference = 0.0
+        self._cam_magnitude = 0.0
+        self._domain_difference = 0.0
+        self._worst: Answers | None = None
+        self._flips: list[Answers] = []
+
+    def add(self, names: Sequence[str], reference: Scores, candidate: Scores) -> None:
+        """Compare the answers to the same N images, in the same order."""
+        differs_N = differing(reference, candidate, self._thresholds)
+        for name, p, q, differs in zip(
+            names, reference.p_crack_N, candidate.p_crack_N, differs_N, strict=True
+        ):
+            pair = Answers(name, float(p), float(q))
+            self._images += 1
+            self._sum += pair.difference
+            if self._worst is None or pair.difference > self._worst.difference:
+                self._worst = pair
+            if differs:
+                self._flips.append(pair)
+        for cam_HW, other_HW in zip(reference.cam_NHW, candidate.cam_NHW, strict=True):
+            self._cam_magnitude = max(self._cam_magnitude, float(np.abs(cam_HW).max()))
+            if cam_HW.shape == other_HW.shape:  # else of a stage that sees less
+                gap_HW = np.nan_to_num(np.abs(other_HW - cam_HW), nan=np.inf)
+                self._cam_difference = max(self._cam_difference, float(gap_HW.max()))
+        off_N = np.abs(candidate.domain_N - reference.domain_N) / np.maximum(
+            np.abs(reference.domain_N), 1
+        )
+        worst = float(np.nan_to_num(off_N, nan=np.inf).max())
+        self._domain_difference = max(self._domain_difference, worst)
+
+    def report(self) -> ParityReport:
+        assert self._worst is not None, "nothing was compared"
+        return ParityReport(
+            images=self._images,
+            max_difference=self._worst.difference,
+            mean_difference=self._sum / self._images,
+            max_cam_difference=self._cam_difference / (self._cam_magnitude or 1.0),
+            max_domain_difference=self._domain_difference,
+            worst=self._worst,
+            verdict_flips=tuple(self._flips),
+        )
+
+
+def compare(
+    reference: Backend,
+    candidates: Mapping[str, Backend],
+    batches: Iterable[NamedPixels],
+    thresholds: Thresholds,
+) -> dict[str, ParityReport]:
+    """Run every batch (at least one) through the reference and all candidates."""
+    meters = {name: ParityMeter(thresholds) for name in candidates}
+    for names, pixels_NHWC in batches:
+        expected = reference.run(pixels_NHWC)
+        for name, candidate in candidates.items():
+            meters[name].add(names, expected, candidate.run(pixels_NHWC))
+    return {name: meter.report() for name, meter in meters.items()}

@@ -1,0 +1,138 @@
+"""The torch engines: the exported TorchScript file, and the eager model that is the reference."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from inspector.engines.contract import check_pixels, to_scores
+from inspector.engines.device import Device
+from inspector.errors import BackendError, BundleError, UsageError
+from inspector.model.metadata import check_metadata, model_metadata
+from inspector.model.network import load_deployed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from inspector.engines.contract import Answers
+    from inspector.model.bundle import ModelBundle
+    from inspector.types import Scores
+
+
+class _TorchBackend:
+    """What both engines share. `threads` and, on a GPU, full float32 precision are settings of
+    torch as a whole, so they hold for the process."""
+
+    name: str
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, bundle: ModelBundle, model: Any, device: str, threads: int | None) -> None:
+        self._bundle = bundle
+        self._device, self.why = _resolve(Device.parse(device))
+        if threads is not None:
+            torch.set_num_threads(threads)
+        if self._device.type == "cuda":
+            # TF32 keeps 10 bits of mantissa: the verdicts would not be those that were gated.
+            torch.backends.cudnn.allow_tf32 = False
+        try:
+            self._model = model.to(self._device)
+        except RuntimeError as error:
+            raise BackendError(f"the model does not load on {self._device} ({error})") from error
+        self.device = str(self._device)
+        self.providers: tuple[str, ...] = (f"torch {torch.__version__}",)
+        self.stages: tuple[str, ...] = (f"fp32@{bundle.preprocess.size}",)
+
+    def run(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
+        """Judge N >= 1 images, uint8 (N, size, size, 3). Raises BackendError."""
+        check_pixels(pixels_NHWC, self._bundle.preprocess.size)
+        # A copy where it is read-only or strided: torch warns about the one, refuses some of the
+        # other.
+        pixels_NHWC = np.require(pixels_NHWC, requirements=["C", "W"])
+        try:
+            with torch.inference_mode():
+                images = torch.from_numpy(pixels_NHWC).to(self._device)
+                answers: Answers = tuple(t.cpu().numpy() for t in self._model(images))
+        except RuntimeError as error:
+            raise BackendError(
+                f"torch failed on {self.device} with {len(pixels_NHWC)} images ({error}); "
+                "if memory ran out, use a smaller --batch-size"
+            ) from error
+        return to_scores(self._bundle, answers)
+
+    def close(self) -> None:
+        """Give back memory; the backend cannot run afterwards."""
+        del self._model
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+class EagerBackend(_TorchBackend):
+    """The bundle's weights in the network's own code: what every export is compared with."""
+
+    name = "eager"
+
+    def __init__(
+        self, bundle: ModelBundle, *, device: str = "auto", threads: int | None = None
+    ) -> None:
+        super().__init__(bundle, load_deployed(bundle), device, threads)
+
+
+class TorchScriptBackend(_TorchBackend):
+    """The bundle's `model.ts`, a program that could do all that the user may. Raises UsageError
+    unless the bundle is trusted, BundleError when it was exported from another model."""
+
+    name = "torchscript"
+
+    def __init__(
+        self, bundle: ModelBundle, *, device: str = "auto", threads: int | None = None
+    ) -> None:
+        file = bundle.file(bundle.variant(self.name, "fp32").file)
+        if not bundle.trusted:  # before it is loaded: that alone may run it
+            raise UsageError(
+                f"{file} is a program, which could read and write all your files; add --trust if "
+                "you trust whoever made it, or use another --backend"
+            )
+        model, metadata = _load_script(file, list(model_metadata(bundle)))
+        check_metadata(bundle, file.name, metadata)
+        super().__init__(bundle, model, device, threads)
+
+
+def built_for_cuda() -> bool:
+    """Whether the installed torch has CUDA kernels, usable or not."""
+    return torch.version.cuda is not None
+
+
+def _load_script(file: Path, names: list[str]) -> tuple[Any, dict[str, str]]:
+    """The scripted model on the CPU, and what it says about itself."""
+    extra: dict[str, Any] = dict.fromkeys(names, "")
+    try:
+        with warnings.catch_warnings():
+            # TorchScript is deprecated as a whole; the README says so once, not every run.
+            warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
+            warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
+            model = torch.jit.load(file, map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
+    except (RuntimeError, ValueError) as error:
+        raise BundleError(
+            f"{file} is not a TorchScript model that can be run ({error}); export it again"
+        ) from error
+    found = {name: v.decode() if isinstance(v, bytes) else v for name, v in extra.items()}
+    return model.eval(), found
+
+
+def _resolve(device: Device) -> tuple[torch.device, str]:
+    """The torch device, and one sentence on why. Raises BackendError when a demand fails."""
+    usable = torch.cuda.is_available()
+    if device.kind == "auto":
+        kind = "cuda:0" if usable else "cpu"
+        return torch.device(kind), "a CUDA device is usable" if usable else "torch sees no CUDA GPU"
+    if device.kind == "cuda" and (not usable or device.index >= torch.cuda.device_count()):
+        raise BackendError(
+            f"{device} was asked for, but torch sees {torch.cuda.device_count()} CUDA GPUs; "
+            "use --device cpu, or repair the GPU set-up (inspector doctor shows it)"
+        )
+    return torch.device(str(device)), f"{device} was asked for"

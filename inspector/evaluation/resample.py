@@ -1,0 +1,143 @@
+"""Bootstrap by group: every figure over many draws of whole groups, at once.
+
+Photos of one wall are not independent, so drawing single images would make intervals too narrow
+(Davison and Hinkley 1997, section 3.8). A draw is a weight for each group (how often it was drawn),
+so that a figure over a thousand draws is a product of two matrices, or a running sum along the
+images in order of their scores.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inspector.model.metrics import ECE_BINS, ece_bin
+from inspector.types import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from inspector.evaluation.judged import JudgedImages
+
+    Floats = NDArray[np.float64]
+
+RESAMPLES = 1000
+FALSE_RATES = (0.01, 0.05, 0.10)
+"""False-positive rates at which the recall is reported."""
+_CELLS = 4_000_000
+"""Weights held at once: 32 MB for each array of that shape."""
+
+
+def at_rate(rate: float) -> str:
+    """The key of the recall at a false-positive rate."""
+    return f"recall_at_fpr_{rate:.2f}"
+
+
+def resampled(
+    judged: JudgedImages, *, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Floats]:
+    """Every measure over `resamples` draws of groups: name -> float64 (resamples,), NaN where a
+    draw does not define it."""
+    _, group_N = np.unique(judged.group_N, return_inverse=True)
+    groups = int(group_N.max()) + 1
+    ranking = _Ranking(judged, group_N)
+    sums_GK = _sums(judged, group_N, groups)
+    parts = [
+        _from_counts(weight_BG @ sums_GK) | ranking.measures(weight_BG)
+        for weight_BG in _draws(groups, resamples, len(group_N), np.random.default_rng(seed))
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _draws(
+    groups: int, resamples: int, images: int, rng: np.random.Generator
+) -> Iterator[NDArray[np.float64]]:
+    """How often each group was drawn, float64 (B, groups), some draws at a time."""
+    at_once = max(1, _CELLS // max(images, groups))
+    for start in range(0, resamples, at_once):
+        rows = min(at_once, resamples - start)
+        drawn = rng.integers(0, groups, (rows, groups)) + groups * np.arange(rows)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * groups)
+        yield counts.reshape(rows, groups).astype(np.float64)
+
+
+def _sums(judged: JudgedImages, group_N: NDArray[np.int64], groups: int) -> Floats:
+    """What is counted, per group: float64 (groups, 9 + ECE_BINS), in the order in which
+    `_from_counts` reads it."""
+    p_N, truth_N = judged.p_crack_N.astype(np.float64), judged.is_crack_N
+    said_N = p_N >= 0.5
+    verdict_N = judged.verdict_N
+    columns = [
+        said_N & truth_N,
+        ~said_N & truth_N,
+        said_N & ~truth_N,
+        ~said_N & ~truth_N,
+        truth_N & (verdict_N == str(Verdict.CLEAR)),
+        ~truth_N & (verdict_N == str(Verdict.CRACK)),
+        verdict_N == str(Verdict.REVIEW),
+        judged.reason_N == "out_of_domain",
+        (p_N - truth_N) ** 2,
+    ]
+    bin_N, gap_N = ece_bin(p_N), p_N - truth_N
+    columns += [np.where(bin_N == k, gap_N, 0.0) for k in range(ECE_BINS)]
+    return np.stack([np.bincount(group_N, column, groups) for column in columns], axis=1)
+
+
+def _from_counts(sums_BK: Floats) -> dict[str, Floats]:
+    tp, fn, fp, tn, missed, alarms, review, foreign, brier = sums_BK[:, :9].T
+    cracks, clears = tp + fn, fp + tn
+    images = cracks + clears
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = np.sqrt((tp + fp) * cracks * clears * (tn + fn))
+        return {
+            "accuracy": (tp + tn) / images,
+            "balanced_accuracy": (tp / cracks + tn / clears) / 2,
+            "precision": tp / (tp + fp),
+            "recall": tp / cracks,
+            "f1": 2 * tp / (2 * tp + fp + fn),
+            "matthews_corrcoef": np.where(spread > 0, (tp * tn - fp * fn) / spread, 0.0),
+            "brier": brier / images,
+            "ece": np.abs(sums_BK[:, 9:]).sum(axis=1) / images,
+            "missed": missed / cracks,
+            "false_alarms": alarms / clears,
+            "review": review / images,
+            "out_of_domain": foreign / images,
+        }
+
+
+class _Ranking:
+    """Measures that depend on the order of the scores alone."""
+
+    def __init__(self, judged: JudgedImages, group_N: NDArray[np.int64]) -> None:
+        order = np.argsort(-judged.p_crack_N, kind="stable")
+        p_N = judged.p_crack_N[order]
+        self.group_N = group_N[order]
+        self.is_crack_N = judged.is_crack_N[order].astype(np.float64)
+        self.last_of_tie = np.flatnonzero(np.append(np.diff(p_N) != 0, True))
+
+    def measures(self, weight_BG: Floats) -> dict[str, Floats]:
+        """The running sums start with a column of zeros: nothing is called a crack there."""
+        weight_BN = weight_BG[:, self.group_N]
+        tp_BU = self._running(weight_BN * self.is_crack_N)
+        fp_BU = self._running(weight_BN * (1 - self.is_crack_N))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            recall_BU, false_BU = tp_BU / tp_BU[:, -1:], fp_BU / fp_BU[:, -1:]
+            precision_BU = tp_BU[:, 1:] / (tp_BU[:, 1:] + fp_BU[:, 1:])
+        # Where nothing of a draw lies above a score, no recall is gained there either.
+        gained_BU = np.nan_to_num(precision_BU) * np.diff(recall_BU, axis=1)
+        rows = np.arange(len(weight_BG))
+        found: dict[str, Floats] = {}
+        found["roc_auc"] = np.asarray(np.trapezoid(recall_BU, false_BU, axis=1))
+        found["average_precision"] = gained_BU.sum(axis=1)
+        for rate in FALSE_RATES:
+            last = np.maximum((false_BU <= rate).sum(axis=1) - 1, 0)
+            no_clears = np.isnan(false_BU[:, -1])
+            found[at_rate(rate)] = np.where(no_clears, np.nan, recall_BU[rows, last])
+        return found
+
+    def _running(self, weight_BN: Floats) -> Floats:
+        sums_BU = np.cumsum(weight_BN, axis=1)[:, self.last_of_tie]
+        return np.pad(sums_BU, ((0, 0), (1, 0)))

@@ -1,0 +1,203 @@
+"""Figures in words: for tables, and for people who do not know what an ROC curve is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inspector.evaluation.charts import short
+from inspector.evaluation.resample import FALSE_RATES, at_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inspector.evaluation.figures import Evaluation, Figures, Measured
+
+FEW = 20
+"""Cracks of a source below which it is not named as the worst one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A measure as a table shows it."""
+
+    measure: str
+    title: str
+    percent: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A figure and its interval, written out."""
+
+    value: str
+    interval: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFigure:
+    """One statement at the top of the page: a number, what it counts, how sure it is."""
+
+    number: str
+    words: str
+    interval: str
+    kind: str
+
+
+VERDICTS = (
+    Column("missed", "cracks called clear"),
+    Column("false_alarms", "clear called crack"),
+    Column("review", "sent to review"),
+)
+FOREIGN = Column("out_of_domain", "out of domain")
+RANKING = (
+    Column("roc_auc", "ROC AUC", percent=False),
+    Column("average_precision", "average precision", percent=False),
+    *(Column(at_rate(rate), f"recall at {rate:.0%} false alarms") for rate in FALSE_RATES),
+)
+DECISIONS = (
+    Column("accuracy", "accuracy"),
+    Column("balanced_accuracy", "balanced accuracy"),
+    Column("precision", "precision"),
+    Column("recall", "recall"),
+    Column("f1", "F1", percent=False),
+    Column("matthews_corrcoef", "MCC", percent=False),
+)
+CALIBRATION = (
+    Column("brier", "Brier score", percent=False),
+    Column("ece", "ECE", percent=False),
+)
+
+
+def cell(measured: Measured, column: Column) -> Cell:
+    """A dash where the images do not define the figure."""
+    if not math.isfinite(measured.value):
+        return Cell("-")
+    low, high = (_number(bound, column) for bound in (measured.low, measured.high))
+    interval = f"{low} to {high}" if math.isfinite(measured.low) else ""
+    unit = " %" if column.percent else ""
+    return Cell(_number(measured.value, column) + unit, interval)
+
+
+def _number(value: float, column: Column) -> str:
+    if column.percent:
+        return f"{100 * value:.1f}"
+    digits = 4 if column.measure in ("roc_auc", "average_precision") else 3
+    return f"{value:.{digits}f}"
+
+
+def of_100(share: float) -> str:
+    """A share as whole ones of a hundred, never rounded to nothing or to all."""
+    if share == 0:
+        return "none"
+    if share == 1:
+        return "100"
+    whole = round(100 * share)
+    return f"{whole}" if 0 < whole < 100 else "more than 99" if whole else "fewer than 1"
+
+
+def _between(measured: Measured) -> str:
+    if not math.isfinite(measured.low):
+        return "too few groups for an interval"
+    low, high = (of_100(bound).replace("none", "0") for bound in (measured.low, measured.high))
+    if low == high:
+        return f"95 % interval: {low}"
+    low = low.replace("fewer than 1", "under 1")
+    return f"95 % interval: {low} to {high.replace('fewer than 1', 'under 1')}"
+
+
+def key_figures(everything: Figures) -> list[KeyFigure]:
+    """What a structural engineer has to know before anything else."""
+    statements = (
+        ("missed", "of 100 cracks on walls like these would be called clear", "crack"),
+        ("false_alarms", "of 100 images without a crack would be called crack", "clear"),
+        ("review", "of 100 images would be left for a person to decide", "review"),
+        ("roc_auc", "of 100 times it gives an image with a crack the higher probability, next to "
+                    "one without", "rank"),
+    )  # fmt: skip
+    return [
+        KeyFigure(of_100(found.value), words, _between(found), kind)
+        for measure, words, kind in statements
+        if math.isfinite((found := everything.measures[measure]).value)
+    ]
+
+
+def plain_words(evaluation: Evaluation) -> list[str]:
+    """Sentences below the key figures: the weakest source, how far probabilities hold, warnings."""
+    sentences = [*_weakest(evaluation.sources[:-1]), *_trust(evaluation.overall)]
+    narrow = [f.source for f in evaluation.sources if f.intervals_too_narrow]
+    if narrow:
+        names = ", ".join(short(name) for name in narrow[:6])
+        sentences.append(
+            f"Fewer than 10 groups (photos or places) stand behind: {names}"
+            f"{' and others' if len(narrow) > 6 else ''}. Intervals from so few are too narrow: "
+            "the next wall may differ more."
+        )
+    if evaluation.failed:
+        sentences.append(
+            f"{len(evaluation.failed):,} images could not be decoded and are in no figure."
+        )
+    return sentences
+
+
+def _weakest(sources: Sequence[Figures]) -> list[str]:
+    judged = [f for f in sources if f.cracks >= FEW]
+    if not judged:
+        return []
+    worst = max(judged, key=lambda f: f.value("missed"))
+    found = worst.measures["missed"]
+    if not found.value:
+        return [f"No source with {FEW} cracks or more has one that was called clear."]
+    like = [short(f.source) for f in judged if math.isclose(f.value("missed"), found.value)]
+    many = f"{of_100(found.value)} would be called clear"
+    if len(like) > 1:
+        return [f"Of 100 cracks on {', '.join(like)} each, {many}, the most of all sources with "
+                f"{FEW} cracks or more."]  # fmt: skip
+    if len(judged) == 1:
+        return [f"Of 100 cracks on {like[0]}, the only source with {FEW} cracks or more, {many} "
+                f"({_between(found)})."]  # fmt: skip
+    return [f"Of the sources with {FEW} cracks or more it misses most on {like[0]}: of 100 cracks "
+            f"there, {many} ({_between(found)})."]  # fmt: skip
+
+
+def _trust(everything: Figures) -> list[str]:
+    gap = 100 * everything.value("ece")
+    sentence = (
+        f"A probability it gives is off by {gap:.0f} percentage points on average"
+        if gap >= 1
+        else "A probability it gives is off by less than 1 percentage point on average"
+    )
+    temperature = everything.best_temperature
+    if temperature > 1.15:
+        sentence += "; it is too sure of itself on these images"
+    elif temperature < 0.87:
+        sentence += "; on these images it could be surer than it is"
+    return [sentence + "."]
+
+
+def unseen_alone(evaluation: Evaluation) -> str:
+    """How the figures change without the images that leaked, where some did."""
+    if not evaluation.without_leaks:
+        return "No other image could be judged: nothing here says how good it is on new ones."
+    named = {column.title for column in (*VERDICTS, *RANKING[:1], DECISIONS[1])}
+    changes = [
+        f"{title} {without.value} instead of {with_leaks.value}"
+        for title, with_leaks, without in flattery(evaluation)
+        if title in named and without.value != with_leaks.value
+    ]
+    if not changes:
+        return "Without those images the figures at the top are the same."
+    return f"Without those images: {', '.join(changes)}."
+
+
+def flattery(evaluation: Evaluation) -> list[tuple[str, Cell, Cell]]:
+    """Name, figure over all images and over those without a leak."""
+    if not evaluation.without_leaks:
+        return []
+    with_leaks, without = evaluation.overall, evaluation.without_leaks[-1]
+    columns = (RANKING[0], RANKING[1], DECISIONS[0], DECISIONS[1], *VERDICTS, *CALIBRATION)
+    return [
+        (c.title, cell(with_leaks.measures[c.measure], c), cell(without.measures[c.measure], c))
+        for c in columns
+    ]

@@ -1,0 +1,1 @@
+"""Labelled photos: folders, group files, reviewed photos, and leaks between splits."""

@@ -1,0 +1,152 @@
+"""Photos that people labelled in a review, as images to learn from."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inspector.core.layout import Layout
+from inspector.errors import DataError
+from inspector.labelled.folder import LabelledImage
+from inspector.photos.address import path_of
+from inspector.photos.content import sha256_within
+from inspector.photos.limits import DecodeLimits
+from inspector.results.labels import Label, read_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inspector.types import JsonObject
+
+_EPOCH = datetime(1970, 1, 1)
+
+
+@dataclass(slots=True)
+class Reviewed:
+    """Labelled photos whose files still are what was looked at; the counts tell what became of the
+    others."""
+
+    images: list[LabelledImage] = field(default_factory=list)
+    unsure: int = 0
+    gone: int = 0
+    """Files that are not there, or cannot be read."""
+    changed: int = 0
+    """Files with other bytes than those that were labelled."""
+    corrected: int = 0
+    """Of the images: those that the data held with the other label."""
+
+    def __str__(self) -> str:
+        cracks = sum(image.is_crack for image in self.images)
+        parts = [
+            f"{len(self.images):,} photos labelled in reviews ({cracks:,} with cracks, "
+            f"{len(self.images) - cracks:,} without)"
+        ]
+        counts = (
+            (self.corrected, "of them labelled otherwise in the data, which follows the review"),
+            (self.unsure, "left out as unsure"),
+            (self.changed, "left out, for their files have changed since"),
+            (self.gone, "left out, for their files are gone or cannot be read"),
+        )
+        return "; ".join([*parts, *(f"{count:,} {what}" for count, what in counts if count)])
+
+
+def read_reviewed(outs: Sequence[Path]) -> Reviewed:
+    """The photos labelled `crack` or `clear` in the result directories `outs`; where two know one
+    file, the later decision counts. `source` is the directory's name, `group` the photo's folder
+    (or the photo itself, see `_groups`). Raises DataError where there are no labels, OutputError
+    for labels that cannot be read."""
+    found = Reviewed()
+    rows: dict[str, JsonObject] = {}
+    for out in outs:
+        if not Layout(out).work.is_dir():
+            raise DataError(f"--labels {out} is no result directory of a scan")
+        labels = read_labels(out).to_pylist()
+        if not labels:
+            raise DataError(f"{out} has no labels; make some with: inspector review {out}")
+        for row in labels:
+            known = rows.get(row["uri"])
+            if known is None or known["labelled_at"] < row["labelled_at"]:
+                rows[row["uri"]] = {**row, "source": out.resolve().name}
+    for row in rows.values():
+        _take(row, found)
+    found.images = _groups(sorted(found.images, key=lambda image: image.path))
+    return found
+
+
+def merge_reviewed(
+    training: Sequence[LabelledImage], validation: Sequence[LabelledImage], reviewed: Reviewed
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    """Training images with the reviewed ones, and validation images. A file that is in either
+    already stays where it is and gets the person's label, so nothing is on both sides."""
+    said = {os.path.realpath(image.path): image for image in reviewed.images}
+    known: set[str] = set()
+    wrong: set[str] = set()
+
+    def corrected(image: LabelledImage) -> LabelledImage:
+        place = os.path.realpath(image.path)
+        if place not in said:
+            return image
+        known.add(place)
+        if image.is_crack != said[place].is_crack:
+            wrong.add(place)
+        return replace(image, is_crack=said[place].is_crack)
+
+    if not said:
+        return list(training), list(validation)
+    parts = [[corrected(image) for image in part] for part in (training, validation)]
+    reviewed.corrected = len(wrong)
+    added = [image for place, image in said.items() if place not in known]
+    return [*parts[0], *added], parts[1]
+
+
+def alone(reviewed: Reviewed) -> list[LabelledImage]:
+    """The reviewed photos as all there is to learn from. Raises DataError where one class is
+    missing."""
+    cracks = sum(image.is_crack for image in reviewed.images)
+    if cracks in (0, len(reviewed.images)):
+        missing = "with cracks" if cracks == 0 else "without cracks"
+        raise DataError(
+            f"the labels hold no usable photos {missing} ({reviewed}); label some, or give a "
+            "labelled folder DATA as well"
+        )
+    return reviewed.images
+
+
+def _take(row: JsonObject, found: Reviewed) -> None:
+    if row["label"] == Label.UNSURE:
+        found.unsure += 1
+        return
+    try:
+        path = path_of(row["uri"])
+        about = os.stat(path)
+    except (OSError, ValueError):
+        found.gone += 1
+        return
+    if not _is_what_was_seen(path, about, row):
+        found.changed += 1
+        return
+    is_crack = row["label"] == Label.CRACK
+    found.images.append(LabelledImage(path, is_crack, row["source"], os.path.dirname(path)))
+
+
+def _is_what_was_seen(path: str, about: os.stat_result, row: JsonObject) -> bool:
+    """Size and time of change stand for the content, as in a scan; else its hash decides."""
+    if row["mtime"] is not None and about.st_size == row["size_bytes"]:
+        mtime_us = (row["mtime"] - _EPOCH) // timedelta(microseconds=1)
+        if about.st_mtime_ns // 1000 == mtime_us:
+            return True
+    digest = sha256_within(path, DecodeLimits().max_bytes)
+    return digest is not None and digest.hex() == row["content_hash"]
+
+
+def _groups(images: list[LabelledImage]) -> list[LabelledImage]:
+    """Photos of one folder mostly show one place, so they stay on one side of a split; with fewer
+    than four folders in a class there would be nothing to split, and each stands for itself."""
+    folders = Counter(is_crack for _, is_crack in {(i.group, i.is_crack) for i in images})
+    if min(folders[True], folders[False]) >= 4:
+        return images
+    return [replace(image, group=image.path) for image in images]

@@ -1,0 +1,1 @@
+"""The model: bundle, preprocessing, network, out-of-distribution score and the verdict rule."""

@@ -1,0 +1,370 @@
+"""The model bundle: weights, labels, preprocessing and thresholds as one value with one digest.
+
+On disk it is a directory: `bundle.json`, `weights.safetensors`, the exported variants
+(`model.onnx`, `model.ts`), `golden.npz` and `MODEL_CARD.md`. `bundle.json` holds the sha256 of
+every other file and of its own values; loading verifies them and admits nothing else: numbers are
+finite, an ONNX file reads only files that are listed. A link counts as what it leads to.
+
+A bundle is data, except for `model.ts`: TorchScript is a program. It runs only in an engine that
+was asked for by name, and only from a bundle that is `trusted`. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inspector.core.durable import publish
+from inspector.core.untrusted import checked, finite, is_number, read_json
+from inspector.errors import BundleError, UsageError
+from inspector.model.onnx_files import files_read_by
+from inspector.model.preprocess import PreprocessSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inspector.types import JsonObject
+
+FORMAT = 2
+"""Version of the bundle layout; a reader refuses any other."""
+
+BUNDLE_JSON = "bundle.json"
+WEIGHTS = "weights.safetensors"
+GOLDEN = "golden.npz"
+CARD = "MODEL_CARD.md"
+STUDENT = "training/student.safetensors"
+"""Weights of the cascade's first stage before its export; a scan has no use for them."""
+DEFAULT_PATH = Path(__file__).parent / "default"
+"""The bundle that ships inside the package."""
+
+INPUT_NAME = "images"
+OUTPUT_NAMES = ("probabilities", "cam", "domain")
+OUTPUT_RANKS = (2, 3, 1)
+_ONNX = ".onnx"
+_ENDINGS = {"onnxruntime": _ONNX, "torchscript": ".ts"}
+"""Engines go by a file's ending as to what they read it as, so each engine's is fixed."""
+_CHECKSUM = "checksum"
+_MOST_FILES = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """`clear` below `clear_below`, `crack` from `crack_from` on, `review` between; `review` also,
+    whatever the probability, from an out-of-domain score of `out_of_domain` on (None: never).
+
+    Raises UsageError unless 0 <= clear_below <= crack_from <= 1 and 0 < out_of_domain.
+    """
+
+    clear_below: float = 0.5
+    crack_from: float = 0.5
+    out_of_domain: float | None = None
+    chosen: str = "not chosen on data"
+    """One sentence: on which data and by which rule, and what that guarantees."""
+    evidence: JsonObject = field(default_factory=dict, hash=False)
+    """The same as data: rule, targets, confidence, counts (`inspector.calibration.thresholds`)."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.clear_below <= self.crack_from <= 1:
+            raise UsageError(
+                f"thresholds must satisfy 0 <= clear_below <= crack_from <= 1, "
+                f"not {self.clear_below} and {self.crack_from}"
+            )
+        if self.out_of_domain is not None and not 0 < self.out_of_domain < inf:
+            raise UsageError(f"out_of_domain must be positive, not {self.out_of_domain}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One exported form of the model inside a bundle."""
+
+    file: str
+    backend: str
+    """Name of the engine that runs it: `onnxruntime` or `torchscript`."""
+    precision: str
+    parity: JsonObject = field(default_factory=dict)
+    """The export gate's evidence: images compared, largest difference, verdicts that differ."""
+    margin: float = 0.0
+    """A probability whose logit is nearer than this to a threshold's is not final: the fp32
+    variant judges that image again. 0: every answer is final."""
+    domain_margin: float = 0.0
+    """The same for the out-of-domain score, in its own units."""
+
+    def __post_init__(self) -> None:
+        _check_file(self.file, self.backend)
+        if min(self.margin, self.domain_margin) < 0:
+            raise UsageError(f"{self.file}: a margin must not be negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cascade:
+    """A first stage that sees photos at low resolution and decides only what is beyond doubt.
+
+    `clear` below `clear_below`, `crack` from `crack_from` on; what lies between, and what is
+    foreign to it, goes on to the model's own resolution. Chosen for the bundle's own thresholds.
+    """
+
+    file: str
+    backend: str
+    precision: str
+    size: int
+    """Side of its square input, pixels; the model's input shrunk to it (`preprocess.shrink`)."""
+    clear_below: float
+    crack_from: float
+    familiar_below: float
+    """Out-of-domain score, on the stage's own scale, from which on it decides nothing."""
+    evidence: JsonObject = field(default_factory=dict)
+    """How the band was chosen, and what the gate measured on other images."""
+
+    def __post_init__(self) -> None:
+        _check_file(self.file, self.backend)
+        if not 32 <= self.size <= 4096:
+            raise UsageError(f"{self.file}: {self.size} px is not between 32 and 4096")
+        if not 0 <= self.clear_below <= self.crack_from <= 1:
+            raise UsageError(f"{self.file}: the band must be ordered probabilities")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelBundle:
+    """A loaded `bundle.json`. `labels` are in the order of the model's outputs."""
+
+    path: Path
+    labels: tuple[str, ...]
+    positive: str
+    preprocess: PreprocessSpec
+    temperature: float
+    thresholds: Thresholds
+    files: Mapping[str, str]
+    """sha256 (hex) by file name."""
+    variants: Mapping[str, Variant] = field(default_factory=dict)
+    cascade: Cascade | None = None
+    training: JsonObject = field(default_factory=dict)
+    """Provenance: seed, data digest, versions, metrics."""
+    trusted: bool = field(default=False, compare=False)
+    """Its TorchScript may run: somebody said so, or it is the bundle inside the package."""
+
+    def __post_init__(self) -> None:
+        two = len(self.labels) == len(set(self.labels)) == 2
+        if not two or self.positive not in self.labels:
+            raise BundleError(f"labels {self.labels} must be two, one of them {self.positive!r}")
+        if not is_number(self.temperature) or self.temperature <= 0:
+            raise BundleError(f"temperature must be positive and finite, not {self.temperature}")
+
+    @property
+    def positive_index(self) -> int:
+        """The crack class's place among the outputs."""
+        return self.labels.index(self.positive)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of everything that decides a verdict; the same for every exported variant."""
+        decisive = {
+            "format": FORMAT,
+            "labels": self.labels,
+            "positive": self.positive,
+            "preprocess": self.preprocess.to_json(),
+            "temperature": self.temperature,
+            "thresholds": [
+                self.thresholds.clear_below,
+                self.thresholds.crack_from,
+                self.thresholds.out_of_domain,
+            ],
+            "weights": self.files[WEIGHTS],
+        }
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+    def variant(self, backend: str, precision: str) -> Variant:
+        """The variant for an engine. Raises BundleError naming those there are."""
+        for variant in self.variants.values():
+            if (variant.backend, variant.precision) == (backend, precision):
+                return variant
+        have = ", ".join(sorted(self.variants)) or "none"
+        raise BundleError(
+            f"{self.path} has no {precision} variant for {backend} (it has: {have}); "
+            f"make one with: inspector export {self.path} {_option(backend, precision)}"
+        )
+
+    def margins(self, precision: str) -> tuple[float, float]:
+        """How far from a threshold an answer in `precision` must be to be final: its logit, and
+        its out-of-domain score."""
+        found = [v for v in self.variants.values() if v.precision == precision]
+        return (
+            max((v.margin for v in found), default=0.0),
+            max((v.domain_margin for v in found), default=0.0),
+        )
+
+    def first_stage(self) -> Cascade:
+        """The cascade's low-resolution stage. Raises BundleError when there is none."""
+        if self.cascade is None:
+            raise BundleError(
+                f"{self.path} has no cascade; make one with: inspector export {self.path} "
+                "--cascade --calibration PHOTOS"
+            )
+        return self.cascade
+
+    @property
+    def exported(self) -> set[str]:
+        """Names of the files that engines run."""
+        low = {self.cascade.file} if self.cascade else set()
+        return low | {variant.file for variant in self.variants.values()}
+
+    def file(self, name: str) -> Path:
+        return self.path / name
+
+    @classmethod
+    def load(cls, path: Path | str, *, verify: bool = True, trust: bool = False) -> ModelBundle:
+        """Read a bundle; `trust` it with running programs. Raises BundleError: not there, not
+        readable, another format, or (with `verify`) a file whose bytes are not those saved."""
+        path = Path(path)
+        values = _read(path / BUNDLE_JSON)
+        if values.get("format") != FORMAT:
+            raise BundleError(
+                f"{path} has bundle format {values.get('format')}, this version reads {FORMAT}; "
+                "install the matching crack-inspector or export the bundle again"
+            )
+        try:
+            bundle = cls(
+                path=path,
+                labels=tuple(_texts(values["labels"])),
+                positive=values["positive"],
+                preprocess=PreprocessSpec.from_json(values["preprocess"]),
+                temperature=values["temperature"],
+                thresholds=checked(Thresholds, values["thresholds"]),
+                files=_files(values["files"]),
+                variants={name: checked(Variant, v) for name, v in values["variants"].items()},
+                cascade=checked(Cascade, values["cascade"]) if values["cascade"] else None,
+                training=dict(values["training"]),
+                trusted=trust or path.resolve() == DEFAULT_PATH.resolve(),
+            )
+            if values[_CHECKSUM] != _checksum(values):
+                raise ValueError("its values are not those that were saved")
+            kinds = [(variant.backend, variant.precision) for variant in bundle.variants.values()]
+            if len(kinds) != len(set(kinds)):
+                raise ValueError("two variants are for the same engine")
+            if unhashed := {WEIGHTS, *bundle.exported} - set(bundle.files):
+                raise ValueError(f"{', '.join(sorted(unhashed))} has no hash")
+            if verify:
+                bundle.verify()
+        except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
+            raise BundleError(
+                f"{path / BUNDLE_JSON} is damaged ({error!r:.200}); copy or export it again, and "
+                "for other thresholds use inspector calibrate"
+            ) from error
+        return bundle
+
+    def verify(self) -> None:
+        """Raises BundleError naming every file that is missing, has other bytes than saved, or
+        reads others that are not listed."""
+        wrong = []
+        for name, expected in self.files.items():
+            file = self.file(name)
+            if not file.is_file():
+                wrong.append(f"{name} is missing")
+            elif sha256_of(file) != expected:
+                wrong.append(f"{name} was changed")
+            elif name.endswith(_ONNX):
+                wrong += self._beyond(file)
+        if wrong:
+            raise BundleError(
+                f"{self.path} is damaged: {'; '.join(wrong)}; copy or export it again"
+            )
+
+    def _beyond(self, file: Path) -> list[str]:
+        """What is wrong with the files that an ONNX file reads."""
+        try:
+            return [
+                f"{file.name} reads {name!r:.80}, which is not listed"
+                for name in sorted(files_read_by(file) - set(self.files))
+            ]
+        except ValueError as error:
+            return [f"{file.name} is no ONNX model ({error})"]
+
+    def with_files(self, *names: str, **changes: object) -> ModelBundle:
+        """This bundle with the current hashes of `names` and other fields replaced."""
+        hashes = {name: sha256_of(self.path / name) for name in names}
+        return replace(self, files={**self.files, **hashes}, **changes)  # type: ignore[arg-type]
+
+    def save(self) -> None:
+        """Write `bundle.json` in one step; the other files are there already."""
+        values = {
+            "format": FORMAT,
+            "digest": self.digest,
+            "labels": self.labels,
+            "positive": self.positive,
+            "preprocess": self.preprocess.to_json(),
+            "temperature": self.temperature,
+            "thresholds": finite(asdict(self.thresholds)),
+            "input": {"name": INPUT_NAME, "dtype": "uint8", "layout": "NHWC", "colour": "RGB"},
+            "outputs": list(OUTPUT_NAMES),
+            "variants": {name: finite(asdict(v)) for name, v in self.variants.items()},
+            "cascade": finite(asdict(self.cascade)) if self.cascade else None,
+            "files": dict(sorted(self.files.items())),
+            "training": finite(self.training),
+        }
+        values[_CHECKSUM] = _checksum(json.loads(json.dumps(values)))
+        publish((json.dumps(values, indent=2) + "\n").encode(), self.path / BUNDLE_JSON)
+
+
+def _option(backend: str, precision: str) -> str:
+    """What `inspector export` is told to make such a variant."""
+    if precision == "fp32":
+        return "--onnx" if backend == "onnxruntime" else f"--{backend}"
+    return f"--{precision} --calibration PHOTOS"
+
+
+def sha256_of(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _checksum(values: JsonObject) -> str:
+    """sha256 of all of `bundle.json` but itself: margins and bands decide verdicts, too."""
+    rest = {name: value for name, value in values.items() if name != _CHECKSUM}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _check_file(name: str, backend: str) -> None:
+    """Raises UsageError unless `name` is that of a file in a bundle that `backend` may read."""
+    if not is_plain_name(name) or not name.endswith(_ENDINGS.get(backend, "/")):
+        raise UsageError(f"{name!r:.80} is not the name of a file in it for {backend!r:.40}")
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether it names an entry of a directory, on every system."""
+    return bool(name.strip(". ")) and not set(name) & set("/\\:\0") and len(name) <= 255
+
+
+def _files(values: JsonObject) -> dict[str, str]:
+    """Raises ValueError for what names no file in the bundle."""
+    if len(values) > _MOST_FILES:
+        raise ValueError(f"{len(values)} files are more than {_MOST_FILES}")
+    _texts(list(values.values()))
+    for name in values:
+        if not is_plain_name(name):
+            raise ValueError(f"{name!r:.80} is not the name of a file in it")
+    return dict(values)
+
+
+def _texts(values: list[str]) -> list[str]:
+    """Raises TypeError for anything else."""
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{values!r:.80} is no list of texts")
+    return values
+
+
+def _read(file: Path) -> JsonObject:
+    try:
+        values = read_json(file)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BundleError(
+            f"{file.parent} is not a model bundle (no {file.name}); "
+            "make one with: inspector train DATA --out BUNDLE"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise BundleError(f"cannot read {file}: {error}") from error
+    if not isinstance(values, dict):
+        raise BundleError(f"{file} does not hold a JSON object")
+    return values

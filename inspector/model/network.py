@@ -1,0 +1,215 @@
+"""The network: torchvision's ResNet18 with two outputs, and the form in which it is deployed.
+
+The only module that says what the model computes; train, export and the torch backends use it.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision.models import ResNet, ResNet18_Weights, resnet18
+
+from inspector.errors import BundleError, DownloadError
+from inspector.model.bundle import DEFAULT_PATH, WEIGHTS, ModelBundle
+from inspector.model.ood import DomainHead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inspector.model.preprocess import PreprocessSpec
+
+FEATURES = 512
+"""Channels of ResNet18's last block."""
+CLASSES = 2
+_DOMAIN = "domain."
+"""What the names of the out-of-domain head's tensors begin with, beside torchvision's."""
+
+
+def build_network(init: str) -> ResNet:
+    """ResNet18 whose `fc` is `Linear(512, 2)`.
+
+    `init`: `imagenet` (torchvision's download), `default` (the shipped bundle's weights), `random`,
+    or a path to a checkpoint (`.safetensors`, `.pth`) with torchvision's key names, or to a bundle.
+    A checkpoint's `fc` is taken over only if it has two outputs. Raises DownloadError or
+    BundleError with what to do instead.
+    """
+    network = resnet18(weights=None)
+    network.fc = nn.Linear(FEATURES, CLASSES)
+    if init != "random":
+        _load_backbone(network, _initial_weights(init))
+    return network
+
+
+def _initial_weights(init: str) -> dict[str, Tensor]:
+    if init == "imagenet":
+        return _download_imagenet()
+    path = DEFAULT_PATH if init == "default" else Path(init)
+    return read_weights(path / WEIGHTS if path.is_dir() else path)
+
+
+def _download_imagenet() -> dict[str, Tensor]:
+    try:
+        return dict(ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True))
+    except Exception as error:  # torch.hub lets urllib, socket, ssl and hash errors through
+        raise DownloadError(
+            f"the ImageNet weights could not be downloaded ({error}); start from the shipped model "
+            "with --init default, or from a file you have with --init PATH"
+        ) from error
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """Tensors by torchvision's names. Raises BundleError; never unpickles code."""
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        return dict(torch.load(file, map_location="cpu", weights_only=True))
+    except FileNotFoundError as error:
+        raise BundleError(f"no weights at {file}") from error
+    except Exception as error:  # torch and safetensors raise many types on foreign files
+        raise BundleError(
+            f"{file} does not hold plain ResNet18 weights (safetensors, or a .pth that loads with "
+            f"weights_only=True): {error}"
+        ) from error
+
+
+def _load_backbone(network: ResNet, weights: dict[str, Tensor]) -> None:
+    usable = {name: w for name, w in weights.items() if not name.startswith(_DOMAIN)}
+    head = usable.get("fc.weight")
+    if getattr(head, "shape", None) != (CLASSES, FEATURES):
+        usable.pop("fc.weight", None)
+        usable.pop("fc.bias", None)
+    try:
+        outcome = network.load_state_dict(usable, strict=False)
+    except RuntimeError as error:
+        raise BundleError(f"these weights do not fit torchvision's resnet18: {error}") from error
+    missing = [name for name in outcome.missing_keys if not name.startswith("fc.")]
+    if missing or outcome.unexpected_keys:
+        wrong = ", ".join([*missing, *outcome.unexpected_keys][:3])
+        raise BundleError(f"these weights do not fit torchvision's resnet18 (first: {wrong})")
+
+
+def to_storage(network: nn.Module, domain: DomainHead | None = None) -> dict[str, Tensor]:
+    """The state to save: matrices and kernels in half precision, the rest as it is.
+
+    Half the bytes; whoever saves must go on with `from_storage` of it, so that what is measured is
+    what is shipped. Batch-norm variances can be below half precision's smallest normal number.
+    """
+    state = dict(network.state_dict())
+    if domain is not None:
+        state |= {f"{_DOMAIN}{name}": tensor for name, tensor in domain.state_dict().items()}
+    return {
+        name: tensor.half().contiguous() if tensor.dim() > 1 else tensor.contiguous()
+        for name, tensor in state.items()
+    }
+
+
+def from_storage(weights: dict[str, Tensor]) -> ResNet:
+    """The float32 network in evaluation mode, from what `to_storage` saved. Raises BundleError."""
+    network = build_network("random")
+    with _fitting():
+        network.load_state_dict({n: w for n, w in weights.items() if not n.startswith(_DOMAIN)})
+    return network.eval()
+
+
+def domain_from_storage(weights: dict[str, Tensor]) -> DomainHead:
+    """The out-of-domain head from what `to_storage` saved; to one that was saved without, nothing
+    is foreign. Raises BundleError."""
+    if not any(name.startswith(_DOMAIN) for name in weights):
+        return DomainHead()
+    with _fitting():
+        return DomainHead.like(weights, _DOMAIN)
+
+
+@contextmanager
+def _fitting() -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, KeyError, TypeError) as error:  # a tensor more or less, or of other sides
+        what = f"{error}".replace("\n", " ")
+        raise BundleError(f"weights of another network ({what:.200}); export it again") from error
+
+
+class DeployedModel(nn.Module):
+    """What is exported: uint8 pixels in; calibrated probabilities, activation map and
+    out-of-domain score out.
+
+    `forward(images)`: uint8 (N, H, W, 3) RGB -> `probabilities` float32 (N, 2) in the bundle's
+    label order, `cam` float32 (N, h, w), the crack class's activation map, and `domain` float32
+    (N,), how foreign each image is (`DomainHead`). Global average pooling and the linear layer
+    commute, so the map's mean plus the bias is exactly the class's logit before the temperature
+    (Zhou et al. 2016).
+    """
+
+    def __init__(
+        self,
+        network: ResNet,
+        spec: PreprocessSpec,
+        temperature: float,
+        positive_index: int,
+        domain: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.domain = domain or DomainHead()
+        self.positive_index = positive_index
+        self.temperature = temperature
+        mean, std = torch.tensor(spec.mean), torch.tensor(spec.std)
+        self.register_buffer("scale", (1 / (255 * std)).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("shift", (-mean / std).view(1, 3, 1, 1), persistent=False)
+
+    def normalise(self, images_NHWC: Tensor) -> Tensor:
+        """uint8 (N, H, W, 3) -> float32 (N, 3, H, W), ImageNet-normalised."""
+        pixels = images_NHWC.permute(0, 3, 1, 2).float()
+        return pixels * cast(Tensor, self.scale) + cast(Tensor, self.shift)
+
+    def stages(self, x_NCHW: Tensor) -> list[Tensor]:
+        """Normalised pixels -> the outputs of layer1 to layer4, (N, 64 to 512, h, w)."""
+        net = self.network
+        x = net.maxpool(net.relu(net.bn1(net.conv1(x_NCHW))))
+        outputs = []
+        for layer in (net.layer1, net.layer2, net.layer3, net.layer4):
+            x = layer(x)
+            outputs.append(x)
+        return outputs
+
+    def features(self, x_NCHW: Tensor) -> Tensor:
+        """Normalised pixels -> the last block's features (N, 512, h, w)."""
+        return self.stages(x_NCHW)[-1]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        stages = self.stages(self.normalise(images))
+        features = stages[-1]
+        logits = self.network.fc(features.mean(dim=(2, 3)))
+        probabilities = torch.softmax(logits / self.temperature, dim=1)
+        return probabilities, self.activation_map(features), cast(Tensor, self.domain(stages))
+
+    def activation_map(self, features: Tensor) -> Tensor:
+        """Last features -> the crack class's activation map (N, h, w)."""
+        kernel = self.network.fc.weight[self.positive_index].view(1, FEATURES, 1, 1)
+        return nn.functional.conv2d(features, kernel).squeeze(1)
+
+
+def load_deployed(bundle: ModelBundle) -> DeployedModel:
+    """The bundle's model as eager torch, in evaluation mode: the reference for every export."""
+    weights = read_weights(bundle.file(WEIGHTS))
+    model = DeployedModel(
+        from_storage(weights),
+        bundle.preprocess,
+        bundle.temperature,
+        bundle.positive_index,
+        domain_from_storage(weights),
+    )
+    return model.eval()
+
+
+def describe(network: nn.Module) -> str:
+    """The layers as torch prints them, and how many parameters there are."""
+    parameters: list[Any] = list(network.parameters())
+    total = sum(p.numel() for p in parameters)
+    trained = sum(p.numel() for p in parameters if p.requires_grad)
+    return f"{network}\n{total:,} parameters, {trained:,} of them trained"

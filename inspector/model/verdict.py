@@ -1,0 +1,99 @@
+"""From the model's answers to verdicts: a pure function of scores, photos and thresholds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inspector.errors import BackendError
+from inspector.types import Judgement, Reason, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from inspector.model.bundle import Thresholds
+    from inspector.types import Photo, Scores
+
+MAX_CLEAR_SHRINK = 4.0
+"""Photo pixels per model pixel, along one side, beyond which no photo is called clear. A crack
+that matters is often 2 to 4 px wide in a close photo; shrunk more than this it is less than one
+model pixel wide and fades into the concrete, so the model's `clear` proves nothing."""
+
+
+_OUTCOMES = (
+    (Verdict.REVIEW, Reason.OUT_OF_DOMAIN),
+    (Verdict.CRACK, Reason.MODEL),
+    (Verdict.REVIEW, Reason.NEAR_THRESHOLD),
+    (Verdict.REVIEW, Reason.DOWNSCALED),
+    (Verdict.CLEAR, Reason.MODEL),
+)
+"""In the order in which `decide` asks for them; the last is for what nothing else holds for."""
+_VERDICTS = np.array([verdict.value for verdict, _ in _OUTCOMES])
+_REASONS = np.array([reason.value for _, reason in _OUTCOMES])
+
+
+def decide(
+    p_N: NDArray[np.floating[Any]],
+    thresholds: Thresholds,
+    *,
+    domain_N: NDArray[np.floating[Any]] | float = 0.0,
+    shrink_N: NDArray[np.floating[Any]] | float = 0.0,
+) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
+    """The verdict rule: verdicts and reasons of N images, as words.
+
+    `p_N` are crack probabilities, `domain_N` out-of-domain scores and `shrink_N` photo pixels per
+    model pixel; left out, these two count for nothing. Probabilities are compared in float32, the
+    precision of the scores and of the table: one equal to a threshold as float32 has reached it,
+    which errs towards finding cracks. What is not a number goes to a person.
+    """
+    p_N = p_N.astype(np.float32)
+    limit = thresholds.out_of_domain
+    holds = (
+        np.False_ if limit is None else ~(np.asarray(domain_N, np.float64) < limit),
+        p_N >= np.float32(thresholds.crack_from),
+        ~(p_N < np.float32(thresholds.clear_below)),
+        np.asarray(shrink_N) > MAX_CLEAR_SHRINK,
+    )
+    first_N = np.select(holds, range(len(holds)), len(holds))
+    return _VERDICTS[first_N], _REASONS[first_N]
+
+
+def judge(
+    scores: Scores,
+    photos: Sequence[Photo],
+    thresholds: Thresholds,
+    stages: Sequence[str],
+) -> tuple[Judgement, ...]:
+    """One judgement per photo, in their order; `stages` are the backend's. Raises BackendError
+    unless the engine gave exactly one number of each kind for each."""
+    _check(scores, photos)
+    shrink_N = np.array([photo.shrink for photo in photos])
+    outcomes = decide(scores.p_crack_N, thresholds, domain_N=scores.domain_N, shrink_N=shrink_N)
+    judgements = []
+    for k, (verdict, reason) in enumerate(zip(*outcomes, strict=True)):
+        stage = stages[0 if scores.stage_N is None else scores.stage_N[k]]
+        peak = (None, None) if verdict == Verdict.CLEAR else _peak(scores.cam_NHW[k])
+        p_crack, domain_score = float(scores.p_crack_N[k]), float(scores.domain_N[k])
+        said = Verdict(verdict), Reason(reason)
+        judgements.append(Judgement(*said, p_crack, domain_score, stage, *peak))
+    return tuple(judgements)
+
+
+def _check(scores: Scores, photos: Sequence[Photo]) -> None:
+    p_N, domain_N = scores.p_crack_N, scores.domain_N
+    if {p_N.shape, domain_N.shape, scores.cam_NHW.shape[:1]} != {(len(photos),)}:
+        raise BackendError(f"the engine answered {p_N.shape} for {len(photos)} photos")
+    broken_N = ~(np.isfinite(p_N) & np.isfinite(domain_N))
+    if broken_N.any():
+        uri = photos[int(broken_N.argmax())].ref.uri
+        raise BackendError(f"the engine answered no number for {uri}")
+
+
+def _peak(cam_HW: NDArray[np.float32]) -> tuple[float, float]:
+    """Centre of the map's highest cell (the first of several), as shares of width and height."""
+    rows, columns = cam_HW.shape
+    row, column = divmod(int(cam_HW.argmax()), columns)
+    return (column + 0.5) / columns, (row + 0.5) / rows

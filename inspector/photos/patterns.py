@@ -1,0 +1,166 @@
+"""Patterns over paths, as shells have them: which photos are meant, and which are left out."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inspector.photos.content import open_without_waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+NO_PHOTOS = frozenset(
+    {
+        "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", ".@__thumb",
+        "__macosx", ".thumbnails", ".snapshot", ".zfs", ".trash", ".trashes", ".spotlight-v100",
+        ".fseventsd", ".temporaryitems", "$recycle.bin", "recycler", "system volume information",
+        "lost+found",
+    }
+)  # fmt: skip
+"""Directories, in lower case, in which NAS devices, file managers and operating systems keep
+thumbnails, copies and what was deleted: entered only where they are named as a source."""
+_TRASH = ".trash-"
+"""Begins the name of a file manager's waste bin on a mounted drive."""
+APPLE_DOUBLE = "._"
+"""Begins the names under which macOS keeps a file's attributes on foreign file systems."""
+_APPLE_DOUBLE_MAGIC = b"\x00\x05\x16\x07"
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """`*`, `?` and `[...]` within a name, `**` for any number of directories."""
+
+    text: str
+    names: tuple[re.Pattern[str] | None, ...]
+    """What each name of a path has to be; None stands for `**`."""
+    dirs_only: bool
+    hidden: bool
+    """Whether a `*` also stands for the dot at a name's beginning, which it does not in shells."""
+
+    def __str__(self) -> str:
+        return repr(self.text)
+
+    @classmethod
+    def of(cls, text: str, *, hidden: bool) -> Pattern:
+        names = [name for name in text.split("/") if name not in ("", ".")]
+        compiled = (None if name == "**" else _compiled(name, hidden=hidden) for name in names)
+        return cls(text, tuple(compiled), text.endswith("/"), hidden)
+
+    def matches(self, names: Sequence[str], *, is_dir: bool) -> bool:
+        """Whether it is the path with these names."""
+        return (is_dir or not self.dirs_only) and self._fits(names, self.names)
+
+    def may_match_below(self, names: Sequence[str]) -> bool:
+        """Whether it can be a path that begins with these names."""
+        for name, wanted in zip(names, self.names, strict=False):
+            if wanted is None:
+                break
+            if not wanted.fullmatch(name):
+                return False
+        else:
+            return len(names) < len(self.names)
+        return self.hidden or not any(name.startswith(".") for name in names)
+
+    def spells(self, names: Sequence[str]) -> bool:
+        """Whether it is that path, or leads through it, name by name and not by `**`. Links are
+        followed then, as if the path had been written out."""
+        wanted = self.names[: len(names)]
+        return len(wanted) == len(names) and all(
+            one is not None and one.fullmatch(name) for one, name in zip(wanted, names, strict=True)
+        )
+
+    def _fits(self, names: Sequence[str], wanted: Sequence[re.Pattern[str] | None]) -> bool:
+        if not wanted:
+            return not names
+        if wanted[0] is not None:
+            first = names and wanted[0].fullmatch(names[0])
+            return bool(first) and self._fits(names[1:], wanted[1:])
+        for skipped in range(len(names) + 1):
+            if self._fits(names[skipped:], wanted[1:]):
+                return True
+            if skipped < len(names) and names[skipped].startswith(".") and not self.hidden:
+                return False
+        return False
+
+
+class Excludes:
+    """What a listing leaves out: what one of `patterns` matches, and by default what holds nobody's
+    photos (`NO_PHOTOS`, AppleDouble files). A pattern without a slash is that of a name
+    in any directory, with one it is that of a path from the source on. `counts` says how much was
+    left out, by what matched; a directory counts once."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self.counts: Counter[str] = Counter()
+        every = [Pattern.of(text, hidden=True) for text in patterns]
+        self._names = [pattern for pattern in every if "/" not in pattern.text.rstrip("/")]
+        self._paths = [pattern for pattern in every if pattern not in self._names]
+
+    def leave_out(self, entry: os.DirEntry[str], below: tuple[str, ...], *, is_dir: bool) -> bool:
+        """Whether to leave out, and count, an entry of the directory `below` a source."""
+        name = entry.name
+        if is_dir:
+            lower = name.lower()
+            if lower in NO_PHOTOS or lower.startswith(_TRASH):
+                self.counts[f"{name}/"] += 1
+                return True
+        elif name.startswith(APPLE_DOUBLE) and _is_apple_double(entry.path):
+            self.counts[f"{APPLE_DOUBLE}*"] += 1
+            return True
+        if not (self._names or self._paths):
+            return False
+        return self._matched((*below, name), is_dir=is_dir)
+
+    def leave_out_source(self, path: str, *, is_dir: bool) -> bool:
+        """Whether to leave out a source: by its own name, whatever directory it is in."""
+        return self._matched((os.path.basename(os.path.abspath(path)),), is_dir=is_dir)
+
+    def leave_out_named(self, path: str) -> bool:
+        """Whether to leave out a file that a list names: by its name, or by a directory in it."""
+        if not (self._names or self._paths):
+            return False
+        names = tuple(name for name in path.split("/") if name not in ("", "."))
+        ends = range(1, len(names) + 1)
+        return any(self._matched(names[:end], is_dir=end < len(names)) for end in ends)
+
+    def _matched(self, names: tuple[str, ...], *, is_dir: bool) -> bool:
+        for patterns, part in ((self._names, names[-1:]), (self._paths, names)):
+            for pattern in patterns:
+                if pattern.matches(part, is_dir=is_dir):
+                    self.counts[pattern.text] += 1
+                    return True
+        return False
+
+
+def _is_apple_double(path: str) -> bool:
+    try:
+        with open(path, "rb", buffering=0, opener=open_without_waiting) as file:
+            return file.read(len(_APPLE_DOUBLE_MAGIC)) == _APPLE_DOUBLE_MAGIC
+    except OSError:
+        return False
+
+
+def split_pattern(text: str) -> tuple[str, Pattern] | None:
+    """A pattern's directory and what it means below that; None for a text that is no pattern. What
+    is there by the very name is no pattern, as `[1]` in a directory's name."""
+    names = os.path.expanduser(text).split("/")
+    for place, name in enumerate(names):
+        here = "/".join(names[: place + 1])
+        if _has_magic(name) and not os.path.lexists(here):
+            root = "/".join(names[:place])
+            top = "/" if text.startswith("/") and not root else root or "."
+            return top, Pattern.of("/".join(names[place:]), hidden=False)
+    return None
+
+
+def _has_magic(name: str) -> bool:
+    return any(letter in name for letter in "*?[")
+
+
+def _compiled(name: str, *, hidden: bool) -> re.Pattern[str]:
+    shown = hidden or name.startswith(".")
+    return re.compile(("" if shown else r"(?!\.)") + fnmatch.translate(name))

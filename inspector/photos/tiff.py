@@ -1,0 +1,267 @@
+"""Which TIFFs are read, and what is wrong with the others, by what their first directory says.
+
+Pillow opens many TIFFs as something other than the photo, and says nothing. What `_KINDS` does not
+list is therefore refused; what it lists, tests compare with an independent reader.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from inspector.photos.jpeg import refuse_damaged_parts
+from inspector.photos.refused import Refused
+from inspector.types import FailureCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
+_FILL_ORDER, _SAMPLES, _ROWS_PER_STRIP, _PLANAR, _SUB_DIRECTORIES = 266, 277, 278, 284, 330
+_TILE_WIDTH, _TILE_HEIGHT, _INK_SET, _EXTRA, _FORMAT, _JPEG_TABLES = 322, 323, 332, 338, 339, 347
+_DNG_VERSION = 50706
+_PIXELS = ((273, 279), (324, 325))
+"""Tags of offsets and byte counts, of strips and of tiles."""
+_ASKED = frozenset(
+    {_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _EXTRA}
+    | {_ROWS_PER_STRIP, _PLANAR, _SUB_DIRECTORIES, _TILE_WIDTH, _TILE_HEIGHT, _INK_SET, _FORMAT}
+    | {_JPEG_TABLES, _DNG_VERSION, *_PIXELS[0], *_PIXELS[1]}
+)
+
+_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
+               16: 8, 17: 8, 18: 8}  # fmt: skip
+"""Bytes per value of each field type (TIFF 6.0, section 2; BigTIFF)."""
+_INTEGERS = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q", 18: "Q"}
+_MOST_VALUES = 1 << 16
+"""Of one field that are looked at: hostile files may claim as many as the file has bytes."""
+_MOST_SUB_DIRECTORIES = 8
+
+_Fields = dict[int, tuple[int, ...]]
+
+_REDUCED_RESOLUTION = 1
+"""TIFF 6.0, section 8: this bit of the tag marks a smaller version of another image in the file."""
+_CAMERA_RAW = ((8, b"CR", "Canon CR2"), (8, b"IIII", "Phase One"), (8, b"MMMM", "Phase One"))
+"""What marks a camera's raw file that is a TIFF as well; its first page is only a preview."""
+
+_UNCOMPRESSED, _JPEG = 1, 7
+_COMPRESSIONS = {
+    _UNCOMPRESSED: "uncompressed",
+    2: "CCITT 1D",
+    3: "fax 3",
+    4: "fax 4",
+    5: "LZW",
+    _JPEG: "JPEG",
+    8: "deflate",
+    32773: "PackBits",
+    32946: "deflate",
+    34925: "LZMA",
+    50000: "Zstandard",
+}
+"""Those that are read; `_OTHER_COMPRESSIONS` are known by name only."""
+_FAX = frozenset({2, 3, 4})
+_OTHER_COMPRESSIONS = {6: "old-style JPEG", 34712: "JPEG 2000", 34887: "LERC", 50001: "WebP",
+                       50002: "JPEG XL"}  # fmt: skip
+
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
+_COLOURS = {
+    _WHITE_IS_ZERO: ("grey with white as zero", 1),
+    _BLACK_IS_ZERO: ("grey", 1),
+    _RGB: ("RGB", 3),
+    _PALETTE: ("palette", 1),
+    4: ("a mask", 1),
+    _CMYK: ("CMYK", 4),
+    _YCBCR: ("YCbCr", 3),
+    8: ("CIELAB", 3),
+    9: ("ICC Lab", 3),
+    32803: ("a sensor's mosaic", 1),
+    34892: ("linear raw", 3),
+}
+"""Name and number of colour channels by PhotometricInterpretation."""
+
+_NO_EXTRA: frozenset[tuple[int, ...]] = frozenset({()})
+_ONE_EXTRA = _NO_EXTRA | {(0,), (1,), (2,)}
+"""ExtraSamples: 0 is something unnamed (infrared), 1 premultiplied alpha, 2 alpha."""
+_UNNAMED = _NO_EXTRA | {(0,), (0, 0), (0, 0, 0)}
+_SEVERAL_EXTRA = _UNNAMED | {(a, *rest) for a in (1, 2) for rest in ((), (0,), (0, 0))}
+
+_KINDS: Mapping[tuple[int, int, bool], frozenset[tuple[int, ...]]] = {
+    **{
+        (colours, bits, False): _NO_EXTRA
+        for colours in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _PALETTE)
+        for bits in (1, 2, 4, 8)
+    },
+    (_BLACK_IS_ZERO, 8, False): _ONE_EXTRA,
+    (_BLACK_IS_ZERO, 16, False): _NO_EXTRA,
+    (_RGB, 8, False): _SEVERAL_EXTRA,
+    (_RGB, 16, False): _ONE_EXTRA,
+    (_RGB, 8, True): _UNNAMED | _ONE_EXTRA,
+    (_RGB, 16, True): _UNNAMED | _ONE_EXTRA,
+    (_CMYK, 8, False): _NO_EXTRA,
+    (_CMYK, 8, True): _NO_EXTRA,
+    (_CMYK, 16, False): _NO_EXTRA,
+    (_CMYK, 16, True): _NO_EXTRA,
+    (_YCBCR, 8, False): _NO_EXTRA,
+}
+"""What is read: colours, bits per channel, whether each channel is stored on its own (planar), and
+the ExtraSamples that may follow the colours."""
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether all that a TIFF's first directory points at lies within the file."""
+    try:
+        fields, is_whole = _fields(data)
+    except struct.error:
+        return False
+    return is_whole and all(offset + count <= len(data) for offset, count in _parts(fields))
+
+
+def refuse_unreadable(data: bytes) -> None:
+    """Raises Refused for a TIFF that is not known to be read right, or whose pixels are not all
+    there."""
+    try:
+        fields, _ = _fields(data)
+    except struct.error as error:
+        detail = "the TIFF's directory reaches beyond the end of the file"
+        raise Refused(FailureCode.TRUNCATED, detail) from error
+    if not all(any(fields.get(tag, ())) for tag in (_WIDTH, _HEIGHT)):
+        raise Refused(FailureCode.CORRUPT, "the TIFF does not say how wide and high it is")
+    unsupported = _preview(data, fields) or _unsupported(data, fields)
+    if unsupported:
+        raise Refused(FailureCode.UNSUPPORTED, unsupported)
+    _refuse_missing_parts(fields)
+
+
+def refuse_damaged(data: bytes) -> None:
+    """Raises Refused for JPEGs within a TIFF in which pixels are lost, of which libtiff says
+    nothing. Only for a TIFF that `refuse_unreadable` lets pass."""
+    fields, _ = _fields(data)
+    if fields.get(_COMPRESSION, (_UNCOMPRESSED,))[0] == _JPEG:
+        parts = (data[at : at + count] for at, count in _parts(fields))
+        refuse_damaged_parts(bytes(fields.get(_JPEG_TABLES, ())), parts)
+
+
+def _parts(fields: _Fields) -> Iterator[tuple[int, int]]:
+    """Offset and byte count of each strip or tile."""
+    for offsets, counts in _PIXELS:
+        yield from zip(fields.get(offsets, ()), fields.get(counts, ()), strict=False)
+
+
+def _preview(data: bytes, fields: _Fields) -> str | None:
+    """Why the first page is not the photo itself."""
+    for at, mark, name in _CAMERA_RAW:
+        if data[at : at + len(mark)] == mark:
+            return f"camera raw files ({name}) are not supported"
+    if _DNG_VERSION in fields:
+        return "camera raw files (DNG) are not supported"
+    pixels = fields[_WIDTH][0] * fields[_HEIGHT][0]
+    larger = any(
+        _pixels(data, at) > pixels
+        for at in fields.get(_SUB_DIRECTORIES, ())[:_MOST_SUB_DIRECTORIES]
+    )
+    if larger or fields.get(_SUBFILE, (0,))[0] & _REDUCED_RESOLUTION:
+        return (
+            "the first page is only a smaller version of another picture, as in camera raw files"
+            " and GDAL's .ovr files"
+        )
+    return None
+
+
+def _pixels(data: bytes, directory: int) -> int:
+    """How many a page has; 0 where its directory is damaged."""
+    try:
+        fields, _ = _fields(data, directory)
+    except struct.error:
+        return 0
+    return fields.get(_WIDTH, (0,))[0] * fields.get(_HEIGHT, (0,))[0]
+
+
+def _unsupported(data: bytes, fields: _Fields) -> str | None:
+    """Which kind of TIFF this is, where it is none that is read."""
+    if data[:4] == b"MM\0+":
+        return "BigTIFFs with the high bytes first are not supported"
+    if _PHOTOMETRIC not in fields:
+        return "the TIFF does not say what its numbers mean (no PhotometricInterpretation)"
+    (photometric, *_), (compression, *_) = fields[_PHOTOMETRIC], fields.get(_COMPRESSION, (1,))
+    name, colours = _COLOURS.get(photometric, (f"colours of type {photometric}", 1))
+    samples = fields.get(_SAMPLES, (1,))[0]
+    depths = fields.get(_BITS, (1,))
+    bits = depths[0]
+    formats = set(fields.get(_FORMAT, (1,)))
+    extra = fields.get(_EXTRA, ())
+    planar = fields.get(_PLANAR, (1,))[0] == 2 and samples > 1
+    fax = compression in _FAX
+    if (
+        compression in _COMPRESSIONS
+        and extra in _KINDS.get((photometric, bits, planar), ())
+        and samples == colours + len(extra)
+        and set(depths) == {bits}
+        and len(depths) in (1, samples)
+        and formats == {1}
+        and (fields.get(_FILL_ORDER, (1,)) == (1,) or bits == 1)
+        and (not fax or bits == 1)
+        and (compression != _JPEG or (bits == 8 and photometric != _PALETTE))
+        and (compression != _JPEG or planar or samples <= 4)
+        and (photometric != _CMYK or fields.get(_INK_SET, (1,)) == (1,))
+    ):
+        return None
+    packing = (_COMPRESSIONS | _OTHER_COMPRESSIONS).get(compression, f"compression {compression}")
+    numbers = {2: "signed ", 3: "floating-point "}.get(max(formats), "")
+    words = [f"{numbers}{' and '.join(map(str, sorted(set(depths))))} bit {name}"]
+    if samples != colours:
+        alpha = " with transparency" if {1, 2} & set(extra) else ""
+        words.append(f"{samples} channels{alpha}")
+    if fields.get(_INK_SET, (1,)) != (1,):
+        words.append("other inks")
+    if fields.get(_FILL_ORDER, (1,)) != (1,):
+        words.append("reversed bits")
+    if planar:
+        words.append("one channel stored after the other")
+    return f"a TIFF of this kind is not supported: {', '.join([*words, packing])}"
+
+
+def _refuse_missing_parts(fields: _Fields) -> None:
+    """Pillow and libtiff may leave black what is not there."""
+    (width, *_), (height, *_) = fields[_WIDTH], fields[_HEIGHT]
+    across, down = width, fields.get(_ROWS_PER_STRIP, (height,))[0]
+    if _TILE_WIDTH in fields and _TILE_HEIGHT in fields:
+        across, down = fields[_TILE_WIDTH][0], fields[_TILE_HEIGHT][0]
+    samples = fields.get(_SAMPLES, (1,))[0]
+    planes = samples if fields.get(_PLANAR, (1,))[0] == 2 else 1
+    needed = -(-width // max(across, 1)) * -(-height // max(down, 1)) * planes
+    offsets = next((fields[tag] for tag, _ in _PIXELS if tag in fields), ())
+    there = sum(offset > 0 for offset in offsets)
+    if there < min(needed, _MOST_VALUES):
+        detail = f"{needed - there:,} of the TIFF's {needed:,} strips or tiles are missing"
+        raise Refused(FailureCode.TRUNCATED, detail)
+
+
+def _fields(data: bytes, directory: int | None = None) -> tuple[_Fields, bool]:
+    """The fields of a directory, by default the first, that are asked for here, and whether the
+    values of all others lie within the file, too. Raises struct.error where those asked for do
+    not."""
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    word, number_of_entries = ("Q", "Q") if big else ("I", "H")
+    if directory is None:
+        (directory,) = struct.unpack_from(order + word, data, 8 if big else 4)
+    if directory > len(data):
+        raise struct.error("the directory lies beyond the end of the file")
+    (entries,) = struct.unpack_from(order + number_of_entries, data, directory)
+    form = struct.Struct(f"{order}HH{word}{word}")
+    inline = struct.calcsize(word)
+    first = directory + struct.calcsize(order + number_of_entries)
+    fields: _Fields = {}
+    is_whole = True
+    for entry in range(first, first + form.size * min(entries, _MOST_VALUES), form.size):
+        tag, kind, count, place = form.unpack_from(data, entry)
+        size = count * _TYPE_BYTES.get(kind, 0)
+        start = entry + form.size - inline if size <= inline else place
+        is_within = start + size <= len(data)
+        is_whole &= is_within
+        if tag not in _ASKED or tag in fields or kind not in _INTEGERS or not count:
+            continue
+        if not is_within:
+            raise struct.error("a field lies beyond the end of the file")
+        values = f"{order}{min(count, _MOST_VALUES)}{_INTEGERS[kind]}"
+        fields[tag] = struct.unpack_from(values, data, start)
+    return fields, is_whole

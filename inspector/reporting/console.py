@@ -1,0 +1,78 @@
+"""The summary on a terminal: a few lines that fit 80 columns."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from inspector.core.terminal import print_lines
+from inspector.core.text import TITLE, Whole, wrapped
+from inspector.reporting.state import AT_REST
+from inspector.reporting.table import FAILED, OUTCOMES
+from inspector.reporting.wording import count, in_folder, share
+from inspector.results.schema import display_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from inspector.reporting.contents import Summary
+
+_FOLDERS = 3
+
+
+def print_summary(summary: Summary) -> None:
+    """What is in the table; paths and commands are never cut."""
+    print_lines(_lines(summary))
+
+
+def print_files(html: Path | None, geojson: Path | None, *, to_stderr: bool) -> None:
+    """Where the files are."""
+    files = (("report", html), ("places", geojson))
+    lines = [_whole(title, display_path(str(file))) for title, file in files if file is not None]
+    print_lines(lines, to_stderr=to_stderr)
+
+
+def _lines(summary: Summary) -> list[str]:
+    total, people = summary.total, summary.people
+    failed = summary.model[FAILED]
+    lines = wrapped(
+        "photos",
+        f"{count(total.photos)}, of them {count(failed)} not judged "
+        f"({share(failed, total.photos)})",
+    )
+    if summary.state.kind != AT_REST:
+        lines += wrapped(summary.state.kind, summary.state.note)
+    judged = [outcome for outcome in OUTCOMES if outcome != FAILED]
+    lines += wrapped("model", _counts({o: summary.model[o] for o in judged}))
+    lines += wrapped("reasons", _counts(summary.reasons)) if summary.reasons else []
+    lines += wrapped("failed", _counts(summary.failures)) if summary.failures else []
+    if people.looked_at:
+        lines += wrapped(
+            "people",
+            f"looked at {count(people.looked_at)}: agree with {count(people.agree)}, cracks that "
+            f"the model called clear {count(people.missed_cracks)}, its false alarms "
+            f"{count(people.false_alarms)}, left open and decided {count(people.decided)}, unsure "
+            f"{count(people.unsure)}",
+        )
+        lines += wrapped("after", _counts({o: getattr(total, o) for o in OUTCOMES}))
+    else:
+        lines += wrapped("people", "nobody has looked at these photos yet")
+    if summary.folders and summary.folders[-1].listed[0].crack:
+        most = [g for g in summary.folders[-1].listed[:_FOLDERS] if g.crack]
+        lines += wrapped("folders", "most cracks: " + "; ".join(map(in_folder, most)))
+    if summary.copies:
+        lines += wrapped("copies", f"{count(summary.copies)} files hold the bytes of another one")
+    if total.review:
+        command = shlex.quote(display_path(str(summary.out)))
+        lines += wrapped("to decide", f"{count(total.review)}; look at them with:")
+        lines.append(_whole("", f"inspector review {command}"))
+    return lines
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count(number)}" for name, number in counts.items())
+
+
+def _whole(title: str, text: str) -> str:
+    return Whole(f"{title:<{TITLE}}{text}")

@@ -1,0 +1,110 @@
+"""Figures in words, for a page and for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inspector.reporting.table import FAILED
+from inspector.types import FailureCode, Reason
+
+if TYPE_CHECKING:
+    from inspector.reporting.contents import People, Summary
+    from inspector.reporting.counts import Group
+
+REASONS = {
+    Reason.MODEL: "the probability lies clearly on one side",
+    Reason.NEAR_THRESHOLD: "the probability lies between the thresholds",
+    Reason.OUT_OF_DOMAIN: "the photo shows no concrete as the model knows it: its probability "
+    "means nothing",
+    Reason.DOWNSCALED: "the photo was shrunk more than four times, where a thin crack may vanish",
+}
+FAILURES = {
+    FailureCode.EMPTY: "the file has no bytes",
+    FailureCode.NOT_AN_IMAGE: "the content is no image, whatever the name says",
+    FailureCode.TRUNCATED: "the image data ends too early",
+    FailureCode.CORRUPT: "the image data cannot be decoded",
+    FailureCode.UNSUPPORTED: "a real image, in a format that is not supported",
+    FailureCode.TOO_LARGE: "more pixels or bytes than the limits allow",
+    FailureCode.PERMISSION: "the file may not be read",
+    FailureCode.VANISHED: "the file was gone when it was its turn",
+    FailureCode.NOT_A_FILE: "a pipe, socket or device with the name of an image",
+    FailureCode.IO_ERROR: "the storage failed",
+    FailureCode.CHANGED: "the file was written to while it was read",
+    FailureCode.DECODER_CRASH: "the file ended the process that decoded it, twice",
+    FailureCode.TIMEOUT: "reading and decoding took too long",
+}
+
+
+def count(number: int) -> str:
+    return f"{number:,}"
+
+
+def photos(number: int) -> str:
+    return f"{number:,} photo{'' if number == 1 else 's'}"
+
+
+def share(part: int, whole: int) -> str:
+    """In percent; what is not none never reads 0.0, what is not all never 100."""
+    if not whole:
+        return "-"
+    percent = 100 * part / whole
+    if 0 < percent < 0.05:
+        return "< 0.1 %"
+    if 99.95 <= percent < 100:
+        return "> 99.9 %"
+    return f"{percent:.1f} %"
+
+
+def size(size_bytes: int) -> str:
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:,.1f} {unit}"
+    return f"{size_bytes / 1e3:,.1f} kB"
+
+
+def sentences(summary: Summary) -> list[str]:
+    """What a reader must know before the tables."""
+    total = summary.total
+    found = [said_by_people(summary.people, total.photos)]
+    if total.review:
+        are = "is" if total.review == 1 else "are"
+        found.append(f"{photos(total.review)} {are} still to be decided by a person.")
+    if failed := summary.model[FAILED]:
+        found.append(
+            f"{count(failed)} files ({share(failed, total.photos)}) could not be judged; whether "
+            "they show cracks, the scan does not know."
+        )
+    found += _most_cracks(summary)
+    if summary.copies:
+        found.append(
+            f"{count(summary.copies)} files hold the very bytes of another one; each counts here."
+        )
+    return found
+
+
+def said_by_people(people: People, rows: int) -> str:
+    """How many photos people looked at, and where they differ from the model."""
+    if not people.looked_at:
+        return "Nobody has looked at these photos yet: every figure is the model's alone."
+    differences = [
+        f"found {count(people.missed_cracks)} cracks among those it had called clear",
+        f"called {count(people.false_alarms)} of its cracks clear",
+        f"decided {count(people.decided)} that it had left open",
+    ]
+    return (
+        f"People looked at {count(people.looked_at)} of {photos(rows)} "
+        f"({share(people.looked_at, rows)}). They agree with {count(people.agree)} of the model's "
+        f"verdicts, {', '.join(differences[:2])}, and {differences[2]}. "
+        "What they say counts; of the others, the model's verdict does."
+    )
+
+
+def _most_cracks(summary: Summary) -> list[str]:
+    if not summary.folders or not summary.folders[-1].listed[0].crack:
+        return []
+    first = summary.folders[-1].listed[0]
+    return [f"Most cracks: {in_folder(first)}."]
+
+
+def in_folder(group: Group) -> str:
+    return f"{group.name} with {count(group.crack)} in {photos(group.photos)}"

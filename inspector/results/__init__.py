@@ -1,0 +1,1 @@
+"""The result table on disk: written by a scan, read by report, review, verify and training."""

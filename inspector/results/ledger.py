@@ -1,0 +1,268 @@
+"""What a table already knows: which files have a row, and whether it is still theirs.
+
+22 bytes per row, so that a table of ten million rows fits in memory several times over; nothing
+is kept of a file's name but hashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from inspector.errors import OutputError
+from inspector.results.parts import OUTCOMES, counted, outcomes_of, read_columns
+from inspector.results.schema import calendar_us
+from inspector.types import FailureCode
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from inspector.photos.address import Moved
+    from inspector.types import ImageRef
+
+    Hashes = NDArray[np.uint64]
+    Digests = Callable[[Sequence[ImageRef]], Sequence[bytes | None]]
+
+_NO_SIZE = -1
+_NO_TIME = np.iinfo(np.int64).min
+_SLICES = 16
+"""Hashes are ranked a slice of their range at a time, which keeps the work memory small."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the table says about N files. `known_N`: it has a row; `current_N`: made from the file
+    as it is now; `failed_N`: which says that the file could not be judged."""
+
+    known_N: NDArray[np.bool_]
+    current_N: NDArray[np.bool_]
+    failed_N: NDArray[np.bool_]
+
+
+class Ledger:
+    """The rows of a table's parts, by 64 bits of a salted hash of their uri. Another 64 bits of it,
+    mixed with the file's size and time or with its content, tell whether the row is current.
+
+    A file is skipped by mistake when all 128 bits meet those of another state or file: for ten
+    million rows and as many files, with probability 3e-25. Two rows never share the first 64 bits:
+    where they do, a new salt is taken. Raises OutputError for two rows of one uri, and for a part
+    that cannot be read.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        parts: Sequence[tuple[str, int]],
+        *,
+        by_content: bool = False,
+        moved: Moved | None = None,
+    ) -> None:
+        """`parts`: file name in `out` and number of rows of each. With `by_content` a row is
+        current while the file's sha256 is the same, else while its size and time are."""
+        self.files = [file for file, _ in parts]
+        self.by_content = by_content
+        self._out = out
+        self._moved = moved
+        self._ends = np.cumsum([rows for _, rows in parts], dtype=np.int64)
+        total = int(self._ends[-1]) if parts else 0
+        # In the order of the parts' rows:
+        self._states = np.empty(total, np.uint64)
+        self._outcomes = np.empty(total, np.uint8)
+        self._seen = np.zeros(total, np.bool_)
+        # In the order of the hashes, with the row of each:
+        self._hashes = np.empty(total, np.uint64)
+        self._rows = np.empty(total, np.uint32)
+        self._salt = b""
+        while not self._fill():
+            pass
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    @property
+    def unseen(self) -> int:
+        """Rows whose file was not looked up."""
+        return len(self) - int(np.count_nonzero(self._seen))
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How many rows say what, by the words of `OUTCOMES`."""
+        return counted(self._outcomes)
+
+    @property
+    def judged_and_seen(self) -> int:
+        """Rows with a verdict whose file was looked up."""
+        return int(np.count_nonzero(self._seen & ~_failed(self._outcomes)))
+
+    def look_up(self, refs: Sequence[ImageRef], digests: Digests | None = None) -> Standing:
+        """What is known about `refs`, which count as seen from now on. `digests` gives the sha256
+        of files, None for one that cannot be read; `by_content` needs it, for files with a row."""
+        hashes, rest = self._hash(ref.uri.encode() for ref in refs)
+        rows = self._find(hashes)
+        known = rows >= 0
+        self._seen[rows[known]] = True
+        states = np.zeros(len(refs), np.uint64)
+        states[known] = self._states[rows[known]]
+        failed = np.zeros(len(refs), np.bool_)
+        failed[known] = _failed(self._outcomes[rows[known]])
+        sizes = [_NO_SIZE if ref.size is None else ref.size for ref in refs]
+        times = [calendar_us(ref.mtime_us) for ref in refs]
+        times_us = np.array([_NO_TIME if time is None else time for time in times], np.int64)
+        current = states == _state(rest, np.array(sizes, np.int64), times_us)
+        if digests is not None:
+            places = np.flatnonzero(known).tolist()
+            for place, digest in zip(places, digests([refs[p] for p in places]), strict=True):
+                if digest is not None:
+                    content = np.uint64(int.from_bytes(digest[:8], "big"))
+                    current[place] |= states[place] == rest[place] ^ content
+        return Standing(known, current & known, failed)
+
+    def strangers(self) -> str | None:
+        """What to say about a table that has rows, but none of a file that was looked up."""
+        if not self.unseen or self.unseen < len(self):
+            return None
+        file = next(file for file, begin, end in self._spans() if begin < end)
+        example = read_columns(self._out / file, ["path"])["path"][0].as_py()
+        return (
+            f"{self._out} holds {len(self):,} rows of other photos, such as {example}; this scan "
+            "adds its own to them (another --out keeps them apart)"
+        )
+
+    def hashes(self, uris: Iterable[str]) -> Hashes:
+        """The first 64 bits of each."""
+        return self._hash(uri.encode() for uri in uris)[0]
+
+    def without_row(self, uris: Iterable[str]) -> Hashes:
+        """The hashes of those of `uris` that have no row."""
+        hashes = self.hashes(uris)
+        return np.unique(hashes[self._find(hashes) < 0])
+
+    def files_with(self, uris: Iterable[str]) -> list[str]:
+        """Which parts may hold rows of `uris`."""
+        if not len(self):
+            return []
+        rows = self._find(self.hashes(uris))
+        parts = np.unique(np.searchsorted(self._ends, rows[rows >= 0], side="right"))
+        return [self.files[part] for part in parts]
+
+    def files_with_unseen(self) -> list[str]:
+        """Which parts hold rows whose file was not looked up."""
+        spans = self._spans()
+        return [file for file, begin, end in spans if not self._seen[begin:end].all()]
+
+    def are_unseen(self, uris: Sequence[str]) -> list[bool]:
+        """Which of `uris` have a row whose file was not looked up."""
+        rows = self._find(self.hashes(uris))
+        return [bool(row >= 0 and not self._seen[row]) for row in rows]
+
+    def _find(self, hashes: Hashes) -> NDArray[np.int64]:
+        """The rows with these hashes, -1 where there is none."""
+        if not len(self):
+            return np.full(len(hashes), -1, np.int64)
+        places = np.searchsorted(self._hashes, hashes)
+        places[places == len(self)] = 0
+        rows = self._rows[places].astype(np.int64)
+        rows[self._hashes[places] != hashes] = -1
+        return rows
+
+    def _hash(self, uris: Iterable[bytes]) -> tuple[Hashes, Hashes]:
+        """Two independent 64-bit hashes of each."""
+        blake2b, salt = hashlib.blake2b, self._salt
+        digests = b"".join([blake2b(uri, digest_size=16, salt=salt).digest() for uri in uris])
+        pairs = np.frombuffer(digests, np.uint64).reshape(-1, 2)
+        return pairs[:, 0], pairs[:, 1]
+
+    def _fill(self) -> bool:
+        """Read all parts; False when two rows met in one hash under this salt."""
+        self._salt = os.urandom(hashlib.blake2b.SALT_SIZE)
+        for file, begin, end in self._spans():
+            self._read(self._out / file, slice(begin, end))
+        self._rank()
+        twins = np.flatnonzero(self._hashes[1:] == self._hashes[:-1])
+        if len(twins):
+            self._refuse_doubles(np.concatenate([self._rows[twins], self._rows[twins + 1]]))
+        return not len(twins)
+
+    def _read(self, path: Path, span: slice) -> None:
+        columns = ["uri", "size_bytes", "mtime", "verdict", "failure_code"]
+        columns += ["content_hash"] if self.by_content else []
+        table = read_columns(path, columns)
+        if table.num_rows != span.stop - span.start:
+            raise OutputError(f"{path} is being changed by another scan; try again when it is done")
+        uris = table["uri"].cast(pa.binary()).to_pylist()
+        if self._moved:
+            uris = [self._moved.apply(uri.decode()).encode() for uri in uris]
+        hashes, rest = self._hash(uris)
+        sizes = table["size_bytes"].fill_null(_NO_SIZE).to_numpy()
+        times_us = table["mtime"].cast(pa.int64()).fill_null(_NO_TIME).to_numpy()
+        states = _state(rest, sizes, times_us)
+        if self.by_content:
+            contents = table["content_hash"].to_pylist()
+            known = np.array([content is not None for content in contents], np.bool_)
+            begins = np.array([int(c[:16], 16) for c in contents if c is not None], np.uint64)
+            states[known] = rest[known] ^ begins
+        self._hashes[span] = hashes
+        self._states[span] = states
+        self._outcomes[span] = outcomes_of(table)
+
+    def _rank(self) -> None:
+        """Sort the hashes and note where each came from."""
+        filled = 0
+        bounds = [(number << 64) // _SLICES for number in range(_SLICES + 1)]
+        for low, high in pairwise(bounds):
+            inside = (self._hashes >= np.uint64(low)) & (self._hashes <= np.uint64(high - 1))
+            rows = np.flatnonzero(inside)
+            rows = rows[np.argsort(self._hashes[rows])]
+            self._rows[filled : filled + len(rows)] = rows
+            filled += len(rows)
+        self._hashes.sort()
+
+    def _refuse_doubles(self, rows: NDArray[np.uint32]) -> None:
+        """Raises OutputError when two of `rows` are of one uri and not only of one hash."""
+        owners: dict[str, Path] = {}
+        for file, begin, end in self._spans():
+            inside = np.unique(rows[(rows >= begin) & (rows < end)]) - np.uint32(begin)
+            if not len(inside):
+                continue
+            path = self._out / file
+            for uri in read_columns(path, ["uri"])["uri"].take(pa.array(inside)).to_pylist():
+                if uri in owners:
+                    raise OutputError(
+                        f"{owners[uri]} and {path} both have a row for {uri}; remove one of these "
+                        "parts, its other photos are scanned again"
+                    )
+                owners[uri] = path
+
+    def _spans(self) -> Iterator[tuple[str, int, int]]:
+        """Each part with its first row and the one after its last."""
+        begin = 0
+        for file, end in zip(self.files, self._ends.tolist(), strict=True):
+            yield file, begin, end
+            begin = end
+
+
+def _failed(outcomes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    return np.isin(outcomes, [OUTCOMES.index(code) for code in FailureCode])
+
+
+def _state(rest: Hashes, sizes: NDArray[np.int64], times_us: NDArray[np.int64]) -> Hashes:
+    """A hash of size and time, mixed into `rest`, the file's own."""
+    return rest ^ _scramble(_scramble(sizes.view(np.uint64)) + times_us.view(np.uint64))
+
+
+def _scramble(values: Hashes) -> Hashes:
+    """The finaliser of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number
+    generators, 2014): one-to-one, and every bit depends on every other."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

@@ -1,0 +1,138 @@
+"""The part files of a table: what is read from and written to them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from inspector.core.plain import opened
+from inspector.errors import OutputError
+from inspector.model.bundle import sha256_of
+from inspector.photos.address import Moved, path_of
+from inspector.results.schema import METADATA_PREFIX, SCHEMA, display_path
+from inspector.types import FailureCode, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from inspector.results.manifest import Part
+
+FINGERPRINT = "fingerprint"
+"""Names, in a part's metadata, the scan that it belongs to."""
+REJUDGED = "rejudged"
+"""Names the thresholds that a part's rows were first judged with; photos that were clear then have
+no place of the evidence."""
+OUTCOMES = tuple(map(str, (*Verdict, *FailureCode)))
+"""What becomes of a file, in one word: a verdict, or the code of its failure."""
+UNREADABLE = (pa.ArrowException, OSError, KeyError, ValueError, OverflowError, MemoryError)
+"""What a damaged part can make the reader raise."""
+
+
+def encode(table: pa.Table) -> pa.Buffer:
+    """A table as the content of a part file."""
+    stream = pa.BufferOutputStream()
+    # Checksums guard a part that is not in the manifest yet.
+    options = {"compression": "zstd", "write_page_checksum": True}
+    with pq.ParquetWriter(stream, table.schema, **options) as writer:
+        if table.num_rows:  # Hugging Face datasets cannot read a row group without rows
+            writer.write_table(table)
+    return stream.getvalue()
+
+
+def examine(path: Path, fingerprint: str) -> int:
+    """The number of rows of a part. Raises OutputError for one that cannot be read, is from
+    another scan or has other columns."""
+    with opened_part(path) as file:
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+    found = (schema.metadata or {}).get(f"{METADATA_PREFIX}{FINGERPRINT}".encode())
+    if found != fingerprint.encode():
+        raise OutputError(f"{path} is from another scan; move it away or use another --out")
+    if not schema.equals(SCHEMA):
+        raise OutputError(
+            f"{path} has other columns than this version writes; remove it to have its photos "
+            "scanned again, or use another --out"
+        )
+    return int(rows)
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Raises OutputError for a part that cannot be read."""
+    with opened_part(path) as file:
+        return file.read(columns=list(columns), use_threads=False)
+
+
+def read_part(part: Part, path: Path) -> pa.Table:
+    """All of a part. Raises OutputError for one whose bytes are not those committed: to write it
+    anew would hide that."""
+    with opened_part(path) as file:
+        if sha256_of(path) != part.sha256:
+            raise OutputError(changed(path))
+        return file.read(use_threads=False)
+
+
+def changed(path: Path) -> str:
+    """What to do about a part that has become something else."""
+    return (
+        f"{path} is not the file that was committed; put that back, or remove this one to have "
+        "its photos scanned again"
+    )
+
+
+def outcomes_of(table: pa.Table) -> NDArray[np.uint8]:
+    """What became of the file of each row, as its place in `OUTCOMES`; a row that says nothing
+    known is one beyond."""
+    words = pc.coalesce(table["verdict"], table["failure_code"])
+    places = pc.index_in(words, value_set=pa.array(OUTCOMES))
+    outcomes: NDArray[np.uint8] = pc.fill_null(places, len(OUTCOMES)).to_numpy().astype(np.uint8)
+    return outcomes
+
+
+def counted(outcomes: NDArray[np.uint8]) -> Counter[str]:
+    """How many there are of each."""
+    counts = np.bincount(outcomes, minlength=len(OUTCOMES)).tolist()
+    return Counter(dict(zip(OUTCOMES, counts, strict=False)))
+
+
+def without(table: pa.Table, uris: Sequence[str]) -> tuple[pa.Table, int]:
+    """The rows that are not of `uris`, in the same order and with the same metadata, and how many
+    are."""
+    gone = pc.is_in(table["uri"], value_set=pa.array(uris, pa.string()))
+    left = table.filter(pc.invert(gone))
+    return left, table.num_rows - left.num_rows
+
+
+def renamed(table: pa.Table, moved: Moved) -> tuple[pa.Table, int]:
+    """The rows with the addresses that their photos have now, and how many have another."""
+    before, shown = table["uri"].to_pylist(), table["path"].to_pylist()
+    uris = [moved.apply(uri) for uri in before]
+    paths = [
+        path if new == old else display_path(path_of(new))
+        for new, old, path in zip(uris, before, shown, strict=True)
+    ]
+    for name, values in (("uri", uris), ("path", paths)):
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, SCHEMA.field(name), pa.array(values, pa.string()))
+    return table, sum(new != old for new, old in zip(uris, before, strict=True))
+
+
+@contextlib.contextmanager
+def opened_part(
+    path: Path, remedy: str = "remove it to have its photos scanned again", **options: Any
+) -> Iterator[pq.ParquetFile]:
+    """A part, to read. Raises OutputError with what to do for one that cannot be read. Arrow gets a
+    file and no name, which it would take for an address where it has a colon."""
+    try:
+        with opened(path) as stream, pq.ParquetFile(stream, **options) as file:
+            yield file
+    except UNREADABLE as error:
+        why = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path} cannot be read ({why}); {remedy}") from error

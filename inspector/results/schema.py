@@ -1,0 +1,176 @@
+"""The result table: its columns, what they mean, and how a row is made."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from inspector.photos.address import path_of
+from inspector.types import Failure, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from inspector.types import ImageRef, Judgement, Photo
+
+SCHEMA_VERSION = 4
+"""Changes whenever a column does; parts of different versions do not mix."""
+METADATA_PREFIX = "inspector."
+"""Of every key that a part's schema metadata has from us."""
+
+_EPOCH = datetime(1970, 1, 1)
+_FIRST_US, _LAST_US = (
+    (moment - _EPOCH) // timedelta(microseconds=1) for moment in (datetime.min, datetime.max)
+)
+
+TILE = pa.struct(
+    [
+        pa.field("x", pa.int32(), nullable=False),
+        pa.field("y", pa.int32(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("p_crack", pa.float32(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the table, and what a reader must know about it."""
+
+    name: str
+    type: Any
+    nullable: bool
+    doc: str
+
+
+COLUMNS = (
+    Column(
+        "uri",
+        pa.string(),
+        False,
+        "The file's address, exact and unique, however its directory was spelled; pure ASCII.",
+    ),
+    Column(
+        "path",
+        pa.string(),
+        False,
+        r"The same as a path, for people; bytes that are not UTF-8 appear as \xNN.",
+    ),
+    Column("status", pa.string(), False, "`ok`, or `failed` where the file could not be judged."),
+    Column("verdict", pa.string(), True, "`crack`, `clear` or `review`; null when failed."),
+    Column("p_crack", pa.float32(), True, "Calibrated probability of a crack; null when failed."),
+    Column(
+        "domain_score",
+        pa.float32(),
+        True,
+        "How foreign the photo is to the model: 1 is usual among what it learned from, 2 is as odd "
+        "as the oddest hundredth of it; null when failed.",
+    ),
+    Column("reason", pa.string(), True, "Why the verdict is what it is; null when failed."),
+    Column(
+        "stage",
+        pa.string(),
+        True,
+        "Which engine decided, as precision@pixels; cheaper ones hand on what they are not sure "
+        "of; null when failed.",
+    ),
+    Column("failure_code", pa.string(), True, "Why the file could not be judged; null when ok."),
+    Column("detail", pa.string(), True, "What exactly went wrong; null when ok."),
+    Column(
+        "peak_x",
+        pa.float32(),
+        True,
+        "Where the evidence for a crack peaks, as a share of the width (0 left, 1 right), in the "
+        "upright photo; null when clear or failed, or where `inspector rejudge` turned a clear "
+        "photo into another.",
+    ),
+    Column("peak_y", pa.float32(), True, "The same along the height (0 top, 1 bottom)."),
+    Column("width", pa.int32(), True, "Pixels, upright (after EXIF orientation)."),
+    Column("height", pa.int32(), True, "Pixels, upright (after EXIF orientation)."),
+    Column("format", pa.string(), True, "The content's format, whatever the name says."),
+    Column("size_bytes", pa.int64(), True, "Of the file."),
+    Column("mtime", pa.timestamp("us"), True, "When the file was last changed; UTC, no time zone."),
+    Column("content_hash", pa.string(), True, "SHA-256 of the file, hexadecimal."),
+    Column(
+        "taken_at", pa.timestamp("us"), True, "The camera's local time, no time zone (EXIF, XMP)."
+    ),
+    Column("gps_lat", pa.float64(), True, "Degrees north, WGS 84 (EXIF, XMP)."),
+    Column("gps_lon", pa.float64(), True, "Degrees east, WGS 84 (EXIF, XMP)."),
+    Column("gps_alt", pa.float64(), True, "Metres above sea level (EXIF, XMP)."),
+    Column("camera", pa.string(), True, "EXIF: maker and model."),
+    Column("view", pa.string(), False, "`whole`: judged once, as a whole."),
+    Column("tiles", pa.list_(TILE), True, "Tile results in photo pixels; null for view `whole`."),
+)
+
+SCHEMA = pa.schema([pa.field(c.name, c.type, nullable=c.nullable) for c in COLUMNS])
+
+
+def make_row(item: Photo | Failure, judgement: Judgement | None, *, view: str) -> dict[str, Any]:
+    """The row of one file: a photo with its judgement, or a failure without one."""
+    ref, facts = item.ref, item.facts
+    row: dict[str, Any] = {
+        "uri": ref.uri,
+        "path": display_path(path_of(ref.uri)),
+        "status": Status.FAILED if isinstance(item, Failure) else Status.OK,
+        "width": facts.width,
+        "height": facts.height,
+        "format": _text(facts.format),
+        "size_bytes": ref.size,
+        "mtime": _mtime(ref),
+        "content_hash": facts.content_hash,
+        "taken_at": facts.taken_at,
+        "gps_lat": facts.gps_lat,
+        "gps_lon": facts.gps_lon,
+        "gps_alt": facts.gps_alt,
+        "camera": _text(facts.camera),
+        "view": view,
+    }
+    if isinstance(item, Failure):
+        assert judgement is None
+        return row | {"failure_code": item.code, "detail": _text(item.detail)}
+    assert judgement is not None
+    return row | {
+        "verdict": judgement.verdict,
+        "reason": judgement.reason,
+        "stage": judgement.stage,
+        "p_crack": judgement.p_crack,
+        "domain_score": judgement.domain_score,
+        "peak_x": judgement.peak_x,
+        "peak_y": judgement.peak_y,
+    }
+
+
+def to_table(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> pa.Table:
+    """Rows as a table with exactly `SCHEMA`, and run facts as its key-value metadata."""
+    metadata = {f"{METADATA_PREFIX}{name}": value for name, value in facts.items()}
+    columns = [pa.array([row.get(c.name) for row in rows], type=c.type) for c in COLUMNS]
+    return pa.Table.from_arrays(columns, schema=SCHEMA.with_metadata(metadata))
+
+
+def display_path(path: str) -> str:
+    r"""A path as text: bytes that are not UTF-8 as \xNN. Control characters stay; who prints it
+    makes them harmless."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _text(value: str | None) -> str | None:
+    """Half surrogate pairs, which no UTF-8 column can hold, spelled out."""
+    return None if value is None else value.encode("utf-8", "backslashreplace").decode()
+
+
+def calendar_us(mtime_us: int | None) -> int | None:
+    """A file's time as the table can hold it: None also for times that no calendar has, which a
+    damaged file system can report."""
+    if mtime_us is None or not _FIRST_US <= mtime_us <= _LAST_US:
+        return None
+    return mtime_us
+
+
+def _mtime(ref: ImageRef) -> datetime | None:
+    time_us = calendar_us(ref.mtime_us)
+    return None if time_us is None else _EPOCH + timedelta(microseconds=time_us)

@@ -1,0 +1,400 @@
+"""A result directory: opened for one scan, continued, and changed so that no crash can harm it.
+
+The rows in the part files are what is done. Where everything lies: `inspector.core.layout`.
+Every step of a change, and what is true between any two, stands in docs/durability.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from inspector.core.durable import (
+    locked,
+    make_directory,
+    publish,
+    reporting,
+    sync_directory,
+    write_synced,
+)
+from inspector.core.layout import MANIFEST, RESULTS_DIR, TABLE, Layout, number_of, part_name
+from inspector.errors import OutputError
+from inspector.model.bundle import sha256_of
+from inspector.results.ledger import Ledger
+from inspector.results.lost import LostRows, list_of
+from inspector.results.manifest import Manifest, Part, check_identity, fingerprint_of
+from inspector.results.parts import (
+    changed,
+    counted,
+    encode,
+    examine,
+    outcomes_of,
+    read_columns,
+    read_part,
+    renamed,
+    without,
+)
+from inspector.results.schema import SCHEMA_VERSION
+from inspector.results.switch import complete_switch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from inspector.photos.address import Moved
+
+    Edit = Callable[[pa.Table], tuple[pa.Table, int]]
+    """Makes of a part's rows its new ones; says how many it touched."""
+
+PARTS_AT_ONCE = 8
+"""Parts that are rewritten in one step: drafts of all of them lie on the disk together."""
+
+
+class Results:
+    """An opened result directory of one scan. `identity` names what decides its rows (the bundle's
+    digest, options); `ledger` knows the rows that were there when it was opened."""
+
+    def __init__(self, out: Path, identity: Mapping[str, str] | None) -> None:
+        """None: whatever the table has."""
+        self.out = out
+        self._at = Layout(out)
+        self._any = identity is None
+        self.identity = {**(identity or {}), "schema": str(SCHEMA_VERSION)}
+        self.backend = ""
+        """The engine that the table was begun with; empty until it is known."""
+        self.ledger = Ledger(self._at.table, [])
+        self.lost = LostRows(self._at, (), self.ledger)
+        """Rows that were there once and are not, and should be."""
+        self.outcomes: Counter[str] = Counter()
+        """What all rows say, by the words of `parts.OUTCOMES`."""
+        self.superseded = 0
+        """Rows that gave way to new ones of the same files."""
+        self.pruned = 0
+        """Rows that were dropped."""
+        self.moved = 0
+        """Rows that were given the address that their photos have now."""
+        self.notes: list[str] = []
+        self._parts: dict[str, Part] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the identity; every part carries it."""
+        return fingerprint_of(self.identity)
+
+    @property
+    def parts(self) -> list[Part]:
+        return list(self._parts.values())
+
+    @property
+    def rows(self) -> int:
+        return sum(part.rows for part in self._parts.values())
+
+    def commit(self, table: pa.Table) -> None:
+        """Make `table` the next part: on disk before it gets its name, named before the manifest
+        mentions it. Older rows of the same files are taken out before. Raises OutputError saying
+        how many rows are safe."""
+        content, uris = encode(table), table["uri"].to_pylist()
+        # A name that a lost part had means one thing.
+        name = part_name(max(map(number_of, {*self._parts, *self.lost.parts}), default=-1) + 1)
+        with self._saying_what_is_safe():
+            files = self.ledger.files_with(uris)
+            self.superseded += self._rewrite(dict.fromkeys(files, partial(without, uris=uris)))
+            self._list_photos(name, uris)
+            publish(content, self._at.table / name, self._at.draft(name))
+            self._parts[name] = Part(name, len(uris), hashlib.sha256(content).hexdigest())
+            self.outcomes += counted(outcomes_of(table))
+            self.lost.found(uris)
+            self._write_manifest()
+
+    def begin_with(self, backend: str) -> None:
+        """Record the engine of a table that was not begun before. Raises OutputError."""
+        if not self.backend:
+            self.backend = backend
+            with self._saying_what_is_safe():
+                self._write_manifest()
+
+    def drop(self, uris_by_file: Mapping[str, Sequence[str]]) -> None:
+        """Take rows out of the parts that hold them. Raises OutputError like `commit`."""
+        with self._saying_what_is_safe():
+            edits = {file: partial(without, uris=uris) for file, uris in uris_by_file.items()}
+            self.pruned += self._rewrite(edits)
+            self.give_up(uri for uris in uris_by_file.values() for uri in uris)
+
+    def give_up(self, uris: Iterable[str]) -> None:
+        """These photos are to have no row, also if one of theirs was lost. Raises OutputError."""
+        with self._saying_what_is_safe():
+            self.lost.give_up(uris)
+            self._write_manifest()
+
+    def switch(
+        self,
+        identity: Mapping[str, str],
+        parts: Sequence[Part],
+        again: Sequence[Part],
+        outcomes: Counter[str],
+    ) -> None:
+        """Put the table in `next_table`, which has these parts and is written to the disk, in the
+        place of this one. `again` are rows to be made again. Raises OutputError."""
+        lost = (*self.lost.parts.values(), *again)
+        to_be = Manifest(
+            identity=identity, backend=self.backend, parts=tuple(parts), lost=tuple(lost)
+        )
+        with self._saying_what_is_safe():
+            for folder in (self._at.next_table, self._at.work):
+                sync_directory(folder)
+            replace(self._manifest(), next=to_be).write(self.out)
+            complete_switch(self._at)
+            self.identity, self.outcomes = dict(identity), outcomes
+            self._parts = {part.file: part for part in parts}
+            keep = {part.file for part in again}
+            lists = self._at.photo_lists()
+            self._drop_lists({file: path for file, path in lists.items() if file not in keep})
+
+    def files_to_move(self, moved: Moved) -> list[str]:
+        """The parts with rows of photos that lie elsewhere now. Raises OutputError where two rows
+        would get one address."""
+        files = []
+        for part in self.parts:
+            uris = read_columns(self._at.table / part.file, ["uri"])["uri"].to_pylist()
+            new = [now for uri in uris if (now := moved.apply(uri)) != uri]
+            taken = self.ledger.are_unseen(new)
+            if any(taken):
+                raise OutputError(
+                    f"{self.out} has a row for {new[taken.index(True)]} already, so no other photo "
+                    "can have moved there; drop the rows of what is gone with --source-gone OLD"
+                )
+            files += [part.file] if new else []
+        return files
+
+    def move(self, files: Sequence[str], moved: Moved) -> None:
+        """Give the rows in `files` the addresses that their photos have now; at any moment each
+        row has its old one or its new one. Raises OutputError like `commit`."""
+        with self._saying_what_is_safe():
+            for start in range(0, len(files), PARTS_AT_ONCE):
+                some = files[start : start + PARTS_AT_ONCE]
+                self.moved += self._rewrite(dict.fromkeys(some, partial(renamed, moved=moved)))
+                self._write_manifest()
+            for file in self.lost.parts:
+                if (uris := self.lost.uris(file)) is not None:
+                    self._list_photos(file, map(moved.apply, uris))
+        self._know_rows(self.lost.parts.values(), by_content=self.ledger.by_content)
+
+    def unseen(self, below: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
+        """The uris that begin like one of `below`, of rows that were there at the start and whose
+        files were not looked up since; with the part they are in. Raises OutputError."""
+        for file in self.ledger.files_with_unseen():
+            column = read_columns(self._at.table / file, ["uri"])["uri"]
+            uris = [uri for uri in column.to_pylist() if uri.startswith(below)]
+            marks = self.ledger.are_unseen(uris)
+            yield file, [uri for uri, unseen in zip(uris, marks, strict=True) if unseen]
+
+    def _rewrite(self, edits: Mapping[str, Edit]) -> int:
+        """Replace parts by what `edits` make of them; how many rows that touched. The manifest then
+        still speaks of both states of each part. A part without rows stays: who has listed the
+        directory before will still open it."""
+        touched = 0
+        before: Counter[str] = Counter()
+        after: Counter[str] = Counter()
+        states: dict[str, Part] = {}
+        with contextlib.ExitStack() as drafts:
+            for file, edit in edits.items():
+                old = read_part(self._parts[file], self._at.table / file)
+                new, count = edit(old)
+                if not count:
+                    continue
+                touched += count
+                before += counted(outcomes_of(old))
+                after += counted(outcomes_of(new))
+                content, photos = encode(new), list_of(new["uri"].to_pylist())
+                for name, what in ((file, content), (self._at.photos(file).name, photos)):
+                    drafts.callback(_discard, self._at.draft(name))
+                    write_synced(what, self._at.draft(name))
+                states[file] = Part(file, new.num_rows, hashlib.sha256(content).hexdigest())
+            if states:
+                self._write_manifest(states)
+                self._replace(states)
+        self.outcomes = self.outcomes + after - before
+        return touched
+
+    def _replace(self, states: Mapping[str, Part]) -> None:
+        for file, part in states.items():
+            os.replace(self._at.draft(file), self._at.table / file)
+            self._parts[file] = part
+        # The old rows are gone for good before the new ones appear.
+        sync_directory(self._at.table)
+        for photos in map(self._at.photos, states):
+            os.replace(self._at.draft(photos.name), photos)
+        sync_directory(self._at.work)
+
+    def _list_photos(self, file: str, uris: Iterable[str]) -> None:
+        photos = self._at.photos(file)
+        publish(list_of(uris), photos, self._at.draft(photos.name))
+
+    def _write_manifest(self, rewriting: Mapping[str, Part] | None = None) -> None:
+        self._manifest(rewriting).write(self.out)
+
+    def _manifest(self, rewriting: Mapping[str, Part] | None = None) -> Manifest:
+        return Manifest(
+            identity=self.identity,
+            backend=self.backend,
+            parts=tuple(self.parts),
+            lost=tuple(self.lost.parts.values()),
+            rewriting=rewriting or {},
+        )
+
+    def _saying_what_is_safe(self) -> contextlib.AbstractContextManager[None]:
+        return reporting(self.out, lambda: f"{self.rows:,} rows are committed")
+
+    def load(self, *, by_content: bool) -> None:
+        """Take over the parts that are there, and bring the manifest up to date with them. Raises
+        OutputError for parts that do not belong here."""
+        manifest = Manifest.read(self.out)
+        if self._any and manifest:
+            self.identity = dict(manifest.identity)
+        check_identity(self.out, self.identity, manifest)
+        self.backend = manifest.backend if manifest else ""
+        for path in self._at.parts():
+            self._parts[path.name] = _recognise(path, self.fingerprint, manifest)
+        gone = manifest.gone(self._parts) if manifest else ()
+        self._know_rows(gone, by_content=by_content)
+        self._settle_lists(manifest)
+        if manifest is None or manifest != self._manifest():
+            self._write_manifest()
+        self.notes += self.lost.notes()
+
+    def _know_rows(self, gone: Iterable[Part], *, by_content: bool) -> None:
+        sizes = [(part.file, part.rows) for part in self.parts]
+        self.ledger = Ledger(self._at.table, sizes, by_content=by_content)
+        self.outcomes = self.ledger.outcomes
+        self.lost = LostRows(self._at, list(gone), self.ledger)
+
+    def _settle_lists(self, manifest: Manifest | None) -> None:
+        """A list of photos for every part, right also after a crash, and for no other but the lost
+        ones."""
+        lists = self._at.photo_lists()
+        unsure = manifest.rewriting if manifest else {}
+        for file in self._parts:
+            if file not in lists or file in unsure:
+                uris = read_columns(self._at.table / file, ["uri"])["uri"].to_pylist()
+                self._list_photos(file, uris)
+        self._drop_lists(lists)
+
+    def _drop_lists(self, lists: Mapping[str, Path]) -> None:
+        """Remove those that neither a part nor a lost one needs."""
+        for file in lists.keys() - self._parts.keys() - self.lost.parts.keys():
+            lists[file].unlink()
+
+
+@contextlib.contextmanager
+def open_results(
+    out: Path, identity: Mapping[str, str] | None, *, overwrite: bool, by_content: bool = False
+) -> Iterator[Results]:
+    """Make or continue the result directory `out`, for this process alone; `by_content` as for
+    `Ledger`.
+
+    Raises OutputError: `out` belongs to another scan or to somebody else, another process is
+    writing to it, it is damaged, or it cannot be written.
+    """
+    results = Results(out, identity)
+    at = Layout(out)
+    with reporting(out, _as_before), contextlib.ExitStack() as stack:
+        _refuse_foreign(out)
+        make_directory(at.work)
+        if not stack.enter_context(locked(at.lock)):
+            results.notes.append(
+                f"the file system of {out} has no locks: that no other scan writes there is yours "
+                "to see to"
+            )
+        for draft in at.drafts():
+            draft.unlink()
+        if overwrite:
+            at.remove_own()
+        else:
+            complete_switch(at)
+        make_directory(at.table)
+        results.load(by_content=by_content)
+        held = stack.pop_all()
+    with held:
+        yield results
+
+
+def recorded_facts(out: Path, *, overwrite: bool) -> Mapping[str, str]:
+    """The identity of the table in `out`, and the `backend` that it was begun with; empty where
+    there is none that will stay. Raises OutputError for a manifest that cannot be read."""
+    if overwrite:
+        return {}
+    with reporting(out, _as_before):
+        manifest = Manifest.read(out)
+    return {**manifest.identity, "backend": manifest.backend} if manifest else {}
+
+
+def look_into(
+    out: Path,
+    identity: Mapping[str, str],
+    *,
+    by_content: bool = False,
+    moved: Moved | None = None,
+) -> Ledger:
+    """What is known in `out`, for a scan of this identity, once photos have `moved`; changes
+    nothing. Raises OutputError."""
+    results = Results(out, identity)
+    with reporting(out, _as_before):
+        _refuse_foreign(out)
+        manifest = Manifest.read(out)
+        if manifest and manifest.next:
+            raise OutputError(
+                f"the verdicts of {out} were being changed when inspector rejudge was interrupted; "
+                "run that again, which completes it"
+            )
+        check_identity(out, results.identity, manifest)
+        at = Layout(out)
+        sizes = [(path.name, examine(path, results.fingerprint)) for path in at.parts()]
+        return Ledger(at.table, sizes, by_content=by_content, moved=moved)
+
+
+def _recognise(path: Path, fingerprint: str, manifest: Manifest | None) -> Part:
+    """A part that is there, as the manifest has it or is about to. Raises OutputError for one that
+    has become something else."""
+    rows = examine(path, fingerprint)
+    # A lost part may have been put back.
+    listed = {p.file: p for p in (*manifest.parts, *manifest.lost)} if manifest else {}
+    states = [listed.get(path.name)]
+    if manifest and path.name in manifest.rewriting:
+        states.append(manifest.rewriting[path.name])
+    elif states[0] is not None and states[0].rows == rows:
+        return states[0]
+    part = Part(path.name, rows, sha256_of(path))
+    # A part without an entry came between its rename and the manifest.
+    if states != [None] and part not in states:
+        raise OutputError(changed(path))
+    return part
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Raises OutputError when `out` is no directory or holds a table that is not ours."""
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is a file; --out must name a directory")
+    at = Layout(out)
+    at.check()
+    if at.table.is_dir() and not os.path.lexists(at.manifest):
+        for name in os.listdir(at.table):
+            raise OutputError(
+                f"{out} holds {TABLE}/{name} but no {RESULTS_DIR}/{MANIFEST}, so it is not known "
+                "whose it is; choose another --out"
+            )
+
+
+def _discard(draft: Path) -> None:
+    with contextlib.suppress(OSError):
+        draft.unlink(missing_ok=True)
+
+
+def _as_before() -> str:
+    return "what it holds is as it was"

@@ -1,0 +1,165 @@
+"""Reads a whole result directory and proves what the table promises; changes nothing.
+
+It takes no lock: a scan may be writing meanwhile. What looks like damage while files are being
+replaced is looked at again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inspector.core.layout import MANIFEST, RESULTS_DIR, Layout
+from inspector.core.paths import take_paths
+from inspector.core.plain import opened, read_plain
+from inspector.errors import OutputError
+from inspector.results.directory import is_being_written, refuse_other
+from inspector.results.verify.findings import Finding, Findings, Flaw, Remark, VerifyResult
+from inspector.results.verify.manifest import (
+    PART,
+    RESTORE,
+    Manifest,
+    ManifestError,
+    read_manifest,
+)
+from inspector.results.verify.parts import ROWS_AT_ONCE, TableCheck
+from inspector.results.verify.photos import COLUMNS, photo_remarks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from inspector.results.verify.parts import Progress
+
+__all__ = ["Finding", "Flaw", "Remark", "VerifyConfig", "VerifyResult", "verify"]
+
+ATTEMPTS = 4
+"""Reads of a directory that a scan keeps changing in a way that looks like damage."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyConfig:
+    """What to prove."""
+
+    out: Path
+    """The result directory."""
+    photos: bool = False
+    """Also compare with the photos, all of which are read for that."""
+
+    def __post_init__(self) -> None:
+        take_paths(self)
+
+
+def verify(config: VerifyConfig, *, progress: Progress | None = None) -> VerifyResult:
+    """Read the result directory `config.out` to the last byte and say what is wrong with it.
+
+    Nothing that its files may hold raises. Raises OutputError where there is no result directory,
+    or where a scan changed it all the time.
+    """
+    out, show = config.out, progress or _show_nothing
+    refuse_other(out)
+    for _ in range(ATTEMPTS):
+        before = _state(out)
+        findings = Findings()
+        table = _check(out, findings, show)
+        moved = _state(out) != before
+        if not (moved and findings.damaged()):
+            break
+    else:
+        raise OutputError(f"a scan keeps changing {out}; verify again when it has ended")
+    if moved or is_being_written(out):
+        what = "a scan is writing; what it commits from now on was not looked at"
+        findings.add(Remark.RUNNING, RESULTS_DIR, what)
+    else:
+        _note_leftovers(out, findings)
+    photos = _check_photos(table, findings, show) if table and config.photos else None
+    return VerifyResult(
+        out=out,
+        rows=sum(table.parts.values()) if table else 0,
+        parts=len(table.parts) if table else 0,
+        photos=photos,
+        skipped=findings.counts[Remark.PHOTO_SKIPPED],
+        damage=findings.of(Flaw),
+        notes=findings.of(Remark),
+    )
+
+
+def _check(out: Path, findings: Findings, progress: Progress) -> TableCheck | None:
+    """None where the manifest cannot say what to check."""
+    try:
+        manifest = read_manifest(Layout(out).manifest)
+    except ManifestError as error:
+        findings.add(Flaw.MANIFEST, f"{RESULTS_DIR}/{MANIFEST}", str(error), error.remedy)
+        return None
+    folder, to_be = Layout(out).table, manifest.next
+    if to_be is not None:
+        what = "its verdicts are being changed; if nothing does, inspector rejudge completes that"
+        findings.add(Remark.UNFINISHED, f"{RESULTS_DIR}/{MANIFEST}", what)
+        if not folder.is_dir():
+            manifest, folder = to_be, Layout(out).next_table
+        elif not Layout(out).next_table.is_dir():
+            manifest = to_be
+    _check_manifest(manifest, findings)
+    table = TableCheck(out, manifest, findings, folder, switching=to_be is not None)
+    try:
+        table.run(progress)
+    except OSError as error:
+        raise OutputError(f"cannot read {out}: {error.strerror or error}") from error
+    return table
+
+
+def _check_manifest(manifest: Manifest, findings: Findings) -> None:
+    where = f"{RESULTS_DIR}/{MANIFEST}"
+    if manifest.fingerprint != manifest.true_fingerprint:
+        what = "its identity is not the one that its fingerprint was made of"
+        findings.add(Flaw.IDENTITY, where, what, RESTORE)
+    elif manifest.thresholds() is None:
+        findings.add(Flaw.IDENTITY, where, "its identity has no usable thresholds", RESTORE)
+    total = sum(promise.rows for promise in manifest.parts.values())
+    if manifest.rows != total:
+        what = f"it says {manifest.rows:,} rows, its parts add up to {total:,}"
+        findings.add(Flaw.MANIFEST, where, what, RESTORE)
+
+
+def _check_photos(table: TableCheck, findings: Findings, progress: Progress) -> int:
+    """How many rows were compared with their files."""
+    import pyarrow.parquet as pq
+
+    seen = 0
+    total = sum(table.parts.values())
+    for name in table.parts:
+        with opened(table.folder / name) as stream:
+            for batch in pq.ParquetFile(stream).iter_batches(ROWS_AT_ONCE, columns=COLUMNS):
+                for start in range(0, batch.num_rows, 100):
+                    progress("photos", seen, total)
+                    some = batch.slice(start, 100)
+                    for remark, photo, what in photo_remarks(some):
+                        findings.add(remark, photo, what)
+                    seen += some.num_rows
+    return seen
+
+
+def _state(out: Path) -> object:
+    """Differs whenever a scan has committed something in between."""
+    try:
+        manifest = read_plain(Layout(out).manifest)
+    except OSError as error:
+        manifest = str(error).encode()
+    parts = []
+    with contextlib.suppress(FileNotFoundError), os.scandir(Layout(out).table) as listing:
+        for entry in listing:
+            if PART.fullmatch(entry.name):
+                about = entry.stat(follow_symlinks=False)
+                parts.append((entry.name, about.st_ino, about.st_size, about.st_mtime_ns))
+    return manifest, sorted(parts)
+
+
+def _note_leftovers(out: Path, findings: Findings) -> None:
+    for leftover in Layout(out).drafts():
+        what = "was never completed; the next run of this scan removes it"
+        findings.add(Remark.LEFTOVER, str(leftover.relative_to(out)), what)
+
+
+def _show_nothing(what: str, done: int, total: int) -> None:
+    pass

@@ -1,0 +1,136 @@
+"""What a verification can find, and how it says so."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from inspector.results.schema import display_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from inspector.types import JsonObject
+
+MOST_LISTED = 20
+"""Findings of one kind that are told apart; the others are only counted."""
+
+
+class Flaw(StrEnum):
+    """Damage: something that no scan and no crash of a scan leaves behind."""
+
+    MANIFEST = "manifest"
+    """The manifest is missing, is not readable, or contradicts itself."""
+    IDENTITY = "identity"
+    """The manifest's fingerprint is not that of the identity beside it."""
+    MISSING_PART = "missing_part"
+    """A part of the table is gone."""
+    LOST_ROWS = "lost_rows"
+    """A part was lost, and not all photos of its rows have a row again."""
+    PHOTO_LIST = "photo_list"
+    """The list of a part's photos, which only a lost part needs, is not that of its rows."""
+    NOT_A_FILE = "not_a_file"
+    """A directory, link, pipe or device stands where a part belongs."""
+    UNREADABLE = "unreadable"
+    """A part cannot be read, or is no Parquet file."""
+    CHANGED_PART = "changed_part"
+    """A part holds other bytes than were committed."""
+    FOREIGN_PART = "foreign_part"
+    """A part comes from another scan."""
+    SCHEMA = "schema"
+    """A part has other columns, types or nullability than the table."""
+    ROW_COUNT = "row_count"
+    """A part holds more or fewer rows than the manifest says."""
+    STRAY_FILE = "stray_file"
+    """A file of unknown origin that plain readers would take for a piece of the table."""
+    DOUBLED_URI = "doubled_uri"
+    """A file has more than one row."""
+    ROW_URI = "row_uri"
+    """A uri is not pure ASCII, or names another file than the path beside it."""
+    ROW_NULLS = "row_nulls"
+    """A row lacks what its status demands, or has what its status forbids."""
+    ROW_VALUE = "row_value"
+    """A row holds a word or a number that cannot be."""
+    ROW_VERDICT = "row_verdict"
+    """A verdict contradicts its probability and the scan's thresholds."""
+
+
+class Remark(StrEnum):
+    """Worth knowing, and no damage."""
+
+    UNFINISHED = "unfinished"
+    """A commit was interrupted; the next run of the same scan completes it."""
+    LEFTOVER = "leftover"
+    """A file that was never completed; the next run of the same scan removes it."""
+    RUNNING = "running"
+    """A scan is writing; what it commits from now on was not looked at."""
+    PHOTO_GONE = "photo_gone"
+    """A file that has a row is not there any more, or cannot be read."""
+    PHOTO_CHANGED = "photo_changed"
+    """A file's size or time is not that of its row."""
+    PHOTO_CONTENT = "photo_content"
+    """A file of the same size and time has other content."""
+    PHOTO_SKIPPED = "photo_skipped"
+    """A row that could not be compared with a file's content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report: `where` is a file of the result directory, or a photo."""
+
+    code: Flaw | Remark
+    where: str
+    what: str
+    remedy: str = ""
+
+
+@dataclass(slots=True)
+class Findings:
+    """Collects them in bounded memory."""
+
+    listed: list[Finding] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, code: Flaw | Remark, where: str, what: str, remedy: str = "") -> None:
+        self.counts[code] += 1
+        if self.counts[code] <= MOST_LISTED:
+            self.listed.append(Finding(code, where, what, remedy))
+
+    def of(self, kind: type[Flaw] | type[Remark]) -> tuple[Finding, ...]:
+        """Those of one kind, and a last one for each code with more than could be listed."""
+        chosen = [finding for finding in self.listed if isinstance(finding.code, kind)]
+        for code in kind:
+            unlisted = self.counts[code] - MOST_LISTED
+            if unlisted > 0:
+                chosen.append(Finding(code, "", f"and {unlisted:,} more of this kind"))
+        return tuple(chosen)
+
+    def damaged(self) -> bool:
+        return any(self.counts[code] for code in Flaw)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyResult:
+    """What was looked at and what was found. Without damage the invariants are proven."""
+
+    out: Path
+    rows: int
+    """In the parts that were read."""
+    parts: int
+    """Whose content was read to the end."""
+    photos: int | None
+    """Rows that were held against the files on disk; None when that was not asked for."""
+    skipped: int
+    """Of these, rows whose file's content could not be compared."""
+    damage: tuple[Finding, ...]
+    notes: tuple[Finding, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 proven, 1 damaged."""
+        return int(bool(self.damage))
+
+    def to_json(self) -> JsonObject:
+        return asdict(self) | {"out": display_path(str(self.out)), "exit_code": self.exit_code}

@@ -1,0 +1,143 @@
+"""What must be true of every row by itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from inspector.model.verdict import decide
+from inspector.photos.address import LOCAL, text_of
+from inspector.results.verify.findings import Flaw
+from inspector.types import FailureCode, Reason, Status, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from inspector.model.bundle import Thresholds
+
+    Mask = NDArray[np.bool_]
+
+_URI = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]+")
+_WINDOWS = re.compile(r"file:(///[A-Za-z]:/|//[^/])")
+"""Begins an address with a drive or a server."""
+_WORDS = {"status": Status, "verdict": Verdict, "reason": Reason, "failure_code": FailureCode}
+_JUDGED = ("verdict", "p_crack", "domain_score", "reason", "stage", "width", "height", "format")
+_UNJUDGED = ("verdict", "p_crack", "domain_score", "reason", "stage", "peak_x", "peak_y")
+_EXPLAINED = ("failure_code", "detail")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What of the scan decides whether a row is right; None where it is not known."""
+
+    view: str | None
+    thresholds: Thresholds | None
+    peaks: bool = True
+    """Every photo that is not clear has a place of the evidence."""
+
+
+def flaws_in(batch: pa.RecordBatch, rules: Rules) -> Iterator[tuple[Flaw, str, Mask]]:
+    """What is wrong, in words, and in which rows, N booleans; only where there are any. The batch
+    has the table's schema."""
+    columns = {name: batch.column(name) for name in batch.schema.names}
+    checks = (
+        *_wrong_uris(columns),
+        *_wrong_values(columns, rules.view),
+        *_wrong_nulls(columns, peaks=rules.peaks),
+        *_wrong_verdicts(columns, rules.thresholds),
+    )
+    return ((flaw, what, mask) for flaw, what, mask in checks if mask.any())
+
+
+def _wrong_uris(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
+    uris, paths = columns["uri"].to_pylist(), columns["path"].to_pylist()
+    odd = _mask(_URI.fullmatch(uri) is None for uri in uris)
+    yield Flaw.ROW_URI, "the uri is no plain ASCII address", odd
+    differ = _mask(not fits(uri, path) for uri, path in zip(uris, paths, strict=True))
+    yield Flaw.ROW_URI, "uri and path name different files", differ & ~odd
+
+
+def fits(uri: str, path: str) -> bool:
+    """Whether `path` as shown (see `schema.display_path`) is the file of `uri`, on whatever system
+    the table was made."""
+    if not uri.startswith(LOCAL):
+        return True
+    if _WINDOWS.match(uri):
+        path = path.replace("\\", "/")
+    return text_of(uri).lstrip("/") == path.lstrip("/")
+
+
+def _wrong_values(columns: dict[str, Any], view: str | None) -> Iterator[tuple[Flaw, str, Mask]]:
+    for name, words in _WORDS.items():
+        allowed = pc.is_in(columns[name], pa.array([*map(str, words)]))
+        yield Flaw.ROW_VALUE, f"an unknown {name}", _valid(columns[name]) & ~_true(allowed)
+    for name in ("p_crack", "peak_x", "peak_y"):
+        within = pc.and_(pc.greater_equal(columns[name], 0), pc.less_equal(columns[name], 1))
+        yield Flaw.ROW_VALUE, f"{name} is not in 0..1", _valid(columns[name]) & ~_true(within)
+    for name, least in (("width", 1), ("height", 1), ("size_bytes", 0)):
+        yield Flaw.ROW_VALUE, f"{name} is below {least}", _true(pc.less(columns[name], least))
+    hashes = columns["content_hash"]
+    fine = _true(pc.match_substring_regex(hashes, r"\A[0-9a-f]{64}\z"))
+    yield Flaw.ROW_VALUE, "content_hash is no SHA-256", _valid(hashes) & ~fine
+    if view is not None:
+        other = _true(pc.not_equal(columns["view"], view))
+        yield Flaw.ROW_VALUE, f"the view is not {view}", other
+
+
+def _wrong_nulls(columns: dict[str, Any], *, peaks: bool) -> Iterator[tuple[Flaw, str, Mask]]:
+    ok, failed = (_true(pc.equal(columns["status"], status)) for status in Status)
+    for name in _JUDGED:
+        yield Flaw.ROW_NULLS, f"ok without {name}", ok & ~_valid(columns[name])
+    for name in _EXPLAINED:
+        yield Flaw.ROW_NULLS, f"ok with {name}", ok & _valid(columns[name])
+        yield Flaw.ROW_NULLS, f"failed without {name}", failed & ~_valid(columns[name])
+    for name in _UNJUDGED:
+        yield Flaw.ROW_NULLS, f"failed with {name}", failed & _valid(columns[name])
+    clear = _true(pc.equal(columns["verdict"], Verdict.CLEAR))
+    for name in ("peak_x", "peak_y"):
+        peak = _valid(columns[name])
+        yield Flaw.ROW_NULLS, f"clear with {name}", ok & clear & peak
+        if peaks:
+            yield Flaw.ROW_NULLS, f"not clear, without {name}", ok & ~clear & ~peak
+    whole = _true(pc.equal(columns["view"], "whole"))
+    yield Flaw.ROW_NULLS, "tiles in view whole", whole & _valid(columns["tiles"])
+
+
+def _wrong_verdicts(
+    columns: dict[str, Any], thresholds: Thresholds | None
+) -> Iterator[tuple[Flaw, str, Mask]]:
+    """By the scan's own rule; how far a photo was shrunk is not in the table, so both are right."""
+    if thresholds is None:
+        return
+    p_N, domain_N, verdict_N, reason_N = (
+        columns[name].to_numpy(zero_copy_only=False)
+        for name in ("p_crack", "domain_score", "verdict", "reason")
+    )
+    right = np.zeros(len(p_N), np.bool_)
+    for shrink in (0.0, np.inf):
+        expected = decide(p_N, thresholds, domain_N=domain_N, shrink_N=shrink)
+        right |= (verdict_N == expected[0]) & (reason_N == expected[1])
+    judged = _valid(columns["p_crack"]) & _valid(columns["verdict"]) & _valid(columns["reason"])
+    yield Flaw.ROW_VERDICT, "the verdict contradicts the scores and thresholds", judged & ~right
+
+
+def _mask(values: Iterable[bool]) -> Mask:
+    return np.fromiter(values, np.bool_)
+
+
+def _valid(column: Any) -> Mask:
+    mask: Mask = column.is_valid().to_numpy(zero_copy_only=False)
+    return mask
+
+
+def _true(values: Any) -> Mask:
+    """Null counts as false."""
+    mask: Mask = pc.fill_null(values, False).to_numpy(zero_copy_only=False)
+    return mask

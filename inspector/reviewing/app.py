@@ -1,0 +1,220 @@
+"""The review's addresses: one page, its few files, and what they ask for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from inspector.core.text import printable
+from inspector.core.untrusted import checked, finite, parse_json
+from inspector.errors import InspectorError, UsageError
+from inspector.results.labels import Label
+from inspector.reviewing.guard import Guard
+from inspector.reviewing.helper import Helper, HelperError, Helpers
+from inspector.reviewing.index import StaleTableError
+from inspector.reviewing.queue import Filters
+from inspector.reviewing.session import PhotoError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from starlette.requests import Request
+    from starlette.types import ASGIApp
+
+    from inspector.core.untrusted import Made
+    from inspector.reviewing.pictures import Picture
+    from inspector.reviewing.session import Session
+
+ASSETS = Path(__file__).parent / "assets"
+_FILES = {
+    "app.js": "text/javascript",
+    "api.js": "text/javascript",
+    "page.js": "text/javascript",
+    "viewer.js": "text/javascript",
+    "style.css": "text/css",
+    "icon.svg": "image/svg+xml",
+}
+_KEPT_PICTURES = 24
+_LONGEST_REGION = 4000
+"""Pixels; no screen is wider."""
+
+
+@dataclass(slots=True)
+class Workers:
+    """The processes that open photos: `screens` show them whole, `details` zoom in, `heats` run the
+    model; None where the model that made the table is not at hand, and `why_no_heat` says so."""
+
+    screens: Helpers
+    details: Helper
+    heats: Helper | None
+    bundle: Path | None
+    why_no_heat: str = ""
+    kept: OrderedDict[tuple[int, int], Picture] = field(default_factory=OrderedDict)
+    """Whole photos by generation and row, encoded."""
+
+    def close(self) -> None:
+        for helper in (self.screens, self.details, self.heats):
+            if helper is not None:
+                helper.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What the page sends with a decision."""
+
+    generation: int
+    row: int
+    uri: str
+    label: str
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Undo:
+    """What the page sends to take one back."""
+
+    queue: str
+
+
+def make_app(session: Session, workers: Workers, token: str) -> ASGIApp:
+    """The server's whole behaviour, behind the guard."""
+    api = _Api(session, workers)
+    routes = [
+        Route("/", api.home),
+        Route("/assets/{name}", api.asset),
+        Route("/api/about", api.about),
+        Route("/api/queue", api.queue),
+        Route("/api/rows", api.rows),
+        Route("/api/row/{generation:int}/{row:int}", api.row),
+        Route("/api/photo/{generation:int}/{row:int}", api.photo),
+        Route("/api/region/{generation:int}/{row:int}", api.region),
+        Route("/api/heat/{generation:int}/{row:int}", api.heat),
+        Route("/api/labels", api.label, methods=["POST"]),
+        Route("/api/undo", api.undo, methods=["POST"]),
+    ]
+    refusals: dict[Any, Any] = {
+        StaleTableError: partial(_refuse, 409, "stale"),
+        PhotoError: partial(_refuse, 422, "photo"),
+        HelperError: partial(_refuse, 422, "photo"),
+        UsageError: partial(_refuse, 400, "request"),
+        ValueError: partial(_refuse, 400, "request"),
+        KeyError: partial(_refuse, 400, "request"),
+        InspectorError: partial(_refuse, 507, "disk"),
+    }
+    return Guard(Starlette(routes=routes, exception_handlers=refusals), token)
+
+
+class _Api:
+    """One method per address. What blocks, blocks a thread."""
+
+    def __init__(self, session: Session, workers: Workers) -> None:
+        self._session = session
+        self._workers = workers
+
+    async def home(self, request: Request) -> Response:
+        return FileResponse(ASSETS / "index.html", media_type="text/html")
+
+    async def asset(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in _FILES:
+            return Response(status_code=404)
+        return FileResponse(ASSETS / name, media_type=_FILES[name])
+
+    async def about(self, request: Request) -> Response:
+        clear_below, crack_from = self._session.thresholds
+        known = clear_below == clear_below
+        return JSONResponse(
+            {
+                "name": self._session.out.resolve().name,
+                "heat": self._workers.heats is not None,
+                "why_no_heat": self._workers.why_no_heat,
+                "clear_below": clear_below if known else None,
+                "crack_from": crack_from if known else None,
+            }
+        )
+
+    async def queue(self, request: Request) -> Response:
+        filters = Filters.parse(request.query_params)
+        return JSONResponse(await asyncio.to_thread(self._session.start_queue, filters))
+
+    async def rows(self, request: Request) -> Response:
+        query = request.query_params
+        ask = partial(self._session.page, query["queue"], int(query["start"]), int(query["count"]))
+        return JSONResponse(finite(await asyncio.to_thread(ask)))
+
+    async def row(self, request: Request) -> Response:
+        facts = await asyncio.to_thread(self._session.facts, *_which(request))
+        return JSONResponse(finite(facts))
+
+    async def photo(self, request: Request) -> Response:
+        generation, row = _which(request)
+        kept = self._workers.kept
+        picture = kept.get((generation, row))
+        if picture is None:
+            picture = await self._opened(request, self._workers.screens.ask)
+            kept[generation, row] = picture
+            if len(kept) > _KEPT_PICTURES:
+                kept.popitem(last=False)
+        same = await asyncio.to_thread(self._session.saw, generation, row, picture)
+        return _as_response(picture, {"X-Same": str(int(same))})
+
+    async def region(self, request: Request) -> Response:
+        box = tuple(float(share) for share in request.query_params["box"].split(","))
+        width = int(request.query_params["width"])
+        if len(box) != 4 or not 0 < width <= _LONGEST_REGION:
+            raise ValueError("a region is four shares of the photo, and a width")
+        return _as_response(await self._opened(request, self._workers.details.ask, box, width), {})
+
+    async def heat(self, request: Request) -> Response:
+        heats, bundle = self._workers.heats, self._workers.bundle
+        if heats is None:
+            raise PhotoError(self._workers.why_no_heat)
+        path = await asyncio.to_thread(self._session.path, *_which(request))
+        png = await asyncio.to_thread(heats.ask, str(bundle), path)
+        return Response(png, media_type="image/png")
+
+    async def label(self, request: Request) -> Response:
+        said = await _sent(_Said, request)
+        ask = partial(
+            self._session.decide, said.generation, said.row, said.uri, Label(said.label), said.queue
+        )
+        return JSONResponse(finite(await asyncio.to_thread(ask)))
+
+    async def undo(self, request: Request) -> Response:
+        queue = (await _sent(_Undo, request)).queue
+        return JSONResponse(finite(await asyncio.to_thread(self._session.undo, queue)))
+
+    async def _opened(self, request: Request, ask: Callable[..., Any], *more: Any) -> Picture:
+        path = await asyncio.to_thread(self._session.path, *_which(request))
+        picture: Picture = await asyncio.to_thread(ask, path, *more)
+        return picture
+
+
+async def _sent(kind: type[Made], request: Request) -> Made:
+    """Raises ValueError for a body that is none of the kind."""
+    try:
+        return checked(kind, parse_json(await request.body()))
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+
+
+def _which(request: Request) -> tuple[int, int]:
+    return request.path_params["generation"], request.path_params["row"]
+
+
+def _as_response(picture: Picture, headers: dict[str, str]) -> Response:
+    sides = {"X-Width": str(picture.width), "X-Height": str(picture.height)}
+    return Response(picture.content, media_type=picture.media_type, headers={**sides, **headers})
+
+
+def _refuse(status: int, kind: str, request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": kind, "message": printable(str(error))}, status_code=status)

@@ -1,0 +1,174 @@
+"""Photos as a screen can show them. Runs in a process of its own (`helper.py`)."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from inspector.photos.decode import open_image, to_rgb
+from inspector.photos.exif import UPRIGHT, ExifFacts, read_exif
+from inspector.photos.limits import DecodeLimits
+from inspector.photos.reading import read
+from inspector.photos.refused import Refused
+from inspector.types import Failure, ImageRef
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SCREEN_SIDE = 1600
+"""Longest side of the picture that is shown first, pixels."""
+_LOSSLESS_PIXELS = 512 * 512
+"""Small pictures keep every pixel: they are shown enlarged, where JPEG's own marks would show."""
+_QUALITY = 90
+_LARGEST = 500_000_000
+"""Pixels; decoded they take 1.5 GB."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom as shares of the upright photo's width and height."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An encoded picture, and the file it was made from: `width` and `height` upright, in pixels;
+    `mtime_us` as in `ImageRef`."""
+
+    content: bytes
+    media_type: str
+    width: int
+    height: int
+    content_hash: str
+    size_bytes: int | None
+    mtime_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An upright photo, perhaps reduced, and the file it was made from; the rest as in
+    `Picture`."""
+
+    image: Image.Image
+    width: int
+    height: int
+    content_hash: str
+    size_bytes: int | None
+    mtime_us: int | None
+
+
+class CannotShowError(Exception):
+    """There is nothing to look at; the message says why."""
+
+
+_last: tuple[str, bytes, Image.Image] | None = None
+"""The photo that was zoomed into last, decoded: its path, sha256 and upright pixels."""
+
+
+def screen(path: str) -> Picture:
+    """The whole photo, upright, at most `SCREEN_SIDE` pixels long; of a damaged one, as much as
+    there is. Raises CannotShowError."""
+    whole = open_whole(path)
+    content, media_type = _encoded(whole.image)
+    return Picture(
+        content,
+        media_type,
+        whole.width,
+        whole.height,
+        whole.content_hash,
+        whole.size_bytes,
+        whole.mtime_us,
+    )
+
+
+def open_whole(path: str) -> Opened:
+    """What `screen` shows, not encoded yet. Raises CannotShowError."""
+    ref, data = _read(path)
+    image, exif = _open(data)
+    sides = image.size[::-1] if exif.swaps_sides else image.size
+    image.draft(None, (SCREEN_SIDE, SCREEN_SIDE))
+    whole = _upright(_rgb(image), exif)
+    whole.thumbnail((SCREEN_SIDE, SCREEN_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return Opened(whole, *sides, hashlib.sha256(data).hexdigest(), ref.size, ref.mtime_us)
+
+
+def region(path: str, box: Box, width: int) -> Picture:
+    """A part of the photo, `width` pixels wide or as many as it has. Raises CannotShowError."""
+    global _last
+    ref, data = _read(path)
+    digest = hashlib.sha256(data)
+    if _last is None or _last[:2] != (path, digest.digest()):
+        _last = None  # before the next one is decoded: two of 100 megapixels are much
+        image, exif = _open(data)
+        _last = path, digest.digest(), _upright(_rgb(image), exif)
+    photo = _last[2]
+    corners = [round(share * side) for share, side in zip(box, photo.size * 2, strict=True)]
+    left, top = (min(max(0, c), side - 1) for c, side in zip(corners[:2], photo.size, strict=True))
+    right = min(max(left + 1, corners[2]), photo.width)
+    bottom = min(max(top + 1, corners[3]), photo.height)
+    part = photo.crop((left, top, right, bottom))
+    if part.width > width:
+        height = max(1, round(part.height * width / part.width))
+        part = part.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    content, media_type = _encoded(part)
+    return Picture(
+        content, media_type, *photo.size, digest.hexdigest(), ref.size, ref.mtime_us
+    )  # fmt: skip
+
+
+def _read(path: str) -> tuple[ImageRef, bytes]:
+    contents = read(ImageRef(0, path, "", None, None), DecodeLimits())
+    if isinstance(contents, Failure):
+        raise CannotShowError(f"{contents.code}: {contents.detail}")
+    return contents.ref, contents.data
+
+
+def _open(data: bytes) -> tuple[Image.Image, ExifFacts]:
+    """An opened image, and how it lies."""
+    ImageFile.LOAD_TRUNCATED_IMAGES = True  # in this process only: a person sees what is missing
+    warnings.simplefilter("ignore")
+    try:
+        Image.MAX_IMAGE_PIXELS = None  # the bound here is `_LARGEST`
+        image = open_image(data)
+        if image.width * image.height > _LARGEST:
+            raise CannotShowError(f"{image.width} x {image.height} is too large to be shown")
+        if image.format == "PNG":
+            image.load()  # its EXIF may stand behind the pixels
+        return image, read_exif(image)
+    except (OSError, Refused) as error:
+        raise CannotShowError(str(error)) from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Any pixel type as 8-bit RGB, for the eye alone."""
+    image.load()
+    if image.mode in ("I", "F"):
+        image = Image.fromarray(_spread(np.asarray(image, np.float64)))
+    return to_rgb(image)
+
+
+def _spread(values_HW: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Numbers of no known range (H, W) from black to white."""
+    finite_HW = np.nan_to_num(values_HW, posinf=0, neginf=0)
+    low, high = finite_HW.min(), finite_HW.max()
+    grey_HW: NDArray[np.uint8] = ((finite_HW - low) * (255 / max(high - low, 1e-12))).astype(
+        np.uint8
+    )
+    return grey_HW
+
+
+def _upright(image: Image.Image, exif: ExifFacts) -> Image.Image:
+    turn = UPRIGHT.get(exif.orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _encoded(image: Image.Image) -> tuple[bytes, str]:
+    stream = BytesIO()
+    if image.width * image.height <= _LOSSLESS_PIXELS:
+        image.save(stream, "PNG", compress_level=1)
+        return stream.getvalue(), "image/png"
+    image.save(stream, "JPEG", quality=_QUALITY)
+    return stream.getvalue(), "image/jpeg"

@@ -1,0 +1,132 @@
+"""`review`: a page over a result directory, served on this machine until it is stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from inspector.errors import UsageError
+from inspector.photos.address import Moved
+from inspector.results.directory import refuse_other
+from inspector.results.labels import open_labels
+from inspector.reviewing.app import Workers, make_app
+from inspector.reviewing.guard import new_token
+from inspector.reviewing.heat import find_bundle, heat
+from inspector.reviewing.helper import Helper, Helpers
+from inspector.reviewing.pictures import region, screen
+from inspector.reviewing.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from starlette.types import ASGIApp
+
+    from inspector.reviewing.config import ReviewConfig
+
+DEFAULT_PORT = 8765
+HOST = "127.0.0.1"
+_SECONDS = 60.0
+"""What opening one photo may take."""
+_SCREENS = 2
+"""One for the photo that is waited for, one for those that come next."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewResult:
+    """What was there when the review ended."""
+
+    decisions: int
+    """Made in this review; one that was taken back counts twice."""
+    labelled: int
+    """Photos of the table that have a label."""
+
+
+def review(config: ReviewConfig, *, ready: Callable[[str, Session], None]) -> ReviewResult:
+    """Serve the review until SIGINT or SIGTERM; `ready` is told its address once it answers.
+
+    Raises OutputError (no results, a second review of the same directory, labels that cannot be
+    read), UsageError (the port is taken), BundleError (`config.model` is none).
+    """
+    refuse_other(config.out)
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(_listen(config.port))
+        store = stack.enter_context(open_labels(config.out, config.reviewer))
+        before = len(store)
+        session = Session(config.out, store, Moved.parse(config.moved) if config.moved else None)
+        workers = _workers(config.model, session.model)
+        stack.callback(workers.close)
+        workers.screens.start()
+        workers.details.start()
+        token = new_token()
+        port = listening.getsockname()[1]
+        server = _Server(
+            make_app(session, workers, token),
+            lambda: ready(f"http://{HOST}:{port}/{token}/", session),
+        )
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listening])
+        return ReviewResult(len(store) - before, session.labelled)
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers, and nothing else."""
+
+    def __init__(self, app: ASGIApp, started: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_level="error",
+                access_log=False,  # addresses hold the token
+                lifespan="off",
+                ws="none",
+                http="h11",
+                loop="asyncio",
+                server_header=False,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self._when_started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._when_started()
+
+
+def _workers(model: Path | None, digest: str) -> Workers:
+    bundle = find_bundle(model, digest)
+    why = (
+        ""
+        if bundle
+        else "The model that made this table is not at hand; name it with --model to see its heat "
+        f"maps (digest {digest[:12]})."
+    )
+    return Workers(
+        screens=Helpers(screen, _SECONDS, _SCREENS),
+        details=Helper(region, _SECONDS),
+        heats=Helper(heat, _SECONDS) if bundle else None,
+        bundle=bundle,
+        why_no_heat=why,
+    )
+
+
+@contextlib.contextmanager
+def _listen(port: int | None) -> Iterator[socket.socket]:
+    """A listening socket on 127.0.0.1. Raises UsageError for a port that was named and is taken."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((HOST, DEFAULT_PORT if port is None else port))
+        except OSError as error:
+            if port is not None or error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise UsageError(
+                    f"cannot listen on port {port}: {error.strerror}; choose another --port"
+                ) from error
+            listening.bind((HOST, 0))
+        yield listening

@@ -1,0 +1,173 @@
+"""What a scan is asked to do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from inspector.core.paths import take_paths
+from inspector.engines import BACKENDS, TORCH_BACKENDS
+from inspector.engines.device import Device
+from inspector.errors import UsageError
+from inspector.model.bundle import Thresholds
+from inspector.photos.address import Moved
+from inspector.photos.limits import DecodeLimits
+from inspector.photos.source import Discovery
+
+PRECISIONS = ("fp32", "fp16", "int8")
+PROBATION = 200
+"""Photos before a failure rate counts: a wrong mount shows within them, a few bad files at the
+start do not stop a scan."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureBudget:
+    """How many photos may fail: a `share` of those looked at, or a `count`. One of them is set.
+
+    Raises UsageError when a value cannot be right.
+    """
+
+    share: float | None = None
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.share is None) == (self.count is None):
+            raise UsageError("a failure budget is either a share or a count")
+        if self.share is not None and not 0 <= self.share <= 1:
+            raise UsageError(f"a failure budget of {self.share:.0%} is not between 0 % and 100 %")
+        if self.count is not None and self.count < 0:
+            raise UsageError(f"a failure budget of {self.count} photos is negative")
+
+    @classmethod
+    def parse(cls, text: str) -> FailureBudget:
+        """`5%` or `120`. Raises UsageError."""
+        match = re.fullmatch(r"(\d+)|(\d+(?:\.\d+)?) ?%", text.strip())
+        if match is None:
+            raise UsageError(f"--max-failures {text!r} is neither a share like 5% nor a count")
+        if match[1]:
+            return cls(count=int(match[1]))
+        return cls(share=float(match[2]) / 100)
+
+    def exceeded(self, failed: int, looked_at: int, *, finished: bool) -> bool:
+        """Whether `failed` of `looked_at` photos are too many. Before the end, a share counts only
+        after `PROBATION` photos."""
+        if self.count is not None:
+            return failed > self.count
+        assert self.share is not None
+        return (finished or looked_at >= PROBATION) and failed > self.share * looked_at
+
+    def __str__(self) -> str:
+        return str(self.count) if self.share is None else f"{self.share * 100:g} %"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanConfig:
+    """Raises UsageError when a value cannot be right, whatever the photos."""
+
+    sources: tuple[str, ...]
+    """Directories, single files, patterns (`photos/**/*.jpg`) and lists (`@list.txt`, `-` for the
+    standard input)."""
+    out: Path = Path("inspector-results")
+    """The result directory; made when it is not there, continued when it holds the same scan."""
+    model: Path | None = None
+    """A model bundle; None: the one that comes with the package."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda[:i]` or `cuda:all`; anything but `auto` is a demand."""
+    backend: str = "auto"
+    precision: str = "auto"
+    """`auto`: what the results in `out` were made with, else the fastest on this machine of those
+    in the bundle, which its gates have let through."""
+    trust: bool = False
+    """Let the bundle's TorchScript, which is a program, run where `backend` names it."""
+    cascade: bool | None = None
+    """Let the bundle's low-resolution stage decide what is beyond doubt; None: as for `auto`."""
+    batch_size: int | None = None
+    """Photos per run of the engine; None: by device and size of the files."""
+    workers: int | None = None
+    """Processes that decode; None: by device and cores. 0: the scan's own thread decodes, and what
+    crashes or hangs a decoder does that to the scan."""
+    view: str = "auto"
+    """`whole`: each photo is judged once, shrunk to the model's input. `auto` is `whole`."""
+    threshold: float | None = None
+    """Crack from this probability on, clear below, nothing in between; None: the model's own."""
+    max_failures: FailureBudget | None = None
+    """Failed photos beyond which the scan stops, with what is done kept; None: no bound."""
+    limit: int | None = None
+    """Only the first so many photos of the listing."""
+    follow_symlinks: bool = False
+    """Enter links to directories; one that leads back to where it came from is not."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of names, or of paths from a source on, that are left out, beside thumbnails, waste
+    bins and the like (`inspector.photos.patterns`)."""
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
+    """What one file may cost."""
+    verify_content: bool = False
+    """Whether a file has changed since its row was made is told by its content, not by size and
+    time; every file is read for that."""
+    retry_failed: bool = False
+    """Look only at files whose row says `failed`, and look at them again."""
+    prune: bool = False
+    """Drop the rows of files that are gone from below the sources."""
+    source_gone: tuple[str, ...] = ()
+    """Directories that are gone for good: the rows of photos that are not there are dropped below
+    them, although no listing of them was possible."""
+    moved: str | None = None
+    """`OLD=NEW`: photos that were scanned below directory OLD now lie below NEW; their rows get the
+    new addresses, and what people said about them goes along."""
+    overwrite: bool = False
+    """Remove the results of an earlier scan from `out` first."""
+
+    def __post_init__(self) -> None:
+        take_paths(self)
+        self.moves()
+        if not self.sources:
+            raise UsageError("name at least one directory or file to scan")
+        Device.parse(self.device)
+        _one_of("backend", self.backend, ("auto", *BACKENDS))
+        _one_of("precision", self.precision, ("auto", *PRECISIONS))
+        if self.backend in TORCH_BACKENDS and (self.precision not in ("auto", "fp32")):
+            raise UsageError(f"--backend {self.backend} runs fp32 only, not {self.precision}")
+        if self.trust and self.backend != "torchscript":
+            raise UsageError("--trust serves --backend torchscript only; leave it out")
+        if self.cascade and self.backend in TORCH_BACKENDS:
+            raise UsageError(f"--backend {self.backend} runs no cascade")
+        if self.view == "tiles":
+            raise UsageError("--view tiles is not available in this version; use --view whole")
+        _one_of("view", self.view, ("auto", "whole"))
+        _at_least("batch size", self.batch_size, 1)
+        _at_least("number of workers", self.workers, 0)
+        _at_least("limit", self.limit, 1)
+        drops = self.prune or self.source_gone
+        if drops and self.limit is not None:
+            raise UsageError("rows are dropped after a whole listing only; leave out --limit")
+        continues = self.retry_failed or drops or self.verify_content or self.moved
+        if self.overwrite and continues:
+            raise UsageError("--overwrite starts anew; leave out what continues earlier results")
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise UsageError(f"a threshold of {self.threshold} is not between 0 and 1")
+
+    def discover(self) -> Discovery:
+        """The listing of the sources. Raises SourceError."""
+        return Discovery(self.sources, follow_symlinks=self.follow_symlinks, exclude=self.exclude)
+
+    def moves(self) -> Moved | None:
+        return None if self.moved is None else Moved.parse(self.moved)
+
+    def thresholds(self, of_model: Thresholds) -> Thresholds:
+        """The thresholds that decide: the model's, unless one was given."""
+        if self.threshold is None:
+            return of_model
+        return Thresholds(
+            clear_below=self.threshold, crack_from=self.threshold, chosen="given as --threshold"
+        )
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"unknown {name} {value!r}; choose one of: {', '.join(choices)}")
+
+
+def _at_least(name: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise UsageError(f"a {name} of {value} is less than {least}")

@@ -1,0 +1,289 @@
+"""How a scan shows itself: progress on stderr, the outcome as text."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn
+
+from inspector.core.layout import TABLE
+from inspector.core.terminal import Drawing, bar, print_lines, words
+from inspector.core.text import Whole, wrapped
+from inspector.errors import InspectorError
+from inspector.photos.source import count_images
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from inspector.engines import Backend
+    from inspector.scanning.config import ScanConfig
+    from inspector.scanning.dry_run import Preview
+    from inspector.scanning.plan import Plan
+    from inspector.scanning.rejudge import RejudgeResult
+    from inspector.scanning.summary import Counts, ScanSummary, Tally
+
+SECONDS_PER_LINE = 10.0
+"""Between progress lines where stderr is no terminal."""
+_MOST_LISTED = 8
+"""Entries of a long list that are printed; `--json` has all."""
+_STAGES = {
+    "start": "start",
+    "load": "waiting for photos",
+    "engine": "waiting for the model",
+    "judge": "verdicts",
+    "write": "writing",
+}
+
+
+class ScanConsole(Drawing):
+    """A `Watcher` that draws. Use it as a context manager.
+
+    How many photos there are is counted beside the scan, in a thread; until it knows, no time
+    left is shown.
+    """
+
+    def __init__(self, config: ScanConfig, *, quiet: bool = False) -> None:
+        self.config = config
+        self.quiet = quiet
+        self.total: int | None = None
+        self.progress = bar(
+            words("{task.description}"),
+            BarColumn(bar_width=12),
+            words("{task.fields[state]}"),
+            quiet=quiet,
+        )
+        self._task = self.progress.add_task("starting", total=None, state="")
+        self._started = self._last_line = time.monotonic()
+        self._continues = False
+
+    def start(self, plan: Plan, backend: Backend, table: Counts, notes: Sequence[str]) -> None:
+        self._started = self._last_line = time.monotonic()
+        self._continues = bool(table.rows)
+        if not self.quiet:
+            place = f"{self.config.out}, {table.rows:,} rows"
+            said = [f"continues {place}: {_outcomes(table)}"] if self._continues else []
+            said += [f"{backend.name} on {backend.device}; {plan.why}"]
+            print_lines([*said, *(f"note       {note}" for note in notes)], to_stderr=True)
+            threading.Thread(target=self._count, daemon=True).start()
+
+    def update(self, tally: Tally) -> None:
+        rate = tally.looked_at / max(time.monotonic() - self._started, 1e-6)
+        seen = tally.already_done + tally.looked_at
+        state = f"{rate:.1f}/s{self._time_left(seen, rate)}, "
+        state += ("this run: " if self._continues else "") + _outcomes(tally.run)
+        photos = f"{seen:,}" + (f" of {self.total:,}" if self.total else "") + " photos"
+        if self.progress.disable:
+            self._line(f"{photos}, {state}")
+        else:
+            self.progress.update(
+                self._task, description=photos, total=self.total, completed=seen, state=state
+            )
+
+    def _line(self, text: str) -> None:
+        if not self.quiet and time.monotonic() - self._last_line >= SECONDS_PER_LINE:
+            self._last_line = time.monotonic()
+            print_lines([text], to_stderr=True)
+
+    def _time_left(self, seen: int, rate: float) -> str:
+        if not self.total or not rate:
+            return ""
+        return f", {_duration(max(self.total - seen, 0) / rate)} left"
+
+    def _count(self) -> None:
+        with suppress(InspectorError):  # the scan itself has said so
+            total = count_images(self.config.discover())
+            self.total = min(total, self.config.limit or total)
+
+
+def print_summary(summary: ScanSummary, *, to_stderr: bool = False) -> None:
+    """The outcome in a few lines that fit 80 columns; paths are never cut."""
+    print_lines(_summary_lines(summary), to_stderr=to_stderr)
+
+
+def print_preview(preview: Preview, *, to_stderr: bool = False) -> None:
+    """What `--dry-run` says."""
+    print_lines(_preview_lines(preview), to_stderr=to_stderr)
+
+
+def _summary_lines(summary: ScanSummary) -> list[str]:
+    lines = [*_headline(summary), *_failures(summary), *_omissions(summary), *_times(summary)]
+    table = str(summary.out)
+    # Arrow takes a relative name with a colon for an address.
+    place = os.path.join(summary.out.absolute() if ":" in table else table, TABLE)
+    return [
+        *lines,
+        f"table      {table} ({summary.table.rows:,} rows, part files: {summary.parts:,})",
+        Whole(
+            "read it    python -c 'import sys, pyarrow.dataset as d; "
+            "print(d.dataset(sys.argv[1]).head(9))' " + shlex.quote(place)
+        ),
+    ]
+
+
+def _headline(summary: ScanSummary) -> list[str]:
+    table, run = summary.table, summary.run
+    photos = f"{run.ok:,} ok + {run.failed:,} failed"
+    total = f"{summary.discovered:,} = {photos}"
+    if summary.already_done:
+        total += f" + {summary.already_done:,} already done"
+    if summary.left_out:
+        total += f" + {summary.left_out:,} left out"
+    if not summary.complete:
+        total = (
+            f"{photos} + {summary.already_done:,} already done; stopped early, the same command "
+            "continues"
+        )
+    if table == run:
+        lines = [f"verdicts   {_outcomes(table)}"]
+    else:
+        lines = [
+            f"verdicts   whole table: {_outcomes(table)}",
+            f"           this run:    {_outcomes(run)}",
+        ]
+    lines += [f"photos     {total}", *_past(summary)]
+    if summary.remedy:
+        lines += wrapped("nothing", f"none of these photos could be judged: {summary.remedy}")
+    if summary.budget_exceeded:
+        lines.append("stopped    more photos failed than --max-failures allows")
+    if summary.interrupted_by is not None:
+        lines.append(f"stopped    by signal {summary.interrupted_by}")
+    return lines
+
+
+def _past(summary: ScanSummary) -> list[str]:
+    """What became of rows that were there before."""
+    lines = []
+    if summary.changed:
+        lines.append(f"replaced   older rows of these photos: {summary.changed:,}")
+    if summary.left_out:
+        lines.append(
+            f"left out   photos without a row yet: {summary.left_out:,}; run without --retry-failed"
+        )
+    if summary.lost:
+        lines += wrapped(
+            "lost",
+            f"rows that are not there again: {summary.lost:,}; scan all sources of this table "
+            "(--prune gives up photos that are gone)",
+        )
+    if summary.pruned:
+        lines.append(f"dropped    rows of files that are gone: {summary.pruned:,}")
+    if summary.gone_but_named:
+        lines.append(
+            f"gone       photos that a list names: {summary.gone_but_named:,}; their rows are kept"
+        )
+    if summary.moved:
+        lines.append(f"moved      rows with the new address of their photos: {summary.moved:,}")
+    if summary.vanished > summary.pruned:
+        kept = summary.vanished - summary.pruned
+        lines.append(f"gone       rows whose files are gone: {kept:,}; kept, --prune drops them")
+    return lines
+
+
+def _failures(summary: ScanSummary) -> list[str]:
+    lines = []
+    for code, count in summary.table.failures.items():
+        now = summary.run.failures.get(code, 0)
+        line = f"failed     {code} {count:,}" + (f" ({now:,} in this run)" if now != count else "")
+        examples = summary.failure_examples.get(code, [])
+        lines.append(f"{line}, for example:" if examples else line)
+        lines += [f"             {example}" for example in examples]
+    return lines
+
+
+def _omissions(summary: ScanSummary | Preview) -> list[str]:
+    """What was seen and left out, so that nothing is missing without a word."""
+    lines = []
+    if summary.ignored_by_suffix:
+        lines.append(f"no photos  {_counts(_first(summary.ignored_by_suffix))}")
+    if summary.excluded:
+        lines.append(f"excluded   {_counts(_first(summary.excluded))} (a directory counts once)")
+    if summary.repeated:
+        lines.append(f"repeated   photos named more than once: {summary.repeated:,}; covered once")
+    lines += _listed("unreadable", summary.unreadable_dirs)
+    lines += _listed("link", [f"{path}, not followed" for path in summary.linked_dirs])
+    lines += _listed("note", summary.notes)
+    return lines
+
+
+def _listed(title: str, entries: list[str]) -> list[str]:
+    lines = [f"{title:<10} {entry}" for entry in entries[:_MOST_LISTED]]
+    if len(entries) > _MOST_LISTED:
+        lines.append(f"{title:<10} ... and {len(entries) - _MOST_LISTED:,} more (see --json)")
+    return lines
+
+
+def _times(summary: ScanSummary) -> list[str]:
+    stages = summary.stage_seconds.items()
+    spent = ", ".join(f"{_STAGES[name]} {seconds:.1f} s" for name, seconds in stages)
+    number = summary.workers
+    processes = "1 process" if number == 1 else f"{number} processes"
+    workers = processes if number else "its own thread"
+    engine = f"{summary.backend} on {summary.device}, batches of {summary.batch_size}"
+    decided = ", ".join(f"{stage} {count:,}" for stage, count in summary.stages.items())
+    return [
+        f"speed      {summary.images_per_second:.1f} photos/s in {_duration(summary.seconds)}",
+        *wrapped(
+            "time",
+            f"{spent}; meanwhile decoding {summary.decode_cpu_seconds:.1f} s in {workers}, model "
+            f"{summary.engine_seconds:.1f} s",
+        ),
+        *wrapped("engine", f"{engine}; decided by {decided}; {summary.why}"),
+        f"model      {summary.model[:12]}",
+    ]
+
+
+def print_rejudged(result: RejudgeResult) -> None:
+    """What `rejudge` has changed."""
+    limits = result.thresholds
+    lines = [
+        f"thresholds clear below {limits['clear_below']:g}, crack from {limits['crack_from']:g}",
+        f"before     {_outcomes(result.before)}",
+        f"now        {_outcomes(result.table)}",
+        f"changed    {result.changed:,} of {result.before.rows:,} rows",
+    ]
+    if result.again:
+        lines += wrapped(
+            "again",
+            f"{result.again:,} photos have no row until a scan with these thresholds has judged "
+            "them again: what decided them is not sure enough of them here",
+        )
+    print_lines([*lines, f"table      {result.out} ({result.table.rows:,} rows)"])
+
+
+def _preview_lines(preview: Preview) -> list[str]:
+    left_out = f", {preview.left_out:,} left out" if preview.left_out else ""
+    return [
+        f"photos     {preview.discovered:,}, of them {preview.already_done:,} already done"
+        + left_out,
+        f"to scan    {preview.new:,} new and {preview.changed:,} again, "
+        f"{preview.size_bytes / 1e6:,.1f} MB",
+        f"by name    {_counts(_first(preview.photos_by_suffix)) or 'none'}",
+        *_omissions(preview),
+    ]
+
+
+def _first(counts: Mapping[str, int]) -> dict[str, int]:
+    """The largest few of counts that come largest first, and the sum of the others."""
+    items = list(counts.items())
+    rest = sum(count for _, count in items[_MOST_LISTED:])
+    return dict(items[:_MOST_LISTED]) | ({"others": rest} if rest else {})
+
+
+def _outcomes(of: Counts) -> str:
+    return _counts(of.verdicts | ({"failed": of.failed} if of.failed else {}))
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"

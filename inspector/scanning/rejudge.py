@@ -1,0 +1,302 @@
+"""Other thresholds for a table whose photos have been judged: verdicts follow from what is stored.
+
+How the table changes at once, whatever happens meanwhile, stands in docs/durability.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from inspector.core.durable import make_directory, write_synced
+from inspector.core.layout import Layout, number_of, part_name
+from inspector.core.paths import take_paths
+from inspector.engines.cascade import Doubt
+from inspector.errors import OutputError, UsageError
+from inspector.model.bundle import DEFAULT_PATH, ModelBundle, Thresholds
+from inspector.model.verdict import decide
+from inspector.photos.address import text_of
+from inspector.photos.source import is_gone
+from inspector.results.lost import list_of
+from inspector.results.manifest import AGAIN, Part, fingerprint_of
+from inspector.results.parts import FINGERPRINT, REJUDGED, counted, encode, outcomes_of, read_part
+from inspector.results.schema import METADATA_PREFIX, SCHEMA, display_path
+from inspector.results.store import open_results
+from inspector.scanning.config import ScanConfig
+from inspector.scanning.engines import NO_CASCADE, Engines, cascade_fits, identity_of
+from inspector.scanning.summary import EXIT_INCOMPLETE, Counts
+from inspector.types import Scores, Status, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from inspector.results.store import Results
+    from inspector.types import JsonObject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejudgeConfig:
+    """Raises UsageError when a value cannot be right."""
+
+    out: Path
+    """The result directory."""
+    threshold: float | None = None
+    """Crack from this probability on, clear below, as of a scan; None: the model's own."""
+    model: Path | None = None
+    """The bundle that judged the table, or one that differs from it in its thresholds only; None:
+    the one that comes with the package."""
+
+    def __post_init__(self) -> None:
+        take_paths(self)
+        if self.threshold is None and self.model is None:
+            raise UsageError("name the new thresholds: --threshold P, or a --model that has them")
+        self.as_scan()
+
+    def as_scan(self) -> ScanConfig:
+        """The scan that continues the table afterwards, but for its sources."""
+        return ScanConfig(sources=(".",), out=self.out, threshold=self.threshold, model=self.model)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejudgeResult:
+    """`before` and `table` are the rows by what they said and say."""
+
+    out: Path
+    before: Counts
+    table: Counts
+    changed: int
+    """Rows with another verdict or reason."""
+    again: int
+    """Photos that have no row now and are to be judged again: what decided them is not sure enough
+    of them at these thresholds."""
+    thresholds: JsonObject
+
+    @property
+    def exit_code(self) -> int:
+        """0 done; 3 photos have to be judged again."""
+        return EXIT_INCOMPLETE if self.again else 0
+
+    def to_json(self) -> JsonObject:
+        return asdict(self) | {"out": display_path(str(self.out)), "exit_code": self.exit_code}
+
+
+def rejudge(
+    config: RejudgeConfig, *, progress: Callable[[str, int, int], None] | None = None
+) -> RejudgeResult:
+    """Give every row of the table at `config.out` the verdict and reason that the thresholds make
+    of its scores; a scan with the same thresholds then continues it. Killed anywhere, the table is
+    the old one or the new one, and the same call completes it.
+
+    Raises OutputError: there is no table, another model made it, it is damaged, or photos that must
+    be judged again are not there; nothing has changed then.
+    """
+    bundle = ModelBundle.load(config.model or DEFAULT_PATH)
+    thresholds = config.as_scan().thresholds(bundle.thresholds)
+    if not Layout(config.out).manifest.is_file():
+        raise OutputError(f"{config.out} holds no results of a scan; name the --out of one")
+    with open_results(config.out, None, overwrite=False) as results:
+        before = Counts.of(results.outcomes)
+        rule = _Rule.of(bundle, thresholds, results.identity)
+        identity = _identity(config, bundle, results.identity, rule)
+        work = _Rewriting(results, identity, rule, progress or (lambda *_: None))
+        changed = again = 0
+        if identity != results.identity:
+            work.refuse_missing_photos()
+            changed, again = work.build()
+            results.switch(identity, work.parts, work.lost, work.outcomes)
+    return RejudgeResult(
+        out=config.out,
+        before=before,
+        table=Counts.of(results.outcomes),
+        changed=changed,
+        again=again,
+        thresholds={
+            "clear_below": thresholds.clear_below,
+            "crack_from": thresholds.crack_from,
+            "out_of_domain": thresholds.out_of_domain,
+        },
+    )
+
+
+def _identity(
+    config: RejudgeConfig, bundle: ModelBundle, old: Mapping[str, str], rule: _Rule
+) -> dict[str, str]:
+    """Of the scan that continues the table."""
+    engines = Engines(
+        backend="", precision=rule.precision, cascade=rule.cascade, core_seconds=0.0, why=""
+    )
+    return {**old, **identity_of(config.as_scan(), bundle, engines)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """How rows are decided, and which of them are not sure enough for it."""
+
+    thresholds: Thresholds
+    size: int
+    precision: str
+    cascade: bool
+    final: str
+    """The stage whose answers hold at any threshold."""
+    reduced: str
+    doubt: Doubt
+    """About answers of the stage `reduced`."""
+
+    @classmethod
+    def of(cls, bundle: ModelBundle, thresholds: Thresholds, old: Mapping[str, str]) -> _Rule:
+        """For a table of the identity `old`. Raises OutputError unless `bundle` judges like the one
+        that made it."""
+        own = Thresholds(
+            clear_below=float(old["clear_below"]),
+            crack_from=float(old["crack_from"]),
+            out_of_domain=None
+            if old["out_of_domain"] == repr(None)
+            else float(old["out_of_domain"]),
+        )
+        if old["model"] not in (bundle.digest, replace(bundle, thresholds=own).digest):
+            raise OutputError(
+                f"the table was made by model {old['model'][:12]}, and {bundle.path} is another "
+                "in more than its thresholds; name that one, or a copy of it, as --model"
+            )
+        precision, size = old["precision"].partition(" ")[0], bundle.preprocess.size
+        margins = bundle.margins(precision)
+        fits = bundle.cascade is not None and cascade_fits(thresholds, bundle.thresholds)
+        return cls(
+            thresholds=thresholds,
+            size=size,
+            precision=precision,
+            cascade=fits and old["cascade"] != NO_CASCADE,
+            final=f"{'fp32' if any(margins) else precision}@{size}",
+            reduced=f"{precision}@{size}",
+            doubt=Doubt.around(thresholds, *margins),
+        )
+
+    def unsure(self, table: pa.Table) -> NDArray[np.bool_]:
+        """The rows of which no stage has said enough: of a reduced precision, those within its
+        margin of a threshold, which fp32 was not asked about; of the cascade's first stage, all
+        where its band does not hold for these thresholds."""
+        p_N, domain_N = _numbers(table, "p_crack"), _numbers(table, "domain_score")
+        stage_N = np.array(table["stage"].to_pylist(), object)
+        ok_N = pc.equal(table["status"], Status.OK.value).to_numpy()
+        near_N = self.doubt.about(Scores(p_N, np.empty((len(p_N), 0, 0), np.float32), domain_N))
+        low_N = (stage_N != self.final) & (stage_N != self.reduced)
+        reduced_N = (stage_N == self.reduced) & (stage_N != self.final)
+        unsure_N: NDArray[np.bool_] = ok_N & ((reduced_N & near_N) | (low_N & (not self.cascade)))
+        return unsure_N
+
+    def apply(self, table: pa.Table) -> tuple[pa.Table, int]:
+        """The same rows decided anew, and how many of them say something else. A photo that was
+        clear has no place of the evidence and gets none."""
+        sides = np.maximum(_numbers(table, "width"), _numbers(table, "height"))
+        ok = pc.equal(table["status"], Status.OK.value)
+        verdicts, reasons = (
+            pc.if_else(ok, pa.array(words.tolist(), pa.string()), None)
+            for words in decide(
+                _numbers(table, "p_crack"),
+                self.thresholds,
+                domain_N=_numbers(table, "domain_score"),
+                shrink_N=sides / self.size,
+            )
+        )
+        clear = pc.fill_null(pc.equal(verdicts, Verdict.CLEAR.value), False)
+        new = {"verdict": verdicts, "reason": reasons}
+        new |= {name: pc.if_else(clear, None, table[name]) for name in ("peak_x", "peak_y")}
+        same = pc.and_(pc.equal(verdicts, table["verdict"]), pc.equal(reasons, table["reason"]))
+        for name, column in new.items():
+            place = SCHEMA.get_field_index(name)
+            field = SCHEMA.field(place)
+            table = table.set_column(place, field, column.cast(field.type))
+        return table, table.num_rows - pc.sum(pc.fill_null(same, True)).as_py() if len(table) else 0
+
+
+def _numbers(table: pa.Table, name: str) -> NDArray[np.float32]:
+    """In the scores' own precision; NaN where null."""
+    numbers: NDArray[np.float32] = table[name].to_numpy(zero_copy_only=False).astype(np.float32)
+    return numbers
+
+
+class _Rewriting:
+    """The new parts of a table, made beside it."""
+
+    def __init__(
+        self,
+        results: Results,
+        identity: Mapping[str, str],
+        rule: _Rule,
+        progress: Callable[[str, int, int], None],
+    ) -> None:
+        self._at = Layout(results.out)
+        self._old = results.parts
+        self._rule = rule
+        self._progress = progress
+        was = results.identity
+        facts = {**identity, FINGERPRINT: fingerprint_of(identity)}
+        facts[REJUDGED] = f"from {was['clear_below']} and {was['crack_from']}"
+        self._facts = {
+            f"{METADATA_PREFIX}{name}".encode(): value.encode() for name, value in facts.items()
+        }
+        # Other names than any part has or had: who reads the old ones never meets a new one.
+        names = [part.file for part in (*self._old, *results.lost.parts.values())]
+        self._next = max(map(number_of, names), default=-1) + 1
+        self.parts: list[Part] = []
+        self.lost: list[Part] = []
+        self.outcomes: Counter[str] = Counter()
+
+    def refuse_missing_photos(self) -> None:
+        """Raises OutputError where photos that must be judged again are gone: their rows would be
+        lost. Also for a part that is not as it was committed."""
+        for number, part in enumerate(self._old):
+            self._progress("checking", number, len(self._old))
+            table = read_part(part, self._at.table / part.file)
+            for uri in table["uri"].filter(pa.array(self._rule.unsure(table))).to_pylist():
+                if is_gone(uri):
+                    raise OutputError(
+                        f"{text_of(uri)} would have to be judged again at these thresholds, and is "
+                        "not there; mount or restore it, then run the same command again"
+                    )
+
+    def build(self) -> tuple[int, int]:
+        """Write all parts anew; how many rows say something else, and how many are left out, to be
+        judged again."""
+        make_directory(self._at.next_table)
+        changed, again = 0, []
+        for number, part in enumerate(self._old):
+            self._progress("deciding", number, len(self._old))
+            table = read_part(part, self._at.table / part.file)
+            unsure = pa.array(self._rule.unsure(table))
+            again += table["uri"].filter(unsure).to_pylist()
+            table, differ = self._rule.apply(table.filter(pc.invert(unsure)))
+            changed += differ
+            if table.num_rows or not part.rows:
+                self._add(table)
+        if again:
+            name = self._name()
+            self._list(name, again)
+            self.lost.append(Part(name, len(again), AGAIN))
+        if not self.parts:
+            self._add(pa.Table.from_pylist([], SCHEMA))
+        return changed, len(again)
+
+    def _add(self, table: pa.Table) -> None:
+        metadata = {**(table.schema.metadata or {}), **self._facts}
+        content, name = encode(table.replace_schema_metadata(metadata)), self._name()
+        self._list(name, table["uri"].to_pylist())
+        write_synced(content, self._at.next_part(name))
+        self.parts.append(Part(name, table.num_rows, hashlib.sha256(content).hexdigest()))
+        self.outcomes += counted(outcomes_of(table))
+
+    def _list(self, name: str, uris: list[str]) -> None:
+        write_synced(list_of(uris), self._at.photos(name))
+
+    def _name(self) -> str:
+        self._next += 1
+        return part_name(self._next - 1)

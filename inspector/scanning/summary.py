@@ -1,0 +1,329 @@
+"""What a scan has done: counted while it runs, frozen when it ends."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Protocol, Self
+
+from inspector.photos.formats import DECODABLE
+from inspector.results.schema import display_path
+from inspector.types import Failure, FailureCode, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from inspector.engines import Backend
+    from inspector.results.store import Results
+    from inspector.scanning.config import FailureBudget
+    from inspector.scanning.plan import Plan
+    from inspector.scanning.worklist import Worklist
+    from inspector.types import Batch, JsonObject, Judgement
+
+EXAMPLES = 3
+"""Failed files named per failure code; the table has them all."""
+EXIT_INCOMPLETE = 3
+"""Done, but photos are missing from what was found out, and somebody should know."""
+EXIT_SIGNAL_BASE = 128
+"""A shell's way to say which signal ended a program."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Rows by what they say."""
+
+    rows: int
+    ok: int
+    failed: int
+    verdicts: dict[str, int]
+    failures: dict[str, int]
+    """By failure code, the most frequent first."""
+
+    @classmethod
+    def of(cls, outcomes: Mapping[str, int]) -> Self:
+        """From the numbers of rows by verdict or failure code."""
+        verdicts = {str(verdict): outcomes.get(verdict, 0) for verdict in Verdict}
+        codes = Counter({str(code): outcomes.get(code, 0) for code in FailureCode})
+        ok, failed = sum(verdicts.values()), codes.total()
+        failures = {code: count for code, count in codes.most_common() if count}
+        return cls(rows=ok + failed, ok=ok, failed=failed, verdicts=verdicts, failures=failures)
+
+
+_REMEDIES = {
+    FailureCode.UNSUPPORTED: f"convert them to one of {', '.join(DECODABLE)} and scan the copies, "
+    "for example with ImageMagick: magick mogrify -format jpg -quality 95 *.heic (RAW photos: "
+    "with darktable or the camera's own program)",
+    FailureCode.PERMISSION: "give the user who runs the scan the right to read them",
+    FailureCode.TOO_LARGE: "cut them into tiles, or raise --max-pixels or --max-bytes",
+    FailureCode.TIMEOUT: "copy them to a faster disk, or raise --max-seconds",
+    FailureCode.IO_ERROR: "see that their storage is well and still mounted",
+    FailureCode.VANISHED: "see that their storage is still mounted",
+}
+"""For photos that all fail alike; what to do about other codes depends on the photo."""
+
+
+class Watcher(Protocol):
+    """Whoever shows a scan's progress."""
+
+    def start(self, plan: Plan, backend: Backend, table: Counts, notes: Sequence[str]) -> None:
+        """The engine is up and the first photos are on their way; `table` is what was there
+        before, `notes` what there is to know about it by then."""
+        ...
+
+    def update(self, tally: Tally) -> None:
+        """Another batch was judged."""
+        ...
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of a running scan, in photos; `already_done` had their rows before, `left_out` have
+    none and get none, `vanished` have one and are gone; so are, of those already done,
+    `gone_but_named`, which a list still names. `outcomes` is what the others got, by verdict or
+    failure code."""
+
+    budget: FailureBudget | None = None
+    already_done: int = 0
+    left_out: int = 0
+    vanished: int = 0
+    gone_but_named: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    stages: Counter[str] = field(default_factory=Counter)
+    """By the engine that decided."""
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    """A few failed files and what was wrong, by failure code."""
+    decode_cpu_seconds: float = 0.0
+
+    @property
+    def run(self) -> Counts:
+        """The rows of this run."""
+        return Counts.of(self.outcomes)
+
+    @property
+    def looked_at(self) -> int:
+        return self.outcomes.total()
+
+    def over_budget(self, *, finished: bool = False) -> bool:
+        """Whether more photos failed than the budget, if there is one, allows."""
+        if self.budget is None:
+            return False
+        return self.budget.exceeded(self.run.failed, self.looked_at, finished=finished)
+
+    def complete(self, work: Worklist) -> bool:
+        """Whether the listing was worked through, as far as it was to be."""
+        return work.stop.received is None and not self.over_budget()
+
+    def count(self, batch: Batch, judgements: Iterable[Judgement]) -> None:
+        self.decode_cpu_seconds += batch.decode_seconds
+        for judgement in judgements:
+            self.outcomes[judgement.verdict.value] += 1
+            self.stages[judgement.stage] += 1
+        for item in batch.items:
+            if isinstance(item, Failure):
+                self.outcomes[item.code.value] += 1
+                examples = self.examples.setdefault(item.code.value, [])
+                if len(examples) < EXAMPLES:
+                    examples.append(f"{display_path(item.ref.path)}: {item.detail}")
+
+
+class Stopwatch:
+    """Wall seconds by stage, of the thread that runs the scan."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - started
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+
+    def timed(self, name: str, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The same batches; waiting for each counts for `name`."""
+        waiting = iter(batches)
+        while True:
+            with self.stage(name):
+                batch = next(waiting, None)
+            if batch is None:
+                return
+            yield batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanSummary:
+    """The outcome of a scan. Unless it was stopped, discovered = run.rows + already_done +
+    left_out."""
+
+    table: Counts
+    """All rows in `out`, of this run and earlier ones."""
+    run: Counts
+    """The rows that this run has made."""
+    discovered: int
+    already_done: int
+    """Photos whose row was made by an earlier run."""
+    changed: int
+    """Of those with a new row now: they had one before, from an earlier state or a failed try."""
+    left_out: int
+    """Photos without a row, because only failed ones were retried."""
+    vanished: int
+    """Rows below the sources whose files are gone; known when the listing was whole."""
+    pruned: int
+    """Of these, rows that were dropped."""
+    lost: int
+    """Rows of lost parts that are not there again."""
+    moved: int
+    """Rows that were given the address that their photos have now."""
+    failure_examples: dict[str, list[str]]
+    """A few failed files of this run, by failure code."""
+    ignored_by_suffix: dict[str, int]
+    """Files that are no images, by name ending."""
+    excluded: dict[str, int]
+    """Files and directories left out, by what matched them; a directory counts once."""
+    repeated: int
+    """Photos that lists or patterns name more than once."""
+    gone_but_named: int
+    """Of those already done: files that are gone, although a list names them."""
+    unreadable_dirs: list[str]
+    """Directories that could not be listed, with the reason: their photos are missing here."""
+    linked_dirs: list[str]
+    """Links to directories, not followed."""
+    notes: list[str]
+    seconds: float
+    stage_seconds: dict[str, float]
+    """Wall seconds of the scan's own thread by stage; of `load` and `engine` it is the waiting."""
+    engine_seconds: float
+    """Seconds in which the engine worked, beside everything else."""
+    decode_cpu_seconds: float
+    """Seconds spent decoding, summed over the workers."""
+    images_per_second: float
+    """Photos that got a row, per second of the whole run."""
+    model: str
+    """The bundle's digest."""
+    backend: str
+    device: str
+    providers: list[str]
+    precision: str
+    stages: dict[str, int]
+    """Photos of this run by the engine that decided (precision@pixels), in the order in which it
+    is asked."""
+    view: str
+    batch_size: int
+    workers: int
+    why: str
+    """One sentence on how the machine was shared."""
+    out: Path
+    parts: int
+    """Part files in `out`."""
+    interrupted_by: int | None
+    """Number of the signal that stopped the scan early."""
+    budget_exceeded: bool
+    """More photos failed than `max_failures` allows."""
+    complete: bool
+    """The listing was worked through to its end (or to `limit`)."""
+    remedy: str
+    """What to do where not one of the photos found could be judged, now or before; else empty."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 done; 3 too many failures, nothing that could be judged, lost rows that are not there
+        again, or directories that could not be listed; 128 + signal."""
+        if self.interrupted_by is not None:
+            return EXIT_SIGNAL_BASE + self.interrupted_by
+        incomplete = self.budget_exceeded or self.unreadable_dirs or self.remedy or self.lost
+        return EXIT_INCOMPLETE if incomplete else 0
+
+    def to_json(self) -> JsonObject:
+        return asdict(self) | {"out": display_path(str(self.out)), "exit_code": self.exit_code}
+
+
+def summarise(
+    work: Worklist,
+    tally: Tally,
+    clock: Stopwatch,
+    plan: Plan,
+    backend: Backend,
+    results: Results,
+    committed: int,
+    seconds: float,
+    engine_seconds: float,
+) -> ScanSummary:
+    """Put the outcome together from those who counted it. Raises AssertionError when their
+    accounts differ: then a photo has no row or two, which must never pass in silence."""
+    found, complete = work.discovery, tally.complete(work)
+    _check(work, tally, results, committed)
+    table, run = Counts.of(results.outcomes), tally.run
+    failures = run.failures or (table.failures if tally.already_done else {})
+    judged = run.ok or results.ledger.judged_and_seen or work.stop.received is not None
+    return ScanSummary(
+        table=table,
+        run=run,
+        discovered=found.discovered,
+        already_done=tally.already_done,
+        changed=results.superseded,
+        left_out=tally.left_out,
+        vanished=tally.vanished,
+        pruned=results.pruned,
+        lost=results.lost.rows,
+        moved=results.moved,
+        failure_examples=tally.examples,
+        ignored_by_suffix=dict(found.ignored_by_suffix.most_common()),
+        excluded=dict(found.excluded.most_common()),
+        repeated=found.repeated,
+        gone_but_named=tally.gone_but_named,
+        unreadable_dirs=[display_path(str(unread)) for unread in found.unreadable_dirs],
+        linked_dirs=[display_path(path) for path in found.linked_dirs],
+        notes=[display_path(note) for note in (*found.notes, *results.notes, *backend.notes)],
+        seconds=seconds,
+        stage_seconds=clock.seconds,
+        engine_seconds=engine_seconds,
+        decode_cpu_seconds=tally.decode_cpu_seconds,
+        images_per_second=tally.looked_at / seconds,
+        model=results.identity["model"],
+        backend=backend.name,
+        device=backend.device,
+        providers=list(backend.providers),
+        precision=plan.precision,
+        stages={stage: tally.stages[stage] for stage in backend.stages},
+        view=plan.view,
+        batch_size=plan.batch_size,
+        workers=plan.workers,
+        why=plan.why,
+        out=results.out,
+        parts=len(results.parts),
+        interrupted_by=work.stop.received,
+        budget_exceeded=tally.over_budget(finished=True),
+        complete=complete,
+        remedy="" if judged or not failures else _remedy(failures),
+    )
+
+
+def _remedy(failures: Mapping[str, int]) -> str:
+    """What to do about photos of which none can be judged, by their most frequent failure."""
+    code = FailureCode(next(iter(failures)))
+    return _REMEDIES.get(code, "open one of them in a viewer; if it shows a photo, report this")
+
+
+def _check(work: Worklist, tally: Tally, results: Results, committed: int) -> None:
+    """What was listed, looked at, written and taken out must come to the rows that are there."""
+    before, without_file = len(results.ledger), results.ledger.unseen
+    listed = work.discovery.discovered
+    due = tally.already_done + tally.left_out + tally.looked_at
+    rows = before + committed - results.superseded - results.pruned
+    whole = listed - tally.left_out + without_file - results.pruned
+    right = committed == tally.looked_at and results.rows == rows
+    if right and tally.complete(work):
+        right = listed == due and results.rows == whole
+    if not right:
+        raise AssertionError(
+            f"{results.out} had {before} rows, {without_file} of them for files that were not "
+            f"found; {listed} photos were found, {tally.already_done} had their rows, "
+            f"{tally.left_out} were left out, {tally.looked_at} were looked at; {committed} rows "
+            f"were written, {results.superseded} replaced and {results.pruned} dropped, which "
+            f"makes {results.rows}: this is a bug, please report it"
+        )

@@ -1,0 +1,7 @@
+"""Fine-tune ResNet18 on labelled folders; the result is a model bundle."""
+
+from inspector.training.config import TrainConfig
+from inspector.training.distil import DistilConfig, distil
+from inspector.training.run import TrainResult, train
+
+__all__ = ["DistilConfig", "TrainConfig", "TrainResult", "distil", "train"]

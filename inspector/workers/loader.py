@@ -1,0 +1,86 @@
+"""From names to batches of pixels, in listing order, whoever decodes."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from inspector.photos.limits import DecodeLimits
+from inspector.workers.batching import chunks_of, load_batch
+from inspector.workers.ordered import Ahead
+from inspector.workers.pool import Decoder
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+
+    from inspector.model.preprocess import PreprocessSpec
+    from inspector.types import Batch, ImageRef
+    from inspector.workers.torch_loader import TorchBatches
+
+PREFETCH = 2
+"""Batches that each process may be ahead: one in the making, one waiting to be fetched."""
+
+_log = logging.getLogger(__name__)
+
+
+def load_batches(
+    refs: Iterable[ImageRef],
+    spec: PreprocessSpec,
+    *,
+    batch_size: int,
+    workers: int,
+    dataloader: bool = False,
+    limits: DecodeLimits | None = None,
+) -> Generator[Batch]:
+    """Batches of `batch_size` consecutive photos (the last may be smaller), in the order of
+    `refs`, whatever the number of workers.
+
+    `workers` are processes, which start at once, not at the first batch. A file that ends or
+    stalls one of them becomes a `Failure`. With `dataloader` they are those of a torch
+    `DataLoader`; if that fails, what it has not handed out and all the rest is decoded by
+    processes as without it. With 0 workers all happens in the caller's thread, one batch at a
+    time: nothing then stands between a file and this process, and no time limit is kept.
+
+    `refs` is read in the caller's thread, `PREFETCH` batches per worker ahead. Bound on memory,
+    with n workers: (n x PREFETCH + 1) x batch_size x size^2 x 3 bytes, with `dataloader` mostly of
+    shared memory; and for each process what Python and one photo at its full size take.
+
+    Close the generator to end the processes. Raises LoaderError when they do not start or keep
+    dying; what `refs` raises comes through.
+    """
+    limits = limits or DecodeLimits()
+    chunks = chunks_of(refs, batch_size)
+    if not workers:
+        return (load_batch(refs, spec, limits) for refs in chunks)
+    if not dataloader:
+        return _decode_ahead(chunks, spec, limits, workers)
+    from inspector.workers.torch_loader import TorchBatches
+
+    loaded = TorchBatches(chunks, spec, limits, workers=workers, prefetch=PREFETCH)
+    return _load_with_torch(loaded, spec, limits, workers)
+
+
+def bytes_in_flight(spec: PreprocessSpec, *, batch_size: int, workers: int) -> int:
+    """The bound on batches in memory that `load_batches` states."""
+    return (workers * PREFETCH + 1) * batch_size * spec.size**2 * 3
+
+
+def _decode_ahead(
+    chunks: Iterator[list[ImageRef]], spec: PreprocessSpec, limits: DecodeLimits, workers: int
+) -> Ahead[list[ImageRef], Batch]:
+    decoders = [Decoder(spec, limits) for _ in range(workers)]
+    return Ahead(decoders, chunks, depth=workers * PREFETCH)
+
+
+def _load_with_torch(
+    loaded: TorchBatches, spec: PreprocessSpec, limits: DecodeLimits, workers: int
+) -> Generator[Batch]:
+    try:
+        yield from loaded
+        return
+    except Exception as error:
+        last_line = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        _log.warning("the DataLoader failed (%s); other processes decode from here", last_line)
+    finally:
+        loaded.close()
+    yield from _decode_ahead(loaded.left, spec, limits, workers)

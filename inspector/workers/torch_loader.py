@@ -1,0 +1,153 @@
+"""Decoding in the worker processes of a torch `DataLoader`, which hand batches over in shared
+memory. It can fail as a whole; what it has not handed out is then still known."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from inspector.types import Batch
+from inspector.workers.batching import batch_shape, count_photos, decode_into
+from inspector.workers.start import begin_worker, start_method
+
+if TYPE_CHECKING:
+    import torch
+
+    from inspector.model.preprocess import PreprocessSpec
+    from inspector.photos.limits import DecodeLimits
+    from inspector.types import ImageRef
+    from inspector.workers.batching import Items
+
+    Loaded = tuple[Items, torch.Tensor, float]
+
+_START_S = 60.0
+"""For processes that import torch to come up on a busy machine."""
+
+
+class TorchBatches(Iterator[Batch]):
+    """The batches of `chunks`, in their order, from `workers` processes that are each `prefetch`
+    batches ahead, and start at once.
+
+    After an exception there are no more of them: end it by `close` and take what is `left`
+    elsewhere. It comes from a process that died, from one that gives no answer in the time that a
+    file may take, or from `chunks`, whose `left` then raises it again in its place.
+    """
+
+    def __init__(
+        self,
+        chunks: Iterator[list[ImageRef]],
+        spec: PreprocessSpec,
+        limits: DecodeLimits,
+        *,
+        workers: int,
+        prefetch: int,
+    ) -> None:
+        self._listed = _Listed(chunks)
+        self._patience_s = min(limits.max_seconds + _START_S, threading.TIMEOUT_MAX)
+        self._loaded: Any = _start(self._listed, spec, limits, workers, prefetch)
+
+    def __next__(self) -> Batch:
+        # Not the DataLoader's own `timeout`: what a worker has sent is fetched from it without
+        # one, and a worker that is stuck does not hand it over.
+        watchdog = threading.Timer(self._patience_s, self._kill)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            items, images, seconds = next(self._loaded)
+        finally:
+            watchdog.cancel()
+        self._listed.handed_out.popleft()
+        return Batch(items, images.numpy(), seconds)
+
+    @property
+    def left(self) -> Iterator[list[ImageRef]]:
+        """The chunks whose batches did not come out."""
+        return self._listed.left()
+
+    def close(self) -> None:
+        """End the processes, in the middle of a file if need be."""
+        self._kill()
+        self._loaded._shutdown_workers()
+
+    def _kill(self) -> None:
+        for worker in self._loaded._workers:
+            worker.kill()
+
+
+class _Listed(Iterator[list["ImageRef"]]):
+    """The sampler: chunks, with memory of those on their way and of how the listing ended."""
+
+    def __init__(self, chunks: Iterator[list[ImageRef]]) -> None:
+        self._chunks = chunks
+        self._error: Exception | None = None
+        self.handed_out: deque[list[ImageRef]] = deque()
+
+    def __next__(self) -> list[ImageRef]:
+        if self._error:
+            raise self._error
+        try:
+            chunk = next(self._chunks)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self._error = error
+            raise
+        self.handed_out.append(chunk)
+        return chunk
+
+    def left(self) -> Iterator[list[ImageRef]]:
+        while self.handed_out:
+            yield self.handed_out.popleft()
+        if self._error:
+            raise self._error
+        yield from self._chunks
+
+
+class _Photos:
+    """The dataset that travels to the workers: its "index" is a list of refs, so that listing
+    streams and nothing but names goes there."""
+
+    def __init__(self, spec: PreprocessSpec, limits: DecodeLimits) -> None:
+        self.spec = spec
+        self.limits = limits
+
+    def __getitem__(self, refs: list[ImageRef]) -> Loaded:
+        import torch
+
+        started = time.perf_counter()
+        # Shared from the start: where shared memory runs out, the error then has a way back to
+        # the scan; raised later, while the batch is being sent, it would be lost and the scan hang.
+        images: Any = torch.empty(batch_shape(refs, self.spec), dtype=torch.uint8)
+        images.share_memory_()
+        items = decode_into(images.numpy(), refs, self.spec, self.limits)
+        return items, images[: count_photos(items)], time.perf_counter() - started
+
+
+def _start(
+    listed: _Listed, spec: PreprocessSpec, limits: DecodeLimits, workers: int, prefetch: int
+) -> Any:
+    method = start_method("torch.utils.data", "inspector.workers.torch_loader")
+    from torch.utils.data import DataLoader
+
+    with warnings.catch_warnings():
+        # More workers than cores are asked for on purpose: they wait for slow storage.
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        loader: Any = DataLoader(
+            _Photos(spec, limits),  # type: ignore[arg-type]
+            sampler=listed,
+            batch_size=None,
+            collate_fn=_as_it_is,
+            num_workers=workers,
+            prefetch_factor=prefetch,
+            multiprocessing_context=method,
+            worker_init_fn=begin_worker,
+        )
+        return iter(loader)
+
+
+def _as_it_is(loaded: Any) -> Any:
+    return loaded

@@ -1,0 +1,236 @@
+"""`inspector calibrate` from labelled photos to a copy of the bundle that scans with them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from contextlib import closing
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from export.half import halve_to
+from export.restamp import with_thresholds, write_copy
+from inspector.calibration.rule import Costs, Rule
+from inspector.calibration.run import CalibrateConfig, calibrate
+from inspector.cli import app
+from inspector.engines import open_backend
+from inspector.errors import DataError, OutputError, UsageError
+from inspector.model.bundle import STUDENT, Cascade, ModelBundle, Thresholds, Variant
+from inspector.model.golden import read_golden
+from inspector.model.metadata import model_metadata
+from inspector.types import Scores
+
+PHOTOS = 40
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory, tiny_bundle):
+    """Photos of two walls, labelled by what the model says of them, some wrongly; a broken one."""
+    root = tmp_path_factory.mktemp("labelled")
+    rng = np.random.default_rng(0)
+    size = tiny_bundle.preprocess.size
+    golden = read_golden(tiny_bundle).pixels_NHWC
+    shots = np.stack([golden[k % len(golden)] for k in range(2 * PHOTOS)]).astype(float)
+    shots = np.clip(shots + rng.normal(0, 12, shots.shape), 0, 255).astype(np.uint8)
+    with closing(open_backend(tiny_bundle, device="cpu")) as backend:
+        p_N = backend.run(shots).p_crack_N
+    is_crack_N = (p_N > np.median(p_N)) ^ (rng.random(len(p_N)) < 0.05)
+    for k, pixels in enumerate(shots):
+        name = "Positive" if is_crack_N[k] else "Negative"
+        file = root / f"wall{k % 2}" / name / f"{k:03}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(file)
+    (root / "wall0" / "Negative" / "broken.jpg").write_bytes(b"no photo")
+    assert size == shots.shape[1]
+    return root
+
+
+@pytest.fixture
+def full_bundle(tiny_bundle_copy):
+    """With every kind of file that thresholds are written into or that depends on them."""
+    bundle, path = tiny_bundle_copy, tiny_bundle_copy.path
+    exact = path / "model.onnx"
+    halve_to(exact, path / "model.fp16.onnx", model_metadata(bundle))
+    (path / "model.low.int8.onnx").write_bytes(exact.read_bytes())
+    (path / STUDENT).parent.mkdir(exist_ok=True)
+    (path / STUDENT).write_bytes(b"student")
+    (path / "MODEL_CARD.md").write_text("# Card\n", encoding="utf-8")
+    half = Variant(
+        file="model.fp16.onnx", backend="onnxruntime", precision="fp16", margin=0.05,
+        parity={"sent_on": 0.01},
+    )  # fmt: skip
+    low = Cascade(
+        file="model.low.int8.onnx", backend="onnxruntime", precision="int8", size=64,
+        clear_below=0.1, crack_from=0.9, familiar_below=2.0,
+    )  # fmt: skip
+    names = ("model.fp16.onnx", "model.low.int8.onnx", "MODEL_CARD.md")
+    variants = {**bundle.variants, "onnx-fp16": half}
+    bundle.with_files(*names, variants=variants, cascade=low).save()
+    return ModelBundle.load(path)
+
+
+def run(bundle, labelled, out, **changes):
+    config = CalibrateConfig(
+        data=labelled, model=bundle.path, out=out, device="cpu", workers=0, **changes
+    )
+    return calibrate(config)
+
+
+def answered(p_N):
+    count = len(p_N)
+    known = np.zeros((count, 2, 2), np.float32), np.ones(count, np.float32)
+    return Scores(p_N.astype(np.float32), *known)
+
+
+def test_the_copy_has_the_thresholds_everywhere(full_bundle, labelled, tmp_path):
+    result = run(full_bundle, labelled, tmp_path / "out", rule=Rule(target_recall=0.8))
+    copy = ModelBundle.load(tmp_path / "out")
+    assert copy.thresholds == result.thresholds != full_bundle.thresholds
+    assert copy.digest != full_bundle.digest
+    assert len(result.failed) == 1 and result.failed[0].endswith("not_an_image")
+    assert "on 80 labelled photos" in copy.thresholds.chosen
+    images = read_golden(copy)
+    copy = dataclasses.replace(copy, trusted=True)
+    # Each engine compares what its file says about itself with the bundle.
+    for engine, precision in (
+        ("onnxruntime", "fp32"), ("torchscript", "fp32"), ("onnxruntime", "fp16"),
+    ):  # fmt: skip
+        with closing(open_backend(copy, engine, device="cpu", precision=precision)) as backend:
+            answers = backend.run(images.pixels_NHWC).p_crack_N
+        assert np.abs(answers - images.scores.p_crack_N).max() < 0.02
+    assert full_bundle.digest in copy.file("MODEL_CARD.md").read_text(encoding="utf-8")
+    assert copy.file(STUDENT).read_bytes() == b"student"
+    full_bundle.verify()
+
+
+def test_what_was_gated_for_other_thresholds_is_left_out(full_bundle, labelled, tmp_path):
+    """The cascade's band holds between the thresholds it was gated for, and nowhere else."""
+    strict = run(full_bundle, labelled, tmp_path / "strict", rule=Rule(target_recall=0.92))
+    assert strict.thresholds.clear_below < full_bundle.thresholds.clear_below
+    assert strict.left_out == ("cascade",) and strict.bundle.cascade is None
+    assert not (tmp_path / "strict" / "model.low.int8.onnx").exists()
+    scores = answered(np.linspace(0, 1, 50))
+    answers = {"fp32": scores, "fp16": scores}
+    inside = Thresholds(clear_below=0.4, crack_from=0.6)
+    kept, left_out = with_thresholds(full_bundle, inside, answers)
+    assert left_out == () and kept.cascade == full_bundle.cascade
+    outside = Thresholds(clear_below=0.4, crack_from=0.8)
+    assert with_thresholds(full_bundle, outside, answers)[1] == ("cascade",)
+
+
+def test_a_margin_is_widened_to_what_the_photos_need(full_bundle):
+    reference = np.array([0.19, 0.5] * 100, np.float32)
+    thresholds = Thresholds(clear_below=0.2, crack_from=0.9)
+    for moved, kept in ((0.19, 0.05), (0.25, None)):
+        candidate = np.where(reference < 0.3, np.float32(moved), reference)
+        answers = {"fp32": answered(reference), "fp16": answered(candidate)}
+        changed, _ = with_thresholds(full_bundle, thresholds, answers)
+        margin = changed.variants["onnx-fp16"].margin
+        assert margin == kept if kept else margin > np.log(0.25 / 0.75) - np.log(0.2 / 0.8)
+    far = {"fp32": answered(np.full(100, 0.19)), "fp16": answered(np.full(100, 0.25))}
+    changed, left_out = with_thresholds(full_bundle, thresholds, far)
+    assert "onnx-fp16" in left_out and "onnx-fp16" not in changed.variants
+
+
+def test_groups_are_what_is_counted(tiny_bundle, labelled, tmp_path):
+    table = tmp_path / "groups.csv"
+    rows = [f"{p.relative_to(labelled)},{int(p.stem) // 8}" for p in labelled.rglob("*.png")]
+    table.write_text("\n".join(["file,group", *rows]), encoding="utf-8")
+    rule = Rule(target_recall=0.7, target_specificity=0.7)
+    result = run(tiny_bundle, labelled, None, groups=table, rule=rule)
+    assert "on average over groups" in result.thresholds.chosen
+    assert result.thresholds.evidence["missed"]["counted"] == "groups"
+    assert result.thresholds.evidence["missed"]["parts"][0]["units"] == 10
+    assert result.bundle == tiny_bundle
+
+
+def test_costs(tiny_bundle, labelled):
+    dear = run(tiny_bundle, labelled, None, rule=Rule(costs=Costs(miss=500, false_alarm=1)))
+    cheap = run(tiny_bundle, labelled, None, rule=Rule(costs=Costs(miss=2, false_alarm=1)))
+    assert dear.thresholds.clear_below <= cheap.thresholds.clear_below
+    assert dear.before == cheap.before
+    assert dear.before["all"]["cracks"] + dear.before["all"]["clears"] == 80
+
+
+def test_mistakes(tiny_bundle, labelled, tmp_path):
+    with pytest.raises(OutputError, match="not empty"):
+        run(tiny_bundle, labelled, tiny_bundle.path)
+    broken = tmp_path / "broken"
+    for name in ("Positive", "Negative"):
+        (broken / name).mkdir(parents=True)
+        (broken / name / "x.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match="none of the images"):
+        run(tiny_bundle, broken, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UsageError, match="batch size"):
+        CalibrateConfig(data=broken, batch_size=0)
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, ["calibrate", *map(str, arguments)])
+
+
+def test_the_command_says_what_it_chose_and_what_it_left_out(full_bundle, labelled, tmp_path):
+    out = tmp_path / "mine"
+    done = invoke(
+        labelled, "--model", full_bundle.path, "--device", "cpu", "--target-recall", "0.92",
+        "--out", out,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "with 95 % confidence at most" in done.stdout
+    assert "wall0/Positive" in done.stderr and "measuring" in done.stderr
+    assert f"inspector export {out} --cascade --calibration PHOTOS" in done.stdout.replace(
+        "\n", " "
+    )
+    assert f"inspector scan /photos --model {out}" in done.stdout
+    saved = json.loads((out / "bundle.json").read_text(encoding="utf-8"))
+    assert saved["thresholds"]["evidence"]["rule"]["target_recall"] == 0.92
+
+
+def test_too_few_photos_change_nothing_and_say_how_many_it_takes(tiny_bundle, labelled, tmp_path):
+    out = tmp_path / "mine"
+    done = invoke(
+        labelled, "--model", tiny_bundle.path, "--device", "cpu", "--target-recall", "0.99",
+        "--out", out,
+    )  # fmt: skip
+    assert isinstance(done.exception, DataError) and done.exception.exit_code == 1
+    words = str(done.exception)
+    assert "for 1 % it takes 299" in words and "stay as they are" in words
+    assert "clear below 0.3, crack from 0.7" in words
+    assert not out.exists()
+
+
+def test_clear_is_never_laxer_without_the_flag(tiny_bundle_copy, labelled, tmp_path):
+    own = Thresholds(clear_below=0.01, crack_from=0.99)
+    strict, _ = with_thresholds(tiny_bundle_copy, own, {})
+    write_copy(tiny_bundle_copy, strict, tmp_path / "strict")
+    lax = ("--model", tmp_path / "strict", "--device", "cpu", "--target-recall", "0.7")
+    held = invoke(labelled, *lax, "--out", tmp_path / "held")
+    assert held.exit_code == 0, held.output
+    assert ModelBundle.load(tmp_path / "held").thresholds.clear_below == 0.01
+    assert "clear is kept below the model's own 0.01" in held.stdout
+    assert "WARNING" not in held.stderr
+    allowed = invoke(labelled, *lax, "--allow-laxer", "--out", tmp_path / "laxer")
+    assert allowed.exit_code == 0, allowed.output
+    assert ModelBundle.load(tmp_path / "laxer").thresholds.clear_below > 0.01
+    assert "WARNING: laxer than the model's own" in allowed.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--miss-cost", "5"], "go together"),
+        (["--review-cost", "5"], "go with --miss-cost"),
+        (
+            ["--miss-cost", "5", "--false-alarm-cost", "1", "--target-recall", "0.9"],
+            "leave out one",
+        ),
+        (["--target-recall", "99"], "not between 0 and 1"),
+    ],
+)
+def test_options_that_contradict(options, words):
+    done = invoke("nowhere", *options)
+    assert isinstance(done.exception, UsageError) and words in str(done.exception)

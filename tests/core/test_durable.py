@@ -1,0 +1,68 @@
+"""Files are written whole or not at all, on real disks that are full or read-only."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from inspector.core.durable import locked, make_directory, publish, sync_directory
+from inspector.errors import OutputError
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from inspector.core.durable import locked
+with locked(Path(sys.argv[1])) as held:
+    print(held, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_draft_that_cannot_be_completed_changes_nothing(tmp_path):
+    target = tmp_path / "file"
+    publish(b"old", target)
+    with pytest.raises(OSError):
+        publish(b"new", target, tmp_path / "missing" / "draft")
+    assert target.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]
+
+
+def test_a_killed_process_leaves_no_lock_behind(tmp_path):
+    file = tmp_path / "out" / "_inspector" / "lock"
+    make_directory(file.parent)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(file)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout and holder.stdout.readline() == "True\n"
+        with pytest.raises(OutputError, match=f"writing to {tmp_path}/out"), locked(file):
+            pass
+        holder.send_signal(signal.SIGKILL)
+    with locked(file) as held:
+        assert held
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO])
+def test_a_file_system_without_locks_is_told_from_one_that_fails(tmp_path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    if number == errno.EIO:
+        with pytest.raises(OSError), locked(tmp_path / "lock"):
+            pass
+        return
+    with locked(tmp_path / "lock") as held:
+        assert not held
+
+
+def test_directories_that_cannot_be_synced_are_no_error(tmp_path, monkeypatch):
+    def refuse(_):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    sync_directory(tmp_path)

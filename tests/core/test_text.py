@@ -1,0 +1,52 @@
+"""Text from others cannot drive a terminal."""
+
+from __future__ import annotations
+
+import io
+
+from inspector.core.terminal import print_lines
+from inspector.core.text import Whole, plain_table, printable
+
+
+def test_control_characters_are_spelled_out():
+    text = "a\x1b[31m\r\n\x07\u202egpj\u009b0m\udcff\u00fc"
+    assert printable(text) == r"a\x1b[31m\r\n\x07\u202egpj\x9b0m\udcff" + "\u00fc"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_long_lines_break_between_words_where_there_is_a_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    lines = [
+        "damage     one two three", "    (a): bb cc dd ee ff gg", "plain words without a title",
+        Whole("inspector scan /photos"),
+    ]  # fmt: skip
+    monkeypatch.setattr("sys.stdout", terminal := Terminal())
+    print_lines(lines)
+    assert terminal.getvalue().splitlines() == [
+        "damage     one two", "           three", "    (a): bb cc dd", "    ee ff gg",
+        "plain words without", "a title", "inspector scan /photos",
+    ]  # fmt: skip
+    monkeypatch.setattr("sys.stdout", pipe := io.StringIO())
+    print_lines(lines)
+    assert pipe.getvalue().splitlines() == lines
+
+
+def test_a_table_that_is_too_wide_names_what_is_in_its_columns(monkeypatch):
+    heads, rows = (
+        ("source", "missed", "alarms"),
+        [["east", "1.5%", "-"], ["a longer name", "", "2"]],
+    )
+    monkeypatch.setenv("COLUMNS", "80")
+    assert plain_table(heads, rows) == [
+        "source         missed  alarms",
+        "east             1.5%       -",
+        "a longer name               2",
+    ]
+    monkeypatch.setenv("COLUMNS", "25")
+    assert plain_table(heads, rows)[-2:] == ["a longer name", "                       2"]
+    monkeypatch.setenv("COLUMNS", "16")
+    assert plain_table(heads, rows)[:2] == ["east: missed", "  1.5%, alarms"]

@@ -1,0 +1,212 @@
+"""The score of foreignness: what it is fitted to, what it says, and where its threshold lies."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from safetensors.torch import load_file, save_file
+
+from inspector.errors import DataError
+from inspector.model.ood import DomainHead, fit_domain, pool_for_domain
+from inspector.synthesis.outliers import foreign_pictures
+from inspector.training.ood_features import collect_features
+from inspector.training.ood_threshold import choose_domain_threshold
+
+CHANNELS = (8, 12, 16, 20)
+
+
+KERNELS = [
+    torch.from_numpy(
+        np.random.default_rng(wide).normal(0, 1 / (3 * deep**0.5), (wide, deep, 3, 3))
+    ).float()
+    for deep, wide in pairwise((3, *CHANNELS))
+]
+
+
+def stages_of(images_NHWC: torch.Tensor) -> list[torch.Tensor]:
+    """A small fixed network of four stages on uint8 pixels."""
+    x, stages = images_NHWC.permute(0, 3, 1, 2).float() / 255, []
+    for kernel in KERNELS:
+        x = torch.relu(torch.nn.functional.conv2d(x, kernel, stride=2, padding=1))
+        stages.append(x)
+    return stages
+
+
+def walls(count: int, seed: int) -> torch.Tensor:
+    """Grey noise around some brightness, uint8 (count, 48, 48, 3)."""
+    rng = np.random.default_rng(seed)
+    light = rng.uniform(110, 170, (count, 1, 1, 1))
+    pixels = light + rng.normal(0, 12, (count, 48, 48, 1)) + rng.normal(0, 2, (count, 48, 48, 3))
+    return torch.from_numpy(pixels.clip(0, 255).astype(np.uint8))
+
+
+def cats(count: int, seed: int) -> torch.Tensor:
+    """Large blobs of strong colour."""
+    rng = np.random.default_rng(seed)
+    blobs = rng.integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
+    return torch.from_numpy(blobs.repeat(12, axis=1).repeat(12, axis=2))
+
+
+@pytest.fixture(scope="module")
+def head() -> DomainHead:
+    return fitted(collect_features(stages_of, walls(400, 1).split(64), 400))
+
+
+def fitted(familiar: torch.Tensor) -> DomainHead:
+    made = torch.from_numpy(np.stack(list(foreign_pictures(70, 48))))
+    foreign = collect_features(stages_of, [made], 70)
+    return fit_domain(familiar, foreign)
+
+
+def test_walls_are_about_one_and_other_things_are_more(head):
+    own, other = head(stages_of(walls(200, 2))), head(stages_of(cats(50, 3)))
+    assert own.dtype == torch.float32 and own.shape == (200,)
+    assert 0.7 < float(own.median()) < 1.4
+    assert float(other.min()) > float(own.max())
+
+
+def test_an_image_has_its_score_whatever_its_batch(head):
+    images = torch.cat([walls(5, 4), cats(5, 5)])
+    together = head(stages_of(images))
+    alone = torch.cat([head(stages_of(image[None])) for image in images])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+
+
+def test_black_white_and_one_colour_have_a_number(head):
+    flat = torch.stack([torch.full((48, 48, 3), v, dtype=torch.uint8) for v in (0, 128, 255)])
+    assert torch.isfinite(head(stages_of(flat))).all()
+
+
+def test_half_precision_features_are_judged_in_single(head):
+    stages = stages_of(cats(8, 6))
+    halved = head([stage.half() for stage in stages])
+    assert halved.dtype == torch.float32
+    torch.testing.assert_close(halved, head(stages), rtol=0.02, atol=0.02)
+
+
+def test_stored_in_half_and_loaded_it_says_the_same(head, tmp_path):
+    state = {f"domain.{k}": v for k, v in head.state_dict().items()}
+    half = {k: v.half().contiguous() if v.dim() > 1 else v for k, v in state.items()}
+    save_file(half, tmp_path / "weights.safetensors")
+    loaded = DomainHead.like(load_file(tmp_path / "weights.safetensors"), "domain.")
+    images = torch.cat([walls(3, 7), cats(3, 8)])
+    torch.testing.assert_close(loaded(stages_of(images)), head(stages_of(images)), rtol=0, atol=0)
+
+
+def test_a_channel_that_is_always_silent_makes_nothing_foreign():
+    features = collect_features(stages_of, [walls(300, 1)], 300)
+    features[:, ::5] = 0
+    silent = fitted(features)
+    fresh = collect_features(stages_of, [walls(50, 9)], 50)
+    quiet = silent.score(fresh.index_fill(1, torch.arange(0, fresh.shape[1], 5), 0))
+    noise = silent.score(fresh.index_fill(1, torch.arange(0, fresh.shape[1], 5), 1e-6))
+    torch.testing.assert_close(quiet, noise, rtol=0, atol=0.05)
+
+
+def test_the_same_images_give_the_same_head():
+    features = collect_features(stages_of, [walls(200, 1)], 200)
+    first, second = fitted(features), fitted(features.clone())
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[name]), name
+
+
+def test_too_few_images_are_refused():
+    with pytest.raises(DataError, match="too few"):
+        fitted(torch.randn(10, 36))
+
+
+def test_what_is_read_is_the_deviation_over_sixteen_cells():
+    stage, unread = torch.randn(3, 4, 8, 12), torch.full((3, 1, 1, 1), torch.nan)
+    pooled = pool_for_domain([stage, stage[:, :2], stage[:, :1], unread])
+    assert pooled.shape == (3, 7)
+    cells = stage.reshape(3, 4, 4, 2, 4, 3).mean((3, 5))
+    torch.testing.assert_close(pooled[:, :4], cells.std((2, 3), correction=0))
+
+
+@pytest.mark.parametrize("side", [2, 3, 5, 6, 7, 14])
+def test_every_row_of_a_map_of_any_side_counts(side):
+    for place in range(side):
+        stage = torch.zeros(1, 1, side, side)
+        stage[0, 0, place, 0] = 1
+        assert float(pool_for_domain([stage])[0, 0]) > 0, place
+
+
+@pytest.mark.parametrize("size", [48, 224])
+def test_synthetic_pictures_of_every_kind_are_pictures(size):
+    pictures = np.stack(list(foreign_pictures(16, size, seed=2)))
+    assert pictures.shape == (16, size, size, 3) and pictures.dtype == np.uint8
+    assert len({picture.tobytes() for picture in pictures}) == 16
+
+
+def test_synthetic_foreign_pictures_are_the_same_for_the_same_seed():
+    first, again = (np.stack(list(foreign_pictures(14, 64, seed=3))) for _ in range(2))
+    assert first.shape == (14, 64, 64, 3) and first.dtype == np.uint8
+    np.testing.assert_array_equal(first, again)
+    other = np.stack(list(foreign_pictures(14, 64, seed=4)))
+    assert all((a != b).any() for a, b in zip(first, other, strict=True))
+
+
+def test_it_exports_and_onnx_runtime_says_the_same(head, tmp_path):
+    import onnxruntime
+
+    class Graph(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = head
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.head(stages_of(images))
+
+    images = torch.cat([walls(3, 11), cats(3, 12)])
+    torch.onnx.export(
+        Graph().eval(),
+        (images,),
+        tmp_path / "g.onnx",
+        input_names=["images"],
+        dynamo=True,
+        verbose=False,
+    )
+    session = onnxruntime.InferenceSession(tmp_path / "g.onnx", providers=["CPUExecutionProvider"])
+    (scores,) = session.run(None, {"images": images.numpy()})
+    np.testing.assert_allclose(scores, head(stages_of(images)).numpy(), rtol=1e-3, atol=1e-3)
+
+
+def test_collecting_stops_at_the_limit_and_needs_an_image():
+    batches = iter([walls(30, 1), walls(30, 2), walls(30, 3)])
+    assert len(collect_features(stages_of, batches, 40)) == 40
+    assert next(batches, None) is not None, "more was read than asked for"
+    with pytest.raises(DataError, match="no readable"):
+        collect_features(stages_of, [], 40)
+
+
+@given(
+    hnp.arrays(np.float32, st.integers(1, 400), elements=st.floats(0, 100, width=32)),
+    st.sampled_from([0.01, 0.02, 0.1]),
+)
+def test_at_most_the_share_reaches_the_threshold(scores, share):
+    threshold = choose_domain_threshold(scores, share=share)
+    assert (scores >= np.float32(round(threshold, 4))).mean() <= share
+
+
+def test_every_large_source_keeps_its_share():
+    rng = np.random.default_rng(0)
+    scores = np.concatenate([rng.normal(1, 0.1, 900), rng.normal(2, 0.1, 100), [50.0]])
+    sources = ["metu"] * 900 + ["bridge"] * 100 + ["one odd photo"]
+    threshold = choose_domain_threshold(scores, sources)
+    assert (scores[900:1000] >= threshold).sum() <= 1
+    assert threshold < 3, "a single photo decided"
+
+
+def test_a_threshold_needs_numbers():
+    with pytest.raises(DataError):
+        choose_domain_threshold(np.array([]))
+    with pytest.raises(DataError):
+        choose_domain_threshold(np.array([1.0, np.nan]))
+    with pytest.raises(ValueError, match="2 sources"):
+        choose_domain_threshold(np.ones(3), ["a", "b"])

@@ -1,0 +1,143 @@
+"""The page as people meet it: in a real browser, from a file; and the command that makes it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pyarrow.dataset as ds
+import pytest
+from typer.testing import CliRunner
+
+from inspector.cli import app
+from inspector.reporting.config import SummaryConfig
+from inspector.reporting.run import summarise
+from inspector.scanning import VerifyConfig, verify
+from tests.pages import open_on_a_phone
+from tests.reviewing.tables import row_of, write_table
+
+
+@pytest.fixture(scope="module")
+def written(site):
+    """By the command, as a user writes it."""
+    result = CliRunner().invoke(app, ["report", str(site.out)], env={"COLUMNS": "80"})
+    assert result.exit_code == 0, result.output
+    return site.out / "_report.html", result.stdout
+
+
+@pytest.fixture(scope="module")
+def html(written):
+    return written[0].read_text(encoding="utf-8")
+
+
+def test_the_terminal_says_where_it_is_and_what_is_next(site, written):
+    file, said = written
+    lines = said.splitlines()
+    assert lines[0] == "photos     18, of them 2 not judged (11.1 %)"
+    assert f"report     {file}" in lines
+    assert any(line.startswith("people     looked at 12:") for line in lines)
+    assert "           inspector review '" in said.replace('"', "'")
+    paths = [line for line in lines if str(site.out)[:20] in line]
+    assert all(len(line) < 80 for line in lines if line not in paths)
+    assert "\x1b" not in said
+
+
+def test_readers_of_the_table_do_not_see_the_page(site, written):
+    assert ds.dataset(str(site.out)).count_rows() == 18
+    assert verify(VerifyConfig(out=site.out)).damage == ()
+
+
+def test_names_that_mean_harm_are_text(html):
+    assert "<img src=x" not in html and "<b>text" not in html and "\x1b" not in html
+    assert "&lt;img src=x onerror=alert(1)&gt;\\x1b[31m.jpg" in html
+    assert "&lt;b&gt;text.jpg" in html and "caf\\xe9.jpg" in html
+    assert "night&#39;s results" in html
+
+
+def test_a_photo_that_is_gone_or_another_is_not_shown(html, site):
+    assert "no picture: vanished" in html and "no picture: the file has changed" in html
+    assert f"2 of {len(re.findall('<figure title|<figure class=.pair', html))} photos" in html
+
+
+def test_a_persons_word_stands_beside_the_models(html, site):
+    card = next(c for c in html.split("<figure") if "IMG_2.jpg" in c)
+    model = site.rows["IMG_2.jpg"]
+    assert f'model <span class="tag {model["verdict"]}">' in card
+    assert f"{model['p_crack']:.3f}" in card and 'person <span class="tag crack">' in card
+
+
+def test_json_is_data_and_writes_no_page(site, tmp_path):
+    copy = shutil.copytree(site.out, tmp_path / "copy")
+    (copy / "_report.html").unlink(missing_ok=True)
+    result = CliRunner().invoke(app, ["report", str(copy), "--json"])
+    assert json.loads(result.stdout)["photos"] == 18
+    assert not (copy / "_report.html").exists()
+    page = tmp_path / "page.html"
+    asked = ["report", str(copy), "--json", "--html", str(page), "--pictures", "0"]
+    result = CliRunner().invoke(app, asked)
+    assert json.loads(result.stdout)["photos"] == 18
+    assert "report" in result.stderr and page.exists()
+
+
+def test_photos_that_moved_are_found(site, tmp_path):
+    config = SummaryConfig(out=site.out, html=tmp_path / "a.html", pictures=3)
+    gone = SummaryConfig(out=site.out, html=tmp_path / "b.html", pictures=3,
+                         moved=f"{site.photos}=/nowhere")  # fmt: skip
+    assert summarise(config).total == summarise(gone).total
+    here, there = ((tmp_path / name).read_text() for name in ("a.html", "b.html"))
+    assert "data:image/jpeg" in here and "data:image/jpeg" not in there
+    assert "--moved OLD=NEW" in there
+
+
+@pytest.mark.parametrize("kind", ["interrupted", "damaged"])
+def test_a_table_that_is_not_whole_says_so_at_the_top(tmp_path, kind):
+    out = write_table(tmp_path / "out", [row_of(tmp_path / "a.jpg")])
+    if kind == "interrupted":
+        (out / "_inspector" / "manifest.json.partial").touch()
+    else:
+        (out / "_inspector" / "manifest.json").unlink()
+    result = CliRunner().invoke(app, ["report", str(out)])
+    assert f"\n{kind}" in result.stdout
+    assert f"<b>{kind.capitalize()}:</b>" in (out / "_report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def page(browser, written):
+    return open_on_a_phone(browser, written[0].as_uri())
+
+
+def test_it_opens_alone_and_in_peace(page, written):
+    wanted = [text for text in page.heard if not text.startswith("data:image/")]
+    assert wanted == [written[0].as_uri()]
+    assert page.evaluate("document.images.length") > 4
+    assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+    assert page.evaluate("document.querySelectorAll('svg.site').length") == 2
+
+
+def test_pictures_keep_their_shape_and_marks_lie_on_them(page):
+    shapes = page.evaluate("""[...document.querySelectorAll('.photo')].map(photo => {
+        const box = photo.getBoundingClientRect(), image = photo.querySelector('img');
+        return [box.width / box.height, image.naturalWidth / image.naturalHeight];
+    })""")
+    assert all(abs(drawn / own - 1) < 0.03 for drawn, own in shapes)
+    assert page.evaluate("document.querySelectorAll('.pair-of .box').length") >= 1
+
+
+@pytest.mark.parametrize(
+    ("scheme", "media", "light"),
+    [("light", "screen", True), ("dark", "screen", False), ("dark", "print", True)],
+)
+def test_light_dark_and_paper(page, scheme, media, light):
+    page.emulate_media(color_scheme=scheme, media=media)
+    colours = [
+        page.evaluate(f"getComputedStyle(document.body).{name}")
+        for name in ("backgroundColor", "color")
+    ]
+    paper, ink = (sum(map(int, re.findall(r"\d+", colour)[:3])) / 3 for colour in colours)
+    assert (paper > 200) == light and (ink < 100) == light
+
+
+def test_a_phone_needs_no_sideways_scrolling(page):
+    page.emulate_media(color_scheme="light", media="screen")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400

@@ -1,0 +1,40 @@
+"""A manifest of anything is an answer, not a crash."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.results.verify.table import codes, edit
+
+FIRST = "part-000000.parquet"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"[]", b"{}", b"nonsense", b"\xff\xfe", b"[" * 100_000, b'{"rows": ' + b"9" * 9999,
+        b'{"schema_version": 1}', b"null", b'"x"', b"1e999",
+    ],
+)  # fmt: skip
+def test_a_manifest_of_anything(out, content):
+    (out / "_inspector/manifest.json").write_bytes(content)
+    assert codes(out) == {"manifest"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rows": "15"}, {"rows": -1}, {"rows": True}, {"rows": 15.0}, {"parts": {}}, {"parts": [1]},
+        {"identity": []}, {"identity": {"a": 1}}, {"fingerprint": None}, {"fingerprint": "x" * 64},
+        {"rewriting": []}, {"rewriting": {"part-000009.parquet": None}},
+        {"rewriting": {FIRST: 3}}, {"rewriting": {FIRST: {"rows": 1}}},
+        {"parts": [{"file": "../x", "rows": 0, "sha256": "0" * 64}]},
+        {"parts": [{"file": FIRST, "rows": 0, "sha256": "0" * 64}] * 2},
+        {"parts": [{"file": FIRST, "rows": None, "sha256": "0" * 64}]},
+        {"parts": [{"file": FIRST, "rows": 1, "sha256": "0"}]},
+        {"schema_version": "2"}, {"schema_version": None},
+    ],
+)  # fmt: skip
+def test_a_manifest_of_wrong_types(out, change):
+    edit(out, lambda values: values.update(change))
+    assert "manifest" in codes(out)

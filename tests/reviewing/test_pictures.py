@@ -1,0 +1,137 @@
+"""Photos as they are shown: upright, whole, of any kind, and never at the server's expense."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import time
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inspector.reviewing.heat import as_png
+from inspector.reviewing.helper import Helper, HelperError
+from inspector.reviewing.pictures import SCREEN_SIDE, CannotShowError, region, screen
+from tests.scanning.walls import wall
+
+
+@pytest.fixture(autouse=True)
+def pillow_as_it_was(monkeypatch):
+    """What the helper process changes in Pillow for good."""
+    from PIL import ImageFile
+
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+
+
+def opened(picture):
+    return Image.open(BytesIO(picture.content))
+
+
+def test_a_turned_photo_is_shown_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = wall(1, 2400, 1200)
+    photo.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    picture = screen(str(tmp_path / "turned.jpg"))
+    assert (picture.width, picture.height) == (1200, 2400)
+    shown = opened(picture)
+    assert shown.size == (SCREEN_SIDE // 2, SCREEN_SIDE)
+    upright = photo.transpose(Image.Transpose.ROTATE_270).resize(shown.size)
+    off = np.abs(np.asarray(shown, int) - np.asarray(upright, int)).mean()
+    assert off < 3
+    data = (tmp_path / "turned.jpg").read_bytes()
+    assert picture.content_hash == hashlib.sha256(data).hexdigest()
+    part = opened(region(str(tmp_path / "turned.jpg"), (0.5, 0.25, 1, 0.75), 4000))
+    assert part.size == (600, 1200)
+    expected = photo.transpose(Image.Transpose.ROTATE_270).crop((600, 600, 1200, 1800))
+    assert np.abs(np.asarray(part, int) - np.asarray(expected, int)).mean() < 3
+
+
+def test_a_small_photo_keeps_every_pixel(tmp_path):
+    wall(2).save(tmp_path / "small.png")
+    picture = screen(str(tmp_path / "small.png"))
+    assert picture.media_type == "image/png"
+    assert np.array_equal(np.asarray(opened(picture)), np.asarray(wall(2)))
+
+
+def test_regions_stay_inside_and_follow_the_file(tmp_path):
+    file = tmp_path / "a.png"
+    wall(3, 800, 600).save(file)
+    assert opened(region(str(file), (-1, -1, 9, 9), 200)).size == (200, 150)
+    assert opened(region(str(file), (1, 1, 1, 1), 200)).size == (1, 1)
+    wall(4, 400, 600).save(file)
+    assert region(str(file), (0, 0, 1, 1), 900).width == 400
+
+
+def test_what_there_is_of_a_damaged_photo_is_shown(tmp_path):
+    wall(5, 600, 600).save(tmp_path / "whole.jpg", quality=95)
+    data = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
+    assert screen(str(tmp_path / "cut.jpg")).width == 600
+
+
+@pytest.mark.parametrize("mode", ["I;16", "F", "I", "RGBA", "P", "LA", "CMYK", "1", "LAB"])
+def test_every_pixel_type_can_be_looked_at(tmp_path, mode):
+    values = np.arange(64 * 64).reshape(64, 64)
+    if mode == "I;16":
+        image = Image.fromarray((values * 16).astype(np.uint16))
+    elif mode in ("F", "I"):
+        kind = np.float32 if mode == "F" else np.int32
+        image = Image.fromarray(values.astype(kind))
+    elif mode == "LAB":
+        image = Image.new("LAB", (64, 64))
+    else:
+        image = wall(6, 64, 64).convert("L" if mode == "LA" else "RGB").convert(mode)
+    image.save(tmp_path / "a.tif")
+    assert opened(screen(str(tmp_path / "a.tif"))).mode == "RGB"
+
+
+def test_what_is_no_photo_is_said(tmp_path):
+    (tmp_path / "text.jpg").write_bytes(b"hello")
+    with pytest.raises(CannotShowError):
+        screen(str(tmp_path / "text.jpg"))
+    with pytest.raises(CannotShowError, match="vanished"):
+        screen(str(tmp_path / "none.jpg"))
+
+
+def test_heat_shows_where_the_evidence_is():
+    cam_HW = np.full((7, 7), -1, np.float32)
+    cam_HW[1, 5] = 3
+    rgba = np.asarray(Image.open(BytesIO(as_png(cam_HW))))
+    row, column = np.unravel_index(rgba[:, :, 3].argmax(), rgba.shape[:2])
+    assert (int(row) * 7 // 224, int(column) * 7 // 224) == (1, 5)
+    assert rgba[-1, 0, 3] == 0
+    assert np.asarray(Image.open(BytesIO(as_png(-np.ones((7, 7), np.float32)))))[:, :, 3].max() == 0
+
+
+def answer(what):
+    if what == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "hang":
+        time.sleep(60)
+    if what == "fail":
+        raise ValueError("no such thing")
+    return os.getpid()
+
+
+def test_a_helper_outlives_what_ends_its_process():
+    helper = Helper(answer, seconds=20)
+    try:
+        first = helper.ask("who")
+        assert first != os.getpid()
+        with pytest.raises(HelperError, match="no such thing"):
+            helper.ask("fail")
+        assert helper.ask("who") == first
+        with pytest.raises(HelperError, match="ended the process"):
+            helper.ask("die")
+        second = helper.ask("who")
+        assert second != first
+        helper._seconds = 0.3
+        with pytest.raises(HelperError, match="longer than"):
+            helper.ask("hang")
+    finally:
+        helper.close()

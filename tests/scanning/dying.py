@@ -1,0 +1,103 @@
+"""A scan without a model, on real files, that dies at a chosen step on the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.dataset as ds
+import pytest
+
+from inspector.photos.address import path_of
+from inspector.results.schema import make_row
+from inspector.results.store import open_results
+from inspector.scanning import ScanConfig, Tally
+from inspector.scanning.interrupt import StopSignals
+from inspector.scanning.prune import move_photos, settle_vanished
+from inspector.scanning.sink import ParquetSink
+from inspector.scanning.worklist import Worklist
+from inspector.types import Failure, FailureCode, PhotoFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+IDENTITY = {"model": "a" * 64, "precision": "fp32"}
+JUDGED = b"ok"
+"""Contents that begin so get a row that says `ok`."""
+
+
+class Killed(BaseException):
+    """As if the process had ended on the spot."""
+
+
+@contextmanager
+def dying_at(step: int | None) -> Iterator[list[str]]:
+    """Let the step-th change to the disk from now on not happen (a write happens by half), nor any
+    after it: what follows, clean-ups included, is the work of a process that is dead. Yields the
+    names of the steps that came that far."""
+    steps: list[str] = []
+
+    def guarded(name, real, half=None):
+        def run(*args, **options):
+            if step is not None and len(steps) >= step:
+                if len(steps) == step and half is not None:
+                    half(*args, **options)
+                steps.append("")
+                raise Killed
+            steps.append(name)
+            return real(*args, **options)
+
+        return run
+
+    write = Path.write_bytes
+
+    def write_half(path, content):
+        write(path, memoryview(content)[: len(memoryview(content)) // 2])
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("replace", "unlink"):
+            patch.setattr(os, name, guarded(name, getattr(os, name)))
+        patch.setattr(os, "fsync", lambda descriptor: None)  # a kill forgets nothing
+        patch.setattr(Path, "write_bytes", guarded("write", write, write_half))
+        yield steps
+
+
+def quick_scan(photos: Path | str, out: Path, *, rows_per_part: int = 2, **options):
+    """What `inspector.scan` does, with a file's content in place of a verdict. Returns the
+    tally and the opened results."""
+    config = ScanConfig(sources=(str(photos),), out=out, **options)
+    tally = Tally()
+    work = Worklist(config, tally, StopSignals())
+    with (
+        open_results(out, IDENTITY, overwrite=False, by_content=config.verify_content) as results,
+        ParquetSink(results, {}, rows_per_part=rows_per_part) as sink,
+    ):
+        if moved := config.moves():
+            move_photos(results, moved)
+        work.peek(results.ledger, 1)
+        for ref in work:
+            sink.write([_row(ref)])
+        sink.commit()
+        settle_vanished(results, work, tally, prune=config.prune, gone=config.source_gone)
+        sink.finish()
+    return tally, results, work
+
+
+def _row(ref):
+    content = Path(ref.path).read_bytes()
+    facts = PhotoFacts(content_hash=hashlib.sha256(content).hexdigest())
+    row = make_row(Failure(ref, FailureCode.EMPTY, content.decode(), facts), None, view="whole")
+    judged = {"status": "ok", "verdict": "clear", "failure_code": None}
+    return row | (judged if content.startswith(JUDGED) else {})
+
+
+def table_of(out: Path) -> dict[str, str]:
+    """File name to the content that its row was made from, as any reader would see it. Fails for a
+    file with two rows."""
+    rows = ds.dataset(out, exclude_invalid_files=False).to_table().to_pylist()
+    table = {Path(path_of(row["uri"])).name: row["detail"] for row in rows}
+    assert len(table) == len(rows), "a file has two rows"
+    return table

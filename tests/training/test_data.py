@@ -1,0 +1,168 @@
+"""What the network sees: drawn fairly, changed without changing the truth, the same every time."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inspector.labelled.folder import LabelledImage, find_labelled
+from inspector.model.preprocess import PreprocessSpec
+from inspector.synthesis import HARD_NEGATIVES, Kind
+from inspector.training.augment import Haze, Rescale, WhiteBalance, augmentation
+from inspector.training.data import AugmentedPixels, Harder, LabelledPixels, epoch_plan, load
+
+SPEC = PreprocessSpec(size=64)
+
+
+def strata(**sizes: int) -> list[LabelledImage]:
+    return [
+        LabelledImage(f"{name}{k}", name.startswith("crack"), name[-1], f"{name}{k}")
+        for name, size in sizes.items()
+        for k in range(size)
+    ]
+
+
+def test_one_balanced_source_is_a_permutation():
+    images = strata(crack_a=30, clear_a=30)
+    plan = epoch_plan(images, 60, seed=1, epoch=0)
+    assert sorted(plan) == list(range(60))
+    assert list(plan) != list(range(60))
+
+
+@given(
+    st.integers(1, 200), st.integers(1, 200), st.integers(1, 50), st.integers(1, 400),
+    st.floats(0, 0.8), st.integers(0, 5),
+)  # fmt: skip
+def test_epochs_are_balanced_whatever_the_sizes(many, some, few, count, synthetic, epoch):
+    images = strata(crack_a=some, clear_a=many, clear_b=few)
+    plan = epoch_plan(images, count, seed=0, epoch=epoch, synthetic=synthetic)
+    assert len(plan) == count
+    cracks = sum(images[k].is_crack for k in plan)
+    real = cracks + 0.6 * synthetic * (count - cracks)
+    assert abs(real - count / 2) <= 2
+
+
+def test_epochs_differ_and_repeat():
+    images = strata(crack_a=40, clear_a=40)
+    first = epoch_plan(images, 80, seed=1, epoch=0)
+    assert np.array_equal(first, epoch_plan(images, 80, seed=1, epoch=0))
+    assert not np.array_equal(first, epoch_plan(images, 80, seed=1, epoch=1))
+    assert not np.array_equal(first, epoch_plan(images, 80, seed=2, epoch=0))
+
+
+def test_small_source_is_seen_more_often_per_image():
+    images = strata(crack_a=100, clear_a=900, clear_b=9)
+    plan = epoch_plan(images, 1000, seed=0, epoch=0)
+    per_source = Counter(images[k].source for k in plan if not images[k].is_crack)
+    assert per_source["b"] / 9 > 5 * per_source["a"] / 900
+
+
+@pytest.mark.parametrize("size", [32, 48, 64])
+def test_augmentation_keeps_type_and_size(size):
+    change = augmentation(size)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
+        changed = change(image)
+        assert changed.dtype == torch.uint8 and changed.shape == (3, size, size)
+
+
+def test_rescale_never_cuts_away_most_of_the_image():
+    torch.manual_seed(0)
+    image = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    image[:, 24:40, 24:40] = 255
+    for size in (32, 64):
+        views = [Rescale(size)(image) for _ in range(100)]
+        assert all(bool((view > 200).any()) for view in views)
+
+
+def test_white_balance_moves_red_and_blue_alone():
+    torch.manual_seed(0)
+    image = torch.full((3, 8, 8), 120, dtype=torch.uint8)
+    views = torch.stack([WhiteBalance(0.16)(image) for _ in range(50)])
+    assert (views[:, 1] == 120).all()
+    assert 100 <= int(views.min()) < 115 and 125 < int(views.max()) <= 140
+
+
+def test_haze_takes_contrast_but_leaves_the_crack():
+    torch.manual_seed(0)
+    image = torch.full((3, 16, 16), 120, dtype=torch.uint8)
+    image[:, 8] = 20
+    for _ in range(50):
+        hazy = Haze()(image).int()
+        assert hazy.min() >= 20 and hazy.max() <= 230
+        assert ((hazy[:, 0] - hazy[:, 8]) >= 49).all(), "half of 100 grey levels, rounded"
+
+
+@pytest.mark.parametrize("occluded", [0.0, 1.0])
+def test_harder_images_are_labelled_by_what_they_show(occluded):
+    bare = np.full((64, 64, 3), 140, dtype=np.uint8)
+    labels: Counter[int] = Counter()
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        pixels, label = Harder(occluded=occluded)(bare, rng)
+        assert pixels.shape == bare.shape and pixels.dtype == np.uint8
+        labels[label] += 1
+    assert 25 <= labels[1] <= 48  # three of five, by 60 draws
+    assert (bare == 140).all()
+
+
+def test_harder_images_show_the_kinds_asked_for():
+    bare = np.full((64, 64, 3), 140, dtype=np.uint8)
+    drawn = [
+        Harder((kind,), occluded=0.0)(bare, np.random.default_rng(3))[0].tobytes()
+        for kind in HARD_NEGATIVES
+    ]
+    assert len(set(drawn)) == len(HARD_NEGATIVES), "seed 3 draws a distractor"
+    assert Kind.CRACK not in HARD_NEGATIVES
+
+
+def test_labels_stay_with_their_pixels(walls):
+    """Each validation batch row must be the decoded image of its own place."""
+    images = find_labelled(walls)
+    dataset = LabelledPixels(images, SPEC)
+    places = []
+    for batch in load(dataset, 7, workers=0, pin=False):
+        for pixels, label, place in zip(
+            batch.pixels_NHWC, batch.label_N, batch.place_N, strict=True
+        ):
+            expected = dataset.pixels(int(place))
+            assert expected is not None and np.array_equal(pixels.numpy(), expected)
+            assert bool(label) == images[int(place)].is_crack
+            places.append(int(place))
+    broken = [k for k, image in enumerate(images) if image.path.endswith("broken.jpg")]
+    assert sorted(places + broken) == list(range(len(images)))
+
+
+def test_broken_images_are_named_not_fatal(walls):
+    dataset = LabelledPixels(find_labelled(walls), SPEC)
+    broken = [name for batch in load(dataset, 5, workers=0, pin=False) for name in batch.broken]
+    assert len(broken) == 1 and broken[0].endswith("broken.jpg")
+
+
+def test_a_sample_depends_on_its_place_alone(walls):
+    images = find_labelled(walls)
+    plan = epoch_plan(images, len(images), seed=0, epoch=0)
+    dataset = AugmentedPixels(images, SPEC, plan, train_size=48, synthetic=0.5, seed=(0, 0))
+    forwards = [dataset[k] for k in range(len(plan))]
+    torch.manual_seed(99)
+    for k in reversed(range(len(plan))):
+        again, first = dataset[k], forwards[k]
+        if isinstance(first, str):
+            assert again == first
+            continue
+        assert np.array_equal(again[0], first[0]) and again[1:] == first[1:]
+
+
+def test_synthetic_cracks_are_labelled_as_cracks(walls):
+    images = [image for image in find_labelled(walls) if not image.path.endswith("broken.jpg")]
+    clear = [k for k, image in enumerate(images) if not image.is_crack]
+    plan = np.array(clear * 10, dtype=np.int64)
+    dataset = AugmentedPixels(images, SPEC, plan, train_size=64, synthetic=1.0, seed=(0, 0))
+    labels = [sample[1] for k in range(len(plan)) if not isinstance(sample := dataset[k], str)]
+    assert 0.45 < np.mean(labels) < 0.75  # 0.6 by construction
