@@ -190,7 +190,7 @@ def training(
 
 
 @app.command()
-def domain(
+def ood(
     data: Annotated[Path, typer.Argument(help="Concrete: DATA/SOURCE/...", show_default=False)],
     foreign: Annotated[Path, typer.Argument(help="Other things: KIND/...", show_default=False)],
     model: Model = None,
@@ -204,13 +204,13 @@ def domain(
 ) -> None:  # fmt: skip
     """What is no concrete: how much of it a model notices, and how much concrete it flags."""
     from bench.report import make_folder
-    from bench.studies.domain import COLUMNS, DomainBenchConfig, bench_domain
+    from bench.studies.ood import COLUMNS, OodBenchConfig, bench_ood
 
-    config = DomainBenchConfig(
+    config = OodBenchConfig(
         concrete=data, foreign=foreign, model=model, threshold=threshold, limit=limit
     )
     make_folder(out)
-    _finish(bench_domain(config), COLUMNS, out)
+    _finish(bench_ood(config), COLUMNS, out)
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:

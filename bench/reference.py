@@ -68,7 +68,7 @@ class Judge:
         scores = self._scores(pixels_NHWC)
         shrink_N = np.array([photo.shrink for photo in photos])
         verdict_N, _ = decide(
-            scores.p_crack_N, self._thresholds, domain_N=scores.domain_N, shrink_N=shrink_N
+            scores.p_crack_N, self._thresholds, ood_N=scores.ood_N, shrink_N=shrink_N
         )
         return [
             Answer(float(p), str(verdict))
@@ -83,6 +83,6 @@ class Judge:
             for place, k in enumerate(new):
                 one = slice(place, place + 1)
                 self._known[hashes[k]] = Scores(
-                    found.p_crack_N[one], found.cam_NHW[one], found.domain_N[one]
+                    found.p_crack_N[one], found.cam_NHW[one], found.ood_N[one]
                 )
         return joined([self._known[known] for known in hashes])

@@ -134,12 +134,12 @@ def _judge(
 def choose_familiar(full: Scores, low: Scores, thresholds: Thresholds) -> float:
     """`familiar_below` of the first stage: `FAMILIAR_SHARE` of the choosing photos that are in
     domain at full resolution have a lower score. Never above the model's own threshold, so that
-    nothing the stage decides is out of domain."""
-    if thresholds.out_of_domain is None:
+    nothing the stage decides is out of distribution."""
+    if thresholds.out_of_distribution is None:
         return SURELY_FOREIGN
-    in_domain_N = full.domain_N < thresholds.out_of_domain
-    usual = float(np.quantile(low.domain_N[in_domain_N], FAMILIAR_SHARE))
-    return min(usual, thresholds.out_of_domain)
+    in_distribution_N = full.ood_N < thresholds.out_of_distribution
+    usual = float(np.quantile(low.ood_N[in_distribution_N], FAMILIAR_SHARE))
+    return min(usual, thresholds.out_of_distribution)
 
 
 def choose_band(
@@ -149,7 +149,7 @@ def choose_band(
     familiar to it gets another verdict than at full resolution, and none comes nearer to it than
     `GUARD`. Never inside the model's own thresholds. An edge beyond which nothing is safe is 0 or
     1."""
-    familiar_N = low.domain_N < familiar_below
+    familiar_N = low.ood_N < familiar_below
     odds_N = log_odds(low.p_crack_N[familiar_N])
     verdict_N = verdicts(full, thresholds)[familiar_N]
     not_clear_N, crack_N = verdict_N != Verdict.CLEAR, verdict_N == Verdict.CRACK

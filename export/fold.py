@@ -122,7 +122,7 @@ def map_convolution(graph: onnx.GraphProto) -> onnx.NodeProto:
 
 def body(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     """The nodes that make the last features from the pixels, in the graph's order; what is left is
-    the head: probabilities, activation map and out-of-domain score."""
+    the head: probabilities, activation map and out-of-distribution score."""
     wanted = {map_convolution(graph).input[0]}
     found = []
     for node in reversed(graph.node):

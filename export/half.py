@@ -1,7 +1,7 @@
 """The fp16 variant: the same graph, computing in half precision between normalisation and head.
 
 Only GPUs gain by it. The normalisation, the means over features, the linear layer, the softmax,
-the activation map and the out-of-domain score stay in float32: they cost little, and a sum of many
+the activation map and the OOD score stay in float32: they cost little, and a sum of many
 halves is not exact.
 """
 

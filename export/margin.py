@@ -34,17 +34,17 @@ as fast gains nothing."""
 def choose_margins(
     reference: Scores, candidate: Scores, thresholds: Thresholds
 ) -> tuple[float, float]:
-    """The margins of the probability, in logits, and of the out-of-domain score, in its own units:
+    """The margins of the probability, in logits, and of the OOD score, in its own units:
     each `SAFETY` times the smallest one with which no verdict of the N >= 1 images differs by it,
     and no less than what moves `MOVED_SHARE` of them or `LEAST_MARGIN`."""
     edges = np.array([thresholds.clear_below, thresholds.crack_from], np.float32)  # as in `decide`
     by_probability = _margin(
         log_odds(reference.p_crack_N), log_odds(candidate.p_crack_N), log_odds(edges)
     )
-    if thresholds.out_of_domain is None:
+    if thresholds.out_of_distribution is None:
         return by_probability, 0.0
-    edge = np.array([thresholds.out_of_domain])
-    exact_N, reduced_N = (s.domain_N.astype(np.float64) for s in (reference, candidate))
+    edge = np.array([thresholds.out_of_distribution])
+    exact_N, reduced_N = (s.ood_N.astype(np.float64) for s in (reference, candidate))
     return by_probability, _margin(exact_N, reduced_N, edge)
 
 

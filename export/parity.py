@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inspector.engines.parity import CAM_TOLERANCE, DOMAIN_TOLERANCE, PROBABILITY_TOLERANCE
+from inspector.engines.parity import CAM_TOLERANCE, OOD_TOLERANCE, PROBABILITY_TOLERANCE
 from inspector.errors import ExportError
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ def gate(variant: str, report: ParityReport) -> None:
             f"activation maps differ by {report.max_cam_difference:.2g} of their magnitude, "
             f"and {CAM_TOLERANCE:g} is allowed"
         )
-    elif report.max_domain_difference > DOMAIN_TOLERANCE:
+    elif report.max_ood_difference > OOD_TOLERANCE:
         problem = (
-            f"out-of-domain scores differ by {report.max_domain_difference:.2g} of their size, "
-            f"and {DOMAIN_TOLERANCE:g} is allowed"
+            f"out-of-distribution scores differ by {report.max_ood_difference:.2g} of their size, "
+            f"and {OOD_TOLERANCE:g} is allowed"
         )
     else:
         return

@@ -1,7 +1,7 @@
 """The int8 variant: static quantisation (QDQ) of an exported float32 file, calibrated on photos.
 
 Activations are uint8, kernels int8 per output channel; the head (mean, linear layer, softmax,
-activation map and out-of-domain score) stays in float32. Kernels use 7 of their 8 bits: without
+activation map and OOD score) stays in float32. Kernels use 7 of their 8 bits: without
 VNNI, x86 multiplies uint8 by int8 and adds neighbouring products in 16 bits, which overflow for
 larger kernels (255 * 127 * 2 > 32767) and moved probabilities by up to 0.65. With 7 bits nothing
 can overflow, so the answers do not depend on the CPU, at the same speed.

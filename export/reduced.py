@@ -93,7 +93,7 @@ def make_reduced(
         finished[name] = replace(
             variant,
             margin=seen["margin"],
-            domain_margin=seen["domain_margin"],
+            ood_margin=seen["ood_margin"],
             parity=seen | notes[name],
         )
     return finished
@@ -144,8 +144,8 @@ def _evidence(
 ) -> JsonObject:
     """What the gate judges by and the bundle keeps; names of photos, which may be private, stay
     out of it."""
-    margin, domain_margin = choose_margins(chosen.reference, chosen.candidate, thresholds)
-    sent_on_N = Doubt.around(thresholds, margin, domain_margin).about(gated.candidate)
+    margin, ood_margin = choose_margins(chosen.reference, chosen.candidate, thresholds)
+    sent_on_N = Doubt.around(thresholds, margin, ood_margin).about(gated.candidate)
     final = settled(gated.candidate, gated.reference, sent_on_N)
     flipped_N = differing(gated.reference, final, thresholds)
     alone = gated.report.to_json()
@@ -155,7 +155,7 @@ def _evidence(
         "verdict_flips": pairs_N2[flipped_N].tolist(),
         "verdict_flips_without_margin": alone["verdict_flips"],
         "margin": margin,
-        "domain_margin": domain_margin,
+        "ood_margin": ood_margin,
         "margin_chosen_on": len(chosen.photos),
         SENT_ON: float(sent_on_N.mean()),
         **_quality(gated, final, labels),

@@ -65,7 +65,7 @@ def _remargined(
 ) -> Variant:
     needed, _ = choose_margins(reference, candidate, thresholds)
     margin = max(variant.margin, needed)
-    around = Doubt.around(thresholds, margin, variant.domain_margin)
+    around = Doubt.around(thresholds, margin, variant.ood_margin)
     sent_on = float(around.about(candidate).mean())
     flips = int(differing(reference, candidate, thresholds).sum())
     seen = {

@@ -37,7 +37,7 @@ class Reason(StrEnum):
     """The probability lies clearly on one side of the thresholds."""
     NEAR_THRESHOLD = "near_threshold"
     """The probability lies between the thresholds: a person should look."""
-    OUT_OF_DOMAIN = "out_of_domain"
+    OUT_OF_DISTRIBUTION = "out_of_distribution"
     """The photo shows no surface of the kind the model knows, so its probability means nothing."""
     DOWNSCALED = "downscaled"
     """The photo was shrunk so much that a thin crack may have vanished: not safe to call clear."""
@@ -152,14 +152,14 @@ class Scores:
     """What an engine answers for N images: `p_crack_N` float32 (N,), probability of a crack;
     `cam_NHW` float32 (N, h, w), the crack class's activation map on the feature grid (logit
     units before the mean; its mean over the grid plus the bias is the class logit), where stages
-    with several grids decide an object array (N,) of such maps; `domain_N`
+    with several grids decide an object array (N,) of such maps; `ood_N`
     float32 (N,), how foreign the image is to the model (1 is usual among what it learned from, 2
     is as odd as the oddest hundredth of it); `stage_N` uint8 (N,), which of the backend's `stages`
     decided, None where there is only one."""
 
     p_crack_N: NDArray[np.float32]
     cam_NHW: NDArray[np.float32]
-    domain_N: NDArray[np.float32]
+    ood_N: NDArray[np.float32]
     stage_N: NDArray[np.uint8] | None = None
 
 
@@ -170,8 +170,8 @@ class Judgement:
     verdict: Verdict
     reason: Reason
     p_crack: float
-    domain_score: float
-    """How foreign the photo is to the model, as in `Scores.domain_N`."""
+    ood_score: float
+    """How foreign the photo is to the model, as in `Scores.ood_N`."""
     stage: str
     """Which of the backend's `stages` decided."""
     peak_x: float | None

@@ -12,7 +12,7 @@ from tests.pages import CHROMIUM
 
 if TYPE_CHECKING:
     from inspector.model.bundle import ModelBundle
-    from inspector.model.ood import DomainHead
+    from inspector.model.ood import OodHead
 
 # Before torch is loaded: on images this small its threads only wait for each other, which is five
 # times slower where other work runs on the same cores.
@@ -107,17 +107,17 @@ def save_untrained_bundle(path: Path, *, size: int = TINY_SIZE, seed: int = 0) -
     return bundle
 
 
-def _familiar_with_golden_images(network, spec) -> DomainHead:
+def _familiar_with_golden_images(network, spec) -> OodHead:
     import torch
 
     from export.golden import golden_inputs
     from inspector.model.network import DeployedModel
-    from inspector.model.ood import fit_domain, pool_for_domain
+    from inspector.model.ood import fit_ood_head, pool_for_ood
 
     model = DeployedModel(network, spec, temperature=1.0, positive_index=1).eval()
     seen = model.stages(model.normalise(torch.from_numpy(golden_inputs(spec.size)[1])))
-    pooled_NF = pool_for_domain(seen)
-    return fit_domain(pooled_NF, pooled_NF[3:6], least=1)
+    pooled_NF = pool_for_ood(seen)
+    return fit_ood_head(pooled_NF, pooled_NF[3:6], least=1)
 
 
 def _stretch(network, spec) -> None:

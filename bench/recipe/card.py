@@ -30,7 +30,7 @@ softmax are inside the exported graph.
 | seed | {seed} |
 | temperature, shift of the crack logit | {temperature:.3f}, {shift:+.3f} (in the last bias) |
 | `clear` below, `crack` from | {clear_below}, {crack_from} |
-| out of domain from | {out_of_domain} (1 is usual among the training images) |
+| out of distribution from | {out_of_distribution} (1 is usual among the training images) |
 
 Thresholds were chosen {chosen}.
 """
@@ -75,7 +75,7 @@ _LIMITS = """
 {worst}
 - Hairlines: walls whose cracks are a pixel or two wide at tile scale are where it misses most.
 - It notices about nine in ten photos that show no concrete, and takes some odd walls for such
-  (`docs/domain.md`).
+  (`docs/out-of-distribution.md`).
 - It has seen no night shots, no thermal images, no paint, graffiti or plants in number.
 - A photo much larger than {size} px is shrunk to see it whole; thin cracks vanish. Such a photo is
   never called clear, only `review` (reason `downscaled`).
@@ -110,7 +110,7 @@ def render_card(
         shift=training["calibration_shift"],
         clear_below=bundle.thresholds.clear_below,
         crack_from=bundle.thresholds.crack_from,
-        out_of_domain=bundle.thresholds.out_of_domain,
+        out_of_distribution=bundle.thresholds.out_of_distribution,
         chosen=bundle.thresholds.chosen,
     )
     parts = [

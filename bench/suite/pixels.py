@@ -48,7 +48,7 @@ def write_pool(file: Path, pool: Pool) -> None:
         pixels=pool.pixels_NHWC,
         p_crack=right.p_crack_N,
         cam=right.cam_NHW,
-        domain=right.domain_N,
+        domain=right.ood_N,
     )
 
 

@@ -103,7 +103,7 @@ def calibrate(config: CalibrateConfig, say: Callable[[str], object] = lambda _: 
         judged, config.rule, own, on=f"{len(kept):,} labelled photos",
         allow_laxer=config.allow_laxer,
     )  # fmt: skip
-    thresholds = replace(chosen, out_of_domain=own.out_of_domain)
+    thresholds = replace(chosen, out_of_distribution=own.out_of_distribution)
     before = count_verdicts(judged, own)
     if config.out is None:
         return Calibrated(bundle, thresholds, own, (), before, failed)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Doubt:
     """The answers that are not final: probabilities from the first to below the second number of
-    any of `spans` (up to 1 itself where the second is 1), and out-of-domain scores from the first
+    any of `spans` (up to 1 itself where the second is 1), and OOD scores from the first
     to below the second number of `foreign`."""
 
     spans: tuple[tuple[float, float], ...] = ()
@@ -38,22 +38,22 @@ class Doubt:
         return cls(((cascade.clear_below, cascade.crack_from),), (cascade.familiar_below, math.inf))
 
     @classmethod
-    def around(cls, thresholds: Thresholds, margin: float, domain_margin: float) -> Doubt:
-        """Probabilities whose logit is within `margin` of a threshold's, and out-of-domain scores
-        within `domain_margin` of theirs."""
+    def around(cls, thresholds: Thresholds, margin: float, ood_margin: float) -> Doubt:
+        """Probabilities whose logit is within `margin` of a threshold's, and OOD scores
+        within `ood_margin` of theirs."""
         edges = {thresholds.clear_below, thresholds.crack_from}
         spans = tuple((_moved(t, -margin), _moved(t, margin)) for t in sorted(edges))
-        if thresholds.out_of_domain is None:
+        if thresholds.out_of_distribution is None:
             return cls(spans)
-        limit = thresholds.out_of_domain
-        return cls(spans, (limit - domain_margin, limit + domain_margin))
+        limit = thresholds.out_of_distribution
+        return cls(spans, (limit - ood_margin, limit + ood_margin))
 
     def about(self, scores: Scores) -> NDArray[np.bool_]:
         """Whether each of N answers is in doubt; one that is no number is."""
-        p_N, domain_N = scores.p_crack_N, scores.domain_N
+        p_N, ood_N = scores.p_crack_N, scores.ood_N
         nearest, farthest = self.foreign
-        doubtful_N = ~np.isfinite(p_N) | ~np.isfinite(domain_N)
-        doubtful_N |= (domain_N >= nearest) & (domain_N < farthest)
+        doubtful_N = ~np.isfinite(p_N) | ~np.isfinite(ood_N)
+        doubtful_N |= (ood_N >= nearest) & (ood_N < farthest)
         for low, high in self.spans:
             doubtful_N |= (p_N >= low) & ((p_N < high) | (high >= 1))
         return doubtful_N
@@ -102,7 +102,7 @@ class CascadeBackend:
         """Judge N >= 1 images, uint8 (N, size, size, 3). Raises BackendError."""
         check_pixels(pixels_NHWC, self._size)
         count = len(pixels_NHWC)
-        p_N, domain_N = np.empty(count, np.float32), np.empty(count, np.float32)
+        p_N, ood_N = np.empty(count, np.float32), np.empty(count, np.float32)
         stage_N = np.empty(count, np.uint8)
         # Each map on the grid of its own stage: on a common one, where it peaks would depend on
         # which other images are in the batch.
@@ -110,14 +110,14 @@ class CascadeBackend:
         open_K = np.arange(count)
         for number, stage in enumerate(self._stages):
             scores = stage.engine.run(self._seen_by(stage, pixels_NHWC, open_K))
-            p_N[open_K], domain_N[open_K] = scores.p_crack_N, scores.domain_N
+            p_N[open_K], ood_N[open_K] = scores.p_crack_N, scores.ood_N
             stage_N[open_K] = number
             for k, cam_HW in zip(open_K, scores.cam_NHW, strict=True):
                 cam_N[k] = cam_HW
             open_K = open_K[stage.doubt.about(scores)]
             if not len(open_K):
                 break
-        return Scores(p_N, cam_N, domain_N, stage_N)
+        return Scores(p_N, cam_N, ood_N, stage_N)
 
     def close(self) -> None:
         """Give back memory and threads; the backend cannot run afterwards."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Answers = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
     """What a graph answers for N images, in the order of `OUTPUT_NAMES`: probabilities (N, 2),
-    activation maps (N, h, w), out-of-domain scores (N,)."""
+    activation maps (N, h, w), out-of-distribution scores (N,)."""
 
 
 def check_pixels(pixels_NHWC: NDArray[np.uint8], size: int) -> None:
@@ -31,9 +31,9 @@ def check_pixels(pixels_NHWC: NDArray[np.uint8], size: int) -> None:
 
 def to_scores(bundle: ModelBundle, answers: Answers) -> Scores:
     """The crack class's column and the rest. Raises BackendError when an answer is not a number."""
-    probabilities_NC, cam_NHW, domain_N = answers
+    probabilities_NC, cam_NHW, ood_N = answers
     p_crack_N = np.ascontiguousarray(probabilities_NC[:, bundle.positive_index], dtype=np.float32)
-    broken = int((~np.isfinite(p_crack_N) | ~np.isfinite(domain_N)).sum())
+    broken = int((~np.isfinite(p_crack_N) | ~np.isfinite(ood_N)).sum())
     if broken:
         raise BackendError(
             f"the engine answered no number for {broken} of {len(p_crack_N)} images; "
@@ -42,7 +42,7 @@ def to_scores(bundle: ModelBundle, answers: Answers) -> Scores:
     return Scores(
         p_crack_N,
         np.ascontiguousarray(cam_NHW, dtype=np.float32),
-        np.ascontiguousarray(domain_N, dtype=np.float32),
+        np.ascontiguousarray(ood_N, dtype=np.float32),
     )
 
 
@@ -58,7 +58,7 @@ def joined(parts: Sequence[Scores]) -> Scores:
     return Scores(
         np.concatenate([part.p_crack_N for part in parts]),
         np.concatenate([part.cam_NHW for part in parts]),
-        np.concatenate([part.domain_N for part in parts]),
+        np.concatenate([part.ood_N for part in parts]),
         np.concatenate(stages) if stages else None,
     )
 

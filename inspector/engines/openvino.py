@@ -126,10 +126,10 @@ def _shares(pixels_NHWC: NDArray[np.uint8], streams: int) -> list[NDArray[np.uin
 def _answers_of(request: Any) -> Answers:
     """Wait for a request; its memory is overwritten by its next run, so copy."""
     request.wait()
-    probabilities_NC, cam_NHW, domain_N = (
+    probabilities_NC, cam_NHW, ood_N = (
         np.array(request.get_tensor(name).data) for name in OUTPUT_NAMES
     )
-    return probabilities_NC, cam_NHW, domain_N
+    return probabilities_NC, cam_NHW, ood_N
 
 
 def _why_cpu(device: Device) -> str:

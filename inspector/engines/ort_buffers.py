@@ -52,9 +52,9 @@ class BoundSession:
             buffer = self._take(pixels_NHWC.shape)
             buffer.images.update_inplace(np.ascontiguousarray(pixels_NHWC))
             self._session.run_with_iobinding(buffer.binding)
-            probabilities_NC, cam_NHW, domain_N = buffer.binding.copy_outputs_to_cpu()
+            probabilities_NC, cam_NHW, ood_N = buffer.binding.copy_outputs_to_cpu()
             # Copies: the next run may write its answers into the same memory.
-            answers = np.array(probabilities_NC), np.array(cam_NHW), np.array(domain_N)
+            answers = np.array(probabilities_NC), np.array(cam_NHW), np.array(ood_N)
         except Exception:
             with self._lock:
                 self._idle.clear()

@@ -29,8 +29,8 @@ which moves it by about 1e-6 on this network; a wrong constant, channel order or
 it by more than 1e-3."""
 CAM_TOLERANCE = 1e-3
 """The same for the activation map, as a share of its largest magnitude."""
-DOMAIN_TOLERANCE = 1e-3
-"""The same for the out-of-domain score, as a share of it or of 1, whichever is more."""
+OOD_TOLERANCE = 1e-3
+"""The same for the out-of-distribution score, as a share of it or of 1, whichever is more."""
 
 
 SURE = 1e-7
@@ -50,7 +50,7 @@ def probability(odds_N: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def verdicts(scores: Scores, thresholds: Thresholds) -> NDArray[np.str_]:
     """The verdicts on N images by the scores alone."""
-    return decide(scores.p_crack_N, thresholds, domain_N=scores.domain_N)[0]
+    return decide(scores.p_crack_N, thresholds, ood_N=scores.ood_N)[0]
 
 
 def differing(a: Scores, b: Scores, thresholds: Thresholds) -> NDArray[np.bool_]:
@@ -63,7 +63,7 @@ def settled(candidate: Scores, reference: Scores, sent_on_N: NDArray[np.bool_]) 
     return Scores(
         np.where(sent_on_N, reference.p_crack_N, candidate.p_crack_N),
         candidate.cam_NHW,
-        np.where(sent_on_N, reference.domain_N, candidate.domain_N),
+        np.where(sent_on_N, reference.ood_N, candidate.ood_N),
     )
 
 
@@ -94,14 +94,14 @@ class ParityReport:
 
     Differences of probabilities are absolute. `max_cam_difference` is relative: the largest
     difference on an activation map, divided by the largest magnitude on the reference's maps.
-    `max_domain_difference` is a share of the out-of-domain score, or of 1 where that is less.
+    `max_ood_difference` is a share of the out-of-distribution score, or of 1 where that is less.
     """
 
     images: int
     max_difference: float
     mean_difference: float
     max_cam_difference: float
-    max_domain_difference: float
+    max_ood_difference: float
     worst: Answers
     verdict_flips: tuple[Answers, ...]
 
@@ -112,7 +112,7 @@ class ParityReport:
             "max_difference": self.max_difference,
             "mean_difference": self.mean_difference,
             "max_cam_difference": self.max_cam_difference,
-            "max_domain_difference": self.max_domain_difference,
+            "max_ood_difference": self.max_ood_difference,
             "verdict_flips": [[f.p_reference, f.p_candidate] for f in self.verdict_flips],
         }
 
@@ -126,7 +126,7 @@ class ParityMeter:
         self._sum = 0.0
         self._cam_difference = 0.0
         self._cam_magnitude = 0.0
-        self._domain_difference = 0.0
+        self._ood_difference = 0.0
         self._worst: Answers | None = None
         self._flips: list[Answers] = []
 
@@ -148,11 +148,9 @@ class ParityMeter:
             if cam_HW.shape == other_HW.shape:  # else of a stage that sees less
                 gap_HW = np.nan_to_num(np.abs(other_HW - cam_HW), nan=np.inf)
                 self._cam_difference = max(self._cam_difference, float(gap_HW.max()))
-        off_N = np.abs(candidate.domain_N - reference.domain_N) / np.maximum(
-            np.abs(reference.domain_N), 1
-        )
+        off_N = np.abs(candidate.ood_N - reference.ood_N) / np.maximum(np.abs(reference.ood_N), 1)
         worst = float(np.nan_to_num(off_N, nan=np.inf).max())
-        self._domain_difference = max(self._domain_difference, worst)
+        self._ood_difference = max(self._ood_difference, worst)
 
     def report(self) -> ParityReport:
         assert self._worst is not None, "nothing was compared"
@@ -161,7 +159,7 @@ class ParityMeter:
             max_difference=self._worst.difference,
             mean_difference=self._sum / self._images,
             max_cam_difference=self._cam_difference / (self._cam_magnitude or 1.0),
-            max_domain_difference=self._domain_difference,
+            max_ood_difference=self._ood_difference,
             worst=self._worst,
             verdict_flips=tuple(self._flips),
         )

@@ -29,7 +29,7 @@ WIDTH_EDGES_PX = (0.0, 1.0, 2.0, 4.0, 8.0, float("inf"))
 
 _OF_CRACKS = ("recall", "missed", *map(at_rate, FALSE_RATES))
 _OF_CLEARS = ("false_alarms",)
-_OF_ALL = ("accuracy", "precision", "review", "out_of_domain")
+_OF_ALL = ("accuracy", "precision", "review", "out_of_distribution")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Figures:
     `measures` by name: accuracy, balanced_accuracy, precision, recall, f1 and matthews_corrcoef at
     probability one half; roc_auc, average_precision and recall_at_fpr_* of the ranking; brier, ece;
     and shares of what the thresholds make of it: missed (cracks called clear), false_alarms (clear
-    images called crack), review and out_of_domain (of all images).
+    images called crack), review and out_of_distribution (of all images).
     """
 
     source: str
@@ -197,7 +197,7 @@ def _points(
         "missed": _share(verdict_N[truth_N] == str(Verdict.CLEAR)),
         "false_alarms": _share(verdict_N[~truth_N] == str(Verdict.CRACK)),
         "review": _share(verdict_N == str(Verdict.REVIEW)),
-        "out_of_domain": _share(judged.reason_N == "out_of_domain"),
+        "out_of_distribution": _share(judged.reason_N == "out_of_distribution"),
     }
     found |= {at_rate(rate): metrics.recall_at_fpr(p_N, truth_N, rate) for rate in FALSE_RATES}
     if not metrics.has_both(truth_N):

@@ -89,7 +89,7 @@ def predictions(judged: JudgedImages, leaked: frozenset[str] | None) -> bytes:
             "p_crack": float(judged.p_crack_N[k]),
             "verdict": str(judged.verdict_N[k]),
             "reason": str(judged.reason_N[k]),
-            "domain": None if judged.domain_N is None else float(judged.domain_N[k]),
+            "domain": None if judged.ood_N is None else float(judged.ood_N[k]),
         }
         for k in range(len(judged.images))
     ]

@@ -29,7 +29,7 @@ class JudgedImages:
     """N labelled images and the model's answers, row by row.
 
     `p_crack_N` float32 (N,); `verdict_N` and `reason_N` str (N,), as a scan would say;
-    `cam_NHW` float32 (N, h, w), activation maps as in `Scores`; `domain_N` float32 (N,), how
+    `cam_NHW` float32 (N, h, w), activation maps as in `Scores`; `ood_N` float32 (N,), how
     foreign an image looks, None where the model cannot tell; `width_px_N` float64 (N,), the
     crack's width in pixels, NaN where nobody measured it.
     """
@@ -39,7 +39,7 @@ class JudgedImages:
     verdict_N: NDArray[np.str_]
     reason_N: NDArray[np.str_]
     cam_NHW: NDArray[np.float32]
-    domain_N: NDArray[np.float32] | None = None
+    ood_N: NDArray[np.float32] | None = None
     width_px_N: NDArray[np.float64] | None = None
     unjudged: tuple[Unjudged, ...] = ()
     provider: str = ""
@@ -69,7 +69,7 @@ class JudgedImages:
             verdict_N=self.verdict_N[wanted_N],
             reason_N=self.reason_N[wanted_N],
             cam_NHW=self.cam_NHW[wanted_N],
-            domain_N=None if self.domain_N is None else self.domain_N[wanted_N],
+            ood_N=None if self.ood_N is None else self.ood_N[wanted_N],
             width_px_N=None if self.width_px_N is None else self.width_px_N[wanted_N],
         )
 

@@ -53,7 +53,7 @@ def judge_images(
     scores = joined(answers)
     shrink_N = np.array([photo.shrink for photo in photos])
     verdict_N, reason_N = decide(
-        scores.p_crack_N, bundle.thresholds, domain_N=scores.domain_N, shrink_N=shrink_N
+        scores.p_crack_N, bundle.thresholds, ood_N=scores.ood_N, shrink_N=shrink_N
     )
     return JudgedImages(
         images=tuple(images[photo.ref.index] for photo in photos),
@@ -61,7 +61,7 @@ def judge_images(
         verdict_N=verdict_N,
         reason_N=reason_N,
         cam_NHW=scores.cam_NHW,
-        domain_N=None if bundle.thresholds.out_of_domain is None else scores.domain_N,
+        ood_N=None if bundle.thresholds.out_of_distribution is None else scores.ood_N,
         unjudged=tuple(unjudged),
         provider=backend.providers[0],
     )

@@ -104,7 +104,7 @@ def render_page(
 
 def _tables(evaluation: Evaluation, judged: JudgedImages) -> dict[str, Table]:
     verdicts = [*wording.VERDICTS]
-    if judged.domain_N is not None:
+    if judged.ood_N is not None:
         verdicts.append(wording.FOREIGN)
     return {
         "verdict_table": table(verdicts, evaluation.sources),

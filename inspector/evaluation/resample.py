@@ -78,7 +78,7 @@ def _sums(judged: JudgedImages, group_N: NDArray[np.int64], groups: int) -> Floa
         truth_N & (verdict_N == str(Verdict.CLEAR)),
         ~truth_N & (verdict_N == str(Verdict.CRACK)),
         verdict_N == str(Verdict.REVIEW),
-        judged.reason_N == "out_of_domain",
+        judged.reason_N == "out_of_distribution",
         (p_N - truth_N) ** 2,
     ]
     bin_N, gap_N = ece_bin(p_N), p_N - truth_N
@@ -104,7 +104,7 @@ def _from_counts(sums_BK: Floats) -> dict[str, Floats]:
             "missed": missed / cracks,
             "false_alarms": alarms / clears,
             "review": review / images,
-            "out_of_domain": foreign / images,
+            "out_of_distribution": foreign / images,
         }
 
 

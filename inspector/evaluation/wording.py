@@ -50,7 +50,7 @@ VERDICTS = (
     Column("false_alarms", "clear called crack"),
     Column("review", "sent to review"),
 )
-FOREIGN = Column("out_of_domain", "out of domain")
+FOREIGN = Column("out_of_distribution", "out of distribution")
 RANKING = (
     Column("roc_auc", "ROC AUC", percent=False),
     Column("average_precision", "average precision", percent=False),

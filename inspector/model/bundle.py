@@ -54,14 +54,14 @@ _MOST_FILES = 100
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
     """`clear` below `clear_below`, `crack` from `crack_from` on, `review` between; `review` also,
-    whatever the probability, from an out-of-domain score of `out_of_domain` on (None: never).
+    whatever the probability, from an OOD score of `out_of_distribution` on (None: never).
 
-    Raises UsageError unless 0 <= clear_below <= crack_from <= 1 and 0 < out_of_domain.
+    Raises UsageError unless 0 <= clear_below <= crack_from <= 1 and 0 < out_of_distribution.
     """
 
     clear_below: float = 0.5
     crack_from: float = 0.5
-    out_of_domain: float | None = None
+    out_of_distribution: float | None = None
     chosen: str = "not chosen on data"
     """One sentence: on which data and by which rule, and what that guarantees."""
     evidence: JsonObject = field(default_factory=dict, hash=False)
@@ -73,8 +73,10 @@ class Thresholds:
                 f"thresholds must satisfy 0 <= clear_below <= crack_from <= 1, "
                 f"not {self.clear_below} and {self.crack_from}"
             )
-        if self.out_of_domain is not None and not 0 < self.out_of_domain < inf:
-            raise UsageError(f"out_of_domain must be positive, not {self.out_of_domain}")
+        if self.out_of_distribution is not None and not 0 < self.out_of_distribution < inf:
+            raise UsageError(
+                f"out_of_distribution must be positive, not {self.out_of_distribution}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +92,12 @@ class Variant:
     margin: float = 0.0
     """A probability whose logit is nearer than this to a threshold's is not final: the fp32
     variant judges that image again. 0: every answer is final."""
-    domain_margin: float = 0.0
-    """The same for the out-of-domain score, in its own units."""
+    ood_margin: float = 0.0
+    """The same for the out-of-distribution score, in its own units."""
 
     def __post_init__(self) -> None:
         _check_file(self.file, self.backend)
-        if min(self.margin, self.domain_margin) < 0:
+        if min(self.margin, self.ood_margin) < 0:
             raise UsageError(f"{self.file}: a margin must not be negative")
 
 
@@ -115,7 +117,7 @@ class Cascade:
     clear_below: float
     crack_from: float
     familiar_below: float
-    """Out-of-domain score, on the stage's own scale, from which on it decides nothing."""
+    """Out-of-distribution score, on the stage's own scale, from which on it decides nothing."""
     evidence: JsonObject = field(default_factory=dict)
     """How the band was chosen, and what the gate measured on other images."""
 
@@ -170,7 +172,7 @@ class ModelBundle:
             "thresholds": [
                 self.thresholds.clear_below,
                 self.thresholds.crack_from,
-                self.thresholds.out_of_domain,
+                self.thresholds.out_of_distribution,
             ],
             "weights": self.files[WEIGHTS],
         }
@@ -189,11 +191,11 @@ class ModelBundle:
 
     def margins(self, precision: str) -> tuple[float, float]:
         """How far from a threshold an answer in `precision` must be to be final: its logit, and
-        its out-of-domain score."""
+        its out-of-distribution score."""
         found = [v for v in self.variants.values() if v.precision == precision]
         return (
             max((v.margin for v in found), default=0.0),
-            max((v.domain_margin for v in found), default=0.0),
+            max((v.ood_margin for v in found), default=0.0),
         )
 
     def first_stage(self) -> Cascade:

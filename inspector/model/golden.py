@@ -44,7 +44,7 @@ class Golden:
             images=self.pixels_NHWC,
             p_crack=self.scores.p_crack_N,
             cam=self.scores.cam_NHW,
-            domain=self.scores.domain_N,
+            domain=self.scores.ood_N,
         )
 
 

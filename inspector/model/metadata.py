@@ -29,7 +29,7 @@ def model_metadata(bundle: ModelBundle) -> dict[str, str]:
         "temperature": repr(bundle.temperature),
         "clear_below": repr(bundle.thresholds.clear_below),
         "crack_from": repr(bundle.thresholds.crack_from),
-        "out_of_domain": repr(bundle.thresholds.out_of_domain),
+        "out_of_domain": repr(bundle.thresholds.out_of_distribution),
         "preprocess": json.dumps(bundle.preprocess.to_json(), sort_keys=True),
         "digest": bundle.digest,
         _WRITER: __version__,

@@ -16,7 +16,7 @@ from torchvision.models import ResNet, ResNet18_Weights, resnet18
 
 from inspector.errors import BundleError, DownloadError
 from inspector.model.bundle import DEFAULT_PATH, WEIGHTS, ModelBundle
-from inspector.model.ood import DomainHead
+from inspector.model.ood import OodHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ FEATURES = 512
 """Channels of ResNet18's last block."""
 CLASSES = 2
 _DOMAIN = "domain."
-"""What the names of the out-of-domain head's tensors begin with, beside torchvision's."""
+"""What the names of the out-of-distribution head's tensors begin with, beside torchvision's."""
 
 
 def build_network(init: str) -> ResNet:
@@ -93,7 +93,7 @@ def _load_backbone(network: ResNet, weights: dict[str, Tensor]) -> None:
         raise BundleError(f"these weights do not fit torchvision's resnet18 (first: {wrong})")
 
 
-def to_storage(network: nn.Module, domain: DomainHead | None = None) -> dict[str, Tensor]:
+def to_storage(network: nn.Module, domain: OodHead | None = None) -> dict[str, Tensor]:
     """The state to save: matrices and kernels in half precision, the rest as it is.
 
     Half the bytes; whoever saves must go on with `from_storage` of it, so that what is measured is
@@ -116,13 +116,13 @@ def from_storage(weights: dict[str, Tensor]) -> ResNet:
     return network.eval()
 
 
-def domain_from_storage(weights: dict[str, Tensor]) -> DomainHead:
-    """The out-of-domain head from what `to_storage` saved; to one that was saved without, nothing
+def ood_from_storage(weights: dict[str, Tensor]) -> OodHead:
+    """The OOD head from what `to_storage` saved; to one that was saved without, nothing
     is foreign. Raises BundleError."""
     if not any(name.startswith(_DOMAIN) for name in weights):
-        return DomainHead()
+        return OodHead()
     with _fitting():
-        return DomainHead.like(weights, _DOMAIN)
+        return OodHead.like(weights, _DOMAIN)
 
 
 @contextmanager
@@ -136,11 +136,11 @@ def _fitting() -> Iterator[None]:
 
 class DeployedModel(nn.Module):
     """What is exported: uint8 pixels in; calibrated probabilities, activation map and
-    out-of-domain score out.
+    out-of-distribution score out.
 
     `forward(images)`: uint8 (N, H, W, 3) RGB -> `probabilities` float32 (N, 2) in the bundle's
     label order, `cam` float32 (N, h, w), the crack class's activation map, and `domain` float32
-    (N,), how foreign each image is (`DomainHead`). Global average pooling and the linear layer
+    (N,), how foreign each image is (`OodHead`). Global average pooling and the linear layer
     commute, so the map's mean plus the bias is exactly the class's logit before the temperature
     (Zhou et al. 2016).
     """
@@ -155,7 +155,7 @@ class DeployedModel(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
-        self.domain = domain or DomainHead()
+        self.domain = domain or OodHead()
         self.positive_index = positive_index
         self.temperature = temperature
         mean, std = torch.tensor(spec.mean), torch.tensor(spec.std)
@@ -202,7 +202,7 @@ def load_deployed(bundle: ModelBundle) -> DeployedModel:
         bundle.preprocess,
         bundle.temperature,
         bundle.positive_index,
-        domain_from_storage(weights),
+        ood_from_storage(weights),
     )
     return model.eval()
 

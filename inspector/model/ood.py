@@ -33,7 +33,7 @@ def pool_stages(stages: Sequence[Tensor]) -> Tensor:
     return torch.cat(pooled, dim=1)
 
 
-def pool_for_domain(stages: Sequence[Tensor]) -> Tensor:
+def pool_for_ood(stages: Sequence[Tensor]) -> Tensor:
     """What the score reads of the outputs of layer1 to layer4: how much every channel of the first
     three differs between `GRID` x `GRID` cells of the picture, (N, F), float32. Layer 4 calls
     everything crack or clear.
@@ -63,7 +63,7 @@ def _deviation(x_NCHW: Tensor) -> Tensor:
     return ((x_NCHW - mean_NC11) ** 2).mean(dim=(2, 3)).sqrt()
 
 
-class DomainHead(nn.Module):
+class OodHead(nn.Module):
     """How foreign a picture is: 1 is usual among the training images, 2 is as odd as the oddest
     hundredth of them.
 
@@ -89,43 +89,43 @@ class DomainHead(nn.Module):
 
     def forward(self, stages: Sequence[Tensor]) -> Tensor:
         """Outputs of the network's layer1 to layer4 (N, C, h, w) -> scores (N,), float32."""
-        return self.score(pool_for_domain(stages))
+        return self.score(pool_for_ood(stages))
 
     def score(self, pooled_NF: Tensor) -> Tensor:
         """The same from pooled features."""
         return (pooled_NF * self.weight).sum(dim=1) + self.offset
 
 
-def fit_domain(
-    familiar_NF: Tensor, foreign_MF: Tensor, *, least: int = LEAST_FAMILIAR
-) -> DomainHead:
+def fit_ood_head(
+    training_NF: Tensor, outliers_MF: Tensor, *, least: int = LEAST_FAMILIAR
+) -> OodHead:
     """Pooled features of training images and of synthetic pictures of no concrete -> the head.
 
     Deterministic. Raises DataError with fewer than `least` training images, or without foreign
     ones.
     """
-    if len(familiar_NF) < least or not len(foreign_MF):
+    if len(training_NF) < least or not len(outliers_MF):
         raise DataError(
-            f"{len(familiar_NF)} training images and {len(foreign_MF)} others are too few to tell "
+            f"{len(training_NF)} training images and {len(outliers_MF)} others are too few to tell "
             f"foreign photos from them; at least {least} are needed"
         )
-    weight_F = _direction(familiar_NF.double(), foreign_MF.double())
-    scores_N = familiar_NF.double() @ weight_F
+    weight_F = _direction(training_NF.double(), outliers_MF.double())
+    scores_N = training_NF.double() @ weight_F
     usual = scores_N.median()
     unit = (scores_N.quantile(_TAIL) - usual).clamp(min=1e-6)
-    head = DomainHead(familiar_NF.shape[1])
+    head = OodHead(training_NF.shape[1])
     head.weight = (weight_F / unit).float()
     head.offset = (1 - usual / unit).float()
     return head
 
 
-def _direction(familiar_NF: Tensor, foreign_MF: Tensor) -> Tensor:
+def _direction(training_NF: Tensor, outliers_MF: Tensor) -> Tensor:
     """Ridge regression of the label on standardised features, both kinds weighing the same."""
-    both = torch.cat([familiar_NF, foreign_MF])
+    both = torch.cat([training_NF, outliers_MF])
     spread_F = both.std(dim=0)
     # A channel that never varies would make any other image infinitely foreign.
     spread_F = spread_F.clamp(min=_LEAST_SPREAD * float(spread_F.mean()) + 1e-6)
-    near, far = ((part - both.mean(dim=0)) / spread_F for part in (familiar_NF, foreign_MF))
+    near, far = ((part - both.mean(dim=0)) / spread_F for part in (training_NF, outliers_MF))
     middle_F = (near.mean(dim=0) + far.mean(dim=0)) / 2
     moment_FF = sum(
         ((part - middle_F).T @ (part - middle_F) / len(part) / 2 for part in (near, far)),

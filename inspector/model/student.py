@@ -59,7 +59,7 @@ class Strangeness(nn.Module):
         return self._distance(textures_of(stages))
 
     def score(self, strange_N: Tensor) -> Tensor:
-        """Strangeness on the scale of `DomainHead`: 1 is usual among the images it learned from, 2
+        """Strangeness on the scale of `OodHead`: 1 is usual among the images it learned from, 2
         is as odd as the oddest hundredth of them, cracks included."""
         return 1 + (strange_N - self.usual) / self.spread
 
@@ -94,7 +94,7 @@ def textures_of(stages: Sequence[Tensor]) -> Tensor:
 class StudentModel(DeployedModel):
     """A `DeployedModel` that calls nothing clear whose surface is strange to it.
 
-    Strangeness, which is also its out-of-domain score, moves the log odds of a clear-looking image
+    Strangeness, which is also its OOD score, moves the log odds of a clear-looking image
     towards 0, which no cascade decides, and never beyond. `probabilities` then follow from
     `slope` x log odds + `offset`, fitted to the teacher's probabilities.
     """

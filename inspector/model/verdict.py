@@ -24,7 +24,7 @@ model pixel wide and fades into the concrete, so the model's `clear` proves noth
 
 
 _OUTCOMES = (
-    (Verdict.REVIEW, Reason.OUT_OF_DOMAIN),
+    (Verdict.REVIEW, Reason.OUT_OF_DISTRIBUTION),
     (Verdict.CRACK, Reason.MODEL),
     (Verdict.REVIEW, Reason.NEAR_THRESHOLD),
     (Verdict.REVIEW, Reason.DOWNSCALED),
@@ -39,20 +39,20 @@ def decide(
     p_N: NDArray[np.floating[Any]],
     thresholds: Thresholds,
     *,
-    domain_N: NDArray[np.floating[Any]] | float = 0.0,
+    ood_N: NDArray[np.floating[Any]] | float = 0.0,
     shrink_N: NDArray[np.floating[Any]] | float = 0.0,
 ) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
     """The verdict rule: verdicts and reasons of N images, as words.
 
-    `p_N` are crack probabilities, `domain_N` out-of-domain scores and `shrink_N` photo pixels per
+    `p_N` are crack probabilities, `ood_N` OOD scores and `shrink_N` photo pixels per
     model pixel; left out, these two count for nothing. Probabilities are compared in float32, the
     precision of the scores and of the table: one equal to a threshold as float32 has reached it,
     which errs towards finding cracks. What is not a number goes to a person.
     """
     p_N = p_N.astype(np.float32)
-    limit = thresholds.out_of_domain
+    limit = thresholds.out_of_distribution
     holds = (
-        np.False_ if limit is None else ~(np.asarray(domain_N, np.float64) < limit),
+        np.False_ if limit is None else ~(np.asarray(ood_N, np.float64) < limit),
         p_N >= np.float32(thresholds.crack_from),
         ~(p_N < np.float32(thresholds.clear_below)),
         np.asarray(shrink_N) > MAX_CLEAR_SHRINK,
@@ -71,22 +71,22 @@ def judge(
     unless the engine gave exactly one number of each kind for each."""
     _check(scores, photos)
     shrink_N = np.array([photo.shrink for photo in photos])
-    outcomes = decide(scores.p_crack_N, thresholds, domain_N=scores.domain_N, shrink_N=shrink_N)
+    outcomes = decide(scores.p_crack_N, thresholds, ood_N=scores.ood_N, shrink_N=shrink_N)
     judgements = []
     for k, (verdict, reason) in enumerate(zip(*outcomes, strict=True)):
         stage = stages[0 if scores.stage_N is None else scores.stage_N[k]]
         peak = (None, None) if verdict == Verdict.CLEAR else _peak(scores.cam_NHW[k])
-        p_crack, domain_score = float(scores.p_crack_N[k]), float(scores.domain_N[k])
+        p_crack, ood_score = float(scores.p_crack_N[k]), float(scores.ood_N[k])
         said = Verdict(verdict), Reason(reason)
-        judgements.append(Judgement(*said, p_crack, domain_score, stage, *peak))
+        judgements.append(Judgement(*said, p_crack, ood_score, stage, *peak))
     return tuple(judgements)
 
 
 def _check(scores: Scores, photos: Sequence[Photo]) -> None:
-    p_N, domain_N = scores.p_crack_N, scores.domain_N
-    if {p_N.shape, domain_N.shape, scores.cam_NHW.shape[:1]} != {(len(photos),)}:
+    p_N, ood_N = scores.p_crack_N, scores.ood_N
+    if {p_N.shape, ood_N.shape, scores.cam_NHW.shape[:1]} != {(len(photos),)}:
         raise BackendError(f"the engine answered {p_N.shape} for {len(photos)} photos")
-    broken_N = ~(np.isfinite(p_N) & np.isfinite(domain_N))
+    broken_N = ~(np.isfinite(p_N) & np.isfinite(ood_N))
     if broken_N.any():
         uri = photos[int(broken_N.argmax())].ref.uri
         raise BackendError(f"the engine answered no number for {uri}")

@@ -127,7 +127,7 @@ class Summary:
         return self.facts.get("model", "")
 
     def threshold(self, name: str) -> float | None:
-        """`clear_below`, `crack_from` or `out_of_domain`; None where the table does not say."""
+        """`clear_below`, `crack_from` or `out_of_distribution`; None where it is not told."""
         with contextlib.suppress(KeyError, ValueError):
             return float(self.facts[name])
         return None
@@ -158,7 +158,7 @@ class Summary:
             "model": self.digest,
             "thresholds": {
                 name: self.threshold(name)
-                for name in ("clear_below", "crack_from", "out_of_domain")
+                for name in ("clear_below", "crack_from", "out_of_distribution")
             },
             "runs": [dict(run) | {"rows": int(run["rows"])} for run in self.runs],
             "written": [moment.isoformat(timespec="seconds") for moment in self.written],

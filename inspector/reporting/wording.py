@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 REASONS = {
     Reason.MODEL: "the probability lies clearly on one side",
     Reason.NEAR_THRESHOLD: "the probability lies between the thresholds",
-    Reason.OUT_OF_DOMAIN: "the photo shows no concrete as the model knows it: its probability "
-    "means nothing",
+    Reason.OUT_OF_DISTRIBUTION: "the photo shows no concrete as the model knows it: its "
+    "probability means nothing",
     Reason.DOWNSCALED: "the photo was shrunk more than four times, where a thin crack may vanish",
 }
 FAILURES = {

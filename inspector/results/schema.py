@@ -65,7 +65,7 @@ COLUMNS = (
     Column("verdict", pa.string(), True, "`crack`, `clear` or `review`; null when failed."),
     Column("p_crack", pa.float32(), True, "Calibrated probability of a crack; null when failed."),
     Column(
-        "domain_score",
+        "ood_score",
         pa.float32(),
         True,
         "How foreign the photo is to the model: 1 is usual among what it learned from, 2 is as odd "
@@ -139,7 +139,7 @@ def make_row(item: Photo | Failure, judgement: Judgement | None, *, view: str) -
         "reason": judgement.reason,
         "stage": judgement.stage,
         "p_crack": judgement.p_crack,
-        "domain_score": judgement.domain_score,
+        "ood_score": judgement.ood_score,
         "peak_x": judgement.peak_x,
         "peak_y": judgement.peak_y,
     }

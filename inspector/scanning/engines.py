@@ -173,7 +173,7 @@ def identity_of(config: ScanConfig, bundle: ModelBundle, engines: Engines) -> di
         "view": view_of(config),
         "clear_below": repr(thresholds.clear_below),
         "crack_from": repr(thresholds.crack_from),
-        "out_of_domain": repr(thresholds.out_of_domain),
+        "out_of_distribution": repr(thresholds.out_of_distribution),
     }
 
 
@@ -182,7 +182,7 @@ def _exactly(bundle: ModelBundle, precision: str) -> str:
     if precision == "fp32":
         return precision
     variant = bundle.variant("onnxruntime", precision)
-    margins = f"{variant.margin!r} {variant.domain_margin!r}"
+    margins = f"{variant.margin!r} {variant.ood_margin!r}"
     return f"{precision} {bundle.files[variant.file][:12]} {margins}"
 
 

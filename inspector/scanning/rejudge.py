@@ -122,7 +122,7 @@ def rejudge(
         thresholds={
             "clear_below": thresholds.clear_below,
             "crack_from": thresholds.crack_from,
-            "out_of_domain": thresholds.out_of_domain,
+            "out_of_distribution": thresholds.out_of_distribution,
         },
     )
 
@@ -158,9 +158,9 @@ class _Rule:
         own = Thresholds(
             clear_below=float(old["clear_below"]),
             crack_from=float(old["crack_from"]),
-            out_of_domain=None
-            if old["out_of_domain"] == repr(None)
-            else float(old["out_of_domain"]),
+            out_of_distribution=None
+            if old["out_of_distribution"] == repr(None)
+            else float(old["out_of_distribution"]),
         )
         if old["model"] not in (bundle.digest, replace(bundle, thresholds=own).digest):
             raise OutputError(
@@ -184,10 +184,10 @@ class _Rule:
         """The rows of which no stage has said enough: of a reduced precision, those within its
         margin of a threshold, which fp32 was not asked about; of the cascade's first stage, all
         where its band does not hold for these thresholds."""
-        p_N, domain_N = _numbers(table, "p_crack"), _numbers(table, "domain_score")
+        p_N, ood_N = _numbers(table, "p_crack"), _numbers(table, "ood_score")
         stage_N = np.array(table["stage"].to_pylist(), object)
         ok_N = pc.equal(table["status"], Status.OK.value).to_numpy()
-        near_N = self.doubt.about(Scores(p_N, np.empty((len(p_N), 0, 0), np.float32), domain_N))
+        near_N = self.doubt.about(Scores(p_N, np.empty((len(p_N), 0, 0), np.float32), ood_N))
         low_N = (stage_N != self.final) & (stage_N != self.reduced)
         reduced_N = (stage_N == self.reduced) & (stage_N != self.final)
         unsure_N: NDArray[np.bool_] = ok_N & ((reduced_N & near_N) | (low_N & (not self.cascade)))
@@ -203,7 +203,7 @@ class _Rule:
             for words in decide(
                 _numbers(table, "p_crack"),
                 self.thresholds,
-                domain_N=_numbers(table, "domain_score"),
+                ood_N=_numbers(table, "ood_score"),
                 shrink_N=sides / self.size,
             )
         )

@@ -30,7 +30,7 @@ _SOFT_SHARE = 0.3
 _JPEG_SHARE = 0.5
 
 
-def foreign_pictures(count: int, size: int, seed: int = 0) -> Iterator[NDArray[np.uint8]]:
+def outlier_images(count: int, size: int, seed: int = 0) -> Iterator[NDArray[np.uint8]]:
     """`count` pictures, uint8 (size, size, 3); the same seed gives the same ones."""
     for number in range(count):
         rng = np.random.default_rng([seed, number])

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from inspector.model.ood import fit_domain
-from inspector.synthesis.outliers import foreign_pictures
+from inspector.model.ood import fit_ood_head
+from inspector.synthesis.outliers import outlier_images
 from inspector.training.data import AugmentedPixels, LabelledPixels, epoch_plan, load
 from inspector.training.ood_features import collect_features
-from inspector.training.ood_threshold import choose_domain_threshold
+from inspector.training.ood_threshold import choose_ood_threshold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from inspector.labelled.folder import LabelledImage
-    from inspector.model.ood import DomainHead
+    from inspector.model.ood import OodHead
     from inspector.training.data import TrainBatch
     from inspector.training.loop import Trainer
     from inspector.training.ood_features import Stages
@@ -35,22 +35,20 @@ _LEAST_ALTERED = 128
 _BATCH = 32
 
 
-def learn_domain(trainer: Trainer) -> DomainHead:
+def fit_ood(trainer: Trainer) -> OodHead:
     """The head that tells the training images of `trainer`, whose judged network has its final
     weights, from everything else. Raises DataError without a readable image."""
     rng = np.random.default_rng([trainer.config.seed, 1])
     places = rng.permutation(len(trainer.images))[:PLAIN]
     plain = LabelledPixels([trainer.images[int(place)] for place in places], trainer.spec)
-    familiar_NF = torch.cat([_features(trainer, plain), _features(trainer, _altered(trainer))])
-    count = min(FOREIGN, len(familiar_NF))
-    foreign_MF = collect_features(_stages(trainer), _foreign(trainer, count), count)
-    return fit_domain(familiar_NF, foreign_MF)
+    training_NF = torch.cat([_features(trainer, plain), _features(trainer, _altered(trainer))])
+    count = min(FOREIGN, len(training_NF))
+    outliers_MF = collect_features(_stages(trainer), _foreign(trainer, count), count)
+    return fit_ood_head(training_NF, outliers_MF)
 
 
-def domain_threshold(
-    trainer: Trainer, head: DomainHead, validation: Sequence[LabelledImage]
-) -> float:
-    """The score from which on a photo is out of domain, chosen on the validation images."""
+def ood_threshold(trainer: Trainer, head: OodHead, validation: Sequence[LabelledImage]) -> float:
+    """The score from which on a photo is out of distribution, chosen on the validation images."""
     sources: list[str] = []
 
     def noted() -> Iterator[Tensor]:
@@ -59,7 +57,7 @@ def domain_threshold(
             yield batch.pixels_NHWC.to(trainer.device)
 
     pooled_NF = collect_features(_stages(trainer), noted(), len(validation))
-    return choose_domain_threshold(head.score(pooled_NF).numpy(), sources)
+    return choose_ood_threshold(head.score(pooled_NF).numpy(), sources)
 
 
 def _altered(trainer: Trainer) -> AugmentedPixels:
@@ -75,7 +73,7 @@ def _altered(trainer: Trainer) -> AugmentedPixels:
 
 
 def _foreign(trainer: Trainer, count: int) -> Iterator[Tensor]:
-    pictures = foreign_pictures(count, trainer.config.size, trainer.config.seed)
+    pictures = outlier_images(count, trainer.config.size, trainer.config.seed)
     while batch := list(islice(pictures, _BATCH)):
         yield torch.from_numpy(np.stack(batch)).to(trainer.device)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from inspector.errors import DataError
-from inspector.model.ood import pool_for_domain
+from inspector.model.ood import pool_for_ood
 
 Stages = Callable[[Tensor], Sequence[Tensor]]
 """uint8 pixels (N, H, W, 3) -> the outputs of layer1 to layer4, (N, C, h, w) each."""
@@ -28,7 +28,7 @@ def collect_features(stages: Stages, batches: Iterable[Tensor], limit: int) -> T
     for pixels_NHWC in batches:
         wanted = pixels_NHWC[: limit - count]
         if len(wanted):
-            collected.append(pool_for_domain(stages(wanted)).cpu())
+            collected.append(pool_for_ood(stages(wanted)).cpu())
             count += len(wanted)
         if count >= limit:
             break

@@ -19,7 +19,7 @@ SHARE = 0.015
 _DECIMALS = 10_000
 
 
-def choose_domain_threshold(
+def choose_ood_threshold(
     scores_N: NDArray[np.floating[Any]],
     sources: Sequence[str] | None = None,
     share: float = SHARE,

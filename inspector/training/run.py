@@ -37,7 +37,7 @@ from inspector.training.checkpoint import CHECKPOINT, load_checkpoint
 from inspector.training.console import TrainConsole
 from inspector.training.leaks import check_split
 from inspector.training.loop import Predictions, Trained, Trainer, fit
-from inspector.training.ood import domain_threshold, learn_domain
+from inspector.training.ood import fit_ood, ood_threshold
 from inspector.version import __version__
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def _finish(
     calibration's shift goes into the last layer's bias."""
     weights = to_storage(trained.network)
     _adopt(trainer, from_storage(weights))
-    domain = learn_domain(trainer)
+    domain = fit_ood(trainer)
     weights = to_storage(trained.network, domain)
     found = trainer.predict(validation)
     calibration = fit_calibration(found.logits_N2, found.is_crack_N)
@@ -251,7 +251,7 @@ def _finish(
         temperature=temperature,
         thresholds=replace(
             _thresholds(config, validation, found, p_N),
-            out_of_domain=round(domain_threshold(trainer, domain, validation), 4),
+            out_of_distribution=round(ood_threshold(trainer, domain, validation), 4),
         ),
         files={WEIGHTS: sha256_of(config.out / WEIGHTS)},
         training=_provenance(config, trained, found, calibration, digest),

@@ -162,7 +162,7 @@ def test_the_furthest_answer_of_several_runs_counts_also_from_other_processes(po
     furthest = Furthest(right)
     for p_N in (right.p_crack_N[:4], wrong_N, right.p_crack_N[:4]):
         one = Furthest(right)
-        one.add(places, Scores(p_N, right.cam_NHW[:4], right.domain_N[:4]))
+        one.add(places, Scores(p_N, right.cam_NHW[:4], right.ood_N[:4]))
         furthest.merge(json.loads(json.dumps(one.to_json(), allow_nan=False)))
     outcome = check(furthest, pool, THRESHOLDS, Rule.PROBABILITIES)
     assert "1 of 4 probabilities are wrong" in outcome.trouble
@@ -172,12 +172,12 @@ def test_the_furthest_answer_of_several_runs_counts_also_from_other_processes(po
 def test_maps_and_answers_that_are_no_numbers_count_too(pool):
     right, places = pool.expected, range(4)
     maps = Furthest(right)
-    maps.add(places, Scores(right.p_crack_N[:4], right.cam_NHW[:4] * 1.01, right.domain_N[:4]))
+    maps.add(places, Scores(right.p_crack_N[:4], right.cam_NHW[:4] * 1.01, right.ood_N[:4]))
     found = check(maps, pool, THRESHOLDS, Rule.PROBABILITIES)
     assert "activation maps are wrong" in found.trouble
     one = Furthest(right)
     nothing_N = np.array([np.nan, *right.p_crack_N[1:4]], np.float32)
-    one.add(places, Scores(nothing_N, right.cam_NHW[:4], right.domain_N[:4]))
+    one.add(places, Scores(nothing_N, right.cam_NHW[:4], right.ood_N[:4]))
     other = Furthest(right)
     other.merge(json.loads(json.dumps(one.to_json(), allow_nan=False)))
     for rule in (Rule.PROBABILITIES, Rule.VERDICTS):

@@ -39,7 +39,7 @@ def test_maps_of_stages_that_see_less_are_not_compared():
     cams = np.empty(2, object)
     cams[0], cams[1] = np.full((1, 1), 9, np.float32), np.full((2, 2), 0.5, np.float32)
     meter = ParityMeter(THRESHOLDS)
-    meter.add(["a", "b"], whole, Scores(whole.p_crack_N, cams, whole.domain_N))
+    meter.add(["a", "b"], whole, Scores(whole.p_crack_N, cams, whole.ood_N))
     assert meter.report().max_cam_difference == pytest.approx(0.5)
 
 

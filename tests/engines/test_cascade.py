@@ -99,8 +99,8 @@ def test_each_image_keeps_the_map_of_the_stage_that_decided():
 
 def answered(*p_cracks, domain=0.0):
     p_N = floats(*p_cracks)
-    domain_N = np.broadcast_to(np.float32(domain), p_N.shape)
-    return Scores(p_N, np.zeros((len(p_N), 1, 1), np.float32), domain_N)
+    ood_N = np.broadcast_to(np.float32(domain), p_N.shape)
+    return Scores(p_N, np.zeros((len(p_N), 1, 1), np.float32), ood_N)
 
 
 def test_what_is_foreign_is_doubt():
@@ -111,7 +111,7 @@ def test_what_is_foreign_is_doubt():
     )  # fmt: skip
     found = Doubt.between(low).about(answered(0.6, 0.6, 0.6, domain=[1.19, 1.2, np.nan]))
     assert found.tolist() == [False, True, True]
-    around = Doubt.around(Thresholds(out_of_domain=2.0), 0.0, 0.5)
+    around = Doubt.around(Thresholds(out_of_distribution=2.0), 0.0, 0.5)
     found = around.about(answered(*[0.9] * 4, domain=[1.49, 1.51, 2.49, 2.51]))
     assert found.tolist() == [False, True, True, False]
 

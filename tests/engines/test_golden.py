@@ -24,7 +24,7 @@ def write(tiny_bundle_copy):
     arrays = {
         "names": np.array(golden.names), "images": golden.pixels_NHWC,
         "p_crack": golden.scores.p_crack_N, "cam": golden.scores.cam_NHW,
-        "domain": golden.scores.domain_N,
+        "domain": golden.scores.ood_N,
     }  # fmt: skip
 
     def written(**others):
@@ -91,7 +91,7 @@ def test_what_does_not_fit_is_refused(write, case, tiny_bundle):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_answers_that_are_no_numbers_are_refused(write, tiny_bundle, value):
-    wrong = np.full_like(read_golden(tiny_bundle).scores.domain_N, value)
+    wrong = np.full_like(read_golden(tiny_bundle).scores.ood_N, value)
     with pytest.raises(BundleError, match="not finite"):
         read_golden(write(domain=wrong))
 

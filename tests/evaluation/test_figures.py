@@ -42,7 +42,7 @@ def test_a_draw_is_what_scikit_learn_makes_of_the_images_drawn(sample):
             "missed": (verdict[truth] == "clear").mean(),
             "false_alarms": (verdict[~truth] == "crack").mean(),
             "review": (verdict == "review").mean(),
-            "out_of_domain": 0.0,
+            "out_of_distribution": 0.0,
         }
         expected |= {at_rate(r): metrics.recall_at_fpr(p, truth, r) for r in FALSE_RATES}
         assert expected.keys() == draws.keys()

@@ -119,7 +119,7 @@ def test_the_page_about_leaks_that_change_nothing_says_so(tiny_bundle):
 def test_a_photo_sent_to_review_for_another_reason_is_not_said_to_lie_between(tiny_bundle):
     judged = judged_of([0.1, 0.9], [True, False])
     judged = replace(judged, verdict_N=np.array(["review"] * 2),
-                     reason_N=np.array(["out_of_domain", "downscaled"]))  # fmt: skip
+                     reason_N=np.array(["out_of_distribution", "downscaled"]))  # fmt: skip
     subject = Subject(title="t", data="/walls", made="today")
     page = render_page(subject, assess(judged, tiny_bundle), judged, tiny_bundle)
     assert "Wrong at one half, left to a person: 2" in page

@@ -48,8 +48,8 @@ def as_cascade(low: float, high: float) -> Cascade:
     )  # fmt: skip
 
 
-def answered(p_N, domain_N=None):
-    known = np.zeros(len(p_N), np.float32) if domain_N is None else domain_N
+def answered(p_N, ood_N=None):
+    known = np.zeros(len(p_N), np.float32) if ood_N is None else ood_N
     return Scores(p_N, np.zeros((len(p_N), 1, 1), np.float32), known)
 
 
@@ -79,10 +79,10 @@ def test_where_nothing_is_safe_nothing_is_decided():
 
 def test_what_is_foreign_is_left_to_the_model():
     """A photo that only the model knows to be foreign does not widen the band if the stage finds
-    it strange, and none that the stage decides can be out of domain on the model's own scale."""
-    limits = dataclasses.replace(LIMITS, out_of_domain=1.5)
-    domain_N = np.linspace(0.5, 1.4, 101, dtype=np.float32)
-    full, low = (answered(np.full(101, 0.5, np.float32), d) for d in (domain_N, 2 * domain_N))
+    it strange, and none that the stage decides can be out of distribution on the model's scale."""
+    limits = dataclasses.replace(LIMITS, out_of_distribution=1.5)
+    ood_N = np.linspace(0.5, 1.4, 101, dtype=np.float32)
+    full, low = (answered(np.full(101, 0.5, np.float32), d) for d in (ood_N, 2 * ood_N))
     assert choose_familiar(full, low, limits) == 1.5
     assert choose_familiar(full, full, limits) == pytest.approx(0.5 + 0.9 * FAMILIAR_SHARE)
     assert choose_familiar(full, low, LIMITS) > 1e6, "no domain is known"

@@ -43,7 +43,7 @@ def test_its_answers_are_near(half, tiny_bundle_dir, tiny_bundle):
     moved = log_odds(probabilities[:, 1]) - log_odds(golden.scores.p_crack_N)
     assert 0 < np.abs(moved).max() < 0.02
     assert np.abs(cam - golden.scores.cam_NHW).max() < 0.01 * np.abs(golden.scores.cam_NHW).max()
-    np.testing.assert_allclose(domain, golden.scores.domain_N, rtol=0.01)
+    np.testing.assert_allclose(domain, golden.scores.ood_N, rtol=0.01)
 
 
 def test_the_same_bytes_again(half, tiny_bundle_dir, tmp_path):

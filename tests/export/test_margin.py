@@ -29,8 +29,8 @@ answers = st.lists(st.tuples(probability, probability), min_size=1, max_size=30)
 edges = st.tuples(st.floats(0.01, 0.99), st.floats(0.01, 0.99)).map(sorted)
 
 
-def answered(p_N, domain_N=None):
-    known = np.zeros(len(p_N), np.float32) if domain_N is None else domain_N
+def answered(p_N, ood_N=None):
+    known = np.zeros(len(p_N), np.float32) if ood_N is None else ood_N
     return Scores(p_N, np.zeros((len(p_N), 1, 1), np.float32), known)
 
 
@@ -38,8 +38,8 @@ def choose_margin(reference, candidate, thresholds):
     return choose_margins(answered(reference), answered(candidate), thresholds)[0]
 
 
-def left_to_differ(reference, candidate, thresholds, margin, domain_margin=0.0):
-    sent_on = Doubt.around(thresholds, margin, domain_margin).about(candidate)
+def left_to_differ(reference, candidate, thresholds, margin, ood_margin=0.0):
+    sent_on = Doubt.around(thresholds, margin, ood_margin).about(candidate)
     return differing(reference, settled(candidate, reference, sent_on), thresholds).sum()
 
 
@@ -77,7 +77,7 @@ def test_no_verdict_differs_by_what_is_foreign_either(pairs, domains):
             strict=True,
         )
     )
-    limits = replace(THRESHOLDS, out_of_domain=1.5)
+    limits = replace(THRESHOLDS, out_of_distribution=1.5)
     margins = choose_margins(reference, candidate, limits)
     assert left_to_differ(reference, candidate, limits, *margins) == 0
 

@@ -153,7 +153,7 @@ def report(**changes) -> ParityReport:
         "max_difference": 0.0,
         "mean_difference": 0.0,
         "max_cam_difference": 0.0,
-        "max_domain_difference": 0.0,
+        "max_ood_difference": 0.0,
         "worst": worst,
         "verdict_flips": (),
     }
@@ -164,8 +164,8 @@ def test_gate_names_the_image_and_both_answers():
     gate("onnx-fp32", report(max_difference=9e-5, max_cam_difference=9e-4))
     with pytest.raises(ExportError, match=r"wall\.jpg has p_crack 0\.251000 instead of 0\.250000"):
         gate("onnx-fp32", report(max_difference=1e-3))
-    with pytest.raises(ExportError, match=r"out-of-domain scores differ by 0\.002"):
-        gate("onnx-fp32", report(max_domain_difference=2e-3))
+    with pytest.raises(ExportError, match=r"out-of-distribution scores differ by 0\.002"):
+        gate("onnx-fp32", report(max_ood_difference=2e-3))
     flip = Answers("edge.jpg", 0.5, 0.4999999)
     with pytest.raises(ExportError, match=r"1 of 3 verdicts differ; edge\.jpg"):
         gate("onnx-fp32", report(max_difference=1e-7, verdict_flips=(flip,)))

@@ -78,21 +78,21 @@ def test_a_probability_at_a_threshold_has_reached_it(threshold, shrink):
 )
 def test_scan_and_gate_judge_alike(p, domain, limits, foreign_from):
     """At and beside each threshold, too."""
-    limits = replace(limits, out_of_domain=foreign_from)
+    limits = replace(limits, out_of_distribution=foreign_from)
     beside = [np.float32(t) for t in (limits.clear_below, limits.crack_from)]
     places = [p, *beside, *(np.nextafter(t, np.float32(way)) for t in beside for way in (-1, 2))]
     p_N = np.array(places, np.float32)
-    domain_N = np.full(len(p_N), domain, np.float32)
-    scores = Scores(p_N, np.zeros((len(p_N), 1, 1), np.float32), domain_N)
+    ood_N = np.full(len(p_N), domain, np.float32)
+    scores = Scores(p_N, np.zeros((len(p_N), 1, 1), np.float32), ood_N)
     gate_N = verdicts(scores, limits)
-    finite_N = np.isfinite(p_N) & np.isfinite(domain_N)
+    finite_N = np.isfinite(p_N) & np.isfinite(ood_N)
     for k in np.flatnonzero(finite_N):
         assert judge_one(p_N[k], limits, domain=domain).verdict == gate_N[k]
 
 
 @pytest.mark.parametrize("foreign_from", [None, 1.5])
 def test_what_is_no_number_is_for_a_person(foreign_from):
-    limits = Thresholds(clear_below=0.2, crack_from=0.8, out_of_domain=foreign_from)
+    limits = Thresholds(clear_below=0.2, crack_from=0.8, out_of_distribution=foreign_from)
     assert decide(np.array([np.nan]), limits)[0] == [Verdict.REVIEW]
 
 
@@ -158,12 +158,12 @@ def test_no_number_is_an_error(number):
 @pytest.mark.parametrize("p", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("shrink", [1.0, 9.0])
 def test_what_is_foreign_is_for_a_person_whatever_the_model_thinks(p, shrink):
-    limits = Thresholds(clear_below=0.3, crack_from=0.7, out_of_domain=1.5)
+    limits = Thresholds(clear_below=0.3, crack_from=0.7, out_of_distribution=1.5)
     found = judge_one(p, limits, shrink, domain=1.5)
-    assert (found.verdict, found.reason) == (Verdict.REVIEW, Reason.OUT_OF_DOMAIN)
-    assert found.domain_score == 1.5 and found.peak_x is not None
-    assert judge_one(p, limits, shrink, domain=1.49).reason is not Reason.OUT_OF_DOMAIN
-    assert judge_one(p, Thresholds(), shrink, domain=99.0).reason is not Reason.OUT_OF_DOMAIN
+    assert (found.verdict, found.reason) == (Verdict.REVIEW, Reason.OUT_OF_DISTRIBUTION)
+    assert found.ood_score == 1.5 and found.peak_x is not None
+    assert judge_one(p, limits, shrink, domain=1.49).reason is not Reason.OUT_OF_DISTRIBUTION
+    assert judge_one(p, Thresholds(), shrink, domain=99.0).reason is not Reason.OUT_OF_DISTRIBUTION
 
 
 def test_the_stage_that_decided_is_named():

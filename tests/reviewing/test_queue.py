@@ -36,7 +36,7 @@ def out(tmp_path):
         judged(tmp_path / "Bridge", "09 clear", "clear", 0.02),
         judged(tmp_path / "Bridge", "08 clear", "clear", 0.1),
         judged(tmp_path / "Bridge", "04 shrunk", "review", 0.2, "downscaled"),
-        judged(tmp_path / "Bridge", "03 cat", "review", 0.9, "out_of_domain"),
+        judged(tmp_path / "Bridge", "03 cat", "review", 0.9, "out_of_distribution"),
         judged(tmp_path / "Bridge", "02 open", "review", 0.31, "near_threshold"),
         judged(tmp_path / "Bridge", "01 likely", "review", 0.69, "near_threshold"),
     ]

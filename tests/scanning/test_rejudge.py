@@ -199,13 +199,13 @@ def test_stages_that_are_final_are_told_from_those_that_are_not(tiny_bundle):
         doubt=type(_rule_doubt(tiny_bundle))(((0.4, 0.6),)),
     )  # fmt: skip
     rows = [
-        {"status": "ok", "stage": stage, "p_crack": p, "domain_score": 1.0}
+        {"status": "ok", "stage": stage, "p_crack": p, "ood_score": 1.0}
         for stage in ("int8@32", "int8@64", "fp32@64")
         for p in (0.001, 0.5)
     ] + [{"status": "failed"}]
     table = pa.table({
         name: pa.array([row.get(name) for row in rows], SCHEMA.field(name).type)
-        for name in ("status", "stage", "p_crack", "domain_score")
+        for name in ("status", "stage", "p_crack", "ood_score")
     })  # fmt: skip
     assert rule.unsure(table).tolist() == [False, False, False, True, False, False, False]
     outside = dataclasses.replace(rule, cascade=False)
@@ -214,7 +214,7 @@ def test_stages_that_are_final_are_told_from_those_that_are_not(tiny_bundle):
 
 def _rule_doubt(bundle):
     old = {"model": bundle.digest, "clear_below": "0.3", "crack_from": "0.7",
-           "out_of_domain": repr(bundle.thresholds.out_of_domain), "precision": "fp32",
+           "out_of_distribution": repr(bundle.thresholds.out_of_distribution), "precision": "fp32",
            "cascade": "off"}  # fmt: skip
     return _Rule.of(bundle, bundle.thresholds, old).doubt
 

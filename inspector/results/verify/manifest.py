@@ -66,11 +66,11 @@ class Manifest:
         """Those of the scan; None when the identity has none that can be."""
         try:
             low, high = (float(self.identity[name]) for name in ("clear_below", "crack_from"))
-            foreign = self.identity["out_of_domain"]
+            foreign = self.identity["out_of_distribution"]
             found = Thresholds(
                 clear_below=low,
                 crack_from=high,
-                out_of_domain=None if foreign == repr(None) else float(foreign),
+                out_of_distribution=None if foreign == repr(None) else float(foreign),
             )
         except (KeyError, ValueError, UsageError):
             return None

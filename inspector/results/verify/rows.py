@@ -28,8 +28,8 @@ _URI = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]+")
 _WINDOWS = re.compile(r"file:(///[A-Za-z]:/|//[^/])")
 """Begins an address with a drive or a server."""
 _WORDS = {"status": Status, "verdict": Verdict, "reason": Reason, "failure_code": FailureCode}
-_JUDGED = ("verdict", "p_crack", "domain_score", "reason", "stage", "width", "height", "format")
-_UNJUDGED = ("verdict", "p_crack", "domain_score", "reason", "stage", "peak_x", "peak_y")
+_JUDGED = ("verdict", "p_crack", "ood_score", "reason", "stage", "width", "height", "format")
+_UNJUDGED = ("verdict", "p_crack", "ood_score", "reason", "stage", "peak_x", "peak_y")
 _EXPLAINED = ("failure_code", "detail")
 
 
@@ -116,13 +116,13 @@ def _wrong_verdicts(
     """By the scan's own rule; how far a photo was shrunk is not in the table, so both are right."""
     if thresholds is None:
         return
-    p_N, domain_N, verdict_N, reason_N = (
+    p_N, ood_N, verdict_N, reason_N = (
         columns[name].to_numpy(zero_copy_only=False)
-        for name in ("p_crack", "domain_score", "verdict", "reason")
+        for name in ("p_crack", "ood_score", "verdict", "reason")
     )
     right = np.zeros(len(p_N), np.bool_)
     for shrink in (0.0, np.inf):
-        expected = decide(p_N, thresholds, domain_N=domain_N, shrink_N=shrink)
+        expected = decide(p_N, thresholds, ood_N=ood_N, shrink_N=shrink)
         right |= (verdict_N == expected[0]) & (reason_N == expected[1])
     judged = _valid(columns["p_crack"]) & _valid(columns["verdict"]) & _valid(columns["reason"])
     yield Flaw.ROW_VERDICT, "the verdict contradicts the scores and thresholds", judged & ~right

@@ -65,7 +65,7 @@ COLUMNS: Columns = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DomainBenchConfig:
+class OodBenchConfig:
     """`concrete` and `foreign` are folders; their first subfolders are sources and kinds. At most
     `limit` images of each. `threshold` None: the model's own. Raises UsageError."""
 
@@ -83,17 +83,17 @@ class DomainBenchConfig:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """One source's or kind's `p_crack_N` and `domain_N`, float32."""
+    """One source's or kind's `p_crack_N` and `ood_N`, float32."""
 
     p_crack_N: NDArray[np.float32]
-    domain_N: NDArray[np.float32]
+    ood_N: NDArray[np.float32]
 
 
-def bench_domain(config: DomainBenchConfig) -> JsonObject:
+def bench_ood(config: OodBenchConfig) -> JsonObject:
     """The figures, as `bench.report` writes them. Raises SourceError where nothing is found,
     BundleError for a model without a threshold for foreign photos."""
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
-    threshold = config.threshold or bundle.thresholds.out_of_domain
+    threshold = config.threshold or bundle.thresholds.out_of_distribution
     if threshold is None:
         raise BundleError(f"{bundle.path} does not know what is foreign to it; train it again")
     with closing(open_backend(bundle)) as backend:
@@ -137,7 +137,7 @@ def _answers(backend: Backend, bundle: ModelBundle, refs: Iterable[ImageRef]) ->
     for pixels_NHWC in _batches(bundle, refs):
         scores = backend.run(pixels_NHWC)
         p_crack.append(scores.p_crack_N)
-        domain.append(scores.domain_N)
+        domain.append(scores.ood_N)
     return Answers(np.concatenate(p_crack), np.concatenate(domain))
 
 
@@ -157,7 +157,7 @@ def _batches(bundle: ModelBundle, refs: Iterable[ImageRef]) -> Iterator[NDArray[
 def _all(parts: dict[str, Answers]) -> Answers:
     return Answers(
         np.concatenate([part.p_crack_N for part in parts.values()]),
-        np.concatenate([part.domain_N for part in parts.values()]),
+        np.concatenate([part.ood_N for part in parts.values()]),
     )
 
 
@@ -180,9 +180,9 @@ def _cases(
 def _case(
     bundle: ModelBundle, name: str, part: Answers, threshold: float, reference: Answers | None
 ) -> JsonObject:
-    if not len(part.domain_N):
+    if not len(part.ood_N):
         return {"name": name, "status": "failed", "reason": "no file could be read", **_NOTHING}
-    flagged_N = part.domain_N >= np.float32(threshold)
+    flagged_N = part.ood_N >= np.float32(threshold)
     verdict_N, _ = decide(part.p_crack_N, bundle.thresholds)
     share = {
         verdict: float(np.mean((verdict_N == verdict) & ~flagged_N))
@@ -193,8 +193,8 @@ def _case(
         "status": "ok",
         "reason": "",
         "images": len(flagged_N),
-        "roc_auc": None if reference is None else _roc_auc(reference.domain_N, part.domain_N),
-        "median": float(np.median(part.domain_N)),
+        "roc_auc": None if reference is None else _roc_auc(reference.ood_N, part.ood_N),
+        "median": float(np.median(part.ood_N)),
         "flagged": float(flagged_N.mean()),
         "clear": share[Verdict.CLEAR],
         "crack": share[Verdict.CRACK],

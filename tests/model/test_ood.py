@@ -13,10 +13,10 @@ from hypothesis.extra import numpy as hnp
 from safetensors.torch import load_file, save_file
 
 from inspector.errors import DataError
-from inspector.model.ood import DomainHead, fit_domain, pool_for_domain
-from inspector.synthesis.outliers import foreign_pictures
+from inspector.model.ood import OodHead, fit_ood_head, pool_for_ood
+from inspector.synthesis.outliers import outlier_images
 from inspector.training.ood_features import collect_features
-from inspector.training.ood_threshold import choose_domain_threshold
+from inspector.training.ood_threshold import choose_ood_threshold
 
 CHANNELS = (8, 12, 16, 20)
 
@@ -54,14 +54,14 @@ def cats(count: int, seed: int) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def head() -> DomainHead:
+def head() -> OodHead:
     return fitted(collect_features(stages_of, walls(400, 1).split(64), 400))
 
 
-def fitted(familiar: torch.Tensor) -> DomainHead:
-    made = torch.from_numpy(np.stack(list(foreign_pictures(70, 48))))
+def fitted(familiar: torch.Tensor) -> OodHead:
+    made = torch.from_numpy(np.stack(list(outlier_images(70, 48))))
     foreign = collect_features(stages_of, [made], 70)
-    return fit_domain(familiar, foreign)
+    return fit_ood_head(familiar, foreign)
 
 
 def test_walls_are_about_one_and_other_things_are_more(head):
@@ -94,7 +94,7 @@ def test_stored_in_half_and_loaded_it_says_the_same(head, tmp_path):
     state = {f"domain.{k}": v for k, v in head.state_dict().items()}
     half = {k: v.half().contiguous() if v.dim() > 1 else v for k, v in state.items()}
     save_file(half, tmp_path / "weights.safetensors")
-    loaded = DomainHead.like(load_file(tmp_path / "weights.safetensors"), "domain.")
+    loaded = OodHead.like(load_file(tmp_path / "weights.safetensors"), "domain.")
     images = torch.cat([walls(3, 7), cats(3, 8)])
     torch.testing.assert_close(loaded(stages_of(images)), head(stages_of(images)), rtol=0, atol=0)
 
@@ -123,7 +123,7 @@ def test_too_few_images_are_refused():
 
 def test_what_is_read_is_the_deviation_over_sixteen_cells():
     stage, unread = torch.randn(3, 4, 8, 12), torch.full((3, 1, 1, 1), torch.nan)
-    pooled = pool_for_domain([stage, stage[:, :2], stage[:, :1], unread])
+    pooled = pool_for_ood([stage, stage[:, :2], stage[:, :1], unread])
     assert pooled.shape == (3, 7)
     cells = stage.reshape(3, 4, 4, 2, 4, 3).mean((3, 5))
     torch.testing.assert_close(pooled[:, :4], cells.std((2, 3), correction=0))
@@ -134,21 +134,21 @@ def test_every_row_of_a_map_of_any_side_counts(side):
     for place in range(side):
         stage = torch.zeros(1, 1, side, side)
         stage[0, 0, place, 0] = 1
-        assert float(pool_for_domain([stage])[0, 0]) > 0, place
+        assert float(pool_for_ood([stage])[0, 0]) > 0, place
 
 
 @pytest.mark.parametrize("size", [48, 224])
 def test_synthetic_pictures_of_every_kind_are_pictures(size):
-    pictures = np.stack(list(foreign_pictures(16, size, seed=2)))
+    pictures = np.stack(list(outlier_images(16, size, seed=2)))
     assert pictures.shape == (16, size, size, 3) and pictures.dtype == np.uint8
     assert len({picture.tobytes() for picture in pictures}) == 16
 
 
-def test_synthetic_foreign_pictures_are_the_same_for_the_same_seed():
-    first, again = (np.stack(list(foreign_pictures(14, 64, seed=3))) for _ in range(2))
+def test_synthetic_outlier_images_are_the_same_for_the_same_seed():
+    first, again = (np.stack(list(outlier_images(14, 64, seed=3))) for _ in range(2))
     assert first.shape == (14, 64, 64, 3) and first.dtype == np.uint8
     np.testing.assert_array_equal(first, again)
-    other = np.stack(list(foreign_pictures(14, 64, seed=4)))
+    other = np.stack(list(outlier_images(14, 64, seed=4)))
     assert all((a != b).any() for a, b in zip(first, other, strict=True))
 
 
@@ -190,7 +190,7 @@ def test_collecting_stops_at_the_limit_and_needs_an_image():
     st.sampled_from([0.01, 0.02, 0.1]),
 )
 def test_at_most_the_share_reaches_the_threshold(scores, share):
-    threshold = choose_domain_threshold(scores, share=share)
+    threshold = choose_ood_threshold(scores, share=share)
     assert (scores >= np.float32(round(threshold, 4))).mean() <= share
 
 
@@ -198,15 +198,15 @@ def test_every_large_source_keeps_its_share():
     rng = np.random.default_rng(0)
     scores = np.concatenate([rng.normal(1, 0.1, 900), rng.normal(2, 0.1, 100), [50.0]])
     sources = ["metu"] * 900 + ["bridge"] * 100 + ["one odd photo"]
-    threshold = choose_domain_threshold(scores, sources)
+    threshold = choose_ood_threshold(scores, sources)
     assert (scores[900:1000] >= threshold).sum() <= 1
     assert threshold < 3, "a single photo decided"
 
 
 def test_a_threshold_needs_numbers():
     with pytest.raises(DataError):
-        choose_domain_threshold(np.array([]))
+        choose_ood_threshold(np.array([]))
     with pytest.raises(DataError):
-        choose_domain_threshold(np.array([1.0, np.nan]))
+        choose_ood_threshold(np.array([1.0, np.nan]))
     with pytest.raises(ValueError, match="2 sources"):
-        choose_domain_threshold(np.ones(3), ["a", "b"])
+        choose_ood_threshold(np.ones(3), ["a", "b"])
