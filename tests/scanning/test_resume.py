@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pyarrow.dataset as ds
 import pytest
@@ -244,7 +244,8 @@ def test_decoders_that_cannot_be_replaced_are_an_error_that_keeps_what_is_done(
         def update(self, tally):
             sabotage.enter_context(hostile_decoders("import no_such_module"))
             for decoder in children_of(os.getpid()) - before:
-                os.kill(decoder, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it may have come and gone meanwhile
+                    os.kill(decoder, signal.SIGKILL)
 
     before = children_of(os.getpid())
     config = ScanConfig(
