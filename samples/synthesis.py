@@ -25,8 +25,6 @@ from inspector.synthesis import (
     add_crack,
     add_distractor,
     make_scene,
-    occlude,
-    random_crack_style,
 )
 from inspector.training.augment import Haze, JpegArtifacts, Rescale, SensorNoise, WhiteBalance
 
@@ -89,10 +87,6 @@ def _rows() -> Iterator[tuple[str, list[Tile]]]:
                 for k, (caption, style) in enumerate(zip(captions, styles, strict=True))
             ],
         )
-    yield (
-        "Cracks of random style, partly hidden: cable, plant or mortar",
-        [Tile("", _hidden(k)) for k in range(COLUMNS)],
-    )
     for first in range(0, len(HARD_NEGATIVES), 2):
         kinds = HARD_NEGATIVES[first : first + 2]
         yield (
@@ -167,12 +161,6 @@ def _wall(row: int, column: int) -> Pixels:
 def _crack(row: int, column: int, style: CrackStyle) -> Pixels:
     # One path for the whole row, on one wall: the style is what differs.
     return add_crack(_wall(row, 0), _rng(row, 0), style)[0]
-
-
-def _hidden(column: int) -> Pixels:
-    rng = _rng(20, column)
-    pixels, mask = add_crack(_wall(20, column), rng, random_crack_style(rng))
-    return occlude(pixels, mask, rng)[0]
 
 
 def _distractor(kind: Kind, column: int) -> Pixels:

@@ -1,13 +1,12 @@
-"""Seeded synthetic photos of concrete, with and without cracks.
+"""Seeded synthetic photos: concrete with and without cracks, and out-of-distribution images.
 
-All randomness comes from the `numpy.random.Generator` that the caller passes in: the same seed
-and the same numpy give the same bytes. Needs numpy only.
+All randomness comes from the `numpy.random.Generator` (or the seed) that the caller passes in: the
+same seed and the same NumPy give the same bytes.
 """
 
 from inspector.synthesis.crack import CrackStyle, add_crack, random_crack_style
-from inspector.synthesis.distractor import add_distractor
-from inspector.synthesis.front import occlude
-from inspector.synthesis.kind import HARD_NEGATIVES, Kind
+from inspector.synthesis.distractor import HARD_NEGATIVES, Kind, add_distractor
+from inspector.synthesis.outliers import outlier_images
 from inspector.synthesis.scene import Scene, make_scene
 from inspector.synthesis.surface import SurfaceStyle, random_surface_style
 
@@ -20,7 +19,7 @@ __all__ = [
     "add_crack",
     "add_distractor",
     "make_scene",
-    "occlude",
+    "outlier_images",
     "random_crack_style",
     "random_surface_style",
 ]

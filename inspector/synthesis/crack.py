@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inspector.synthesis.noise import Mask, Pixels, Plane, check_pixels, line_noise, to_uint8
+from inspector.synthesis.noise import Mask, Pixels, Plane, Rng, check_pixels, line_noise, to_uint8
 from inspector.synthesis.stroke import Stroke, StrokeLayer, jagged_path, rasterise
 
 WIDTH_RANGE_PX = (0.3, 64.0)
@@ -23,7 +23,7 @@ _VISIBLE_PX_CONTRAST = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrackStyle:
-    """What a crack looks like. Raises ValueError if a value is outside its range."""
+    """Look of a crack. Raises ValueError if a value is outside its range."""
 
     width_px: float
     """Typical width of the main branch in image pixels, 0.3..64; it varies along the crack."""
@@ -61,7 +61,7 @@ class CrackStyle:
                 raise ValueError(f"{name} {value}: must be {low}..{high}")
 
 
-def random_crack_style(rng: np.random.Generator) -> CrackStyle:
+def random_crack_style(rng: Rng) -> CrackStyle:
     """A style as met in tiles of 224 px: 0.7..8 px wide, most of them thin, always visible."""
     width_px = float(np.exp(rng.uniform(np.log(0.7), np.log(8.0))))
     # A wide crack is a deep one: only a narrow one can be pale.
@@ -79,7 +79,7 @@ def random_crack_style(rng: np.random.Generator) -> CrackStyle:
     )
 
 
-def add_crack(pixels: Pixels, rng: np.random.Generator, style: CrackStyle) -> tuple[Pixels, Mask]:
+def add_crack(pixels: Pixels, rng: Rng, style: CrackStyle) -> tuple[Pixels, Mask]:
     """Composite a crack on a crack-free image; returns new pixels and the crack's mask.
 
     `pixels` is (H, W, 3) uint8 RGB and stays unchanged. The mask (H, W) bool marks pixels whose
@@ -101,7 +101,7 @@ def add_crack(pixels: Pixels, rng: np.random.Generator, style: CrackStyle) -> tu
     return _composite(pixels, rng, layer, style), layer.core
 
 
-def _strokes(rng: np.random.Generator, height: int, width: int, style: CrackStyle) -> list[Stroke]:
+def _strokes(rng: Rng, height: int, width: int, style: CrackStyle) -> list[Stroke]:
     step_px = max(3.0, 0.8 * style.width_px)
     points = _main_path(rng, height, width, style, step_px)
     main = _stroke(rng, points, style, tips=(not style.through, not style.through))
@@ -109,9 +109,7 @@ def _strokes(rng: np.random.Generator, height: int, width: int, style: CrackStyl
     return [main, *branches]
 
 
-def _main_path(
-    rng: np.random.Generator, height: int, width: int, style: CrackStyle, step_px: float
-) -> Plane:
+def _main_path(rng: Rng, height: int, width: int, style: CrackStyle, step_px: float) -> Plane:
     """Two halves grown from one point near the middle, so that the crack is always in view."""
     centre = np.array([rng.uniform(0.3, 0.7) * height, rng.uniform(0.3, 0.7) * width])
     degrees = style.direction_deg
@@ -140,9 +138,7 @@ def _turned(vector: Plane, angle: float) -> Plane:
     return np.array([vector[0] * cos - vector[1] * sin, vector[0] * sin + vector[1] * cos])
 
 
-def _stroke(
-    rng: np.random.Generator, points: Plane, style: CrackStyle, tips: tuple[bool, bool]
-) -> Stroke:
+def _stroke(rng: Rng, points: Plane, style: CrackStyle, tips: tuple[bool, bool]) -> Stroke:
     """Give a path its width and depth; a true tip tapers to nothing."""
     count = len(points)
     swell = np.clip(np.exp(0.33 * line_noise(rng, count, 14)), 0.4, 2.0)
@@ -168,7 +164,7 @@ def _taper(count: int, tips: tuple[bool, bool]) -> Plane:
     return taper
 
 
-def _branch(rng: np.random.Generator, main: Stroke, style: CrackStyle, step_px: float) -> Stroke:
+def _branch(rng: Rng, main: Stroke, style: CrackStyle, step_px: float) -> Stroke:
     """A thinner side crack that leaves the main one at 20..65 degrees and runs out."""
     last = len(main.points) - 1
     root = int(np.clip(rng.uniform(0.12, 0.88) * last, 0, last))
@@ -186,9 +182,7 @@ def _branch(rng: np.random.Generator, main: Stroke, style: CrackStyle, step_px: 
     return Stroke(points, stroke.widths * share, stroke.strengths)
 
 
-def _composite(
-    pixels: Pixels, rng: np.random.Generator, layer: StrokeLayer, style: CrackStyle
-) -> Pixels:
+def _composite(pixels: Pixels, rng: Rng, layer: StrokeLayer, style: CrackStyle) -> Pixels:
     """Multiply the touched pixels only, which keeps the wall's own texture in the crack."""
     coverage, rim = layer.coverage.ravel(), layer.rim.ravel()
     touched = np.flatnonzero((coverage > 0.0) | (rim > 0.0))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+Rng = np.random.Generator
 Plane = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -56,9 +57,7 @@ def smoothstep(values: Plane, low: float, high: float) -> Plane:
     return curve
 
 
-def octave_noise(
-    rng: np.random.Generator, height: int, width: int, amplitudes: Sequence[float]
-) -> Plane:
+def octave_noise(rng: Rng, height: int, width: int, amplitudes: Sequence[float]) -> Plane:
     """Sum of smooth random fields, one per octave; shape (height, width), mean about 0.
 
     `amplitudes[k]` is the standard deviation of the random grid whose spacing is 2**k px (finest
@@ -78,7 +77,7 @@ def octave_noise(
 
 
 def streak_noise(
-    rng: np.random.Generator,
+    rng: Rng,
     height: int,
     width: int,
     amplitudes: Sequence[float],
@@ -97,7 +96,7 @@ def streak_noise(
     return np.ascontiguousarray(field if vertical else field.T)
 
 
-def line_noise(rng: np.random.Generator, count: int, spacing: int) -> Plane:
+def line_noise(rng: Rng, count: int, spacing: int) -> Plane:
     """Fractal noise of `count` values along a line, standard deviation about 1.
 
     The coarsest feature is `spacing` values long; each of the three finer octaves has half the

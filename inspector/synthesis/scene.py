@@ -1,4 +1,4 @@
-"""Whole scenes: a bare surface with its subject, seen by a camera."""
+"""Whole synthetic photos: a bare concrete surface and its subject."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from inspector.synthesis.crack import CrackStyle, add_crack, random_crack_style
-from inspector.synthesis.distractor import add_distractor
-from inspector.synthesis.kind import HARD_NEGATIVES, Kind
-from inspector.synthesis.noise import Mask, Pixels
+from inspector.synthesis.distractor import HARD_NEGATIVES, Kind, add_distractor
+from inspector.synthesis.noise import Mask, Pixels, Rng
 from inspector.synthesis.surface import SurfaceStyle, make_surface, random_surface_style
 
 _COMPANY_ODDS = 0.3
 """Share of random crack scenes that also show a hard negative, as real walls do."""
-_COMPANY = (Kind.JOINT, Kind.STAIN, Kind.SHADOW, Kind.HOLES, Kind.SCRATCH, Kind.RUST)
-"""Which ones; spelled out, so that a new kind leaves every seed's scene as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +25,7 @@ class Scene:
 
 
 def make_scene(
-    rng: np.random.Generator,
+    rng: Rng,
     height: int,
     width: int,
     kind: Kind,
@@ -52,7 +49,7 @@ def make_scene(
         pixels = add_distractor(pixels, rng, kind)
     elif kind is Kind.CRACK:
         if crack is None and rng.random() < _COMPANY_ODDS:
-            company = _COMPANY[int(rng.integers(len(_COMPANY)))]
+            company = HARD_NEGATIVES[int(rng.integers(len(HARD_NEGATIVES)))]
             pixels = add_distractor(pixels, rng, company)
         pixels, mask = add_crack(pixels, rng, crack or random_crack_style(rng))
     return Scene(pixels, mask, kind)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.synthesis.noise import Mask, Plane, octave_noise
+from inspector.synthesis.noise import Mask, Plane, Rng, octave_noise
 
 _JAG_TILE_PX = 64
 """Side of the edge-noise tile; it repeats, which no one sees along a line a few pixels wide."""
@@ -47,12 +47,7 @@ class StrokeLayer:
 
 
 def jagged_path(
-    rng: np.random.Generator,
-    start: Plane,
-    end: Plane,
-    *,
-    roughness: float,
-    step_px: float = 3.5,
+    rng: Rng, start: Plane, end: Plane, *, roughness: float, step_px: float = 3.5
 ) -> Plane:
     """Midpoint displacement from `start` to `end` ((y, x) px); (N, 2) points, ends exact.
 
@@ -75,7 +70,7 @@ def jagged_path(
 
 
 def rasterise(
-    rng: np.random.Generator,
+    rng: Rng,
     strokes: Sequence[Stroke],
     height: int,
     width: int,

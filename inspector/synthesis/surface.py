@@ -14,6 +14,7 @@ import numpy as np
 from inspector.synthesis.noise import (
     Pixels,
     Plane,
+    Rng,
     blurred,
     check_size,
     octave_noise,
@@ -41,7 +42,7 @@ _VOIDS_PER_MPX_MAX = 500.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurfaceStyle:
-    """How a bare concrete surface looks. Amplitudes are shares of the mean brightness.
+    """Look of a bare concrete surface. Amplitudes are shares of the mean brightness.
 
     Raises ValueError if the brightness is not within 1..254 or an amplitude is negative.
     """
@@ -80,7 +81,7 @@ class SurfaceStyle:
             raise ValueError(f"negative amount or blur above 1 in {self}")
 
 
-def random_surface_style(rng: np.random.Generator) -> SurfaceStyle:
+def random_surface_style(rng: Rng) -> SurfaceStyle:
     """A plausible surface: smooth cast, sandy, mottled, board-marked, troweled or plastered."""
     pitted = rng.random() < 0.35
     return SurfaceStyle(
@@ -99,7 +100,7 @@ def random_surface_style(rng: np.random.Generator) -> SurfaceStyle:
     )
 
 
-def make_surface(rng: np.random.Generator, height: int, width: int, style: SurfaceStyle) -> Pixels:
+def make_surface(rng: Rng, height: int, width: int, style: SurfaceStyle) -> Pixels:
     """Render a bare concrete surface as (height, width, 3) uint8 RGB.
 
     Raises ValueError if a side is not within MIN_SIDE_PX..MAX_SIDE_PX.
@@ -114,18 +115,18 @@ def make_surface(rng: np.random.Generator, height: int, width: int, style: Surfa
     return _expose(rng, tone, style)
 
 
-def _random_cast(rng: np.random.Generator) -> tuple[float, float, float]:
+def _random_cast(rng: Rng) -> tuple[float, float, float]:
     base = _CASTS[int(rng.choice(len(_CASTS), p=_CAST_ODDS))]
     red, green, blue = (float(gain * rng.normal(1.0, 0.012)) for gain in base)
     return red, green, blue
 
 
-def _sometimes(rng: np.random.Generator, odds: float, low: float, high: float) -> float:
+def _sometimes(rng: Rng, odds: float, low: float, high: float) -> float:
     amount = float(rng.uniform(low, high))
     return amount if rng.random() < odds else 0.0
 
 
-def _texture(rng: np.random.Generator, height: int, width: int, style: SurfaceStyle) -> Plane:
+def _texture(rng: Rng, height: int, width: int, style: SurfaceStyle) -> Plane:
     octaves = max(7, int(np.ceil(np.log2(max(height, width)))))
     # Little at 8..32 px: equal octaves would look like clouds, not like cement.
     slow = [0.7 * style.mottle] * 3 + [1.2 * style.mottle, 1.6 * style.mottle]
@@ -144,7 +145,7 @@ def _texture(rng: np.random.Generator, height: int, width: int, style: SurfaceSt
     return tone
 
 
-def _aggregate(rng: np.random.Generator, height: int, width: int) -> Plane:
+def _aggregate(rng: Rng, height: int, width: int) -> Plane:
     """Patches with soft but definite edges: paste, sand grains and a few stones."""
     field = octave_noise(rng, height, width, (0.15, 0.4, 0.9, float(rng.uniform(0.0, 1.2))))
     level = float(rng.uniform(0.35, 0.9))
@@ -153,7 +154,7 @@ def _aggregate(rng: np.random.Generator, height: int, width: int) -> Plane:
     return stones - float(rng.uniform(0.3, 1.2)) * pits
 
 
-def _relief(rng: np.random.Generator, height: int, width: int) -> Plane:
+def _relief(rng: Rng, height: int, width: int) -> Plane:
     """Bumps seen in raking light: the slope of a height field towards the light."""
     bumps = octave_noise(rng, height + 1, width + 1, (0.1, 0.6, 1.2, float(rng.uniform(0.0, 2.5))))
     angle = float(rng.uniform(0.0, 2.0 * np.pi))
@@ -162,7 +163,7 @@ def _relief(rng: np.random.Generator, height: int, width: int) -> Plane:
     return np.asarray(np.cos(angle) * down + np.sin(angle) * right, dtype=np.float64)
 
 
-def _press_boards(rng: np.random.Generator, tone: Plane, board_px: int) -> None:
+def _press_boards(rng: Rng, tone: Plane, board_px: int) -> None:
     """Give each formwork board its own faint tone and a thin seam, in place."""
     vertical = bool(rng.random() < 0.5)
     lines = tone if vertical else tone.T
@@ -176,7 +177,7 @@ def _press_boards(rng: np.random.Generator, tone: Plane, board_px: int) -> None:
         start = last + int(rng.integers(-4, 5))
 
 
-def _press_voids(rng: np.random.Generator, tone: Plane, per_mpx: float) -> None:
+def _press_voids(rng: Rng, tone: Plane, per_mpx: float) -> None:
     """Sprinkle air voids in place: many pinholes, few large ones."""
     height, width = tone.shape
     count = int(rng.poisson(per_mpx * height * width / 1e6))
@@ -188,11 +189,7 @@ def _press_voids(rng: np.random.Generator, tone: Plane, per_mpx: float) -> None:
 
 
 def _press_void(
-    rng: np.random.Generator,
-    tone: Plane,
-    centre: tuple[float, float],
-    radius_px: float,
-    depth: float,
+    rng: Rng, tone: Plane, centre: tuple[float, float], radius_px: float, depth: float
 ) -> None:
     """One irregular pit: dark inside, darkest under its upper edge, lit on its lower lip."""
     reach = int(np.ceil(2.0 * radius_px)) + 1
@@ -210,7 +207,7 @@ def _press_void(
     patch += 0.25 * depth * lip * (1.0 - inside)
 
 
-def _light(rng: np.random.Generator, height: int, width: int, gradient: float) -> Plane:
+def _light(rng: Rng, height: int, width: int, gradient: float) -> Plane:
     """Lamp or daylight falling off across the image and a faint vignette; mean about 1."""
     y = np.linspace(-0.5, 0.5, height)[:, None]
     x = np.linspace(-0.5, 0.5, width)[None, :]
@@ -221,7 +218,7 @@ def _light(rng: np.random.Generator, height: int, width: int, gradient: float) -
     return np.asarray((1.0 + down) + right, dtype=np.float64)
 
 
-def _expose(rng: np.random.Generator, tone: Plane, style: SurfaceStyle) -> Pixels:
+def _expose(rng: Rng, tone: Plane, style: SurfaceStyle) -> Pixels:
     """Colour the tone and add the sensor's noise, one channel at a time to save memory."""
     height, width = tone.shape
     octaves = max(6, int(np.ceil(np.log2(max(height, width)))) - 1)

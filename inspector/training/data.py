@@ -18,11 +18,11 @@ from inspector.core.machine import usable_cores
 from inspector.model.preprocess import PreprocessSpec
 from inspector.photos.decode import decode
 from inspector.synthesis import (
+    HARD_NEGATIVES,
     Kind,
     add_crack,
     add_distractor,
     make_scene,
-    occlude,
     random_crack_style,
 )
 from inspector.training.augment import augmentation
@@ -36,10 +36,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from inspector.labelled.folder import LabelledImage
-
-COMMON = (Kind.JOINT, Kind.STAIN, Kind.SHADOW, Kind.HOLES, Kind.SCRATCH, Kind.RUST)
-"""The distractors of training. Cables, masonry, formwork and plants, with cracks partly hidden,
-made short trainings miss more cracks (docs/training.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +96,6 @@ class AugmentedPixels(LabelledPixels):
         super().__init__(images, spec)
         self.plan = plan
         self.change = augmentation(train_size)
-        self.harder = Harder()
         self.synthetic = synthetic
         self.seed = seed
 
@@ -114,43 +109,40 @@ class AugmentedPixels(LabelledPixels):
         rng = np.random.default_rng([*self.seed, index])
         pixels_HWC, label, place = sample
         if label == 0 and rng.random() < self.synthetic:
-            pixels_HWC, label = self.harder(pixels_HWC, rng)
+            pixels_HWC, label = hard_example(pixels_HWC, rng)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(2**63)))
             changed_CHW = self.change(torch.from_numpy(pixels_HWC).permute(2, 0, 1))
         return changed_CHW.permute(1, 2, 0).contiguous().numpy(), label, place
 
 
-@dataclass(frozen=True, slots=True)
-class Harder:
-    """Makes a crack-free image into one that teaches more.
+def hard_example(
+    pixels_HWC: NDArray[np.uint8], rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], int]:
+    """Turn a crack-free image into a hard example.
 
-    A synthetic crack (2 of 5), a distractor (2 of 5), or both; one in six starts from a synthetic
-    surface instead.
+    It gets a synthetic crack (2 of 5), a distractor (2 of 5), or both; one in six starts from a
+    synthetic surface instead.
+
+    Args:
+        pixels_HWC: uint8 (H, W, 3), stays unchanged.
+        rng: Source of all randomness.
+
+    Returns:
+        New pixels of the same shape, and their label (1 crack).
     """
-
-    kinds: tuple[Kind, ...] = COMMON
-    """Distractors to draw from."""
-    occluded: float = 0.0
-    """Share of synthetic cracks of which something hides a part."""
-
-    def __call__(
-        self, pixels_HWC: NDArray[np.uint8], rng: np.random.Generator
-    ) -> tuple[NDArray[np.uint8], int]:
-        """New pixels of the same shape, and their label (1 crack)."""
-        if rng.random() < 1 / 6:
-            height, width, _ = pixels_HWC.shape
-            pixels_HWC = make_scene(rng, height, width, Kind.CLEAN).pixels
-        choice = rng.random()
-        if choice >= 0.4:
-            kind = self.kinds[int(rng.integers(len(self.kinds)))]
-            pixels_HWC = add_distractor(pixels_HWC, rng, kind)
-        if 0.4 <= choice < 0.8:
-            return pixels_HWC, 0
-        pixels_HWC, mask = add_crack(pixels_HWC, rng, random_crack_style(rng))
-        if rng.random() < self.occluded:
-            pixels_HWC, _ = occlude(pixels_HWC, mask, rng)
-        return pixels_HWC, 1
+    if rng.random() < 1 / 6:
+        height, width, _ = pixels_HWC.shape
+        pixels_HWC = make_scene(rng, height, width, Kind.CLEAN).pixels
+    choice = rng.random()
+    if choice >= 0.4:
+        kind = HARD_NEGATIVES[int(rng.integers(len(HARD_NEGATIVES)))]
+        pixels_HWC = add_distractor(pixels_HWC, rng, kind)
+    if 0.4 <= choice < 0.8:
+        return pixels_HWC, 0
+    pixels_HWC, _ = add_crack(pixels_HWC, rng, random_crack_style(rng))
+    rng.random()  # drawn once more, so that a seed keeps giving the shipped model's images
+    return pixels_HWC, 1
 
 
 def epoch_plan(

@@ -22,7 +22,7 @@ from bench.studies.training.views import VIEWS
 from inspector.errors import DataError, UsageError
 from inspector.labelled.folder import LabelledImage
 from inspector.model.network import build_network
-from inspector.synthesis import HARD_NEGATIVES, CrackStyle, Kind, make_scene
+from inspector.synthesis import CrackStyle, Kind, make_scene
 from inspector.training.augment import Haze, Rescale, WhiteBalance, augmentation
 from inspector.training.config import TrainConfig
 from inspector.training.data import TrainBatch
@@ -209,13 +209,6 @@ def test_augmentations_leave_out_what_they_say():
         for _ in range(8):
             changed = change(image)
             assert changed.shape == (3, 32, 32) and changed.dtype == torch.uint8
-
-
-def test_the_wide_world_shows_everything_and_training_only_the_common(config):
-    for kind, wide in ((Trainer, False), (trainers.WideWorld, True), (trainers.WideFrozen, True)):
-        dataset = trainer_of(kind, config)._drawn(0)
-        assert (dataset.harder.kinds == HARD_NEGATIVES) == wide
-        assert (dataset.harder.occluded > 0) == wide
 
 
 def test_weight_space_is_half_way(config, batch):

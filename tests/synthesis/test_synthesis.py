@@ -17,7 +17,6 @@ from inspector.synthesis import (
     add_crack,
     add_distractor,
     make_scene,
-    occlude,
     random_crack_style,
     random_surface_style,
 )
@@ -267,43 +266,3 @@ def test_noise_of_any_size(height: int, width: int, octaves: int) -> None:
             rng(), height, width, [1.0] * octaves, stretch_octaves=3, vertical=vertical
         )
         assert streaks.shape == (height, width)
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_an_occluded_crack_stays_mostly_visible(seed: int) -> None:
-    generator = rng(seed)
-    before, mask = add_crack(wall(seed), generator, CrackStyle(width_px=4, contrast=0.8))
-    kept = before.copy(), mask.copy()
-    after, visible = occlude(before, mask, generator)
-    assert np.array_equal(before, kept[0]) and np.array_equal(mask, kept[1])
-    assert not (visible & ~mask).any()
-    assert 0.6 * mask.sum() <= visible.sum()
-    hidden = mask & ~visible
-    # What is hidden is repainted; where nothing could be hidden the image is left alone.
-    assert (after[hidden] != before[hidden]).any() == hidden.any()
-    assert hidden.any() or np.array_equal(after, before)
-
-
-def test_most_occlusions_hide_something() -> None:
-    hidden = 0
-    for seed in range(20):
-        before, mask = add_crack(wall(seed), rng(seed), CrackStyle(width_px=4, contrast=0.8))
-        hidden += int((occlude(before, mask, rng(seed))[1] != mask).any())
-    assert hidden >= 15
-
-
-@pytest.mark.parametrize("kind", [Kind.MASONRY, Kind.FORMWORK])
-def test_patterns_are_straight_lines(kind: Kind) -> None:
-    """Most of what they change, they change along whole rows or columns: no crack does."""
-    before = np.full((160, 160, 3), 140, dtype=np.uint8)
-    for seed in range(6):
-        change = np.abs(add_distractor(before, rng(seed), kind).astype(float) - 140).mean(axis=2)
-        along_lines = max(change.mean(axis=0).std(), change.mean(axis=1).std())
-        assert along_lines > 0.15 * change.std()
-
-
-def test_plants_cover_little_and_cables_are_of_one_width() -> None:
-    before = np.full((160, 160, 3), 140, dtype=np.uint8)
-    for seed in range(6):
-        changed = (add_distractor(before, rng(seed), Kind.PLANT) != before).any(axis=2)
-        assert 0.001 < changed.mean() < 0.5

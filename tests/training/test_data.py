@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from inspector.labelled.folder import LabelledImage, find_labelled
 from inspector.model.preprocess import PreprocessSpec
-from inspector.synthesis import HARD_NEGATIVES, Kind
 from inspector.training.augment import Haze, Rescale, WhiteBalance, augmentation
-from inspector.training.data import AugmentedPixels, Harder, LabelledPixels, epoch_plan, load
+from inspector.training.data import AugmentedPixels, LabelledPixels, epoch_plan, hard_example, load
 
 SPEC = PreprocessSpec(size=64)
 
@@ -99,27 +98,16 @@ def test_haze_takes_contrast_but_leaves_the_crack():
         assert ((hazy[:, 0] - hazy[:, 8]) >= 49).all(), "half of 100 grey levels, rounded"
 
 
-@pytest.mark.parametrize("occluded", [0.0, 1.0])
-def test_harder_images_are_labelled_by_what_they_show(occluded):
+def test_hard_example_is_labelled_by_what_it_shows():
     bare = np.full((64, 64, 3), 140, dtype=np.uint8)
     labels: Counter[int] = Counter()
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        pixels, label = Harder(occluded=occluded)(bare, rng)
+        pixels, label = hard_example(bare, rng)
         assert pixels.shape == bare.shape and pixels.dtype == np.uint8
         labels[label] += 1
     assert 25 <= labels[1] <= 48  # three of five, by 60 draws
     assert (bare == 140).all()
-
-
-def test_harder_images_show_the_kinds_asked_for():
-    bare = np.full((64, 64, 3), 140, dtype=np.uint8)
-    drawn = [
-        Harder((kind,), occluded=0.0)(bare, np.random.default_rng(3))[0].tobytes()
-        for kind in HARD_NEGATIVES
-    ]
-    assert len(set(drawn)) == len(HARD_NEGATIVES), "seed 3 draws a distractor"
-    assert Kind.CRACK not in HARD_NEGATIVES
 
 
 def test_labels_stay_with_their_pixels(walls):

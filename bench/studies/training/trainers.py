@@ -18,7 +18,6 @@ from torchvision.transforms import v2
 from bench.studies.training.blurpool import antialias
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.model.network import load_deployed
-from inspector.synthesis import HARD_NEGATIVES
 from inspector.training.augment import (
     Haze,
     JpegArtifacts,
@@ -28,7 +27,6 @@ from inspector.training.augment import (
     WhiteBalance,
     augmentation,
 )
-from inspector.training.data import Harder
 from inspector.training.loop import Trainer
 
 if TYPE_CHECKING:
@@ -42,8 +40,6 @@ _MIX_ALPHA = 0.2
 _DECAY_PER_STAGE = 0.5
 """Learning rate of a stage over that of the stage behind it."""
 _STAGES = ("fc", "layer4", "layer3", "layer2", "layer1")
-_OCCLUDED = 0.15
-"""Share of synthetic cracks of which something hides a part."""
 _TEACHER_SHARE = 0.5
 _TEACHER_TEMPERATURE = 2.0
 """Soft labels weigh as much as the real ones, at the temperature of Hinton et al. 2015."""
@@ -225,24 +221,6 @@ def photometric(size: int, *, strength: float) -> v2.Compose:
             _random(JpegArtifacts(), 0.4 * strength),
         ]
     )
-
-
-class WideWorld(Trainer):
-    """Training images meet everything that the generator makes: also cables, masonry, formwork,
-    plants and cracks partly hidden."""
-
-    def _drawn(self, epoch: int) -> AugmentedPixels:
-        dataset = super()._drawn(epoch)
-        dataset.harder = Harder(HARD_NEGATIVES, occluded=_OCCLUDED)
-        return dataset
-
-
-class WideFrozen(FrozenStatistics, WideWorld):
-    """Both."""
-
-
-class WideRates(LayerWiseRates, WideWorld):
-    """Both."""
 
 
 class WeightSpace(Trainer):

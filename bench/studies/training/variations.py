@@ -12,7 +12,6 @@ from inspector.training.loop import Trainer
 
 BASELINE = "baseline"
 SECOND = "seed-2"
-WIDE = "wide-world"
 SHIPPED = "shipped"
 """The model that comes along, as a scan uses it: what views and further training must beat."""
 
@@ -45,16 +44,6 @@ VARIATIONS = (
               trainer=trainers.LayerWiseRates),
     Variation(name="layer-rates-2", what="the same with the other seed",
               config={"seed": 2}, base=SECOND, trainer=trainers.LayerWiseRates),
-    Variation(name=WIDE, what="also cables, masonry, formwork, plants, occlusion",
-              trainer=trainers.WideWorld),
-    Variation(name=f"{WIDE}-2", what="the same with the other seed",
-              config={"seed": 2}, base=SECOND, trainer=trainers.WideWorld),
-    Variation(name="wide-frozen-bn", what="wide-world with frozen-bn",
-              base=WIDE, trainer=trainers.WideFrozen),
-    Variation(name="wide-frozen-bn-2", what="the same with the other seed",
-              config={"seed": 2}, base=f"{WIDE}-2", trainer=trainers.WideFrozen),
-    Variation(name="wide-layer-rates", what="wide-world with layer-rates",
-              base=WIDE, trainer=trainers.WideRates),
     Variation(name="no-shifts", what="no white balance or haze",
               trainer=trainers.augmented(trainers.without_shifts)),
     Variation(name="low-rate", what="a third of the learning rate everywhere",
