@@ -13,7 +13,7 @@ help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## set up, scan samples/ with the shipped model, show the verdicts
-	$(BIN)/inspector scan samples --out demo-results --overwrite --precision fp32 --cascade off
+	$(BIN)/inspector scan samples --out demo-results --overwrite --precision fp32
 	@$(BIN)/python -m samples.show demo-results
 
 test: $(READY)  ## set up and run the tests (PYTEST='-k word' to choose)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from inspector.model.bundle import Thresholds
 
 IMAGES_PER_OTHER_VERDICT = 1000
-"""The export gate's own bound for int8 and the cascade: verdicts agree on 99.9 %. Below a thousand
+"""The export gate's own bound for int8 and fp16: verdicts agree on 99.9 %. Below a thousand
 images one may differ, because a sample that small cannot tell 1 in 1,000 from none."""
 IMAGES_PER_MISSED_CRACK = 2000
 """The gate's bound on cracks called clear, without that allowance: below it none is accepted."""
@@ -41,7 +41,7 @@ class Rule(StrEnum):
     """float32 on the same pixels: every probability within the export gate's tolerance, and the
     verdicts as under `VERDICTS`."""
     VERDICTS = "verdicts"
-    """int8, fp16 and cascades move probabilities by design: verdicts agree on 99.9 %, and no crack
+    """int8 and fp16 move probabilities by design: verdicts agree on 99.9 %, and no crack
     is called clear."""
     OWN_PIXELS = "own pixels"
     """A program with preprocessing of its own: verdicts agree on `LEAST_AGREEMENT`."""

@@ -32,7 +32,7 @@ def make_done_table(out: Path, rows: int, bundle: ModelBundle) -> None:
     """A table that a CPU scan with `bundle` in fp32 would continue, in as many parts as a scan
     makes: addresses as of a tree of `PER_FOLDER` files per directory, which does not exist; sizes
     and content hashes at random."""
-    config = ScanConfig(sources=("/",), out=out, precision="fp32", cascade=False)
+    config = ScanConfig(sources=("/",), out=out, precision="fp32")
     identity = identity_of(config, bundle, recorded_engines(config, bundle, {}))
     rng = np.random.default_rng(SEED)
     with open_results(out, identity, overwrite=False) as results:

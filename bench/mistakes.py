@@ -1,7 +1,7 @@
 """Mistakes of preprocessing that move few verdicts, recognised by the probabilities they leave.
 
 On grey concrete a model that is fed BGR instead of RGB changes 1 verdict in 160 (measured on METU
-tiles), no more than int8 or a cascade may. But its probabilities lie where the reference's lie when
+tiles), no more than int8 may. But its probabilities lie where the reference's lie when
 it is given the same mistake, and that is what is looked for.
 """
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from inspector.core.paths import check_model_name, take_paths
 from inspector.errors import UsageError
-from inspector.model.bundle import DEFAULT_PATH, STUDENT, Variant
+from inspector.model.bundle import DEFAULT_PATH, Variant
 
 DEFAULT_OUT = Path("inspector-model")
 """Where variants of the shipped bundle go: the installed package is not to be written to."""
@@ -38,8 +38,6 @@ class ExportConfig:
     int8: bool = False
     fp16: bool = False
     """Which variants; none of them means the first two."""
-    cascade: bool = False
-    """Also the cascade's first stage, of the student that was distilled into the bundle."""
     out: Path | None = None
     """Where the bundle with the variants goes; None is `bundle` itself, or `inspector-model` in
     the working directory for the shipped one."""
@@ -64,15 +62,8 @@ class ExportConfig:
         if self.calibration is not None and not self.calibration.is_dir():
             raise UsageError(f"{self.calibration} is not a folder with photos to calibrate on")
         if self.calibration is not None and not self.is_gated:
-            raise UsageError(
-                "--calibration serves --int8, --fp16 and --cascade only; add one of them"
-            )
-        if self.cascade and self.calibration is not None and self._is_shipped:
-            raise UsageError(
-                "the shipped model is not to be written to; make a copy of your own first: "
-                "inspector export --out my-model, then inspector export my-model --cascade ..."
-            )
-        if (self.int8 or self.cascade) and self.images is not None and self.calibration is None:
+            raise UsageError("--calibration serves --int8 and --fp16 only; add one of them")
+        if self.int8 and self.images is not None and self.calibration is None:
             raise UsageError(
                 "int8 needs other photos than those it is compared on to set its ranges: "
                 "add --calibration DIR"
@@ -112,12 +103,7 @@ class ExportConfig:
     @property
     def is_gated(self) -> bool:
         """Whether something asked for needs photos to be gated on."""
-        return bool(self.reduced) or self.cascade
-
-    @property
-    def student(self) -> Path:
-        """Where the bundle's student is, if it has one."""
-        return self.source / STUDENT
+        return bool(self.reduced)
 
     @property
     def brings_photos(self) -> bool:

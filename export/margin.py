@@ -26,7 +26,7 @@ LEAST_MARGIN = 0.02
 does. Step by step, as a GPU rounds, fp16 moved the shipped model's log odds by 0.003 at most."""
 FLIPS_PER = 1000
 """Of so many verdicts one may differ from fp32's, with the margin applied."""
-MOST_SENT_ON = 0.6
+MOST_DEFERRED = 0.6
 """Largest share of images that may be judged a second time: beyond it a variant that is 1.6 times
 as fast gains nothing."""
 
@@ -70,10 +70,10 @@ def gate_reduced(name: str, seen: JsonObject) -> None:
             f"{len(flips)} of {images} verdicts differ from fp32's in spite of the margin "
             f"(p_crack {q:.4f} instead of {p:.4f}, for one), and {allowed} may"
         )
-    elif seen["sent_on"] > MOST_SENT_ON:
+    elif seen["deferred"] > MOST_DEFERRED:
         problem = (
-            f"{seen['sent_on']:.0%} of the photos lie so near a threshold that fp32 must judge "
-            f"them again, and {MOST_SENT_ON:.0%} is the most at which it gains anything"
+            f"{seen['deferred']:.0%} of the photos lie so near a threshold that fp32 must judge "
+            f"them again, and {MOST_DEFERRED:.0%} is the most at which it gains anything"
         )
     else:
         return

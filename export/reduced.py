@@ -16,10 +16,9 @@ from export.margin import choose_margins, gate_reduced
 from export.photos import photo_batches
 from export.quantize import quantise_to
 from inspector.engines import open_engine
-from inspector.engines.cascade import Doubt
 from inspector.engines.contract import joined
+from inspector.engines.deferral import DEFERRED, UncertaintyBand
 from inspector.engines.parity import PROBABILITY_TOLERANCE, ParityMeter, differing, settled
-from inspector.engines.tuning import SENT_ON
 from inspector.errors import DataError, ExportError
 from inspector.labelled.folder import find_labelled
 from inspector.model import metrics
@@ -145,8 +144,9 @@ def _evidence(
     """What the gate judges by and the bundle keeps; names of photos, which may be private, stay
     out of it."""
     margin, ood_margin = choose_margins(chosen.reference, chosen.candidate, thresholds)
-    sent_on_N = Doubt.around(thresholds, margin, ood_margin).about(gated.candidate)
-    final = settled(gated.candidate, gated.reference, sent_on_N)
+    band = UncertaintyBand.around(thresholds, margin, ood_margin)
+    deferred_N = band.contains(gated.candidate)
+    final = settled(gated.candidate, gated.reference, deferred_N)
     flipped_N = differing(gated.reference, final, thresholds)
     alone = gated.report.to_json()
     pairs_N2 = np.stack([gated.reference.p_crack_N, gated.candidate.p_crack_N], axis=1)
@@ -157,7 +157,7 @@ def _evidence(
         "margin": margin,
         "ood_margin": ood_margin,
         "margin_chosen_on": len(chosen.photos),
-        SENT_ON: float(sent_on_N.mean()),
+        DEFERRED: float(deferred_N.mean()),
         **_quality(gated, final, labels),
     }
 

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from export.margin import MOST_SENT_ON, choose_margins
+from export.margin import MOST_DEFERRED, choose_margins
 from inspector.core.durable import check_writable, make_directory, replacing
-from inspector.engines.cascade import Doubt
+from inspector.engines.deferral import DEFERRED, UncertaintyBand
 from inspector.engines.parity import differing
-from inspector.engines.tuning import SENT_ON
 from inspector.errors import OutputError
-from inspector.model.bundle import CARD, STUDENT, ModelBundle
+from inspector.model.bundle import CARD, ModelBundle
 from inspector.model.metadata import model_metadata
 
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
     from inspector.model.bundle import Thresholds, Variant
     from inspector.types import Scores
-
-_FIRST_STAGE = "cascade"
 
 
 def with_thresholds(
@@ -36,24 +33,17 @@ def with_thresholds(
 
     `answers` are those to N >= 1 photos by precision, `fp32` and every reduced one. A margin is
     widened to what these photos need; where then fp32 would judge nearly everything again, the
-    variant is left out. The cascade's band was gated for the bundle's own thresholds: it stays
-    only if the new ones lie between those.
+    variant is left out.
     """
     kept: dict[str, Variant] = {}
     for name, variant in bundle.variants.items():
         remade = variant
         if variant.margin:
             remade = _remargined(variant, answers["fp32"], answers[variant.precision], thresholds)
-        if not remade.margin or remade.parity[SENT_ON] <= MOST_SENT_ON:
+        if not remade.margin or remade.parity[DEFERRED] <= MOST_DEFERRED:
             kept[name] = remade
     left_out = [name for name in bundle.variants if name not in kept]
-    cascade, own = bundle.cascade, bundle.thresholds
-    if cascade is not None and not (
-        own.clear_below <= thresholds.clear_below and thresholds.crack_from <= own.crack_from
-    ):
-        cascade = None
-        left_out.append(_FIRST_STAGE)
-    changed = replace(bundle, thresholds=thresholds, variants=kept, cascade=cascade)
+    changed = replace(bundle, thresholds=thresholds, variants=kept)
     return changed, tuple(left_out)
 
 
@@ -65,15 +55,15 @@ def _remargined(
 ) -> Variant:
     needed, _ = choose_margins(reference, candidate, thresholds)
     margin = max(variant.margin, needed)
-    around = Doubt.around(thresholds, margin, variant.ood_margin)
-    sent_on = float(around.about(candidate).mean())
+    band = UncertaintyBand.around(thresholds, margin, variant.ood_margin)
+    deferred = float(band.contains(candidate).mean())
     flips = int(differing(reference, candidate, thresholds).sum())
     seen = {
         "images": len(candidate.p_crack_N),
         "flips_without_margin": flips,
         "was": variant.margin,
     }
-    parity = {**variant.parity, "margin": margin, SENT_ON: sent_on, "other_thresholds": seen}
+    parity = {**variant.parity, "margin": margin, DEFERRED: deferred, "other_thresholds": seen}
     return replace(variant, margin=margin, parity=parity)
 
 
@@ -90,9 +80,6 @@ def write_copy(source: ModelBundle, changed: ModelBundle, target: Path) -> Model
         make_directory(target)
         for name in names:
             _put(source.file(name), target / name, stamp if name in files else None)
-        if source.file(STUDENT).exists():
-            make_directory((target / STUDENT).parent)
-            _put(source.file(STUDENT), target / STUDENT, None)
         if CARD in names:
             _amend_card(target / CARD, source, changed.thresholds)
         copy.with_files(*names).save()

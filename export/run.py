@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from export.cascade import CASCADE_FILE, make_cascade
 from export.config import EXACT, EXACT_LIMIT, ExportConfig
 from export.evidence import circumstances
 from export.golden import golden_inputs
@@ -50,8 +49,6 @@ def export_bundle(config: ExportConfig) -> ModelBundle:
     """
     photos = gather_photos(config) if config.is_gated and config.brings_photos else None
     fresh = {GOLDEN, *(variant.file for variant in config.variants.values())}
-    if config.cascade:
-        fresh.add(CASCADE_FILE)
     check_writable(config.target)
     source = _load_source(config, fresh)
     with TemporaryDirectory(prefix="inspector-export-") as scratch:
@@ -71,8 +68,7 @@ def _load_source(config: ExportConfig, fresh: set[str]) -> ModelBundle:
         source = _same_model_at(config.target, source)
     kept = {name: sha256 for name, sha256 in source.files.items() if name not in fresh}
     variants = {name: v for name, v in source.variants.items() if v.file not in fresh}
-    cascade = source.cascade if CASCADE_FILE in kept else None
-    replace(source, files=kept, variants=variants, cascade=cascade).verify()
+    replace(source, files=kept, variants=variants).verify()
     return source
 
 
@@ -107,12 +103,12 @@ def _write_variants(
 ) -> ModelBundle:
     """A bundle at `scratch` that holds the new files only."""
     if not variants:
-        return replace(source, path=scratch, variants={}, cascade=None)
+        return replace(source, path=scratch, variants={})
     model = load_deployed(source)
     for variant in variants.values():
         write = _WRITERS[variant.backend]
         write(model, source.preprocess.size, model_metadata(source), scratch / variant.file)
-    return replace(source, path=scratch, variants=variants, cascade=None, trusted=True)
+    return replace(source, path=scratch, variants=variants, trusted=True)
 
 
 def _prove(source: ModelBundle, draft: ModelBundle, config: ExportConfig) -> ModelBundle:
@@ -147,9 +143,8 @@ def _with_reduced(
     source: ModelBundle, proven: ModelBundle, config: ExportConfig, photos: Photos
 ) -> ModelBundle:
     exact = proven if _FALLBACK in proven.variants else source
-    made = make_reduced(exact, proven, config, photos) if config.reduced else {}
-    cascade = make_cascade(exact, proven, config, photos) if config.cascade else None
-    return replace(proven, variants={**proven.variants, **made}, cascade=cascade)
+    made = make_reduced(exact, proven, config, photos)
+    return replace(proven, variants={**proven.variants, **made})
 
 
 def _with_carried(proven: ModelBundle, config: ExportConfig) -> ModelBundle:
@@ -165,18 +160,12 @@ def _with_carried(proven: ModelBundle, config: ExportConfig) -> ModelBundle:
         file = original.variants[name].file
         shutil.copyfile(original.file(file), proven.file(file))
     carried = {name: original.variants[name] for name in config.reduced}
-    cascade = original.first_stage() if config.cascade else None
-    if cascade is not None:
-        shutil.copyfile(original.file(cascade.file), proven.file(cascade.file))
-    return replace(proven, variants={**proven.variants, **carried}, cascade=cascade)
+    return replace(proven, variants={**proven.variants, **carried})
 
 
 def _publish(source: ModelBundle, proven: ModelBundle, target: Path) -> ModelBundle:
     """Move the proven files into `target`; `bundle.json`, which makes them count, comes last."""
     fresh = [GOLDEN, *(variant.file for variant in proven.variants.values())]
-    cascade = proven.cascade or source.cascade
-    if proven.cascade is not None:
-        fresh.append(proven.cascade.file)
     try:
         target.mkdir(parents=True, exist_ok=True)
         if _is_elsewhere(target, source.path):
@@ -186,7 +175,7 @@ def _publish(source: ModelBundle, proven: ModelBundle, target: Path) -> ModelBun
         for name in fresh:
             _put(proven.file(name), target / name)
         variants = {**source.variants, **proven.variants}
-        replace(source, path=target).with_files(*fresh, variants=variants, cascade=cascade).save()
+        replace(source, path=target).with_files(*fresh, variants=variants).save()
     except OSError as error:
         raise OutputError(f"cannot write the model to {target}: {error}") from error
     return ModelBundle.load(target)

@@ -224,14 +224,12 @@ def _speed(bundle: ModelBundle) -> Check:
     from inspector.engines.tuning import choose
 
     if advice := find_advice(bundle, "cpu"):
-        cascade = " with the cascade" if advice.cascade else ""
         tiles, photos = advice.tiles.backend, advice.photos.backend
         engine = tiles if tiles == photos else f"{tiles} (for large photos {photos})"
-        taken = f"{engine} {advice.precision}{cascade}"
+        taken = f"{engine} {advice.precision}"
         return Check("speed", Health.OK, f"a scan on the CPU takes {taken}, by inspector bench")
-    choice = choose(bundle, "onnxruntime", precision="auto", cascade=None)
-    taken = choice.precision + (" with the cascade" if choice.cascade else "")
-    return Check("speed", Health.OK, f"a scan on the CPU takes {taken}; {choice.why}")
+    choice = choose(bundle, "onnxruntime", precision="auto")
+    return Check("speed", Health.OK, f"a scan on the CPU takes {choice.precision}; {choice.why}")
 
 
 def _about(bundle: ModelBundle) -> str:

@@ -144,9 +144,7 @@ def _check_neighbours(
     """All intact files: the probability must be what the engine gives in a batch of one."""
     bundle = ModelBundle.load(setting.model)
     right: dict[str, np.float32] = {}
-    with closing(
-        open_backend(bundle, device="cpu", precision=setting.precision, cascade=setting.cascade)
-    ) as engine:
+    with closing(open_backend(bundle, device="cpu", precision=setting.precision)) as engine:
         for file in intact:
             if file.seed.name not in right:
                 pixels_HWC = _decoded(file.path, bundle)

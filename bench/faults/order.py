@@ -29,7 +29,7 @@ def scan_in_any_order(
     case, rng = FaultCase("order"), random.Random(seed)
     files = sorted(str(file) for file in source.iterdir())
     for precision in precisions:
-        own = replace(setting, precision=precision, cascade=setting.cascade and precision != "fp32")
+        own = replace(setting, precision=precision)
         with Scans(own, folder / f"{precision} runs") as scans:
             right = _scan(case, scans, source, folder / f"{precision} right")
             for batch_size, workers in product(_BATCHES, _WORKERS):

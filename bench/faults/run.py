@@ -180,8 +180,7 @@ def _setting(config: FaultsConfig, bundle: ModelBundle) -> Setting:
     precision = config.precision
     if precision == "auto":
         precision = "int8" if reduced else "fp32"
-    cascade = precision == "int8" and bundle.cascade is not None
-    return Setting(model=bundle.path, precision=precision, cascade=cascade)
+    return Setting(model=bundle.path, precision=precision)
 
 
 def _kills(bench: Bench) -> list[FaultCase]:

@@ -35,7 +35,6 @@ class Setting:
 
     model: Path
     precision: str = "fp32"
-    cascade: bool = False
     workers: int | None = None
     batch_size: int = 4
     rows_per_part: int = 8
@@ -157,7 +156,6 @@ class Scans:
                 "model": str(setting.model),
                 "device": "cpu",
                 "precision": setting.precision,
-                "cascade": setting.cascade,
                 "workers": setting.workers,
                 "batch_size": setting.batch_size,
                 **options,

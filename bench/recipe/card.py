@@ -68,8 +68,6 @@ called clear and *alarms* clear images called crack, by the thresholds above.
 
 """
 
-_BY_SOURCE = "sent_on_by_source"
-
 _LIMITS = """
 ## What it is bad at
 {worst}
@@ -169,8 +167,8 @@ def _confusions(tested: Evaluation) -> str:
 
 
 def _parity(bundle: ModelBundle) -> str:
-    """What each export gate saw. A lower precision hands on what is near a threshold, the cascade
-    what it is not sure of; differing verdicts are counted after that."""
+    """What each export gate saw. A lower precision defers what is near a threshold to fp32;
+    differing verdicts are counted after that."""
     lines = ["\n## Export gates\n"]
     for name, variant in sorted(bundle.variants.items()):
         seen = variant.parity
@@ -178,15 +176,6 @@ def _parity(bundle: ModelBundle) -> str:
             f"- `{name}`: {seen['images']:,} images, largest probability difference to "
             f"{seen['reference']} {seen['max_difference']:.1e}, verdicts that differ: "
             f"{len(seen['verdict_flips'])}" + _judged_again(variant)
-        )
-    if bundle.cascade is not None:
-        low, seen = bundle.cascade, bundle.cascade.evidence
-        by_source = ", ".join(f"{s} {share:.0%}" for s, share in seen[_BY_SOURCE].items())
-        lines.append(
-            f"- cascade ({low.precision} at {low.size} px first): {seen['images']:,} images, "
-            f"verdicts that differ: {len(seen['verdict_flips'])}, cracks called clear: "
-            f"{seen['cracks_called_clear']} of {seen['cracks']:,}; sent on to "
-            f"{bundle.preprocess.size} px: {by_source}"
         )
     return "\n".join(lines) + "\n"
 
@@ -203,7 +192,7 @@ def _judged_again(variant: Variant) -> str:
     )
     return (
         f" ({alone} without the margin of {variant.margin:.2f} logits, within which fp32 judges "
-        f"again: {seen['sent_on']:.1%} of the images{quality})"
+        f"again: {seen['deferred']:.1%} of the images{quality})"
     )
 
 

@@ -1,7 +1,7 @@
 """The shipped model, from data to bundle: `python -m bench.recipe.run DATA`.
 
 One committed recipe, so that every number in the model card can be made again: lay out the data,
-train, export through the gate, distil the cascade's student, export the quick variants through
+train, export through the gate, export the quick variants through
 their gates, evaluate per source, write the card. DATA has the layout
 `train/SOURCE/{Positive,Negative}/*.jpg` and `train.csv` with the columns `file` and `group`.
 """
@@ -143,22 +143,17 @@ def make(
 
 
 def make_quick(bundle_dir: Path, images: Path) -> ModelBundle:
-    """Distil the low-resolution student (unless that was done before) and export int8, fp16 and
-    the cascade: ranges from training images, margins, band and gates from held-back ones."""
+    """Export int8 and fp16: ranges from training images, margins and gates from held-back ones."""
     from export import ExportConfig, export_bundle
-    from inspector.training.distil import DistilConfig, distil
 
     config = ExportConfig(
         bundle=bundle_dir,
         int8=True,
         fp16=True,
-        cascade=True,
         calibration=images / "train",
         images=images / "held_back",
         images_limit=HELD_BACK_IMAGES,
     )
-    if not config.student.exists():
-        distil(DistilConfig(bundle=bundle_dir, photos=images / "train", seed=SEED))
     return export_bundle(config)
 
 
@@ -170,8 +165,6 @@ def ship(bundle: ModelBundle, card: str, tested: Path, target: Path) -> None:
 
     kept = {name: v for name, v in bundle.variants.items() if v.backend == "onnxruntime"}
     names = [WEIGHTS, GOLDEN, *(variant.file for variant in kept.values())]
-    if bundle.cascade is not None:
-        names.append(bundle.cascade.file)
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for name in names:

@@ -22,7 +22,7 @@ WORTH_IT = 1.03
 HARDLY = 1.1
 """The same where chance may explain it: what a wrong guess may cost."""
 _EXACT = ("fp32", "fp16", "bf16", "int8")
-_OF_ONE_TABLE = ("precision", "cascade", "device")
+_OF_ONE_TABLE = ("precision", "device")
 
 
 def mark_best(cases: Sequence[JsonObject]) -> None:
@@ -50,16 +50,14 @@ def pick(
     cases: Sequence[JsonObject],
     images: str,
     *,
-    cascades: bool = True,
     like: JsonObject | None = None,
 ) -> JsonObject | None:
     """The scan to use on `tiles` or `photos`: of the fastest, and those hardly slower, the most
     exact; among equally exact ones ONNX Runtime and a scan's own settings come first, so that two
     runs do not disagree by chance, and one that is not shown to be faster than these is not taken.
-    `cascades`: one may be chosen. `like`: only scans whose rows may
-    stand in one table with those of that case, on the same device."""
+    `like`: only scans whose rows may stand in one table with those of that case, on the same
+    device."""
     scans = [c for c in cases if c["level"] == "scan" and c["input"] == images and _counts(c)
-             and (cascades or not c["cascade"])
              and (like is None or all(c[key] == like[key] for key in _OF_ONE_TABLE))]  # fmt: skip
     if not scans:
         return None
@@ -91,7 +89,7 @@ def unproven(cases: Sequence[JsonObject], recommendation: JsonObject) -> str:
 def _is_usual(case: JsonObject) -> bool:
     """A scan as it is without a recommendation, but for its precision."""
     own_settings = case["id"].endswith(f"/{case['input']}")
-    usual = case["engine"] == USUAL and not case["cascade"]
+    usual = bool(case["engine"] == USUAL)
     return case["level"] == "scan" and usual and own_settings
 
 
@@ -101,21 +99,17 @@ def _shown_faster(case: JsonObject, other: JsonObject) -> bool:
     return case["id"] == other["id"] or (low is not None and low > 1)
 
 
-def _preference(case: JsonObject) -> tuple[bool, int, bool, bool, float]:
+def _preference(case: JsonObject) -> tuple[int, bool, bool, float]:
     """The smaller, the sooner a scan is taken."""
     of_its_own = case["id"].endswith(f"/{case['input']}")
     exactness = _EXACT.index(case["precision"])
-    return case["cascade"], exactness, case["engine"] != USUAL, not of_its_own, -_middle(case)
+    return exactness, case["engine"] != USUAL, not of_its_own, -_middle(case)
 
 
-def recommend(
-    cases: Sequence[JsonObject], system: JsonObject, *, own_photos: bool = True, busy: str = ""
-) -> JsonObject:
-    """`recommendation` of results.json. How fast a cascade is depends on how many photos it can
-    decide at low resolution, so without the user's own none is recommended. `busy`: what disturbed
-    the run."""
-    tiles = pick(cases, TILES, cascades=own_photos)
-    found = {TILES: tiles, PHOTOS: pick(cases, PHOTOS, cascades=own_photos, like=tiles)}
+def recommend(cases: Sequence[JsonObject], system: JsonObject, *, busy: str = "") -> JsonObject:
+    """`recommendation` of results.json. `busy`: what disturbed the run."""
+    tiles = pick(cases, TILES)
+    found = {TILES: tiles, PHOTOS: pick(cases, PHOTOS, like=tiles)}
     sentences = [_sentence(images, case, cases) for images, case in found.items() if case]
     where = f"On this machine ({system['cpu'] or 'unknown processor'})"
     text = f"{where}: {'; '.join(sentences)}." if sentences else "No scan ran and was right."
@@ -159,7 +153,6 @@ def _choice(case: JsonObject) -> JsonObject:
         "name": case["name"],
         "backend": case["engine"],
         "precision": case["precision"],
-        "cascade": case["cascade"],
         "device": case["device"],
         "batch_size": case["batch_size"],
         "workers": case["workers"],
@@ -179,7 +172,6 @@ def advice_of(recommendation: JsonObject) -> Advice | None:
     }
     return Advice(
         precision=engine["precision"],
-        cascade=engine["cascade"],
         device=engine["device"].partition(":")[0],
         tiles=paces[TILES],
         photos=paces[PHOTOS],

@@ -123,7 +123,6 @@ def engine_results(case: EngineCase, bench: Bench) -> Iterator[JsonObject]:
             "device": case.starts[0]["device"] if case.starts else case.spec.device,
             "engine": case.spec.engine,
             "precision": case.spec.precision,
-            "cascade": case.spec.cascade,
             "stages": case.starts[0]["stages"] if case.starts else [],
             "status": case.status,
             "reason": case.reason,

@@ -31,8 +31,6 @@ class Kind:
     about: str
     cpu: tuple[str, ...] = ()
     cuda: tuple[str, ...] = ()
-    cascade: bool = False
-    """The low-resolution stage can come first."""
     scans: bool = True
     """`inspector scan` can use it."""
     slow: bool = False
@@ -44,10 +42,10 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "onnxruntime": Kind(
             module="inspector.engines.ort", cpu=("fp32", "int8"), cuda=("fp32", "fp16"),
-            cascade=True, about="ONNX Runtime",
+            about="ONNX Runtime",
         ),
         "openvino": Kind(
-            module="inspector.engines.openvino", cpu=("fp32", "bf16", "int8"), cascade=True,
+            module="inspector.engines.openvino", cpu=("fp32", "bf16", "int8"),
             about="OpenVINO on the bundle's ONNX files",
         ),
         "tensorrt": Kind(
@@ -81,24 +79,23 @@ class EngineSpec:
 
     engine: str
     precision: str
-    cascade: bool = False
     device: str = CPU
 
     @property
     def name(self) -> str:
-        words = [self.engine, self.precision, "cascade" * self.cascade]
+        words = [self.engine, self.precision]
         words.append(f"on {CUDA}" if self.device == CUDA else "")
         return " ".join(filter(None, words))
 
     @property
     def usual(self) -> bool:
         """What a scan takes where nothing is recommended, in its choice of precision."""
-        return self.engine == USUAL and not self.cascade
+        return self.engine == USUAL
 
     @property
     def rule(self) -> Rule:
         """What its answers must have in common with the reference."""
-        exact = self.precision == "fp32" and not self.cascade
+        exact = self.precision == "fp32"
         return Rule.PROBABILITIES if exact else Rule.VERDICTS
 
 
@@ -114,8 +111,6 @@ def candidates(
             for precision in known:
                 if precision in (precisions or PRECISIONS):
                     yield EngineSpec(engine=engine, precision=precision, device=where)
-            if kind.cascade and where == CPU and "int8" in (precisions or PRECISIONS):
-                yield EngineSpec(engine=engine, precision="int8", cascade=True)
 
 
 def missing(spec: EngineSpec, *, slow: bool) -> str:
@@ -151,5 +146,4 @@ def open_spec(bundle: ModelBundle, spec: EngineSpec) -> Backend:
         device=spec.device,
         precision=spec.precision,
         threads=threads,
-        cascade=spec.cascade,
     )

@@ -27,9 +27,7 @@ METHOD = (
     "Recommended is the fastest scan that is right, or a more exact one that is at most 3 % "
     "slower, or 10 % if it is not told apart; then ONNX Runtime and a scan's own settings come "
     "first, and what is not faster than these beyond chance is not recommended. Photos have the "
-    "precision of tiles, because a table has rows of one kind, but may have another engine. A "
-    "cascade is recommended only on the user's own photos, "
-    "because its speed depends on how many of them it can decide at low resolution.",
+    "precision of tiles, because a table has rows of one kind, but may have another engine.",
     "Shares: of the machine's own matrix rate in that precision, of JPEG decoding on all cores, "
     "and of the engine alone, each at its highest sample. They need not add up to 1, because work "
     "overlaps; one above 1 means that the ceiling was measured too low.",

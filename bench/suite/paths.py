@@ -103,7 +103,6 @@ class PathCase:
         assert self.spec is not None, "a peer has no such options"
         given = ["inspector", "scan", "--backend", self.spec.engine]
         given += ["--precision", self.spec.precision, "--device", self.spec.device]
-        given += ["--cascade", "on" if self.spec.cascade else "off"]
         given += ["--batch-size", str(self.batch_size)] if self.batch_size else []
         given += ["--workers", str(self.workers)] if self.workers is not None else []
         return given
@@ -200,7 +199,6 @@ def path_result(case: PathCase) -> JsonObject:
         "device": said.get("device", case.spec.device if case.spec else None),
         "engine": said.get("backend", case.spec.engine if case.spec else case.name),
         "precision": case.spec.precision if case.spec else "fp32",
-        "cascade": case.spec.cascade if case.spec else False,
         "stages": said.get("stages", []),
         "status": case.status,
         "reason": case.reason,

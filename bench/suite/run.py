@@ -143,9 +143,7 @@ def run_suite(config: BenchConfig) -> JsonObject:
         "limits": limits,
         "disturbance": disturbed,
         "cases": cases,
-        "recommendation": recommend(
-            cases, system, own_photos=config.source is not None, busy=disturbed["busy"]
-        ),
+        "recommendation": recommend(cases, system, busy=disturbed["busy"]),
     }
 
 

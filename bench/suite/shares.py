@@ -36,10 +36,10 @@ def operations(bundle: ModelBundle, size: int | None = None) -> float:
 
 def arithmetic_share(case: JsonObject, limits: JsonObject, per_image: float) -> JsonObject:
     """The share of the matrix rate of the case's own precision and device, by name; empty where
-    that ceiling is not known, or where a cascade spares part of the arithmetic."""
+    that ceiling is not known."""
     device = "cuda_" if str(case["device"]).startswith("cuda") else ""
     peak = _peak(limits, f"{device}{case['precision']}")
-    if not case["rate"] or not peak or case["cascade"]:
+    if not case["rate"] or not peak:
         return {}
     reached = case["rate"]["median"] * per_image / 1e9
     return {f"{case['precision']} arithmetic": reached / peak}

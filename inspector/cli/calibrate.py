@@ -121,7 +121,7 @@ def _laxer(result: Calibrated) -> Iterator[str]:
 
 
 def _option(name: str) -> str:
-    """How `inspector export` is told to make a variant or the cascade."""
+    """How `inspector export` is told to make a variant."""
     return f"--{name.rpartition('-')[2]}"
 
 

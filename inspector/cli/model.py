@@ -170,19 +170,13 @@ def export(
     torchscript: Annotated[bool, typer.Option("--torchscript", help="TorchScript.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="ONNX in int8, for CPUs.")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="ONNX in fp16, for GPUs.")] = False,
-    cascade: Annotated[
-        bool,
-        typer.Option(
-            "--cascade", help="A low-resolution first stage for CPUs; taught first if need be."
-        ),
-    ] = False,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="Where to write; the bundle itself if not given."),
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Folder of photos that set the ranges of int8 and teach the cascade."),
+        typer.Option(help="Folder of photos that set the ranges of int8."),
     ] = None,
     images: Annotated[
         Path | None,
@@ -205,18 +199,11 @@ def export(
         torchscript=torchscript,
         int8=int8,
         fp16=fp16,
-        cascade=cascade,
         out=out,
         calibration=calibration,
         images=images,
         images_limit=images_limit,
     )
-    if cascade and calibration is not None and not config.student.exists():
-        from inspector.training import DistilConfig, distil
-        from inspector.training.console import DistilConsole
-
-        with DistilConsole() as console:
-            distil(DistilConfig(bundle=config.source, photos=calibration), console)
     exported = export_bundle(config)
     for name in config.variants:
         variant = exported.variants[name]
@@ -226,16 +213,8 @@ def export(
             f"difference {seen['max_difference']:.1e}"
         )
         if variant.margin:
-            line += f", {seen['sent_on']:.1%} of them judged again in fp32"
+            line += f", {seen['deferred']:.1%} of them judged again in fp32"
         print_lines([f"{line}, {len(seen['verdict_flips']) or 'no'} verdicts differ"])
-    if cascade and exported.cascade is not None:
-        seen = exported.cascade.evidence
-        line = (
-            f"{exported.file(exported.cascade.file)}  {seen['images']} images, "
-            f"{1 - seen['sent_on']:.1%} of them decided at {exported.cascade.size} px, "
-            f"{len(seen['verdict_flips']) or 'no'} verdicts differ"
-        )
-        print_lines([line])
 
 
 @commands.command(epilog="Examples:\n\ninspector doctor\n\ninspector doctor my-model")

@@ -46,14 +46,6 @@ def at_home(word: str) -> str:
     return match[1] + os.path.expanduser(match[2]) if match else word
 
 
-def auto_or_switch(option: str, text: str) -> bool | None:
-    """None for `auto`. Raises BadParameter for what is neither that nor `on` nor `off`."""
-    choices = {"auto": None, "on": True, "off": False}
-    if text not in choices:
-        raise typer.BadParameter(f"{text!r} is not auto, on or off", param_hint=option)
-    return choices[text]
-
-
 def auto_or_count(option: str, text: str) -> int | None:
     """None for `auto`. Raises BadParameter for what is neither that nor a number."""
     if text == "auto":

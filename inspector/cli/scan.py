@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from inspector.cli.options import Device, Model, Quiet, Verbose, auto_or_count, auto_or_switch
+from inspector.cli.options import Device, Model, Quiet, Verbose, auto_or_count
 from inspector.photos.limits import DecodeLimits
 
 commands = typer.Typer()
@@ -102,13 +102,6 @@ def scan(
             help="auto (the fastest here), fp32, int8 or fp16.", rich_help_panel=_SPEED
         ),
     ] = "auto",
-    cascade: Annotated[
-        str,
-        typer.Option(
-            help="auto, on or off: a low-resolution stage decides what is beyond doubt.",
-            rich_help_panel=_SPEED,
-        ),
-    ] = "auto",
     batch_size: Annotated[
         str, typer.Option("-b", "--batch-size", metavar="auto|N", rich_help_panel=_SPEED)
     ] = "auto",
@@ -147,7 +140,6 @@ def scan(
         backend=backend,
         trust=trust,
         precision=precision,
-        cascade=auto_or_switch("--cascade", cascade),
         batch_size=auto_or_count("--batch-size", batch_size),
         workers=auto_or_count("--workers", workers),
         view=view,
@@ -223,8 +215,8 @@ def rejudge(
     """Other thresholds for a table, without judging its photos again.
 
     Verdicts follow from the stored scores; --model names a copy with other thresholds. Killed, the
-    same command completes it. Exit code 0: done; 3: done, but the photos that int8 or the cascade
-    cannot decide there have no row until a scan with the same thresholds judges them again.
+    same command completes it. Exit code 0: done; 3: done, but the photos that int8 cannot
+    decide there have no row until a scan with the same thresholds judges them again.
     """
     from inspector.core.terminal import CountingBar
     from inspector.scanning import RejudgeConfig

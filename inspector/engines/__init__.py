@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from inspector.engines.openvino import OpenVinoBackend
     from inspector.engines.ort import OnnxRuntimeBackend
-    from inspector.model.bundle import Cascade, ModelBundle, Thresholds
+    from inspector.model.bundle import ModelBundle, Thresholds
     from inspector.types import Scores
 
 BACKENDS = ("onnxruntime", "openvino", "tensorrt", "torchscript", "eager")
@@ -35,7 +35,7 @@ class Backend(Protocol):
     why: str
     """One sentence: why it runs on this device."""
     stages: tuple[str, ...]
-    """What can decide an image, as `precision@pixels`; a cascade has several, in their order."""
+    """What can judge an image, as `precision@pixels`, in the order in which it is asked."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -58,7 +58,6 @@ def open_backend(
     device: str = "auto",
     precision: str = "fp32",
     threads: int | None = None,
-    cascade: bool = False,
     thresholds: Thresholds | None = None,
 ) -> Backend:
     """Load `bundle` into an engine, or into several in a row.
@@ -66,33 +65,24 @@ def open_backend(
     `device` is `auto`, `cpu`, `cuda[:i]` or `cuda:all` (one engine per GPU); anything but `auto` is
     a demand: BackendError when the engine would run elsewhere. `threads` bounds the CPU threads of
     one run; None means all cores.
-    What a reduced `precision` leaves in doubt, given `thresholds` (None: the bundle's own), the
-    fp32 variant decides; with `cascade`, the bundle's low-resolution stage comes first.
+    What a reduced `precision` is not sure of at `thresholds` (None: the bundle's own) is deferred
+    to the fp32 variant.
     Raises BundleError when the bundle lacks a variant, UsageError for an unknown name.
     """
-    from inspector.engines.cascade import CascadeBackend, Doubt, Stage
+    from inspector.engines.deferral import DeferringBackend, Stage, UncertaintyBand
 
-    size = bundle.preprocess.size
+    margins = bundle.margins(precision)
+    if not any(margins):
+        return open_engine(bundle, name, device=device, precision=precision, threads=threads)
+    band = UncertaintyBand.around(thresholds or bundle.thresholds, *margins)
+    stages = []
     with ExitStack() as opened:
-
-        def stage(precision: str, doubt: Doubt, low: Cascade | None = None) -> Stage:
-            engine = open_engine(
-                bundle, name, device=device, precision=precision, threads=threads, low=low
-            )
+        for each, unsure in ((precision, band), ("fp32", UncertaintyBand())):
+            engine = open_engine(bundle, name, device=device, precision=each, threads=threads)
             opened.callback(engine.close)
-            return Stage(engine, low.size if low else size, doubt)
-
-        stages = []
-        if cascade:
-            low = bundle.first_stage()
-            stages.append(stage(low.precision, Doubt.between(low), low))
-        margins = bundle.margins(precision)
-        if any(margins):
-            around = Doubt.around(thresholds or bundle.thresholds, *margins)
-            stages.append(stage(precision, around))
-        stages.append(stage("fp32" if any(margins) else precision, Doubt()))
+            stages.append(Stage(engine, unsure))
         opened.pop_all()
-    return stages[0].engine if len(stages) == 1 else CascadeBackend(stages, threads=threads)
+    return DeferringBackend(stages, bundle.preprocess.size)
 
 
 def open_engine(
@@ -102,20 +92,17 @@ def open_engine(
     device: str = "auto",
     precision: str = "fp32",
     threads: int | None = None,
-    low: Cascade | None = None,
 ) -> Backend:
-    """One engine, whatever it leaves in doubt: for a variant of the bundle, or for the
-    low-resolution stage `low`. Arguments and errors as in `open_backend`."""
+    """One engine for one variant of the bundle, which defers nothing. Arguments and errors as in
+    `open_backend`."""
     if Device.parse(device).every:
         from inspector.engines.fleet import open_fleet
 
         return open_fleet(
-            lambda gpu: open_engine(
-                bundle, name, device=gpu, precision=precision, threads=threads, low=low
-            )
+            lambda gpu: open_engine(bundle, name, device=gpu, precision=precision, threads=threads)
         )
-    if name in TORCH_BACKENDS and (precision != "fp32" or low is not None):
-        raise UsageError(f"--backend {name} runs neither --precision {precision} nor a cascade")
+    if name in TORCH_BACKENDS and precision != "fp32":
+        raise UsageError(f"--backend {name} runs fp32 only, not {precision}")
     if name == "torchscript":
         from inspector.engines.torch import TorchScriptBackend
 
@@ -124,14 +111,7 @@ def open_engine(
         from inspector.engines.torch import EagerBackend
 
         return EagerBackend(bundle, device=device, threads=threads)
-    return _onnx_engine(name)(
-        bundle,
-        device=device,
-        precision=precision,
-        threads=threads,
-        file=low.file if low else None,
-        size=low.size if low else None,
-    )
+    return _onnx_engine(name)(bundle, device=device, precision=precision, threads=threads)
 
 
 def _onnx_engine(name: str) -> type[OnnxRuntimeBackend | OpenVinoBackend]:

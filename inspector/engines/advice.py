@@ -33,11 +33,10 @@ class Pace:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
     """`device` is where it was measured, `cpu` or `cuda`; `tiles` and `photos` are for files that
-    decode quickly and for large ones. Precision and cascade are one for both, because a table has
-    rows of one kind."""
+    decode quickly and for large ones. The precision is one for both: a table has rows of one kind.
+    """
 
     precision: str
-    cascade: bool
     device: str
     tiles: Pace
     photos: Pace

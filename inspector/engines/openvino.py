@@ -37,8 +37,6 @@ _VARIANTS = "onnxruntime"
 class OpenVinoBackend:
     """An ONNX file of the bundle, compiled for the CPU.
 
-    `file` (a name inside the bundle) and `size` (side of its square input, pixels) default to the
-    variant of `precision` and to the bundle's own input; with `file`, `precision` only names it.
     Computes in float32 what the file does not quantise, also where the CPU has bfloat16, unless
     `arithmetic` is `bf16`, whose verdicts no gate has seen: a benchmark's choice.
     `threads` bounds all requests together. One caller at a time.
@@ -56,12 +54,10 @@ class OpenVinoBackend:
         device: str = "auto",
         precision: str = "fp32",
         threads: int | None = None,
-        file: str | None = None,
-        size: int | None = None,
         arithmetic: str = _FLOAT,
     ) -> None:
-        path = bundle.file(file or bundle.variant(_VARIANTS, precision).file)
-        self._bundle, self._size = bundle, size or bundle.preprocess.size
+        path = bundle.file(bundle.variant(_VARIANTS, precision).file)
+        self._bundle, self._size = bundle, bundle.preprocess.size
         self.device, self.why = "cpu", _why_cpu(Device.parse(device))
         openvino = _load_openvino()
         core = openvino.Core()

@@ -30,8 +30,6 @@ VARIANTS = "onnxruntime"
 class OnnxRuntimeBackend:
     """An ONNX file of the bundle in one inference session.
 
-    `file` (a name inside the bundle) and `size` (side of its square input, pixels) default to the
-    variant of `precision` and to the bundle's own input; with `file`, `precision` only names it.
     A batch that does not fit into memory is halved and judged in parts; `notes` then says so.
 
     Raises BackendError when the provider obtained is not the one demanded, BundleError when the
@@ -49,11 +47,9 @@ class OnnxRuntimeBackend:
         device: str = "auto",
         precision: str = "fp32",
         threads: int | None = None,
-        file: str | None = None,
-        size: int | None = None,
     ) -> None:
-        path = bundle.file(file or bundle.variant(VARIANTS, precision).file)
-        self._bundle, self._size = bundle, size or bundle.preprocess.size
+        path = bundle.file(bundle.variant(VARIANTS, precision).file)
+        self._bundle, self._size = bundle, bundle.preprocess.size
         session, self.why = self._open(path, Device.parse(device), precision, threads)
         check_signature(session, bundle, path, self._size)
         where = obtained(session)

@@ -176,8 +176,8 @@ def _session_options(threads: int | None) -> Any:
     # to use and fails to pin threads to them.
     options.intra_op_num_threads = threads or usable_cores()
     options.inter_op_num_threads = 1
-    # Threads that spin while they wait take cores from the decoders and from a cascade's other
-    # engines; every measurement on two cores showed more CPU time per image with it.
+    # Threads that spin while they wait take cores from the decoders and from the other stage's
+    # engine; every measurement on two cores showed more CPU time per image with it.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 

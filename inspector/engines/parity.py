@@ -58,12 +58,12 @@ def differing(a: Scores, b: Scores, thresholds: Thresholds) -> NDArray[np.bool_]
     return np.asarray(verdicts(a, thresholds) != verdicts(b, thresholds))
 
 
-def settled(candidate: Scores, reference: Scores, sent_on_N: NDArray[np.bool_]) -> Scores:
-    """What becomes of N images when the reference judges again those that are sent on."""
+def settled(candidate: Scores, reference: Scores, deferred_N: NDArray[np.bool_]) -> Scores:
+    """The candidate's answers to N images, but the reference's to those that are deferred."""
     return Scores(
-        np.where(sent_on_N, reference.p_crack_N, candidate.p_crack_N),
+        np.where(deferred_N, reference.p_crack_N, candidate.p_crack_N),
         candidate.cam_NHW,
-        np.where(sent_on_N, reference.ood_N, candidate.ood_N),
+        np.where(deferred_N, reference.ood_N, candidate.ood_N),
     )
 
 

@@ -36,8 +36,6 @@ BUNDLE_JSON = "bundle.json"
 WEIGHTS = "weights.safetensors"
 GOLDEN = "golden.npz"
 CARD = "MODEL_CARD.md"
-STUDENT = "training/student.safetensors"
-"""Weights of the cascade's first stage before its export; a scan has no use for them."""
 DEFAULT_PATH = Path(__file__).parent / "default"
 """The bundle that ships inside the package."""
 
@@ -102,34 +100,6 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cascade:
-    """A first stage that sees photos at low resolution and decides only what is beyond doubt.
-
-    `clear` below `clear_below`, `crack` from `crack_from` on; what lies between, and what is
-    foreign to it, goes on to the model's own resolution. Chosen for the bundle's own thresholds.
-    """
-
-    file: str
-    backend: str
-    precision: str
-    size: int
-    """Side of its square input, pixels; the model's input shrunk to it (`preprocess.shrink`)."""
-    clear_below: float
-    crack_from: float
-    familiar_below: float
-    """Out-of-distribution score, on the stage's own scale, from which on it decides nothing."""
-    evidence: JsonObject = field(default_factory=dict)
-    """How the band was chosen, and what the gate measured on other images."""
-
-    def __post_init__(self) -> None:
-        _check_file(self.file, self.backend)
-        if not 32 <= self.size <= 4096:
-            raise UsageError(f"{self.file}: {self.size} px is not between 32 and 4096")
-        if not 0 <= self.clear_below <= self.crack_from <= 1:
-            raise UsageError(f"{self.file}: the band must be ordered probabilities")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelBundle:
     """A loaded `bundle.json`. `labels` are in the order of the model's outputs."""
 
@@ -142,7 +112,6 @@ class ModelBundle:
     files: Mapping[str, str]
     """sha256 (hex) by file name."""
     variants: Mapping[str, Variant] = field(default_factory=dict)
-    cascade: Cascade | None = None
     training: JsonObject = field(default_factory=dict)
     """Provenance: seed, data digest, versions, metrics."""
     trusted: bool = field(default=False, compare=False)
@@ -198,20 +167,10 @@ class ModelBundle:
             max((v.ood_margin for v in found), default=0.0),
         )
 
-    def first_stage(self) -> Cascade:
-        """The cascade's low-resolution stage. Raises BundleError when there is none."""
-        if self.cascade is None:
-            raise BundleError(
-                f"{self.path} has no cascade; make one with: inspector export {self.path} "
-                "--cascade --calibration PHOTOS"
-            )
-        return self.cascade
-
     @property
     def exported(self) -> set[str]:
         """Names of the files that engines run."""
-        low = {self.cascade.file} if self.cascade else set()
-        return low | {variant.file for variant in self.variants.values()}
+        return {variant.file for variant in self.variants.values()}
 
     def file(self, name: str) -> Path:
         return self.path / name
@@ -237,7 +196,6 @@ class ModelBundle:
                 thresholds=checked(Thresholds, values["thresholds"]),
                 files=_files(values["files"]),
                 variants={name: checked(Variant, v) for name, v in values["variants"].items()},
-                cascade=checked(Cascade, values["cascade"]) if values["cascade"] else None,
                 training=dict(values["training"]),
                 trusted=trust or path.resolve() == DEFAULT_PATH.resolve(),
             )
@@ -302,7 +260,6 @@ class ModelBundle:
             "input": {"name": INPUT_NAME, "dtype": "uint8", "layout": "NHWC", "colour": "RGB"},
             "outputs": list(OUTPUT_NAMES),
             "variants": {name: finite(asdict(v)) for name, v in self.variants.items()},
-            "cascade": finite(asdict(self.cascade)) if self.cascade else None,
             "files": dict(sorted(self.files.items())),
             "training": finite(self.training),
         }
@@ -323,7 +280,7 @@ def sha256_of(file: Path) -> str:
 
 
 def _checksum(values: JsonObject) -> str:
-    """sha256 of all of `bundle.json` but itself: margins and bands decide verdicts, too."""
+    """sha256 of all of `bundle.json` but itself: margins decide verdicts, too."""
     rest = {name: value for name, value in values.items() if name != _CHECKSUM}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 

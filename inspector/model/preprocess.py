@@ -104,15 +104,3 @@ def to_pixels(image: Image.Image) -> NDArray[np.uint8]:
     import numpy as np
 
     return np.array(image, dtype=np.uint8)
-
-
-def shrink(pixels_HWC: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Model pixels (H, W, 3) as `size` x `size`, for a stage that looks at lower resolution.
-
-    Averaged over whole pixels first, then antialiased bilinear: half the time of the filter alone.
-    """
-    from PIL import Image as pil
-
-    image = pil.fromarray(pixels_HWC)
-    small = image.resize((size, size), pil.Resampling.BILINEAR, reducing_gap=1.0)
-    return to_pixels(small)

@@ -80,8 +80,6 @@ class ScanConfig:
     in the bundle, which its gates have let through."""
     trust: bool = False
     """Let the bundle's TorchScript, which is a program, run where `backend` names it."""
-    cascade: bool | None = None
-    """Let the bundle's low-resolution stage decide what is beyond doubt; None: as for `auto`."""
     batch_size: int | None = None
     """Photos per run of the engine; None: by device and size of the files."""
     workers: int | None = None
@@ -130,8 +128,6 @@ class ScanConfig:
             raise UsageError(f"--backend {self.backend} runs fp32 only, not {self.precision}")
         if self.trust and self.backend != "torchscript":
             raise UsageError("--trust serves --backend torchscript only; leave it out")
-        if self.cascade and self.backend in TORCH_BACKENDS:
-            raise UsageError(f"--backend {self.backend} runs no cascade")
         if self.view == "tiles":
             raise UsageError("--view tiles is not available in this version; use --view whole")
         _one_of("view", self.view, ("auto", "whole"))

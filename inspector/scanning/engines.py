@@ -9,16 +9,14 @@ from inspector.core.machine import usable_cores
 from inspector.engines import BACKENDS, TORCH_BACKENDS
 from inspector.engines.advice import find_advice
 from inspector.engines.device import Device, has_nvidia_driver
-from inspector.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from inspector.engines.advice import Advice
-    from inspector.model.bundle import ModelBundle, Thresholds
+    from inspector.model.bundle import ModelBundle
     from inspector.scanning.config import ScanConfig
 
-NO_CASCADE = "off"
 FOLLOWED = "as inspector bench recommends here"
 """Why a scan does as a benchmark on this machine has found best."""
 _TORCH_CORE_SECONDS_PER_PIXEL = 0.046 / 224**2
@@ -31,7 +29,6 @@ class Engines:
 
     backend: str
     precision: str
-    cascade: bool
     core_seconds: float
     """Estimate per photo on the CPU, summed over cores; 0 where a GPU judges."""
     why: str
@@ -45,16 +42,14 @@ def as_begun(config: ScanConfig, recorded: Mapping[str, str]) -> ScanConfig:
     begun = recorded.get("backend")
     if config.backend != "auto" or begun not in BACKENDS:
         return config
-    if begun in TORCH_BACKENDS and (config.precision not in ("auto", "fp32") or config.cascade):
-        return config  # refused for its precision or cascade, which are demanded
+    if begun in TORCH_BACKENDS and config.precision not in ("auto", "fp32"):
+        return config  # refused for its precision, which is demanded
     return replace(config, backend=begun)
 
 
 def choose_engines(config: ScanConfig, bundle: ModelBundle, recorded: Mapping[str, str]) -> Engines:
-    """Precision and cascade: what is demanded; else what the table was begun with, by `recorded`;
-    else what a benchmark recommends here, or the fastest by a short measurement. Raises
-    BundleError when a demanded one is missing, UsageError when the cascade cannot serve the
-    threshold."""
+    """The engine and its precision: what is demanded; else what the table was begun with, by
+    `recorded`; else what a benchmark recommends here, or the fastest by a short measurement."""
     if recorded.get("model") != bundle.digest:
         recorded = {}  # another model's table; it is refused for that, not for what this one lacks
     engines = _chosen(config, bundle, recorded)
@@ -67,13 +62,13 @@ def choose_engines(config: ScanConfig, bundle: ModelBundle, recorded: Mapping[st
 def _chosen(config: ScanConfig, bundle: ModelBundle, recorded: Mapping[str, str]) -> Engines:
     if config.backend in TORCH_BACKENDS:
         return _torch(config.backend, bundle)
-    precision, cascade = _wanted(config, bundle, recorded)
+    precision = _wanted(config, recorded)
     backend = BACKENDS[0] if config.backend == "auto" else config.backend
     advice = find_advice(bundle, "cuda" if gpu_judges(config) else "cpu")
-    if advice is not None and not _followed(advice, config, precision, cascade):
+    if advice is not None and not _followed(advice, config, precision):
         advice = None
     if advice is not None:
-        precision, cascade = advice.precision, advice.cascade
+        precision = advice.precision
         backend = advice.tiles.backend if config.backend == "auto" else backend
         if backend in TORCH_BACKENDS:
             return replace(_torch(backend, bundle), why=FOLLOWED)
@@ -82,17 +77,16 @@ def _chosen(config: ScanConfig, bundle: ModelBundle, recorded: Mapping[str, str]
         if precision == "auto":
             half = any(variant.precision == "fp16" for variant in bundle.variants.values())
             precision = "fp16" if half else "fp32"
-        cascade, core_seconds, why = bool(cascade), 0.0, why or "a GPU judges"
+        core_seconds, why = 0.0, why or "a GPU judges"
     else:
         from inspector.engines.tuning import choose
 
-        choice = choose(bundle, backend, precision=precision, cascade=cascade)
-        precision, cascade, why = choice.precision, choice.cascade, why or choice.why
+        choice = choose(bundle, backend, precision=precision)
+        precision, why = choice.precision, why or choice.why
         core_seconds = choice.seconds_per_image * usable_cores()
     return Engines(
         backend=backend,
         precision=precision,
-        cascade=cascade,
         core_seconds=core_seconds,
         why=why,
         advice=advice,
@@ -101,19 +95,17 @@ def _chosen(config: ScanConfig, bundle: ModelBundle, recorded: Mapping[str, str]
 
 def _torch(backend: str, bundle: ModelBundle) -> Engines:
     slow = _TORCH_CORE_SECONDS_PER_PIXEL * bundle.preprocess.size**2
-    return Engines(
-        backend=backend, precision="fp32", cascade=False, core_seconds=slow, why="fp32 weights"
-    )
+    return Engines(backend=backend, precision="fp32", core_seconds=slow, why="fp32 weights")
 
 
-def _followed(advice: Advice, config: ScanConfig, precision: str, cascade: bool | None) -> bool:
+def _followed(advice: Advice, config: ScanConfig, precision: str) -> bool:
     """Whether nothing that is demanded or begun speaks against it; then all of it holds, because
     its parts were measured together."""
-    return (
-        config.backend in ("auto", advice.tiles.backend, advice.photos.backend)
-        and precision in ("auto", advice.precision)
-        and cascade in (None, advice.cascade)
-    )
+    return config.backend in (
+        "auto",
+        advice.tiles.backend,
+        advice.photos.backend,
+    ) and precision in ("auto", advice.precision)
 
 
 def recorded_engines(
@@ -121,46 +113,24 @@ def recorded_engines(
 ) -> Engines:
     """What `choose_engines` comes to for a table with the identity `recorded`, found without
     measuring anything."""
-    precision, cascade = config.precision, None
+    precision = config.precision
     if config.backend in TORCH_BACKENDS:
-        precision, cascade = "fp32", False
+        precision = "fp32"
     elif recorded.get("model") == bundle.digest:
-        precision, cascade = _wanted(config, bundle, recorded)
+        precision = _wanted(config, recorded)
     return Engines(
         backend=BACKENDS[0] if config.backend == "auto" else config.backend,
         precision="fp32" if precision == "auto" else precision,
-        cascade=bool(cascade),
         core_seconds=0.0,
         why="as the table was begun",
     )
 
 
-def _wanted(
-    config: ScanConfig, bundle: ModelBundle, recorded: Mapping[str, str]
-) -> tuple[str, bool | None]:
-    """Precision, `auto` where it is free to be chosen, and cascade, None where that is."""
-    precision = config.precision
-    if precision == "auto" and "precision" in recorded:
-        precision = recorded["precision"].partition(" ")[0]
-    return precision, _wanted_cascade(config, bundle, recorded)
-
-
-def _wanted_cascade(
-    config: ScanConfig, bundle: ModelBundle, recorded: Mapping[str, str]
-) -> bool | None:
-    """None where it is free to be chosen."""
-    fits = cascade_fits(config.thresholds(bundle.thresholds), bundle.thresholds)
-    if config.cascade:
-        bundle.first_stage()
-        if not fits:
-            own = bundle.thresholds
-            raise UsageError(
-                f"the cascade is gated for thresholds from {own.clear_below:g} to "
-                f"{own.crack_from:g}, not for {config.threshold}; leave out --cascade on"
-            )
-    if config.cascade is None and "cascade" in recorded:
-        return recorded["cascade"] != NO_CASCADE
-    return config.cascade if fits else False
+def _wanted(config: ScanConfig, recorded: Mapping[str, str]) -> str:
+    """The precision; `auto` where it is free to be chosen."""
+    if config.precision == "auto" and "precision" in recorded:
+        return recorded["precision"].partition(" ")[0]
+    return config.precision
 
 
 def identity_of(config: ScanConfig, bundle: ModelBundle, engines: Engines) -> dict[str, str]:
@@ -169,7 +139,6 @@ def identity_of(config: ScanConfig, bundle: ModelBundle, engines: Engines) -> di
     return {
         "model": bundle.digest,
         "precision": _exactly(bundle, engines.precision),
-        "cascade": _first_stage(bundle) if engines.cascade else NO_CASCADE,
         "view": view_of(config),
         "clear_below": repr(thresholds.clear_below),
         "crack_from": repr(thresholds.crack_from),
@@ -184,18 +153,6 @@ def _exactly(bundle: ModelBundle, precision: str) -> str:
     variant = bundle.variant("onnxruntime", precision)
     margins = f"{variant.margin!r} {variant.ood_margin!r}"
     return f"{precision} {bundle.files[variant.file][:12]} {margins}"
-
-
-def _first_stage(bundle: ModelBundle) -> str:
-    low = bundle.first_stage()
-    band = f"{low.clear_below!r} {low.crack_from!r} {low.familiar_below!r}"
-    return f"{bundle.files[low.file][:12]} {band}"
-
-
-def cascade_fits(given: Thresholds, own: Thresholds) -> bool:
-    """Whether a cascade's band holds for the thresholds `given`: it was gated for the bundle's own,
-    so also for one threshold between them, and for no other."""
-    return own.clear_below <= given.clear_below and given.crack_from <= own.crack_from
 
 
 def view_of(config: ScanConfig) -> str:

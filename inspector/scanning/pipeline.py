@@ -136,7 +136,6 @@ def _open(bundle: ModelBundle, plan: Plan, thresholds: Thresholds) -> Backend:
         device=plan.device,
         precision=plan.precision,
         threads=plan.threads,
-        cascade=plan.cascade,
         thresholds=thresholds,
     )
 

@@ -52,7 +52,6 @@ class Plan:
     device: str
     """What is demanded of the engine: `auto`, `cpu` or `cuda[:i]`."""
     precision: str
-    cascade: bool
     view: str
     batch_size: int
     workers: int
@@ -91,7 +90,6 @@ def make_plan(
         backend=backend,
         device=config.device,
         precision=engines.precision,
-        cascade=engines.cascade,
         view=view_of(config),
         batch_size=batch_size,
         workers=workers,

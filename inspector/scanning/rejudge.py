@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from inspector.core.durable import make_directory, write_synced
 from inspector.core.layout import Layout, number_of, part_name
 from inspector.core.paths import take_paths
-from inspector.engines.cascade import Doubt
+from inspector.engines.deferral import UncertaintyBand
 from inspector.errors import OutputError, UsageError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle, Thresholds
 from inspector.model.verdict import decide
@@ -29,7 +29,7 @@ from inspector.results.parts import FINGERPRINT, REJUDGED, counted, encode, outc
 from inspector.results.schema import METADATA_PREFIX, SCHEMA, display_path
 from inspector.results.store import open_results
 from inspector.scanning.config import ScanConfig
-from inspector.scanning.engines import NO_CASCADE, Engines, cascade_fits, identity_of
+from inspector.scanning.engines import Engines, identity_of
 from inspector.scanning.summary import EXIT_INCOMPLETE, Counts
 from inspector.types import Scores, Status, Verdict
 
@@ -131,9 +131,7 @@ def _identity(
     config: RejudgeConfig, bundle: ModelBundle, old: Mapping[str, str], rule: _Rule
 ) -> dict[str, str]:
     """Of the scan that continues the table."""
-    engines = Engines(
-        backend="", precision=rule.precision, cascade=rule.cascade, core_seconds=0.0, why=""
-    )
+    engines = Engines(backend="", precision=rule.precision, core_seconds=0.0, why="")
     return {**old, **identity_of(config.as_scan(), bundle, engines)}
 
 
@@ -144,12 +142,10 @@ class _Rule:
     thresholds: Thresholds
     size: int
     precision: str
-    cascade: bool
     final: str
     """The stage whose answers hold at any threshold."""
-    reduced: str
-    doubt: Doubt
-    """About answers of the stage `reduced`."""
+    band: UncertaintyBand
+    """Answers that the other stages leave to it."""
 
     @classmethod
     def of(cls, bundle: ModelBundle, thresholds: Thresholds, old: Mapping[str, str]) -> _Rule:
@@ -169,28 +165,22 @@ class _Rule:
             )
         precision, size = old["precision"].partition(" ")[0], bundle.preprocess.size
         margins = bundle.margins(precision)
-        fits = bundle.cascade is not None and cascade_fits(thresholds, bundle.thresholds)
         return cls(
             thresholds=thresholds,
             size=size,
             precision=precision,
-            cascade=fits and old["cascade"] != NO_CASCADE,
             final=f"{'fp32' if any(margins) else precision}@{size}",
-            reduced=f"{precision}@{size}",
-            doubt=Doubt.around(thresholds, *margins),
+            band=UncertaintyBand.around(thresholds, *margins),
         )
 
     def unsure(self, table: pa.Table) -> NDArray[np.bool_]:
-        """The rows of which no stage has said enough: of a reduced precision, those within its
-        margin of a threshold, which fp32 was not asked about; of the cascade's first stage, all
-        where its band does not hold for these thresholds."""
+        """Whether each row would have been deferred at these thresholds, and was not: its answer
+        comes from another stage than the final one, and lies in the band."""
         p_N, ood_N = _numbers(table, "p_crack"), _numbers(table, "ood_score")
         stage_N = np.array(table["stage"].to_pylist(), object)
         ok_N = pc.equal(table["status"], Status.OK.value).to_numpy()
-        near_N = self.doubt.about(Scores(p_N, np.empty((len(p_N), 0, 0), np.float32), ood_N))
-        low_N = (stage_N != self.final) & (stage_N != self.reduced)
-        reduced_N = (stage_N == self.reduced) & (stage_N != self.final)
-        unsure_N: NDArray[np.bool_] = ok_N & ((reduced_N & near_N) | (low_N & (not self.cascade)))
+        near_N = self.band.contains(Scores(p_N, np.empty((len(p_N), 0, 0), np.float32), ood_N))
+        unsure_N: NDArray[np.bool_] = ok_N & (stage_N != self.final) & near_N
         return unsure_N
 
     def apply(self, table: pa.Table) -> tuple[pa.Table, int]:

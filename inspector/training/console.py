@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
-from inspector.core.terminal import Drawing, bar, counting, print_lines, words
+from inspector.core.terminal import Drawing, bar, print_lines, words
 from inspector.core.text import Whole, printable
 from inspector.evaluation import PAGE
 
@@ -82,20 +82,6 @@ class TrainConsole(Drawing):
             f"{result.validation_accuracy:.2%} ROC AUC {result.validation_roc_auc:.4f}  "
             f"{result.images_per_second:.0f} images/s{'  best' if best else ''}"
         )
-
-
-class DistilConsole(Drawing):
-    """A `distil.Watcher` that draws. Use it as a context manager."""
-
-    def __init__(self) -> None:
-        self.progress = counting(words("{task.fields[loss]}"))
-        self.tasks: dict[str, TaskID] = {}
-
-    def __call__(self, phase: str, done: int, total: int, loss: float | None) -> None:
-        shown = "" if loss is None else f"loss {loss:.3f}"
-        if phase not in self.tasks:
-            self.tasks[phase] = self.progress.add_task(phase, total=total, loss=shown)
-        self.progress.update(self.tasks[phase], completed=done, total=total, loss=shown)
 
 
 def print_result(result: TrainResult, bundle: ModelBundle) -> None:

@@ -18,7 +18,7 @@ from inspector.calibration.run import CalibrateConfig, calibrate
 from inspector.cli import app
 from inspector.engines import open_backend
 from inspector.errors import DataError, OutputError, UsageError
-from inspector.model.bundle import STUDENT, Cascade, ModelBundle, Thresholds, Variant
+from inspector.model.bundle import ModelBundle, Thresholds, Variant
 from inspector.model.golden import read_golden
 from inspector.model.metadata import model_metadata
 from inspector.types import Scores
@@ -54,22 +54,22 @@ def full_bundle(tiny_bundle_copy):
     bundle, path = tiny_bundle_copy, tiny_bundle_copy.path
     exact = path / "model.onnx"
     halve_to(exact, path / "model.fp16.onnx", model_metadata(bundle))
-    (path / "model.low.int8.onnx").write_bytes(exact.read_bytes())
-    (path / STUDENT).parent.mkdir(exist_ok=True)
-    (path / STUDENT).write_bytes(b"student")
     (path / "MODEL_CARD.md").write_text("# Card\n", encoding="utf-8")
     half = Variant(
         file="model.fp16.onnx", backend="onnxruntime", precision="fp16", margin=0.05,
-        parity={"sent_on": 0.01},
+        parity={"deferred": 0.01},
     )  # fmt: skip
-    low = Cascade(
-        file="model.low.int8.onnx", backend="onnxruntime", precision="int8", size=64,
-        clear_below=0.1, crack_from=0.9, familiar_below=2.0,
-    )  # fmt: skip
-    names = ("model.fp16.onnx", "model.low.int8.onnx", "MODEL_CARD.md")
     variants = {**bundle.variants, "onnx-fp16": half}
-    bundle.with_files(*names, variants=variants, cascade=low).save()
+    bundle.with_files("model.fp16.onnx", "MODEL_CARD.md", variants=variants).save()
     return ModelBundle.load(path)
+
+
+@pytest.fixture
+def unsure_bundle(full_bundle):
+    """With an fp16 variant whose margin covers every probability."""
+    half = dataclasses.replace(full_bundle.variants["onnx-fp16"], margin=50.0)
+    dataclasses.replace(full_bundle, variants={**full_bundle.variants, "onnx-fp16": half}).save()
+    return ModelBundle.load(full_bundle.path)
 
 
 def run(bundle, labelled, out, **changes):
@@ -102,23 +102,15 @@ def test_the_copy_has_the_thresholds_everywhere(full_bundle, labelled, tmp_path)
             answers = backend.run(images.pixels_NHWC).p_crack_N
         assert np.abs(answers - images.scores.p_crack_N).max() < 0.02
     assert full_bundle.digest in copy.file("MODEL_CARD.md").read_text(encoding="utf-8")
-    assert copy.file(STUDENT).read_bytes() == b"student"
     full_bundle.verify()
 
 
-def test_what_was_gated_for_other_thresholds_is_left_out(full_bundle, labelled, tmp_path):
-    """The cascade's band holds between the thresholds it was gated for, and nowhere else."""
-    strict = run(full_bundle, labelled, tmp_path / "strict", rule=Rule(target_recall=0.92))
-    assert strict.thresholds.clear_below < full_bundle.thresholds.clear_below
-    assert strict.left_out == ("cascade",) and strict.bundle.cascade is None
-    assert not (tmp_path / "strict" / "model.low.int8.onnx").exists()
-    scores = answered(np.linspace(0, 1, 50))
-    answers = {"fp32": scores, "fp16": scores}
-    inside = Thresholds(clear_below=0.4, crack_from=0.6)
-    kept, left_out = with_thresholds(full_bundle, inside, answers)
-    assert left_out == () and kept.cascade == full_bundle.cascade
-    outside = Thresholds(clear_below=0.4, crack_from=0.8)
-    assert with_thresholds(full_bundle, outside, answers)[1] == ("cascade",)
+def test_a_variant_that_would_defer_nearly_everything_is_left_out(
+    unsure_bundle, labelled, tmp_path
+):
+    result = run(unsure_bundle, labelled, tmp_path / "out", rule=Rule(target_recall=0.92))
+    assert result.left_out == ("onnx-fp16",)
+    assert not (tmp_path / "out" / "model.fp16.onnx").exists()
 
 
 def test_a_margin_is_widened_to_what_the_photos_need(full_bundle):
@@ -173,18 +165,16 @@ def invoke(*arguments):
     return CliRunner().invoke(app, ["calibrate", *map(str, arguments)])
 
 
-def test_the_command_says_what_it_chose_and_what_it_left_out(full_bundle, labelled, tmp_path):
+def test_the_command_says_what_it_chose_and_what_it_left_out(unsure_bundle, labelled, tmp_path):
     out = tmp_path / "mine"
     done = invoke(
-        labelled, "--model", full_bundle.path, "--device", "cpu", "--target-recall", "0.92",
+        labelled, "--model", unsure_bundle.path, "--device", "cpu", "--target-recall", "0.92",
         "--out", out,
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     assert "with 95 % confidence at most" in done.stdout
     assert "wall0/Positive" in done.stderr and "measuring" in done.stderr
-    assert f"inspector export {out} --cascade --calibration PHOTOS" in done.stdout.replace(
-        "\n", " "
-    )
+    assert f"inspector export {out} --fp16 --calibration PHOTOS" in done.stdout.replace("\n", " ")
     assert f"inspector scan /photos --model {out}" in done.stdout
     saved = json.loads((out / "bundle.json").read_text(encoding="utf-8"))
     assert saved["thresholds"]["evidence"]["rule"]["target_recall"] == 0.92

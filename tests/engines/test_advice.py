@@ -12,7 +12,7 @@ from inspector.core.cache import CACHE_VARIABLE, cache_file
 from inspector.engines.advice import Advice, Pace, find_advice, keep_advice
 
 ADVICE = Advice(
-    precision="int8", cascade=True, device="cpu",
+    precision="int8", device="cpu",
     tiles=Pace(backend="onnxruntime", batch_size=64, workers=2),
     photos=Pace(backend="openvino", batch_size=8, workers=1),
 )  # fmt: skip

@@ -34,7 +34,7 @@ def test_differences_over_several_batches():
 
 
 def test_maps_of_stages_that_see_less_are_not_compared():
-    """As a cascade gives them: each on the grid of the stage that decided."""
+    """As stages give them: each on the grid of the stage that answered."""
     whole = scores(0.1, 0.9)
     cams = np.empty(2, object)
     cams[0], cams[1] = np.full((1, 1), 9, np.float32), np.full((2, 2), 0.5, np.float32)

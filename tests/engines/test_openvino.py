@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from contextlib import closing
@@ -155,8 +156,9 @@ def test_a_graph_with_other_outputs_or_inputs_is_refused(own_bundle, rewrite_onn
 
     with pytest.raises(BundleError, match="answers"):
         open_backend(rewrite_onnx(own_bundle, drop_cam), "openvino")
+    smaller = dataclasses.replace(own_bundle.preprocess, size=32)
     with pytest.raises(BundleError, match="takes"):
-        OpenVinoBackend(own_bundle, size=32)
+        OpenVinoBackend(dataclasses.replace(own_bundle, preprocess=smaller))
 
 
 def test_answers_that_are_no_numbers_never_become_verdicts(own_bundle, rewrite_onnx):

@@ -12,68 +12,61 @@ import pytest
 from inspector.core.cache import CACHE_VARIABLE, cache_file, recall, remember
 from inspector.engines import tuning
 from inspector.engines.tuning import choose
-from inspector.model.bundle import Cascade, Variant
+from inspector.model.bundle import Variant
 
 SLOW, QUICK = 0.020, 0.005
 
 
 @pytest.fixture
 def bundle(tiny_bundle):
-    """One that claims to have an int8 variant and a low-resolution stage."""
+    """One that claims to have an int8 variant."""
     file = tiny_bundle.variant("onnxruntime", "fp32").file
     int8 = Variant(
-        file=file, backend="onnxruntime", precision="int8", margin=0.5, parity={"sent_on": 0.1}
+        file=file, backend="onnxruntime", precision="int8", margin=0.5, parity={"deferred": 0.1}
     )
-    low = Cascade(
-        file=file, backend="onnxruntime", precision="int8", size=32, clear_below=0.1,
-        crack_from=0.9, familiar_below=2.0, evidence={"sent_on": 0.25},
-    )  # fmt: skip
     variants = {**tiny_bundle.variants, "onnx-int8": int8}
-    return dataclasses.replace(tiny_bundle, variants=variants, cascade=low)
+    return dataclasses.replace(tiny_bundle, variants=variants)
 
 
 @pytest.fixture
 def speeds(monkeypatch):
     """Set what each engine takes, in seconds per image."""
 
-    def pretend(fp32, int8=None, low=None):
-        found = {"fp32": fp32, "int8": int8, "low resolution": low}
+    def pretend(fp32, int8=None):
+        found = {"fp32": fp32, "int8": int8}
         known = {name: seconds for name, seconds in found.items() if seconds}
         monkeypatch.setattr(tuning, "_speeds", lambda bundle, backend: known)
 
     return pretend
 
 
-def chosen(bundle, precision="auto", cascade=None):
-    choice = choose(bundle, "onnxruntime", precision=precision, cascade=cascade)
-    return choice.precision, choice.cascade, round(choice.seconds_per_image, 6)
+def chosen(bundle, precision="auto"):
+    choice = choose(bundle, "onnxruntime", precision=precision)
+    return choice.precision, round(choice.seconds_per_image, 6)
 
 
 def test_the_cheapest_way_is_taken(bundle, speeds):
-    speeds(SLOW, QUICK, 0.001)
-    again = QUICK + 0.1 * SLOW
-    assert chosen(bundle) == ("int8", True, round(0.001 + 0.25 * again, 6))
-    assert chosen(bundle, cascade=False) == ("int8", False, again)
-    assert chosen(bundle, precision="fp32", cascade=False) == ("fp32", False, SLOW)
-    assert chosen(bundle, precision="fp32") == ("fp32", True, 0.006)
+    speeds(SLOW, QUICK)
+    assert chosen(bundle) == ("int8", QUICK + 0.1 * SLOW)
+    assert chosen(bundle, precision="fp32") == ("fp32", SLOW)
 
 
 def test_a_small_gain_is_not_worth_it(bundle, speeds):
-    speeds(SLOW, 0.0175, 0.0145)
-    assert chosen(bundle) == ("fp32", False, SLOW)
+    speeds(SLOW, 0.0175)
+    assert chosen(bundle) == ("fp32", SLOW)
 
 
 def test_what_does_not_come_up_is_not_chosen(bundle, speeds):
     speeds(SLOW)
-    assert chosen(bundle) == ("fp32", False, SLOW)
+    assert chosen(bundle) == ("fp32", SLOW)
 
 
 def test_it_is_measured_once(tiny_bundle, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    first = choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None)
-    assert (first.precision, first.cascade) == ("fp32", False) and first.seconds_per_image > 0
+    first = choose(tiny_bundle, "onnxruntime", precision="auto")
+    assert first.precision == "fp32" and first.seconds_per_image > 0
     monkeypatch.setattr(tuning, "_measure", lambda *_: pytest.fail("measured again"))
-    assert choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None) == first
+    assert choose(tiny_bundle, "onnxruntime", precision="auto") == first
     assert len(json.loads(cache_file().read_text())) == 1
 
 
@@ -81,12 +74,12 @@ def test_it_is_measured_once(tiny_bundle, monkeypatch, tmp_path):
 def test_a_damaged_memory_is_measured_anew(tiny_bundle, monkeypatch, tmp_path, content):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cache_file().write_text(content)
-    assert choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None).seconds_per_image
+    assert choose(tiny_bundle, "onnxruntime", precision="auto").seconds_per_image
 
 
 def test_a_memory_that_holds_something_else_is_measured_anew(tiny_bundle, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    first = choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None)
+    first = choose(tiny_bundle, "onnxruntime", precision="auto")
     known = json.loads(cache_file().read_text())
     odd: tuple[object, ...] = (
         0,
@@ -103,14 +96,14 @@ def test_a_memory_that_holds_something_else_is_measured_anew(tiny_bundle, monkey
     )
     for wrong in (3, {}, {"int8": 0.1}, *({"fp32": value} for value in odd)):
         cache_file().write_text(json.dumps(dict.fromkeys(known, wrong)))
-        again = choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None)
+        again = choose(tiny_bundle, "onnxruntime", precision="auto")
         assert again.precision == first.precision and again.seconds_per_image > 0
 
 
 def test_a_home_that_cannot_be_written_does_not_matter(tiny_bundle, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None).seconds_per_image
+    assert choose(tiny_bundle, "onnxruntime", precision="auto").seconds_per_image
 
 
 def test_a_user_without_a_home_remembers_nothing(tiny_bundle, monkeypatch):
@@ -122,7 +115,7 @@ def test_a_user_without_a_home_remembers_nothing(tiny_bundle, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.home", homeless)
     assert cache_file() is None
-    assert choose(tiny_bundle, "onnxruntime", precision="auto", cascade=None).seconds_per_image
+    assert choose(tiny_bundle, "onnxruntime", precision="auto").seconds_per_image
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
@@ -148,9 +141,9 @@ def test_a_folder_of_another_user_is_not_used(monkeypatch, tmp_path):
 
 
 def test_a_share_that_cannot_be_right_means_all(bundle, speeds):
-    speeds(SLOW, QUICK, 0.001)
+    speeds(SLOW, QUICK)
     wrong: tuple[object, ...] = (-1, 2, "0.1", None, True, [], 10**400)
     for share in wrong:
-        low = dataclasses.replace(bundle.cascade, evidence={"sent_on": share})
-        odd = dataclasses.replace(bundle, cascade=low)
-        assert chosen(odd, cascade=True)[2] == round(0.001 + QUICK + 0.1 * SLOW, 6)
+        int8 = dataclasses.replace(bundle.variants["onnx-int8"], parity={"deferred": share})
+        odd = dataclasses.replace(bundle, variants={**bundle.variants, "onnx-int8": int8})
+        assert chosen(odd, precision="int8")[1] == QUICK + SLOW

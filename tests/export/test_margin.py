@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from export.margin import (
     LEAST_MARGIN,
-    MOST_SENT_ON,
+    MOST_DEFERRED,
     MOVED_SHARE,
     SAFETY,
     choose_margins,
     gate_reduced,
 )
-from inspector.engines.cascade import Doubt
+from inspector.engines.deferral import UncertaintyBand
 from inspector.engines.parity import differing, log_odds, settled
 from inspector.errors import ExportError
 from inspector.model.bundle import Thresholds
@@ -39,8 +39,8 @@ def choose_margin(reference, candidate, thresholds):
 
 
 def left_to_differ(reference, candidate, thresholds, margin, ood_margin=0.0):
-    sent_on = Doubt.around(thresholds, margin, ood_margin).about(candidate)
-    return differing(reference, settled(candidate, reference, sent_on), thresholds).sum()
+    deferred = UncertaintyBand.around(thresholds, margin, ood_margin).contains(candidate)
+    return differing(reference, settled(candidate, reference, deferred), thresholds).sum()
 
 
 @given(pairs=answers, edges=edges)
@@ -100,7 +100,7 @@ def test_without_a_flip_the_margin_is_what_precision_moves():
 
 
 def evidence(**changes):
-    return {"images": 3000, "verdict_flips": [], "sent_on": 0.1, **changes}
+    return {"images": 3000, "verdict_flips": [], "deferred": 0.1, **changes}
 
 
 def test_the_gate_counts_per_thousand():
@@ -115,6 +115,6 @@ def test_the_gate_counts_per_thousand():
 
 
 def test_the_gate_refuses_what_gains_nothing():
-    gate_reduced("onnx-int8", evidence(sent_on=MOST_SENT_ON))
+    gate_reduced("onnx-int8", evidence(deferred=MOST_DEFERRED))
     with pytest.raises(ExportError, match=r"61% of the photos lie so near a threshold"):
-        gate_reduced("onnx-int8", evidence(sent_on=0.61))
+        gate_reduced("onnx-int8", evidence(deferred=0.61))

@@ -63,7 +63,7 @@ def reduced_dir(tiny_bundle_dir, tmp_path_factory, calibration, images):
     )
     with pytest.MonkeyPatch.context() as patch:
         # A random network has no easy images: nearly all of them lie near a threshold.
-        patch.setattr("export.margin.MOST_SENT_ON", 1.0)
+        patch.setattr("export.margin.MOST_DEFERRED", 1.0)
         export_bundle(config)
     return out
 
@@ -92,7 +92,7 @@ def test_evidence(reduced_dir, images, precision):
     assert seen["images"] >= MINIMUM
     assert seen["images"] + seen["margin_chosen_on"] == 50
     assert seen["verdict_flips"] == []
-    assert 0 <= seen["sent_on"] <= 1
+    assert 0 <= seen["deferred"] <= 1
     assert 0 < seen["golden_max_difference"] < 1
     assert set(seen["roc_auc"]) == set(seen["ece"]) == {"fp32", "alone", "with_margin"}
     assert seen["reference"].startswith("onnxruntime ") and seen["reference"].endswith("fp32")
@@ -266,7 +266,7 @@ def test_options_that_cannot_be_right(tmp_path):
     photos, missing = tmp_path / "photos", tmp_path / "missing"
     with pytest.raises(UsageError, match="not a folder with photos to calibrate on"):
         ExportConfig(int8=True, calibration=missing)
-    with pytest.raises(UsageError, match="--calibration serves --int8, --fp16 and --cascade only"):
+    with pytest.raises(UsageError, match="--calibration serves --int8 and --fp16 only"):
         ExportConfig(onnx=True, calibration=photos)
     with pytest.raises(UsageError, match="add --calibration DIR"):
         ExportConfig(int8=True, images=photos)

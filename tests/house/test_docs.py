@@ -59,7 +59,6 @@ def test_readme_shows_what_the_demo_prints(repository, tmp_path, capsys):
     scan(
         ScanConfig(
             sources=(str(repository / "samples"),), out=tmp_path, device="cpu", precision="fp32",
-            cascade=False,
         )
     )  # fmt: skip
     result = CliRunner().invoke(app, ["verify", str(tmp_path)])

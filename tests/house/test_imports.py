@@ -30,7 +30,6 @@ FACADE = "inspector"
 TORCH_ROOMS = (
     "inspector.model.network",
     "inspector.model.ood",
-    "inspector.model.student",
     "inspector.training",
     "inspector.engines.torch",
     "inspector.workers.torch_loader",

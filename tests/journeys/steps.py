@@ -135,11 +135,11 @@ SCANS = (
     Step("scan photos --model tiny --retry-failed --verify-content --prune --json",
          ('"pruned": 1',), before=remove("photos/P9.png")),
     Step("scan photos -o limited --model tiny --limit 3 --threshold 0.5 --view whole -b 2 -j 0 "
-         "--device cpu --backend onnxruntime --precision fp32 --cascade off --max-pixels 1000000 "
+         "--device cpu --backend onnxruntime --precision fp32 --max-pixels 1000000 "
          "--max-bytes 1000000 --max-seconds 20 --exclude '*.txt' -v",
          ("photos 3 = 3 ok", "read it python -c"), columns=60),
     Step("scan photos --out results --max-failures 50% --model tiny", ("table results",)),
-    Step("scan ../photos -o ../limited --model ../tiny --limit 5 --threshold 0.5 --cascade off",
+    Step("scan ../photos -o ../limited --model ../tiny --limit 5 --threshold 0.5",
          ("3 already done",), below="labelled"),
     Step("scan north.jpg south --model tiny --out both --follow-symlinks --overwrite --json -q",
          ('"discovered": 31',), columns=None),
@@ -198,19 +198,6 @@ main()
 )
 """The command, with little to measure: a benchmark takes its time whatever is asked for."""
 
-_HASTY_TEACHING = (
-    sys.executable,
-    "-c",
-    """
-import functools
-import inspector.training
-from inspector.cli import main
-inspector.training.DistilConfig = functools.partial(
-    inspector.training.DistilConfig, size=32, lessons=32, batch_size=8, epochs=1)
-main()
-""",
-)
-
 _SMALL = "-b 8 --size 40 -j 0 --device cpu"
 
 LEARNING = (
@@ -247,8 +234,8 @@ LEARNING = (
     Step("export --help", ("Usage: inspector export",)),
     Step("export tiny --onnx --torchscript --out deploy --images 'other walls' --images-limit 5 -v",
          ("model.onnx",), columns=None),
-    Step("export my-model --int8 --cascade --fp16 --calibration labelled --images 'other walls'",
-         ("inspector: .*photos",), code=1, columns=60, start=_HASTY_TEACHING),
+    Step("export my-model --int8 --fp16 --calibration labelled --images 'other walls'",
+         ("inspector: .*photos",), code=1, columns=60),
     Step("doctor my-model", ("Everything is in order|to be looked at",)),
     Step("doctor -v", ("Everything is in order|to be looked at",), columns=60),
     Step("doctor nowhere", ("not a model bundle",), code=1, columns=None),

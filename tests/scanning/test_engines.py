@@ -10,35 +10,28 @@ import pytest
 from inspector.engines import tuning
 from inspector.engines.advice import Advice, Pace
 from inspector.engines.tuning import Choice
-from inspector.errors import BundleError, UsageError
-from inspector.model.bundle import Cascade
+from inspector.errors import UsageError
 from inspector.scanning import ScanConfig, scan
 from inspector.scanning import engines as choosing
 from inspector.scanning.console import print_summary
-from inspector.scanning.engines import as_begun, choose_engines, identity_of
+from inspector.scanning.engines import as_begun, choose_engines
 from tests.scanning.walls import wall
 
-FASTEST: dict[str, Any] = {"precision": "int8", "cascade": True}
+FASTEST: dict[str, Any] = {"precision": "int8"}
 
 
 @pytest.fixture
 def bundle(tiny_bundle):
-    file = tiny_bundle.variant("onnxruntime", "fp32").file
-    low = Cascade(
-        file=file, backend="onnxruntime", precision="int8", size=32, clear_below=0.1,
-        crack_from=0.9, familiar_below=2.0,
-    )  # fmt: skip
-    return dataclasses.replace(tiny_bundle, cascade=low)
+    return tiny_bundle
 
 
 @pytest.fixture(autouse=True)
 def fastest(monkeypatch):
-    """A machine on which int8 with the cascade would be the fastest."""
+    """A machine on which int8 would be the fastest."""
 
-    def choose(bundle, backend, *, precision, cascade):
+    def choose(bundle, backend, *, precision):
         return Choice(
             precision=FASTEST["precision"] if precision == "auto" else precision,
-            cascade=FASTEST["cascade"] if cascade is None else cascade,
             seconds_per_image=0.01,
             why="measured",
         )
@@ -48,47 +41,24 @@ def fastest(monkeypatch):
 
 
 def engines_of(bundle, recorded=None, **options):
-    engines = choose_engines(ScanConfig(sources=("x",), **options), bundle, recorded or {})
-    return engines.precision, engines.cascade
+    return taken(bundle, recorded, **options).precision
 
 
 def test_the_order_of_who_decides(bundle):
-    begun = {"model": bundle.digest, "precision": "fp32", "cascade": "off"}
-    other = {"model": bundle.digest, "precision": "int8 0123 0.5", "cascade": "0123 0.1 0.9"}
-    assert engines_of(bundle) == ("int8", True)
-    assert engines_of(bundle, begun) == ("fp32", False)
-    assert engines_of(bundle, other) == ("int8", True)
-    assert engines_of(bundle, begun | {"model": "another"}) == ("int8", True)
-    assert engines_of(bundle, begun, precision="int8", cascade=True) == ("int8", True)
-    assert engines_of(bundle, backend="eager") == ("fp32", False)
-    assert engines_of(bundle, device="cuda") == ("fp32", False)
-
-
-def test_the_cascade_serves_only_thresholds_it_was_gated_for(bundle):
-    assert engines_of(bundle, threshold=0.5) == ("int8", True)
-    assert engines_of(bundle, threshold=0.2) == ("int8", False)
-    assert engines_of(bundle, threshold=0.95) == ("int8", False)
-    with pytest.raises(UsageError, match=r"not for 0\.95; leave out"):
-        engines_of(bundle, threshold=0.95, cascade=True)
-
-
-def test_a_cascade_that_is_not_there_is_an_error_only_if_demanded(tiny_bundle):
-    with pytest.raises(BundleError, match="has no cascade"):
-        engines_of(tiny_bundle, cascade=True)
+    begun = {"model": bundle.digest, "precision": "fp32"}
+    other = {"model": bundle.digest, "precision": "int8 0123 0.5"}
+    assert engines_of(bundle) == "int8"
+    assert engines_of(bundle, begun) == "fp32"
+    assert engines_of(bundle, other) == "int8"
+    assert engines_of(bundle, begun | {"model": "another"}) == "int8"
+    assert engines_of(bundle, begun, precision="int8") == "int8"
+    assert engines_of(bundle, backend="eager") == "fp32"
+    assert engines_of(bundle, device="cuda") == "fp32"
 
 
 def test_torch_runs_nothing_but_fp32():
-    for options in ({"precision": "int8"}, {"cascade": True}):
-        with pytest.raises(UsageError, match="eager runs"):
-            ScanConfig(sources=("x",), backend="eager", **options)
-
-
-def test_the_identity_tells_engines_apart(bundle):
-    config = ScanConfig(sources=("x",))
-    staged = choose_engines(ScanConfig(sources=("x",), precision="fp32"), bundle, {})
-    plain = choose_engines(ScanConfig(sources=("x",), precision="fp32", cascade=False), bundle, {})
-    assert identity_of(config, bundle, staged) != identity_of(config, bundle, plain)
-    assert identity_of(config, bundle, plain)["cascade"] == "off"
+    with pytest.raises(UsageError, match="eager runs"):
+        ScanConfig(sources=("x",), backend="eager", precision="int8")
 
 
 def test_a_table_is_continued_as_it_was_begun(tmp_path, tiny_bundle, monkeypatch):
@@ -99,7 +69,6 @@ def test_a_table_is_continued_as_it_was_begun(tmp_path, tiny_bundle, monkeypatch
     photos.mkdir()
     Image.new("RGB", (64, 64), (90, 90, 90)).save(photos / "1.png")
     monkeypatch.setitem(FASTEST, "precision", "fp32")
-    monkeypatch.setitem(FASTEST, "cascade", False)
     config = ScanConfig(sources=(str(photos),), out=tmp_path / "out", model=tiny_bundle.path)
     assert scan(config).stages == {"fp32@64": 1}
     Image.new("RGB", (64, 64), (80, 90, 90)).save(photos / "2.png")
@@ -111,7 +80,7 @@ def test_a_table_is_continued_as_it_was_begun(tmp_path, tiny_bundle, monkeypatch
 @pytest.fixture
 def advice(monkeypatch):
     found = Advice(
-        precision="fp32", cascade=False, device="cpu",
+        precision="fp32", device="cpu",
         tiles=Pace(backend="openvino", batch_size=16, workers=1),
         photos=Pace(backend="openvino", batch_size=4, workers=2),
     )  # fmt: skip
@@ -125,22 +94,21 @@ def taken(bundle, recorded=None, **options):
 
 def test_auto_follows_a_benchmark(bundle, advice):
     engines = taken(bundle)
-    assert (engines.backend, engines.precision, engines.cascade) == ("openvino", "fp32", False)
+    assert (engines.backend, engines.precision) == ("openvino", "fp32")
     assert engines.advice == advice and "inspector bench" in engines.why
 
 
 def test_a_demand_or_a_begun_table_comes_before_a_benchmark(bundle, advice):
-    begun = {"model": bundle.digest, "precision": "int8 0123 0.5", "cascade": "off"}
+    begun = {"model": bundle.digest, "precision": "int8 0123 0.5"}
     for engines in (
         taken(bundle, precision="int8"),
-        taken(bundle, cascade=True),
         taken(bundle, begun),
         taken(bundle, backend="onnxruntime"),
     ):
         assert engines.advice is None and engines.why == "measured"
         assert engines.backend == "onnxruntime", "its parts were measured together"
     assert taken(bundle, backend="eager").backend == "eager"
-    same = {"model": bundle.digest, "precision": "fp32", "cascade": "off"}
+    same = {"model": bundle.digest, "precision": "fp32"}
     assert taken(bundle, same).advice == advice
 
 
@@ -161,10 +129,9 @@ def test_the_engine_of_a_table_comes_before_a_benchmark_that_ran_since(
         return summary.backend, " ".join(capsys.readouterr().out.split())
 
     monkeypatch.setitem(FASTEST, "precision", "fp32")
-    monkeypatch.setitem(FASTEST, "cascade", False)
     assert scanned("out")[0] == "onnxruntime"
     pace = Pace(backend="openvino", batch_size=2, workers=1)
-    found = Advice(precision="fp32", cascade=False, device="cpu", tiles=pace, photos=pace)
+    found = Advice(precision="fp32", device="cpu", tiles=pace, photos=pace)
     monkeypatch.setattr(choosing, "find_advice", lambda *_: found)
     assert scanned("out")[0] == "onnxruntime"
     backend, shown = scanned("other")
@@ -179,7 +146,7 @@ def test_a_benchmarks_pace_is_kept_for_a_table_of_its_engine_for_photos(bundle, 
     photos = dataclasses.replace(advice.photos, backend="onnxruntime")
     advice = dataclasses.replace(advice, photos=photos)
     for backend in ("openvino", "onnxruntime"):
-        begun = {"model": bundle.digest, "precision": "fp32", "cascade": "off", "backend": backend}
+        begun = {"model": bundle.digest, "precision": "fp32", "backend": backend}
         config = as_begun(ScanConfig(sources=("x",)), begun)
         assert choose_engines(config, bundle, begun).backend == backend
     assert as_begun(ScanConfig(sources=("x",), precision="int8"), {"backend": "eager"}).backend == (

@@ -39,7 +39,7 @@ def judge(tiny_bundle, tmp_path_factory):
 
     def run(*sources, **options):
         out = tmp_path_factory.mktemp("out")
-        plain = {"model": tiny_bundle.path, "precision": "fp32", "cascade": False, "workers": 0}
+        plain = {"model": tiny_bundle.path, "precision": "fp32", "workers": 0}
         return rows_of(out, sources, **plain | options)
 
     return run
@@ -95,7 +95,7 @@ def test_alone_as_among_others(photos, judge, expected):
 def test_the_shipped_model_too(tmp_path, precision):
     photos = sorted(SAMPLES.glob("*_plain_*.jpg")) + sorted(SAMPLES.glob("crack_s*"))
     wall(3).save(tmp_path / "small.png")
-    options = {"precision": precision, "cascade": False, "workers": 0, "device": "cpu"}
+    options = {"precision": precision, "workers": 0, "device": "cpu"}
     one = rows_of(tmp_path / "one", photos, batch_size=1, **options)
     many = rows_of(
         tmp_path / "many", [tmp_path / "small.png", *photos[::-1]], batch_size=8, **options

@@ -142,7 +142,7 @@ def test_a_real_scan_after_a_move_is_proven_and_judges_nothing(
     for k in range(3):
         wall(k).save(f"card/DCIM/{k}.png")
     options = {"out": Path("out"), "model": tiny_bundle.path, "precision": "fp32",
-               "cascade": False, "workers": 0}  # fmt: skip
+               "workers": 0}  # fmt: skip
     scan(ScanConfig(sources=("card",), **options))
     os.rename("card", "archiv \u00fc")
     config = ScanConfig(sources=("archiv \u00fc",), moved="card=archiv \u00fc", **options)

@@ -26,7 +26,7 @@ def place(tmp_path, monkeypatch):
 
 def config(bundle, *sources, **options):
     return ScanConfig(sources=sources, out=Path("out"), model=bundle.path, precision="fp32",
-                      cascade=False, workers=0, **options)  # fmt: skip
+                      workers=0, **options)  # fmt: skip
 
 
 def rows():

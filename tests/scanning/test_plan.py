@@ -27,7 +27,7 @@ def plan_on(
     first = [ImageRef(k, "x", "file:///x", size, 0) for k in range(count)]
     engine_s = 0.0 if cuda else judge_s
     engines = Engines(
-        backend="onnxruntime", precision="fp32", cascade=False, core_seconds=engine_s,
+        backend="onnxruntime", precision="fp32", core_seconds=engine_s,
         why="so fast", advice=advice,
     )  # fmt: skip
     return make_plan(ScanConfig(sources=("x",), **options), SPEC, engines, first)
@@ -102,7 +102,7 @@ def test_what_was_asked_for_is_done(monkeypatch):
 
 def test_a_benchmarks_pace_is_kept_unless_something_else_is_asked_for(monkeypatch):
     advice = Advice(
-        precision="fp32", cascade=False, device="cpu",
+        precision="fp32", device="cpu",
         tiles=Pace(backend="onnxruntime", batch_size=16, workers=3),
         photos=Pace(backend="openvino", batch_size=4, workers=2),
     )  # fmt: skip

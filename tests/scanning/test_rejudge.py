@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from inspector.cli import app
+from inspector.engines.deferral import UncertaintyBand
 from inspector.errors import OutputError, UsageError
 from inspector.model.bundle import ModelBundle, Thresholds
 from inspector.results.schema import SCHEMA
@@ -50,7 +51,7 @@ def root(tmp_path_factory, tiny_bundle):
 def scan_of(root, bundle, out, **options):
     config = ScanConfig(
         sources=(str(root / "photos"),), out=out, model=bundle.path, precision="fp32",
-        cascade=False, batch_size=4, **options,
+        batch_size=4, **options,
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "ParquetSink", functools.partial(ParquetSink, rows_per_part=6))
@@ -167,8 +168,8 @@ def test_what_int8_is_not_sure_of_at_a_threshold_is_judged_again(
 
     def reduced(bundle, thresholds, old):
         return dataclasses.replace(
-            rule(bundle, thresholds, old), final="fp32@224", reduced="fp32@64",
-            doubt=type(rule(bundle, thresholds, old).doubt).around(thresholds, 0.3, 0.1),
+            rule(bundle, thresholds, old), final="fp32@224",
+            band=UncertaintyBand.around(thresholds, 0.3, 0.1),
         )  # fmt: skip
 
     monkeypatch.setattr(_Rule, "of", reduced)
@@ -190,33 +191,23 @@ def test_what_int8_is_not_sure_of_at_a_threshold_is_judged_again(
     assert verify(VerifyConfig(out=out)).damage == ()
 
 
-def test_stages_that_are_final_are_told_from_those_that_are_not(tiny_bundle):
+def test_rows_of_a_stage_that_is_not_final_are_unsure_inside_the_band():
     import pyarrow as pa
 
     rule = _Rule(
         thresholds=Thresholds(clear_below=0.5, crack_from=0.5), size=64, precision="int8",
-        cascade=True, final="fp32@64", reduced="int8@64",
-        doubt=type(_rule_doubt(tiny_bundle))(((0.4, 0.6),)),
+        final="fp32@64", band=UncertaintyBand(((0.4, 0.6),)),
     )  # fmt: skip
     rows = [
         {"status": "ok", "stage": stage, "p_crack": p, "ood_score": 1.0}
-        for stage in ("int8@32", "int8@64", "fp32@64")
+        for stage in ("int8@64", "fp32@64")
         for p in (0.001, 0.5)
     ] + [{"status": "failed"}]
     table = pa.table({
         name: pa.array([row.get(name) for row in rows], SCHEMA.field(name).type)
         for name in ("status", "stage", "p_crack", "ood_score")
     })  # fmt: skip
-    assert rule.unsure(table).tolist() == [False, False, False, True, False, False, False]
-    outside = dataclasses.replace(rule, cascade=False)
-    assert outside.unsure(table).tolist() == [True, True, False, True, False, False, False]
-
-
-def _rule_doubt(bundle):
-    old = {"model": bundle.digest, "clear_below": "0.3", "crack_from": "0.7",
-           "out_of_distribution": repr(bundle.thresholds.out_of_distribution), "precision": "fp32",
-           "cascade": "off"}  # fmt: skip
-    return _Rule.of(bundle, bundle.thresholds, old).doubt
+    assert rule.unsure(table).tolist() == [False, True, False, False, False]
 
 
 def test_the_command_says_what_changed(out, tiny_bundle, tmp_path):

@@ -14,11 +14,11 @@ SPREAD = (0.99, 1.0, 1.01)
 
 
 def case(name, rate, *, level="scan", images="tiles", status="ok", **changes):
-    engine, precision, *cascade = name.split()
+    engine, precision = name.split()
     rates = [rate * factor for factor in changes.pop("spread", SPREAD)]
     return {
         "id": f"{level}/{name}/{images}", "level": level, "name": name, "input": images,
-        "engine": engine, "precision": precision, "cascade": bool(cascade), "device": "cpu",
+        "engine": engine, "precision": precision, "device": "cpu",
         "batch_size": 32, "workers": 1, "status": status, "rates": rates,
         "shares": {}, "limited_by": "", **changes,
     }  # fmt: skip
@@ -72,19 +72,6 @@ def test_with_one_round_the_faster_is_taken_though_nothing_is_certain():
                    case("onnxruntime int8", 70, spread=(1,)))  # fmt: skip
     assert not any(c["tied"] for c in cases)
     assert picked(cases)["precision"] == "int8"
-
-
-def test_a_cascade_must_be_clearly_faster():
-    cases = marked(case("onnxruntime int8", 70), case("onnxruntime int8 cascade", 71))
-    assert not picked(cases)["cascade"]
-    cases = marked(case("onnxruntime int8", 70), case("onnxruntime int8 cascade", 85))
-    assert picked(cases)["cascade"]
-
-
-def test_a_cascade_is_recommended_on_the_users_own_photos_only():
-    cases = marked(case("onnxruntime int8", 70), case("onnxruntime int8 cascade", 85))
-    for own, name in ((True, "onnxruntime int8 cascade"), (False, "onnxruntime int8")):
-        assert recommend(cases, {"cpu": None}, own_photos=own)["tiles"]["name"] == name
 
 
 def test_the_sentence_says_what_limits_it():

@@ -140,7 +140,7 @@ def test_everything_is_said_in_every_text(results, html):
         plain = " ".join(text.split())
         assert results["recommendation"]["sentence"] in plain
         assert "engine compile fp32" in plain and "tensorrt fp16 on cuda" in plain
-        assert "Not distinguishable from it: onnxruntime int8 cascade" in plain
+        assert "Not distinguishable from it: onnxruntime int8" in plain
         assert re.search(r"9\.\d\d times as many images/s as the fastest peer, afternoon", plain)
     assert "no NVIDIA driver" in html and "onnxruntime 1.31.0" in html
 

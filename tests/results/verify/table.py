@@ -25,7 +25,7 @@ from inspector.types import (
 )
 
 IDENTITY = {
-    "model": "a" * 64, "precision": "fp32", "cascade": "off", "view": "whole",
+    "model": "a" * 64, "precision": "fp32", "view": "whole",
     "clear_below": "0.3", "crack_from": "0.7", "out_of_distribution": "1.5",
 }  # fmt: skip
 PARTS = tuple(f"table/part-00000{k}.parquet" for k in range(3))

@@ -26,7 +26,7 @@ def scanned(tmp_path_factory, tiny_bundle):
     scan(
         ScanConfig(
             sources=sources, out=root / "out", model=tiny_bundle.path, precision="fp32",
-            cascade=False, workers=0,
+            workers=0,
         )
     )  # fmt: skip
     return root
