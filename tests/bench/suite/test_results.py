@@ -131,7 +131,7 @@ def test_every_figure_of_the_texts_comes_from_the_json(results, html):
     for limit in results["limits"].values():
         assert f"<td>{figure(limit['median'])}</td>" in html and limit["what"] in markdown
     for line in terminal_lines(results):
-        for number in re.findall(r"^.{30,}?(\d[\d.]*) \(", line):
+        for number in re.findall(r"^.+? {2,}(\d[\d.]*) \(", line):
             assert number in {figure(case["rate"]["median"]) for case in counted}, line
 
 
