@@ -9,9 +9,9 @@ from bench.peer import finish, peer_arguments
 from inspector.engines import open_backend
 from inspector.model.bundle import ModelBundle
 from inspector.photos.source import Discovery
+from inspector.predict import predict_batches
 from inspector.results.schema import display_path
 from inspector.types import Photo
-from inspector.workers.loader import load_batches
 
 BATCH = 32
 
@@ -25,8 +25,10 @@ def main() -> None:
     paths: list[str] = []
     probabilities: list[float | None] = []
     refs = Discovery([str(args.source)])
-    for batch in load_batches(refs, bundle.preprocess, batch_size=BATCH, workers=0):
-        found = iter(eager.run(batch.pixels_NHWC).p_crack_N if len(batch.pixels_NHWC) else ())
+    for batch, scores in predict_batches(
+        refs, bundle.preprocess, eager.run, batch_size=BATCH, workers=0
+    ):
+        found = iter(() if scores is None else scores.p_crack_N)
         for item in batch.items:
             paths.append(display_path(item.ref.path))
             probabilities.append(float(next(found)) if isinstance(item, Photo) else None)

@@ -7,13 +7,14 @@ it is given the same mistake, and that is what is looked for.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from inspector.model.odds import log_odds
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -30,8 +31,6 @@ LEAST_IMAGES = 16
 MUCH_CLOSER = 0.8
 """Share of the squared distance to the right answers below which a mistake explains them better.
 Rounding and resampling move answers in directions of their own and so away from both."""
-_LEAST_P = 1e-6
-"""Beyond it a float32 probability has no logit worth comparing."""
 
 
 def mistaken(
@@ -63,14 +62,9 @@ def resembled(
         images = [image for image in answers if image in right and image in found]
         if len(images) < LEAST_IMAGES:
             continue
-        found_N = _logits([found[image] for image in images])
-        to_right = float(((found_N - _logits([right[i] for i in images])) ** 2).sum())
-        to_wrong = float(((found_N - _logits([answers[i] for i in images])) ** 2).sum())
+        found_N = log_odds([found[image] for image in images])
+        to_right = float(((found_N - log_odds([right[i] for i in images])) ** 2).sum())
+        to_wrong = float(((found_N - log_odds([answers[i] for i in images])) ** 2).sum())
         if to_wrong < MUCH_CLOSER * to_right:
             return mistake
     return None
-
-
-def _logits(probabilities: Sequence[float]) -> NDArray[np.float64]:
-    clipped = (min(max(p, _LEAST_P), 1 - _LEAST_P) for p in probabilities)
-    return np.array([math.log(p / (1 - p)) for p in clipped])

@@ -11,9 +11,9 @@ import numpy as np
 from bench.checks import Answer, Answers
 from inspector.engines.contract import joined
 from inspector.model.verdict import decide
+from inspector.predict import predict_batches
 from inspector.results.schema import display_path
 from inspector.types import Photo, Scores
-from inspector.workers.loader import load_batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 FULL_SIZE = 1e6
 """A decode margin at which no JPEG is ever decoded smaller than it is stored."""
-_BATCH = 32
 
 
 class Judge:
@@ -50,10 +49,9 @@ class Judge:
     def answers(self, refs: Sequence[ImageRef], spec: PreprocessSpec) -> Answers:
         """Probability and verdict of every file, by the scan's own rules for verdicts."""
         answers: Answers = {}
-        for batch in load_batches(refs, spec, batch_size=_BATCH, workers=0):
+        for batch, scores in predict_batches(refs, spec, self._scores, workers=0):
             photos = [item for item in batch.items if isinstance(item, Photo)]
-            found = zip(photos, batch.pixels_NHWC, self._judge(batch.pixels_NHWC, photos),
-                        strict=True)  # fmt: skip
+            found = zip(photos, batch.pixels_NHWC, self._judge(scores, photos), strict=True)
             answers |= {display_path(item.ref.path): Answer(None) for item in batch.items}
             for photo, pixels_HWC, answer in found:
                 answers[display_path(photo.ref.path)] = answer
@@ -62,10 +60,9 @@ class Judge:
                     self.kept[display_path(photo.ref.path)] = pixels_HWC
         return answers
 
-    def _judge(self, pixels_NHWC: NDArray[np.uint8], photos: Sequence[Photo]) -> list[Answer]:
-        if not photos:
+    def _judge(self, scores: Scores | None, photos: Sequence[Photo]) -> list[Answer]:
+        if scores is None:
             return []
-        scores = self._scores(pixels_NHWC)
         shrink_N = np.array([photo.shrink for photo in photos])
         verdict_N, _ = decide(
             scores.p_crack_N, self._thresholds, ood_N=scores.ood_N, shrink_N=shrink_N

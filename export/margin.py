@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inspector.engines.parity import log_odds
 from inspector.errors import ExportError
+from inspector.model.odds import log_odds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

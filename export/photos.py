@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from inspector.errors import SourceError
 from inspector.labelled.folder import image_paths
-from inspector.photos.decode import decode
-from inspector.types import Decoded, ImageRef
+from inspector.predict import BATCH_SIZE
+from inspector.types import ImageRef, Photo
+from inspector.workers.loader import load_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from inspector.engines.parity import NamedPixels
     from inspector.model.preprocess import PreprocessSpec
-
-_BATCH = 32
-"""Photos that are compared at once; bounds memory, not accuracy."""
 
 
 def pick_photos(folder: Path, limit: int) -> list[Path]:
@@ -55,25 +52,10 @@ def deal_third(photos: Sequence[Path], folder: Path, purpose: str) -> tuple[list
 
 
 def photo_batches(photos: Sequence[Path], spec: PreprocessSpec) -> Iterator[NamedPixels]:
-    """Decoded as a scan would; files that a scan would report as failed are left out."""
-    decoded = (_decode(file, index, spec) for index, file in enumerate(photos))
-    batch: list[Decoded] = []
-    for photo in decoded:
-        if photo is not None:
-            batch.append(photo)
-        if len(batch) == _BATCH:
-            yield _stack(batch)
-            batch = []
-    if batch:
-        yield _stack(batch)
-
-
-def _decode(file: Path, index: int, spec: PreprocessSpec) -> Decoded | None:
-    ref = ImageRef(index, os.fspath(file), "", None, None)
-    outcome = decode(ref, spec)
-    return outcome if isinstance(outcome, Decoded) else None
-
-
-def _stack(batch: Sequence[Decoded]) -> NamedPixels:
-    names = [photo.ref.path for photo in batch]
-    return names, np.stack([photo.pixels_HWC for photo in batch])
+    """Names and pixels, decoded as in a scan; files that a scan would fail are left out."""
+    refs = [ImageRef.of(photo, place) for place, photo in enumerate(photos)]
+    with closing(load_batches(refs, spec, batch_size=BATCH_SIZE, workers=1)) as batches:
+        for batch in batches:
+            if len(batch.pixels_NHWC):
+                names = [item.ref.path for item in batch.items if isinstance(item, Photo)]
+                yield names, batch.pixels_NHWC

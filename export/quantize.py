@@ -32,8 +32,8 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from export.finish import write_model
 from export.fold import body, fold_batch_norm, take_pixels
 from inspector.core.machine import usable_cores
-from inspector.engines.parity import log_odds
 from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
+from inspector.model.odds import log_odds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

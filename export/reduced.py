@@ -13,10 +13,8 @@ from export.evidence import engine_version
 from export.half import halve_to
 from export.heldback import calibration_pixels, check_enough
 from export.margin import choose_margins, gate_reduced
-from export.photos import photo_batches
 from export.quantize import quantise_to
 from inspector.engines import open_engine
-from inspector.engines.contract import joined
 from inspector.engines.deferral import DEFERRED, UncertaintyBand
 from inspector.engines.parity import PROBABILITY_TOLERANCE, ParityMeter, differing, settled
 from inspector.errors import DataError, ExportError
@@ -24,6 +22,8 @@ from inspector.labelled.folder import find_labelled
 from inspector.model import metrics
 from inspector.model.golden import read_golden
 from inspector.model.metadata import model_metadata
+from inspector.predict import predict_each
+from inspector.types import ImageRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -113,24 +113,19 @@ def _judge(
     bundle: ModelBundle, reference: Backend, engines: Mapping[str, Backend], photos: Sequence[Path]
 ) -> dict[str, _Judged]:
     """Every photo that can be decoded through all engines, by engine."""
-    meters = {name: ParityMeter(bundle.thresholds) for name in engines}
-    answers: dict[str, list[Scores]] = {name: [] for name in engines}
-    judged: list[str] = []
-    expected: list[Scores] = []
-    for names, pixels_NHWC in photo_batches(photos, bundle.preprocess):
-        right = reference.run(pixels_NHWC)
-        judged += names
-        expected.append(right)
-        for name, engine in engines.items():
-            found = engine.run(pixels_NHWC)
-            meters[name].add(names, right, found)
-            answers[name].append(found)
-    if not judged:
-        raise ExportError("none of the held-back photos can be decoded; give --images others")
-    return {
-        name: _Judged(judged, joined(expected), joined(answers[name]), meters[name].report())
-        for name in engines
-    }
+    refs = [ImageRef.of(photo, place) for place, photo in enumerate(photos)]
+    try:
+        found = predict_each(refs, bundle, {**engines, "": reference})
+    except DataError as error:
+        raise ExportError(f"{error}; give --images other photos") from error
+    expected = found.pop("")
+    names = [photo.ref.path for photo in expected.photos]
+    judged = {}
+    for name, predictions in found.items():
+        meter = ParityMeter(bundle.thresholds)
+        meter.add(names, expected.scores, predictions.scores)
+        judged[name] = _Judged(names, expected.scores, predictions.scores, meter.report())
+    return judged
 
 
 def _golden_difference(engine: Backend, golden: Golden) -> float:

@@ -5,6 +5,7 @@ Array names carry their axes as a suffix: N images, H height, W width, C channel
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -85,6 +86,11 @@ class ImageRef:
     uri: str
     size: int | None
     mtime_us: int | None
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str], index: int = 0) -> ImageRef:
+        """A file known by its path alone: no `uri`, no size, no time."""
+        return cls(index, os.fspath(path), "", None, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,7 @@ def _features(images: Sequence[LabelledImage], config: LeaksBenchConfig) -> NDAr
     """(N, 512), in the images' order."""
     spec = PreprocessSpec(size=config.size)
     model = DeployedModel(build_network(config.init), spec, 1.0, 1).eval()
-    refs = [ImageRef(k, image.path, "", None, None) for k, image in enumerate(images)]
+    refs = [ImageRef.of(image.path, k) for k, image in enumerate(images)]
     parts = []
     with (
         closing(load_batches(refs, spec, batch_size=_BATCH, workers=1)) as batches,

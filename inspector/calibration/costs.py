@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from inspector.model.odds import log_odds, probability
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -55,6 +57,6 @@ def _settled(cost: NDArray[np.float64]) -> NDArray[np.float64]:
 def _gaps(value_K: NDArray[np.float64]) -> NDArray[np.float64]:
     """A threshold in each gap, halfway in log odds, where a little noise on either side changes
     nothing; 0 before the first value, 1 behind the last."""
-    odds_K = np.log(np.clip(value_K, 1e-12, None) / np.clip(1 - value_K, 1e-12, None))
-    middle = 1 / (1 + np.exp(-(odds_K[1:] + odds_K[:-1]) / 2))
+    odds_K = log_odds(value_K)
+    middle = np.clip(probability((odds_K[1:] + odds_K[:-1]) / 2), value_K[:-1], value_K[1:])
     return np.concatenate([[0.0], middle, [1.0]])

@@ -16,12 +16,10 @@ from inspector.calibration.rule import Rule
 from inspector.calibration.thresholds import Judged, count_verdicts, recalibrated
 from inspector.core.paths import check_model_name, take_paths
 from inspector.engines import open_backend, open_engine
-from inspector.engines.contract import joined
-from inspector.errors import DataError, UsageError
+from inspector.errors import UsageError
 from inspector.labelled.folder import VALIDATION, data_digest, measured_on
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
-from inspector.types import ImageRef, Photo
-from inspector.workers.loader import load_batches
+from inspector.predict import predict_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -128,27 +126,15 @@ def _judge(
 ) -> tuple[dict[str, Scores], list[int], tuple[str, ...]]:
     """Answers by precision to the K images that could be decoded, their places among `images`, and
     what became of the others."""
-    refs = [ImageRef(k, image.path, "", None, None) for k, image in enumerate(images)]
-    batches = load_batches(
-        refs, bundle.preprocess, batch_size=config.batch_size, workers=config.workers
-    )
-    failed: list[str] = []
-    kept: list[int] = []
     with ExitStack() as stack:
-        stack.enter_context(closing(batches))
         engines = _engines(config, bundle, stack)
-        answers: dict[str, list[Scores]] = {name: [] for name in engines}
-        for batch in batches:
-            photos = [item for item in batch.items if isinstance(item, Photo)]
-            others = [item for item in batch.items if not isinstance(item, Photo)]
-            failed += [f"{item.ref.path}: {item.code}" for item in others]
-            kept += [photo.ref.index for photo in photos]
-            if photos:
-                for name, engine in engines.items():
-                    answers[name].append(engine.run(batch.pixels_NHWC))
-    if not kept:
-        raise DataError(f"none of the images below {config.data} could be decoded")
-    return {name: joined(parts) for name, parts in answers.items()}, kept, tuple(failed)
+        found = predict_each(
+            images, bundle, engines, batch_size=config.batch_size, workers=config.workers
+        )
+    exact = found[_EXACT]
+    kept = [photo.ref.index for photo in exact.photos]
+    failed = tuple(f"{failure.ref.path}: {failure.code}" for failure in exact.failures)
+    return {name: predictions.scores for name, predictions in found.items()}, kept, failed
 
 
 def _engines(config: CalibrateConfig, bundle: ModelBundle, stack: ExitStack) -> dict[str, Backend]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from inspector.calibration.costs import cheapest
 from inspector.calibration.edges import names_of, percent, safest_edge
 from inspector.errors import DataError
 from inspector.model.bundle import Thresholds
+from inspector.model.odds import log_odds, probability
 from inspector.model.verdict import decide
 from inspector.types import Verdict
 
@@ -152,9 +152,8 @@ def _apart(low: float, high: float) -> tuple[float, float]:
 
 
 def halfway(p: float, q: float) -> float:
-    """Between two probabilities, in log odds; those that are 0 or 1 count as a millionth less."""
-    odds = [math.log(r / (1 - r)) for r in (min(max(s, 1e-6), 1 - 1e-6) for s in (p, q))]
-    return 1 / (1 + math.exp(-sum(odds) / 2))
+    """The probability halfway between two others in log odds."""
+    return float(probability(log_odds([p, q]).mean()))
 
 
 def _down(threshold: float) -> float:

@@ -47,7 +47,7 @@ def report(
     said in inspector review counts in its totals, beside the model's verdicts.
     """
     from inspector.core.layout import Layout
-    from inspector.core.terminal import CountingBar
+    from inspector.core.progress import CountingBar
     from inspector.reporting.config import SummaryConfig
     from inspector.reporting.console import print_files, print_summary
     from inspector.reporting.run import summarise

@@ -184,7 +184,7 @@ def verify(
 
     Nothing is changed. Exit code 0: proven; 1: damaged, each finding with what to do next.
     """
-    from inspector.core.terminal import CountingBar
+    from inspector.core.progress import CountingBar
     from inspector.results.verify.console import print_result
     from inspector.scanning import VerifyConfig
     from inspector.scanning import verify as run_verify
@@ -218,7 +218,7 @@ def rejudge(
     same command completes it. Exit code 0: done; 3: done, but the photos that int8 cannot
     decide there have no row until a scan with the same thresholds judges them again.
     """
-    from inspector.core.terminal import CountingBar
+    from inspector.core.progress import CountingBar
     from inspector.scanning import RejudgeConfig
     from inspector.scanning import rejudge as run_rejudge
     from inspector.scanning.console import print_rejudged

@@ -1,4 +1,4 @@
-"""What everything that shows itself on a terminal has in common."""
+"""Shared terminal output: progress bars and safe printing."""
 
 from __future__ import annotations
 
@@ -6,22 +6,13 @@ import re
 import sys
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Column
-
 from inspector.core.text import Whole, columns, printable, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
+
+    from rich.progress import Progress, ProgressColumn, TextColumn
 
 
 class Drawing:
@@ -44,12 +35,18 @@ class Drawing:
 
 def words(template: str) -> TextColumn:
     """A bar's column of text, which is shown as it is, and wrapped where it does not fit."""
+    from rich.progress import TextColumn
+    from rich.table import Column
+
     return TextColumn(template, markup=False, table_column=Column())
 
 
 def bar(*parts: ProgressColumn, quiet: bool = False) -> Progress:
     """A bar of those columns; drawn on stderr where that is a terminal, and gone at the end. What
     is printed meanwhile comes above it."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     console = Console(stderr=True)
     return Progress(
         *parts,
@@ -62,6 +59,8 @@ def bar(*parts: ProgressColumn, quiet: bool = False) -> Progress:
 
 def counting(*more: ProgressColumn, quiet: bool = False) -> Progress:
     """A bar of how many are done of how many, with the task's description before it."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+
     return bar(
         words("{task.description}"),
         BarColumn(bar_width=None),
@@ -70,18 +69,6 @@ def counting(*more: ProgressColumn, quiet: bool = False) -> Progress:
         TimeRemainingColumn(),
         quiet=quiet,
     )
-
-
-class CountingBar(Drawing):
-    """`counting` for one task after the other. Use it as a context manager, and call it to tell
-    it what is being read, how many are done, and how many there are."""
-
-    def __init__(self, *, quiet: bool = False) -> None:
-        self.progress = counting(quiet=quiet)
-        self._task = self.progress.add_task("", total=None)
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        self.progress.update(self._task, description=what, completed=done, total=total)
 
 
 def print_lines(lines: Iterable[str], *, to_stderr: bool = False) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inspector.engines.contract import check_pixels
+from inspector.model.odds import shifted
 from inspector.types import Scores
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class UncertaintyBand:
             ood_margin: Distance to the out-of-distribution threshold, in units of the score.
         """
         edges = {thresholds.clear_below, thresholds.crack_from}
-        spans = tuple((_moved(t, -margin), _moved(t, margin)) for t in sorted(edges))
+        spans = tuple((shifted(t, -margin), shifted(t, margin)) for t in sorted(edges))
         limit = thresholds.out_of_distribution
         return cls(spans) if limit is None else cls(spans, (limit - ood_margin, limit + ood_margin))
 
@@ -56,13 +57,6 @@ class UncertaintyBand:
         for low, high in self.spans:
             inside_N |= (p_N >= low) & ((p_N < high) | (high >= 1))
         return inside_N
-
-
-def _moved(probability: float, logits: float) -> float:
-    """The probability so many logits away; 0 and 1 have no logit and stay."""
-    if not 0 < probability < 1:
-        return probability
-    return 1 / (1 + math.exp(-(math.log(probability / (1 - probability)) + logits)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,21 +31,6 @@ CAM_TOLERANCE = 1e-3
 """The same for the activation map, as a share of its largest magnitude."""
 OOD_TOLERANCE = 1e-3
 """The same for the out-of-distribution score, as a share of it or of 1, whichever is more."""
-
-
-SURE = 1e-7
-"""Distance from 0 or 1 below which float32 probabilities say no more."""
-
-
-def log_odds(p_N: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Logits of N probabilities, finite also for 0 and 1."""
-    p_N = np.clip(p_N.astype(np.float64), SURE, 1 - SURE)
-    return np.asarray(np.log(p_N / (1 - p_N)))
-
-
-def probability(odds_N: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The probabilities (N,) that have these log odds."""
-    return np.asarray(1 / (1 + np.exp(-odds_N)))
 
 
 def verdicts(scores: Scores, thresholds: Thresholds) -> NDArray[np.str_]:

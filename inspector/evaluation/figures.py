@@ -12,6 +12,7 @@ from sklearn import metrics as sk
 
 from inspector.evaluation.resample import FALSE_RATES, RESAMPLES, at_rate, resampled
 from inspector.model import metrics
+from inspector.model.odds import log_odds
 from inspector.types import Verdict
 
 if TYPE_CHECKING:
@@ -243,8 +244,7 @@ def best_temperature(p_N: NDArray[np.float64], truth_N: NDArray[np.bool_]) -> fl
 
     if not metrics.has_both(truth_N):
         return NAN
-    clipped_N = np.clip(p_N, 1e-7, 1 - 1e-7)
-    odds_N = np.log(clipped_N / (1 - clipped_N)) * np.where(truth_N, -1, 1)
+    odds_N = log_odds(p_N) * np.where(truth_N, -1, 1)
 
     def loss(log_t: float) -> float:
         return float(np.logaddexp(0, odds_N / np.exp(log_t)).mean())

@@ -45,7 +45,7 @@ def picture_of(path: str, spec: PreprocessSpec) -> str | None:
     """A data URI of the image as the model sees it; None where it cannot be decoded any more."""
     from PIL import Image
 
-    outcome = decode(ImageRef(0, path, "", None, None), spec)
+    outcome = decode(ImageRef.of(path), spec)
     if not isinstance(outcome, Decoded):
         return None
     return _data_uri(Image.fromarray(outcome.pixels_HWC), "JPEG", quality=JPEG_QUALITY)

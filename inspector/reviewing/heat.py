@@ -49,7 +49,7 @@ def heat(bundle_path: str, path: str) -> bytes:
     opaque where this photo's evidence is strongest, clear where there is none. Raises
     CannotShowError."""
     bundle, backend = _engine(bundle_path)
-    outcome = decode(ImageRef(0, path, "", None, None), bundle.preprocess)
+    outcome = decode(ImageRef.of(path), bundle.preprocess)
     if isinstance(outcome, Failure):
         raise CannotShowError(f"{outcome.code}: {outcome.detail}")
     cam_HW = backend.run(outcome.pixels_HWC[np.newaxis]).cam_NHW[0]

@@ -120,7 +120,7 @@ def region(path: str, box: Box, width: int) -> Picture:
 
 
 def _read(path: str) -> tuple[ImageRef, bytes]:
-    contents = read(ImageRef(0, path, "", None, None), DecodeLimits())
+    contents = read(ImageRef.of(path), DecodeLimits())
     if isinstance(contents, Failure):
         raise CannotShowError(f"{contents.code}: {contents.detail}")
     return contents.ref, contents.data

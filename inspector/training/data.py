@@ -70,7 +70,7 @@ class LabelledPixels(Dataset[Sample | str]):
         return len(self.images)
 
     def pixels(self, place: int) -> NDArray[np.uint8] | None:
-        ref = ImageRef(place, self.images[place].path, "", None, None)
+        ref = ImageRef.of(self.images[place].path, place)
         outcome = decode(ref, self.spec)
         return None if isinstance(outcome, Failure) else outcome.pixels_HWC
 
@@ -192,12 +192,16 @@ def _collate(samples: list[Sample | str]) -> TrainBatch:
     )
 
 
+def workers_of(workers: int | None) -> int:
+    """The number of decoder processes; None: as many as pay on this machine."""
+    return min(16, max(1, usable_cores() - 1)) if workers is None else workers
+
+
 def load(
     dataset: LabelledPixels, batch_size: int, *, workers: int | None, pin: bool
 ) -> Iterator[TrainBatch]:
     """The dataset in order (the plan has shuffled it already), `batch_size` images at a time."""
-    if workers is None:
-        workers = min(16, max(1, usable_cores() - 1))
+    workers = workers_of(workers)
     loader = DataLoader(
         dataset,
         batch_size=batch_size,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -18,9 +18,19 @@ from torch.optim.swa_utils import AveragedModel
 from inspector.errors import BackendError, TrainingError
 from inspector.model.metrics import balanced_accuracy, roc_auc
 from inspector.model.network import DeployedModel
+from inspector.model.odds import probability
 from inspector.model.preprocess import PreprocessSpec
+from inspector.predict import predict_batches
 from inspector.training.checkpoint import save_checkpoint
-from inspector.training.data import AugmentedPixels, LabelledPixels, TrainBatch, epoch_plan, load
+from inspector.training.data import (
+    AugmentedPixels,
+    LabelledPixels,
+    TrainBatch,
+    epoch_plan,
+    load,
+    workers_of,
+)
+from inspector.types import Failure, Photo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,7 +82,7 @@ class Predictions:
     def p_crack(self, temperature: float = 1.0) -> NDArray[np.float64]:
         """Probability of a crack (N,): the softmax of two logits is a logistic function."""
         margin = (self.logits_N2[:, 1] - self.logits_N2[:, 0]).astype(np.float64) / temperature
-        return np.asarray(1 / (1 + np.exp(-np.clip(margin, -500, 500))))
+        return probability(margin)
 
     def shifted(self, shift: float) -> Predictions:
         """With `shift` added to every crack logit."""
@@ -256,19 +266,27 @@ class Trainer:
     def predict(self, images: Sequence[LabelledImage]) -> Predictions:
         """Logits (float32, no mixed precision) of images as a scan would see them."""
         model = self.judged.eval()
-        logits, labels, places = [], [], []
-        for batch in self._batches(LabelledPixels(images, self.spec)):
-            if not len(batch.label_N):
-                continue
-            pixels = batch.pixels_NHWC.to(self.device, non_blocking=True)
-            logits.append(self._logits(model, pixels).float().cpu().numpy())
-            labels.append(batch.label_N.numpy())
-            places.append(batch.place_N.numpy())
+        logits: list[NDArray[np.float32]] = []
+        places: list[int] = []
+
+        def run(pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+            pixels = torch.from_numpy(pixels_NHWC).to(self.device, non_blocking=True)
+            return np.asarray(self._logits(model, pixels).float().cpu().numpy())
+
+        batches = predict_batches(
+            images, self.spec, run,
+            batch_size=self.config.batch_size, workers=workers_of(self.config.workers),
+        )  # fmt: skip
+        with closing(batches):
+            for batch, found in batches:
+                places += [item.ref.index for item in batch.items if isinstance(item, Photo)]
+                self.broken |= {f.ref.path for f in batch.items if isinstance(f, Failure)}
+                if found is not None:
+                    logits.append(found)
         if not logits:
             raise TrainingError("none of the validation images could be decoded")
-        return Predictions(
-            np.concatenate(logits), np.concatenate(labels).astype(bool), np.concatenate(places)
-        )
+        is_crack_N = np.array([images[place].is_crack for place in places], dtype=bool)
+        return Predictions(np.concatenate(logits), is_crack_N, np.array(places))
 
     def keep_if_best(self, result: EpochResult) -> bool:
         if not math.isfinite(result.validation_loss):

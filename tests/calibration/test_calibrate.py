@@ -154,7 +154,7 @@ def test_mistakes(tiny_bundle, labelled, tmp_path):
     for name in ("Positive", "Negative"):
         (broken / name).mkdir(parents=True)
         (broken / name / "x.jpg").write_bytes(b"")
-    with pytest.raises(DataError, match="none of the images"):
+    with pytest.raises(DataError, match="none of the 2 images"):
         run(tiny_bundle, broken, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with pytest.raises(UsageError, match="batch size"):

@@ -9,10 +9,10 @@ import pytest
 from onnx import numpy_helper
 
 from export.half import halve_to
-from inspector.engines.parity import log_odds
 from inspector.errors import ExportError
 from inspector.model.bundle import INPUT_NAME
 from inspector.model.golden import read_golden
+from inspector.model.odds import log_odds
 
 HALF, FLOAT = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
 

@@ -18,9 +18,10 @@ from export.margin import (
     gate_reduced,
 )
 from inspector.engines.deferral import UncertaintyBand
-from inspector.engines.parity import differing, log_odds, settled
+from inspector.engines.parity import differing, settled
 from inspector.errors import ExportError
 from inspector.model.bundle import Thresholds
+from inspector.model.odds import log_odds
 from inspector.types import Scores
 
 THRESHOLDS = Thresholds(clear_below=0.2, crack_from=0.7)

@@ -17,10 +17,10 @@ from export import ExportConfig, export_bundle
 from export.heldback import gather_photos
 from inspector.cli import app
 from inspector.engines import open_backend
-from inspector.engines.parity import log_odds
 from inspector.errors import ExportError, SourceError, UsageError
 from inspector.model.bundle import ModelBundle, sha256_of
 from inspector.model.golden import read_golden
+from inspector.model.odds import log_odds
 from inspector.synthesis import Kind, make_scene
 
 REAL_PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "train"

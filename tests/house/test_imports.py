@@ -14,6 +14,7 @@ LAYERS = (
     ("inspector.scanning", "inspector.training", "inspector.doctor", "export"),
     ("inspector.evaluation",),
     ("inspector.calibration",),
+    ("inspector.predict",),
     ("inspector.labelled",),
     ("inspector.results", "inspector.engines"),
     ("inspector.workers", "inspector.synthesis"),

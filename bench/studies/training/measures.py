@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from inspector.errors import DataError
 from inspector.model.metrics import balanced_accuracy, has_both, recall_at_fpr, roc_auc
+from inspector.model.odds import probability
 from inspector.training.data import LabelledPixels, load
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def figures(logits_N2: NDArray[np.float32], held: Development) -> JsonObject:
     margin_N = logits_N2[:, 1].astype(np.float64) - logits_N2[:, 0]
     is_crack_N = np.array([image.is_crack for image in held.images])
     source_N = np.array([image.source for image in held.images])
-    p_N = 1 / (1 + np.exp(-np.clip(margin_N, -500, 500)))
+    p_N = probability(margin_N)
     sources = {
         name: _of_source(p_N[source_N == name], is_crack_N[source_N == name])
         for name in sorted(set(source_N.tolist()))

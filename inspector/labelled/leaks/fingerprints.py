@@ -99,7 +99,7 @@ def fingerprint(
         hashes_NB=np.zeros((count, HASH_BYTES), np.uint8),
         traits_NF=np.zeros((count, TRAITS), np.float16),
     )
-    refs = [ImageRef(k, path, "", None, None) for k, path in enumerate(found.paths)]
+    refs = [ImageRef.of(path, k) for k, path in enumerate(found.paths)]
     done = 0
     with closing(load_batches(refs, SPEC, batch_size=_BATCH, workers=workers)) as batches:
         for batch in batches:

@@ -1,0 +1,163 @@
+"""Predictions for photos: decode, run an engine, keep the order asked.
+
+Everything that asks a model about photos, except a scan, does it here. A scan has its own loop,
+because it overlaps decoding, prediction and writing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from inspector.engines.contract import joined
+from inspector.errors import DataError
+from inspector.types import Failure, ImageRef, Photo
+from inspector.workers.loader import load_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from inspector.engines import Backend
+    from inspector.labelled.folder import LabelledImage
+    from inspector.model.bundle import ModelBundle
+    from inspector.model.preprocess import PreprocessSpec
+    from inspector.types import Batch, Scores
+
+    Images = Iterable[ImageRef | LabelledImage]
+    """Photos to predict, by reference or with a label."""
+    Counter = Callable[[int, int], None]
+    """Called after each batch with the images done and the images in all (0: not known)."""
+
+T = TypeVar("T")
+
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Photos and failures in the order asked; the k-th `Photo` among `items` owns row k of
+    `scores` (probability, activation map, out-of-distribution score, stage)."""
+
+    items: tuple[Photo | Failure, ...]
+    scores: Scores
+
+    @property
+    def photos(self) -> tuple[Photo, ...]:
+        return tuple(item for item in self.items if isinstance(item, Photo))
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        return tuple(item for item in self.items if isinstance(item, Failure))
+
+
+def predict(
+    images: Sequence[ImageRef | LabelledImage],
+    bundle: ModelBundle,
+    engine: Backend,
+    *,
+    batch_size: int = BATCH_SIZE,
+    workers: int = 1,
+    progress: Counter | None = None,
+) -> Predictions:
+    """Predict all images with an open engine.
+
+    Args:
+        images: Files in any order. For labelled images, `ref.index` of an item is the place in
+            `images`.
+        bundle: Says how the pixels are prepared.
+        engine: Left open.
+        batch_size: Images decoded and run at once.
+        workers: Decoder processes; 0 decodes in this process, without a time limit.
+        progress: Called after each batch with images done and images in all.
+
+    Raises:
+        DataError: None of the images can be decoded.
+        BackendError, LoaderError: The engine or the decoder processes fail.
+    """
+    engines = {"": engine}
+    return predict_each(
+        images, bundle, engines, batch_size=batch_size, workers=workers, progress=progress
+    )[""]
+
+
+def predict_each(
+    images: Sequence[ImageRef | LabelledImage],
+    bundle: ModelBundle,
+    engines: Mapping[str, Backend],
+    *,
+    batch_size: int = BATCH_SIZE,
+    workers: int = 1,
+    progress: Counter | None = None,
+) -> dict[str, Predictions]:
+    """`predict` with several engines on the same pixels, decoded once; predictions by name."""
+    items: list[Photo | Failure] = []
+    scores: dict[str, list[Scores]] = {name: [] for name in engines}
+    batches = predict_batches(
+        images,
+        bundle.preprocess,
+        lambda pixels_NHWC: {name: engine.run(pixels_NHWC) for name, engine in engines.items()},
+        batch_size=batch_size,
+        workers=workers,
+        progress=progress,
+    )
+    with closing(batches):
+        for batch, outputs in batches:
+            items += batch.items
+            for name, found in (outputs or {}).items():
+                scores[name].append(found)
+    if not any(isinstance(item, Photo) for item in items):
+        first = [f", first {f.ref.path} ({f.code})" for f in items[:1] if isinstance(f, Failure)]
+        raise DataError(f"none of the {len(images):,} images could be decoded{''.join(first)}")
+    return {name: Predictions(tuple(items), joined(parts)) for name, parts in scores.items()}
+
+
+def predict_batches(
+    images: Images,
+    spec: PreprocessSpec,
+    run: Callable[[NDArray[np.uint8]], T],
+    *,
+    batch_size: int = BATCH_SIZE,
+    workers: int = 1,
+    progress: Counter | None = None,
+) -> Generator[tuple[Batch, T | None]]:
+    """Decode images and run them, batch by batch, in the order asked; memory stays bounded. Close
+    the generator to end the decoder processes early.
+
+    Args:
+        images: Read `workers` batches ahead at most (see `load_batches`).
+        spec: How the pixels are prepared.
+        run: Takes pixels, uint8 (N, size, size, 3) with N >= 1. An engine's `run`, or any function
+            that runs several engines on the same pixels.
+        batch_size: Images decoded and run at once.
+        workers: Decoder processes; 0 decodes in this process, without a time limit.
+        progress: Called after each batch with images done and images in all (0: not known).
+
+    Yields:
+        The batch and what `run` returned for its photos; None where no image of the batch could
+        be decoded.
+
+    Raises:
+        BackendError, LoaderError: The engine or the decoder processes fail.
+    """
+    total = len(images) if isinstance(images, Sized) else 0
+    done = 0
+    with closing(
+        load_batches(refs_of(images), spec, batch_size=batch_size, workers=workers)
+    ) as batches:
+        for batch in batches:
+            outputs = run(batch.pixels_NHWC) if len(batch.pixels_NHWC) else None
+            done += len(batch.items)
+            yield batch, outputs
+            if progress is not None:
+                progress(done, total)
+
+
+def refs_of(images: Images) -> Iterable[ImageRef]:
+    """References to the images; those of labelled images are numbered in their order."""
+    for place, image in enumerate(images):
+        yield image if isinstance(image, ImageRef) else ImageRef.of(image.path, place)
