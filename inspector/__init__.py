@@ -1,7 +1,12 @@
 """Batch inspection of concrete photos for cracks.
 
-Everything the command line does, the library does; names load when they are first used, so that
-`import inspector` costs nothing.
+Each command of the command line is a function here, with a frozen config and a result:
+
+    from inspector import ScanConfig, scan
+    summary = scan(ScanConfig(sources=("/photos",), out="results"))
+
+Functions return values and print nothing; those that take long report to an optional `Progress`.
+Names load when they are first used, so `import inspector` costs nothing.
 """
 
 from __future__ import annotations
@@ -11,49 +16,115 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bench.suite.config import BenchConfig as BenchConfig
+    from bench.suite.run import run_suite as bench
+    from export.config import ExportConfig as ExportConfig
+    from export.run import export_bundle as export
+    from inspector.calibration.run import CalibrateConfig as CalibrateConfig
+    from inspector.calibration.run import Calibrated as Calibrated
+    from inspector.calibration.run import calibrate as calibrate
     from inspector.errors import InspectorError as InspectorError
+    from inspector.evaluation import EvaluateConfig as EvaluateConfig
+    from inspector.evaluation import Evaluation as Evaluation
+    from inspector.evaluation import evaluate as evaluate
     from inspector.model.bundle import ModelBundle as ModelBundle
-    from inspector.reporting.config import SummaryConfig as SummaryConfig
-    from inspector.reporting.contents import Summary as Summary
-    from inspector.reporting.run import summarise as summarise
+    from inspector.reporting.config import SummaryConfig as ReportConfig
+    from inspector.reporting.contents import Summary as Report
+    from inspector.reporting.run import summarise as report
+    from inspector.results.verify import VerifyConfig as VerifyConfig
+    from inspector.results.verify import VerifyResult as VerifyResult
+    from inspector.results.verify import verify as verify
+    from inspector.reviewing.config import ReviewConfig as ReviewConfig
+    from inspector.reviewing.server import ReviewResult as ReviewResult
+    from inspector.reviewing.server import review as review
+    from inspector.scanning import RejudgeConfig as RejudgeConfig
+    from inspector.scanning import RejudgeResult as RejudgeResult
     from inspector.scanning import ScanConfig as ScanConfig
     from inspector.scanning import ScanSummary as ScanSummary
+    from inspector.scanning import rejudge as rejudge
     from inspector.scanning import scan as scan
     from inspector.training import TrainConfig as TrainConfig
+    from inspector.training import TrainResult as TrainResult
     from inspector.training import train as train
 
-# Since 1.29 ONNX Runtime tells its maker about every model that is loaded. Whoever wants that sets
-# the variable to 0; it is read when onnxruntime is imported.
+# ONNX Runtime 1.29 and later report every model that is loaded to its maker, unless this is set
+# before onnxruntime is imported. Set it to 0 to allow that.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOME = {
+    "BenchConfig": "bench.suite.config",
+    "CalibrateConfig": "inspector.calibration.run",
+    "Calibrated": "inspector.calibration.run",
+    "EvaluateConfig": "inspector.evaluation",
+    "Evaluation": "inspector.evaluation",
+    "ExportConfig": "export.config",
     "InspectorError": "inspector.errors",
     "ModelBundle": "inspector.model.bundle",
+    "RejudgeConfig": "inspector.scanning",
+    "RejudgeResult": "inspector.scanning",
+    "Report": "inspector.reporting.contents:Summary",
+    "ReportConfig": "inspector.reporting.config:SummaryConfig",
+    "ReviewConfig": "inspector.reviewing.config",
+    "ReviewResult": "inspector.reviewing.server",
     "ScanConfig": "inspector.scanning",
     "ScanSummary": "inspector.scanning",
-    "Summary": "inspector.reporting.contents",
-    "SummaryConfig": "inspector.reporting.config",
     "TrainConfig": "inspector.training",
+    "TrainResult": "inspector.training",
+    "VerifyConfig": "inspector.results.verify",
+    "VerifyResult": "inspector.results.verify",
+    "bench": "bench.suite.run:run_suite",
+    "calibrate": "inspector.calibration.run",
+    "evaluate": "inspector.evaluation",
+    "export": "export.run:export_bundle",
+    "rejudge": "inspector.scanning",
+    "report": "inspector.reporting.run:summarise",
+    "review": "inspector.reviewing.server",
     "scan": "inspector.scanning",
-    "summarise": "inspector.reporting.run",
     "train": "inspector.training",
+    "verify": "inspector.results.verify",
 }
+"""Module of each name, and after a colon what it is called there."""
 
 __all__ = [
+    "BenchConfig",
+    "CalibrateConfig",
+    "Calibrated",
+    "EvaluateConfig",
+    "Evaluation",
+    "ExportConfig",
     "InspectorError",
     "ModelBundle",
+    "RejudgeConfig",
+    "RejudgeResult",
+    "Report",
+    "ReportConfig",
+    "ReviewConfig",
+    "ReviewResult",
     "ScanConfig",
     "ScanSummary",
-    "Summary",
-    "SummaryConfig",
     "TrainConfig",
+    "TrainResult",
+    "VerifyConfig",
+    "VerifyResult",
+    "bench",
+    "calibrate",
+    "evaluate",
+    "export",
+    "rejudge",
+    "report",
+    "review",
     "scan",
-    "summarise",
     "train",
+    "verify",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'inspector' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    module, _, original = _HOME[name].partition(":")
+    return getattr(import_module(module), original or name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

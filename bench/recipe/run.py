@@ -19,8 +19,9 @@ import typer
 
 from bench.recipe.card import render_card
 from inspector.evaluation import METRICS, EvaluateConfig, Evaluation, evaluate, read_metrics, render
-from inspector.labelled.folder import LabelledImage, find_labelled, hold_back
+from inspector.labelled.folder import LabelledImage, find_labelled
 from inspector.labelled.leaks import LeakKind, audit
+from inspector.labelled.split import hold_back
 from inspector.model.bundle import BUNDLE_JSON, CARD, DEFAULT_PATH, GOLDEN, WEIGHTS, ModelBundle
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from bench.stats import spread
 from bench.system import describe_system
 from inspector.core.paths import take_paths
 from inspector.errors import DataError
-from inspector.labelled.folder import find_labelled, hold_back
+from inspector.labelled.folder import find_labelled
 from inspector.labelled.leaks import LeakKind, audit_fingerprints, fingerprint
+from inspector.labelled.split import hold_back
 from inspector.model.metrics import balanced_accuracy, roc_auc
 from inspector.model.network import DeployedModel, build_network
 from inspector.model.preprocess import PreprocessSpec

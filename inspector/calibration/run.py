@@ -17,7 +17,8 @@ from inspector.calibration.thresholds import Judged, count_verdicts, recalibrate
 from inspector.core.paths import check_model_name, take_paths
 from inspector.engines import open_backend, open_engine
 from inspector.errors import UsageError
-from inspector.labelled.folder import VALIDATION, data_digest, measured_on
+from inspector.labelled.folder import VALIDATION, measured_on
+from inspector.labelled.split import data_digest
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.predict import predict_each
 

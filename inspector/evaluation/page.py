@@ -20,7 +20,7 @@ from inspector.evaluation.charts import (
     short,
 )
 from inspector.evaluation.gallery import Galleries, collect
-from inspector.labelled.leaks.found import MEANING, LeakKind
+from inspector.labelled.leaks import MEANING, LeakKind
 from inspector.version import __version__
 
 if TYPE_CHECKING:

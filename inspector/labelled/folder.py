@@ -1,17 +1,14 @@
 """Labelled folders: two classes at any depth (`DATA/Positive`, `DATA/SOURCE/Negative`, ...), and
-the parts that somebody has divided them into (`DATA/train/Positive`, `DATA/test/Negative`, ...)."""
+parts that they are divided into (`DATA/train/Positive`, `DATA/test/Negative`, ...)."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from inspector.errors import DataError
 from inspector.labelled.contradictions import without_contradictions
@@ -45,11 +42,11 @@ PART_NAMES = {
     **dict.fromkeys(["val", "valid", "validation", "dev"], VALIDATION),
     **dict.fromkeys(["test", "testing"], TEST),
 }
-"""Folders by which data sets come divided."""
+"""Folder names of the parts that data sets come divided into."""
 MASK_NAMES = frozenset(["ground_truth", "groundtruth", "gt", "mask", "masks", "annotations"])
-"""Folders of pictures that are drawings of where a crack is, and no photos."""
+"""Folder names of crack masks, which are no photos."""
 MOST_LISTED = 40
-"""Folders of which `Labelled.lines` tells."""
+"""Folders that `Labelled.lines` lists at most."""
 _LAYOUT = (
     "expected two class folders at any depth, for example DATA/Positive/*.jpg and "
     "DATA/Negative/*.jpg, or DATA/SOURCE/Positive/*.jpg; other names go with --positive NAME"
@@ -58,36 +55,39 @@ _LAYOUT = (
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """One image of a labelled folder. `source` is the path from DATA to the class folder (empty
-    for a single source), without the folder of a part; images of one `group` show the same place
-    and must not be split. `folder` is the class folder below DATA, and `part` the part of a divided
-    folder that it lies in (`TRAIN`, `VALIDATION`, `TEST`), empty where there is none."""
+    """One image of a labelled folder."""
 
     path: str
     is_crack: bool
     source: str
+    """Path from DATA to the class folder without the folder of a part; empty for one source."""
     group: str
+    """Images of one group show the same place and stay on one side of a split."""
     folder: str = ""
+    """Class folder below DATA."""
     part: str = ""
+    """Part of a divided folder (`TRAIN`, `VALIDATION`, `TEST`); empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """What a labelled folder holds, sorted by path; `masks` counts pictures left out as masks, by
-    folder, `repeated` files that lie in the folder twice, by links."""
+    """Contents of a labelled folder."""
 
     root: Path
     images: list[LabelledImage]
+    """Sorted by path."""
     masks: Mapping[str, int]
+    """Number of images left out as masks, by folder."""
     repeated: int
+    """Number of files left out because links name them twice."""
 
     def of(self, *parts: str) -> list[LabelledImage]:
-        """The images in any of `parts`."""
+        """Select the images in any of `parts`."""
         return [image for image in self.images if image.part in parts]
 
     def held_out(self, *preferred: str) -> list[LabelledImage]:
-        """The first of the `preferred` parts that there is, or all images where nothing is divided.
-        Raises DataError where the folder is divided otherwise, or a class is missing."""
+        """Select the first of the `preferred` parts that exists; all images of an undivided folder.
+        Raises DataError where none of them exists, or a class is missing."""
         if not any(image.part for image in self.images):
             return self.with_both(self.images)
         for part in preferred:
@@ -100,7 +100,7 @@ class Labelled:
         )
 
     def with_both(self, images: list[LabelledImage], part: str = "") -> list[LabelledImage]:
-        """The same images. Raises DataError where they lack a class."""
+        """Return `images`. Raises DataError where they lack a class."""
         counts = Counter(image.is_crack for image in images)
         if len(counts) == 2:
             return images
@@ -114,8 +114,11 @@ class Labelled:
         )
 
     def lines(self, uses: Mapping[str, Iterable[LabelledImage]]) -> Iterator[str]:
-        """A table for a person: each folder, what its images count as, how many there are, and
-        what for; what is in none of `uses` is left alone."""
+        """Describe the folder in a table: label, number and use of the images of each class folder.
+
+        Args:
+            uses: Images by what they are used for; all others are left alone.
+        """
         use_of = {image.path: use for use, images in uses.items() for image in images}
         counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         for image in self.images:
@@ -139,7 +142,6 @@ class Labelled:
 
 
 def _shares(counts: Counter[str]) -> Iterator[str]:
-    """One use alone needs no count: it is that of the row."""
     for use, count in sorted(counts.items()):
         yield use if len(counts) == 1 else f"{use} {count:,}"
 
@@ -147,8 +149,16 @@ def _shares(counts: Counter[str]) -> Iterator[str]:
 def find_labelled(
     root: Path, *, positive: str | Sequence[str] = (), groups_csv: Path | None = None
 ) -> list[LabelledImage]:
-    """All labelled images below `root`, of whatever part, sorted by path. Raises DataError as
-    `read_labelled`, and for a CSV that cannot be right."""
+    """Find all labelled images below `root`, of any part, sorted by path.
+
+    Args:
+        root: Labelled folder.
+        positive: Names of the folders with cracks, where they are not the usual ones.
+        groups_csv: CSV with columns `file`, `group`.
+
+    Raises:
+        DataError: Wrong layout, a photo with two labels, or a wrong CSV.
+    """
     found = read_labelled(root, positive=positive)
     images = found.with_both(found.images)
     return with_groups(images, groups_csv, [root])[0] if groups_csv else images
@@ -157,8 +167,20 @@ def find_labelled(
 def measured_on(
     root: Path, *preferred: str, positive: str | Sequence[str], groups_csv: Path | None
 ) -> tuple[list[LabelledImage], list[str]]:
-    """What a model is measured on, as `Labelled.held_out` chooses it, and what to say about it.
-    Raises DataError."""
+    """Choose the images that a model is measured on.
+
+    Args:
+        root: Labelled folder.
+        preferred: Parts of a divided folder, the first that exists is taken.
+        positive: As in `find_labelled`.
+        groups_csv: As in `find_labelled`.
+
+    Returns:
+        The images, and remarks about the folder and the CSV.
+
+    Raises:
+        DataError: As in `find_labelled`.
+    """
     found = read_labelled(root, positive=positive)
     images = found.held_out(*preferred)
     remarks = list(found.lines({"measuring": images}))
@@ -171,12 +193,12 @@ def measured_on(
 
 
 def read_labelled(root: Path, *, positive: str | Sequence[str] = ()) -> Labelled:
-    """What lies below `root`; links are followed.
+    """Read the labelled folder `root`; links are followed.
 
     An image belongs to the nearest folder above it that is named like a class (`POSITIVE_NAMES`,
     `NEGATIVE_NAMES`, in any case). With `positive`, the folders of these names hold the cracks,
-    and those beside them the rest. Raises DataError naming the folder and the layout expected, or
-    two files that are one photo with two labels.
+    and those beside them the rest. Raises DataError for another layout, or for a photo with two
+    labels.
     """
     if not root.is_dir():
         raise DataError(f"{root} is not a folder that can be read; {_LAYOUT}")
@@ -190,15 +212,15 @@ def read_labelled(root: Path, *, positive: str | Sequence[str] = ()) -> Labelled
     if not photos:
         raise DataError(f"{root} holds no images{' but masks' if masks else ''}; {_LAYOUT}")
     names = (positive,) if isinstance(positive, str) else tuple(positive)
-    classes = _Named(root, names, photos.values()) if names else _Usual(root)
+    classes = _NamedClasses(root, names, photos.values()) if names else _UsualClasses(root)
     images = [_labelled(path, parts, classes) for path, parts in sorted(photos.items())]
     kept = without_contradictions(images)
     return Labelled(root, kept, dict(masks), len(images) - len(kept))
 
 
 def image_paths(root: Path) -> Iterator[str]:
-    """The files below `root` that are named like images, links followed. Raises DataError for a
-    folder that cannot be listed."""
+    """Yield the files below `root` that are named like images; links are followed. Raises DataError
+    for a folder that cannot be listed."""
     yield from _walk("" if root == Path() else os.fspath(root), ())
 
 
@@ -219,21 +241,21 @@ def _walk(folder: str, above: Parts) -> Iterator[str]:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Never fails, as `DirEntry.is_dir` does for a link to itself."""
+    """`DirEntry.is_dir`, which raises for a link to itself, without the error."""
     return entry.is_dir(follow_symlinks=False) or os.path.isdir(entry.path)
 
 
 def _plain(name: str) -> str:
-    """A folder's name as names are compared."""
+    """Normalise a folder's name for comparison."""
     return unicodedata.normalize("NFC", name).casefold().replace("-", "_").replace(" ", "_")
 
 
 def _first(parts: Parts, names: Iterable[str]) -> int:
-    """The place of the first folder called like one of `names`, or how many there are."""
+    """Place of the first folder with one of `names`; `len(parts)` where there is none."""
     return next((k for k, part in enumerate(parts) if _plain(part) in names), len(parts))
 
 
-def _labelled(path: str, parts: Parts, classes: _Usual | _Named) -> LabelledImage:
+def _labelled(path: str, parts: Parts, classes: _UsualClasses | _NamedClasses) -> LabelledImage:
     depth, is_crack = classes.of(parts)
     divided = _first(parts[:depth], PART_NAMES)
     source = parts[:depth] if divided == depth else (*parts[:divided], *parts[divided + 1 : depth])
@@ -243,14 +265,14 @@ def _labelled(path: str, parts: Parts, classes: _Usual | _Named) -> LabelledImag
     return LabelledImage(path, is_crack, "/".join(source), path, "/".join(parts[: depth + 1]), part)
 
 
-class _Usual:
-    """Classes by their usual names."""
+class _UsualClasses:
+    """Class folders with the usual names."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def of(self, parts: Parts) -> tuple[int, bool]:
-        """The place of the class folder among `parts`, and whether it holds cracks."""
+        """Find the place of the class folder among `parts`, and whether it holds cracks."""
         for depth in reversed(range(len(parts))):
             name = _plain(parts[depth])
             if name in POSITIVE_NAMES or name in NEGATIVE_NAMES:
@@ -258,9 +280,9 @@ class _Usual:
         raise _no_class(self.root, parts)
 
 
-class _Named:
-    """Classes by the names of those with cracks: the folders beside them hold the other class.
-    Raises DataError where one of the names is nowhere, or there are more than two classes."""
+class _NamedClasses:
+    """Class folders where those with cracks are named: the folders beside them hold the other
+    class. Raises DataError where a name does not occur, or there are more than two classes."""
 
     def __init__(self, root: Path, positive: Sequence[str], folders: Iterable[Parts]) -> None:
         self.root = root
@@ -269,7 +291,7 @@ class _Named:
         every = {parts[:depth] for parts in inner for depth in range(1, len(parts) + 1)}
         cracks = {parts for parts in every if _plain(parts[-1]) in self.positive}
         self.holders = {parts[:-1] for parts in cracks}
-        """Folders that hold a folder of cracks."""
+        """Parents of the folders with cracks."""
         self.negative = NEGATIVE_NAMES | {
             _plain(parts[-1])
             for parts in every - cracks
@@ -282,7 +304,7 @@ class _Named:
         self._check_two(inner, cracks, positive)
 
     def _check_two(self, inner: set[Parts], cracks: set[Parts], positive: Sequence[str]) -> None:
-        """As many folders may lie beside those of cracks as there are of these: SDNET2018 has three
+        """Allow as many folders beside those with cracks as there are of these: SDNET2018 has three
         of each."""
         found = ((parts, *self.of(parts)) for parts in inner)
         others = {parts[: depth + 1] for parts, depth, is_crack in found if not is_crack}
@@ -296,13 +318,13 @@ class _Named:
                 )
 
     def _holds(self, parts: Parts) -> bool:
-        """Whether the folder is a part of a divided one, or a source with classes of its own."""
+        """Whether the folder is a part of a divided one, or a source with its own classes."""
         return _plain(parts[-1]) in PART_NAMES or any(
             holder[: len(parts)] == parts for holder in self.holders
         )
 
     def of(self, parts: Parts) -> tuple[int, bool]:
-        """The place of the class folder among `parts`, and whether it holds cracks."""
+        """Find the place of the class folder among `parts`, and whether it holds cracks."""
         for depth in reversed(range(len(parts))):
             if _plain(parts[depth]) in self.positive:
                 return depth, True
@@ -315,76 +337,3 @@ class _Named:
 
 def _no_class(root: Path, parts: Parts) -> DataError:
     return DataError(f"{root.joinpath(*parts)} is not inside a class folder; {_LAYOUT}")
-
-
-def split(
-    images: Sequence[LabelledImage], share: float, seed: int
-) -> tuple[list[LabelledImage], list[LabelledImage]]:
-    """Training and validation images by `hold_back`. Raises DataError when one lacks a class."""
-    training, validation = hold_back(images, share=share, seed=seed)
-    for name, part in (("training", training), ("validation", validation)):
-        if len({image.is_crack for image in part}) < 2:
-            raise DataError(
-                f"the {name} part would lack one class: too few images or groups; add images, or "
-                "use smaller groups"
-            )
-    return training, validation
-
-
-def hold_back(
-    images: Sequence[LabelledImage], *, share: float, seed: int
-) -> tuple[list[LabelledImage], list[LabelledImage]]:
-    """The rest and the images held back: seeded, stratified by source and class, groups whole.
-
-    Within each stratum, shuffled groups are held back until `share` of its images are; a group
-    that would make it more than half of the stratum is not. A group counts in the stratum of most
-    of its images.
-    """
-    groups: dict[str, list[LabelledImage]] = defaultdict(list)
-    for image in images:
-        groups[image.group].append(image)
-    strata: dict[tuple[str, bool], list[str]] = defaultdict(list)
-    for name, members in groups.items():
-        stratum, _ = Counter((m.source, m.is_crack) for m in members).most_common(1)[0]
-        strata[stratum].append(name)
-    held: set[str] = set()
-    for stratum in sorted(strata):
-        sizes = {name: len(groups[name]) for name in sorted(strata[stratum])}
-        held |= _pick(sizes, share, np.random.default_rng([seed, *str(stratum).encode()]))
-    return (
-        [image for image in images if image.group not in held],
-        [image for image in images if image.group in held],
-    )
-
-
-def _pick(sizes: dict[str, int], share: float, rng: np.random.Generator) -> set[str]:
-    total = sum(sizes.values())
-    names = list(sizes)
-    picked: set[str] = set()
-    taken = 0
-    for place in rng.permutation(len(names)):
-        name = names[int(place)]
-        if taken >= share * total:
-            break
-        if taken + sizes[name] <= max(1, total // 2):
-            picked.add(name)
-            taken += sizes[name]
-    return picked if len(picked) < len(names) else set()
-
-
-def data_digest(images: Iterable[LabelledImage]) -> str:
-    """sha256 over the images' names, labels, sources and sizes: tells two training sets apart
-    without reading every byte, wherever they lie."""
-    digest = hashlib.sha256()
-    for image in images:
-        about = (image.source, Path(image.path).name, image.is_crack, _size_of(image.path))
-        digest.update(repr(about).encode())
-    return digest.hexdigest()
-
-
-def _size_of(path: str) -> int:
-    """-1 for a file that is not there: it counts among those that cannot be decoded."""
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return -1

@@ -1,7 +1,7 @@
-"""What a CSV says about images: their groups, and whatever else it has columns for.
+"""CSV files about images: their groups, and whatever other columns they have.
 
-It may come from Excel (`;` or tabs, UTF-16, a byte order mark, `sep=;`), from `find` (`./a.jpg`) or
-from Windows (`\\`, CRLF, an old code page), and from a Mac, which takes letters with marks apart.
+They may come from Excel (`;` or tabs, UTF-16, a byte order mark, `sep=;`), from `find` (`./a.jpg`),
+from Windows (`\\`, CRLF, an old code page) or from a Mac (decomposed Unicode).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 FILE, GROUP = "file", "group"
 SHOWN = 3
-"""Names of photos and of rows without a match that are told."""
+"""Examples given of images and of rows without a match."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One file's line of the CSV; `cells` by column."""
+    """Line of the CSV about one file; `cells` by column."""
 
     line: int
     file: str
@@ -38,7 +38,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class FileTable:
-    """A CSV with a column `file`. Columns are called as in its first line, in lower case."""
+    """CSV with a column `file`. Column names are those of its first line, in lower case."""
 
     path: Path
     columns: tuple[str, ...]
@@ -47,9 +47,20 @@ class FileTable:
     def column(
         self, name: str, images: Sequence[LabelledImage], roots: Sequence[Path]
     ) -> tuple[list[str], list[Row]]:
-        """What it says of each image, empty where it says nothing, and the rows that are about none
-        of the images. A file may be given from the CSV's folder, from any of `roots` or from the
-        working directory. Raises DataError where the column is missing, or two rows disagree."""
+        """Look up a column for each image.
+
+        Args:
+            name: Column, in any case.
+            images: Images to look up.
+            roots: Folders that file names may be relative to, beside the CSV's own folder and the
+                working directory.
+
+        Returns:
+            The value for each image (empty where there is none), and rows that match no image.
+
+        Raises:
+            DataError: The column is missing, or two rows disagree.
+        """
         wanted = name.strip().casefold()
         if wanted not in self.columns:
             raise DataError(_lacks(self.path, wanted, self.columns))
@@ -76,8 +87,14 @@ class FileTable:
 def with_groups(
     images: Sequence[LabelledImage], groups_csv: Path, roots: Sequence[Path]
 ) -> tuple[list[LabelledImage], list[str]]:
-    """The images with the CSV's groups, and what did not match, in words. An image that it does not
-    name stands for itself. Raises DataError where it names none of them."""
+    """Assign the CSV's groups to images; an image that it does not name is a group of its own.
+
+    Returns:
+        The images with groups, and remarks about what did not match.
+
+    Raises:
+        DataError: The CSV names none of the images, or cannot be read.
+    """
     table = read_table(groups_csv)
     groups, strangers = table.column(GROUP, images, roots)
     if len(strangers) < len(table.rows) and not any(groups):
@@ -93,7 +110,7 @@ def with_groups(
     if without:
         remarks.append(
             f"WARNING: {groups_csv} gives no group to {len(without):,} of {len(images):,} images, "
-            f"which stand for themselves{_named(', first', without)}"
+            f"which are groups of their own{_named(', first', without)}"
         )
     if strangers:
         remarks.append(
@@ -112,13 +129,13 @@ def _named(words: str, names: Sequence[str]) -> str:
 
 
 def read_table(path: Path) -> FileTable:
-    """Raises DataError saying what the CSV lacks, and in which line."""
+    """Read a CSV. Raises DataError saying what is wrong, and in which line."""
     try:
         text = _decoded(path.read_bytes()).replace("\r\n", "\n").replace("\r", "\n")
         sep, _, rest = text.partition("\n")
         told = sep.strip().strip('"').casefold()
         skipped = int(told.startswith("sep=") and len(told) <= 5)
-        if skipped:  # by which Excel is told, and tells, what stands between cells
+        if skipped:  # the line by which Excel declares the separator
             text = rest
         head = text.partition("\n")[0]
         reader = csv.reader(io.StringIO(text), delimiter=max(",;\t|", key=head.count), strict=True)
@@ -134,7 +151,7 @@ def read_table(path: Path) -> FileTable:
 
 
 def _row(path: Path, columns: tuple[str, ...], line: int, cells: list[str]) -> Row:
-    """Cells that are missing at the end are empty ones."""
+    """Make a row; missing cells at its end are empty."""
     if any(map(str.strip, cells[len(columns) :])):
         raise DataError(
             f"{path} has {len(cells)} cells in line {line} and {len(columns)} in the first; put "
@@ -142,7 +159,7 @@ def _row(path: Path, columns: tuple[str, ...], line: int, cells: list[str]) -> R
         )
     padded = [*map(str.strip, cells), *[""] * len(columns)]
     found = dict(zip(columns, padded, strict=False))
-    # Names of files may be any bytes; everything else is text, and one text however it is encoded.
+    # File names may be any bytes; everything else is text, normalised whatever its encoding was.
     found |= {
         name: unicodedata.normalize("NFC", _from_code_page(cell) or cell)
         for name, cell in found.items()
@@ -162,24 +179,24 @@ def _lacks(path: Path, column: str, columns: Sequence[str]) -> str:
 
 
 def _decoded(content: bytes) -> str:
-    """UTF-16 where it begins like that; else UTF-8, with what is none kept as in file names."""
+    """Decode UTF-16 by its byte order mark, else UTF-8; other bytes are kept as in file names."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16")
     return content.decode("utf-8-sig", "surrogateescape")
 
 
 def _key(path: str) -> str:
-    """Equal for two spellings of one path."""
+    """Key that is equal for two spellings of one path."""
     return unicodedata.normalize("NFC", os.path.normcase(path))
 
 
 def _ways(path: str) -> tuple[str, str]:
-    """The ways to name an image: as it was found, and where it really lies."""
+    """Absolute path of an image as it was found, and with links resolved."""
     return os.path.abspath(path), os.path.realpath(path)
 
 
 def _find(file: str, bases: Sequence[str], places: dict[str, int]) -> int | None:
-    """The place of the image that a cell means."""
+    """Find the place of the image that a cell names."""
     cells = [file]
     if "\\" in file:
         cells.append(file.replace("\\", "/"))
@@ -195,8 +212,7 @@ def _find(file: str, bases: Sequence[str], places: dict[str, int]) -> int | None
 
 
 def _from_code_page(cell: str) -> str:
-    """What is no UTF-8, read as Excel writes it on a Windows of Western Europe; empty for what
-    is."""
+    """Decode bytes that are not UTF-8 as Windows-1252, as Excel writes; empty for valid UTF-8."""
     if cell.isascii() or not any("\udc80" <= c <= "\udcff" for c in cell):
         return ""
     return cell.encode("utf-8", "surrogateescape").decode("cp1252", "replace")

@@ -1,4 +1,4 @@
-"""Photos that people labelled in a review, as images to learn from."""
+"""Photos that people labelled in a review, as training images."""
 
 from __future__ import annotations
 
@@ -27,17 +27,16 @@ _EPOCH = datetime(1970, 1, 1)
 
 @dataclass(slots=True)
 class Reviewed:
-    """Labelled photos whose files still are what was looked at; the counts tell what became of the
-    others."""
+    """Labelled photos whose files are unchanged, and the numbers of all others."""
 
     images: list[LabelledImage] = field(default_factory=list)
     unsure: int = 0
     gone: int = 0
-    """Files that are not there, or cannot be read."""
+    """Files that are missing or cannot be read."""
     changed: int = 0
-    """Files with other bytes than those that were labelled."""
+    """Files whose content is not the one that was labelled."""
     corrected: int = 0
-    """Of the images: those that the data held with the other label."""
+    """Images that the labelled folder had with the other label."""
 
     def __str__(self) -> str:
         cracks = sum(image.is_crack for image in self.images)
@@ -46,19 +45,21 @@ class Reviewed:
             f"{len(self.images) - cracks:,} without)"
         ]
         counts = (
-            (self.corrected, "of them labelled otherwise in the data, which follows the review"),
+            (self.corrected, "of them labelled otherwise in DATA: the review counts"),
             (self.unsure, "left out as unsure"),
-            (self.changed, "left out, for their files have changed since"),
-            (self.gone, "left out, for their files are gone or cannot be read"),
+            (self.changed, "left out because their files have changed since"),
+            (self.gone, "left out because their files are gone or cannot be read"),
         )
         return "; ".join([*parts, *(f"{count:,} {what}" for count, what in counts if count)])
 
 
 def read_reviewed(outs: Sequence[Path]) -> Reviewed:
-    """The photos labelled `crack` or `clear` in the result directories `outs`; where two know one
-    file, the later decision counts. `source` is the directory's name, `group` the photo's folder
-    (or the photo itself, see `_groups`). Raises DataError where there are no labels, OutputError
-    for labels that cannot be read."""
+    """Read the photos labelled `crack` or `clear` in the result directories `outs`.
+
+    Where two directories label one file, the later decision counts. `source` is the directory's
+    name, `group` the photo's folder (or the photo itself, see `_groups`). Raises DataError where
+    there are no labels, OutputError for labels that cannot be read.
+    """
     found = Reviewed()
     rows: dict[str, JsonObject] = {}
     for out in outs:
@@ -80,8 +81,14 @@ def read_reviewed(outs: Sequence[Path]) -> Reviewed:
 def merge_reviewed(
     training: Sequence[LabelledImage], validation: Sequence[LabelledImage], reviewed: Reviewed
 ) -> tuple[list[LabelledImage], list[LabelledImage]]:
-    """Training images with the reviewed ones, and validation images. A file that is in either
-    already stays where it is and gets the person's label, so nothing is on both sides."""
+    """Add the reviewed images to the training images.
+
+    A file that either side has already stays there and gets the reviewer's label, so that none is
+    on both sides.
+
+    Returns:
+        Training images, and validation images.
+    """
     said = {os.path.realpath(image.path): image for image in reviewed.images}
     known: set[str] = set()
     wrong: set[str] = set()
@@ -104,8 +111,7 @@ def merge_reviewed(
 
 
 def alone(reviewed: Reviewed) -> list[LabelledImage]:
-    """The reviewed photos as all there is to learn from. Raises DataError where one class is
-    missing."""
+    """Return the reviewed images as the only data. Raises DataError where one class is missing."""
     cracks = sum(image.is_crack for image in reviewed.images)
     if cracks in (0, len(reviewed.images)):
         missing = "with cracks" if cracks == 0 else "without cracks"
@@ -126,15 +132,15 @@ def _take(row: JsonObject, found: Reviewed) -> None:
     except (OSError, ValueError):
         found.gone += 1
         return
-    if not _is_what_was_seen(path, about, row):
+    if not _is_unchanged(path, about, row):
         found.changed += 1
         return
     is_crack = row["label"] == Label.CRACK
     found.images.append(LabelledImage(path, is_crack, row["source"], os.path.dirname(path)))
 
 
-def _is_what_was_seen(path: str, about: os.stat_result, row: JsonObject) -> bool:
-    """Size and time of change stand for the content, as in a scan; else its hash decides."""
+def _is_unchanged(path: str, about: os.stat_result, row: JsonObject) -> bool:
+    """Whether the file is the one labelled: by size and time, as in a scan, else by its hash."""
     if row["mtime"] is not None and about.st_size == row["size_bytes"]:
         mtime_us = (row["mtime"] - _EPOCH) // timedelta(microseconds=1)
         if about.st_mtime_ns // 1000 == mtime_us:
@@ -144,8 +150,8 @@ def _is_what_was_seen(path: str, about: os.stat_result, row: JsonObject) -> bool
 
 
 def _groups(images: list[LabelledImage]) -> list[LabelledImage]:
-    """Photos of one folder mostly show one place, so they stay on one side of a split; with fewer
-    than four folders in a class there would be nothing to split, and each stands for itself."""
+    """Make each folder a group, since its photos mostly show one place. Where a class has fewer
+    than four folders, which are too few to split, each photo is a group of its own."""
     folders = Counter(is_crack for _, is_crack in {(i.group, i.is_crack) for i in images})
     if min(folders[True], folders[False]) >= 4:
         return images

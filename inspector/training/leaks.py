@@ -34,7 +34,7 @@ class AuditConsole(Drawing):
         self.progress = counting(quiet=quiet)
         self.task = self.progress.add_task("looking for leaks", total=None)
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, phase: str, done: int, total: int) -> None:
         self.progress.update(self.task, completed=done, total=total)
 
     def say(self, found: LeakAudit) -> None:

@@ -19,9 +19,10 @@ from inspector.calibration.logits import fit_calibration
 from inspector.calibration.thresholds import Judged, choose_thresholds
 from inspector.core.durable import check_writable
 from inspector.errors import BundleError, OutputError, TrainingError
-from inspector.labelled.folder import TRAIN, VALIDATION, data_digest, read_labelled, split
+from inspector.labelled.folder import TRAIN, VALIDATION, read_labelled
 from inspector.labelled.groups import with_groups
 from inspector.labelled.reviewed import alone, merge_reviewed, read_reviewed
+from inspector.labelled.split import data_digest, split
 from inspector.model.bundle import BUNDLE_JSON, WEIGHTS, ModelBundle, sha256_of
 from inspector.model.metrics import (
     average_precision,

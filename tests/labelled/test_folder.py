@@ -19,12 +19,10 @@ from inspector.labelled.folder import (
     TRAIN,
     VALIDATION,
     LabelledImage,
-    data_digest,
     find_labelled,
-    hold_back,
     read_labelled,
-    split,
 )
+from inspector.labelled.split import data_digest, hold_back, split
 
 PARTS = (TRAIN, VALIDATION, TEST, "")
 

@@ -52,7 +52,7 @@ def test_only_files_that_are_what_was_seen(out, photos):
     assert {image.source for image in found.images} == {"out"}
     text = str(found)
     assert text.startswith("2 photos labelled in reviews (2 with cracks, 0 without)")
-    assert "2 left out, for their files have changed" in text
+    assert "2 left out because their files have changed" in text
     with pytest.raises(DataError, match="no usable photos without cracks"):
         alone(found)
 

@@ -153,7 +153,8 @@ def test_frozen_backbone_stays_as_it_was(walls, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_step(walls, tmp_path):
-    from inspector.labelled.folder import find_labelled, split
+    from inspector.labelled.folder import find_labelled
+    from inspector.labelled.split import split
 
     images, validation = split(find_labelled(walls), share=0.2, seed=0)
     network = build_network("random")

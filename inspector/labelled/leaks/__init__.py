@@ -1,7 +1,7 @@
-"""The leak audit: which held-out images a model has, in effect, already seen.
+"""Leak audit: which held-out images a model has, in effect, already seen.
 
     fingerprints of both sides ──▶ audit_fingerprints ──▶ LeakAudit
-    (one decode per image)          same_pixels, near_duplicate, same_group, same_series
+    (one decode per image)         same_pixels, near_duplicate, same_group, same_series
 
 `audit` does both steps. `train` keeps the fingerprints of its training images in the bundle, so
 that `evaluate` can audit later, without those images:
@@ -13,13 +13,26 @@ that `evaluate` can audit later, without those images:
 
 from __future__ import annotations
 
-from inspector.labelled.leaks.audit import audit, audit_fingerprints
-from inspector.labelled.leaks.fingerprints import Fingerprints, fingerprint
-from inspector.labelled.leaks.found import Leak, LeakAudit, LeakKind
-from inspector.labelled.leaks.kept import FINGERPRINTS, load, save, trained_on_of
+from inspector.labelled.leaks.comparison import (
+    MEANING,
+    Leak,
+    LeakAudit,
+    LeakKind,
+    audit,
+    audit_fingerprints,
+)
+from inspector.labelled.leaks.fingerprints import (
+    FINGERPRINTS,
+    Fingerprints,
+    fingerprint,
+    load,
+    save,
+    trained_on_of,
+)
 
 __all__ = [
     "FINGERPRINTS",
+    "MEANING",
     "Fingerprints",
     "Leak",
     "LeakAudit",

@@ -8,31 +8,30 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inspector.core.machine import usable_cores
-from inspector.labelled.leaks.looks import HASH_BYTES, orientations
+from inspector.labelled.leaks.fingerprints import HASH_BYTES, orientations
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from inspector.labelled.leaks.fingerprints import Fingerprints
-    from inspector.labelled.leaks.looks import Hashes
+    from inspector.labelled.leaks.fingerprints import Fingerprints, Hashes
 
     Mates = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8]]
-    """Held-out image, training image and the bits that differ, each (M,)."""
+    """Held-out image, training image and the number of bits that differ, each (M,)."""
 
 MOST_BITS = 40
-"""Of 255 that may differ between nearly equal pictures. On tiles of four sources a JPEG of quality
+"""Bits of 255 that may differ between near duplicates. On tiles of four sources, JPEG at quality
 50, a third of the size or 15 % more light change at most 31 bits in 95 % of cases; of 24 million
-pairs of tiles those below 45 bits were all copies."""
+pairs of tiles, those below 45 bits were all copies."""
 MOST_LOW_BITS = 16
-"""Of the 64 lowest frequencies, which a copy keeps best. Looked at first, they spare the rest of
-the comparison for all but 1 in 10,000 pairs."""
+"""Bits that may differ in the 64 lowest frequencies, which copies keep best. Compared first, they
+spare the rest of the comparison for all but 1 in 10,000 pairs."""
 _WORDS = HASH_BYTES // 8
 _BLOCK = 1 << 20
-"""Pairs at a time in a thread, so that they stay in its cache."""
+"""Pairs per block, so that a thread's data fit in its cache."""
 
 
 def same_pixels(training: Fingerprints, held_out: Fingerprints) -> dict[int, int]:
-    """By held-out image with equal pixels, the first such training image."""
+    """Find the first training image with equal pixels, by held-out image."""
     first = {int(training.pixels_N[k]): int(k) for k in np.flatnonzero(training.decoded_N)[::-1]}
     mates = {
         int(k): first.get(int(held_out.pixels_N[k])) for k in np.flatnonzero(held_out.decoded_N)
@@ -41,8 +40,8 @@ def same_pixels(training: Fingerprints, held_out: Fingerprints) -> dict[int, int
 
 
 def near_duplicates(training: Fingerprints, held_out: Fingerprints) -> dict[int, tuple[int, int]]:
-    """By held-out image, the training image that looks nearly the same, however mirrored or turned,
-    and how many bits of their hashes differ."""
+    """Find the most similar training image in any orientation, by held-out image, and the number of
+    bits in which their hashes differ."""
     seen, new = np.flatnonzero(training.decoded_N), np.flatnonzero(held_out.decoded_N)
     nearest: dict[int, tuple[int, int]] = {}
     for turned in orientations(held_out.hashes_NB[new]):
@@ -54,8 +53,8 @@ def near_duplicates(training: Fingerprints, held_out: Fingerprints) -> dict[int,
 
 
 def _close_pairs(queries: Hashes, known: Hashes) -> Mates:
-    """All pairs within both bounds; time grows with the product of their numbers: 40,000 images
-    against 10,000 in about 10 seconds on two cores."""
+    """Find all pairs within both bounds. Time grows with the product of the numbers: 40,000 images
+    against 10,000 take about 10 seconds on two cores."""
     if not len(queries) or not len(known):
         return np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, np.uint8)
     queries_NW = np.ascontiguousarray(queries).view(np.uint64)

@@ -1,0 +1,95 @@
+"""Split of labelled images by group, and the digest that identifies a data set."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inspector.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from inspector.labelled.folder import LabelledImage
+
+
+def split(
+    images: Sequence[LabelledImage], share: float, seed: int
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    """Split by `hold_back` into training and validation images. Raises DataError when one lacks a
+    class."""
+    training, validation = hold_back(images, share=share, seed=seed)
+    for name, part in (("training", training), ("validation", validation)):
+        if len({image.is_crack for image in part}) < 2:
+            raise DataError(
+                f"the {name} part would lack one class: too few images or groups; add images, or "
+                "use smaller groups"
+            )
+    return training, validation
+
+
+def hold_back(
+    images: Sequence[LabelledImage], *, share: float, seed: int
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    """Hold back a share of the images: seeded, stratified by source and class, groups whole.
+
+    Within each stratum, shuffled groups are held back until `share` of its images are; a group
+    that would make it more than half of the stratum is not. A group counts in the stratum of most
+    of its images.
+
+    Returns:
+        The rest, and the images held back.
+    """
+    groups: dict[str, list[LabelledImage]] = defaultdict(list)
+    for image in images:
+        groups[image.group].append(image)
+    strata: dict[tuple[str, bool], list[str]] = defaultdict(list)
+    for name, members in groups.items():
+        stratum, _ = Counter((m.source, m.is_crack) for m in members).most_common(1)[0]
+        strata[stratum].append(name)
+    held: set[str] = set()
+    for stratum in sorted(strata):
+        sizes = {name: len(groups[name]) for name in sorted(strata[stratum])}
+        held |= _pick(sizes, share, np.random.default_rng([seed, *str(stratum).encode()]))
+    return (
+        [image for image in images if image.group not in held],
+        [image for image in images if image.group in held],
+    )
+
+
+def _pick(sizes: dict[str, int], share: float, rng: np.random.Generator) -> set[str]:
+    total = sum(sizes.values())
+    names = list(sizes)
+    picked: set[str] = set()
+    taken = 0
+    for place in rng.permutation(len(names)):
+        name = names[int(place)]
+        if taken >= share * total:
+            break
+        if taken + sizes[name] <= max(1, total // 2):
+            picked.add(name)
+            taken += sizes[name]
+    return picked if len(picked) < len(names) else set()
+
+
+def data_digest(images: Iterable[LabelledImage]) -> str:
+    """Compute a sha256 over names, labels, sources and sizes. It identifies a data set wherever it
+    lies, without reading every byte."""
+    digest = hashlib.sha256()
+    for image in images:
+        about = (image.source, Path(image.path).name, image.is_crack, _size_of(image.path))
+        digest.update(repr(about).encode())
+    return digest.hexdigest()
+
+
+def _size_of(path: str) -> int:
+    """Size in bytes; -1 for a missing file, which counts as one that cannot be decoded."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
