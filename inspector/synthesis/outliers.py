@@ -198,7 +198,8 @@ def _spectrum(rng: Rng, size: int, slope: float) -> _Plane:
     frequency[0, 0] = 1
     phase = np.exp(2j * np.pi * rng.random((size, size)))
     noise: _Plane = np.fft.ifft2(phase / frequency**slope).real[:, :, None]
-    return (noise - noise.mean()) / noise.std()
+    scaled: _Plane = (noise - noise.mean()) / noise.std()
+    return scaled
 
 
 def _grain(rng: Rng, size: int) -> _Plane:
