@@ -76,10 +76,21 @@ class FailureCode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What is known of a file that was not read: bytes, and the time of its last change in whole
+    microseconds since the epoch; None where they could not be found out. A scan takes a file for
+    unchanged as long as both are."""
+
+    size: int | None = None
+    mtime_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ImageRef:
-    """One discovered file. `path` is what the operating system gave (surrogate-escaped if not
-    UTF-8); `uri` is unique and pure ASCII. Sizes in bytes, `mtime_us` in whole microseconds since
-    the epoch; both None where the file's own facts could not be read."""
+    """One discovered photo, as it travels to the process that decodes it. `path` is the address
+    by which its source finds it: of a local file what the operating system gave (surrogate-escaped
+    if not UTF-8), of others their uri. `uri` is unique and pure ASCII. `size` and `mtime_us` as in
+    `FileFacts`."""
 
     index: int
     path: str

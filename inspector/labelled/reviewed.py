@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 from inspector.core.layout import Layout
 from inspector.errors import DataError
 from inspector.labelled.folder import LabelledImage
-from inspector.photos.address import path_of
-from inspector.photos.content import sha256_within
 from inspector.photos.limits import DecodeLimits
+from inspector.photos.reading import sha256_within
+from inspector.photos.source import source_of
 from inspector.results.labels import Label, read_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inspector.types import JsonObject
+    from inspector.types import FileFacts, JsonObject
 
 _EPOCH = datetime(1970, 1, 1)
 
@@ -127,25 +127,26 @@ def _take(row: JsonObject, found: Reviewed) -> None:
         found.unsure += 1
         return
     try:
-        path = path_of(row["uri"])
-        about = os.stat(path)
+        source = source_of(row["uri"])
+        facts = source.facts(row["uri"])
     except (OSError, ValueError):
         found.gone += 1
         return
-    if not _is_unchanged(path, about, row):
+    if not _is_unchanged(facts, row):
         found.changed += 1
         return
+    path = source.plain(row["uri"])
     is_crack = row["label"] == Label.CRACK
     found.images.append(LabelledImage(path, is_crack, row["source"], os.path.dirname(path)))
 
 
-def _is_unchanged(path: str, about: os.stat_result, row: JsonObject) -> bool:
+def _is_unchanged(facts: FileFacts, row: JsonObject) -> bool:
     """Whether the file is the one labelled: by size and time, as in a scan, else by its hash."""
-    if row["mtime"] is not None and about.st_size == row["size_bytes"]:
+    if row["mtime"] is not None and facts.size == row["size_bytes"]:
         mtime_us = (row["mtime"] - _EPOCH) // timedelta(microseconds=1)
-        if about.st_mtime_ns // 1000 == mtime_us:
+        if facts.mtime_us == mtime_us:
             return True
-    digest = sha256_within(path, DecodeLimits().max_bytes)
+    digest = sha256_within(row["uri"], DecodeLimits().max_bytes)
     return digest is not None and digest.hex() == row["content_hash"]
 
 

@@ -53,7 +53,10 @@ def quoted(name: str, safe: str = "") -> str:
 
 
 def text_of(uri: str) -> str:
-    r"""An address's path, or a piece of it, for people; bytes that are not UTF-8 as \xNN."""
+    r"""An address, or a piece of it, as people read it; bytes that are not UTF-8 as \xNN. Control
+    characters stay; who prints it makes them harmless."""
+    if _WINDOWS and uri.startswith(LOCAL):
+        return path_of(uri)
     return unquote_to_bytes(uri.removeprefix(LOCAL)).decode("utf-8", "backslashreplace")
 
 
@@ -74,6 +77,10 @@ class Moved:
         pairs = [(text[:at], os.path.expanduser(text[at + 1 :])) for at in cuts]
         old, new = next((pair for pair in pairs if os.path.isdir(pair[1])), pairs[0])
         return cls(spellings(old), directory_uri(new))
+
+    def is_there(self) -> bool:
+        """Whether there is such a directory now."""
+        return os.path.isdir(path_of(self.new))
 
     def apply(self, uri: str) -> str:
         """The address of the photo now."""

@@ -18,10 +18,9 @@ from inspector.photos.endings import is_rare_kind, is_whole
 from inspector.photos.exif import UPRIGHT, ExifFacts, read_exif
 from inspector.photos.formats import DECODABLE, MAGIC_BYTES, sniff
 from inspector.photos.jpeg import END_OF_IMAGE, plain_image, plain_pixels
-from inspector.photos.limits import DecodeLimits
+from inspector.photos.limits import DecodeLimits, Refused
 from inspector.photos.png import SIGNATURE, plain_png
 from inspector.photos.reading import read
-from inspector.photos.refused import Refused
 from inspector.types import Decoded, Failure, FailureCode, ImageRef, PhotoFacts
 
 if TYPE_CHECKING:

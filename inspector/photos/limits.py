@@ -1,10 +1,14 @@
-"""What one file may cost."""
+"""What a file may cost, and how it is turned down in the middle of decoding it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from inspector.errors import UsageError
+
+if TYPE_CHECKING:
+    from inspector.types import FailureCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,3 +30,12 @@ class DecodeLimits:
             if not getattr(self, name) > 0:
                 option = name.replace("_", "-")
                 raise UsageError(f"--{option} {getattr(self, name)} is not above 0")
+
+
+class Refused(Exception):
+    """Carries the failure code from where a file is refused to where its row is made."""
+
+    def __init__(self, code: FailureCode, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail

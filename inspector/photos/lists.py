@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-import sqlite3
 import stat
 import sys
 import tempfile
@@ -66,7 +65,10 @@ class Once:
     """Tells which addresses are met for the first time: in little memory, and on disk beyond."""
 
     def __init__(self) -> None:
+        import sqlite3
+
         self.repeated = 0
+        self._error = sqlite3.Error
         self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         for setting in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-16000"):
             self._db.execute(f"PRAGMA {setting}")
@@ -77,7 +79,7 @@ class Once:
         """Raises SourceError where there is no room for temporary files."""
         try:
             new = self._db.execute("INSERT OR IGNORE INTO met VALUES (?)", (uri,)).rowcount == 1
-        except sqlite3.Error as error:
+        except self._error as error:
             raise SourceError(
                 f"cannot note in a temporary file what was met ({error}); point TMPDIR to a "
                 "directory with room"

@@ -9,8 +9,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inspector.photos.content import open_without_waiting
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -28,7 +26,6 @@ _TRASH = ".trash-"
 """Begins the name of a file manager's waste bin on a mounted drive."""
 APPLE_DOUBLE = "._"
 """Begins the names under which macOS keeps a file's attributes on foreign file systems."""
-_APPLE_DOUBLE_MAGIC = b"\x00\x05\x16\x07"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +87,7 @@ class Pattern:
 
 class Excludes:
     """What a listing leaves out: what one of `patterns` matches, and by default what holds nobody's
-    photos (`NO_PHOTOS`, AppleDouble files). A pattern without a slash is that of a name
+    photos (`NO_PHOTOS`). A pattern without a slash is that of a name
     in any directory, with one it is that of a path from the source on. `counts` says how much was
     left out, by what matched; a directory counts once."""
 
@@ -100,17 +97,14 @@ class Excludes:
         self._names = [pattern for pattern in every if "/" not in pattern.text.rstrip("/")]
         self._paths = [pattern for pattern in every if pattern not in self._names]
 
-    def leave_out(self, entry: os.DirEntry[str], below: tuple[str, ...], *, is_dir: bool) -> bool:
-        """Whether to leave out, and count, an entry of the directory `below` a source."""
-        name = entry.name
+    def leave_out(self, name: str, below: tuple[str, ...], *, is_dir: bool) -> bool:
+        """Whether to leave out, and count, what bears that name in the directory `below` a
+        source."""
         if is_dir:
             lower = name.lower()
             if lower in NO_PHOTOS or lower.startswith(_TRASH):
                 self.counts[f"{name}/"] += 1
                 return True
-        elif name.startswith(APPLE_DOUBLE) and _is_apple_double(entry.path):
-            self.counts[f"{APPLE_DOUBLE}*"] += 1
-            return True
         if not (self._names or self._paths):
             return False
         return self._matched((*below, name), is_dir=is_dir)
@@ -133,14 +127,6 @@ class Excludes:
                 if pattern.matches(part, is_dir=is_dir):
                     self.counts[pattern.text] += 1
                     return True
-        return False
-
-
-def _is_apple_double(path: str) -> bool:
-    try:
-        with open(path, "rb", buffering=0, opener=open_without_waiting) as file:
-            return file.read(len(_APPLE_DOUBLE_MAGIC)) == _APPLE_DOUBLE_MAGIC
-    except OSError:
         return False
 
 

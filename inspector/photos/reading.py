@@ -1,20 +1,18 @@
-"""A file's bytes, with what is true about the file that they came from."""
+"""A photo's bytes, with what is true about the file that they came from, whatever its source."""
 
 from __future__ import annotations
 
 import errno
-import os
-import stat
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from inspector.photos.content import open_without_waiting
+from inspector.photos.source import source_of
 from inspector.types import Failure, FailureCode, ImageRef
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
-
     from inspector.photos.limits import DecodeLimits
+    from inspector.photos.source import PhotoFile
 
 _ATTEMPTS = 2
 """A file that was written to while it was read is read again, once."""
@@ -46,13 +44,13 @@ class Contents:
 
 
 def read(ref: ImageRef, limits: DecodeLimits) -> Contents | Failure:
-    """Read the regular file that `ref` names; never blocks on a pipe or device, never reads more
-    than one byte beyond `limits.max_bytes`, never raises for what a file can be."""
+    """Read the photo that `ref` names; never blocks on a pipe or device, never reads more than one
+    byte beyond `limits.max_bytes`, never raises for what a file can be."""
     try:
+        source = source_of(ref.path)
         for _ in range(_ATTEMPTS):
-            if not stat.S_ISREG(os.stat(ref.path).st_mode):  # to open a pipe disturbs its writer
-                return _not_a_file(ref)
-            outcome = _read_once(ref, limits)
+            with source.open(ref.path) as file:
+                outcome = _read_once(file, ref, limits)
             if outcome is not None:
                 return outcome
     except OSError as error:
@@ -65,28 +63,37 @@ def read(ref: ImageRef, limits: DecodeLimits) -> Contents | Failure:
     return Failure(ref, FailureCode.CHANGED, "written to while it was read, twice in a row")
 
 
-def _read_once(ref: ImageRef, limits: DecodeLimits) -> Contents | Failure | None:
-    """None when the file changed meanwhile."""
-    with open(ref.path, "rb", opener=open_without_waiting) as file:
-        before = os.fstat(file.fileno())
-        if not stat.S_ISREG(before.st_mode):
-            return _not_a_file(ref)
-        ref = _as_found(ref, before)
-        if before.st_size > limits.max_bytes:
-            return _too_many_bytes(ref, limits)
-        data = _up_to(file, before.st_size, limits.max_bytes + 1)
-        after = os.fstat(file.fileno())
-    if len(data) > limits.max_bytes:
-        return _too_many_bytes(ref, limits)
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+def sha256_within(address: str, max_bytes: int) -> bytes | None:
+    """The sha256 of a photo of at most `max_bytes`, read a piece at a time; None where it has more
+    or cannot be read. Never waits on a pipe."""
+    try:
+        with source_of(address).open(address) as file:
+            if (file.facts().size or 0) > max_bytes:
+                return None
+            return hashlib.file_digest(file, "sha256").digest()
+    except (OSError, ValueError):
         return None
-    if len(data) < before.st_size:
-        detail = f"the storage gave {len(data):,} of {before.st_size:,} bytes"
+
+
+def _read_once(file: PhotoFile, ref: ImageRef, limits: DecodeLimits) -> Contents | Failure | None:
+    """None when the file changed meanwhile."""
+    before = file.facts()
+    if (ref.size, ref.mtime_us) != (before.size, before.mtime_us):
+        ref = replace(ref, size=before.size, mtime_us=before.mtime_us)
+    size = before.size or 0
+    data = b"" if size > limits.max_bytes else _up_to(file, size, limits.max_bytes + 1)
+    if max(size, len(data)) > limits.max_bytes:
+        detail = f"more than {limits.max_bytes:,} bytes (--max-bytes)"
+        return Failure(ref, FailureCode.TOO_LARGE, detail)
+    if before != file.facts():
+        return None
+    if len(data) < size:
+        detail = f"the storage gave {len(data):,} of {size:,} bytes"
         return Failure(ref, FailureCode.IO_ERROR, detail)
     return Contents(ref, data) if data else Failure(ref, FailureCode.EMPTY, "0 bytes")
 
 
-def _up_to(file: BinaryIO, size: int, most: int) -> bytes:
+def _up_to(file: PhotoFile, size: int, most: int) -> bytes:
     """At most `most` bytes of a file that claims to have `size`. Some have more: those that grow,
     and those of virtual file systems that claim 0."""
     data = file.read(min(size + 1, most))
@@ -98,20 +105,3 @@ def _up_to(file: BinaryIO, size: int, most: int) -> bytes:
         chunks.append(chunk)
         left -= len(chunk)
     return b"".join(chunks)
-
-
-def _as_found(ref: ImageRef, about: os.stat_result) -> ImageRef:
-    size, mtime_us = about.st_size, about.st_mtime_ns // 1000
-    if (ref.size, ref.mtime_us) == (size, mtime_us):
-        return ref
-    return replace(ref, size=size, mtime_us=mtime_us)
-
-
-def _not_a_file(ref: ImageRef) -> Failure:
-    return Failure(ref, FailureCode.NOT_A_FILE, "not a regular file")
-
-
-def _too_many_bytes(ref: ImageRef, limits: DecodeLimits) -> Failure:
-    return Failure(
-        ref, FailureCode.TOO_LARGE, f"more than {limits.max_bytes:,} bytes (--max-bytes)"
-    )

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from inspector.photos.address import path_of
 from inspector.reviewing.helper import HelperError, Helpers
 from inspector.reviewing.pictures import CannotShowError, open_whole
 
@@ -61,9 +60,9 @@ def take_shots(
         if row["content_hash"] is None:
             return Shot(why="the scan could not read this file")
         try:
-            place = path_of(moved.apply(row["uri"]) if moved else row["uri"])
-            answer = helpers.ask(place, row["content_hash"], row["peak_x"], row["peak_y"])
-        except (HelperError, ValueError) as error:
+            address = moved.apply(row["uri"]) if moved else row["uri"]
+            answer = helpers.ask(address, row["content_hash"], row["peak_x"], row["peak_y"])
+        except HelperError as error:
             return Shot(why=str(error))
         return Shot(*answer)
 
@@ -77,10 +76,10 @@ def take_shots(
 
 
 def look(
-    path: str, content_hash: str, peak_x: float | None, peak_y: float | None
+    address: str, content_hash: str, peak_x: float | None, peak_y: float | None
 ) -> tuple[str, str, Box | None, float]:
     """The values of a `Shot`. Raises CannotShowError."""
-    whole = open_whole(path)
+    whole = open_whole(address)
     if whole.content_hash != content_hash:
         raise CannotShowError("the file has changed since the scan")
     box, close_up = None, ""

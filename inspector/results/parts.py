@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from inspector.core.plain import opened
 from inspector.errors import OutputError
 from inspector.model.bundle import sha256_of
-from inspector.photos.address import Moved, path_of
-from inspector.results.schema import METADATA_PREFIX, SCHEMA, display_path
+from inspector.photos.address import Moved, text_of
+from inspector.results.schema import METADATA_PREFIX, SCHEMA
 from inspector.types import FailureCode, Verdict
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def renamed(table: pa.Table, moved: Moved) -> tuple[pa.Table, int]:
     before, shown = table["uri"].to_pylist(), table["path"].to_pylist()
     uris = [moved.apply(uri) for uri in before]
     paths = [
-        path if new == old else display_path(path_of(new))
+        path if new == old else text_of(new)
         for new, old, path in zip(uris, before, shown, strict=True)
     ]
     for name, values in (("uri", uris), ("path", paths)):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from inspector.photos.address import path_of
+from inspector.photos.address import text_of
 from inspector.types import Failure, Status
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def make_row(item: Photo | Failure, judgement: Judgement | None, *, view: str) -
     ref, facts = item.ref, item.facts
     row: dict[str, Any] = {
         "uri": ref.uri,
-        "path": display_path(path_of(ref.uri)),
+        "path": text_of(ref.uri),
         "status": Status.FAILED if isinstance(item, Failure) else Status.OK,
         "width": facts.width,
         "height": facts.height,

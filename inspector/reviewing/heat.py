@@ -13,8 +13,9 @@ from inspector.engines import open_backend
 from inspector.errors import BundleError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.photos.decode import decode
+from inspector.photos.source import ref_to
 from inspector.reviewing.pictures import CannotShowError
-from inspector.types import Failure, ImageRef
+from inspector.types import Failure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,12 +45,12 @@ def find_bundle(model: Path | None, digest: str) -> Path | None:
     return None
 
 
-def heat(bundle_path: str, path: str) -> bytes:
+def heat(bundle_path: str, address: str) -> bytes:
     """The class-activation map of one photo as a PNG with transparency, to be stretched over it:
     opaque where this photo's evidence is strongest, clear where there is none. Raises
     CannotShowError."""
     bundle, backend = _engine(bundle_path)
-    outcome = decode(ImageRef.of(path), bundle.preprocess)
+    outcome = decode(ref_to(address), bundle.preprocess)
     if isinstance(outcome, Failure):
         raise CannotShowError(f"{outcome.code}: {outcome.detail}")
     cam_HW = backend.run(outcome.pixels_HWC[np.newaxis]).cam_NHW[0]

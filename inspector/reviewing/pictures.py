@@ -13,9 +13,9 @@ from PIL import Image, ImageFile
 
 from inspector.photos.decode import open_image, to_rgb
 from inspector.photos.exif import UPRIGHT, ExifFacts, read_exif
-from inspector.photos.limits import DecodeLimits
+from inspector.photos.limits import DecodeLimits, Refused
 from inspector.photos.reading import read
-from inspector.photos.refused import Refused
+from inspector.photos.source import ref_to
 from inspector.types import Failure, ImageRef
 
 if TYPE_CHECKING:
@@ -65,13 +65,13 @@ class CannotShowError(Exception):
 
 
 _last: tuple[str, bytes, Image.Image] | None = None
-"""The photo that was zoomed into last, decoded: its path, sha256 and upright pixels."""
+"""The photo that was zoomed into last, decoded: its address, sha256 and upright pixels."""
 
 
-def screen(path: str) -> Picture:
+def screen(address: str) -> Picture:
     """The whole photo, upright, at most `SCREEN_SIDE` pixels long; of a damaged one, as much as
     there is. Raises CannotShowError."""
-    whole = open_whole(path)
+    whole = open_whole(address)
     content, media_type = _encoded(whole.image)
     return Picture(
         content,
@@ -84,9 +84,9 @@ def screen(path: str) -> Picture:
     )
 
 
-def open_whole(path: str) -> Opened:
+def open_whole(address: str) -> Opened:
     """What `screen` shows, not encoded yet. Raises CannotShowError."""
-    ref, data = _read(path)
+    ref, data = _read(address)
     image, exif = _open(data)
     sides = image.size[::-1] if exif.swaps_sides else image.size
     image.draft(None, (SCREEN_SIDE, SCREEN_SIDE))
@@ -95,15 +95,15 @@ def open_whole(path: str) -> Opened:
     return Opened(whole, *sides, hashlib.sha256(data).hexdigest(), ref.size, ref.mtime_us)
 
 
-def region(path: str, box: Box, width: int) -> Picture:
+def region(address: str, box: Box, width: int) -> Picture:
     """A part of the photo, `width` pixels wide or as many as it has. Raises CannotShowError."""
     global _last
-    ref, data = _read(path)
+    ref, data = _read(address)
     digest = hashlib.sha256(data)
-    if _last is None or _last[:2] != (path, digest.digest()):
+    if _last is None or _last[:2] != (address, digest.digest()):
         _last = None  # before the next one is decoded: two of 100 megapixels are much
         image, exif = _open(data)
-        _last = path, digest.digest(), _upright(_rgb(image), exif)
+        _last = address, digest.digest(), _upright(_rgb(image), exif)
     photo = _last[2]
     corners = [round(share * side) for share, side in zip(box, photo.size * 2, strict=True)]
     left, top = (min(max(0, c), side - 1) for c, side in zip(corners[:2], photo.size, strict=True))
@@ -119,8 +119,8 @@ def region(path: str, box: Box, width: int) -> Picture:
     )  # fmt: skip
 
 
-def _read(path: str) -> tuple[ImageRef, bytes]:
-    contents = read(ImageRef.of(path), DecodeLimits())
+def _read(address: str) -> tuple[ImageRef, bytes]:
+    contents = read(ref_to(address), DecodeLimits())
     if isinstance(contents, Failure):
         raise CannotShowError(f"{contents.code}: {contents.detail}")
     return contents.ref, contents.data

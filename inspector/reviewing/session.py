@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from inspector.photos.address import Moved, path_of
+from inspector.photos.address import Moved
 from inspector.results.labels import SCHEMA as LABEL_SCHEMA
 from inspector.results.labels import Decision, Label, latest, with_human_verdicts
 from inspector.reviewing.index import LABELS, Index, StaleTableError, build_index
@@ -202,10 +202,7 @@ class Session:
         return self._rows.get(row)
 
     def _place(self, uri: str) -> str:
-        try:
-            return path_of(self._moved.apply(uri) if self._moved else uri)
-        except ValueError as error:
-            raise PhotoError(str(error)) from error
+        return self._moved.apply(uri) if self._moved else uri
 
     def _seen(self, values: JsonObject, label: Label) -> Shown | None:
         """What a `crack` or `clear` is about; an `unsure` is about the row, shown or not."""

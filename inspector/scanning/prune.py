@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from inspector.core.layout import Layout
 from inspector.errors import SourceError
-from inspector.photos.address import path_of, spellings, text_of
+from inspector.photos.address import spellings, text_of
 from inspector.photos.source import is_gone
 from inspector.results.labels import open_labels
 from inspector.results.store import PARTS_AT_ONCE
@@ -27,7 +26,7 @@ def move_photos(results: Results, moved: Moved) -> None:
     """Let rows and what people said follow photos to where they lie now, in this order of steps:
     nothing where two rows would get one address, labels, rows. After a crash the same again goes
     on. Raises SourceError where there is no such directory, OutputError."""
-    if not os.path.isdir(path_of(moved.new)):
+    if not moved.is_there():
         raise SourceError(f"{text_of(moved.new)} is no directory; --moved OLD=NEW names what is")
     files = results.files_to_move(moved)
     if Layout(results.out).labels.exists():

@@ -9,7 +9,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from inspector.core.machine import usable_cores
-from inspector.photos.content import sha256_within
+from inspector.photos.reading import sha256_within
 from inspector.photos.source import is_gone
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import socket
 
-from inspector.photos.content import sha256_within
+from inspector.photos.reading import sha256_within
 
 
 def test_regular_files_up_to_the_bound(tmp_path):

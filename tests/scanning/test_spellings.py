@@ -88,13 +88,13 @@ def test_a_link_that_comes_later_changes_no_uri(place):
 
 def test_the_whole_file_system_as_a_source_has_uris_that_lead_back(place, monkeypatch):
     """The root itself, listed no further than the photos."""
-    import inspector.photos.source as source
+    import inspector.photos.local as local
 
     keep = {part for part in (place / "real/photos/sub").parts}
-    real = source.Discovery._list
+    real = local._list
     monkeypatch.setattr(
-        source.Discovery, "_list",
-        lambda self, path: [e for e in real(self, path) if e.name in keep or (e.is_file()
+        local, "_list",
+        lambda path, listing: [e for e in real(path, listing) if e.name in keep or (e.is_file()
                             and e.path.startswith(str(place / "real")))],
     )  # fmt: skip
     quick_scan("/", place / "out")

@@ -1,0 +1,298 @@
+"""Photos in directories of this machine, the first of the sources.
+
+Memory holds the names of one chain of directories, from a root down to the one being read. Inside
+a directory the order is that of the names' bytes, so it is the same on every run.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import stat
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from inspector.core.layout import MANIFEST, RESULTS_DIR
+from inspector.errors import SourceError
+from inspector.photos.address import LOCAL, directory_uri, path_of, quoted
+from inspector.photos.formats import MAGIC_BYTES, named_like_an_image, sniff
+from inspector.photos.patterns import APPLE_DOUBLE, Pattern, split_pattern
+from inspector.types import FileFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inspector.photos.source import Discovery, Found
+
+_URI = re.compile(r"[a-z][a-z0-9+.-]+://")
+_MEMBER = "!/"
+"""Stands between an archive's uri and the name of a photo in it; in a local photo's uri, which has
+no exclamation mark, it cannot."""
+_APPLE_DOUBLE_MAGIC = b"\x00\x05\x16\x07"
+_RESULTS = (b'"schema_version"', b'"fingerprint"')
+"""What the manifest of a scan's results begins with, among other things."""
+
+
+class Local:
+    """The `Source` of everything that has a path."""
+
+    def owns(self, address: str) -> bool:
+        if not _URI.match(address):
+            return True
+        return address.startswith(LOCAL) and not (_MEMBER in address or "%00" in address)
+
+    def root(self, address: str) -> LocalRoot:
+        address = self.plain(address)
+        try:
+            if not stat.S_ISDIR(os.stat(address).st_mode):
+                folder, name = os.path.split(address)
+                return LocalRoot(address, directory_uri(folder) + quoted(name), is_dir=False)
+            with os.scandir(address):
+                return LocalRoot(address, directory_uri(address))
+        except (OSError, ValueError) as error:
+            if isinstance(error, FileNotFoundError) and (found := split_pattern(address)):
+                return replace(self.root(found[0]), pattern=found[1])
+            reason = getattr(error, "strerror", None) or error
+            raise SourceError(
+                f"cannot scan {address!r}: {reason}; name a directory or a file that can be read"
+            ) from error
+
+    def named(self, address: str, listing: Discovery) -> Iterator[Found]:
+        address = self.plain(address)
+        about = _stat(address)
+        if about is not None and stat.S_ISDIR(about.st_mode):
+            yield from LocalRoot(address, directory_uri(address)).photos(listing)
+        else:
+            folder, name = os.path.split(address.rstrip("/"))
+            yield address, listing.folder_uri(folder) + quoted(name), _facts(about)
+
+    def plain(self, uri: str) -> str:
+        return path_of(uri) if uri.startswith(LOCAL) else uri
+
+    def facts(self, address: str) -> FileFacts:
+        return _facts(os.stat(self.plain(address)))
+
+    def open(self, address: str) -> LocalFile:
+        path = self.plain(address)
+        if stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe disturbs its writer
+            file = LocalFile(io.FileIO(path, opener=_open_without_waiting))
+            if file.is_regular():
+                return file
+            file.close()
+        raise OSError(errno.ENXIO, "not a regular file")
+
+    def is_gone(self, address: str) -> bool:
+        """A link to nothing is not: the link is there."""
+        path = self.plain(address)
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return not os.path.islink(path)
+        except (OSError, ValueError):
+            pass
+        return False
+
+
+class LocalFile(io.BufferedReader):
+    """An open file that knows its facts."""
+
+    def facts(self) -> FileFacts:
+        return _facts(os.fstat(self.fileno()))
+
+    def is_regular(self) -> bool:
+        return stat.S_ISREG(os.fstat(self.fileno()).st_mode)
+
+
+@dataclass(slots=True)
+class _Level:
+    """An open directory: what is left of it, last first. `below` is its path from the root on."""
+
+    uri: str
+    below: tuple[str, ...]
+    chosen: bool
+    """Everything in it is meant."""
+    entries: list[os.DirEntry[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRoot:
+    """A directory, a file, or what a pattern matches below a directory (see `source.Root`)."""
+
+    path: str
+    uri: str
+    is_dir: bool = True
+    pattern: Pattern | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.uri}{self.pattern or ''}"
+
+    @property
+    def may_repeat(self) -> bool:
+        return self.pattern is not None
+
+    def check(self, listing: Discovery) -> None:
+        if self.pattern and next(self._entries(listing), None) is None:
+            raise SourceError(f"no file matches {self.pattern} below {self.path!r}")
+
+    def covers(self, uri: str) -> bool:
+        if not self.is_dir or not uri.startswith(self.uri):
+            return False
+        if self.pattern is None:
+            return True
+        names = path_of(uri).removeprefix(path_of(self.uri)).split("/")
+        return self.pattern.matches(names, is_dir=False) or any(
+            self.pattern.matches(names[:depth], is_dir=True) for depth in range(1, len(names))
+        )
+
+    def photos(self, listing: Discovery) -> Iterator[Found]:
+        if not self.is_dir:
+            yield self.path, self.uri, _facts(_stat(self.path))
+            return
+        for entry, uri in self._entries(listing):
+            about = _stat(entry.path)
+            if _is_photo(entry, about, listing):
+                yield entry.path, uri + quoted(entry.name), _facts(about)
+
+    def count(self, listing: Discovery) -> int:
+        if not self.is_dir:
+            return 1
+        return sum(named_like_an_image(entry.name) for entry, _ in self._entries(listing))
+
+    def _entries(self, listing: Discovery) -> Iterator[tuple[os.DirEntry[str], str]]:
+        """Everything below the directory that is no directory and not left out, with the uri of
+        the directory it is in."""
+        if listing.is_keyed:
+            listing.entered.clear()  # what was met before is told by each photo's uri
+        levels = [_Level(self.uri, (), self.pattern is None, _list(self.path, listing))]
+        while levels:
+            level = levels[-1]
+            if not level.entries:
+                levels.pop()
+                continue
+            entry = level.entries.pop()
+            is_dir = _is_dir(entry, listing.follow_symlinks)
+            chosen = level.chosen
+            if not chosen:
+                is_dir, chosen, on_the_way = self._held_against(level, entry, is_dir=is_dir)
+                if not (chosen or on_the_way):
+                    continue
+            if _is_left_out(entry, level.below, listing, is_dir=is_dir):
+                continue
+            if not is_dir:
+                if len(listing.claimed) < 2 or not _is_claimed_file(level, entry, listing):
+                    yield entry, level.uri
+            elif uri := _entered(level, entry, listing):
+                below = (*level.below, entry.name)
+                levels.append(_Level(uri, below, chosen, _list(entry.path, listing)))
+
+    def _held_against(
+        self, level: _Level, entry: os.DirEntry[str], *, is_dir: bool
+    ) -> tuple[bool, bool, bool]:
+        """An entry against the pattern: whether it is a directory that may be entered, whether it
+        is meant with all that is in it, and whether something in it may be."""
+        assert self.pattern is not None
+        names = (*level.below, entry.name)
+        is_dir = is_dir or (self.pattern.spells(names) and _is_dir(entry, follow_symlinks=True))
+        meant = self.pattern.matches(names, is_dir=is_dir)
+        return is_dir, meant, is_dir and self.pattern.may_match_below(names)
+
+
+def _list(path: str, listing: Discovery) -> list[os.DirEntry[str]]:
+    """All of one directory, last first; what cannot be listed is recorded and the rest is used."""
+    entries: list[os.DirEntry[str]] = []
+    try:
+        with os.scandir(path) as found:
+            entries.extend(found)
+    except OSError as error:
+        listing.misses(path, error.strerror or type(error).__name__)
+    entries.sort(key=lambda entry: os.fsencode(entry.name), reverse=True)
+    return entries
+
+
+def _is_left_out(
+    entry: os.DirEntry[str], below: tuple[str, ...], listing: Discovery, *, is_dir: bool
+) -> bool:
+    is_attributes = not is_dir and entry.name.startswith(APPLE_DOUBLE)
+    if is_attributes and _head(entry.path, 4) == _APPLE_DOUBLE_MAGIC:
+        listing.excluded[f"{APPLE_DOUBLE}*"] += 1
+        return True
+    return listing.excludes.leave_out(entry.name, below, is_dir=is_dir)
+
+
+def _entered(level: _Level, entry: os.DirEntry[str], listing: Discovery) -> str | None:
+    """The uri of a directory that is to be covered, and from here."""
+    if entry.name == RESULTS_DIR and _holds_results(entry.path):
+        listing.excluded[f"{RESULTS_DIR}/ of a scan's results"] += 1
+        return None
+    is_link = entry.is_symlink()
+    uri = directory_uri(entry.path) if is_link else f"{level.uri}{quoted(entry.name)}/"
+    if uri in listing.claimed:
+        listing.notes.append(f"{entry.path} is a source of its own; it is covered once")
+        return None
+    if listing.follow_symlinks:
+        if uri in listing.entered:
+            listing.notes.append(f"{entry.path} is a directory met before; it is covered once")
+            return None
+        listing.entered.add(uri)
+    return uri
+
+
+def _is_claimed_file(level: _Level, entry: os.DirEntry[str], listing: Discovery) -> bool:
+    if level.uri + quoted(entry.name) not in listing.claimed:
+        return False
+    listing.notes.append(f"{entry.path} is a source of its own; it is covered once")
+    return True
+
+
+def _is_photo(entry: os.DirEntry[str], about: os.stat_result | None, listing: Discovery) -> bool:
+    if about is not None and stat.S_ISDIR(about.st_mode):
+        listing.linked_dirs.append(entry.path)
+        return False
+    if named_like_an_image(entry.name):
+        return True
+    regular = about is not None and stat.S_ISREG(about.st_mode)
+    if regular and sniff(_head(entry.path, MAGIC_BYTES)) is not None:
+        return True
+    listing.ignores(entry.name)
+    return False
+
+
+def _holds_results(path: str) -> bool:
+    """Whether a directory is that of a scan's results and not one of photos called like it."""
+    head = _head(os.path.join(path, MANIFEST), 4096)
+    return all(word in head for word in _RESULTS)
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except (OSError, ValueError):
+        return None
+
+
+def _facts(about: os.stat_result | None) -> FileFacts:
+    return FileFacts() if about is None else FileFacts(about.st_size, about.st_mtime_ns // 1000)
+
+
+def _is_dir(entry: os.DirEntry[str], follow_symlinks: bool) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=follow_symlinks)
+    except OSError:
+        return False
+
+
+def _head(path: str, count: int) -> bytes:
+    """The first bytes of a file; none where it cannot be read, and no waiting for what became a
+    pipe meanwhile."""
+    try:
+        with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+            return file.read(count) or b""
+    except OSError:
+        return b""
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # not on Windows
