@@ -1,6 +1,7 @@
 """The values that flow through a scan, from a name on disk to a row in the table.
 
-Array names carry their axes as a suffix: N images, H height, W width, C channels (RGB).
+Array names carry their axes as a suffix: N views of photos (a whole photo is one), H height,
+W width, C channels (RGB).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -122,13 +125,21 @@ class PhotoFacts:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A photo as the model will see it: `pixels_HWC` uint8 RGB."""
+    """A photo as the model will see it: its views, uint8 RGB, shape (N, H, W, 3). A photo that is
+    judged as a whole is the case of one view."""
 
     ref: ImageRef
-    pixels_HWC: NDArray[np.uint8]
+    views_NHWC: NDArray[np.uint8]
     facts: PhotoFacts
     shrink: float
     """How many photo pixels (along one side) became one model pixel; 1.0 is native scale."""
+
+    @property
+    def pixels_HWC(self) -> NDArray[np.uint8]:
+        """The whole photo, where that is its view."""
+        assert len(self.views_NHWC) == 1
+        pixels_HWC: NDArray[np.uint8] = self.views_NHWC[0]
+        return pixels_HWC
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +154,22 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A decoded file without its pixels, which live in the batch's array."""
+    """A decoded photo without its pixels, which live in the batch's array."""
 
     ref: ImageRef
     facts: PhotoFacts
     shrink: float
+    views: int = 1
+    """Consecutive views of the batch that belong to it, at least one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Consecutive files of the listing. The k-th `Photo` among `items` owns `pixels_NHWC[k]`;
-    failures stand at their own place between them, so that no row can slip.
+    """Consecutive files of the listing, and the views that engines run on. Each `Photo` among
+    `items` owns the `views` next rows of `pixels_NHWC`; failures, which own none, stand at their
+    own place between them, so that no row can slip.
 
-    `pixels_NHWC` is uint8, shape (number of photos, H, W, 3); it may be empty.
+    `pixels_NHWC` is uint8, shape (number of views, H, W, 3); it may be empty.
     `decode_seconds` is the time one worker spent on the batch.
     """
 
@@ -163,10 +177,18 @@ class Batch:
     pixels_NHWC: NDArray[np.uint8]
     decode_seconds: float
 
+    def owned(self) -> Iterator[tuple[Photo, slice]]:
+        """Each photo with the place of its views in `pixels_NHWC`, and so in an engine's scores."""
+        begin = 0
+        for item in self.items:
+            if isinstance(item, Photo):
+                yield item, slice(begin, begin + item.views)
+                begin += item.views
+
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What an engine answers for N images: `p_crack_N` float32 (N,), probability of a crack;
+    """What an engine answers for N views: `p_crack_N` float32 (N,), probability of a crack;
     `cam_NHW` float32 (N, h, w), the crack class's activation map on the feature grid (logit
     units before the mean; its mean over the grid plus the bias is the class logit), where stages
     with several grids decide an object array (N,) of such maps; `ood_N`

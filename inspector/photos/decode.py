@@ -72,7 +72,7 @@ def decode(
         code, detail = _why(error, data, opened=facts.width is not None, name=ref.path)
         return Failure(ref, code, _in_one_line(detail), facts)
     shrink = max(facts.width or 1, facts.height or 1) / spec.size
-    return Decoded(ref, pixels_HWC, facts, shrink)
+    return Decoded(ref, pixels_HWC[None], facts, shrink)
 
 
 def _prepare_pillow(limits: DecodeLimits) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from inspector.reviewing.helper import HelperError, Helpers
 from inspector.reviewing.pictures import CannotShowError, open_whole
+from inspector.workers.process import HelperError, Helpers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -18,10 +18,10 @@ from inspector.core.untrusted import checked, finite, parse_json
 from inspector.errors import InspectorError, UsageError
 from inspector.results.labels import Label
 from inspector.reviewing.guard import Guard
-from inspector.reviewing.helper import Helper, HelperError, Helpers
 from inspector.reviewing.index import StaleTableError
 from inspector.reviewing.queue import Filters
 from inspector.reviewing.session import PhotoError
+from inspector.workers.process import Helper, HelperError, Helpers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Photos as a screen can show them. Runs in a process of its own (`helper.py`)."""
+"""Photos as a screen can show them. Runs in a process of its own (`workers.process.Helper`)."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ from inspector.results.labels import open_labels
 from inspector.reviewing.app import Workers, make_app
 from inspector.reviewing.guard import new_token
 from inspector.reviewing.heat import find_bundle, heat
-from inspector.reviewing.helper import Helper, Helpers
 from inspector.reviewing.pictures import region, screen
 from inspector.reviewing.session import Session
+from inspector.workers.process import Helper, Helpers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

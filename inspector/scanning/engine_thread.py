@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from inspector.types import Scores
+from inspector.workers.ordered import make_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
+    from threading import Event
 
     from inspector.engines import Backend
     from inspector.scanning.summary import Stopwatch
     from inspector.types import Batch
-
-    Running = tuple[Batch, Future[Scores]]
 
 IN_FLIGHT = 2
 """Batches with the engine: one that it works on, one that waits; their pixels are in memory."""
@@ -40,27 +39,21 @@ class EngineThread:
         """Seconds in which the engine worked; they overlap with those of other stages."""
 
     def run(self, batches: Iterable[Batch]) -> Generator[tuple[Batch, Scores]]:
-        """Every batch with its scores, in the same order. Close the generator to end the thread;
-        raises what the backend raises."""
-        with ThreadPoolExecutor(1, "inspector-engine") as thread:
-            running: deque[Running] = deque()
-            for batch in batches:
-                running.append((batch, thread.submit(self._judge, batch)))
-                if len(running) == IN_FLIGHT:
-                    yield self._finished(running)
-            while running:
-                yield self._finished(running)
+        """Every batch with its scores, in the same order, from the first time it is asked for one.
+        Close the generator to end the thread; raises what the backend raises."""
+        waiting = partial(self._clock.stage, "engine")
+        yield from make_ahead(
+            [self], iter(batches), depth=IN_FLIGHT, name="inspector-engine", waiting=waiting
+        )
 
-    def _finished(self, running: deque[Running]) -> tuple[Batch, Scores]:
-        """The oldest of `running`, which leaves it, once it is done."""
-        batch, scores = running.popleft()
-        with self._clock.stage("engine"):
-            return batch, scores.result()
-
-    def _judge(self, batch: Batch) -> Scores:
+    def make(self, batch: Batch, stop: Event) -> tuple[Batch, Scores]:
+        """The batch with its scores, in the engine's thread."""
         if not len(batch.pixels_NHWC):
-            return _NO_SCORES
+            return batch, _NO_SCORES
         started = time.perf_counter()
         scores = self._backend.run(batch.pixels_NHWC)
         self.busy_seconds += time.perf_counter() - started
-        return scores
+        return batch, scores
+
+    def close(self) -> None:
+        """Nothing: the backend is closed by who opened it."""

@@ -78,7 +78,7 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
             watch.start(plan, backend, Counts.of(results.outcomes), results.notes)
         for batch, scores in judged:
             with clock.stage("judge"):
-                photos = [item for item in batch.items if isinstance(item, Photo)]
+                photos = [photo for photo, _ in batch.owned()]
                 judgements = judge(scores, photos, thresholds, backend.stages)
                 rows = _rows(batch, judgements, plan.view)
             with clock.stage("write"):

@@ -1,4 +1,4 @@
-"""Batches made in the process that asks for them."""
+"""Batches made in the process that asks for them, and the pixels of any batch."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inspector.photos.decode import decode
-from inspector.types import Batch, Decoded, Photo
+from inspector.types import Batch, Photo
+from inspector.workers.child import decode_views
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from inspector.types import Failure, ImageRef
 
     Items = tuple[Photo | Failure, ...]
+    Shape = tuple[int, int, int, int]
 
 
 def chunks_of(refs: Iterable[ImageRef], size: int) -> Iterator[list[ImageRef]]:
@@ -30,38 +31,56 @@ def chunks_of(refs: Iterable[ImageRef], size: int) -> Iterator[list[ImageRef]]:
         yield chunk
 
 
-def batch_shape(refs: list[ImageRef], spec: PreprocessSpec) -> tuple[int, int, int, int]:
-    """Of the pixels if every file of `refs` decodes: N, H, W, C."""
-    return (len(refs), spec.size, spec.size, 3)
+class ViewBuffer:
+    """The pixels of a batch's views, one photo after the other. There is room for one view of each
+    of `photos`; it grows where photos have more.
+
+    Args:
+        new: Makes an array of uint8 for a shape N, H, W, C.
+    """
+
+    def __init__(
+        self,
+        photos: int,
+        spec: PreprocessSpec,
+        new: Callable[[Shape], NDArray[np.uint8]] = lambda shape: np.empty(shape, np.uint8),
+    ) -> None:
+        self._new = new
+        self._pixels_NHWC = new((photos, spec.size, spec.size, 3))
+        self.filled = 0
+        """Views that are complete."""
+        self.bytes_each = spec.size**2 * 3
+
+    @property
+    def filled_NHWC(self) -> NDArray[np.uint8]:
+        return self._pixels_NHWC[: self.filled]
+
+    def room_for(self, views: int) -> NDArray[np.uint8]:
+        """Where the next `views` belong; add their number to `filled` when they are there."""
+        end = self.filled + views
+        if end > len(self._pixels_NHWC):
+            larger_NHWC = self._new((2 * end, *self._pixels_NHWC.shape[1:]))
+            larger_NHWC[: self.filled] = self.filled_NHWC
+            self._pixels_NHWC = larger_NHWC
+        return self._pixels_NHWC[self.filled : end]
 
 
 def load_batch(refs: list[ImageRef], spec: PreprocessSpec, limits: DecodeLimits) -> Batch:
-    """The photos of `refs`."""
+    """The photos of `refs`, decoded here and now."""
     started = time.perf_counter()
-    pixels_NHWC = np.empty(batch_shape(refs, spec), np.uint8)
-    items = decode_into(pixels_NHWC, refs, spec, limits)
-    return Batch(items, pixels_NHWC[: count_photos(items)], time.perf_counter() - started)
+    views = ViewBuffer(len(refs), spec)
+    items = decode_into(views, refs, spec, limits)
+    return Batch(items, views.filled_NHWC, time.perf_counter() - started)
 
 
 def decode_into(
-    pixels_NHWC: NDArray[np.uint8],
-    refs: list[ImageRef],
-    spec: PreprocessSpec,
-    limits: DecodeLimits,
+    views: ViewBuffer, refs: list[ImageRef], spec: PreprocessSpec, limits: DecodeLimits
 ) -> Items:
-    """Decode `refs`; the k-th photo that succeeds fills `pixels_NHWC[k]`."""
+    """Decode `refs`; the views of those that succeed fill `views`."""
     items: list[Photo | Failure] = []
-    photos = 0
-    for ref in refs:
-        outcome = decode(ref, spec, limits)
-        if isinstance(outcome, Decoded):
-            pixels_NHWC[photos] = outcome.pixels_HWC
-            photos += 1
-            items.append(Photo(outcome.ref, outcome.facts, outcome.shrink))
-        else:
-            items.append(outcome)
+    for item, views_NHWC in decode_views(refs, spec, limits):
+        if views_NHWC is not None:
+            views.room_for(len(views_NHWC))[:] = views_NHWC
+            views.filled += len(views_NHWC)
+        items.append(item)
     return tuple(items)
-
-
-def count_photos(items: Iterable[Photo | Failure]) -> int:
-    return sum(isinstance(item, Photo) for item in items)

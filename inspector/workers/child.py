@@ -1,8 +1,8 @@
-"""What a process that only decodes does: it answers for one file after the other, and it is mortal.
+"""The program of a worker process: it answers one request after the other, and it is mortal.
 
 It lives as long as its main process: it ends when its pipes are closed, however that came about,
 and an alarm of the operating system ends it where it is stuck in a file with nobody there to end
-it. See `decoder_process` for the other end of the pipes.
+it. `process.WorkerProcess` is the other end of the pipes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import traceback
 import warnings
 from contextlib import suppress
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -23,25 +23,55 @@ from inspector.photos.decode import decode
 from inspector.types import Decoded, Photo
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
     from inspector.model.preprocess import PreprocessSpec
     from inspector.photos.limits import DecodeLimits
-    from inspector.types import ImageRef
+    from inspector.types import Failure, ImageRef
 
-READY = b"\0inspector decodes\0"
+    Answer = tuple[Any, NDArray[np.uint8] | None]
+    """What is pickled, and what is sent after it as it lies in memory."""
+    Handler = Callable[..., Iterator[Answer]]
+
+READY = b"\0inspector is ready\0"
 """The first thing that is said; whatever stands before it was printed by somebody else."""
 
-HEADER = struct.Struct("<II")
-"""Before each answer: bytes of the pickled `Photo` or `Failure`, bytes of the pixels after it."""
+HEADER = struct.Struct("<QQ")
+"""Before each answer: bytes of what is pickled, and of the pixels after it."""
 
 ALARM_GRACE_S = 5.0
-"""Beyond a file's time limit, which the main process keeps; the alarm is for when that is gone."""
+"""Beyond an answer's time limit, which the main process keeps; the alarm is for when that is
+gone."""
 _LONGEST_ALARM_S = 1e7
 """Operating systems refuse much longer ones."""
 
 _OOM_SCORE = "500"
 """Thousandths of the memory that count as used here when the kernel looks for a process to kill:
-enough that it takes a decoder and not the scan, and not so much that it takes small decoders when
+enough that it takes a worker and not the scan, and not so much that it takes small workers when
 some other program has eaten everything."""
+
+
+def decode_views(
+    refs: list[ImageRef], spec: PreprocessSpec, limits: DecodeLimits
+) -> Iterator[tuple[Photo | Failure, NDArray[np.uint8] | None]]:
+    """Handler: each photo of `refs` in turn, with the pixels of its views, or why it has none."""
+    for ref in refs:
+        outcome = decode(ref, spec, limits)
+        if isinstance(outcome, Decoded):
+            views_NHWC = np.ascontiguousarray(outcome.views_NHWC)
+            yield Photo(outcome.ref, outcome.facts, outcome.shrink, len(views_NHWC)), views_NHWC
+        else:
+            yield outcome, None
+
+
+def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Iterator[Answer]:
+    """Handler: whether a call of `function` succeeds, and what it returns or else raises."""
+    try:
+        yield (True, function(*arguments)), None
+    except Exception as error:  # of any library that reads files
+        yield (False, str(error) or type(error).__name__), None
 
 
 def main() -> None:
@@ -94,26 +124,24 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
     answers.flush()
     while True:
         try:
-            refs, spec, limits = pickle.load(requests)
+            handler, arguments, seconds = pickle.load(requests)
         except (EOFError, pickle.UnpicklingError):  # hung up, perhaps in the middle of a request
             return
-        for ref in refs:
-            _answer(answers, ref, spec, limits)
+        _answer(answers, handler(*arguments), min(seconds + ALARM_GRACE_S, _LONGEST_ALARM_S))
 
 
-def _answer(answers: BinaryIO, ref: ImageRef, spec: PreprocessSpec, limits: DecodeLimits) -> None:
-    _set_alarm(min(limits.max_seconds + ALARM_GRACE_S, _LONGEST_ALARM_S))
-    outcome = decode(ref, spec, limits)
-    _set_alarm(0)
-    if isinstance(outcome, Decoded):
-        pixels_HWC = np.ascontiguousarray(outcome.pixels_HWC)
-        item = pickle.dumps(Photo(outcome.ref, outcome.facts, outcome.shrink))
-        answers.write(HEADER.pack(len(item), pixels_HWC.nbytes) + item)
-        answers.write(pixels_HWC.data)
-    else:
-        item = pickle.dumps(outcome)
-        answers.write(HEADER.pack(len(item), 0) + item)
-    answers.flush()
+def _answer(answers: BinaryIO, made: Iterator[Answer], seconds: float) -> None:
+    while True:
+        _set_alarm(seconds)
+        answer = next(made, None)
+        _set_alarm(0)
+        if answer is None:
+            return
+        item, pixels = pickle.dumps(answer[0]), answer[1]
+        answers.write(HEADER.pack(len(item), 0 if pixels is None else pixels.nbytes) + item)
+        if pixels is not None:
+            answers.write(pixels.data)
+        answers.flush()
 
 
 def _set_alarm(seconds: float) -> None:

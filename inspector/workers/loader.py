@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from inspector.photos.limits import DecodeLimits
 from inspector.workers.batching import chunks_of, load_batch
-from inspector.workers.ordered import Ahead
+from inspector.workers.ordered import make_ahead
 from inspector.workers.pool import Decoder
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ def bytes_in_flight(spec: PreprocessSpec, *, batch_size: int, workers: int) -> i
 
 def _decode_ahead(
     chunks: Iterator[list[ImageRef]], spec: PreprocessSpec, limits: DecodeLimits, workers: int
-) -> Ahead[list[ImageRef], Batch]:
+) -> Generator[Batch]:
     decoders = [Decoder(spec, limits) for _ in range(workers)]
-    return Ahead(decoders, chunks, depth=workers * PREFETCH)
+    return make_ahead(decoders, chunks, depth=workers * PREFETCH + 1)
 
 
 def _load_with_torch(

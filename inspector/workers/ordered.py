@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-import weakref
 from collections import deque
-from collections.abc import Generator
 from concurrent.futures import Future
+from contextlib import nullcontext
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
 Task = TypeVar("Task")
 Made = TypeVar("Made")
@@ -28,78 +29,83 @@ class Maker(Protocol[_Task, _Made]):
     def close(self) -> None: ...
 
 
-class Ahead(Generator[Made, None, None], Generic[Task, Made]):
+def make_ahead(
+    makers: Sequence[Maker[Task, Made]],
+    tasks: Iterator[Task],
+    *,
+    depth: int,
+    name: str = "inspector-decode",
+    waiting: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> Generator[Made]:
     """What `makers` make of `tasks`, in their order; each of them has a thread of its own.
 
-    A generator that begins at once, not when it is first asked; `depth` tasks, at least 1, are
-    being worked on or done and not yet asked for. `tasks` is read in the thread that asks. What
-    it raises comes after what precedes it, as in a plain loop; so does what a maker raises.
+    Work begins at once, not when it is first asked for; up to `depth` tasks (at least 1) are being
+    worked on, or done and not taken yet. `tasks` is read in the thread that asks. What it raises
+    comes after what precedes it, as in a plain loop; so does what a maker raises. Closing or
+    forgetting the generator ends the threads and closes the makers.
 
-    Closing it ends the threads and closes the makers; being forgotten and the end of the program
-    make them do so.
+    Args:
+        name: Of the threads.
+        waiting: Makes a context in which the one who asks waits for what is not done yet.
     """
+    todo: SimpleQueue[tuple[Task, Future[Made]] | None] = SimpleQueue()
+    stop = threading.Event()
+    # Daemons: a program that ends without closing this must not wait for what they are at.
+    threads = [
+        threading.Thread(target=_work, args=(maker, todo, stop), name=name, daemon=True)
+        for maker in makers
+    ]
+    for thread in threads:
+        thread.start()
+    made: Generator[Any] = _in_order(threads, todo, stop, tasks, depth, waiting)
+    next(made)  # up to the first yield
+    return made
 
-    def __init__(
-        self, makers: Sequence[Maker[Task, Made]], tasks: Iterator[Task], *, depth: int
-    ) -> None:
-        self._tasks = tasks
-        self._depth = depth
-        self._todo: SimpleQueue[tuple[Task, Future[Made]] | None] = SimpleQueue()
-        self._waiting: deque[Future[Made]] = deque()
-        self._more = True
-        stop = threading.Event()
-        self._tell_to_end = weakref.finalize(self, _tell_to_end, self._todo, stop, len(makers))
-        # Daemons: a program that ends without closing this must not wait for what they are at.
-        self._threads = [
-            threading.Thread(
-                target=_work, args=(maker, self._todo, stop), name="inspector-decode", daemon=True
-            )
-            for maker in makers
-        ]
-        for thread in self._threads:
-            thread.start()
-        self._top_up()
 
-    def send(self, _: None) -> Made:
-        if not self._waiting:
-            self.throw(StopIteration())
-        try:
-            made = self._waiting[0].result()
-            self._waiting.popleft()
-            self._top_up()
-        except BaseException as error:
-            self.throw(error)
-        return made
+def _in_order(
+    threads: Sequence[threading.Thread],
+    todo: SimpleQueue[tuple[Task, Future[Made]] | None],
+    stop: threading.Event,
+    tasks: Iterator[Task],
+    depth: int,
+    waiting: Callable[[], AbstractContextManager[Any]],
+) -> Generator[Made | None]:
+    """None at first, when work has begun; then what is made."""
+    ahead: deque[Future[Made]] = deque()
+    more = True
 
-    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> NoReturn:
-        """Ends the threads and raises, as a generator does that handles nothing."""
-        self._more = False
-        self._waiting.clear()
-        self._tell_to_end()
-        for thread in self._threads:
-            thread.join()
-        raise kind if value is None else value
-
-    def _top_up(self) -> None:
-        while self._more and len(self._waiting) < self._depth:
-            made: Future[Made] = Future()
+    def hand_out() -> None:
+        nonlocal more
+        while more and len(ahead) < depth:
+            future: Future[Made] = Future()
             try:
-                task = next(self._tasks)
+                todo.put((next(tasks), future))
             except StopIteration:
-                self._more = False
+                more = False
                 return
             except Exception as error:
-                self._more = False
-                made.set_exception(error)
-            else:
-                self._todo.put((task, made))
-            self._waiting.append(made)
+                more = False
+                future.set_exception(error)
+            ahead.append(future)
 
-
-def _tell_to_end(todo: SimpleQueue[Any], stop: threading.Event, threads: int) -> None:
-    stop.set()
-    for _ in range(threads):
-        todo.put(None)
+    try:
+        hand_out()
+        yield None
+        while True:
+            hand_out()
+            if not ahead:
+                return
+            with waiting():
+                ahead[0].exception()
+            yield ahead.popleft().result()  # and keep no reference to it
+    finally:
+        stop.set()
+        for _ in threads:
+            todo.put(None)
+        for thread in threads:
+            # At the end of the program they do not run any more.
+            if not (thread is threading.current_thread() or sys.is_finalizing()):
+                thread.join()
 
 
 def _work(
@@ -124,9 +130,9 @@ def _work_off(
     job = todo.get()
     if job is None:
         return False
-    task, made = job
+    task, future = job
     try:
-        made.set_result(maker.make(task, stop))
+        future.set_result(maker.make(task, stop))
     except BaseException as error:
-        made.set_exception(error)
+        future.set_exception(error)
     return True

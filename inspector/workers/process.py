@@ -1,4 +1,4 @@
-"""A process that only decodes, seen from the one that started it: two pipes and a death.
+"""Processes that can be killed and replaced, seen from the one that starts them: two pipes each.
 
 Plain processes and pipes instead of `multiprocessing`: that has servers of its own, which leave
 directories behind when everything is killed, and it would import the user's script again.
@@ -12,24 +12,24 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from inspector.workers.child import HEADER, READY
+from inspector.workers.child import HEADER, READY, call
 from inspector.workers.start import deaf_from_birth
 
 if TYPE_CHECKING:
-    from threading import Event
+    from collections.abc import Callable
     from typing import IO, Any
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from inspector.types import Failure, Photo
+    from inspector.workers.child import Handler
 
 PROGRAM = "from inspector.workers.child import main; main()"
-"""What the process runs, once it finds modules where this process finds them."""
+"""What a process runs, once it finds modules where this process finds them."""
+START_S = 60.0
+"""For a process to start and to listen; 0.3 seconds where nothing else is going on."""
 
 _SLICE_S = 0.1
 _REAP_S = 2.0
@@ -39,11 +39,11 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THR
 """NumPy's libraries would start a thread per core, for arithmetic that no decoder does."""
 
 
-class Died(Exception):
+class WorkerDied(Exception):
     """The process is gone, or talks nonsense: then the text says which."""
 
 
-class Late(Exception):
+class WorkerTimeout(Exception):
     """There is no answer, and no time left for it."""
 
 
@@ -51,20 +51,24 @@ class Stopped(Exception):
     """Nobody wants the answer any more."""
 
 
-class Patience:
+class HelperError(Exception):
+    """A call ended its process, took too long, or failed; the message says which."""
+
+
+class Deadline:
     """Up to `seconds` of waiting, and none once `stop` is set.
 
     Counted in short waits that came to nothing, not by a clock: while this process is suspended
     (Ctrl-Z, a laptop's lid) the other one is as well, and no photo is to blame.
     """
 
-    def __init__(self, seconds: float, stop: Event) -> None:
+    def __init__(self, seconds: float, stop: threading.Event) -> None:
         self._left = seconds
         self._stop = stop
 
     def wait_for(self, pipe: IO[bytes], events: int) -> None:
         """Return when something of `events` (see `select.poll`) has happened to `pipe`. Raises
-        Late, Stopped."""
+        WorkerTimeout, Stopped."""
         waiting = select.poll()
         waiting.register(pipe, events)
         while not waiting.poll(_SLICE_S * 1000):
@@ -72,18 +76,19 @@ class Patience:
             self.check()
 
     def check(self) -> None:
-        """Raises Late, Stopped."""
+        """Raises WorkerTimeout, Stopped."""
         if self._stop.is_set():
             raise Stopped
         if self._left <= 0:
-            raise Late
+            raise WorkerTimeout
 
 
-class DecoderProcess:
+class WorkerProcess:
     """Starts at once; raises OSError when it cannot. It is killed and reaped by `end`, and also
-    when this object is forgotten or this process exits.
+    when this object is forgotten or this process exits. Methods with a deadline raise WorkerDied,
+    WorkerTimeout, Stopped.
 
-    On Windows, where a pipe cannot be waited for, there is no limit to any patience.
+    On Windows, where a pipe cannot be waited for, no deadline is kept.
     """
 
     def __init__(self) -> None:
@@ -108,36 +113,49 @@ class DecoderProcess:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def wait_until_ready(self, patience: Patience) -> None:
-        """Raises Died, Late, Stopped."""
+    def wait_until_ready(self, deadline: Deadline) -> None:
         said = bytearray()
         while not self._is_ready:
-            said += self._read(1, patience)
+            said += self._read(1, deadline)
             self._is_ready = said.endswith(READY)
 
-    def ask(self, request: object, patience: Patience) -> None:
-        """Send `request`, when all earlier ones are answered. Raises Died, Late, Stopped."""
-        left = memoryview(pickle.dumps(request))
+    def ask(
+        self, handler: Handler, arguments: tuple[Any, ...], seconds: float, deadline: Deadline
+    ) -> None:
+        """Have `handler`, a function that can be imported, make answers from `arguments`, when all
+        earlier ones have been fetched. Left alone, the process ends itself after `seconds` without
+        an answer."""
+        left = memoryview(pickle.dumps((handler, arguments, seconds)))
         while left:
             try:
                 sent = self._requests.write(left)
             except BrokenPipeError as error:
-                raise Died from error
+                raise WorkerDied from error
             if sent is None:
-                patience.wait_for(self._requests, select.POLLOUT)
+                deadline.wait_for(self._requests, select.POLLOUT)
             else:
                 left = left[sent:]
 
-    def answer(self, pixels_HWC: NDArray[np.uint8], patience: Patience) -> Photo | Failure:
-        """The next answer; a photo's pixels fill `pixels_HWC`. Raises Died, Late, Stopped."""
-        patience.check()
-        item_bytes, pixel_bytes = HEADER.unpack(self._read(HEADER.size, patience))
-        item: Photo | Failure = pickle.loads(self._read(item_bytes, patience))
-        if pixel_bytes:
-            if pixel_bytes != pixels_HWC.nbytes:
-                raise Died(f"answered with {pixel_bytes} bytes of pixels")
-            self._read_into(pixels_HWC.data.cast("B"), patience)
-        return item
+    def answer(self, deadline: Deadline) -> tuple[Any, int]:
+        """The next answer, and how many bytes have to be fetched by `read_into` after it."""
+        deadline.check()
+        item_bytes, more_bytes = HEADER.unpack(self._read(HEADER.size, deadline))
+        return pickle.loads(self._read(item_bytes, deadline)), more_bytes
+
+    def read_into(self, left: memoryview, deadline: Deadline) -> None:
+        """Fill `left` with bytes from the process."""
+        while left:
+            count = self._answers.readinto(left)
+            if count is None:
+                deadline.wait_for(self._answers, select.POLLIN)
+            elif not count:
+                raise WorkerDied
+            else:
+                left = left[count:]
+
+    def kill(self) -> None:
+        """End it from any thread; whoever waits for an answer gets WorkerDied."""
+        self._process.kill()
 
     def end(self) -> str:
         """Kill and reap it. Says how it had ended before, if it had."""
@@ -150,20 +168,90 @@ class DecoderProcess:
         self._release()
         return f"{how} ({last_words.strip()})" if last_words else how
 
-    def _read(self, count: int, patience: Patience) -> bytearray:
+    def _read(self, count: int, deadline: Deadline) -> bytearray:
         read = bytearray(count)
-        self._read_into(memoryview(read), patience)
+        self.read_into(memoryview(read), deadline)
         return read
 
-    def _read_into(self, left: memoryview, patience: Patience) -> None:
-        while left:
-            count = self._answers.readinto(left)
-            if count is None:
-                patience.wait_for(self._answers, select.POLLIN)
-            elif not count:
-                raise Died
-            else:
-                left = left[count:]
+
+class Helper:
+    """Calls `handler` in a process of its own, one call at a time, from any thread. The process
+    keeps what the handler's module remembers, and is replaced after a call that ended it or took
+    more than `seconds`."""
+
+    def __init__(self, handler: Callable[..., Any], seconds: float) -> None:
+        self._handler = handler
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._process: WorkerProcess | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self._lock.locked()
+
+    def start(self) -> None:
+        """Start the process ahead of the first call."""
+        with self._lock:
+            self._started()
+
+    def ask(self, *arguments: Any) -> Any:
+        """What the handler returns. Raises HelperError."""
+        with self._lock:
+            try:
+                process = self._started()
+                process.wait_until_ready(Deadline(START_S, self._stop))
+                deadline = Deadline(self._seconds, self._stop)
+                process.ask(call, (self._handler, arguments), self._seconds, deadline)
+                (succeeded, answer), _ = process.answer(deadline)
+            except WorkerTimeout as error:
+                self._end()
+                raise HelperError(f"took longer than {self._seconds:g} s") from error
+            except (WorkerDied, Stopped, OSError) as error:
+                self._end()
+                raise HelperError("ended the process that opened it") from error
+        if not succeeded:
+            raise HelperError(answer)
+        return answer
+
+    def close(self) -> None:
+        """End the process, also in the middle of a call; there can be no more calls."""
+        self._stop.set()
+        if process := self._process:
+            process.kill()
+        with self._lock:
+            self._end()
+
+    def _started(self) -> WorkerProcess:
+        if self._process and not self._process.is_alive:
+            self._end()
+        self._process = self._process or WorkerProcess()
+        return self._process
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process:
+            process.end()
+
+
+class Helpers:
+    """Several helpers of one kind; a call goes to one that is free, if there is one."""
+
+    def __init__(self, handler: Callable[..., Any], seconds: float, count: int) -> None:
+        self._all = [Helper(handler, seconds) for _ in range(count)]
+
+    def start(self) -> None:
+        for helper in self._all:
+            helper.start()
+
+    def ask(self, *arguments: Any) -> Any:
+        """What the handler returns. Raises HelperError."""
+        free = next((helper for helper in self._all if not helper.busy), self._all[0])
+        return free.ask(*arguments)
+
+    def close(self) -> None:
+        for helper in self._all:
+            helper.close()
 
 
 def _command() -> list[str]:

@@ -11,16 +11,18 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from inspector.types import Batch
-from inspector.workers.batching import batch_shape, count_photos, decode_into
+from inspector.workers.batching import ViewBuffer, decode_into
 from inspector.workers.start import begin_worker, start_method
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from inspector.model.preprocess import PreprocessSpec
     from inspector.photos.limits import DecodeLimits
     from inspector.types import ImageRef
-    from inspector.workers.batching import Items
+    from inspector.workers.batching import Items, Shape
 
     Loaded = tuple[Items, torch.Tensor, float]
 
@@ -121,10 +123,17 @@ class _Photos:
         started = time.perf_counter()
         # Shared from the start: where shared memory runs out, the error then has a way back to
         # the scan; raised later, while the batch is being sent, it would be lost and the scan hang.
-        images: Any = torch.empty(batch_shape(refs, self.spec), dtype=torch.uint8)
-        images.share_memory_()
-        items = decode_into(images.numpy(), refs, self.spec, self.limits)
-        return items, images[: count_photos(items)], time.perf_counter() - started
+        shared: list[torch.Tensor] = []
+
+        def new(shape: Shape) -> NDArray[np.uint8]:
+            pixels: Any = torch.empty(shape, dtype=torch.uint8)
+            shared.append(pixels.share_memory_())
+            pixels_NHWC: NDArray[np.uint8] = shared[-1].numpy()
+            return pixels_NHWC
+
+        views = ViewBuffer(len(refs), self.spec, new)
+        items = decode_into(views, refs, self.spec, self.limits)
+        return items, shared[-1][: views.filled], time.perf_counter() - started
 
 
 def _start(

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from inspector.reviewing.heat import as_png
-from inspector.reviewing.helper import Helper, HelperError
 from inspector.reviewing.pictures import SCREEN_SIDE, CannotShowError, region, screen
+from inspector.workers.process import Helper, HelperError
 from tests.scanning.walls import wall
 
 

@@ -152,8 +152,8 @@ from inspector.workers import child
 load = pickle.load
 
 def turned(requests):
-    refs, spec, limits = load(requests)
-    return refs[::-1], spec, limits
+    handler, (refs, *others), seconds = load(requests)
+    return handler, (refs[::-1], *others), seconds
 
 pickle.load = turned
 child.main()
@@ -176,7 +176,8 @@ from inspector.types import Decoded
 def cropped(ref, spec, limits=None):
     outcome = decode(ref, spec, limits)
     if isinstance(outcome, Decoded):
-        return type(outcome)(outcome.ref, outcome.pixels_HWC[:-1], outcome.facts, outcome.shrink)
+        pixels = outcome.views_NHWC[:, :-1]
+        return type(outcome)(outcome.ref, pixels, outcome.facts, outcome.shrink)
     return outcome
 
 child.decode = cropped

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspector.workers.ordered import Ahead
+from inspector.workers.ordered import make_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ def all_threads_end():
 @given(count=st.integers(0, 30), threads=st.integers(1, 4), depth=st.integers(1, 9))
 def test_the_order_of_the_tasks(count, threads, depth):
     makers = [Slow(0.001) for _ in range(threads)]
-    assert list(Ahead(makers, iter(range(count)), depth=depth)) == [-k for k in range(count)]
+    assert list(make_ahead(makers, iter(range(count)), depth=depth)) == [-k for k in range(count)]
     assert sorted(k for maker in makers for k in maker.seen) == list(range(count))
     assert all(len(maker.closed_by) == 1 for maker in makers)
 
@@ -79,7 +79,7 @@ def test_reading_ahead_is_bounded_and_here(threads):
             readers.add(threading.current_thread())
             yield k
 
-    made = Ahead([Slow() for _ in range(threads)], listing(), depth=2 * threads)
+    made = make_ahead([Slow() for _ in range(threads)], listing(), depth=2 * threads)
     for taken in range(4):
         time.sleep(0.05)
         assert len(read) <= taken + 2 * threads
@@ -91,7 +91,7 @@ def test_reading_ahead_is_bounded_and_here(threads):
 
 def test_work_begins_before_it_is_asked_for_and_each_maker_has_its_thread():
     maker = Slow()
-    made = Ahead([maker], iter(range(9)), depth=4)
+    made = make_ahead([maker], iter(range(9)), depth=4)
     wait_until(lambda: maker.seen == [0, 1, 2, 3])
     (thread,) = own_threads()
     made.close()
@@ -100,7 +100,7 @@ def test_work_begins_before_it_is_asked_for_and_each_maker_has_its_thread():
 
 def test_closing_stops_what_is_being_done():
     makers = [Endless(), Endless()]
-    made = Ahead(makers, iter(range(24)), depth=4)
+    made = make_ahead(makers, iter(range(24)), depth=4)
     wait_until(lambda: sum(len(maker.seen) for maker in makers) == 2)
     made.close()
     assert own_threads() == []
@@ -111,7 +111,7 @@ def test_closing_stops_what_is_being_done():
 
 def test_what_is_forgotten_ends_its_threads():
     maker = Endless()
-    Ahead([maker], iter(range(24)), depth=4)
+    make_ahead([maker], iter(range(24)), depth=4)
     wait_until(lambda: own_threads() == [])
     assert len(maker.closed_by) == 1
 
@@ -121,7 +121,7 @@ def test_what_the_listing_raises_comes_after_what_precedes_it():
         yield from range(3)
         raise OSError("the share is gone")
 
-    made = Ahead([Slow(), Slow()], listing(), depth=9)
+    made = make_ahead([Slow(), Slow()], listing(), depth=9)
     assert [next(made) for _ in range(3)] == [0, -1, -2]
     with pytest.raises(OSError, match="the share is gone"):
         next(made)
@@ -136,7 +136,7 @@ def test_what_a_maker_raises_comes_in_its_place():
                 raise ZeroDivisionError("bug")
             return super().make(task, stop)
 
-    made = Ahead([Buggy(), Buggy()], iter(range(9)), depth=5)
+    made = make_ahead([Buggy(), Buggy()], iter(range(9)), depth=5)
     assert [next(made), next(made)] == [0, -1]
     with pytest.raises(ZeroDivisionError, match="bug"):
         next(made)
@@ -147,7 +147,7 @@ def test_an_interrupt_while_waiting_ends_the_threads(monkeypatch):
     def interrupted(_self, _timeout=None):
         raise KeyboardInterrupt
 
-    made = Ahead([Endless()], iter(range(9)), depth=1)
+    made = make_ahead([Endless()], iter(range(9)), depth=1)
     monkeypatch.setattr("concurrent.futures.Future.result", interrupted)
     with pytest.raises(KeyboardInterrupt):
         next(made)
@@ -156,10 +156,10 @@ def test_an_interrupt_while_waiting_ends_the_threads(monkeypatch):
 
 def test_a_program_that_ends_does_not_wait():
     program = (
-        "import time; from inspector.workers.ordered import Ahead\n"
+        "import time; from inspector.workers.ordered import make_ahead\n"
         "class Deaf:\n"
         "    def make(self, task, stop): time.sleep(600)\n"
         "    def close(self): pass\n"
-        "made = Ahead([Deaf()], iter([1]), depth=1)\n"
+        "made = make_ahead([Deaf()], iter([1]), depth=1)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
