@@ -1,8 +1,7 @@
-"""Is this machine fit for a scan, and does the model answer here as it did when it was exported?"""
+"""Checks of this machine and of a model bundle: the command `inspector doctor`."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 from contextlib import closing, suppress
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from inspector.core import machine
 from inspector.core.cache import CACHE_VARIABLE, private_folder
+from inspector.core.machine import installed_version
 from inspector.core.text import wrapped
 from inspector.engines.device import has_nvidia_driver
 from inspector.errors import InspectorError
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from inspector.model.golden import Golden
 
 SMALLEST_SHARED_MEMORY = 256 << 20
-"""Bytes. Decoder processes hand batches over through /dev/shm: a batch of 64 photos of 224 px is
-10 MB, a few wait per process, and Docker's default of 64 MB ends in a bus error."""
+"""Bytes. Workers hand batches over through /dev/shm: a batch of 64 photos of 224 px is 10 MB, a few
+wait per process, and Docker's default of 64 MB ends in a bus error."""
 
-_NEEDED = ("onnxruntime", "pyarrow", "pillow", "numpy")
+_NEEDED = ("onnxruntime", "pyarrow", "duckdb", "pillow", "numpy")
 _OPTIONAL = ("torch", "torchvision", "openvino")
 _ORT_BUILDS = ("onnxruntime", "onnxruntime-gpu")
 
 
 class Health(StrEnum):
-    """The outcome of one check."""
+    """Outcome of a check."""
 
     OK = "ok"
     WARN = "warn"
@@ -45,7 +45,7 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was looked at, what was found, and what to do about it (empty when nothing)."""
+    """A check: its name, outcome, finding, and the remedy if there is something to do."""
 
     name: str
     health: Health
@@ -55,32 +55,29 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class DoctorReport:
-    """All checks in the order in which they were made."""
+    """All checks, in the order in which they were made."""
 
     checks: tuple[Check, ...]
 
     @property
     def exit_code(self) -> int:
-        """0 unless a check failed; warnings do not count."""
+        """1 if a check failed; warnings do not count."""
         return int(any(check.health is Health.FAIL for check in self.checks))
 
 
 def examine(bundle_path: Path | str | None = None) -> DoctorReport:
-    """Look at the installation, the machine and the bundle (None: the one that ships with the
-    package), and replay its golden images on every engine that can run here. Never raises for
-    what it finds wrong."""
-    return DoctorReport(
-        (
-            *_installation(),
-            _providers(),
-            *_hardware(),
-            *_model(Path(bundle_path or DEFAULT_PATH)),
-        )
-    )
+    """Check the installation, the machine and a bundle, whose golden images are predicted again
+    with every engine that runs here. Problems are reported, never raised.
+
+    Args:
+        bundle_path: Model bundle; the shipped one if not given.
+    """
+    model = _model(Path(bundle_path or DEFAULT_PATH))
+    return DoctorReport((*_installation(), _providers(), *_hardware(), *model))
 
 
 def render(report: DoctorReport) -> str:
-    """The report as text of at most 80 columns, problems with their remedies below them."""
+    """Format a report as text of at most 80 columns, remedies below their problems."""
     lines = [line for check in report.checks for line in _lines(check)]
     count = {h: sum(check.health is h for check in report.checks) for h in Health}
     if count[Health.FAIL] or count[Health.WARN]:
@@ -96,23 +93,13 @@ def _lines(check: Check) -> list[str]:
     return lines + (wrapped("", f"-> {check.remedy}", len(head)) if check.remedy else [])
 
 
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def _installation() -> Iterator[Check]:
-    runtimes = [name for name in _ORT_BUILDS if _version(name)]
-    versions = {name: _version(name) for name in (*_NEEDED, *_OPTIONAL)}
-    versions["onnxruntime"] = next(map(_version, runtimes), None)
+    runtimes = [name for name in _ORT_BUILDS if installed_version(name)]
+    versions = {name: installed_version(name) for name in (*_NEEDED, *_OPTIONAL)}
+    versions["onnxruntime"] = next(map(installed_version, runtimes), None)
     known = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
-    yield Check(
-        "versions",
-        Health.OK,
-        f"inspector {__version__}, python {platform.python_version()}, {known}",
-    )
+    finding = f"inspector {__version__}, python {platform.python_version()}, {known}"
+    yield Check("versions", Health.OK, finding)
     missing = [name for name in _NEEDED if not versions[name]]
     if missing:
         remedy = "install crack-inspector again; its requirements are incomplete"
@@ -123,22 +110,23 @@ def _installation() -> Iterator[Check]:
             Health.WARN,
             "onnxruntime and onnxruntime-gpu are both installed; they share one folder, and the "
             "one installed last has overwritten the other",
-            "uninstall both, then install only onnxruntime-gpu[cuda,cudnn] (with an NVIDIA GPU) "
-            "or only onnxruntime (without)",
+            "uninstall both, then install crack-inspector again",
         )
 
 
 def _providers() -> Check:
-    """What ONNX Runtime was built with; the replays below show what really comes up."""
+    """Providers that ONNX Runtime was built with; the replays show which ones work."""
     try:
         import onnxruntime
+
+        from inspector.engines.ort_session import built_for_cuda
     except ImportError as error:
-        remedy = "install it again: onnxruntime-gpu[cuda,cudnn] with an NVIDIA GPU, or onnxruntime"
+        remedy = "install it again: pip install --force-reinstall crack-inspector"
         return Check("providers", Health.FAIL, f"onnxruntime does not load: {error}", remedy)
     built_in = onnxruntime.get_available_providers()
     finding = f"ONNX Runtime has {', '.join(built_in)}"
-    if has_nvidia_driver() and not _built_for_cuda():
-        remedy = "uninstall onnxruntime, then install onnxruntime-gpu[cuda,cudnn]"
+    if has_nvidia_driver() and not built_for_cuda():
+        remedy = "pip uninstall onnxruntime, then pip install 'crack-inspector[gpu]'"
         return Check("providers", Health.WARN, f"{finding}: the GPU stays unused", remedy)
     if not has_nvidia_driver():
         finding += "; usable without an NVIDIA driver: CPUExecutionProvider"
@@ -146,41 +134,21 @@ def _providers() -> Check:
 
 
 def _hardware() -> Iterator[Check]:
-    yield Check(
-        "processor",
-        Health.OK,
-        f"{machine.cpu_model()}, {os.cpu_count()} cores, {machine.usable_cores()} of them usable "
-        "by this process",
-    )
-    memory = machine.memory_bytes()
-    if memory is not None:
+    cores = f"{os.cpu_count()} cores, {machine.usable_cores()} of them usable by this process"
+    yield Check("processor", Health.OK, f"{machine.cpu_model()}, {cores}")
+    if (memory := machine.memory_bytes()) is not None:
         yield Check("memory", Health.OK, f"{memory / 2**30:.1f} GiB")
-    yield from _shared_memory()
-    yield _gpu()
-    yield from _cache()
-
-
-def _shared_memory() -> Iterator[Check]:
-    free = machine.shared_memory_free()
-    if free is None:
-        return
-    finding = f"{free / 2**20:,.0f} MiB free in /dev/shm"
-    if free < SMALLEST_SHARED_MEMORY:
+    if (free := machine.shared_memory_free()) is not None:
+        little = free < SMALLEST_SHARED_MEMORY
         remedy = "start the container with --shm-size=1g, or scan with fewer --workers"
-        yield Check("shared memory", Health.WARN, finding, remedy)
-    else:
-        yield Check("shared memory", Health.OK, finding)
-
-
-def _cache() -> Iterator[Check]:
+        health = Health.WARN if little else Health.OK
+        finding = f"{free / 2**20:,.0f} MiB free in /dev/shm"
+        yield Check("shared memory", health, finding, remedy if little else "")
+    yield _gpu()
     if private_folder() is None:
-        yield Check(
-            "cache",
-            Health.WARN,
-            "every scan measures anew: there is no folder to remember in that nobody else can "
-            "write to",
-            f"set {CACHE_VARIABLE} to a folder of yours (chmod go-w)",
-        )
+        finding = "every scan measures again: no cache folder that only you can write to"
+        remedy = f"set {CACHE_VARIABLE} to a folder of yours (chmod go-w)"
+        yield Check("cache", Health.WARN, finding, remedy)
 
 
 def _gpu() -> Check:
@@ -189,13 +157,10 @@ def _gpu() -> Check:
         names = "; ".join(f"{gpu.name}, {gpu.memory}, driver {gpu.driver}" for gpu in gpus)
         return Check("gpu", Health.OK, names)
     if has_nvidia_driver():
-        return Check(
-            "gpu",
-            Health.WARN,
-            "the NVIDIA driver is installed, but nvidia-smi lists no GPU",
-            "check that the GPU is passed into this container or virtual machine",
-        )
-    return Check("gpu", Health.OK, "no NVIDIA GPU; the CPU does the work")
+        finding = "the NVIDIA driver is installed, but nvidia-smi lists no GPU"
+        remedy = "check that the GPU is passed into this container or virtual machine"
+        return Check("gpu", Health.WARN, finding, remedy)
+    return Check("gpu", Health.OK, "no NVIDIA GPU; scans run on the CPU")
 
 
 def _model(path: Path) -> Iterator[Check]:
@@ -218,8 +183,7 @@ def _model(path: Path) -> Iterator[Check]:
 
 
 def _speed(bundle: ModelBundle) -> Check:
-    """What a scan on the CPU would take: as a benchmark recommends, or else measured, unless it was
-    measured before."""
+    """The engine that a scan on the CPU would choose: by the last benchmark, or else measured."""
     from inspector.engines.advice import find_advice
     from inspector.engines.tuning import choose
 
@@ -242,22 +206,18 @@ def _about(bundle: ModelBundle) -> str:
 
 
 def _replays(bundle: ModelBundle, variant: Variant, golden: Golden) -> Iterator[Check]:
-    """The variant on the CPU and, where there should be a GPU, on the GPU."""
+    """Predict the golden images with a variant on the CPU and, if there is one, on the GPU."""
+    from inspector.engines.ort_session import built_for_cuda
+
     if variant.backend != "onnxruntime":
-        finding = f"{variant.file} was not replayed: it is a program, and runs only on demand"
+        finding = f"{variant.file} was not run: it is a program, and runs only on demand"
         yield Check(variant.backend, Health.OK, finding)
         return
     yield _replay(bundle, variant, golden, variant.backend, "cpu")
-    if _version("openvino"):
+    if installed_version("openvino"):
         yield _replay(bundle, variant, golden, "openvino", "cpu")
-    if has_nvidia_driver() and _built_for_cuda():
+    if has_nvidia_driver() and built_for_cuda():
         yield _replay(bundle, variant, golden, variant.backend, "cuda")
-
-
-def _built_for_cuda() -> bool:
-    from inspector.engines.ort_session import built_for_cuda
-
-    return built_for_cuda()
 
 
 def _replay(
@@ -273,13 +233,15 @@ def _replay(
             meter.add(golden.names, golden.scores, backend.run(golden.pixels_NHWC))
             where = f"{variant.precision} on {backend.device} ({', '.join(backend.providers)})"
     except (InspectorError, ImportError) as error:
-        remedy = "install this engine again, or choose another --device or --backend"
+        remedy = "choose another --device or --backend, or install this one again"
+        if device == "cuda":
+            remedy = "pip install 'crack-inspector[gpu]', or scan with --device cpu"
         return Check(engine, Health.FAIL, str(error), remedy)
     return _judge_replay(engine, where, meter.report(), exact=variant.precision == "fp32")
 
 
 def _judge_replay(engine: str, where: str, report: ParityReport, *, exact: bool) -> Check:
-    """Equal verdicts; with `exact`, equal probabilities up to rounding as well."""
+    """Require equal verdicts and, if `exact`, equal probabilities up to rounding."""
     from inspector.engines.parity import PROBABILITY_TOLERANCE
 
     finding = (

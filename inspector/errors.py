@@ -1,25 +1,27 @@
-"""Every error a user can meet, as one tree.
+"""The errors that users can meet, as one tree.
 
     InspectorError                 exit code 1, one line: what, where, what to do next
     ├── UsageError                 exit code 2: options that cannot be right
+    │   └── MissingExtraError      a command whose optional packages are not installed
     ├── SourceError                a source that is missing or cannot be listed
-    ├── DataError                  a training folder that does not have the expected layout
+    ├── DataError                  a labelled folder without the expected layout
     ├── BundleError                a model bundle that is missing, damaged or of another version
     ├── BackendError               an engine or device that is not what was asked for
     ├── LoaderError                photos that cannot be loaded because a worker process died
     ├── OutputError                results that cannot be written or belong to another scan
     ├── ExportError                an exported model whose verdicts differ from the original
     ├── TrainingError              a training that cannot go on (a loss that is not finite)
-    └── DownloadError              pretrained weights that could not be had
+    └── DownloadError              pretrained weights that could not be downloaded
 
-A photo that cannot be judged is no error: it is a row with a failure code (`types.FailureCode`).
+A photo that cannot be decoded is not an error: it is a row with a failure code
+(`types.FailureCode`).
 """
 
 from __future__ import annotations
 
 
 class InspectorError(Exception):
-    """A failure that the user can act on; the message says what, where and what to do next."""
+    """Base class; the message says what failed, where, and what to do next."""
 
     exit_code = 1
 
@@ -30,12 +32,16 @@ class UsageError(InspectorError, ValueError):
     exit_code = 2
 
 
+class MissingExtraError(UsageError):
+    """A command whose optional packages are not installed."""
+
+
 class SourceError(InspectorError):
     """A source that does not exist or cannot be listed."""
 
 
 class DataError(InspectorError):
-    """A labelled folder that does not have the layout that training and evaluation need."""
+    """A labelled folder without the layout that training and evaluation need."""
 
 
 class BundleError(InspectorError):
@@ -47,7 +53,7 @@ class BackendError(InspectorError):
 
 
 class LoaderError(InspectorError):
-    """A process that decodes photos died or could not be started."""
+    """A worker process that died or could not be started."""
 
 
 class OutputError(InspectorError):
@@ -55,11 +61,11 @@ class OutputError(InspectorError):
 
 
 class ExportError(InspectorError):
-    """An exported model that does not answer like the model it was made from."""
+    """An exported model whose predictions differ from those of the original."""
 
 
 class TrainingError(InspectorError):
-    """A training that cannot go on."""
+    """A training that cannot go on, for example because its loss is not finite."""
 
 
 class DownloadError(InspectorError):

@@ -200,7 +200,7 @@ def test_a_model_file_of_another_bundle(own_dir):
 
 
 def test_clashing_builds_of_onnxruntime(monkeypatch, tmp_path):
-    monkeypatch.setattr(doctor, "_version", lambda name: "1.0")
+    monkeypatch.setattr(doctor, "installed_version", lambda name: "1.0")
     report = examine(tmp_path)
     (check,) = [c for c in report.checks if c.name == "onnxruntime"]
     assert check.health is Health.WARN
@@ -208,7 +208,8 @@ def test_clashing_builds_of_onnxruntime(monkeypatch, tmp_path):
 
 
 def test_a_missing_package(monkeypatch, tmp_path):
-    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "pyarrow" else "1.0")
+    versions = {"pyarrow": None}
+    monkeypatch.setattr(doctor, "installed_version", lambda name: versions.get(name, "1.0"))
     assert any("missing: pyarrow" in c.finding for c in failed(examine(tmp_path)))
 
 

@@ -1,6 +1,6 @@
-"""The command line: parse, build a config, call the library, print.
+"""The command line: parse options, build a config, call the library, print the result.
 
-Heavy imports stand inside the commands, so that `inspector --help` costs nothing.
+Heavy imports stand inside the commands, so that `inspector --help` stays fast.
 """
 
 from __future__ import annotations
@@ -15,8 +15,15 @@ import typer
 from inspector.cli import bench, calibrate, evaluate, model, report, review, scan
 from inspector.cli.options import at_home, tracebacks_wanted
 from inspector.core.streams import patient_streams
-from inspector.errors import InspectorError
+from inspector.errors import InspectorError, MissingExtraError
 from inspector.version import __version__
+
+EXTRAS = {
+    "evaluate": ("sklearn", "scipy", "matplotlib", "onnx"),
+    "train": ("torch", "torchvision", "onnxscript"),
+    "openvino": ("openvino",),
+}
+"""Import names of the optional packages, by the extra that installs them."""
 
 app = typer.Typer(
     name="inspector",
@@ -30,7 +37,7 @@ for part in (scan, review, report, model, evaluate, calibrate, bench):
     app.add_typer(part.commands)
 for group in (*app.registered_groups, bench.commands.registered_groups[0]):
     for command in group.typer_instance.registered_commands if group.typer_instance else ():
-        # The lines of a docstring are those of the source; a screen has its own.
+        # A docstring's line breaks are those of the source; a terminal has its own.
         paragraphs = inspect.cleandoc(str(command.callback.__doc__)).split("\n\n")
         command.help = "\n\n".join(" ".join(text.split()) for text in paragraphs)
 
@@ -51,14 +58,39 @@ def _root(
 
 def main() -> None:
     """Run the command line; an InspectorError becomes one line and its exit code."""
+    arguments = [at_home(word) for word in sys.argv[1:]]
     with patient_streams():
         try:
-            app([at_home(word) for word in sys.argv[1:]])
+            app(arguments)
         except InspectorError as error:
-            from inspector.core.terminal import print_lines
-
-            trace = traceback.format_exc().splitlines() if tracebacks_wanted() else []
-            print_lines([*trace, f"inspector: {error}"], to_stderr=True)
-            sys.exit(error.exit_code)
+            _fail(error)
+        except ModuleNotFoundError as error:
+            if (missing := _missing_extra(error, *arguments[:1])) is None:
+                raise
+            _fail(missing)
         except KeyboardInterrupt:
             sys.exit(130)
+
+
+def _fail(error: InspectorError) -> None:
+    from inspector.core.terminal import print_lines
+
+    trace = traceback.format_exc().splitlines() if tracebacks_wanted() else []
+    print_lines([*trace, f"inspector: {error}"], to_stderr=True)
+    sys.exit(error.exit_code)
+
+
+def _missing_extra(error: ModuleNotFoundError, command: str = "") -> MissingExtraError | None:
+    """The error to show for an optional package that is not installed; None for other packages."""
+    from importlib.util import find_spec
+
+    module = str(error.name).partition(".")[0]
+    extra = next((extra for extra, modules in EXTRAS.items() if module in modules), None)
+    if extra == "evaluate" and command not in ("evaluate", "calibrate"):
+        extra = "train"
+    if extra is None:
+        return None
+    absent = next((name for name in EXTRAS[extra] if find_spec(name) is None), module)
+    return MissingExtraError(
+        f"{command} needs {absent}; install it with: pip install 'crack-inspector[{extra}]'"
+    )

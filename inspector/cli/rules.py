@@ -9,69 +9,46 @@ import typer
 if TYPE_CHECKING:
     from inspector.calibration.rule import Rule
 
-_PANEL = "Thresholds"
+
+def _option(metavar: str, text: str) -> Any:
+    return typer.Option(rich_help_panel="Thresholds", metavar=metavar, help=text)
+
 
 TargetRecall = Annotated[
     float | None,
-    typer.Option(
-        rich_help_panel=_PANEL,
-        metavar="SHARE",
-        help="Of each source's cracks, at least so many are not called clear; 0.9 if not given.",
+    _option(
+        "SHARE", "Of each source's cracks, at least so many are not called clear (default 0.9)."
     ),
 ]
 TargetSpecificity = Annotated[
     float | None,
-    typer.Option(
-        rich_help_panel=_PANEL,
-        metavar="SHARE",
-        help="Of each source's crack-free photos, at least so many are not called crack; 0.92 if "
-        "not given.",
+    _option(
+        "SHARE",
+        "Of each source's crack-free photos, at least so many are not called crack (default 0.92).",
     ),
 ]
 Confidence = Annotated[
-    float | None,
-    typer.Option(
-        rich_help_panel=_PANEL,
-        metavar="P",
-        help="How surely the targets hold on further photos; 0.95 if not given.",
-    ),
+    float | None, _option("P", "How surely the targets hold on further photos (default 0.95).")
 ]
 MissCost = Annotated[
-    float | None,
-    typer.Option(
-        rich_help_panel=_PANEL,
-        metavar="COST",
-        help="Instead of targets: what a crack called clear costs.",
-    ),
+    float | None, _option("COST", "Instead of targets: cost of a crack called clear.")
 ]
 FalseAlarmCost = Annotated[
-    float | None,
-    typer.Option(
-        rich_help_panel=_PANEL, metavar="COST", help="What a crack-free photo called crack costs."
-    ),
+    float | None, _option("COST", "Cost of a crack-free photo called crack.")
 ]
 ReviewCost = Annotated[
-    float | None,
-    typer.Option(
-        rich_help_panel=_PANEL,
-        metavar="COST",
-        help="What a look at one photo costs; half a false alarm.",
-    ),
+    float | None, _option("COST", "Cost of looking at one photo (default half a false alarm).")
 ]
 Prevalence = Annotated[
     float | None,
-    typer.Option(
-        rich_help_panel=_PANEL,
-        metavar="SHARE",
-        help="With costs: share of photos that show a crack; as in DATA.",
-    ),
+    _option("SHARE", "With costs: share of photos that show a crack (default as in DATA)."),
 ]
 Pooled = Annotated[
     bool,
     typer.Option(
         "--pooled",
-        help="Keep targets over all sources together, not for each of them.",
-        rich_help_panel=_PANEL,
+        help="Keep the targets over all sources together, not for each of them.",
+        rich_help_panel="Thresholds",
     ),
 ]
 
@@ -87,7 +64,7 @@ def rule_of(
     prevalence: float | None,
     pooled: bool,
 ) -> Rule:
-    """The rule that the options come to. Raises UsageError where they contradict each other."""
+    """The rule that the options describe. Raises UsageError if they contradict each other."""
     from inspector.calibration.rule import Costs, Rule
     from inspector.errors import UsageError
 

@@ -1,4 +1,4 @@
-"""Writing to disk so that a crash leaves either the old state or the new one."""
+"""Crash-safe writes: afterwards a file is either the old one or the new one."""
 
 from __future__ import annotations
 
@@ -16,21 +16,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PARTIAL = ".partial"
-"""Ends the name of a file that is not complete yet."""
+"""Suffix of a file that is not complete yet."""
 _NOT_OFFERED = {errno.EINVAL, errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
-"""How file systems say that they cannot do something at all."""
+"""Error numbers by which file systems say that they lack an operation."""
 
 
 def publish(content: bytes, target: Path, draft: Path | None = None) -> None:
-    """Make `content` the file `target`. Raises OSError."""
+    """Write `content` to the file `target` in one step. Raises OSError."""
     with replacing(target, draft) as file:
         file.write_bytes(content)
 
 
 @contextlib.contextmanager
 def replacing(target: Path, draft: Path | None = None) -> Iterator[Path]:
-    """A file to write, `draft` on the same file system or one beside `target`. It gets the name
-    `target` only when it is on disk; after an error it is removed. Raises OSError."""
+    """Yield a draft to write, which replaces `target` once it is on disk; after an error it is
+    removed. Raises OSError.
+
+    Args:
+        target: File to create or replace.
+        draft: Path on the same file system; a hidden name beside `target` if not given.
+    """
     draft = draft or target.with_name(f".{target.name}{PARTIAL}")
     _clear(draft)
     try:
@@ -45,21 +50,21 @@ def replacing(target: Path, draft: Path | None = None) -> Iterator[Path]:
 
 
 def write_synced(content: bytes, file: Path) -> None:
-    """Write the draft `file` and wait until it is on disk. Raises OSError."""
+    """Write a draft and wait until it is on disk. Raises OSError."""
     _clear(file)
     file.write_bytes(content)
     _sync_file(file)
 
 
 def _clear(draft: Path) -> None:
-    """What a crash has left of a draft, or a link in its place, is not written to."""
+    """Remove what a crash has left of a draft, or a link in its place."""
     if os.path.lexists(draft):
         draft.unlink()
 
 
 def append_synced(content: bytes, file: Path) -> None:
-    """Add `content` to the end of `file` and wait until it is on disk; after an error the file is
-    as it was. Raises OSError."""
+    """Append `content` and wait until it is on disk; an error leaves the file as it was. Raises
+    OSError."""
     new = not file.exists()
     with open(file, "ab", buffering=0, opener=plain) as stream:
         end = stream.tell()
@@ -82,8 +87,8 @@ def _sync_file(path: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Make renames and removals in `path` survive a power failure, where directories can be
-    synced. Raises OSError."""
+    """Make renames and removals in a directory survive a power failure, if the file system can
+    sync directories. Raises OSError."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -97,7 +102,7 @@ def sync_directory(path: Path) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Make `path` and what leads to it, so that it survives a power failure. Raises OSError."""
+    """Create a directory and its parents so that they survive a power failure. Raises OSError."""
     missing = [place for place in (path, *path.parents) if not place.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for made in missing:
@@ -106,8 +111,7 @@ def make_directory(path: Path) -> None:
 
 
 def check_writable(target: Path) -> None:
-    """Raises OutputError where a directory `target` could not be made or written to, so that this
-    is not found out when there is something to write."""
+    """Raise OutputError, before the work is done, if a directory cannot be created or written."""
     there = next(place for place in (target, *target.absolute().parents) if place.exists())
     if not there.is_dir():
         raise OutputError(f"{there} is a file, not a directory; choose another --out than {target}")
@@ -117,9 +121,15 @@ def check_writable(target: Path) -> None:
 
 @contextlib.contextmanager
 def locked(file: Path) -> Iterator[bool]:
-    """Hold `file` for this process; the operating system lets go of it however the process ends.
-    Yields False where the file system has no locks. Raises OutputError when another process holds
-    it, OSError when it cannot be opened."""
+    """Lock a file for this process; the operating system releases it however the process ends.
+
+    Yields:
+        False if the file system has no locks.
+
+    Raises:
+        OutputError: Another process holds the lock.
+        OSError: The file cannot be opened.
+    """
     with open(file, "ab", opener=plain) as stream:
         try:
             _lock(stream)
@@ -150,7 +160,7 @@ def _lock(stream: BinaryIO) -> None:
 
 @contextlib.contextmanager
 def reporting(out: Path, kept: Callable[[], str]) -> Iterator[None]:
-    """Turn what the file system says into one line for the user, with what is `kept`."""
+    """Turn an OSError into an OutputError, one line that ends with what is `kept`."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What this process may use of the machine it runs on (standard library only)."""
+"""CPU cores, memory and GPUs that this process may use, and installed versions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
@@ -18,7 +19,7 @@ _NVIDIA_SMI_TIMEOUT_S = 20
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One NVIDIA GPU as the driver names it."""
+    """An NVIDIA GPU, in the driver's words."""
 
     name: str
     driver: str
@@ -26,7 +27,7 @@ class Gpu:
 
 
 def usable_cores() -> int:
-    """CPU cores that this process gets: bounded by its affinity and by the container's quota."""
+    """CPU cores of this process, bounded by its affinity and by the container's quota."""
     if hasattr(os, "sched_getaffinity"):
         allowed = len(os.sched_getaffinity(0))
     else:
@@ -35,13 +36,13 @@ def usable_cores() -> int:
 
 
 def cpu_quota() -> float | None:
-    """Cores' worth of time that the control group grants; None when it sets no bound."""
+    """Cores' worth of time that the control group grants; None if it sets no bound."""
     quotas = [quota for folder in _own_cgroups() if (quota := _quota_of(folder)) is not None]
     return min(quotas, default=None)
 
 
 def _own_cgroups() -> list[Path]:
-    """This process's control group and those above it, version 2 or the `cpu` one of version 1."""
+    """This process's control group and its parents: version 2, or `cpu` of version 1."""
     try:
         lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -72,7 +73,7 @@ def _quota_of(folder: Path) -> float | None:
 
 
 def cpu_model() -> str:
-    """The processor's name as the system tells it."""
+    """The processor's name according to the system."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -82,7 +83,7 @@ def cpu_model() -> str:
 
 
 def memory_bytes() -> int | None:
-    """Physical memory; None where the system does not tell."""
+    """Physical memory; None if the system does not say."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -90,12 +91,12 @@ def memory_bytes() -> int | None:
 
 
 def shared_memory_free() -> int | None:
-    """Free bytes in /dev/shm; None where there is none."""
+    """Free bytes in /dev/shm; None if there is no such folder."""
     return shutil.disk_usage(_SHARED_MEMORY).free if _SHARED_MEMORY.is_dir() else None
 
 
 def nvidia_gpus() -> list[Gpu] | None:
-    """The GPUs that the NVIDIA driver lists; None when `nvidia-smi` is missing or fails."""
+    """The GPUs that the NVIDIA driver lists; None if `nvidia-smi` is missing or fails."""
     query = "--query-gpu=name,driver_version,memory.total"
     try:
         listing = subprocess.run(
@@ -109,3 +110,11 @@ def nvidia_gpus() -> list[Gpu] | None:
         return None
     rows = csv.reader(listing.stdout.splitlines(), skipinitialspace=True)
     return [Gpu(*row) for row in rows if len(row) == 3]
+
+
+def installed_version(distribution: str) -> str | None:
+    """Version of an installed distribution; None if it is not installed."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

@@ -1,7 +1,9 @@
-"""Pages that need nothing but themselves, from templates that escape what they are given."""
+"""Self-contained HTML pages, from templates that escape everything they are given."""
 
 from __future__ import annotations
 
+import base64
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,15 +11,18 @@ from inspector.core.text import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from PIL import Image
 
 _SHARED = Path(__file__).parents[1] / "evaluation" / "template"
-"""Holds `report.css`, the look of every page."""
+"""Folder of `report.css`, the style of every page."""
 
 
 def page_environment(templates: Path) -> Environment:
-    """The templates of a folder, with `report.css` among them. Everything they are given is
-    escaped, what they are not given is an error. Filters: `printable` for text from outside, `svg`
-    for a chart that has one."""
+    """Load the templates of a folder, with `report.css` among them.
+
+    Values are escaped, and a missing value is an error. Filters: `printable` for text from
+    outside, `svg` for an object with a chart in its attribute `svg`.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -32,8 +37,21 @@ def page_environment(templates: Path) -> Environment:
     return environment
 
 
+def data_uri(image: Image.Image, kind: str, **options: Any) -> str:
+    """Encode an image as a `data:` address.
+
+    Args:
+        image: Image in a mode that the format can hold.
+        kind: Pillow's name of the format, such as `JPEG` or `PNG`.
+        options: Passed to `Image.save`.
+    """
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
 def _chart(drawn: Any) -> str:
-    """Charts are made here, by Matplotlib, which escapes the names it writes into them."""
+    """The chart's SVG; Matplotlib has escaped the names in it."""
     from markupsafe import Markup
 
     return Markup(drawn.svg)

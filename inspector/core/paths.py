@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 
 
 def take_paths(config: DataclassInstance) -> None:
-    """In a frozen dataclass, make a `Path` of text given for one, and a tuple of one given for
-    several; `sources` stay text. Raises UsageError, naming the field, for what is no path."""
+    """Convert the path fields of a frozen dataclass: text to `Path`, and one path to a tuple where
+    several are expected. `sources` stay text.
+
+    Raises:
+        UsageError: A field holds something that is not a path; the message names it.
+    """
     for field in fields(config):
         given = getattr(config, field.name)
         taken: object = given
@@ -33,8 +37,8 @@ def take_paths(config: DataclassInstance) -> None:
 
 
 def check_model_name(path: Path | None) -> None:
-    """Raises UsageError where a model is to be written to a name that is no UTF-8: what runs models
-    opens no such file."""
+    """Raise UsageError if the path of a new bundle is not UTF-8: inference engines cannot open such
+    files."""
     try:
         os.fspath(path or "").encode()
     except UnicodeEncodeError as error:

@@ -1,4 +1,4 @@
-"""Files that may not be what their names say: never through a link, never waiting on a pipe."""
+"""Regular files only: never through a link, never waiting on a pipe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CAREFUL = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr
 
 
 class NotAFileError(OSError):
-    """What is there is a directory, link, pipe, socket or device."""
+    """The path is a directory, link, pipe, socket or device."""
 
     def __init__(self, path: str) -> None:
         what = f"{os.path.basename(path)} is not a regular file"
@@ -25,7 +25,8 @@ class NotAFileError(OSError):
 
 
 def plain(path: str, flags: int) -> int:
-    """For `open(opener=...)`: opens or makes a regular file. Raises NotAFileError, OSError."""
+    """Opener for `open(opener=...)` that opens or creates a regular file. Raises NotAFileError,
+    OSError."""
     if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
         raise NotAFileError(path)  # opening a device may do something
     descriptor = os.open(path, flags | _CAREFUL, 0o666)
@@ -37,12 +38,12 @@ def plain(path: str, flags: int) -> int:
 
 @contextmanager
 def opened(path: Path) -> Iterator[BufferedReader]:
-    """A regular file, to read. Raises NotAFileError, OSError."""
+    """Open a regular file for reading. Raises NotAFileError, OSError."""
     with open(path, "rb", opener=plain) as stream:
         yield stream
 
 
 def read_plain(path: Path) -> bytes:
-    """All of a regular file. Raises NotAFileError, OSError."""
+    """Read a whole regular file. Raises NotAFileError, OSError."""
     with opened(path) as stream:
         return stream.read()

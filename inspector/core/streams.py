@@ -1,7 +1,7 @@
-"""Standard output and standard error, in whatever state the program was given them.
+"""Standard output and standard error that never fail.
 
-A reader that has gone (`| head`), a full disk or a name that the encoding cannot say must neither
-end the work nor change what it comes to.
+A reader that has gone (`| head`), a full disk or a name that the encoding cannot express must
+neither end the work nor change its result.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _STANDARD = (0, 1, 2)
 
 
 class _Patient(io.RawIOBase):
-    """The end of a stream that takes everything: after the first error it drops what comes."""
+    """A raw stream that never raises: after its first error it drops everything."""
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
         self.refused: OSError | None = None
-        """Why what was written is lost."""
+        """The error since which output is dropped."""
 
     def writable(self) -> bool:
         return True
@@ -52,8 +52,11 @@ class _Patient(io.RawIOBase):
 
 @contextmanager
 def patient_streams() -> Iterator[None]:
-    """While entered, writing to stdout and stderr never fails. At the end, where stdout could not
-    take what it was given (and its reader has not just gone), says so and makes exit code 0 a 1."""
+    """Make writing to stdout and stderr never fail.
+
+    At the end, if output to stdout was lost for another reason than a closed pipe, one line on
+    stderr says so and exit code 0 becomes 1.
+    """
     _fill_closed()
     if sys.stdout is not sys.__stdout__:  # a caller's own, as in tests
         yield
@@ -74,8 +77,8 @@ def patient_streams() -> Iterator[None]:
 
 
 def _fill_closed() -> None:
-    """Put something that swallows everything in the place of a standard stream that was closed: its
-    number would go to the next file that is opened, and a library's message into that file."""
+    """Open the null device in place of standard streams that are closed: otherwise the next file
+    that is opened gets their number, and with it the messages of libraries."""
     for number in _STANDARD:
         try:
             os.fstat(number)
@@ -89,7 +92,7 @@ def _fill_closed() -> None:
 
 
 def _patient(stream: Any) -> tuple[TextIO, _Patient]:
-    """The same stream; what its encoding cannot say is spelled out."""
+    """Wrap a text stream; characters that its encoding lacks are escaped."""
     raw = getattr(stream.buffer, "raw", stream.buffer)  # without a buffer with `python -u`
     end = _Patient(raw)
     buffer: Any = end if raw is stream.buffer else io.BufferedWriter(cast("Any", end))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Drawing:
-    """A progress bar that is drawn while its owner is used as a context manager."""
+    """Base of progress bars: drawn while used as a context manager."""
 
     progress: Progress
 
@@ -34,7 +34,7 @@ class Drawing:
 
 
 def words(template: str) -> TextColumn:
-    """A bar's column of text, which is shown as it is, and wrapped where it does not fit."""
+    """A progress column of literal text, wrapped if it does not fit."""
     from rich.progress import TextColumn
     from rich.table import Column
 
@@ -42,8 +42,8 @@ def words(template: str) -> TextColumn:
 
 
 def bar(*parts: ProgressColumn, quiet: bool = False) -> Progress:
-    """A bar of those columns; drawn on stderr where that is a terminal, and gone at the end. What
-    is printed meanwhile comes above it."""
+    """Make a progress bar on stderr, drawn only on a terminal and removed at the end. Lines printed
+    meanwhile appear above it."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -58,7 +58,7 @@ def bar(*parts: ProgressColumn, quiet: bool = False) -> Progress:
 
 
 def counting(*more: ProgressColumn, quiet: bool = False) -> Progress:
-    """A bar of how many are done of how many, with the task's description before it."""
+    """Make a bar that shows the task's description and how many are done of how many."""
     from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
     return bar(
@@ -72,8 +72,8 @@ def counting(*more: ProgressColumn, quiet: bool = False) -> Progress:
 
 
 def print_lines(lines: Iterable[str], *, to_stderr: bool = False) -> None:
-    """Plain lines, whatever they quote. Where the stream is a terminal, long ones are broken
-    between words, and their rest stands below their text; elsewhere a line stays a line."""
+    """Print lines that may quote text from outside. On a terminal long lines are wrapped between
+    words, with a hanging indent; elsewhere a line stays one line."""
     stream = sys.stderr if to_stderr else sys.stdout
     for line in lines:
         text = printable(line)
@@ -84,6 +84,6 @@ def print_lines(lines: Iterable[str], *, to_stderr: bool = False) -> None:
 
 
 def _hanging(line: str) -> int:
-    """Columns before the text of a line such as `title      text`."""
+    """Columns before the text in a line such as `title      text`."""
     found = re.match(r"(?:\w+ )*\w*  +", line)
     return len(found[0]) if found else 0

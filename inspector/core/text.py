@@ -1,4 +1,4 @@
-"""Text from others, made fit to be shown, and text of our own, laid out for a screen."""
+"""Text for a terminal: safe to print, and wrapped to its width."""
 
 from __future__ import annotations
 
@@ -7,36 +7,42 @@ import textwrap
 from collections.abc import Sequence
 
 WIDTH = 80
-"""Columns of a screen, unless it is narrower."""
+"""Columns to use at most."""
 TITLE = 11
-"""Columns of the title before a line of a summary."""
+"""Columns of the title at the start of a summary line."""
 
 
 class Whole(str):
-    """A line that is copied, a command or an address: a terminal may break it, we do not."""
+    """A line that users copy, such as a command or an address; it is never wrapped."""
 
     __slots__ = ()
 
 
 def printable(text: str) -> str:
-    """One line without anything that could drive a terminal or hide what it says: file names and
-    error texts come from others."""
+    """Escape everything in a text from outside (a file name, an error) that is not printable: line
+    breaks, and what would control the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def columns() -> int:
-    """Of the screen, as `COLUMNS` or the terminal has it; `WIDTH` where there is none."""
+    """Width of the terminal (or `$COLUMNS`); `WIDTH` if there is none."""
     return shutil.get_terminal_size((WIDTH, 24)).columns
 
 
 def _line() -> int:
-    """Columns of a line of ours: on a full one a screen shows no end."""
+    """Columns of a wrapped line, one less than fit: a full line looks cut off."""
     return min(WIDTH, columns()) - 1
 
 
 def wrapped(title: str, text: str, indent: int = TITLE, *, width: int | None = None) -> list[str]:
-    """A title and a paragraph beside it, whatever it quotes, in `width` columns (as many
-    as a screen has, less than `WIDTH`). Words stay whole, paths and options too."""
+    """Wrap a title and the paragraph beside it. Words stay whole, paths and options too.
+
+    Args:
+        title: Start of the first line.
+        text: The paragraph; it may quote text from outside.
+        indent: Columns of the title and of the indentation below it.
+        width: Columns of a line; the terminal's, at most `WIDTH`, if not given.
+    """
     return textwrap.wrap(
         printable(f"{title:<{indent}}{text}"),
         width or _line(),
@@ -47,9 +53,11 @@ def wrapped(title: str, text: str, indent: int = TITLE, *, width: int | None = N
 
 
 def plain_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns under their heads, the first to the left. Where the first does not fit beside the
-    others, it stands on a line of its own; where the others do not fit side by side, each row is a
-    paragraph that names them."""
+    """Lay out a table, its first column aligned left.
+
+    A first cell that is too wide gets a line of its own; if the other columns do not fit side by
+    side, each row becomes a paragraph that names them.
+    """
     cells = [list(map(printable, row)) for row in (heads, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     room = _line() - sum(width + 2 for width in widths[1:])

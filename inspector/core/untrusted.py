@@ -1,4 +1,4 @@
-"""Values from files that others wrote: finite numbers, of the types declared, and nothing run."""
+"""JSON from untrusted files: finite numbers, declared types, bounded size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Made = TypeVar("Made", bound=DataclassInstance)
 
 LARGEST_JSON = 8 << 20
-"""Bytes; this project's own files of one JSON value hold some kilobytes."""
+"""Bytes of a JSON file at most; this project's own hold some kilobytes."""
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "bool": (bool,),
@@ -26,12 +26,16 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "JsonObject": (dict,),
     "tuple[float, float, float]": (float, int),
 }
-"""What JSON may hold for a field, or for each element of one, by its annotation."""
+"""JSON types allowed for a field, or for each element of a tuple, by its annotation."""
 
 
 def read_json(file: Path, largest: int = LARGEST_JSON) -> Any:
-    """A file's one JSON value. Raises OSError, ValueError as `parse_json` and for a file that is
-    too large or no plain file."""
+    """Read the JSON value of a file.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is too large, not a regular file, or not JSON (see `parse_json`).
+    """
     if not stat.S_ISREG(file.stat().st_mode):  # a pipe would be waited for
         raise ValueError("not a plain file")
     with file.open("rb") as stream:
@@ -42,8 +46,8 @@ def read_json(file: Path, largest: int = LARGEST_JSON) -> Any:
 
 
 def parse_json(content: bytes | str) -> Any:
-    """The value. Raises ValueError for what is no JSON, for numbers that are not finite, which JSON
-    does not have and Python reads, and for values nested too deeply."""
+    """Parse JSON. Raises ValueError if it is invalid, nested too deeply, or holds NaN or infinity
+    (which JSON lacks but Python accepts)."""
     try:
         return json.loads(content, parse_constant=_finite_float, parse_float=_finite_float)
     except RecursionError as error:
@@ -51,8 +55,12 @@ def parse_json(content: bytes | str) -> Any:
 
 
 def checked(kind: type[Made], values: Any) -> Made:
-    """A dataclass from a JSON object of its fields. Raises TypeError naming the field that is
-    missing, unknown or of another type, and ValueError for numbers out of any range."""
+    """Make a dataclass from a JSON object of its fields.
+
+    Raises:
+        TypeError: A field is missing, unknown or of another type; the message names it.
+        ValueError: A number is not finite.
+    """
     if not isinstance(values, dict):
         raise TypeError(f"{kind.__name__} is {values!r:.40}, not an object")
     for field in fields(kind):
@@ -69,7 +77,7 @@ def checked(kind: type[Made], values: Any) -> Made:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a number that computes: finite, and no truth value."""
+    """Whether a value is a finite number and not a bool."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:
@@ -79,7 +87,7 @@ def is_number(value: Any) -> bool:
 
 
 def finite(value: Any) -> Any:
-    """The same without NaN and infinity, which JSON does not have: null stands for them."""
+    """Replace NaN and infinity, which JSON lacks, by None, also inside lists and dicts."""
     if isinstance(value, dict):
         return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
