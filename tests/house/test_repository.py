@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
+from itertools import chain
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from inspector.cli import EXTRAS
 from inspector.version import __version__
 
 PRIVATE_PATH = re.compile(r"(?<![\w.])/(?:home|root|work|Users)/\w")
@@ -30,9 +32,9 @@ def test_no_file_names_a_private_path(repository, own_files):
     assert not found
 
 
-@pytest.fixture(scope="module")
-def lock_lines(repository) -> list[str]:
-    text = (repository / "requirements.lock").read_text(encoding="utf-8")
+@pytest.fixture(scope="module", params=["requirements.lock", "requirements-slim.lock"])
+def lock_lines(repository, request) -> list[str]:
+    text = (repository / request.param).read_text(encoding="utf-8")
     return text.replace("\\\n", " ").splitlines()
 
 
@@ -60,26 +62,52 @@ def test_the_lock_is_hashed_pins_and_nothing_else(lock_lines):
     ],
 )
 def test_no_range_admits_a_version_with_a_published_hole(repository, name, holed):
-    project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    ranges = [Requirement(text) for text in project["dependencies"]]
-    (found,) = [one for one in ranges if canonicalize_name(one.name) == name]
-    assert not found.specifier.contains(holed)
+    found = [one for one in ranges(repository) if canonicalize_name(one.name) == name]
+    assert found and not any(one.specifier.contains(holed) for one in found)
 
 
-def test_every_direct_dependency_is_locked_within_its_range(repository, lock_lines):
-    project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    locked: dict[str, list[str]] = {}
-    for line in lock_lines:
-        pin = Requirement(line.split(" --hash=")[0])
-        version = next(iter(pin.specifier)).version
-        locked.setdefault(canonicalize_name(pin.name), []).append(version)
-    for text in wanted:
-        requirement = Requirement(text)
-        versions = locked.get(canonicalize_name(requirement.name), [])
+def test_every_direct_dependency_is_locked_within_its_range(repository):
+    locked = pins(repository, "requirements.lock")
+    for requirement in ranges(repository):
+        versions = locked.get(canonicalize_name(requirement.name), set())
         assert versions, f"{requirement.name} is not locked: make lock"
         for version in versions:
-            assert requirement.specifier.contains(version), f"{text} excludes {version}: make lock"
+            excluded = not requirement.specifier.contains(version.removeprefix("=="))
+            assert not excluded, f"{requirement} excludes {version}: make lock"
+
+
+def ranges(repository) -> list[Requirement]:
+    """Ranges of what `make test` installs, which is everything but the extra `bench`."""
+    project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = dict(project["optional-dependencies"])
+    del extras["bench"]
+    found = map(Requirement, {*project["dependencies"], *chain(*extras.values())})
+    return [one for one in found if one.name != project["name"]]
+
+
+def pins(repository, name: str) -> dict[str, set[str]]:
+    """Locked versions by name; several where they depend on the Python version."""
+    text = (repository / name).read_text(encoding="utf-8").replace("\\\n", " ")
+    found: dict[str, set[str]] = {}
+    for line in text.splitlines():
+        pin = Requirement(line.split(" --hash=")[0])
+        found.setdefault(canonicalize_name(pin.name), set()).add(str(pin.specifier))
+    return found
+
+
+def test_the_slim_lock_is_a_part_of_the_whole_one_and_for_the_cpu(repository):
+    slim, whole = pins(repository, "requirements-slim.lock"), pins(repository, "requirements.lock")
+    assert slim.items() <= whole.items(), "make lock"
+    assert not slim.keys() & {"torch", "onnx", "onnxruntime-gpu", "scikit-learn", "scipy"}
+
+
+def test_extras_are_named_for_what_they_install(repository):
+    """The command line names the extra of a module that is missing."""
+    project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for extra, modules in EXTRAS.items():
+        texts = project["optional-dependencies"][extra]
+        names = {canonicalize_name(Requirement(text).name) for text in texts} - {project["name"]}
+        assert {"scikit-learn" if one == "sklearn" else one for one in modules} == names
 
 
 def test_every_page_forbids_what_it_does_not_need(repository, own_files):
