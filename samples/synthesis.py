@@ -1,4 +1,6 @@
-"""Draw `docs/synthesis.jpg`, what the generator makes: `python -m samples.synthesis [--out FILE]`.
+"""Draw `docs/explanation/synthesis.jpg`, an overview of the synthetic images.
+
+Usage: `python -m samples.synthesis [--out FILE]`.
 
 Every tile is synthetic and seeded by its place, walls included, so that anyone can draw it again.
 """
@@ -28,7 +30,7 @@ from inspector.synthesis import (
 )
 from inspector.training.augment import Haze, JpegArtifacts, Rescale, SensorNoise, WhiteBalance
 
-PICTURE = Path(__file__).resolve().parents[1] / "docs" / "synthesis.jpg"
+PICTURE = Path(__file__).resolve().parents[1] / "docs" / "explanation" / "synthesis.jpg"
 
 TILE_PX = 128
 COLUMNS = 8

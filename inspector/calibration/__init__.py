@@ -1,2 +1,2 @@
 """From logits to probabilities that mean something, and from probabilities to thresholds that keep
-a promise: docs/calibration.md."""
+a promise: docs/explanation/calibration.md."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LOWEST_TEMPERATURE = 0.8
 """On an easy validation set the optimum is endless confidence, which the next wall disproves. Of
-the floors tried, this one served walls of other sources best (docs/calibration.md)."""
+the floors tried, this one served walls of other sources best (docs/explanation/calibration.md)."""
 HIGHEST_TEMPERATURE = 20.0
 LARGEST_SHIFT = 3.0
 """Times the temperature: a factor of 20 in the odds."""

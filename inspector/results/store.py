@@ -1,7 +1,7 @@
 """A result directory: opened for one scan, continued, and changed so that no crash can harm it.
 
 The rows in the part files are what is done. Where everything lies: `inspector.core.layout`.
-Every step of a change, and what is true between any two, stands in docs/durability.md.
+Every step of a change, and what is true between any two, stands in docs/explanation/durability.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Other thresholds for a table whose photos have been judged: verdicts follow from what is stored.
 
-How the table changes at once, whatever happens meanwhile, stands in docs/durability.md.
+How the table changes at once, whatever happens meanwhile, stands in docs/explanation/durability.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""docs/training.md shows the committed figures and no others."""
+"""docs/explanation/training.md shows the committed figures and no others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import bench
 from bench.report import table
 from bench.studies.training.run import CASES, COLUMNS
 
-DOCS = Path(bench.__file__).parents[1] / "docs"
+DOCS = Path(bench.__file__).parents[1] / "docs" / "explanation"
 
 
 @pytest.fixture(scope="module")

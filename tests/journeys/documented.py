@@ -1,4 +1,4 @@
-"""The command lines that people are shown: those of the README and of every `--help`."""
+"""The command lines that people are shown: in the README, the docs and every `--help`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import typer
 from inspector.cli import app
 from tests.journeys.terminal import REPOSITORY
 
-FENCE = re.compile(r"^```\w*\n(.*?)^```", re.M | re.S)
+FENCE = re.compile(r"^```(?:bash)?\n(.*?)^```", re.M | re.S)
+PAGES = ("README.md", "docs/*.md", "docs/how-to/*.md")
 
 
 @functools.cache
@@ -47,8 +48,9 @@ def options(line: list[str]) -> set[str]:
 
 def shown() -> list[list[str]]:
     """Each line once, without `inspector`, in the order in which people meet them."""
-    readme = "\n".join(FENCE.findall((REPOSITORY / "README.md").read_text(encoding="utf-8")))
-    lines = re.findall(r"^(?:.*\| )?(inspector .*)", readme, re.M)
+    pages = [page for pattern in PAGES for page in sorted(REPOSITORY.glob(pattern))]
+    text = "\n".join(code for page in pages for code in FENCE.findall(page.read_text("utf-8")))
+    lines = re.findall(r"^(?:.*\| )?(inspector .*)", text, re.M)
     lines += [line for command in commands().values() for line in _examples(command.epilog or "")]
     return [shlex.split(line, comments=True)[1:] for line in dict.fromkeys(lines)]
 

@@ -132,7 +132,8 @@ SCANS = (
          code=3, columns=None),
     Step("scan photos --model tiny", ("0 ok . 0 failed . 11 already done",)),
     Step("scan photos --model tiny --retry-failed -q", columns=60),
-    Step("scan photos --model tiny --retry-failed --verify-content --prune --json",
+    Step("scan photos -o inspector-results --model tiny --retry-failed --verify-content --prune "
+         "--json",
          ('"pruned": 1',), before=remove("photos/P9.png")),
     Step("scan photos -o limited --model tiny --limit 3 --threshold 0.5 --view whole -b 2 -j 0 "
          "--device cpu --backend onnxruntime --precision fp32 --max-pixels 1000000 "

@@ -34,7 +34,7 @@ FROM '{out}/table/*.parquet' t LEFT JOIN (
   QUALIFY row_number() OVER (PARTITION BY uri ORDER BY id DESC) = 1
 ) said USING (uri, content_hash)
 """
-"""As docs/results.md has it; a test compares them."""
+"""As docs/reference/results.md has it; a test compares them."""
 
 
 def said(uri, label, content_hash="a", **changes):
@@ -200,7 +200,9 @@ def test_sql_says_the_same(tmp_path):
     table = with_human_verdicts(ds.dataset(out).to_table(), read_labels(out)).sort_by("uri")
     assert [row[-1] for row in by_sql] == table["human_verdict"].to_pylist()
     assert [row[-1] for row in by_sql] == ["clear", "clear", "crack", None]
-    documented = (Path(__file__).parents[2] / "docs/results.md").read_text(encoding="utf-8")
+    documented = (Path(__file__).parents[2] / "docs/reference/results.md").read_text(
+        encoding="utf-8"
+    )
     assert IN_SQL.format(out="results").strip() in documented
 
 

@@ -1,4 +1,4 @@
-"""What is synced before what, against the protocol of docs/durability.md: a kill cannot show it."""
+"""The order of syncs follows docs/explanation/durability.md; a kill cannot show that."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def recorded(folder):
 
 
 def broken_promises(steps):
-    """Where a power failure could leave something else than docs/durability.md says."""
+    """Where a power failure could leave something else than docs/explanation/durability.md says."""
     unsynced: set[Path] = set()
     """Files with bytes that may not be on disk."""
     unsafe: set[Path] = set()

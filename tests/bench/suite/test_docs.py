@@ -1,4 +1,4 @@
-"""docs/benchmarks.md and the README show the committed measurements and no other figures."""
+"""The benchmarks page and the README show the committed measurements and no other figures."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ MEASURED = sorted((ROOT / "docs" / "benchmarks").glob("*.json"))
 
 @pytest.mark.parametrize("file", MEASURED, ids=lambda file: file.stem)
 def test_the_page_holds_the_report_of_each_measurement(file):
-    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "explanation" / "benchmarks.md").read_text(encoding="utf-8")
     body = report_lines(read_results(file))[2:]
-    assert "\n".join(body) in page, f"put the report of {file.name} into docs/benchmarks.md again"
+    assert "\n".join(body) in page, (
+        f"put the report of {file.name} into docs/explanation/benchmarks.md again"
+    )
 
 
 def test_there_is_a_measurement():

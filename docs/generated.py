@@ -1,0 +1,116 @@
+"""Sphinx extension: pages that are written from the code before each build.
+
+`reference/commands.md` from the Typer app and `reference/python.md` from `inspector.__all__`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+import inspector
+from inspector.cli import app
+
+API_INTRO = """# Python API
+
+The library does what the command line does; every name below can be
+imported from `inspector`. A config holds the options of a command; a function takes it, prints
+nothing and returns the result. Errors are subclasses of `inspector.InspectorError`.
+
+```python
+from inspector import ScanConfig, scan
+
+if __name__ == "__main__":  # worker processes import this script
+    summary = scan(ScanConfig(sources=("/photos",)))
+    print(summary.table.verdicts)
+```
+"""
+
+
+def setup(application: Any) -> dict[str, bool]:
+    """Register the generator with Sphinx."""
+    application.connect("builder-inited", lambda sphinx: write_pages(Path(sphinx.srcdir)))
+    return {"parallel_read_safe": True}
+
+
+def write_pages(docs: Path) -> None:
+    """Write the generated pages below `docs`."""
+    for name, lines in (("commands", command_page()), ("python", python_page())):
+        (docs / "reference" / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def command_page() -> Iterator[str]:
+    """Lines of the command-line reference, every command and option."""
+    yield "# Command line\n"
+    yield "Generated from the code. `inspector COMMAND --help` shows the same.\n"
+    group: Any = typer.main.get_command(app)
+    for name, command in group.commands.items():
+        yield from _command(f"inspector {name}", command, "##")
+
+
+def _command(words: str, command: Any, heading: str) -> Iterator[str]:
+    yield f"{heading} {words}\n"
+    yield f"{_text(command.help)}\n"
+    inner = getattr(command, "commands", {})
+    if not inner or command.invoke_without_command:
+        arguments = [param for param in command.params if param.param_type_name == "argument"]
+        names = [str(param.metavar or param.name).upper() for param in arguments]
+        yield "```text\n" + " ".join([words, "[OPTIONS]", *names]) + "\n```\n"
+        yield from _examples(command)
+        yield from _parameters(command)
+    for name, below in inner.items():
+        yield from _command(f"{words} {name}", below, f"{heading}#")
+
+
+def _examples(command: Any) -> Iterator[str]:
+    paragraphs = [" ".join(text.split()) for text in (command.epilog or "").split("\n\n")]
+    lines = [text for text in paragraphs if re.match(r"(\S+ .*\| )?inspector ", text)]
+    if lines:
+        yield "\n".join(["```", *lines, "```\n"])
+
+
+def _parameters(command: Any) -> Iterator[str]:
+    context = command.context_class(command)
+    tables: dict[str, list[str]] = {}
+    for param in command.params:
+        if (record := param.get_help_record(context)) is None:
+            continue
+        spelling, text = record
+        kind = "Arguments" if param.param_type_name == "argument" else "Options"
+        panel = getattr(param, "rich_help_panel", None) or kind
+        if kind == "Arguments":
+            spelling = str(param.metavar or param.name).upper()
+        spelling = spelling.replace("|", "\\|")
+        tables.setdefault(panel, []).append(f"| `{spelling}` | {_text(text)} |")
+    for panel, rows in tables.items():
+        yield "\n".join([f"| {panel} | |", "| --- | --- |", *rows, ""])
+
+
+def _text(text: str | None) -> str:
+    """Help text as Markdown: without Rich's escapes, `<` and `*` as they are."""
+    plain = re.sub(r"\\\[", "[", inspect.cleandoc(text or ""))
+    return re.sub(r"([<*_|])", r"\\\1", plain)
+
+
+def python_page() -> Iterator[str]:
+    """Lines of the API reference: every public name with the docstring of its object."""
+    yield API_INTRO
+    kinds: dict[str, list[str]] = {"Functions": [], "Options": [], "Results and errors": []}
+    for name in inspector.__all__:
+        called = getattr(inspector, name)
+        module = importlib.import_module(called.__module__).__name__
+        if inspect.isclass(called):
+            kind = "Options" if name.endswith("Config") else "Results and errors"
+            directive = f".. autoclass:: {module}.{called.__name__}"
+        else:
+            kind, directive = "Functions", f".. autofunction:: {module}.{called.__name__}"
+        kinds[kind].append(directive)
+    for kind, directives in kinds.items():
+        yield f"\n## {kind}\n"
+        yield from (f"```{{eval-rst}}\n{directive}\n```\n" for directive in directives)
