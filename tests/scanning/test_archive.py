@@ -45,7 +45,7 @@ def scanned(archive, tiny_bundle, *, workers=0, **options):
     summary = scan(
         ScanConfig(
             sources=(str(archive),), out=archive.parent / "out", model=tiny_bundle.path,
-            precision="fp32", cascade=False, workers=workers, **options,
+            precision="fp32", workers=workers, **options,
         )
     )  # fmt: skip
     table = ds.dataset(archive.parent / "out").to_table()

@@ -146,7 +146,8 @@ def judge_series(
     by_chance = np.sort(_distances(scaled_NF[first[apart]], scaled_NF[second[apart]]))
     steps = _distances(scaled_NF[1:], scaled_NF[:-1])
     # Uniform from -0.5 to 0.5, with mean 0, where neighbours are no more alike than others.
-    ranks = sum(np.searchsorted(by_chance, steps, side) for side in ("left", "right")) / 2
+    below, upto = (np.searchsorted(by_chance, steps, side) for side in ("left", "right"))
+    ranks = (below + upto) / 2
     likeness = 0.5 - ranks / len(by_chance)
     if likeness.mean() < _SURE / np.sqrt(12 * len(likeness)):
         return None
