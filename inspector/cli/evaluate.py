@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -50,20 +51,20 @@ def evaluate(
     With --out, a report that opens anywhere: figures, curves, calibration, and mistakes as pictures
     with heat maps.
     """
+    from inspector.core.progress import CountingBar
     from inspector.core.terminal import print_lines
-    from inspector.evaluation import PAGE, EvaluateConfig, render, to_json
+    from inspector.evaluation import PAGE, EvaluateConfig, render
     from inspector.evaluation import evaluate as run_evaluate
-    from inspector.evaluation.console import EvaluateConsole
 
     config = EvaluateConfig(
         data=data, model=model, positive=tuple(positive or ()), groups=groups, by=by, out=out,
         gallery=gallery, trained_on=trained_on, strict_splits=strict_splits, device=device,
         batch_size=batch_size, workers=workers,
     )  # fmt: skip
-    with EvaluateConsole() as console:
-        result = run_evaluate(config, console)
+    with CountingBar() as progress:
+        result = run_evaluate(config, progress, lambda line: print_lines([line], to_stderr=True))
     if as_json:
-        print(to_json(result))
+        print(json.dumps(result.to_json(), indent=2))
     else:
         print_lines(render(result).splitlines())
     if out is not None:

@@ -6,24 +6,27 @@ nothing but itself, `metrics.json` and `predictions.parquet`.
 
 from __future__ import annotations
 
-from inspector.evaluation.assess import assess
-from inspector.evaluation.figures import ALL_SOURCES, Evaluation, Figures, Measured
-from inspector.evaluation.files import (
+from inspector.evaluation.figures import (
+    ALL_SOURCES,
+    Evaluation,
+    Figures,
+    Measured,
+    assess,
+    read_metrics,
+)
+from inspector.evaluation.gallery import misclassified
+from inspector.evaluation.page import (
     METRICS,
     PAGE,
     PREDICTIONS,
+    Subject,
+    TrainingRun,
     check_free,
-    read_metrics,
     write_report,
 )
-from inspector.evaluation.judged import JudgedImages
-from inspector.evaluation.judging import judge_images
-from inspector.evaluation.mistakes import misclassified
-from inspector.evaluation.page import Subject, TrainingRun
-
-from inspector.evaluation.config import EvaluateConfig  # isort: skip
-from inspector.evaluation.console import render, to_json  # isort: skip
-from inspector.evaluation.run import Watcher, evaluate  # isort: skip
+from inspector.evaluation.predictions import LabelledPredictions, predict_labelled
+from inspector.evaluation.run import EvaluateConfig, evaluate
+from inspector.evaluation.wording import render
 
 __all__ = [
     "ALL_SOURCES",
@@ -33,18 +36,16 @@ __all__ = [
     "EvaluateConfig",
     "Evaluation",
     "Figures",
-    "JudgedImages",
+    "LabelledPredictions",
     "Measured",
     "Subject",
     "TrainingRun",
-    "Watcher",
     "assess",
     "check_free",
     "evaluate",
-    "judge_images",
     "misclassified",
+    "predict_labelled",
     "read_metrics",
     "render",
-    "to_json",
     "write_report",
 ]

@@ -1,13 +1,14 @@
-"""What the figures look like: one chart each, as SVG in the page's colours."""
+"""The charts of the report, each one SVG in the page's colours."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.stats import binomtest
+from sklearn.metrics import precision_recall_curve, roc_curve
 
-from inspector.core.text import printable
 from inspector.evaluation.svg import (
     CLEAR,
     CRACK,
@@ -21,90 +22,76 @@ from inspector.evaluation.svg import (
     clean,
     legend_above,
 )
+from inspector.evaluation.wording import short
 from inspector.model import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from inspector.evaluation.judged import JudgedImages
+    from inspector.evaluation.predictions import LabelledPredictions
     from inspector.model.bundle import Thresholds
 
     Line = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 RELIABILITY_BINS = 10
 HISTOGRAM_BINS = 25
-LONGEST_NAME = 22
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A chart and what stands above and below it in the page."""
+    """A chart with its title and caption."""
 
     title: str
     svg: str
     caption: str = ""
 
 
-def short(name: str, limit: int = LONGEST_NAME) -> str:
-    """A name fit for a legend."""
-    text = printable(name)
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
-
-
-def draw_roc(judged: JudgedImages) -> Drawn:
+def draw_roc(found: LabelledPredictions) -> Drawn:
     """Cracks found against clear images called crack, at every threshold."""
-    from sklearn.metrics import roc_curve
-
-    def curve(truth_N: NDArray[np.bool_], p_N: NDArray[np.float32]) -> Line:
-        false_rates, recalls, _ = roc_curve(truth_N, p_N)
-        return false_rates, recalls
-
     with Chart("roc") as chart:
         axes = chart.axes()
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, dashes=(2, 3))
-        _lines_by_source(axes, judged, curve, metrics.roc_auc)
+        _lines_by_source(axes, found, lambda y, p: roc_curve(y, p)[:2], metrics.roc_auc)
         axes.set(xlabel="clear images called crack", ylabel="cracks found")
         _unit_square(axes)
         axes.legend(loc="lower right")
     return Drawn("ROC", chart.svg, "The number beside each name is the area under its curve.")
 
 
-def draw_precision_recall(judged: JudgedImages) -> Drawn:
-    """How many of the images called crack are cracks, against cracks found."""
-    from sklearn.metrics import precision_recall_curve
-
-    def curve(truth_N: NDArray[np.bool_], p_N: NDArray[np.float32]) -> Line:
-        precisions, recalls, _ = precision_recall_curve(truth_N, p_N)
-        return recalls, precisions
-
+def draw_precision_recall(found: LabelledPredictions) -> Drawn:
+    """The share of crack calls that are cracks, against cracks found."""
     with Chart("precision-recall") as chart:
         axes = chart.axes()
-        _lines_by_source(axes, judged, curve, metrics.average_precision)
+        _lines_by_source(axes, found, lambda y, p: precision_recall_curve(y, p)[1::-1],
+                         metrics.average_precision)  # fmt: skip
         axes.set(xlabel="recall: cracks found", ylabel="precision: crack calls that are cracks")
         _unit_square(axes)
         axes.legend(loc="lower left")
-    caption = "The number beside each name is the average precision. It depends on how many of the "
-    return Drawn("Precision and recall", chart.svg, caption + "images show cracks.")
+    caption = (
+        "The number beside each name is the average precision. It depends on how many of the "
+        "images show cracks."
+    )
+    return Drawn("Precision and recall", chart.svg, caption)
 
 
 def _lines_by_source(
     axes: Axes,
-    judged: JudgedImages,
+    found: LabelledPredictions,
     curve: Callable[[NDArray[np.bool_], NDArray[np.float32]], Line],
     score: Callable[[NDArray[np.float32], NDArray[np.bool_]], float],
 ) -> None:
     """The largest sources that hold both classes, as many as there are colours, and all."""
-    truth_N, p_N = judged.is_crack_N, judged.p_crack_N
-    rankable = [(n, w) for n, w in judged.by_source() if metrics.has_both(truth_N[w])]
+    truth_N, p_N = found.is_crack_N, found.p_crack_N
+    rankable = [(n, w) for n, w in found.by_source() if metrics.has_both(truth_N[w])]
     largest = sorted(rankable, key=lambda part: -part[1].sum())[: len(SERIES)]
     for k, (name, where_N) in enumerate(sorted(largest)):
         truth, p = truth_N[where_N], p_N[where_N]
         style = {"color": SERIES[k], "linestyle": DASHES[k % len(DASHES)]}
         axes.plot(*curve(truth, p), label=f"{short(name)} {score(p, truth):.3f}", **style)
-    if metrics.has_both(truth_N) and len(judged.by_source()) > 1:
+    if metrics.has_both(truth_N) and len(found.by_source()) > 1:
         label = f"all {score(p_N, truth_N):.3f}"
         axes.plot(*curve(truth_N, p_N), color=INK, linewidth=2.4, label=label)
 
@@ -113,15 +100,19 @@ def _unit_square(axes: Axes) -> None:
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
 
 
-def draw_reliability(name: str, judged: JudgedImages, number: int) -> Drawn:
-    """Observed share of cracks against probability, with how many images each point stands for."""
-    p_N, truth_N = judged.p_crack_N.astype(np.float64), judged.is_crack_N
+def draw_reliability(name: str, found: LabelledPredictions, number: int) -> Drawn:
+    """Observed share of cracks against probability, with the count of images at each point."""
+    p_N, truth_N = found.p_crack_N.astype(np.float64), found.is_crack_N
     bin_N = np.minimum((p_N * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
     count_K = np.bincount(bin_N, minlength=RELIABILITY_BINS)
     used = count_K > 0
     share_K = np.bincount(bin_N, truth_N, RELIABILITY_BINS)[used] / count_K[used]
     mean_K = np.bincount(bin_N, p_N, RELIABILITY_BINS)[used] / count_K[used]
-    low_K, high_K = _wilson(share_K, count_K[used])
+    hits_K = np.rint(share_K * count_K[used]).astype(int)
+    low_K, high_K = np.transpose(
+        [binomtest(hits, count).proportion_ci(method="wilson")
+         for hits, count in zip(hits_K.tolist(), count_K[used].tolist(), strict=True)]
+    )  # fmt: skip
     with Chart(f"reliability-{number}", height=4.2) as chart:
         upper, lower = chart.figure.subplots(2, sharex=True, height_ratios=(3, 1))
         clean(upper).plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, dashes=(2, 3))
@@ -145,21 +136,13 @@ def _count_bars(axes: Axes, count_K: NDArray[np.int64]) -> None:
     axes.grid(False)
 
 
-def _wilson(
-    share_K: NDArray[np.float64], count_K: NDArray[np.int64], z: float = 1.96
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Wilson's 95 % score interval of a share (1927), image by image."""
-    shrunk = 1 + z**2 / count_K
-    centre = (share_K + z**2 / (2 * count_K)) / shrunk
-    spread = np.sqrt(share_K * (1 - share_K) / count_K + (z / (2 * count_K)) ** 2)
-    return centre - z * spread / shrunk, centre + z * spread / shrunk
-
-
-def draw_scores(name: str, judged: JudgedImages, thresholds: Thresholds, number: int) -> Drawn:
+def draw_scores(
+    name: str, found: LabelledPredictions, thresholds: Thresholds, number: int
+) -> Drawn:
     """Cracks upwards, clear images downwards, by probability. Heights grow with the square root,
     so that the few images on the wrong side can be seen beside the many on the right one."""
     edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
-    truth_N, p_N = judged.is_crack_N, judged.p_crack_N
+    truth_N, p_N = found.is_crack_N, found.p_crack_N
     with Chart(f"scores-{number}", height=3.0, legend_rows=1) as chart:
         axes = chart.axes()
         _mark_thresholds(axes, thresholds)
@@ -183,9 +166,9 @@ def draw_scores(name: str, judged: JudgedImages, thresholds: Thresholds, number:
     return Drawn(name, chart.svg)
 
 
-def draw_thresholds(judged: JudgedImages, thresholds: Thresholds) -> Drawn:
-    """What each of the two thresholds would cost at every other place."""
-    truth_N, p_N = judged.is_crack_N, np.sort(judged.p_crack_N)
+def draw_thresholds(found: LabelledPredictions, thresholds: Thresholds) -> Drawn:
+    """Errors and reviews, were one of the two thresholds anywhere else."""
+    truth_N, p_N = found.is_crack_N, np.sort(found.p_crack_N)
     at = np.linspace(0, 1, 401)
 
     def below(
@@ -193,7 +176,7 @@ def draw_thresholds(judged: JudgedImages, thresholds: Thresholds) -> Drawn:
     ) -> NDArray[np.float64]:
         return 100 * np.asarray(np.searchsorted(sorted_N, where)) / max(1, len(sorted_N))
 
-    cracks, clears = np.sort(judged.p_crack_N[truth_N]), np.sort(judged.p_crack_N[~truth_N])
+    cracks, clears = np.sort(found.p_crack_N[truth_N]), np.sort(found.p_crack_N[~truth_N])
     low, high = at[at <= thresholds.crack_from], at[at >= thresholds.clear_below]
     with Chart("thresholds", width=7.0, height=4.0, legend_rows=2) as chart:
         axes = chart.axes()
@@ -219,19 +202,29 @@ def _mark_thresholds(axes: Axes, thresholds: Thresholds) -> None:
         axes.axvline(threshold, color=MUTED, linewidth=1, dashes=(4, 2), zorder=0.5)
 
 
-def draw_history(
-    title: str, unit: str, epochs: Sequence[int], lines: dict[str, Sequence[float]]
-) -> Drawn:
-    """A quantity epoch by epoch."""
+def draw_history(history: Sequence[Mapping[str, Any]]) -> list[Drawn]:
+    """Loss, accuracy and learning rate epoch by epoch; rows as in `TrainingRun.history`."""
     from matplotlib.ticker import MaxNLocator
 
-    with Chart("history-" + title.lower().replace(" ", "-"), height=3.0, legend_rows=1) as chart:
-        axes = chart.axes()
-        for k, (label, values) in enumerate(lines.items()):
-            axes.plot(epochs, values, color=SERIES[k], linestyle=DASHES[k], marker="os^"[k],
-                      markersize=4, markeredgecolor=PAPER, label=label)  # fmt: skip
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(xlabel="epoch", ylabel=unit)
-        if len(lines) > 1:
-            legend_above(axes)
-    return Drawn(title, chart.svg)
+    if not history:
+        return []
+    both = ("training", "train_{}"), ("validation", "validation_{}")
+    charts = []
+    for title, unit, measure, scale, lines in (
+        ("Loss", "cross-entropy, nats", "loss", 1, both),
+        ("Accuracy", "%", "accuracy", 100, both),
+        ("Learning rate", "at the end of the epoch", "rate", 1, (("rate", "learning_{}"),)),
+    ):
+        with Chart(f"history-{measure}", height=3.0, legend_rows=1) as chart:
+            axes = chart.axes()
+            for k, (label, column) in enumerate(lines):
+                values = [scale * row[column.format(measure)] for row in history]
+                axes.plot([row["epoch"] for row in history], values, color=SERIES[k],
+                          linestyle=DASHES[k], marker="os"[k], markersize=4,
+                          markeredgecolor=PAPER, label=label)  # fmt: skip
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.set(xlabel="epoch", ylabel=unit)
+            if len(lines) > 1:
+                legend_above(axes)
+        charts.append(Drawn(title, chart.svg))
+    return charts

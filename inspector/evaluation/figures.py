@@ -1,4 +1,4 @@
-"""What is measured on judged images: every figure with an interval, per source and for all."""
+"""Figures on labelled predictions, each with an interval, per source and for all."""
 
 from __future__ import annotations
 
@@ -8,17 +8,26 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.stats import binomtest
 from sklearn import metrics as sk
 
-from inspector.evaluation.resample import FALSE_RATES, RESAMPLES, at_rate, resampled
+from inspector.core.text import printable
+from inspector.core.untrusted import finite, parse_json
+from inspector.errors import DataError
+from inspector.evaluation.bootstrap import FALSE_RATES, RESAMPLES, at_rate, resampled
 from inspector.model import metrics
 from inspector.model.odds import log_odds
 from inspector.types import Verdict
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
-    from inspector.evaluation.judged import JudgedImages
+    from inspector.evaluation.predictions import LabelledPredictions
+    from inspector.labelled.leaks import LeakAudit
+    from inspector.model.bundle import ModelBundle
     from inspector.types import JsonObject
 
 ALL_SOURCES = "all"
@@ -60,10 +69,10 @@ class Figures:
     confusion: dict[str, int]
     """tp, fn, fp, tn at probability one half."""
     verdicts: dict[str, dict[str, int]]
-    """`crack` and `clear` images: how many of them got each verdict."""
+    """Counts of each verdict, for `crack` and for `clear` images."""
     best_temperature: float
-    """By which the log odds would have to be divided to fit this source best: above 1, the model is
-    too sure of itself here. NaN where one class is missing."""
+    """The divisor of the log odds that fits this source best: above 1, the model is too sure of
+    itself here. NaN where one class is missing."""
 
     @property
     def images(self) -> int:
@@ -71,11 +80,20 @@ class Figures:
 
     @property
     def intervals_too_narrow(self) -> bool:
-        """A bootstrap of few groups understates how different the next one may be."""
+        """Whether groups are so few that a bootstrap understates how different the next may be."""
         return self.groups < 10
 
     def value(self, measure: str) -> float:
         return self.measures[measure].value
+
+    @classmethod
+    def from_json(cls, row: JsonObject) -> Figures:
+        measures = {
+            name: Measured(*(_number(one[key]) for key in ("value", "low", "high")))
+            for name, one in row["measures"].items()
+        }
+        temperature = _number(row["best_temperature"])
+        return cls(**row | {"measures": measures, "best_temperature": temperature})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +111,9 @@ class WidthFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What `metrics.json` holds. `sources` ends with one for all images when there are several;
-    `without_leaks` are the same over the images that are not in the training set too, empty where
-    that was not asked or nothing leaked."""
+    """All figures, as in `metrics.json`. `sources` ends with one for all images when there are
+    several; `without_leaks` are the same without the images that leaked from training, empty where
+    nothing leaked or that is not known."""
 
     digest: str
     provider: str
@@ -114,18 +132,18 @@ class Evaluation:
         return self.sources[-1]
 
     def to_json(self) -> JsonObject:
-        """Plain values; what is NaN becomes None, for which JSON has a word."""
-        values: JsonObject = _finite({"format": 1, **asdict(self)})
+        """The content of `metrics.json`: plain values, None for NaN and infinity."""
+        values: JsonObject = finite({"format": 1, **asdict(self)})
         return values
 
     @classmethod
     def from_json(cls, values: JsonObject) -> Evaluation:
         """The inverse of `to_json`. Raises KeyError, TypeError or ValueError on anything else."""
-        if values["format"] != 1:
-            raise ValueError(f"format {values['format']} of metrics.json is not known")
-        known = {k: v for k, v in values.items() if k != "format"}
+        known = dict(values)
+        if (number := known.pop("format")) != 1:
+            raise ValueError(f"format {number} of metrics.json is not known")
         for name in ("sources", "without_leaks"):
-            known[name] = tuple(_figures_from(row) for row in values[name])
+            known[name] = tuple(Figures.from_json(row) for row in values[name])
         known["widths"] = tuple(
             WidthFigures(**row | {"below_px": _number(row["below_px"], float("inf"))})
             for row in values["widths"]
@@ -133,43 +151,81 @@ class Evaluation:
         return cls(**known | {"failed": tuple(values["failed"])})
 
 
-def measure(judged: JudgedImages, *, all_name: str = ALL_SOURCES) -> tuple[Figures, ...]:
+def _number(value: float | None, missing: float = NAN) -> float:
+    return missing if value is None else value
+
+
+def read_metrics(file: Path) -> Evaluation:
+    """The figures in a `metrics.json`. Raises DataError when it is not one."""
+    try:
+        return Evaluation.from_json(parse_json(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{file} does not hold the figures of a report ({error!r}); make them with: "
+            "inspector evaluate DATA --out DIR"
+        ) from error
+
+
+def assess(
+    found: LabelledPredictions,
+    bundle: ModelBundle,
+    *,
+    by: str = "source",
+    leaks: LeakAudit | None = None,
+) -> Evaluation:
+    """Every figure over all images and, where some leaked, over those that did not."""
+    clean: tuple[Figures, ...] = ()
+    if leaks is not None and leaks.leaked_paths:
+        unseen = found.without(leaks.leaked_paths)
+        clean = measure(unseen) if unseen.images else ()
+    return Evaluation(
+        digest=bundle.digest,
+        provider=found.provider,
+        thresholds=asdict(bundle.thresholds),
+        by=by,
+        sources=measure(found),
+        widths=measure_widths(found),
+        without_leaks=clean,
+        leaks=leaks.to_json() if leaks is not None else None,
+        failed=tuple(f"{printable(image.path)}: {code}" for image, code in found.failures),
+    )
+
+
+def measure(found: LabelledPredictions) -> tuple[Figures, ...]:
     """Figures per source, in order of their names, and for all where there are several."""
-    parts = [(name, judged.only(where_N)) for name, where_N in judged.by_source()]
+    parts = [(name, found.only(of_N)) for name, of_N in found.by_source()]
     if len(parts) > 1:
-        parts.append((all_name, judged))
+        parts.append((ALL_SOURCES, found))
     return tuple(_measure_one(name, part) for name, part in parts)
 
 
-def measure_widths(judged: JudgedImages) -> tuple[WidthFigures, ...]:
-    """How cracks fare by width, in the classes that hold any."""
-    if judged.width_px_N is None:
+def measure_widths(found: LabelledPredictions) -> tuple[WidthFigures, ...]:
+    """Verdicts on cracks by width, for the classes that hold any."""
+    if found.width_px_N is None:
         return ()
-    found = []
+    rows = []
     for low, high in pairwise(WIDTH_EDGES_PX):
-        inside_N = (judged.width_px_N >= low) & (judged.width_px_N < high) & judged.is_crack_N
-        verdicts = Counter(judged.verdict_N[inside_N].tolist())
-        if verdicts:
-            found.append(
-                WidthFigures(
-                    low, high, verdicts.total(), verdicts[Verdict.CLEAR], verdicts[Verdict.CRACK]
-                )
+        inside_N = (found.width_px_N >= low) & (found.width_px_N < high) & found.is_crack_N
+        said = Counter(found.verdict_N[inside_N].tolist())
+        if said:
+            rows.append(
+                WidthFigures(low, high, said.total(), said[Verdict.CLEAR], said[Verdict.CRACK])
             )
-    return tuple(found)
+    return tuple(rows)
 
 
-def _measure_one(source: str, judged: JudgedImages) -> Figures:
-    truth_N, p_N = judged.is_crack_N, judged.p_crack_N.astype(np.float64)
+def _measure_one(source: str, found: LabelledPredictions) -> Figures:
+    truth_N, p_N = found.is_crack_N, found.p_crack_N.astype(np.float64)
     return Figures(
         source=source,
         cracks=int(truth_N.sum()),
         clears=int((~truth_N).sum()),
-        groups=len(set(judged.group_N)),
-        measures=_with_intervals(judged, _points(judged, p_N, truth_N)),
+        groups=len(set(found.group_N)),
+        measures=_with_intervals(found, _points(found, p_N, truth_N)),
         confusion=metrics.confusion(p_N, truth_N, 0.5),
         verdicts={
-            "crack": _verdicts(judged.verdict_N[truth_N]),
-            "clear": _verdicts(judged.verdict_N[~truth_N]),
+            "crack": _verdicts(found.verdict_N[truth_N]),
+            "clear": _verdicts(found.verdict_N[~truth_N]),
         },
         best_temperature=best_temperature(p_N, truth_N),
     )
@@ -180,11 +236,11 @@ def _verdicts(verdict_N: NDArray[np.str_]) -> dict[str, int]:
 
 
 def _points(
-    judged: JudgedImages, p_N: NDArray[np.float64], truth_N: NDArray[np.bool_]
+    found: LabelledPredictions, p_N: NDArray[np.float64], truth_N: NDArray[np.bool_]
 ) -> dict[str, float]:
     """Every measure over the images as they are, by scikit-learn."""
-    said_N, verdict_N = p_N >= 0.5, judged.verdict_N
-    found = {
+    said_N, verdict_N = p_N >= 0.5, found.verdict_N
+    points = {
         "accuracy": sk.accuracy_score(truth_N, said_N),
         "balanced_accuracy": metrics.balanced_accuracy(p_N, truth_N),
         "precision": sk.precision_score(truth_N, said_N, zero_division=np.nan),
@@ -198,50 +254,48 @@ def _points(
         "missed": _share(verdict_N[truth_N] == str(Verdict.CLEAR)),
         "false_alarms": _share(verdict_N[~truth_N] == str(Verdict.CRACK)),
         "review": _share(verdict_N == str(Verdict.REVIEW)),
-        "out_of_distribution": _share(judged.reason_N == "out_of_distribution"),
+        "out_of_distribution": _share(found.reason_N == "out_of_distribution"),
     }
-    found |= {at_rate(rate): metrics.recall_at_fpr(p_N, truth_N, rate) for rate in FALSE_RATES}
+    points |= {at_rate(rate): metrics.recall_at_fpr(p_N, truth_N, rate) for rate in FALSE_RATES}
     if not metrics.has_both(truth_N):
         # Of one class alone these say how many there are of it, not how good the model is.
-        found |= dict.fromkeys(("precision", "f1", "matthews_corrcoef"), NAN)
-    return {name: float(value) for name, value in found.items()}
+        points |= dict.fromkeys(("precision", "f1", "matthews_corrcoef"), NAN)
+    return {name: float(value) for name, value in points.items()}
 
 
 def _share(hit_N: NDArray[np.bool_]) -> float:
     return float(hit_N.mean()) if len(hit_N) else NAN
 
 
-def _with_intervals(judged: JudgedImages, points: dict[str, float]) -> dict[str, Measured]:
+def _with_intervals(found: LabelledPredictions, points: dict[str, float]) -> dict[str, Measured]:
     """Percentile intervals. A share of nothing or of everything is the same in every draw, which
     says nothing about the next wall: its open end is Clopper and Pearson's (1934), each image
-    counting as one trial, which continues what the bootstrap says of one image in so many. One
-    group alone has no interval."""
-    truth_N = judged.is_crack_N
-    trials = dict.fromkeys(_OF_ALL, len(truth_N))
-    trials |= dict.fromkeys(_OF_CRACKS, int(truth_N.sum()))
-    trials |= dict.fromkeys(_OF_CLEARS, int((~truth_N).sum()))
-    if len(set(judged.group_N)) < 2:
+    counting as one trial. One group alone has no interval."""
+    if len(set(found.group_N)) < 2:
         return {name: Measured(value) for name, value in points.items()}
-    draws = resampled(judged, resamples=RESAMPLES)
-    found = {}
+    cracks = int(found.is_crack_N.sum())
+    trials = dict.fromkeys(_OF_ALL, len(found.images))
+    trials |= dict.fromkeys(_OF_CRACKS, cracks)
+    trials |= dict.fromkeys(_OF_CLEARS, len(found.images) - cracks)
+    draws = resampled(found, resamples=RESAMPLES)
+    measures = {}
     for name, value in points.items():
-        finite = draws[name][np.isfinite(draws[name])]
-        if not np.isfinite(value) or not len(finite):
-            found[name] = Measured(value)
+        drawn = draws[name][np.isfinite(draws[name])]
+        if not np.isfinite(value) or not len(drawn):
+            measures[name] = Measured(value)
             continue
-        low, high = np.quantile(finite, [TAIL, 1 - TAIL])
+        low, high = np.quantile(drawn, [TAIL, 1 - TAIL])
         if name in trials and value in (0.0, 1.0):
-            reach = 1 - TAIL ** (1 / trials[name])
-            low, high = (min(low, 1 - reach), 1.0) if value else (0.0, max(high, reach))
-        found[name] = Measured(value, float(low), float(high))
-    return found
+            count = trials[name]
+            exact = binomtest(count if value else 0, count).proportion_ci(1 - 2 * TAIL)
+            low, high = min(low, exact.low), max(high, exact.high)
+        measures[name] = Measured(value, float(low), float(high))
+    return measures
 
 
 def best_temperature(p_N: NDArray[np.float64], truth_N: NDArray[np.bool_]) -> float:
     """The temperature with the least cross-entropy on these images (Guo et al. 2017, section 4.2),
     from 0.1 to 20; NaN when one class is missing."""
-    from scipy.optimize import minimize_scalar
-
     if not metrics.has_both(truth_N):
         return NAN
     odds_N = log_odds(p_N) * np.where(truth_N, -1, 1)
@@ -251,24 +305,3 @@ def best_temperature(p_N: NDArray[np.float64], truth_N: NDArray[np.bool_]) -> fl
 
     fit = minimize_scalar(loss, bounds=(np.log(0.1), np.log(20.0)), method="bounded")
     return float(np.exp(fit.x))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _number(value: float | None, missing: float = NAN) -> float:
-    return missing if value is None else value
-
-
-def _figures_from(row: JsonObject) -> Figures:
-    measures = {
-        name: Measured(*(_number(found[key]) for key in ("value", "low", "high")))
-        for name, found in row["measures"].items()
-    }
-    temperature = _number(row["best_temperature"])
-    return Figures(**row | {"measures": measures, "best_temperature": temperature})

@@ -1,30 +1,98 @@
-"""The images that the page shows: mistakes, suspect labels, leaks."""
+"""The images that the page shows: mistakes, suspect labels and leaks, with heat maps."""
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inspector.core.text import printable
-from inspector.evaluation.mistakes import find_mistakes, likely_label_errors
-from inspector.evaluation.pictures import HeatScale, heat_of, picture_of
+from inspector.photos.decode import decode
+from inspector.types import Decoded, ImageRef, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from PIL import Image
 
-    from inspector.evaluation.judged import JudgedImages
+    from inspector.evaluation.predictions import LabelledPredictions
     from inspector.labelled.leaks import Leak, LeakAudit
     from inspector.model.preprocess import PreprocessSpec
+
+    Rows = NDArray[np.int64]
+    """Rows of the predictions."""
 
 LEAKS_SHOWN = 6
 """Pairs of each kind."""
 SUSPECTS_SHOWN = 24
 NAME_LENGTH = 20
+JPEG_QUALITY = 85
+HEAT_SIDE = 56
+"""Pixels of a heat map's longer side: the browser smooths it up to the photo's size."""
+HEAT_OPACITY = 0.85
+"""Opacity where the evidence is strongest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistakes:
+    """Rows of wrong predictions, the most confident mistake first."""
+
+    missed: Rows
+    """Cracks called clear."""
+    false_alarms: Rows
+    """Clear images called crack."""
+    caught: Rows
+    """Images on the wrong side of one half whose verdict is review."""
+
+
+def find_mistakes(found: LabelledPredictions) -> Mistakes:
+    """Every image that the verdict, or the probability at one half, gets wrong."""
+    truth_N, verdict_N = found.is_crack_N, found.verdict_N
+    missed_N = truth_N & (verdict_N == str(Verdict.CLEAR))
+    alarm_N = ~truth_N & (verdict_N == str(Verdict.CRACK))
+    caught_N = ((found.p_crack_N >= 0.5) != truth_N) & (verdict_N == str(Verdict.REVIEW))
+    p_label_N = _p_of_label(found)
+    return Mistakes(*(_worst_first(rows_N, p_label_N) for rows_N in (missed_N, alarm_N, caught_N)))
+
+
+def misclassified(found: LabelledPredictions) -> Rows:
+    """Rows on the wrong side of one half, the most confidently wrong first."""
+    return _worst_first((found.p_crack_N >= 0.5) != found.is_crack_N, _p_of_label(found))
+
+
+def likely_label_errors(found: LabelledPredictions) -> Rows:
+    """Rows that confident learning would relabel, the least credible label first.
+
+    An image counts as confidently of a class when the model gives that class at least the mean
+    probability that it gives it over the images labelled so; one that is confidently of the other
+    class than its label, and not of its own, is suspect (Northcutt, Jiang and Chuang 2021,
+    sections 3.1 and 3.2: the confident joint's off-diagonal). The model must not have learned from
+    these images: it would repeat their labels.
+    """
+    truth_N, p_label_N = found.is_crack_N, _p_of_label(found)
+    if truth_N.all() or not truth_N.any():
+        return np.empty(0, dtype=np.int64)
+    typical = {label: p_label_N[truth_N == label].mean() for label in (True, False)}
+    own_N = np.where(truth_N, typical[True], typical[False])
+    other_N = np.where(truth_N, typical[False], typical[True])
+    suspect_N = (1 - p_label_N >= other_N) & (p_label_N < own_N)
+    return _worst_first(suspect_N & (p_label_N < 0.5), p_label_N)
+
+
+def _p_of_label(found: LabelledPredictions) -> NDArray[np.float64]:
+    """The probability that the model gives to the label (N,)."""
+    p_N = found.p_crack_N.astype(np.float64)
+    return np.where(found.is_crack_N, p_N, 1 - p_N)
+
+
+def _worst_first(wanted_N: NDArray[np.bool_], p_label_N: NDArray[np.float64]) -> Rows:
+    rows = np.flatnonzero(wanted_N)
+    return rows[np.argsort(p_label_N[rows], kind="stable")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +104,6 @@ class Shown:
     source: str
     truth: str
     verdict: str
-    reason: str
     p_crack: float
     picture: str | None
     heat: str
@@ -52,7 +119,7 @@ class Gallery:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A leak: the held-out image and the one that gives it away, with their pictures."""
+    """A leak: the held-out image and the training image it resembles, with their pictures."""
 
     kind: str
     path: str
@@ -61,53 +128,41 @@ class Pair:
     other_picture: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Galleries:
-    """All that the page shows in pictures."""
-
-    missed: Gallery
-    false_alarms: Gallery
-    caught: Gallery
-    suspects: Gallery
-    leaks: list[Pair]
-
-
 def collect(
-    judged: JudgedImages, spec: PreprocessSpec, leaks: LeakAudit | None, *, limit: int
-) -> Galleries:
-    """Pictures of the mistakes, `limit` of each kind at most, and of suspect labels and leaks."""
-    mistakes = find_mistakes(judged)
-    scale = HeatScale.of(judged.cam_NHW)
+    found: LabelledPredictions, spec: PreprocessSpec, leaks: LeakAudit | None, *, limit: int
+) -> dict[str, Gallery | list[Pair]]:
+    """Galleries by name: `missed`, `false_alarms` and `caught` with at most `limit` pictures each,
+    `suspects` (labels to check), and `leaks`, a list of pairs."""
+    mistakes, scale = find_mistakes(found), HeatScale.of(found.cam_NHW)
 
-    def gallery(places: NDArray[np.int64], most: int) -> Gallery:
-        return Gallery(len(places), [_shown(judged, int(k), spec, scale) for k in places[:most]])
+    def gallery(rows: Rows, most: int) -> Gallery:
+        return Gallery(len(rows), [_shown(found, int(k), spec, scale) for k in rows[:most]])
 
-    return Galleries(
-        missed=gallery(mistakes.missed, limit),
-        false_alarms=gallery(mistakes.false_alarms, limit),
-        caught=gallery(mistakes.caught, limit),
-        suspects=gallery(likely_label_errors(judged), min(limit, SUSPECTS_SHOWN)),
-        leaks=_pairs(leaks.leaks, spec) if leaks is not None else [],
-    )
+    return {
+        "missed": gallery(mistakes.missed, limit),
+        "false_alarms": gallery(mistakes.false_alarms, limit),
+        "caught": gallery(mistakes.caught, limit),
+        "suspects": gallery(likely_label_errors(found), min(limit, SUSPECTS_SHOWN)),
+        "leaks": _pairs(leaks.leaks, spec) if leaks is not None else [],
+    }
 
 
-def _shown(judged: JudgedImages, k: int, spec: PreprocessSpec, scale: HeatScale) -> Shown:
-    image = judged.images[k]
+def _shown(found: LabelledPredictions, k: int, spec: PreprocessSpec, scale: HeatScale) -> Shown:
+    image = found.images[k]
     return Shown(
         path=printable(image.path),
         name=_end_of(printable(os.path.basename(image.path))),
         source=printable(image.source),
         truth="crack" if image.is_crack else "clear",
-        verdict=str(judged.verdict_N[k]),
-        reason=str(judged.reason_N[k]).replace("_", " "),
-        p_crack=float(judged.p_crack_N[k]),
+        verdict=str(found.verdict_N[k]),
+        p_crack=float(found.p_crack_N[k]),
         picture=picture_of(image.path, spec),
-        heat=heat_of(judged.cam_NHW[k], scale),
+        heat=heat_of(found.cam_NHW[k], scale),
     )
 
 
 def _end_of(name: str) -> str:
-    """Cameras and tilers count at the end of a name."""
+    """The end of a long name: cameras and tilers count there."""
     return name if len(name) <= NAME_LENGTH else f"…{name[1 - NAME_LENGTH :]}"
 
 
@@ -123,6 +178,55 @@ def _pairs(leaks: Sequence[Leak], spec: PreprocessSpec) -> list[Pair]:
             picture_of(leak.path, spec),
             picture_of(leak.other, spec),
         )
-        for kind, found in by_kind.items()
-        for leak in found[:LEAKS_SHOWN]
+        for kind, of_kind in by_kind.items()
+        for leak in of_kind[:LEAKS_SHOWN]
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class HeatScale:
+    """Activations (logit units) drawn as nothing and as the full colour; one scale for a whole
+    report, so that a pale picture means little evidence."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, cam_NHW: NDArray[np.float32]) -> HeatScale:
+        """From the typical cell to the strongest cell of a typical crack."""
+        strongest_N = cam_NHW.max(axis=(1, 2))
+        low, high = float(np.median(cam_NHW)), float(np.quantile(strongest_N, 0.9))
+        return cls(low, max(high, low + 1e-6))
+
+
+def picture_of(path: str, spec: PreprocessSpec) -> str | None:
+    """A data URI of the image as the model sees it; None where it cannot be decoded any more."""
+    from PIL import Image
+
+    outcome = decode(ImageRef.of(path), spec)
+    if not isinstance(outcome, Decoded):
+        return None
+    return _data_uri(Image.fromarray(outcome.pixels_HWC), "JPEG", quality=JPEG_QUALITY)
+
+
+def heat_of(cam_HW: NDArray[np.float32], scale: HeatScale) -> str:
+    """A data URI of the activation map in the colours of Matplotlib's `inferno`, which are ordered
+    by lightness for every kind of eye; no evidence is transparent."""
+    import matplotlib as mpl
+    from PIL import Image
+
+    share = np.clip((cam_HW - scale.low) / (scale.high - scale.low), 0, 1).astype(np.float32)
+    rows, columns = share.shape
+    factor = HEAT_SIDE / max(rows, columns)
+    size = (round(columns * factor), round(rows * factor))
+    smooth = Image.fromarray(share).resize(size, Image.Resampling.BICUBIC)
+    share = np.clip(np.asarray(smooth), 0, 1)
+    rgba = mpl.colormaps["inferno"](share, bytes=True)
+    rgba[..., 3] = np.round(255 * HEAT_OPACITY * np.sqrt(share))
+    return _data_uri(Image.fromarray(rgba), "PNG", optimize=True)
+
+
+def _data_uri(image: Image.Image, kind: str, **options: Any) -> str:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

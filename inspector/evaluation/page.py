@@ -1,13 +1,17 @@
-"""The page: what the template is given, and the finished HTML."""
+"""The report: its page as HTML, and the three files, each written in one step."""
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inspector.core.durable import check_writable, make_directory, publish, reporting
 from inspector.core.pages import page_environment
+from inspector.errors import OutputError
 from inspector.evaluation import wording
 from inspector.evaluation.charts import (
     Drawn,
@@ -17,28 +21,36 @@ from inspector.evaluation.charts import (
     draw_roc,
     draw_scores,
     draw_thresholds,
-    short,
 )
+<<<<<<< HEAD
 from inspector.evaluation.gallery import Galleries, collect
 from inspector.labelled.leaks import MEANING, LeakKind
+=======
+from inspector.evaluation.gallery import collect
+from inspector.evaluation.predictions import to_parquet
+from inspector.labelled.leaks import MEANING, LeakKind
+>>>>>>> de34116 (Evaluation is one package of subjects: predictions, figures, bootstrap, charts, page, gallery, wording)
 from inspector.version import __version__
 
 if TYPE_CHECKING:
     from inspector.evaluation.figures import Evaluation, Figures
-    from inspector.evaluation.judged import JudgedImages
-    from inspector.evaluation.wording import Cell, Column
+    from inspector.evaluation.predictions import LabelledPredictions
     from inspector.labelled.leaks import LeakAudit
     from inspector.model.bundle import ModelBundle, Thresholds
 
+PAGE = "report.html"
+METRICS = "metrics.json"
+PREDICTIONS = "predictions.parquet"
+FILES = (PAGE, METRICS, PREDICTIONS)
 MOST_PANELS = 12
 """Sources, the largest, that get charts of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """What a training adds to the report of its validation set. `history` holds one row per epoch
+    """A training, for the report on its validation images. `history` holds one row per epoch
     (`epoch`, `train_loss`, `validation_loss`, `train_accuracy`, `validation_accuracy`,
-    `learning_rate`); `log` is what it printed."""
+    `learning_rate`); `log` is its output."""
 
     history: Sequence[dict[str, Any]]
     log: str
@@ -47,42 +59,59 @@ class TrainingRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What the report is about, in words for its head."""
+    """The head of the report."""
 
     title: str
     data: str
     """The labelled folder."""
     made: str
-    """When, local time."""
+    """Local time of the report."""
     gallery: int = 60
-    """Pictures shown at most in each of its galleries."""
+    """Pictures shown at most in each gallery."""
     training: TrainingRun | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows are sources; the last one stands for all when there are several."""
+def check_free(out: Path) -> None:
+    """Raises OutputError when `out` holds anything but an earlier report."""
+    check_writable(out)
+    with reporting(out, lambda: "nothing was evaluated"):
+        others = sorted(set(os.listdir(out)) - set(FILES)) if out.exists() else []
+    if others:
+        raise OutputError(
+            f"{out} holds other files than an earlier report ({others[0]}"
+            f"{', ...' if len(others) > 1 else ''}); choose another --out"
+        )
 
-    columns: Sequence[Column]
-    rows: list[tuple[Figures, list[Cell]]]
 
-
-def table(columns: Sequence[Column], sources: Sequence[Figures]) -> Table:
-    return Table(
-        columns, [(f, [wording.cell(f.measures[c.measure], c) for c in columns]) for f in sources]
-    )
+def write_report(
+    out: Path,
+    subject: Subject,
+    evaluation: Evaluation,
+    found: LabelledPredictions,
+    bundle: ModelBundle,
+    leaks: LeakAudit | None = None,
+) -> None:
+    """Write or replace `report.html`, `metrics.json` and `predictions.parquet` in `out`. Raises
+    OutputError."""
+    page = render_page(subject, evaluation, found, bundle, leaks)
+    figures = json.dumps(evaluation.to_json(), indent=2) + "\n"
+    with reporting(out, lambda: "the figures are lost"):
+        make_directory(out)
+        publish(to_parquet(found, None if leaks is None else leaks.leaked_paths), out / PREDICTIONS)
+        publish(figures.encode(), out / METRICS)
+        publish(page.encode(), out / PAGE)
 
 
 def render_page(
     subject: Subject,
     evaluation: Evaluation,
-    judged: JudgedImages,
+    found: LabelledPredictions,
     bundle: ModelBundle,
     leaks: LeakAudit | None = None,
 ) -> str:
-    """One HTML document that needs nothing but itself. Everything from outside is escaped."""
+    """The page as one HTML document without outside references; all names are escaped."""
     environment = page_environment(Path(__file__).parent / "template")
-    environment.filters["short"] = short
+    environment.filters["short"] = wording.short
     return environment.get_template("report.html.jinja").render(
         subject=subject,
         evaluation=evaluation,
@@ -95,67 +124,46 @@ def render_page(
         flattery=wording.flattery(evaluation),
         unseen_alone=wording.unseen_alone(evaluation),
         meanings=[MEANING[kind] for kind in LeakKind if leaks and leaks.counts[kind]],
-        **_tables(evaluation, judged),
-        **_charts(judged, bundle.thresholds),
-        history=_history(subject.training),
-        galleries=_galleries(subject, judged, bundle, leaks),
+        **_tables(evaluation.sources, with_ood=found.ood_N is not None),
+        **_charts(found, bundle.thresholds),
+        history=draw_history(subject.training.history) if subject.training else [],
+        galleries=collect(found, bundle.preprocess, leaks, limit=subject.gallery),
     )
 
 
-def _tables(evaluation: Evaluation, judged: JudgedImages) -> dict[str, Table]:
-    verdicts = [*wording.VERDICTS]
-    if judged.ood_N is not None:
-        verdicts.append(wording.FOREIGN)
+def _tables(sources: Sequence[Figures], *, with_ood: bool) -> dict[str, Any]:
+    """Columns and rows of each table, one row per source."""
+    verdicts = (*wording.VERDICTS, wording.OUT_OF_DISTRIBUTION) if with_ood else wording.VERDICTS
+    tables = {
+        "verdict_table": verdicts,
+        "ranking_table": wording.RANKING,
+        "decision_table": wording.DECISIONS,
+        "calibration_table": wording.CALIBRATION,
+    }
     return {
-        "verdict_table": table(verdicts, evaluation.sources),
-        "ranking_table": table(wording.RANKING, evaluation.sources),
-        "decision_table": table(wording.DECISIONS, evaluation.sources),
-        "calibration_table": table(wording.CALIBRATION, evaluation.sources),
+        name: {
+            "columns": columns,
+            "rows": [
+                (f, [wording.cell(f.measures[c.measure], c) for c in columns]) for f in sources
+            ],
+        }
+        for name, columns in tables.items()
     }
 
 
-def _charts(judged: JudgedImages, thresholds: Thresholds) -> dict[str, list[Drawn]]:
-    panels = _panels(judged)
+def _charts(found: LabelledPredictions, thresholds: Thresholds) -> dict[str, list[Drawn]]:
+    panels = _panels(found)
     return {
-        "ranking_charts": [draw_roc(judged), draw_precision_recall(judged)],
-        "threshold_charts": [draw_thresholds(judged, thresholds)],
+        "ranking_charts": [draw_roc(found), draw_precision_recall(found)],
+        "threshold_charts": [draw_thresholds(found, thresholds)],
         "reliability_charts": [draw_reliability(n, part, k) for k, (n, part) in enumerate(panels)],
         "score_charts": [draw_scores(n, part, thresholds, k) for k, (n, part) in enumerate(panels)],
     }
 
 
-def _panels(judged: JudgedImages) -> list[tuple[str, JudgedImages]]:
+def _panels(found: LabelledPredictions) -> list[tuple[str, LabelledPredictions]]:
     """All images, then the largest sources by name."""
-    sources = judged.by_source()
-    if len(sources) == 1:
-        return [("all images", judged)]
-    largest = sorted(sources, key=lambda part: -part[1].sum())[:MOST_PANELS]
-    return [("all images", judged)] + [(n, judged.only(where_N)) for n, where_N in sorted(
-        largest, key=lambda part: part[0])]  # fmt: skip
-
-
-def _history(run: TrainingRun | None) -> list[Drawn]:
-    if run is None or not run.history:
-        return []
-    epochs = [row["epoch"] for row in run.history]
-
-    def lines(**names: str) -> dict[str, Sequence[float]]:
-        return {label: [row[name] for row in run.history] for label, name in names.items()}
-
-    def percent(found: dict[str, Sequence[float]]) -> dict[str, Sequence[float]]:
-        return {label: [100 * value for value in values] for label, values in found.items()}
-
-    losses = lines(training="train_loss", validation="validation_loss")
-    accuracies = percent(lines(training="train_accuracy", validation="validation_accuracy"))
-    rates = lines(rate="learning_rate")
-    return [
-        draw_history("Loss", "cross-entropy, nats", epochs, losses),
-        draw_history("Accuracy", "%", epochs, accuracies),
-        draw_history("Learning rate", "at the end of the epoch", epochs, rates),
-    ]
-
-
-def _galleries(
-    subject: Subject, judged: JudgedImages, bundle: ModelBundle, leaks: LeakAudit | None
-) -> Galleries:
-    return collect(judged, bundle.preprocess, leaks, limit=subject.gallery)
+    parts = found.by_source() if len(found.by_source()) > 1 else []
+    largest = sorted(parts, key=lambda part: -part[1].sum())[:MOST_PANELS]
+    own = [(name, found.only(of_N)) for name, of_N in sorted(largest, key=lambda part: part[0])]
+    return [("all images", found), *own]

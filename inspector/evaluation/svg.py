@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, cast
 from xml.etree import ElementTree
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 INK, MUTED, LINE, PAPER = "#010101", "#010102", "#010103", "#010104"
 CRACK, CLEAR, REVIEW = "#010105", "#010106", "#010107"
 SERIES = tuple(f"#0102{k:02x}" for k in range(7))
-"""Stand-ins that no one would draw with; in the page they are CSS variables (`_VARIABLES`)."""
+"""Placeholder colours; in the page they become CSS variables (`_VARIABLES`)."""
 DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)))
 """Lines differ in their dashes too, for those who do not see the colours apart."""
 
@@ -56,8 +57,8 @@ _STYLE: dict[str, Any] = {
     "lines.linewidth": 1.6,
 }
 WIDTH_IN, HEIGHT_IN = 4.4, 3.7
-"""Of a chart; at 72 units to the inch and the font size above its text is as big as the page's
-small print."""
+"""Size of a chart; at 72 units to the inch and the font size above, its text is as big as the
+page's small print."""
 
 
 class Chart:
@@ -71,14 +72,11 @@ class Chart:
         height: float = HEIGHT_IN,
         legend_rows: int = 0,
     ) -> None:
-        """`legend_rows`: lines of text that will stand above the plot."""
-        import matplotlib as mpl
+        """`width` and `height` in inches; `legend_rows`: lines of text above the plot."""
         from matplotlib.figure import Figure
 
         self.name = name
         self.svg = ""
-        self._style = mpl.rc_context(cast(Any, _STYLE))  # typed as a union of 300 literals
-        self._style.__enter__()
         self.figure: Figure = Figure(figsize=(width, height))
         self.figure.patch.set_alpha(0)
         # Fixed margins, in inches: a layout engine would draw every chart twice.
@@ -89,16 +87,18 @@ class Chart:
             top=1 - (0.12 + 0.2 * legend_rows) / height,
             hspace=0.12,
         )
+        self._style = ExitStack()
 
     def __enter__(self) -> Chart:
+        import matplotlib as mpl
+
+        self._style.enter_context(mpl.rc_context(cast(Any, _STYLE)))  # a union of 300 literals
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
+        with self._style:
             if kind is None:
                 self.svg = _to_svg(self.figure, self.name)
-        finally:
-            self._style.__exit__(None, None, None)
 
     def axes(self) -> Axes:
         """One plot that fills the chart."""
@@ -117,8 +117,8 @@ def clean(axes: Axes) -> Axes:
 
 
 def _to_svg(figure: Figure, name: str) -> str:
-    """Elements without namespaces, as HTML wants them; names inside begin with the figure's, for
-    one page holds many figures that all call their parts the same."""
+    """The SVG for use inside HTML: without namespaces, and with ids that begin with the figure's
+    name, because figures of one page use the same ids."""
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     root = ElementTree.fromstring(file.getvalue())

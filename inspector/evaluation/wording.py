@@ -1,4 +1,4 @@
-"""Figures in words: for tables, and for people who do not know what an ROC curve is."""
+"""Figures in words: for tables, for the terminal, and for people who know no ROC curve."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inspector.evaluation.charts import short
-from inspector.evaluation.resample import FALSE_RATES, at_rate
+from inspector.core.text import plain_table, printable
+from inspector.evaluation.bootstrap import FALSE_RATES, at_rate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inspector.evaluation.figures import Evaluation, Figures, Measured
 
+LONGEST_NAME = 22
 FEW = 20
 """Cracks of a source below which it is not named as the worst one."""
 
@@ -50,7 +51,7 @@ VERDICTS = (
     Column("false_alarms", "clear called crack"),
     Column("review", "sent to review"),
 )
-FOREIGN = Column("out_of_distribution", "out of distribution")
+OUT_OF_DISTRIBUTION = Column("out_of_distribution", "out of distribution")
 RANKING = (
     Column("roc_auc", "ROC AUC", percent=False),
     Column("average_precision", "average precision", percent=False),
@@ -68,6 +69,12 @@ CALIBRATION = (
     Column("brier", "Brier score", percent=False),
     Column("ece", "ECE", percent=False),
 )
+
+
+def short(name: str) -> str:
+    """A name cut to fit a legend."""
+    text = printable(name)
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
 
 
 def cell(measured: Measured, column: Column) -> Cell:
@@ -142,19 +149,19 @@ def plain_words(evaluation: Evaluation) -> list[str]:
 
 
 def _weakest(sources: Sequence[Figures]) -> list[str]:
-    judged = [f for f in sources if f.cracks >= FEW]
-    if not judged:
+    counted = [f for f in sources if f.cracks >= FEW]
+    if not counted:
         return []
-    worst = max(judged, key=lambda f: f.value("missed"))
+    worst = max(counted, key=lambda f: f.value("missed"))
     found = worst.measures["missed"]
     if not found.value:
         return [f"No source with {FEW} cracks or more has one that was called clear."]
-    like = [short(f.source) for f in judged if math.isclose(f.value("missed"), found.value)]
+    like = [short(f.source) for f in counted if math.isclose(f.value("missed"), found.value)]
     many = f"{of_100(found.value)} would be called clear"
     if len(like) > 1:
         return [f"Of 100 cracks on {', '.join(like)} each, {many}, the most of all sources with "
                 f"{FEW} cracks or more."]  # fmt: skip
-    if len(judged) == 1:
+    if len(counted) == 1:
         return [f"Of 100 cracks on {like[0]}, the only source with {FEW} cracks or more, {many} "
                 f"({_between(found)})."]  # fmt: skip
     return [f"Of the sources with {FEW} cracks or more it misses most on {like[0]}: of 100 cracks "
@@ -179,7 +186,7 @@ def _trust(everything: Figures) -> list[str]:
 def unseen_alone(evaluation: Evaluation) -> str:
     """How the figures change without the images that leaked, where some did."""
     if not evaluation.without_leaks:
-        return "No other image could be judged: nothing here says how good it is on new ones."
+        return "No other image could be counted: nothing here says how good it is on new ones."
     named = {column.title for column in (*VERDICTS, *RANKING[:1], DECISIONS[1])}
     changes = [
         f"{title} {without.value} instead of {with_leaks.value}"
@@ -201,3 +208,29 @@ def flattery(evaluation: Evaluation) -> list[tuple[str, Cell, Cell]]:
         (c.title, cell(with_leaks.measures[c.measure], c), cell(without.measures[c.measure], c))
         for c in columns
     ]
+
+
+def render(evaluation: Evaluation) -> str:
+    """A table of at most 80 columns, one line per source."""
+    lines = _table(evaluation.by, evaluation.sources)
+    if evaluation.without_leaks:
+        leakless = _table(evaluation.by, evaluation.without_leaks)
+        lines += ["without the images that leaked:", *leakless]
+    if evaluation.failed:
+        lines.append(f"{len(evaluation.failed)} images could not be decoded")
+    lines.append("missed: cracks called clear; alarms: clear images called crack")
+    return "\n".join(lines)
+
+
+def _table(by: str, sources: Sequence[Figures]) -> list[str]:
+    heads = (by, "cracks", "clear", "ROC AUC", "bal.acc", "ece", "missed", "alarms", "review")
+    forms = {
+        "roc_auc": ".4f", "balanced_accuracy": ".2%", "ece": ".4f", "missed": ".1%",
+        "false_alarms": ".1%", "review": ".1%",
+    }  # fmt: skip
+    rows = []
+    for f in sources:
+        values = [(f.value(name), form) for name, form in forms.items()]
+        cells = [f"{value:{form}}" if math.isfinite(value) else "-" for value, form in values]
+        rows.append([f.source, f"{f.cracks:,}", f"{f.clears:,}", *cells])
+    return plain_table(heads, rows)

@@ -15,8 +15,8 @@ from inspector.evaluation import (
     Subject,
     TrainingRun,
     assess,
-    judge_images,
     misclassified,
+    predict_labelled,
     write_report,
 )
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from inspector.evaluation import JudgedImages
+    from inspector.evaluation import LabelledPredictions
     from inspector.labelled.folder import LabelledImage
     from inspector.labelled.leaks import LeakAudit
     from inspector.model.bundle import ModelBundle
@@ -47,7 +47,7 @@ def write_artifacts(
     misclassified images, the most confidently wrong first. Raises OutputError."""
     with closing(open_backend(bundle, "eager", device=config.device)) as backend:
         workers = 1 if config.workers is None else min(1, config.workers)
-        judged = judge_images(
+        judged = predict_labelled(
             validation, bundle, backend, batch_size=config.batch_size, workers=workers
         )
     epochs = [asdict(result) for result in history]
@@ -64,7 +64,7 @@ def write_artifacts(
     return missed
 
 
-def _rows(judged: JudgedImages) -> list[dict[str, Any]]:
+def _rows(judged: LabelledPredictions) -> list[dict[str, Any]]:
     return [
         {
             "path": judged.images[k].path,

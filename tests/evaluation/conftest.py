@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.evaluation.answers import judged_of
+from tests.evaluation.known import predictions_of
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +18,7 @@ def sample():
     odds_N = 2.5 * is_crack_N - 1.2 + rng.normal(0, 1, 60)[wall_N] + rng.normal(0, 0.7, 300)
     p_N = np.round(1 / (1 + np.exp(-odds_N)), 2)
     sources = np.where(wall_N < 20, "east", "west")
-    return judged_of(p_N, is_crack_N, wall_N, sources.tolist())
+    return predictions_of(p_N, is_crack_N, wall_N, sources.tolist())
 
 
 @pytest.fixture(scope="session")

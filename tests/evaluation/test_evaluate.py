@@ -13,8 +13,8 @@ from PIL import Image
 
 from inspector.engines import open_backend
 from inspector.errors import DataError, OutputError, UsageError
-from inspector.evaluation import EvaluateConfig, evaluate, render, to_json
-from inspector.evaluation.files import FILES
+from inspector.evaluation import EvaluateConfig, evaluate, render
+from inspector.evaluation.page import FILES
 from inspector.photos.decode import decode
 from inspector.synthesis import Kind, make_scene
 from inspector.types import Decoded, ImageRef
@@ -42,7 +42,7 @@ def result(labelled, tiny_bundle_dir, tmp_path_factory):
     return evaluate(config), out
 
 
-def test_every_image_is_counted_once(result):
+def test_evaluate_counts_every_image_once(result):
     evaluation, _ = result
     counts = {f.source: (f.cracks, f.clears) for f in evaluation.sources}
     assert counts == {"east": (5, 5), "plain": (0, 5), "west": (5, 5), "all": (10, 15)}
@@ -53,12 +53,12 @@ def test_every_image_is_counted_once(result):
         assert sum(f.verdicts["clear"].values()) == f.clears
 
 
-def test_predictions_are_those_of_each_image_alone(result, tiny_bundle):
+def test_predictions_equal_those_of_each_image_alone(result, tiny_bundle):
     _, out = result
     backend = open_backend(tiny_bundle, device="cpu")
     for row in pq.read_table(out / "predictions.parquet").to_pylist():
         assert ("Positive" in row["path"]) == (row["truth"] == "crack")
-        decoded = decode(ImageRef(0, row["path"], "", None, None), tiny_bundle.preprocess)
+        decoded = decode(ImageRef.of(row["path"]), tiny_bundle.preprocess)
         if not isinstance(decoded, Decoded):
             assert row["p_crack"] is None and row["failure_code"] == "truncated"
             continue
@@ -81,10 +81,10 @@ def test_figures_follow_from_the_predictions(result, tiny_bundle):
     assert found.low <= found.value <= found.high
 
 
-def test_json_has_no_nan_and_table_fits_the_terminal(result):
+def test_metrics_json_has_no_nan_and_render_fits_80_columns(result):
     evaluation, out = result
-    text = to_json(evaluation)
-    assert json.loads(text) == json.loads((out / "metrics.json").read_text())
+    text = (out / "metrics.json").read_text()
+    assert json.loads(text) == json.loads(json.dumps(evaluation.to_json()))
     assert "NaN" not in text
     table = render(evaluation)
     assert all(len(line) <= 80 for line in table.splitlines())
@@ -115,7 +115,9 @@ def groups_csv(tmp_path_factory):
         ("camera", ["(not said)", "cam0", "cam1", "all"]),
     ],
 )
-def test_split_by_what_was_asked(labelled, tiny_bundle_dir, groups_csv, by, names):
+def test_evaluate_splits_figures_by_folder_group_or_column(
+    labelled, tiny_bundle_dir, groups_csv, by, names
+):
     config = EvaluateConfig(
         data=labelled, model=tiny_bundle_dir, groups=groups_csv, by=by, device="cpu", workers=0
     )
@@ -125,7 +127,7 @@ def test_split_by_what_was_asked(labelled, tiny_bundle_dir, groups_csv, by, name
     assert [(w.from_px, w.cracks) for w in found.widths] == [(0, 2), (1, 2), (2, 4), (4, 2)]
 
 
-def test_what_it_learned_from_counts_as_a_leak(labelled, tiny_bundle_dir, tmp_path):
+def test_evaluate_reports_images_learned_from_as_leaks(labelled, tiny_bundle_dir, tmp_path):
     """Half of the images were learned from: both figures are given, and --strict-splits refuses."""
     learned = tmp_path / "learned"
     shutil.copytree(labelled / "east", learned / "somewhere")
@@ -134,15 +136,9 @@ def test_what_it_learned_from_counts_as_a_leak(labelled, tiny_bundle_dir, tmp_pa
         out=tmp_path / "out",
     )  # fmt: skip
     said: list[str] = []
-
-    class Heard:
-        def say(self, text: str) -> None:
-            said.append(text)
-
-        def step(self, done: int, images: int) -> None:
-            assert 0 < done <= images == 26
-
-    found = evaluate(config, Heard())
+    steps: list[tuple[str, int, int]] = []
+    found = evaluate(config, lambda *step: steps.append(step), said.append)
+    assert steps[-1] == ("predicting", 26, 26)
     assert any("WARNING" in line for line in said)
     assert found.leaks is not None and found.leaks["counts"]["same_pixels"] == 10
     table = pq.read_table(tmp_path / "out" / "predictions.parquet").to_pylist()
@@ -157,13 +153,13 @@ def test_what_it_learned_from_counts_as_a_leak(labelled, tiny_bundle_dir, tmp_pa
         evaluate(replace(config, strict_splits=True))
 
 
-def test_strict_splits_need_something_to_compare_with(labelled, tiny_bundle_dir):
+def test_strict_splits_without_known_training_images_raises(labelled, tiny_bundle_dir):
     config = EvaluateConfig(data=labelled, model=tiny_bundle_dir, strict_splits=True)
     with pytest.raises(DataError, match="--trained-on"):
         evaluate(config)
 
 
-def test_the_report_is_written_and_replaced(result, labelled, tiny_bundle_dir):
+def test_evaluate_replaces_its_own_report_only(result, labelled, tiny_bundle_dir):
     _, out = result
     assert sorted(file.name for file in out.iterdir()) == sorted(FILES)
     before = (out / "metrics.json").read_bytes()
@@ -175,7 +171,7 @@ def test_the_report_is_written_and_replaced(result, labelled, tiny_bundle_dir):
     (out / "notes.txt").unlink()
 
 
-def test_nothing_decodable_is_an_error(tmp_path, tiny_bundle_dir):
+def test_evaluate_without_decodable_images_raises(tmp_path, tiny_bundle_dir):
     for name in ("Positive", "Negative"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.jpg").write_bytes(b"no")
@@ -183,7 +179,7 @@ def test_nothing_decodable_is_an_error(tmp_path, tiny_bundle_dir):
         evaluate(EvaluateConfig(data=tmp_path, model=tiny_bundle_dir, device="cpu", workers=0))
 
 
-def test_impossible_options(tmp_path):
+def test_evaluate_config_rejects_impossible_options(tmp_path):
     for wrong in ({"batch_size": 0}, {"workers": -1}, {"gallery": -1}, {"by": "camera"}):
         with pytest.raises(UsageError):
             EvaluateConfig(data=tmp_path, **wrong)

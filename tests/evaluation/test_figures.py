@@ -13,13 +13,13 @@ from sklearn import metrics as sk
 
 from inspector.errors import DataError
 from inspector.evaluation import assess, read_metrics
+from inspector.evaluation.bootstrap import FALSE_RATES, at_rate, resampled
 from inspector.evaluation.figures import best_temperature, measure, measure_widths
-from inspector.evaluation.resample import FALSE_RATES, at_rate, resampled
 from inspector.model import metrics
-from tests.evaluation.answers import THRESHOLDS, judged_of
+from tests.evaluation.known import THRESHOLDS, predictions_of
 
 
-def test_a_draw_is_what_scikit_learn_makes_of_the_images_drawn(sample):
+def test_resampled_equals_scikit_learn_on_the_images_drawn(sample):
     """The vectorised figures against plain ones, over the very images of each draw."""
     draws = resampled(sample, resamples=3, seed=5)
     names, group_N = np.unique(sample.group_N, return_inverse=True)
@@ -50,28 +50,28 @@ def test_a_draw_is_what_scikit_learn_makes_of_the_images_drawn(sample):
             assert draws[name][b] == pytest.approx(value, abs=1e-9), name
 
 
-def test_points_lie_in_their_intervals(sample):
+def test_measure_gives_intervals_that_hold_the_value(sample):
     for figures in measure(sample):
         for name, found in figures.measures.items():
             assert found.low <= found.value <= found.high, name
 
 
-def test_photos_of_one_wall_widen_the_interval():
+def test_interval_is_wider_for_grouped_photos():
     rng = np.random.default_rng(0)
     is_crack = rng.random(480) < 0.5
     odds = 2 * is_crack - 1 + np.repeat(rng.normal(0, 1, 8), 60) + rng.normal(0, 0.3, 480)
     p = 1 / (1 + np.exp(-odds))
 
     def width(groups):
-        found = measure(judged_of(p, is_crack, groups))[-1].measures["roc_auc"]
+        found = measure(predictions_of(p, is_crack, groups))[-1].measures["roc_auc"]
         return found.high - found.low
 
     assert width(np.repeat(range(8), 60)) > 1.5 * width(range(480))
 
 
-def test_few_draws_at_a_time_are_as_good_as_many(sample, monkeypatch):
+def test_resampled_in_small_parts_agrees_with_one_part(sample, monkeypatch):
     whole = resampled(sample, resamples=400)
-    monkeypatch.setattr("inspector.evaluation.resample._CELLS", 1000)
+    monkeypatch.setattr("inspector.evaluation.bootstrap._CELLS", 1000)
     parts = resampled(sample, resamples=400)
     for name, values in parts.items():
         assert values.shape == (400,)
@@ -79,21 +79,21 @@ def test_few_draws_at_a_time_are_as_good_as_many(sample, monkeypatch):
         assert values.std() == pytest.approx(whole[name].std(), rel=0.25), name
 
 
-def test_no_miss_is_no_proof_that_there_is_none():
-    judged = judged_of([0.9] * 50 + [0.1] * 50, [True] * 50 + [False] * 50)
+def test_share_of_zero_gets_clopper_pearson_end():
+    judged = predictions_of([0.9] * 50 + [0.1] * 50, [True] * 50 + [False] * 50)
     found = measure(judged)[0].measures
     assert found["missed"].value == 0 and found["missed"].low == 0
     assert found["missed"].high == pytest.approx(1 - 0.025 ** (1 / 50))
     assert found["recall"].low == pytest.approx(0.025 ** (1 / 50)) and found["recall"].high == 1
 
 
-def test_one_wall_has_no_interval():
-    found = measure(judged_of([0.9, 0.2, 0.4], [True, False, True], ["a"] * 3))[0].measures
+def test_one_group_has_no_interval():
+    found = measure(predictions_of([0.9, 0.2, 0.4], [True, False, True], ["a"] * 3))[0].measures
     assert found["roc_auc"].value == 1 and math.isnan(found["roc_auc"].low)
 
 
-def test_one_class_alone_has_no_figures_that_need_two():
-    found = measure(judged_of([0.9, 0.2, 0.4], [False] * 3))[0].measures
+def test_figures_of_one_class_are_nan_where_two_are_needed():
+    found = measure(predictions_of([0.9, 0.2, 0.4], [False] * 3))[0].measures
     undefined = {name for name, figure in found.items() if math.isnan(figure.value)}
     assert undefined == {
         "balanced_accuracy", "precision", "recall", "f1", "matthews_corrcoef", "roc_auc",
@@ -102,7 +102,7 @@ def test_one_class_alone_has_no_figures_that_need_two():
     assert found["false_alarms"].value == pytest.approx(1 / 3)
 
 
-def test_sources_and_all(sample):
+def test_measure_ends_with_all_sources(sample):
     east, west, everything = measure(sample)
     assert (east.source, west.source, everything.source) == ("east", "west", "all")
     assert east.images + west.images == everything.images == 300
@@ -121,9 +121,9 @@ def test_best_temperature_is_found(true_temperature):
     assert best_temperature(p, truth) == pytest.approx(true_temperature, rel=0.06)
 
 
-def test_widths_are_counted_for_cracks_alone():
+def test_measure_widths_counts_cracks_only():
     judged = replace(
-        judged_of([0.1, 0.8, 0.5, 0.9, 0.9], [True, True, True, True, False]),
+        predictions_of([0.1, 0.8, 0.5, 0.9, 0.9], [True, True, True, True, False]),
         width_px_N=np.array([0.5, 0.9, 1.0, np.nan, 3.0]),
     )
     thin, wider = measure_widths(judged)
@@ -131,7 +131,7 @@ def test_widths_are_counted_for_cracks_alone():
     assert (wider.from_px, wider.cracks, wider.missed, wider.found) == (1.0, 1, 0, 0)
 
 
-def test_figures_survive_their_file(sample, tiny_bundle, tmp_path):
+def test_read_metrics_restores_what_was_written(sample, tiny_bundle, tmp_path):
     judged = replace(sample, width_px_N=np.full(300, 9.0))
     written = assess(judged, replace(tiny_bundle, thresholds=THRESHOLDS))
     text = json.dumps(written.to_json())
@@ -145,7 +145,7 @@ def test_figures_survive_their_file(sample, tiny_bundle, tmp_path):
         read_metrics(tmp_path / "metrics.json")
 
 
-def test_the_docs_name_every_figure(sample):
+def test_docs_name_every_figure(sample):
     page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
     for name in measure(sample)[-1].measures:
         assert f"`{name}`" in page, name

@@ -11,11 +11,10 @@ import pytest
 
 from inspector.errors import OutputError
 from inspector.evaluation import Subject, TrainingRun, assess, write_report
-from inspector.evaluation.files import FILES, check_free
-from inspector.evaluation.judged import Unjudged
+from inspector.evaluation.page import FILES, check_free
 from inspector.labelled.leaks import Leak, LeakAudit, LeakKind
 from inspector.types import FailureCode
-from tests.evaluation.answers import THRESHOLDS, judged_of
+from tests.evaluation.known import THRESHOLDS, predictions_of
 from tests.pages import open_on_a_phone
 
 
@@ -24,15 +23,14 @@ def written(photos, tiny_bundle, tmp_path_factory):
     """A page with everything on it: mistakes of each kind, leaks, widths, a training, a failure."""
     out = tmp_path_factory.mktemp("written") / "report"
     sources = ["</script><b>east", "west", "$x$ & <y>"]
-    judged = judged_of(
+    judged = predictions_of(
         [0.1, 0.2, 0.9, 0.8, 0.45, 0.6, 0.95, 0.05],
         [True, True, False, False, True, False, True, False],
         sources=[sources[k % 3] for k in range(8)], paths=photos,
     )  # fmt: skip
     judged = replace(
         judged, width_px_N=np.arange(8.0),
-        unjudged=(Unjudged(replace(judged.images[0], path="/w/<i>cut.jpg"),
-                           FailureCode.TRUNCATED),),
+        failures=((replace(judged.images[0], path="/w/<i>cut.jpg"), FailureCode.TRUNCATED),),
     )  # fmt: skip
     bundle = replace(tiny_bundle, thresholds=THRESHOLDS)
     leaks = LeakAudit(("training", "evaluation"), 20, 8,
@@ -47,7 +45,7 @@ def written(photos, tiny_bundle, tmp_path_factory):
     return out
 
 
-def test_three_files_and_nothing_else(written):
+def test_write_report_writes_three_files(written):
     assert sorted(file.name for file in written.iterdir()) == sorted(FILES)
     check_free(written)
     table = pq.read_table(written / "predictions.parquet").to_pylist()
@@ -57,13 +55,13 @@ def test_three_files_and_nothing_else(written):
     assert (failed["failure_code"], failed["verdict"]) == ("truncated", None)
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path):
+def test_check_free_refuses_a_folder_with_other_files(tmp_path):
     (tmp_path / "thesis.docx").write_text("years of work")
     with pytest.raises(OutputError, match=r"thesis\.docx"):
         check_free(tmp_path)
 
 
-def test_names_that_mean_harm_are_text(written):
+def test_page_escapes_hostile_names(written):
     page = (written / "report.html").read_text(encoding="utf-8")
     assert "<img src=x" not in page and "<i>cut" not in page and "<y>" not in page
     assert "&lt;img src=x onerror" in page and "a&amp;amp;b.jpg" in page
@@ -73,7 +71,7 @@ def test_names_that_mean_harm_are_text(written):
     assert "var(--ink)" in page and "#0101" not in page and "#0102" not in page
 
 
-def test_it_says_how_many_there_are_beside_those_shown(written):
+def test_page_counts_images_that_are_not_shown(written):
     page = (written / "report.html").read_text(encoding="utf-8")
     assert "Cracks called clear: 2" in page and "The first 1 of 2 are shown" in page
     assert "Without those images: " in page and "2 of 8 images are not new" in page
@@ -84,7 +82,7 @@ def page(browser, written):
     return open_on_a_phone(browser, written.joinpath("report.html").as_uri())
 
 
-def test_it_opens_alone_and_in_peace(page, written):
+def test_page_loads_nothing_from_outside(page, written):
     wanted = [text for text in page.heard if not text.startswith("data:image/")]
     assert wanted == [written.joinpath("report.html").as_uri()]
     assert page.title() == "A <title>"
@@ -92,7 +90,7 @@ def test_it_opens_alone_and_in_peace(page, written):
     assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
 
 
-def test_heat_maps_go_and_come(page):
+def test_heat_maps_can_be_switched_off(page):
     shown = "getComputedStyle(document.querySelector('.heat')).display"
     assert page.evaluate(shown) != "none"
     page.click("label.toggle")
@@ -104,7 +102,7 @@ def test_heat_maps_go_and_come(page):
 @pytest.mark.parametrize(("scheme", "media", "light"),
                          [("light", "screen", True), ("dark", "screen", False),
                           ("dark", "print", True)])  # fmt: skip
-def test_light_dark_and_paper(page, scheme, media, light):
+def test_page_follows_light_dark_and_print(page, scheme, media, light):
     page.emulate_media(color_scheme=scheme, media=media)
     colours = [
         page.evaluate(f"getComputedStyle(document.querySelector('{place}')).{property}")
@@ -118,6 +116,6 @@ def test_light_dark_and_paper(page, scheme, media, light):
     assert (paper > 200) == light and (ink < 100) == light and axis == ink
 
 
-def test_a_phone_needs_no_sideways_scrolling(page):
+def test_page_fits_a_phone(page):
     page.emulate_media(color_scheme="light", media="screen")
     assert page.evaluate("document.documentElement.scrollWidth") <= 400

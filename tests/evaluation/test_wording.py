@@ -14,7 +14,7 @@ from inspector.evaluation import assess
 from inspector.evaluation.page import Subject, render_page
 from inspector.evaluation.wording import FEW, flattery, of_100, plain_words, unseen_alone
 from inspector.labelled.leaks import Leak, LeakAudit, LeakKind
-from tests.evaluation.answers import judged_of
+from tests.evaluation.known import predictions_of
 
 KEY_FIGURES = ("called clear", "called crack", "sent to review", "ROC AUC", "balanced accuracy")
 
@@ -46,12 +46,12 @@ def walls(rng, sizes):
         p += [*rng.choice([0.1, 0.5, 0.9], cracks), *rng.choice([0.1, 0.5, 0.9], 6)]
         truth += [True] * cracks + [False] * 6
         sources += [name] * (cracks + 6)
-    return judged_of(p, truth, sources=sources)
+    return predictions_of(p, truth, sources=sources)
 
 
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.lists(st.booleans(), min_size=1, max_size=4))
-def test_sentences_follow_from_the_numbers(tiny_bundle, seed, sizes):
+def test_sentences_agree_with_the_numbers(tiny_bundle, seed, sizes):
     rng = np.random.default_rng(seed)
     judged = walls(rng, sizes)
     leaked = [image.path for image in judged.images if rng.random() < rng.choice([0, 0.2, 1])]
@@ -103,7 +103,7 @@ def check_weakest(evaluation):
 
 
 def test_the_page_about_leaks_that_change_nothing_says_so(tiny_bundle):
-    judged = judged_of([0.9, 0.9, 0.1, 0.1], [True, True, False, False])
+    judged = predictions_of([0.9, 0.9, 0.1, 0.1], [True, True, False, False])
     leak = Leak(LeakKind.SAME_GROUP, judged.images[0].path, "/seen.jpg")
     audit = LeakAudit(("training", "evaluation"), 4, 4, (leak,), undecodable=1)
     evaluation = assess(judged, tiny_bundle, leaks=audit)
@@ -117,7 +117,7 @@ def test_the_page_about_leaks_that_change_nothing_says_so(tiny_bundle):
 
 
 def test_a_photo_sent_to_review_for_another_reason_is_not_said_to_lie_between(tiny_bundle):
-    judged = judged_of([0.1, 0.9], [True, False])
+    judged = predictions_of([0.1, 0.9], [True, False])
     judged = replace(judged, verdict_N=np.array(["review"] * 2),
                      reason_N=np.array(["out_of_distribution", "downscaled"]))  # fmt: skip
     subject = Subject(title="t", data="/walls", made="today")

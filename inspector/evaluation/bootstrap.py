@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from inspector.evaluation.judged import JudgedImages
+    from inspector.evaluation.predictions import LabelledPredictions
 
     Floats = NDArray[np.float64]
 
@@ -37,14 +37,14 @@ def at_rate(rate: float) -> str:
 
 
 def resampled(
-    judged: JudgedImages, *, resamples: int = RESAMPLES, seed: int = 0
+    found: LabelledPredictions, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Floats]:
-    """Every measure over `resamples` draws of groups: name -> float64 (resamples,), NaN where a
+    """Every measure over `resamples` draws of groups, float64 (resamples,) by name; NaN where a
     draw does not define it."""
-    _, group_N = np.unique(judged.group_N, return_inverse=True)
+    _, group_N = np.unique(found.group_N, return_inverse=True)
     groups = int(group_N.max()) + 1
-    ranking = _Ranking(judged, group_N)
-    sums_GK = _sums(judged, group_N, groups)
+    ranking = _Ranking(found, group_N)
+    sums_GK = _sums(found, group_N, groups)
     parts = [
         _from_counts(weight_BG @ sums_GK) | ranking.measures(weight_BG)
         for weight_BG in _draws(groups, resamples, len(group_N), np.random.default_rng(seed))
@@ -64,12 +64,12 @@ def _draws(
         yield counts.reshape(rows, groups).astype(np.float64)
 
 
-def _sums(judged: JudgedImages, group_N: NDArray[np.int64], groups: int) -> Floats:
-    """What is counted, per group: float64 (groups, 9 + ECE_BINS), in the order in which
+def _sums(found: LabelledPredictions, group_N: NDArray[np.int64], groups: int) -> Floats:
+    """Sums per group: float64 (groups, 9 + ECE_BINS), in the order in which
     `_from_counts` reads it."""
-    p_N, truth_N = judged.p_crack_N.astype(np.float64), judged.is_crack_N
+    p_N, truth_N = found.p_crack_N.astype(np.float64), found.is_crack_N
     said_N = p_N >= 0.5
-    verdict_N = judged.verdict_N
+    verdict_N = found.verdict_N
     columns = [
         said_N & truth_N,
         ~said_N & truth_N,
@@ -78,7 +78,7 @@ def _sums(judged: JudgedImages, group_N: NDArray[np.int64], groups: int) -> Floa
         truth_N & (verdict_N == str(Verdict.CLEAR)),
         ~truth_N & (verdict_N == str(Verdict.CRACK)),
         verdict_N == str(Verdict.REVIEW),
-        judged.reason_N == "out_of_distribution",
+        found.reason_N == "out_of_distribution",
         (p_N - truth_N) ** 2,
     ]
     bin_N, gap_N = ece_bin(p_N), p_N - truth_N
@@ -87,7 +87,7 @@ def _sums(judged: JudgedImages, group_N: NDArray[np.int64], groups: int) -> Floa
 
 
 def _from_counts(sums_BK: Floats) -> dict[str, Floats]:
-    tp, fn, fp, tn, missed, alarms, review, foreign, brier = sums_BK[:, :9].T
+    tp, fn, fp, tn, missed, alarms, review, outside, brier = sums_BK[:, :9].T
     cracks, clears = tp + fn, fp + tn
     images = cracks + clears
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -104,18 +104,18 @@ def _from_counts(sums_BK: Floats) -> dict[str, Floats]:
             "missed": missed / cracks,
             "false_alarms": alarms / clears,
             "review": review / images,
-            "out_of_distribution": foreign / images,
+            "out_of_distribution": outside / images,
         }
 
 
 class _Ranking:
-    """Measures that depend on the order of the scores alone."""
+    """The measures that depend on the order of the scores alone."""
 
-    def __init__(self, judged: JudgedImages, group_N: NDArray[np.int64]) -> None:
-        order = np.argsort(-judged.p_crack_N, kind="stable")
-        p_N = judged.p_crack_N[order]
+    def __init__(self, found: LabelledPredictions, group_N: NDArray[np.int64]) -> None:
+        order = np.argsort(-found.p_crack_N, kind="stable")
+        p_N = found.p_crack_N[order]
         self.group_N = group_N[order]
-        self.is_crack_N = judged.is_crack_N[order].astype(np.float64)
+        self.is_crack_N = found.is_crack_N[order].astype(np.float64)
         self.last_of_tie = np.flatnonzero(np.append(np.diff(p_N) != 0, True))
 
     def measures(self, weight_BG: Floats) -> dict[str, Floats]:
@@ -129,14 +129,15 @@ class _Ranking:
         # Where nothing of a draw lies above a score, no recall is gained there either.
         gained_BU = np.nan_to_num(precision_BU) * np.diff(recall_BU, axis=1)
         rows = np.arange(len(weight_BG))
-        found: dict[str, Floats] = {}
-        found["roc_auc"] = np.asarray(np.trapezoid(recall_BU, false_BU, axis=1))
-        found["average_precision"] = gained_BU.sum(axis=1)
+        measures = {
+            "roc_auc": np.asarray(np.trapezoid(recall_BU, false_BU, axis=1)),
+            "average_precision": gained_BU.sum(axis=1),
+        }
         for rate in FALSE_RATES:
             last = np.maximum((false_BU <= rate).sum(axis=1) - 1, 0)
             no_clears = np.isnan(false_BU[:, -1])
-            found[at_rate(rate)] = np.where(no_clears, np.nan, recall_BU[rows, last])
-        return found
+            measures[at_rate(rate)] = np.where(no_clears, np.nan, recall_BU[rows, last])
+        return measures
 
     def _running(self, weight_BN: Floats) -> Floats:
         sums_BU = np.cumsum(weight_BN, axis=1)[:, self.last_of_tie]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from inspector.evaluation import JudgedImages
+from inspector.evaluation import LabelledPredictions
 from inspector.labelled.folder import LabelledImage
 from inspector.model.bundle import Thresholds
 from inspector.model.verdict import decide
@@ -12,7 +12,7 @@ from inspector.model.verdict import decide
 THRESHOLDS = Thresholds(clear_below=0.3, crack_from=0.7)
 
 
-def judged_of(p, is_crack, groups=None, sources=None, paths=None) -> JudgedImages:
+def predictions_of(p, is_crack, groups=None, sources=None, paths=None) -> LabelledPredictions:
     """Every image its own group, all of one source, unless told otherwise."""
     p_N = np.asarray(p, dtype=np.float32)
     count = len(p_N)
@@ -21,7 +21,7 @@ def judged_of(p, is_crack, groups=None, sources=None, paths=None) -> JudgedImage
     sources = ["wall"] * count if sources is None else sources
     cam_NHW = np.random.default_rng(0).normal(size=(count, 2, 2)).astype(np.float32)
     verdict_N, reason_N = decide(p_N, THRESHOLDS)
-    return JudgedImages(
+    return LabelledPredictions(
         images=tuple(
             LabelledImage(path, bool(crack), source, str(group))
             for path, crack, source, group in zip(paths, is_crack, sources, groups, strict=True)
