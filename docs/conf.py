@@ -10,6 +10,9 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 from inspector.version import __version__  # noqa: E402
 
+highlight_language = "text"
+smartquotes = False  # an option begins with two hyphens
+
 project = "inspector"
 author = "the inspector authors"
 release = version = __version__
@@ -34,4 +37,3 @@ html_copy_source = False
 html_show_sourcelink = False
 html_show_copyright = False
 html_theme_options = {"navigation_with_keys": True}
-templates_path: list[str] = []

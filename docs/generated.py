@@ -9,6 +9,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,29 @@ if __name__ == "__main__":  # worker processes import this script
 
 
 def setup(application: Any) -> dict[str, bool]:
-    """Register the generator with Sphinx."""
+    """Register with Sphinx."""
     application.connect("builder-inited", lambda sphinx: write_pages(Path(sphinx.srcdir)))
+    # Napoleon, at 500, would take the words before a field's first colon for its type.
+    texts: dict[str, list[str]] = {}
+
+    def keep(_: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+        if what == "attribute":
+            texts[name] = list(lines)
+
+    def restore(_: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+        lines[:] = texts.get(name, lines)
+
+    application.connect("autodoc-process-docstring", keep, priority=1)
+    application.connect("autodoc-process-docstring", restore, priority=900)
+    application.connect("autodoc-process-signature", _shorten_signature)
     return {"parallel_read_safe": True}
+
+
+def _shorten_signature(
+    _: Any, what: str, name: str, obj: Any, options: Any, signature: str, returns: str
+) -> tuple[str, str] | None:
+    """Leave out a dataclass's arguments: its fields follow."""
+    return ("(...)", returns) if what == "class" and is_dataclass(obj) else None
 
 
 def write_pages(docs: Path) -> None:
