@@ -10,6 +10,7 @@ from inspector.engines import open_backend
 from inspector.model.bundle import ModelBundle
 from inspector.photos.source import Discovery
 from inspector.predict import predict_batches
+from inspector.results.schema import display_path
 from inspector.types import Photo
 
 BATCH = 32

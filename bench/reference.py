@@ -12,6 +12,7 @@ from bench.checks import Answer, Answers
 from inspector.engines.contract import joined
 from inspector.model.verdict import decide
 from inspector.predict import predict_batches
+from inspector.results.schema import display_path
 from inspector.types import Photo, Scores
 
 if TYPE_CHECKING:

@@ -103,7 +103,7 @@ class ImageRef:
 
     @classmethod
     def of(cls, path: str | os.PathLike[str], index: int = 0) -> ImageRef:
-        """A file known by its path alone: no `uri`, no size, no time."""
+        """A photo that was not listed, known by its address alone: no `uri`, no size, no time."""
         return cls(index, os.fspath(path), "", None, None)
 
 

@@ -22,14 +22,9 @@ from inspector.evaluation.charts import (
     draw_scores,
     draw_thresholds,
 )
-<<<<<<< HEAD
-from inspector.evaluation.gallery import Galleries, collect
-from inspector.labelled.leaks import MEANING, LeakKind
-=======
 from inspector.evaluation.gallery import collect
 from inspector.evaluation.predictions import to_parquet
 from inspector.labelled.leaks import MEANING, LeakKind
->>>>>>> de34116 (Evaluation is one package of subjects: predictions, figures, bootstrap, charts, page, gallery, wording)
 from inspector.version import __version__
 
 if TYPE_CHECKING:

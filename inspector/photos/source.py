@@ -132,11 +132,6 @@ def _named_by(text: str) -> Source:
         return SOURCES[-1]
 
 
-def ref_to(address: str, index: int = 0) -> ImageRef:
-    """A reference to a photo that was not listed: its uri and facts are not known."""
-    return ImageRef(index, address, "", None, None)
-
-
 def is_gone(address: str) -> bool:
     """Whether it is certain that a photo is not there any more; a link to nothing is there."""
     try:

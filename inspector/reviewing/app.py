@@ -21,7 +21,7 @@ from inspector.reviewing.guard import Guard
 from inspector.reviewing.index import StaleTableError
 from inspector.reviewing.queue import Filters
 from inspector.reviewing.session import PhotoError
-from inspector.workers.process import Helper, HelperError, Helpers
+from inspector.workers.process import HelperError, Helpers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,8 +54,8 @@ class Workers:
     model; None where the model that made the table is not at hand, and `why_no_heat` says so."""
 
     screens: Helpers
-    details: Helper
-    heats: Helper | None
+    details: Helpers
+    heats: Helpers | None
     bundle: Path | None
     why_no_heat: str = ""
     kept: OrderedDict[tuple[int, int], Picture] = field(default_factory=OrderedDict)

@@ -13,9 +13,8 @@ from inspector.engines import open_backend
 from inspector.errors import BundleError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.photos.decode import decode
-from inspector.photos.source import ref_to
 from inspector.reviewing.pictures import CannotShowError
-from inspector.types import Failure
+from inspector.types import Failure, ImageRef
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +49,7 @@ def heat(bundle_path: str, address: str) -> bytes:
     opaque where this photo's evidence is strongest, clear where there is none. Raises
     CannotShowError."""
     bundle, backend = _engine(bundle_path)
-    outcome = decode(ref_to(address), bundle.preprocess)
+    outcome = decode(ImageRef.of(address), bundle.preprocess)
     if isinstance(outcome, Failure):
         raise CannotShowError(f"{outcome.code}: {outcome.detail}")
     cam_HW = backend.run(outcome.pixels_HWC[np.newaxis]).cam_NHW[0]

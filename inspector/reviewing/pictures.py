@@ -1,4 +1,4 @@
-"""Photos as a screen can show them. Runs in a process of its own (`workers.process.Helper`)."""
+"""Photos as a screen can show them. Runs in a process of its own (`workers.process.Helpers`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from inspector.photos.decode import open_image, to_rgb
 from inspector.photos.exif import UPRIGHT, ExifFacts, read_exif
 from inspector.photos.limits import DecodeLimits, Refused
 from inspector.photos.reading import read
-from inspector.photos.source import ref_to
 from inspector.types import Failure, ImageRef
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ def region(address: str, box: Box, width: int) -> Picture:
 
 
 def _read(address: str) -> tuple[ImageRef, bytes]:
-    contents = read(ref_to(address), DecodeLimits())
+    contents = read(ImageRef.of(address), DecodeLimits())
     if isinstance(contents, Failure):
         raise CannotShowError(f"{contents.code}: {contents.detail}")
     return contents.ref, contents.data

@@ -19,7 +19,7 @@ from inspector.reviewing.guard import new_token
 from inspector.reviewing.heat import find_bundle, heat
 from inspector.reviewing.pictures import region, screen
 from inspector.reviewing.session import Session
-from inspector.workers.process import Helper, Helpers
+from inspector.workers.process import Helpers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,8 +109,8 @@ def _workers(model: Path | None, digest: str) -> Workers:
     )
     return Workers(
         screens=Helpers(screen, _SECONDS, _SCREENS),
-        details=Helper(region, _SECONDS),
-        heats=Helper(heat, _SECONDS) if bundle else None,
+        details=Helpers(region, _SECONDS),
+        heats=Helpers(heat, _SECONDS) if bundle else None,
         bundle=bundle,
         why_no_heat=why,
     )

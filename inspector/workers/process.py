@@ -15,6 +15,7 @@ import sys
 import threading
 import weakref
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from inspector.workers.child import HEADER, READY, call
@@ -153,10 +154,6 @@ class WorkerProcess:
             else:
                 left = left[count:]
 
-    def kill(self) -> None:
-        """End it from any thread; whoever waits for an answer gets WorkerDied."""
-        self._process.kill()
-
     def end(self) -> str:
         """Kill and reap it. Says how it had ended before, if it had."""
         self._process.kill()
@@ -174,84 +171,62 @@ class WorkerProcess:
         return read
 
 
-class Helper:
-    """Calls `handler` in a process of its own, one call at a time, from any thread. The process
-    keeps what the handler's module remembers, and is replaced after a call that ended it or took
-    more than `seconds`."""
+class Helpers:
+    """Calls of `handler`, a function that can be imported, in `count` processes of their own; from
+    any thread, one call at a time in each. A process keeps what the handler's module remembers, and
+    is replaced after a call that ended it or took more than `seconds`."""
 
-    def __init__(self, handler: Callable[..., Any], seconds: float) -> None:
+    def __init__(self, handler: Callable[..., Any], seconds: float, count: int = 1) -> None:
         self._handler = handler
         self._seconds = seconds
-        self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._process: WorkerProcess | None = None
-
-    @property
-    def busy(self) -> bool:
-        return self._lock.locked()
+        self._count = count
+        self._free: SimpleQueue[WorkerProcess | None] = SimpleQueue()
+        for _ in range(count):
+            self._free.put(None)
 
     def start(self) -> None:
-        """Start the process ahead of the first call."""
-        with self._lock:
-            self._started()
+        """Start the processes ahead of the first call."""
+        for _ in range(self._count):
+            self._free.put(self._free.get() or WorkerProcess())
 
     def ask(self, *arguments: Any) -> Any:
-        """What the handler returns. Raises HelperError."""
-        with self._lock:
-            try:
-                process = self._started()
-                process.wait_until_ready(Deadline(START_S, self._stop))
-                deadline = Deadline(self._seconds, self._stop)
-                process.ask(call, (self._handler, arguments), self._seconds, deadline)
-                (succeeded, answer), _ = process.answer(deadline)
-            except WorkerTimeout as error:
-                self._end()
+        """Call the handler as soon as a process is free, and return what it returns. Raises
+        HelperError."""
+        process = self._free.get()
+        try:
+            if process is None or not process.is_alive:
+                process = WorkerProcess()
+            succeeded, answer = self._answer(process, arguments)
+        except Exception as error:
+            if process:
+                process.end()
+            process = None
+            if isinstance(error, WorkerTimeout):
                 raise HelperError(f"took longer than {self._seconds:g} s") from error
-            except (WorkerDied, Stopped, OSError) as error:
-                self._end()
+            if isinstance(error, (WorkerDied, Stopped, OSError)):
                 raise HelperError("ended the process that opened it") from error
+            raise
+        finally:
+            self._free.put(process)
         if not succeeded:
             raise HelperError(answer)
         return answer
 
     def close(self) -> None:
-        """End the process, also in the middle of a call; there can be no more calls."""
+        """End the processes, in the middle of a call if need be; there can be no more calls."""
         self._stop.set()
-        if process := self._process:
-            process.kill()
-        with self._lock:
-            self._end()
+        for _ in range(self._count):
+            if process := self._free.get():
+                process.end()
+            self._free.put(None)
 
-    def _started(self) -> WorkerProcess:
-        if self._process and not self._process.is_alive:
-            self._end()
-        self._process = self._process or WorkerProcess()
-        return self._process
-
-    def _end(self) -> None:
-        process, self._process = self._process, None
-        if process:
-            process.end()
-
-
-class Helpers:
-    """Several helpers of one kind; a call goes to one that is free, if there is one."""
-
-    def __init__(self, handler: Callable[..., Any], seconds: float, count: int) -> None:
-        self._all = [Helper(handler, seconds) for _ in range(count)]
-
-    def start(self) -> None:
-        for helper in self._all:
-            helper.start()
-
-    def ask(self, *arguments: Any) -> Any:
-        """What the handler returns. Raises HelperError."""
-        free = next((helper for helper in self._all if not helper.busy), self._all[0])
-        return free.ask(*arguments)
-
-    def close(self) -> None:
-        for helper in self._all:
-            helper.close()
+    def _answer(self, process: WorkerProcess, arguments: tuple[Any, ...]) -> tuple[bool, Any]:
+        process.wait_until_ready(Deadline(START_S, self._stop))
+        deadline = Deadline(self._seconds, self._stop)
+        process.ask(call, (self._handler, arguments), self._seconds, deadline)
+        answer: tuple[bool, Any] = process.answer(deadline)[0]
+        return answer
 
 
 def _command() -> list[str]:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from inspector.reviewing.heat import as_png
 from inspector.reviewing.pictures import SCREEN_SIDE, CannotShowError, region, screen
-from inspector.workers.process import Helper, HelperError
+from inspector.workers.process import HelperError, Helpers
 from tests.scanning.walls import wall
 
 
@@ -119,7 +119,7 @@ def answer(what):
 
 
 def test_a_helper_outlives_what_ends_its_process():
-    helper = Helper(answer, seconds=20)
+    helper = Helpers(answer, seconds=20)
     try:
         first = helper.ask("who")
         assert first != os.getpid()

@@ -7,6 +7,8 @@ import zipfile
 import pyarrow.dataset as ds
 import pytest
 
+from inspector import SummaryConfig, summarise
+from inspector.core.layout import Layout
 from inspector.labelled.reviewed import read_reviewed
 from inspector.photos import source
 from inspector.photos.decode import decode
@@ -14,6 +16,7 @@ from inspector.results.labels import Decision, Label, open_labels
 from inspector.results.verify import Remark
 from inspector.reviewing.pictures import region, screen
 from inspector.scanning import ScanConfig, VerifyConfig, scan, verify
+from inspector.types import ImageRef
 from inspector.workers import process
 from tests.photos.zipped import Zipped
 from tests.scanning.walls import wall
@@ -37,8 +40,8 @@ def pack(folder, members):
         for name, file in members.items():
             info = zipfile.ZipInfo(name, (2026, 11, 28, 12, 0, 0))
             opened.writestr(info, (folder / file).read_bytes())
-        opened.writestr("broken.jpg", b"no image")
-        opened.writestr("notes.txt", b"notes")
+        for name in ("broken.jpg", "notes.txt"):
+            opened.writestr(zipfile.ZipInfo(name), b"no image")
 
 
 def scanned(archive, tiny_bundle, *, workers=0, **options):
@@ -82,6 +85,14 @@ def test_photos_in_an_archive_are_followed_through_changes(archive, tiny_bundle)
     assert not result.damage and {note.code for note in result.notes} <= {Remark.PHOTO_SKIPPED}
 
 
+def test_photos_in_an_archive_are_in_the_report(archive, tiny_bundle):
+    scanned(archive, tiny_bundle)
+    out = archive.parent / "out"
+    summarise(SummaryConfig(out=out, html=Layout(out).page))
+    page = Layout(out).page.read_text()
+    assert "data:image/jpeg" in page and "is no address" not in page
+
+
 def test_photos_in_an_archive_are_shown_and_learned_from(archive, tiny_bundle):
     _, rows = scanned(archive, tiny_bundle)
     uri, row = next((uri, row) for uri, row in rows.items() if row["verdict"])
@@ -91,5 +102,5 @@ def test_photos_in_an_archive_are_shown_and_learned_from(archive, tiny_bundle):
         about = {name: row[name] for name in ("uri", "content_hash", "size_bytes", "mtime")}
         store.add(Decision(label=Label.CRACK, verdict=None, p_crack=None, model=None, **about))
     (image,) = read_reviewed([archive.parent / "out"]).images
-    outcome = decode(source.ref_to(image.path), tiny_bundle.preprocess)
+    outcome = decode(ImageRef.of(image.path), tiny_bundle.preprocess)
     assert outcome.facts.content_hash == row["content_hash"]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from inspector.workers.process import Helper, HelperError, Helpers
+from inspector.workers.process import HelperError, Helpers
+from tests.workers.processes import is_gone
 
 
 @pytest.fixture
 def helper():
-    made = Helper(_work, 60.0)
+    made = Helpers(_work, 60.0)
     made.start()
     assert made.ask("say", "ready") == "ready"
     yield made
@@ -26,20 +28,22 @@ def _work(kind, value):
         os._exit(3)
     if kind == "raise":
         raise ValueError(value)
+    if kind == "who":
+        return os.getpid()
     return value
 
 
-def test_a_stuck_picture_is_given_up_and_its_process_ended(helper):
-    stuck = helper._process
+def test_a_call_that_takes_too_long_ends_its_process(helper):
+    stuck = helper.ask("who", 0)
     helper._seconds = 0.5
     with pytest.raises(HelperError, match=r"took longer than 0\.5 s"):
         helper.ask("sleep", 20)
-    assert not stuck.is_alive, "it would go on holding memory, and a core"
+    assert is_gone(stuck), "it would go on holding memory, and a core"
     helper._seconds = 60.0
     assert helper.ask("say", "again") == "again"
 
 
-def test_one_that_dies_or_fails_is_said(helper):
+def test_a_call_that_dies_or_fails_says_so(helper):
     with pytest.raises(HelperError, match="ended the process"):
         helper.ask("die", 0)
     with pytest.raises(HelperError, match="no such photo"):
@@ -47,10 +51,21 @@ def test_one_that_dies_or_fails_is_said(helper):
     assert helper.ask("say", "again") == "again"
 
 
-def test_a_busy_helper_is_passed_over():
+def test_a_process_that_is_busy_is_passed_over():
     several = Helpers(_work, 60.0, 2)
-    first, second = several._all
-    with first._lock:
+    with ThreadPoolExecutor(1) as other:
+        slow = other.submit(several.ask, "sleep", 3)
         assert several.ask("say", 5) == 5
-    assert (first._process, second._process is None) == (None, False)
+        assert not slow.done()
     several.close()
+
+
+def test_closing_ends_a_call_in_the_middle(helper):
+    with ThreadPoolExecutor(1) as other:
+        slow = other.submit(helper.ask, "sleep", 60)
+        time.sleep(0.5)
+        helper.close()
+        with pytest.raises(HelperError):
+            slow.result()
+    with pytest.raises(HelperError):
+        helper.ask("say", "too late")

@@ -19,7 +19,7 @@ from inspector.model.preprocess import PreprocessSpec
 from inspector.photos.decode import decode
 from inspector.photos.limits import DecodeLimits
 from inspector.types import Decoded, Failure, FailureCode, ImageRef, Photo
-from inspector.workers import batching
+from inspector.workers import child
 from inspector.workers.loader import load_batches
 
 SPEC = PreprocessSpec(size=32)
@@ -119,7 +119,7 @@ def test_without_workers_all_happens_here(refs, monkeypatch):
         seen.append(ref.index)
         return decode(ref, *settings)
 
-    monkeypatch.setattr(batching, "decode", watched)
+    monkeypatch.setattr(child, "decode", watched)
     next(load_batches(refs, SPEC, batch_size=5, workers=0))
     assert seen == [0, 1, 2, 3, 4]
 
