@@ -27,7 +27,7 @@ class Status(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What the table says about a photo."""
+    """The table's answer for a photo."""
 
     CRACK = "crack"
     CLEAR = "clear"
@@ -35,7 +35,7 @@ class Verdict(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why the verdict is what it is."""
+    """The reason for a verdict."""
 
     MODEL = "model"
     """The probability lies clearly on one side of the thresholds."""
@@ -48,7 +48,7 @@ class Reason(StrEnum):
 
 
 class FailureCode(StrEnum):
-    """Why a file could not be judged."""
+    """The reason why a file could not be judged."""
 
     EMPTY = "empty"
     """The file has no bytes."""
@@ -80,7 +80,7 @@ class FailureCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What is known of a file that was not read: bytes, and the time of its last change in whole
+    """Facts about a file that need no reading: bytes, and the time of its last change in whole
     microseconds since the epoch; None where they could not be found out. A scan takes a file for
     unchanged as long as both are."""
 
@@ -109,8 +109,8 @@ class ImageRef:
 
 @dataclass(frozen=True, slots=True)
 class PhotoFacts:
-    """What a file says about itself. `width` and `height` in pixels as displayed (after EXIF
-    orientation); GPS in degrees (WGS 84) and metres; `taken_at` is the camera's local time."""
+    """Facts that a photo tells about itself. `width` and `height` in pixels as displayed (after
+    EXIF orientation); GPS in degrees (WGS 84) and metres; `taken_at` is the camera's local time."""
 
     width: int | None = None
     height: int | None = None
@@ -132,7 +132,7 @@ class Decoded:
     views_NHWC: NDArray[np.uint8]
     facts: PhotoFacts
     shrink: float
-    """How many photo pixels (along one side) became one model pixel; 1.0 is native scale."""
+    """Photo pixels per model pixel, along one side; 1.0 is native scale."""
 
     @property
     def pixels_HWC(self) -> NDArray[np.uint8]:
@@ -188,7 +188,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What an engine answers for N views: `p_crack_N` float32 (N,), probability of a crack;
+    """An engine's answer for N views: `p_crack_N` float32 (N,), probability of a crack;
     `cam_NHW` float32 (N, h, w), the crack class's activation map on the feature grid (logit
     units before the mean; its mean over the grid plus the bias is the class logit), where stages
     with several grids decide an object array (N,) of such maps; `ood_N`
@@ -210,14 +210,14 @@ class Judgement:
     reason: Reason
     p_crack: float
     ood_score: float
-    """How foreign the photo is to the model, as in `Scores.ood_N`."""
+    """Out-of-distribution score, as in `Scores.ood_N`."""
     stage: str
-    """Which of the backend's `stages` decided."""
+    """The one of the backend's `stages` that decided."""
     peak_x: float | None
-    """Where the evidence for a crack peaks, as a share of the photo's width (0 left, 1 right);
-    None for a clear photo."""
+    """Place of the strongest evidence, as a share of the photo's width (0 left, 1 right); None for
+    a clear photo."""
     peak_y: float | None
-    """The same along the height (0 top, 1 bottom)."""
+    """Its share of the photo's height (0 top, 1 bottom)."""
 
 
 JsonObject = dict[str, Any]

@@ -21,7 +21,7 @@ _DRIVE = re.compile(r"/[A-Za-z]:(/|\Z)")
 
 
 def uri_of(path: str, *, windows: bool = _WINDOWS) -> str:
-    """The address of an absolute path, as it is spelled."""
+    """Return the uri of an absolute path, as it is spelled."""
     if not windows:
         return f"{LOCAL}/{quoted(path.lstrip('/'), safe='/')}"
     plain = path.removeprefix("\\\\?\\").replace("\\", "/")
@@ -30,7 +30,7 @@ def uri_of(path: str, *, windows: bool = _WINDOWS) -> str:
 
 
 def path_of(uri: str, *, windows: bool = _WINDOWS) -> str:
-    """The path that an address stands for. Raises ValueError where it stands for none."""
+    """Return the path that a `file://` uri stands for. Raises ValueError for any other."""
     path = os.fsdecode(unquote_to_bytes(uri.removeprefix(LOCAL)))
     if windows and uri.startswith(LOCAL):
         path = path[1:] if _DRIVE.match(path) else f"//{path}"
@@ -41,20 +41,20 @@ def path_of(uri: str, *, windows: bool = _WINDOWS) -> str:
 
 
 def directory_uri(path: str) -> str:
-    """The address of the directory that `path` leads to, with a slash at its end. What is not there
-    is taken as it is spelled."""
+    """Return the uri of the directory that `path` leads to, with a slash at its end. A path that
+    does not exist is taken as it is spelled."""
     uri = uri_of(os.path.realpath(path))
     return uri if uri.endswith("/") else f"{uri}/"
 
 
 def quoted(name: str, safe: str = "") -> str:
-    """A name as a piece of an address."""
+    """Quote a name for use in a uri."""
     return quote_from_bytes(os.fsencode(name), safe=safe)
 
 
 def text_of(uri: str) -> str:
-    r"""An address, or a piece of it, as people read it; bytes that are not UTF-8 as \xNN. Control
-    characters stay; who prints it makes them harmless."""
+    r"""Return a uri, or a piece of one, as people read it; bytes that are not UTF-8 as \xNN.
+    Control characters stay; who prints it makes them harmless."""
     if _WINDOWS and uri.startswith(LOCAL):
         return path_of(uri)
     return unquote_to_bytes(uri.removeprefix(LOCAL)).decode("utf-8", "backslashreplace")
@@ -70,7 +70,8 @@ class Moved:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From `OLD=NEW`; of several `=`, the first that leaves a directory. Raises UsageError."""
+        """Parse `OLD=NEW`, split at the first `=` that leaves a directory on the right. Raises
+        UsageError."""
         cuts = [at for at, letter in enumerate(text) if letter == "=" and 0 < at < len(text) - 1]
         if not cuts:
             raise UsageError(f"--moved {text!r} is not OLD=NEW")
@@ -79,11 +80,11 @@ class Moved:
         return cls(spellings(old), directory_uri(new))
 
     def is_there(self) -> bool:
-        """Whether there is such a directory now."""
+        """Whether the new directory exists."""
         return os.path.isdir(path_of(self.new))
 
     def apply(self, uri: str) -> str:
-        """The address of the photo now."""
+        """Return the uri that a photo has now."""
         for old in self.old:
             if uri.startswith(old):
                 return self.new + uri.removeprefix(old)
@@ -91,7 +92,7 @@ class Moved:
 
 
 def spellings(path: str) -> tuple[str, ...]:
-    """The addresses, each with a slash at its end, of a directory that may be gone: that to which
+    """Return the uris, each with a slash at its end, of a directory that may be gone: that to which
     links lead, and that of its own name."""
     plain = os.path.abspath(os.path.expanduser(path))
     return tuple(dict.fromkeys((directory_uri(plain), f"{uri_of(plain).rstrip('/')}/")))

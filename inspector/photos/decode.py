@@ -1,9 +1,10 @@
-"""One file in, one value out: `Decoded` or `Failure`. A bad file never raises."""
+"""Decoding: one photo in, its pixels or the reason why it has none out. A bad file never raises."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+import struct
 import warnings
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -14,10 +15,15 @@ from PIL.JpegImagePlugin import JpegImageFile
 from inspector.core.text import printable
 from inspector.model.preprocess import PreprocessSpec, crop_box, fit, to_pixels
 from inspector.photos import tiff
-from inspector.photos.endings import is_rare_kind, is_whole
 from inspector.photos.exif import UPRIGHT, ExifFacts, read_exif
-from inspector.photos.formats import DECODABLE, MAGIC_BYTES, sniff
-from inspector.photos.jpeg import END_OF_IMAGE, plain_image, plain_pixels
+from inspector.photos.formats import MAGIC_BYTES, decodable, sniff
+from inspector.photos.jpeg import (
+    END_OF_IMAGE,
+    first_scan,
+    is_of_common_kind,
+    plain_image,
+    plain_pixels,
+)
 from inspector.photos.limits import DecodeLimits, Refused
 from inspector.photos.png import SIGNATURE, plain_png
 from inspector.photos.reading import read
@@ -31,23 +37,39 @@ _BACKDROP = (128, 128, 128)
 """Mid grey, near the model's zero: an edge of the alpha mask then looks least like a crack."""
 
 _JPEG_EXIF = frozenset({"exif", "xmp"})
-"""Where Pillow looks for EXIF facts in `info` of a JPEG; XMP may tell the orientation."""
+"""Keys of a JPEG's `info` in which Pillow finds EXIF facts; XMP may tell the orientation."""
 
 _PILLOW = r"PIL\."
 _PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(_PILLOW), 0)
 
 _LONGEST_SIDE = 2**31 - 1
-"""What the table's `width` and `height` can hold."""
+"""The largest number that fits the table's `width` and `height`."""
 _LONGEST_DETAIL = 200
+
+_PNG_END = b"IEND\xaeB\x60\x82"
+"""The type and checksum of a PNG's last chunk (PNG, section 11.2.5)."""
+
+_GIF_TRAILER, _GIF_EXTENSION, _GIF_IMAGE = b";!,"
+"""First bytes of a GIF's blocks (GIF89a, appendix A)."""
+_GIF_HEADER, _GIF_FLAGS = 13, 10
+_GIF_IMAGE_HEADER, _GIF_IMAGE_FLAGS = 11, 9
+"""Bytes of a picture's header, and the place of its palette's flags in it."""
+
+_BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
+"""Sizes by which the versions of a BMP's header are told apart."""
+_BMP_DEPTHS = frozenset({0, 1, 2, 4, 8, 16, 24, 32, 64})
+_BMP_PACKINGS = frozenset({*range(7), *range(11, 14)})
 
 
 def decode(
     ref: ImageRef, spec: PreprocessSpec, limits: DecodeLimits | None = None
 ) -> Decoded | Failure:
-    """Read `ref` and make it the model's input; what cannot be judged comes back as a `Failure`.
+    """Read a photo and make it the model's input.
 
-    The outcome's ref tells size and time of the file that was read, should it have changed since
-    the listing.
+    Returns:
+        The views of the photo (a whole photo is one view of shape `size` x `size` x 3, uint8 RGB),
+        or a Failure that says why it cannot be judged. Its ref has size and time of the file that
+        was read, should that have changed since the listing.
     """
     limits = limits or DecodeLimits()
     contents = read(ref, limits)
@@ -90,7 +112,7 @@ def _prepare_pillow(limits: DecodeLimits) -> None:
 
 
 def _open(data: bytes, limits: DecodeLimits) -> Image.Image:
-    """Reads the header, decodes nothing."""
+    """Read the header, decode nothing."""
     image = open_image(data)
     width, height = image.size
     if width < 1 or height < 1:
@@ -102,18 +124,18 @@ def _open(data: bytes, limits: DecodeLimits) -> Image.Image:
 
 
 def open_image(data: bytes) -> Image.Image:
-    """An image of which nothing is decoded yet, opened so that Pillow reads it rightly. Raises
-    Refused where it cannot, and what Pillow raises."""
+    """Open an image, without decoding it, in such a way that Pillow reads it rightly. Raises
+    Refused where Pillow cannot, and whatever Pillow raises."""
     # By itself it reads several kinds of uncompressed TIFF wrongly; libtiff, which has all others,
     # reads them as well.
     TiffImagePlugin.READ_LIBTIFF = True
     if data.startswith(SIGNATURE):
         data = plain_png(data)
-    return Image.open(BytesIO(data), formats=DECODABLE)
+    return Image.open(BytesIO(data), formats=decodable())
 
 
 def _why(error: Exception, data: bytes, *, opened: bool, name: str) -> tuple[FailureCode, str]:
-    """What an exception from a decoder says about the file, in words that are not the decoder's."""
+    """Translate an exception from a decoder into a failure code and our own words."""
     announced = sniff(data[:MAGIC_BYTES], name)
     if isinstance(error, MemoryError):
         return FailureCode.TOO_LARGE, "decoding it needs more memory than there is"
@@ -121,7 +143,7 @@ def _why(error: Exception, data: bytes, *, opened: bool, name: str) -> tuple[Fai
         return FailureCode.TOO_LARGE, "its picture has more pixels than --max-pixels allows"
     if announced is None and isinstance(error, UnidentifiedImageError):
         return FailureCode.NOT_AN_IMAGE, "the content is in no known image format"
-    if announced is not None and announced not in (*DECODABLE, "BigTIFF"):
+    if announced is not None and announced not in (*decodable(), "BigTIFF"):
         return FailureCode.UNSUPPORTED, f"{announced} files are not supported"
     if announced in ("TIFF", "BigTIFF"):
         try:
@@ -132,14 +154,77 @@ def _why(error: Exception, data: bytes, *, opened: bool, name: str) -> tuple[Fai
     if not is_whole(data, form):
         where = "in its pixels" if opened else "within its header"
         return FailureCode.TRUNCATED, f"the {form} ends too early, {where}"
-    if is_rare_kind(data, form, opened=opened):
+    if _is_rare_kind(data, form, opened=opened):
         return FailureCode.UNSUPPORTED, f"a {form} of a kind that no decoder here reads"
     what = "pixels" if opened else "header"
     return FailureCode.CORRUPT, f"the {form} is damaged: its {what} cannot be decoded"
 
 
+def is_whole(data: bytes, announced: str) -> bool:
+    """Whether `data`, of the format `announced`, reaches its end; True for formats without one."""
+    if announced == "JPEG":
+        scan = first_scan(data)
+        return scan is not None and data.find(END_OF_IMAGE, scan) >= 0
+    if announced == "PNG":
+        return data.rfind(_PNG_END) >= 0
+    if announced == "WEBP":
+        return len(data) >= int.from_bytes(data[4:8], "little") + 8
+    if announced == "BMP":
+        return len(data) >= int.from_bytes(data[2:6], "little")
+    if announced == "GIF":
+        return _gif_is_whole(data)
+    return announced not in ("TIFF", "BigTIFF") or tiff.is_whole(data)
+
+
+def _is_rare_kind(data: bytes, announced: str, *, opened: bool) -> bool:
+    """Whether an undamaged file may be of a kind of the format `announced` that its decoder lacks;
+    `opened` tells whether the decoder got past the header."""
+    if announced == "JPEG":
+        return first_scan(data) is not None and not is_of_common_kind(data)
+    if announced == "PNG":
+        return data[12:16] == b"CgBI"  # as Apple packs them into programs
+    return announced == "BMP" and not opened and _bmp_is_rare(data)
+
+
+def _bmp_is_rare(data: bytes) -> bool:
+    """Whether the header of a BMP that no decoder takes is a valid one."""
+    header = data[14:34].ljust(20, b"\0")
+    (size,) = struct.unpack_from("<I", header)
+    if size < 40:
+        return size in _BMP_HEADERS and all(struct.unpack_from("<HH", header, 4))
+    width, height, _, depth, packing = struct.unpack_from("<iiHHI", header, 4)
+    known = size in _BMP_HEADERS and depth in _BMP_DEPTHS and packing in _BMP_PACKINGS
+    return known and width != 0 and height != 0
+
+
+def _gif_is_whole(data: bytes) -> bool:
+    """Whether the blocks lead to a trailer. True also for an unknown block, which is another
+    fault."""
+    at = _GIF_HEADER
+    try:
+        at += _gif_palette(data[_GIF_FLAGS])
+        while data[at] != _GIF_TRAILER:
+            if data[at] == _GIF_IMAGE:
+                at += _GIF_IMAGE_HEADER + _gif_palette(data[at + _GIF_IMAGE_FLAGS])
+            elif data[at] == _GIF_EXTENSION:
+                at += 2
+            else:
+                return True
+            while data[at]:
+                at += 1 + data[at]
+            at += 1
+    except IndexError:
+        return False
+    return True
+
+
+def _gif_palette(flags: int) -> int:
+    """Return the size in bytes of the colour table that a packed field announces."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
 def _in_one_line(text: str) -> str:
-    """Some messages of decoders quote the file."""
+    """Make a message printable; some quote the file."""
     return printable(" ".join(text.split()))[:_LONGEST_DETAIL]
 
 
@@ -161,7 +246,7 @@ def _facts(image: Image.Image, exif: ExifFacts, content_hash: str | None) -> Pho
 
 
 def _early_exif(image: Image.Image) -> ExifFacts:
-    """The EXIF facts, at no cost for a JPEG that has none."""
+    """Read the EXIF facts, at no cost for a JPEG that has none."""
     if isinstance(image, JpegImageFile) and _JPEG_EXIF.isdisjoint(image.info):
         return ExifFacts()
     return read_exif(image)
@@ -170,7 +255,7 @@ def _early_exif(image: Image.Image) -> ExifFacts:
 def _model_pixels(
     image: Image.Image, exif: ExifFacts, spec: PreprocessSpec, data: bytes
 ) -> NDArray[np.uint8]:
-    """The photo upright, as the model's input; a JPEG is decoded at a size not far above it."""
+    """Return the upright photo at the model's size; a JPEG is decoded not much larger than that."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         tiff.refuse_unreadable(data)
         tiff.refuse_damaged(data)
@@ -193,15 +278,16 @@ def _model_pixels(
 
 
 def _refuse_endless_jpeg(image: JpegImageFile, data: bytes) -> None:
-    """Zeros, as an interrupted copy leaves them behind the part that it got, may be codes for flat
-    blocks: then the pixels seem complete, and only the marker at their end is missing."""
+    """Raise Refused for a JPEG without its end marker. Zeros, as an interrupted copy leaves them
+    after the part that it got, may be codes for flat blocks: the pixels then seem complete."""
     first_scan = image.fp.tell() if image.fp else 0
     if data.find(END_OF_IMAGE, first_scan) < 0:
         raise Refused(FailureCode.TRUNCATED, "the JPEG has no end")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any supported pixel type as 8-bit RGB, by a rule that does not depend on the pixel values."""
+    """Convert any supported pixel type to 8-bit RGB, by a rule that does not depend on the pixel
+    values."""
     if image.mode.startswith("I;16"):
         return _from_16_bit(image)
     if image.has_transparency_data:

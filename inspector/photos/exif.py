@@ -1,4 +1,5 @@
-"""The EXIF facts that inspection teams need, read so that bad EXIF never costs a photo."""
+"""The facts that inspection teams need from EXIF and XMP, read so that bad metadata never cost a
+photo, and within limits: they come from anybody."""
 
 from __future__ import annotations
 
@@ -8,11 +9,10 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from xml.parsers import expat
 
 from PIL import ExifTags
 from PIL.Image import Transpose
-
-from inspector.photos.xmp import read_xmp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +28,8 @@ UPRIGHT: Mapping[int, Transpose] = {
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
-"""What brings each EXIF orientation upright (EXIF 2.32, tag 0x0112); 1 and unknown need nothing."""
+"""The turn that brings each EXIF orientation upright (EXIF 2.32, tag 0x0112); 1 and unknown ones
+need none."""
 
 _SWAPPING = frozenset({5, 6, 7, 8})
 _LONGEST_CAMERA = 120
@@ -37,7 +38,7 @@ _TIME = re.compile(
     r"(\d{4})[:-](\d{1,2})[:-](\d{1,2})[ T](\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:\.(\d{1,6})\d*)?)?"
     r" ?(?:Z|[+-]\d\d:?\d\d)?"
 )
-"""As EXIF writes it, as ISO 8601 does, and what cameras make of both."""
+"""A time as EXIF or ISO 8601 write it, and what cameras make of both."""
 _XMP_TIMES = (
     "exif:DateTimeOriginal", "photoshop:DateCreated", "exif:DateTimeDigitized", "xmp:CreateDate"
 )  # fmt: skip
@@ -45,6 +46,18 @@ _NO_FIX = (0.0, 0.0)
 """Latitude and longitude of a receiver that does not know where it is."""
 _XMP_DEGREES = re.compile(r"(\d+),(\d+(?:\.\d+)?)(?:,(\d+(?:\.\d+)?))?([NSEW])")
 """Degrees, minutes and perhaps seconds (XMP part 2, section 2.1.1)."""
+
+
+_MOST_XMP_BYTES = 1 << 18
+_PREFIXES = {
+    "http://ns.adobe.com/exif/1.0/": "exif",
+    "http://ns.adobe.com/xap/1.0/": "xmp",
+    "http://ns.adobe.com/photoshop/1.0/": "photoshop",
+    "http://www.dji.com/drone-dji/1.0/": "drone-dji",
+}
+"""The namespaces that are read, and what they are called here, whatever a file calls them."""
+_NAMESPACE_END = " "
+"""No namespace can contain it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +71,7 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class ExifFacts:
-    """`orientation` 1..8 is what is still to be done; the rest as in `types.PhotoFacts`."""
+    """Facts about a photo as in `types.PhotoFacts`, and its EXIF orientation, 1 to 8."""
 
     orientation: int = 1
     taken_at: datetime | None = None
@@ -74,8 +87,8 @@ class ExifFacts:
 
 
 def read_exif(image: Image.Image) -> ExifFacts:
-    """What the EXIF block says, and the XMP block where that says nothing; anything missing or
-    malformed is left at its default.
+    """Read the EXIF block, and the XMP block where that says nothing; anything missing or malformed
+    is left at its default.
 
     A PNG must be loaded before: Pillow would load it here to look for EXIF behind the pixels, and
     after a failure that is swallowed here the next load returns a black picture without complaint.
@@ -113,7 +126,7 @@ def read_exif(image: Image.Image) -> ExifFacts:
 
 
 def _block(read: Callable[[], Mapping[int, Any]]) -> Mapping[int, Any]:
-    """One EXIF directory; empty if it is damaged, without harm to the others."""
+    """Read one EXIF directory; an empty one if it is damaged, without harm to the others."""
     # Pillow parses EXIF lazily and raises many types (struct.error, SyntaxError, KeyError, ...) on
     # damaged blocks; none of them says anything about the pixels.
     try:
@@ -128,12 +141,12 @@ def _orientation(base: Mapping[int, Any]) -> int:
 
 
 def _first_time(*values: object) -> datetime | None:
-    """The first that is one: what stands for the moment of the exposure comes first."""
+    """Return the first value that is a time; those of the exposure are given first."""
     return next((time for value in values if (time := _time(value))), None)
 
 
 def _time(value: object) -> datetime | None:
-    """The time on the camera's clock, whatever zone it names."""
+    """Return the time on the camera's clock, whatever zone it names."""
     match = _TIME.fullmatch(_text(value))
     if match is None:
         return None
@@ -145,7 +158,7 @@ def _time(value: object) -> datetime | None:
 
 
 def _text(value: object) -> str:
-    """What stands in front of the first NUL; behind it lies what was in the memory before."""
+    """Return a text up to its first NUL; behind that lies whatever was in the memory before."""
     text = value.decode("latin-1") if isinstance(value, bytes) else value
     return text.partition("\0")[0].strip() if isinstance(text, str) else ""
 
@@ -162,7 +175,7 @@ def _number(value: object) -> float | None:
 def _degrees(
     gps: Mapping[int, Any], tag: int, ref_tag: int, hemispheres: str, limit: int
 ) -> float | None:
-    """Signed degrees; None without a hemisphere, because a wrong place is worse than none."""
+    """Return signed degrees; None without a hemisphere: a wrong place is worse than none."""
     parts, hemisphere = gps.get(tag), _text(gps.get(ref_tag)).upper()
     if hemisphere not in tuple(hemispheres):
         return None
@@ -185,7 +198,7 @@ def _altitude(gps: Mapping[int, Any]) -> float | None:
 
 
 def _xmp_place(xmp: Mapping[str, str]) -> _Place | None:
-    """As Adobe or DJI write it."""
+    """Return the place as Adobe or DJI write it."""
     alt = _number(xmp.get("exif:GPSAltitude"))
     place = _Place(
         _xmp_degrees(xmp.get("exif:GPSLatitude"), "NS"),
@@ -221,5 +234,46 @@ def _camera(make: object, model: object) -> str | None:
 
 
 def _printable(text: str) -> str:
-    """Without control characters: a camera name must not be able to drive a terminal."""
+    """Drop control characters: a camera name must not be able to drive a terminal."""
     return "".join(c for c in text if c.isprintable()).strip()
+
+
+class _RefusedXmp(Exception):
+    """The block declares entities, which XMP does not need and bombs are made of."""
+
+
+def read_xmp(block: object) -> Mapping[str, str]:
+    """Read the simple properties of an XMP packet (ISO 16684-1) by name, with the prefix that is
+    usual for the namespace: `exif:DateTimeOriginal`. Empty where the packet is damaged or large."""
+    if not isinstance(block, bytes) or len(block) > _MOST_XMP_BYTES:
+        return {}
+    found: dict[str, str] = {}
+    texts: list[str] = []
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        texts.clear()
+        for attribute, value in attributes.items():
+            keep(attribute, value)
+
+    def end(name: str) -> None:
+        keep(name, "".join(texts))
+        texts.clear()
+
+    def keep(name: str, value: str) -> None:
+        namespace, _, local = name.rpartition(_NAMESPACE_END)
+        prefix = _PREFIXES.get(namespace)
+        if prefix and value.strip():
+            found.setdefault(f"{prefix}:{local}", value.strip())
+
+    def refuse(*_: object) -> None:
+        raise _RefusedXmp
+
+    parser = expat.ParserCreate(namespace_separator=_NAMESPACE_END)
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = texts.append
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(block.strip(b"\0 \r\n\t"), True)
+    except (expat.ExpatError, _RefusedXmp, ValueError):  # ValueError: an encoding nobody knows
+        return {}
+    return found

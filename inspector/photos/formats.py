@@ -1,13 +1,9 @@
-"""Which files are images, by name and by content, and which of them can be decoded."""
+"""Image formats: recognized by name and by content, and those of them that can be decoded."""
 
 from __future__ import annotations
 
 import re
 from os import path
-
-DECODABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
-"""Pillow's names of the formats that may be opened; nothing else ever reaches a decoder. An MPO
-(several JPEGs in one file) is opened as a JPEG; Pillow knows no opener of that name."""
 
 _DECODABLE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .webp .tif .tiff .bmp .dib .gif".split()
@@ -26,7 +22,7 @@ IMAGE_SUFFIXES = _DECODABLE_SUFFIXES | _OTHER_IMAGE_SUFFIXES
 """Lower-case name endings that promise an image, decodable or not."""
 
 MAGIC_BYTES = 16
-"""How many leading bytes `sniff` looks at."""
+"""Number of leading bytes that `sniff` looks at."""
 
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xff\xd8\xff", "JPEG"),
@@ -80,16 +76,24 @@ _BRANDS = {
 _NETPBM = re.compile(rb"P[1-6]\s+(?:#|\d+\s+\d)|P7\n[A-Z#]|P7 332|P[Ff]\n-?\d")
 _ICON = re.compile(rb"\x00\x00\x01\x00[^\x00]\x00.{3}\x00", re.DOTALL)
 _TARGA = re.compile(rb".[\x00\x01][\x01-\x03\x09-\x0b]", re.DOTALL)
-"""What a TGA begins with; many other files do, too."""
+"""The beginning of a TGA, and of many other files, too."""
+
+
+def decodable() -> tuple[str, ...]:
+    """The formats that can be decoded with what is installed, by Pillow's names; nothing else ever
+    reaches a decoder. An MPO (several JPEGs in one file) is opened as a JPEG; Pillow knows no
+    opener of that name."""
+    return ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 
 
 def named_like_an_image(name: str) -> bool:
+    """Whether a name ends like that of an image, decodable or not."""
     return path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def sniff(head: bytes, name: str = "") -> str | None:
-    """The image format that the first bytes of a file announce, or None. For a format that these
-    do not tell apart from other files, its name has to announce it as well."""
+    """Return the image format that the first bytes of a file announce, or None. For a format that
+    these do not tell apart from other files, its name has to announce it as well."""
     if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0":
         return "BMP"
     if head[:2] == b"BA" and head[14:16] == b"BM":

@@ -33,7 +33,7 @@ _SAME_LIBRARY = features.check_feature("libjpeg_turbo")
 """Pillow can be built with another libjpeg, which upsamples by other arithmetic."""
 
 _SMALLEST = 8
-"""Below this side, in pixels, the two decoders may differ."""
+"""Side in pixels below which the two decoders may differ."""
 
 _DAMAGE = re.compile(
     r"Premature end of JPEG file|Corrupt JPEG data: (?!bad ICC)"
@@ -41,8 +41,8 @@ _DAMAGE = re.compile(
 )
 """libjpeg's warnings that pixels were made up or that data were left over (jerror.h, JWRN_*)."""
 _SHORT_PADDING = 4
-"""So many bytes left over before the end are no damage: some cameras fill up to a word. More of
-them are none if they are zeros, up to the size of a buffer."""
+"""Number of bytes that may be left over before the end: some cameras fill up to a word. Any number
+of zeros may be left over."""
 
 _DECODABLE_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 """Start-of-frame markers (ITU-T T.81, table B.1) of baseline, extended sequential and progressive
@@ -55,7 +55,7 @@ _WITHOUT_LENGTH = frozenset(range(0xD0, 0xDA))  # restarts, start and end of ima
 
 
 def plain_image(data: bytes, sides: tuple[int, int]) -> Image.Image | None:
-    """What `plain_pixels` gives as an RGB image."""
+    """Return the result of `plain_pixels` as an RGB image."""
     pixels_HWC = plain_pixels(data, sides, "RGBX")
     if pixels_HWC is None:
         return None
@@ -66,11 +66,19 @@ def plain_image(data: bytes, sides: tuple[int, int]) -> Image.Image | None:
 def plain_pixels(
     data: bytes, sides: tuple[int, int], order: Literal["RGB", "RGBX"] = "RGB"
 ) -> NDArray[np.uint8] | None:
-    """Pixels (H, W, 3), or (H, W, 4) in the order `RGBX`, of the JPEG `data`, in which Pillow
-    found a photo that it would decode at `sides` (width, height): in full, or at 1/2, 1/4 or 1/8.
+    """Decode a plain JPEG.
 
-    None for a JPEG that is not plain, and where simplejpeg is not installed: Pillow then has to
-    decode it, or to say why not. Raises Refused for a JPEG whose data are damaged.
+    Args:
+        data: The file, which Pillow has opened.
+        sides: Width and height at which Pillow would decode it: in full, or at 1/2, 1/4 or 1/8.
+        order: Of the channels.
+
+    Returns:
+        Pixels, uint8, shape (H, W, 3), or (H, W, 4) for `RGBX`. None for a JPEG that is not plain,
+        and where simplejpeg is not installed: Pillow then has to decode it, or to say why not.
+
+    Raises:
+        Refused: The data are damaged.
     """
     width, height = sides
     if decode_jpeg is None or not _SAME_LIBRARY or min(sides) < _SMALLEST:
@@ -91,7 +99,7 @@ def plain_pixels(
 
 
 def refuse_damaged_parts(tables: bytes, parts: Iterable[bytes]) -> None:
-    """Raises Refused if pixels are lost in one of the JPEGs `parts`, as a TIFF holds them: without
+    """Raise Refused if pixels are lost in one of the JPEGs `parts`, as a TIFF holds them: without
     their tables, which all have in common. Says nothing about those that are not plain."""
     if decode_jpeg is None:
         return
@@ -120,14 +128,13 @@ def _refuse_damaged(data: bytes, message: str) -> None:
 
 
 def first_scan(data: bytes) -> int | None:
-    """Where a JPEG's first scan begins; None where the header is not one segment after the other
-    up to there."""
+    """Find the first scan of a JPEG; None where the header is not one segment after the other up
+    to there."""
     return next((at for marker, at in _segments(data) if marker == _START_OF_SCAN), None)
 
 
 def is_of_common_kind(data: bytes) -> bool:
-    """Whether the first frame has 8 bits and a kind that decoders know; False also where there is
-    none."""
+    """Whether there is a first frame, of 8 bits and of a kind that decoders know."""
     for marker, at in _segments(data):
         if marker in _FRAMES:
             return marker in _DECODABLE_FRAMES and data[at + 4 : at + 5] == b"\x08"
@@ -135,7 +142,7 @@ def is_of_common_kind(data: bytes) -> bool:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Markers and where they stand, as far as the header is one segment after the other."""
+    """Yield markers and their places as long as the header is one segment after the other."""
     at = _FIRST_SEGMENT
     while data[at : at + 1] == b"\xff" and at + 3 < len(data):
         marker = data[at + 1]

@@ -1,4 +1,4 @@
-"""What a file may cost, and how it is turned down in the middle of decoding it."""
+"""Limits on the cost of one file, and the exception that refuses it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class DecodeLimits:
     """
 
     max_pixels: int = 178_956_970
-    """By the header, checked before decoding; Pillow's own decompression-bomb limit."""
+    """Width times height by the header; the default is Pillow's own decompression-bomb limit."""
     max_bytes: int = 1 << 30
-    """Of the file, checked before reading."""
+    """Size of the file, checked before reading."""
     max_seconds: float = 60.0
-    """To read and decode; kept where a process of its own decodes, which can be ended."""
+    """Time to read and decode; kept where a process of its own decodes, which can be ended."""
 
     def __post_init__(self) -> None:
         for name in ("max_pixels", "max_bytes", "max_seconds"):

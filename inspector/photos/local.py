@@ -18,7 +18,7 @@ from inspector.core.layout import MANIFEST, RESULTS_DIR
 from inspector.errors import SourceError
 from inspector.photos.address import LOCAL, directory_uri, path_of, quoted
 from inspector.photos.formats import MAGIC_BYTES, named_like_an_image, sniff
-from inspector.photos.patterns import APPLE_DOUBLE, Pattern, split_pattern
+from inspector.photos.selection import APPLE_DOUBLE, Pattern, split_pattern
 from inspector.types import FileFacts
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _MEMBER = "!/"
 no exclamation mark, it cannot."""
 _APPLE_DOUBLE_MAGIC = b"\x00\x05\x16\x07"
 _RESULTS = (b'"schema_version"', b'"fingerprint"')
-"""What the manifest of a scan's results begins with, among other things."""
+"""Words at the beginning of the manifest of a scan's results."""
 
 
 class Local:
@@ -162,8 +162,8 @@ class LocalRoot:
         return sum(named_like_an_image(entry.name) for entry, _ in self._entries(listing))
 
     def _entries(self, listing: Discovery) -> Iterator[tuple[os.DirEntry[str], str]]:
-        """Everything below the directory that is no directory and not left out, with the uri of
-        the directory it is in."""
+        """Yield everything below the directory that is no directory and not left out, with the uri
+        of the directory that it is in."""
         if listing.is_keyed:
             listing.entered.clear()  # what was met before is told by each photo's uri
         levels = [_Level(self.uri, (), self.pattern is None, _list(self.path, listing))]
@@ -191,8 +191,8 @@ class LocalRoot:
     def _held_against(
         self, level: _Level, entry: os.DirEntry[str], *, is_dir: bool
     ) -> tuple[bool, bool, bool]:
-        """An entry against the pattern: whether it is a directory that may be entered, whether it
-        is meant with all that is in it, and whether something in it may be."""
+        """Compare an entry with the pattern: whether it is a directory that may be entered, whether
+        it is meant with all that is in it, and whether something in it may be."""
         assert self.pattern is not None
         names = (*level.below, entry.name)
         is_dir = is_dir or (self.pattern.spells(names) and _is_dir(entry, follow_symlinks=True))
@@ -201,7 +201,7 @@ class LocalRoot:
 
 
 def _list(path: str, listing: Discovery) -> list[os.DirEntry[str]]:
-    """All of one directory, last first; what cannot be listed is recorded and the rest is used."""
+    """List one directory, last entry first; what cannot be listed is recorded, the rest is used."""
     entries: list[os.DirEntry[str]] = []
     try:
         with os.scandir(path) as found:
@@ -223,7 +223,7 @@ def _is_left_out(
 
 
 def _entered(level: _Level, entry: os.DirEntry[str], listing: Discovery) -> str | None:
-    """The uri of a directory that is to be covered, and from here."""
+    """Return the uri of a directory that is to be covered from here; None for any other."""
     if entry.name == RESULTS_DIR and _holds_results(entry.path):
         listing.excluded[f"{RESULTS_DIR}/ of a scan's results"] += 1
         return None
@@ -285,8 +285,8 @@ def _is_dir(entry: os.DirEntry[str], follow_symlinks: bool) -> bool:
 
 
 def _head(path: str, count: int) -> bytes:
-    """The first bytes of a file; none where it cannot be read, and no waiting for what became a
-    pipe meanwhile."""
+    """Read the first bytes of a file, none where that fails; never wait for what became a pipe
+    meanwhile."""
     try:
         with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
             return file.read(count) or b""

@@ -17,7 +17,7 @@ _CHECKSUM_BYTES = 4
 _ASKED = frozenset({b"tRNS", b"eXIf", b"tEXt", b"zTXt", b"iTXt"})
 """Types of the parts that are no pixels and are looked at."""
 _COLOUR_KEY_BYTES = {0: 2, 2: 6}
-"""Of a transparent colour, by colour type (PNG, section 11.3.1): grey, RGB."""
+"""Bytes of a transparent colour by colour type (PNG, section 11.3.1): grey, RGB."""
 _PALETTE = 3
 _TEXTS = frozenset({b"XML:com.adobe.xmp", b"Raw profile type exif"})
 """Keywords of texts that hold facts about the photo, as Pillow knows them."""
@@ -26,8 +26,8 @@ _MOST_TEXT_BYTES = 1 << 18
 
 
 def plain_png(data: bytes) -> bytes:
-    """The PNG `data` as Pillow reads it rightly: pixels, palette, colour key, EXIF and XMP. Of an
-    animation only the still picture. Raises Refused for a colour key that cannot be applied."""
+    """Reduce a PNG to what Pillow reads rightly: pixels, palette, colour key, EXIF and XMP, and of
+    an animation the still picture. Raises Refused for a colour key that cannot be applied."""
     kept: list[bytes | memoryview] = [data[: len(SIGNATURE)]]
     is_changed = False
     at = len(SIGNATURE)
@@ -49,7 +49,7 @@ def plain_png(data: bytes) -> bytes:
 
 
 def _plain_chunk(kind: bytes, chunk: bytes, depth: int, colours: int) -> bytes:
-    """The chunk as it should be; nothing where it is better left out."""
+    """Return the chunk as it should be, empty where it is better left out."""
     body = chunk[_CHUNK.size : -_CHECKSUM_BYTES]
     if kind == b"tRNS":
         return _plain_key(chunk, body, depth, colours)
@@ -83,7 +83,7 @@ def _plain_key(chunk: bytes, body: bytes, depth: int, colours: int) -> bytes:
 
 
 def _is_useful_text(kind: bytes, body: bytes) -> bool:
-    """Whether it holds facts about the photo, and no more than they can take."""
+    """Whether a text holds facts about the photo, and is not too long."""
     keyword, _, text = body.partition(b"\0")
     if keyword not in _TEXTS:
         return False

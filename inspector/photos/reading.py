@@ -1,4 +1,4 @@
-"""A photo's bytes, with what is true about the file that they came from, whatever its source."""
+"""Reading a photo's bytes from any source, with the facts of the very file that they came from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ATTEMPTS = 2
 """A file that was written to while it was read is read again, once."""
 
 _CHUNK = 1 << 20
-"""Bytes asked for at a time beyond the size that a file claims to have."""
+"""Bytes read at a time beyond the size that a file claims to have."""
 
 _CODES = {
     errno.ENOENT: FailureCode.VANISHED,
@@ -31,7 +31,7 @@ _CODES = {
     errno.ENODEV: FailureCode.NOT_A_FILE,
     errno.EISDIR: FailureCode.NOT_A_FILE,
 }
-"""What an error number says about a file; any other says that the storage failed."""
+"""Failure codes by error number; any other says that the storage failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ def read(ref: ImageRef, limits: DecodeLimits) -> Contents | Failure:
 
 
 def sha256_within(address: str, max_bytes: int) -> bytes | None:
-    """The sha256 of a photo of at most `max_bytes`, read a piece at a time; None where it has more
-    or cannot be read. Never waits on a pipe."""
+    """Compute the sha256 of a photo, read a piece at a time; None where it has more than
+    `max_bytes` or cannot be read. Never waits on a pipe."""
     try:
         with source_of(address).open(address) as file:
             if (file.facts().size or 0) > max_bytes:
@@ -76,7 +76,7 @@ def sha256_within(address: str, max_bytes: int) -> bytes | None:
 
 
 def _read_once(file: PhotoFile, ref: ImageRef, limits: DecodeLimits) -> Contents | Failure | None:
-    """None when the file changed meanwhile."""
+    """Return None when the file changed meanwhile."""
     before = file.facts()
     if (ref.size, ref.mtime_us) != (before.size, before.mtime_us):
         ref = replace(ref, size=before.size, mtime_us=before.mtime_us)
@@ -94,8 +94,8 @@ def _read_once(file: PhotoFile, ref: ImageRef, limits: DecodeLimits) -> Contents
 
 
 def _up_to(file: PhotoFile, size: int, most: int) -> bytes:
-    """At most `most` bytes of a file that claims to have `size`. Some have more: those that grow,
-    and those of virtual file systems that claim 0."""
+    """Read at most `most` bytes of a file that claims to have `size`. Some have more: those that
+    grow, and those of virtual file systems that claim 0."""
     data = file.read(min(size + 1, most))
     if len(data) <= size:
         return data

@@ -14,9 +14,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from inspector.photos.address import directory_uri
-from inspector.photos.lists import Once, is_list, names_in
 from inspector.photos.local import Local
-from inspector.photos.patterns import Excludes
+from inspector.photos.selection import Excludes, Once, is_list, names_in
 from inspector.types import ImageRef
 
 if TYPE_CHECKING:
@@ -31,10 +30,10 @@ if TYPE_CHECKING:
 
 
 class PhotoFile(Protocol):
-    """The bytes of a photo, open to be read from any place on (`seek`)."""
+    """An open photo. Its bytes can be read from any place on (`seek`)."""
 
     def facts(self) -> FileFacts:
-        """Those of the file that is open, as they are now."""
+        """Return the facts of this very file, as they are now."""
 
     def read(self, count: int, /) -> bytes: ...
     def readinto(self, buffer: bytearray, /) -> int: ...
@@ -51,26 +50,26 @@ class PhotoFile(Protocol):
 
 
 class Root(Protocol):
-    """What one argument of a scan names: a directory, a file, a pattern, a bucket's prefix."""
+    """One argument of a scan: a directory, a file, a pattern, a bucket's prefix."""
 
     @property
     def path(self) -> str:
-        """As given, of a pattern its directory; an address."""
+        """The argument as given, or the directory of a pattern."""
 
     @property
     def uri(self) -> str:
-        """Of a directory the beginning of its photos' uris, with a slash at the end."""
+        """The uri, which of a directory ends in a slash and begins the uris of its photos."""
 
     @property
     def is_dir(self) -> bool: ...
 
     @property
     def key(self) -> str:
-        """The same for two roots that name the same photos; of a whole directory its uri."""
+        """The uri of a whole directory; else what tells roots apart that name other photos."""
 
     @property
     def may_repeat(self) -> bool:
-        """Whether another source may name some of its photos, too, as lists and patterns do."""
+        """Whether other arguments may name some of its photos as well: those of lists, patterns."""
 
     def check(self, listing: Discovery) -> None:
         """Raises SourceError where nothing can be listed."""
@@ -79,11 +78,11 @@ class Root(Protocol):
         """Whether a photo of this uri would be listed below the directory, were it there."""
 
     def photos(self, listing: Discovery) -> Iterator[Found]:
-        """Every photo once, in an order that never changes, nothing listed ahead; `listing` says
-        what is left out, and is told what has been met besides."""
+        """Yield every photo once, in an order that never changes, nothing listed ahead. `listing`
+        says what to leave out, and counts what else is met."""
 
     def count(self, listing: Discovery) -> int:
-        """How many photos there are, judged by names alone."""
+        """Count the photos by their names alone."""
 
 
 class Source(Protocol):
@@ -94,19 +93,19 @@ class Source(Protocol):
         """Whether this source answers for `address`."""
 
     def root(self, address: str) -> Root:
-        """What an argument names. Raises SourceError where it is not there or cannot be read."""
+        """Resolve an argument. Raises SourceError where it is not there or cannot be read."""
 
     def named(self, address: str, listing: Discovery) -> Iterator[Found]:
-        """The photo of that name, there or not, or all photos of the directory."""
+        """Yield the photo of that name, there or not, or all photos of the directory."""
 
     def plain(self, uri: str) -> str:
-        """The address as `ImageRef.path` has it."""
+        """Return the address in the form that `ImageRef.path` has."""
 
     def facts(self, address: str) -> FileFacts:
-        """Size and time of change; while both stay the same, so does the photo."""
+        """Return size and time of change; a photo is taken for unchanged as long as both are."""
 
     def open(self, address: str) -> PhotoFile:
-        """The bytes of a photo; never waits for a pipe or a device, which are refused (ENXIO)."""
+        """Open a photo; a pipe or a device is refused (ENXIO), never waited for."""
 
     def is_gone(self, address: str) -> bool:
         """Whether it is certain that the photo is not there any more."""
@@ -117,7 +116,7 @@ SOURCES: list[Source] = [Local()]
 
 
 def source_of(address: str) -> Source:
-    """The source that answers for `address`. Raises ValueError where there is none."""
+    """Find the source of an address. Raises ValueError where there is none."""
     for source in SOURCES:
         if source.owns(address):
             return source
@@ -125,7 +124,7 @@ def source_of(address: str) -> Source:
 
 
 def _named_by(text: str) -> Source:
-    """The source of what a person names; what no source owns is a path that is not there."""
+    """Find the source of what a person names; what no source owns is a path that is not there."""
     try:
         return source_of(text)
     except ValueError:
@@ -238,7 +237,7 @@ class Discovery:
 
     @property
     def is_keyed(self) -> bool:
-        """Whether each photo's uri is looked up, so that none can come twice."""
+        """Whether photos that come twice are told by their uris."""
         return self._once is not None
 
     def __iter__(self) -> Iterator[ImageRef]:
@@ -258,7 +257,7 @@ class Discovery:
         self.ignored_by_suffix[suffix_of(name)] += 1
 
     def _claim(self, root: Root) -> None:
-        """Take a source over unless it repeats another. A source inside another is left out where
+        """Add a source unless it repeats another. A source inside another is left out where
         the outer one reaches it, so that each is covered exactly once."""
         if root.key in self.claimed:
             self.notes.append(f"{root.path} is named twice; it is covered once")
@@ -268,11 +267,11 @@ class Discovery:
 
 
 def suffix_of(name: str) -> str:
-    """The lower-case name ending by which files are counted, or `(none)`."""
+    """Return the lower-case name ending by which files are counted, or `(none)`."""
     return os.path.splitext(name)[1].lower() or "(none)"
 
 
 def count_images(walk: Discovery) -> int:
-    """How many photos there are to list, judged by names alone: quick, for an estimate of the time
-    left. Raises SourceError."""
+    """Count the photos to list by their names alone: quick, for an estimate of the time left.
+    Raises SourceError."""
     return sum(root.count(walk) for root in walk.sources)

@@ -1,4 +1,4 @@
-"""Which TIFFs are read, and what is wrong with the others, by what their first directory says.
+"""Refusing TIFFs that would not be read right, by what their first directory says.
 
 Pillow opens many TIFFs as something other than the photo, and says nothing. What `_KINDS` does not
 list is therefore refused; what it lists, tests compare with an independent reader.
@@ -33,7 +33,7 @@ _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 
 """Bytes per value of each field type (TIFF 6.0, section 2; BigTIFF)."""
 _INTEGERS = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q", 18: "Q"}
 _MOST_VALUES = 1 << 16
-"""Of one field that are looked at: hostile files may claim as many as the file has bytes."""
+"""Number of values of one field that are looked at: hostile files may claim any number."""
 _MOST_SUB_DIRECTORIES = 8
 
 _Fields = dict[int, tuple[int, ...]]
@@ -41,7 +41,7 @@ _Fields = dict[int, tuple[int, ...]]
 _REDUCED_RESOLUTION = 1
 """TIFF 6.0, section 8: this bit of the tag marks a smaller version of another image in the file."""
 _CAMERA_RAW = ((8, b"CR", "Canon CR2"), (8, b"IIII", "Phase One"), (8, b"MMMM", "Phase One"))
-"""What marks a camera's raw file that is a TIFF as well; its first page is only a preview."""
+"""Marks of camera raw files that are TIFFs as well; their first page is only a preview."""
 
 _UNCOMPRESSED, _JPEG = 1, 7
 _COMPRESSIONS = {
@@ -57,7 +57,7 @@ _COMPRESSIONS = {
     34925: "LZMA",
     50000: "Zstandard",
 }
-"""Those that are read; `_OTHER_COMPRESSIONS` are known by name only."""
+"""The compressions that are read; `_OTHER_COMPRESSIONS` are known by name only."""
 _FAX = frozenset({2, 3, 4})
 _OTHER_COMPRESSIONS = {6: "old-style JPEG", 34712: "JPEG 2000", 34887: "LERC", 50001: "WebP",
                        50002: "JPEG XL"}  # fmt: skip
@@ -102,8 +102,8 @@ _KINDS: Mapping[tuple[int, int, bool], frozenset[tuple[int, ...]]] = {
     (_CMYK, 16, True): _NO_EXTRA,
     (_YCBCR, 8, False): _NO_EXTRA,
 }
-"""What is read: colours, bits per channel, whether each channel is stored on its own (planar), and
-the ExtraSamples that may follow the colours."""
+"""The kinds of TIFF that are read: colours, bits per channel, whether each channel is stored on its
+own (planar), and the ExtraSamples that may follow the colours."""
 
 
 def is_whole(data: bytes) -> bool:
@@ -116,7 +116,7 @@ def is_whole(data: bytes) -> bool:
 
 
 def refuse_unreadable(data: bytes) -> None:
-    """Raises Refused for a TIFF that is not known to be read right, or whose pixels are not all
+    """Raise Refused for a TIFF that is not known to be read right, or whose pixels are not all
     there."""
     try:
         fields, _ = _fields(data)
@@ -132,7 +132,7 @@ def refuse_unreadable(data: bytes) -> None:
 
 
 def refuse_damaged(data: bytes) -> None:
-    """Raises Refused for JPEGs within a TIFF in which pixels are lost, of which libtiff says
+    """Raise Refused for JPEGs within a TIFF in which pixels are lost, of which libtiff says
     nothing. Only for a TIFF that `refuse_unreadable` lets pass."""
     fields, _ = _fields(data)
     if fields.get(_COMPRESSION, (_UNCOMPRESSED,))[0] == _JPEG:
@@ -141,13 +141,13 @@ def refuse_damaged(data: bytes) -> None:
 
 
 def _parts(fields: _Fields) -> Iterator[tuple[int, int]]:
-    """Offset and byte count of each strip or tile."""
+    """Yield offset and byte count of each strip or tile."""
     for offsets, counts in _PIXELS:
         yield from zip(fields.get(offsets, ()), fields.get(counts, ()), strict=False)
 
 
 def _preview(data: bytes, fields: _Fields) -> str | None:
-    """Why the first page is not the photo itself."""
+    """Say why the first page is not the photo itself; None if it is."""
     for at, mark, name in _CAMERA_RAW:
         if data[at : at + len(mark)] == mark:
             return f"camera raw files ({name}) are not supported"
@@ -167,7 +167,7 @@ def _preview(data: bytes, fields: _Fields) -> str | None:
 
 
 def _pixels(data: bytes, directory: int) -> int:
-    """How many a page has; 0 where its directory is damaged."""
+    """Count the pixels of a page; 0 where its directory is damaged."""
     try:
         fields, _ = _fields(data, directory)
     except struct.error:
@@ -176,7 +176,7 @@ def _pixels(data: bytes, directory: int) -> int:
 
 
 def _unsupported(data: bytes, fields: _Fields) -> str | None:
-    """Which kind of TIFF this is, where it is none that is read."""
+    """Describe the kind of TIFF, if it is none that is read."""
     if data[:4] == b"MM\0+":
         return "BigTIFFs with the high bytes first are not supported"
     if _PHOTOMETRIC not in fields:
@@ -220,7 +220,7 @@ def _unsupported(data: bytes, fields: _Fields) -> str | None:
 
 
 def _refuse_missing_parts(fields: _Fields) -> None:
-    """Pillow and libtiff may leave black what is not there."""
+    """Raise Refused where strips or tiles are missing: Pillow and libtiff may leave them black."""
     (width, *_), (height, *_) = fields[_WIDTH], fields[_HEIGHT]
     across, down = width, fields.get(_ROWS_PER_STRIP, (height,))[0]
     if _TILE_WIDTH in fields and _TILE_HEIGHT in fields:
@@ -236,9 +236,14 @@ def _refuse_missing_parts(fields: _Fields) -> None:
 
 
 def _fields(data: bytes, directory: int | None = None) -> tuple[_Fields, bool]:
-    """The fields of a directory, by default the first, that are asked for here, and whether the
-    values of all others lie within the file, too. Raises struct.error where those asked for do
-    not."""
+    """Read the fields in `_ASKED` of a directory, by default the first.
+
+    Returns:
+        Values by tag, and whether those of all other fields lie within the file as well.
+
+    Raises:
+        struct.error: A field asked for does not lie within the file.
+    """
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
     word, number_of_entries = ("Q", "Q") if big else ("I", "H")

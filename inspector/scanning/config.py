@@ -97,7 +97,7 @@ class ScanConfig:
     """Enter links to directories; one that leads back to where it came from is not."""
     exclude: tuple[str, ...] = ()
     """Patterns of names, or of paths from a source on, that are left out, beside thumbnails, waste
-    bins and the like (`inspector.photos.patterns`)."""
+    bins and the like (`inspector.photos.selection`)."""
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     """What one file may cost."""
     verify_content: bool = False

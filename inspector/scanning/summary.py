@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Protocol, Self
 
-from inspector.photos.formats import DECODABLE
+from inspector.photos.formats import decodable
 from inspector.results.schema import display_path
 from inspector.types import Failure, FailureCode, Verdict
 
@@ -53,9 +53,9 @@ class Counts:
 
 
 _REMEDIES = {
-    FailureCode.UNSUPPORTED: f"convert them to one of {', '.join(DECODABLE)} and scan the copies, "
-    "for example with ImageMagick: magick mogrify -format jpg -quality 95 *.heic (RAW photos: "
-    "with darktable or the camera's own program)",
+    FailureCode.UNSUPPORTED: f"convert them to one of {', '.join(decodable())} and scan the "
+    "copies, for example with ImageMagick: magick mogrify -format jpg -quality 95 *.heic (RAW "
+    "photos: with darktable or the camera's own program)",
     FailureCode.PERMISSION: "give the user who runs the scan the right to read them",
     FailureCode.TOO_LARGE: "cut them into tiles, or raise --max-pixels or --max-bytes",
     FailureCode.TIMEOUT: "copy them to a faster disk, or raise --max-seconds",

@@ -1,4 +1,4 @@
-"""Batches made in the process that asks for them, and the pixels of any batch."""
+"""Making batches: photos of a listing together, and the pixels of their views."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def chunks_of(refs: Iterable[ImageRef], size: int) -> Iterator[list[ImageRef]]:
-    """`size` consecutive refs at a time; the last list may be shorter."""
+    """Yield `size` consecutive refs at a time; the last list may be shorter."""
     waiting = iter(refs)
     while chunk := list(islice(waiting, size)):
         yield chunk
@@ -56,7 +56,7 @@ class ViewBuffer:
         return self._pixels_NHWC[: self.filled]
 
     def room_for(self, views: int) -> NDArray[np.uint8]:
-        """Where the next `views` belong; add their number to `filled` when they are there."""
+        """Return the place of the next `views`; count them in `filled` once they are there."""
         end = self.filled + views
         if end > len(self._pixels_NHWC):
             larger_NHWC = self._new((2 * end, *self._pixels_NHWC.shape[1:]))
@@ -66,7 +66,7 @@ class ViewBuffer:
 
 
 def load_batch(refs: list[ImageRef], spec: PreprocessSpec, limits: DecodeLimits) -> Batch:
-    """The photos of `refs`, decoded here and now."""
+    """Decode `refs` in this thread."""
     started = time.perf_counter()
     views = ViewBuffer(len(refs), spec)
     items = decode_into(views, refs, spec, limits)

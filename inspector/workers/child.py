@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from inspector.types import Failure, ImageRef
 
     Answer = tuple[Any, NDArray[np.uint8] | None]
-    """What is pickled, and what is sent after it as it lies in memory."""
+    """A value to be pickled, and pixels that are sent after it as they lie in memory."""
     Handler = Callable[..., Iterator[Answer]]
 
 READY = b"\0inspector is ready\0"
@@ -42,8 +42,8 @@ HEADER = struct.Struct("<QQ")
 """Before each answer: bytes of what is pickled, and of the pixels after it."""
 
 ALARM_GRACE_S = 5.0
-"""Beyond an answer's time limit, which the main process keeps; the alarm is for when that is
-gone."""
+"""Seconds beyond an answer's time limit, which the main process keeps; the alarm is for when that
+is gone."""
 _LONGEST_ALARM_S = 1e7
 """Operating systems refuse much longer ones."""
 
@@ -56,7 +56,7 @@ some other program has eaten everything."""
 def decode_views(
     refs: list[ImageRef], spec: PreprocessSpec, limits: DecodeLimits
 ) -> Iterator[tuple[Photo | Failure, NDArray[np.uint8] | None]]:
-    """Handler: each photo of `refs` in turn, with the pixels of its views, or why it has none."""
+    """Decode each photo of `refs` in turn; answer with its views (N, H, W, 3), or why it failed."""
     for ref in refs:
         outcome = decode(ref, spec, limits)
         if isinstance(outcome, Decoded):
@@ -67,7 +67,7 @@ def decode_views(
 
 
 def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Iterator[Answer]:
-    """Handler: whether a call of `function` succeeds, and what it returns or else raises."""
+    """Call `function` once: whether it succeeds, and what it returns or else raises."""
     try:
         yield (True, function(*arguments)), None
     except Exception as error:  # of any library that reads files
@@ -92,8 +92,8 @@ def main() -> None:
 
 
 def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """stdin and stdout for this module alone. What libraries print goes nowhere, what Python says
-    about its end goes to the main process."""
+    """Take stdin and stdout for this module alone. What libraries print goes nowhere, what Python
+    says about its end goes to the main process."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     sys.stderr = os.fdopen(os.dup(2), "w", errors="backslashreplace")
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -145,6 +145,7 @@ def _answer(answers: BinaryIO, made: Iterator[Answer], seconds: float) -> None:
 
 
 def _set_alarm(seconds: float) -> None:
-    """With no handler set, SIGALRM ends the process even where C code holds the interpreter."""
+    """Set SIGALRM, which without a handler ends the process even where C code holds the
+    interpreter."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -1,4 +1,4 @@
-"""From names to batches of pixels, in listing order, whoever decodes."""
+"""Loading batches of photos in listing order, whoever decodes them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def load_batches(
     dataloader: bool = False,
     limits: DecodeLimits | None = None,
 ) -> Generator[Batch]:
-    """Batches of `batch_size` consecutive photos (the last may be smaller), in the order of
+    """Load batches of `batch_size` consecutive photos (the last may be smaller), in the order of
     `refs`, whatever the number of workers.
 
     `workers` are processes, which start at once, not at the first batch. A file that ends or
@@ -61,7 +61,7 @@ def load_batches(
 
 
 def bytes_in_flight(spec: PreprocessSpec, *, batch_size: int, workers: int) -> int:
-    """The bound on batches in memory that `load_batches` states."""
+    """Return the bound on batches in memory that `load_batches` states."""
     return (workers * PREFETCH + 1) * batch_size * spec.size**2 * 3
 
 

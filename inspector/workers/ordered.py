@@ -37,7 +37,7 @@ def make_ahead(
     name: str = "inspector-decode",
     waiting: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Generator[Made]:
-    """What `makers` make of `tasks`, in their order; each of them has a thread of its own.
+    """Yield what `makers` make of `tasks`, in their order; each maker has a thread of its own.
 
     Work begins at once, not when it is first asked for; up to `depth` tasks (at least 1) are being
     worked on, or done and not taken yet. `tasks` is read in the thread that asks. What it raises
@@ -70,7 +70,7 @@ def _in_order(
     depth: int,
     waiting: Callable[[], AbstractContextManager[Any]],
 ) -> Generator[Made | None]:
-    """None at first, when work has begun; then what is made."""
+    """Yield None when work has begun, then what is made."""
     ahead: deque[Future[Made]] = deque()
     more = True
 
@@ -125,8 +125,8 @@ def _work_off(
     todo: SimpleQueue[tuple[Task, Future[Made]] | None],
     stop: threading.Event,
 ) -> bool:
-    """One task; its own function, so that nothing of it stays in memory while waiting for the next.
-    Returns False when there will be none."""
+    """Do one task; returns False when there will be none. A function of its own, so that nothing of
+    the task stays in memory while waiting for the next."""
     job = todo.get()
     if job is None:
         return False

@@ -36,7 +36,7 @@ between good ones, or come by the dozen from one broken card; beyond that it is 
 machine."""
 
 GRACE_S = 0.5
-"""Beyond a photo's time limit, for its answer to get through."""
+"""Seconds beyond a photo's time limit, for its answer to get through."""
 _START_TRIES = 3
 _START_PAUSE_S = 0.2
 
@@ -53,7 +53,7 @@ class Decoder:
             self._process = WorkerProcess()
 
     def make(self, refs: list[ImageRef], stop: Event) -> Batch:
-        """The batch of `refs`, whatever they do to the process.
+        """Decode a batch, whatever its photos do to the process.
 
         A photo at which it dies is tried once more, as the first in a new process: perhaps it was
         only there when something else killed the first one. If that one dies too, the photo's code
@@ -115,7 +115,7 @@ class Decoder:
             self._in_a_row = 0
 
     def _ready(self, stop: Event) -> WorkerProcess:
-        """The process; a new one if that has died since it was last used."""
+        """Return the process; a new one if that has died since it was last used."""
         if self._process and not self._process.is_alive:
             self._end_process()
         how = ""
@@ -140,7 +140,7 @@ class Decoder:
         return process.end() if process else "never started"
 
     def _quarantine(self, ref: ImageRef, code: FailureCode, detail: str) -> Failure:
-        """The row of a photo that no process is given again. Raises LoaderError where there are too
+        """Return the failure of a photo that no process is given again. Raises LoaderError for too
         many in a row."""
         self._in_a_row += 1
         if self._in_a_row > MOST_IN_A_ROW:

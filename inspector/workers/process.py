@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from inspector.workers.child import Handler
 
 PROGRAM = "from inspector.workers.child import main; main()"
-"""What a process runs, once it finds modules where this process finds them."""
+"""The program of a process, once it finds modules where this process finds them."""
 START_S = 60.0
-"""For a process to start and to listen; 0.3 seconds where nothing else is going on."""
+"""Seconds for a process to start and to listen; it takes 0.3 where nothing else is going on."""
 
 _SLICE_S = 0.1
 _REAP_S = 2.0
-"""For a killed process to be gone; one that its storage keeps from dying is not waited for."""
+"""Seconds for a killed process to be gone; one that its storage keeps from dying is left alone."""
 _MOST_WORDS = 4096
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """NumPy's libraries would start a thread per core, for arithmetic that no decoder does."""
@@ -57,7 +57,7 @@ class HelperError(Exception):
 
 
 class Deadline:
-    """Up to `seconds` of waiting, and none once `stop` is set.
+    """A time limit of `seconds` in which to wait, over at once when `stop` is set.
 
     Counted in short waits that came to nothing, not by a clock: while this process is suspended
     (Ctrl-Z, a laptop's lid) the other one is as well, and no photo is to blame.
@@ -85,9 +85,9 @@ class Deadline:
 
 
 class WorkerProcess:
-    """Starts at once; raises OSError when it cannot. It is killed and reaped by `end`, and also
-    when this object is forgotten or this process exits. Methods with a deadline raise WorkerDied,
-    WorkerTimeout, Stopped.
+    """A process that starts at once; raises OSError when it cannot. It is killed and reaped by
+    `end`, and also when this object is forgotten or this process exits. Methods with a deadline
+    raise WorkerDied, WorkerTimeout, Stopped.
 
     On Windows, where a pipe cannot be waited for, no deadline is kept.
     """
@@ -138,7 +138,7 @@ class WorkerProcess:
                 left = left[sent:]
 
     def answer(self, deadline: Deadline) -> tuple[Any, int]:
-        """The next answer, and how many bytes have to be fetched by `read_into` after it."""
+        """Return the next answer, and the number of bytes to be fetched by `read_into` after it."""
         deadline.check()
         item_bytes, more_bytes = HEADER.unpack(self._read(HEADER.size, deadline))
         return pickle.loads(self._read(item_bytes, deadline)), more_bytes
@@ -230,8 +230,8 @@ class Helpers:
 
 
 def _command() -> list[str]:
-    """Everything is imported from where this process would import it; the current directory does
-    not get in front."""
+    """Return a command that imports everything from where this process would; the current directory
+    does not get in front."""
     program = f"import sys; sys.path[:] = {sys.path!r}; {PROGRAM}"
     return [sys.executable, "-P", "-X", f"utf8={sys.flags.utf8_mode}", "-c", program]
 

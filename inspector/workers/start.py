@@ -1,4 +1,4 @@
-"""How loader processes are started, and what each of them does first."""
+"""Starting worker processes: those of `multiprocessing` (torch's DataLoader) and our own."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ ORPHANED = 1
 
 
 def start_method(*preload: str) -> str:
-    """How worker processes start, for `DataLoader(multiprocessing_context=...)`: never by forking
-    this process, whose engine may have threads.
+    """Return the `multiprocessing_context` of a DataLoader: workers never start by forking this
+    process, whose engine may have threads.
 
     On POSIX workers are forked from a server that imports `preload` while this process does the
     same; the first call in a process decides.
@@ -38,7 +38,7 @@ def start_method(*preload: str) -> str:
 
 
 def refuse_reimport(function: str) -> None:
-    """Raises UsageError where a worker process imports the caller's script and so would call
+    """Raise UsageError where a worker process imports the caller's script and so would call
     `function`, which starts workers, once more."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise UsageError(
@@ -49,9 +49,12 @@ def refuse_reimport(function: str) -> None:
 
 @contextmanager
 def deaf_from_birth(*, tracked: bool = True) -> Iterator[None]:
-    """Processes that are started meanwhile do not hear Ctrl-C, which reaches the whole process
-    group, not even before they come to say so themselves: each would answer with a traceback.
-    `tracked`: `multiprocessing` starts them."""
+    """Start processes that never hear Ctrl-C, which reaches the whole process group, not even
+    before they come to say so themselves: each would answer with a traceback.
+
+    Args:
+        tracked: Whether `multiprocessing` starts them.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -65,7 +68,7 @@ def deaf_from_birth(*, tracked: bool = True) -> Iterator[None]:
 
 
 def begin_worker(_: int = 0) -> None:
-    """For `DataLoader(worker_init_fn=...)`: deaf to Ctrl-C, and mortal.
+    """Make a worker deaf to Ctrl-C, and mortal; for `DataLoader(worker_init_fn=...)`.
 
     Ctrl-C reaches the whole process group, and the main process decides what is still finished.
     torch's own watchdog compares parent process ids; under `forkserver` the parent is the fork

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Loaded = tuple[Items, torch.Tensor, float]
 
 _START_S = 60.0
-"""For processes that import torch to come up on a busy machine."""
+"""Seconds for processes that import torch to come up on a busy machine."""
 
 
 class TorchBatches(Iterator[Batch]):

@@ -26,7 +26,7 @@ from bench.faults.encodings import (
     with_png_chunk,
     with_tiff_fields,
 )
-from inspector.photos.endings import is_whole
+from inspector.photos.decode import is_whole
 from inspector.photos.formats import MAGIC_BYTES
 from inspector.types import Decoded, Failure, FailureCode
 from tests.photos.files import decode_path, encoded, failure, photo, png_chunk, surface

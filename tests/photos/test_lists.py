@@ -11,7 +11,7 @@ import pytest
 
 from inspector.errors import SourceError
 from inspector.photos.address import uri_of
-from inspector.photos.lists import names_in
+from inspector.photos.selection import names_in
 from inspector.photos.source import Discovery, count_images
 
 

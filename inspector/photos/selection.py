@@ -1,0 +1,269 @@
+"""Selecting photos: patterns and lists that name many at once, and patterns that leave some out."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import os
+import re
+import shutil
+import stat
+import sys
+import tempfile
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from inspector.errors import SourceError
+from inspector.photos.formats import MAGIC_BYTES, sniff
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+NO_PHOTOS = frozenset(
+    {
+        "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", ".@__thumb",
+        "__macosx", ".thumbnails", ".snapshot", ".zfs", ".trash", ".trashes", ".spotlight-v100",
+        ".fseventsd", ".temporaryitems", "$recycle.bin", "recycler", "system volume information",
+        "lost+found",
+    }
+)  # fmt: skip
+"""Directories, in lower case, in which NAS devices, file managers and operating systems keep
+thumbnails, copies and what was deleted: entered only where they are named as a source."""
+_TRASH = ".trash-"
+"""Beginning of the name of a file manager's waste bin on a mounted drive."""
+APPLE_DOUBLE = "._"
+"""Beginning of the names under which macOS keeps a file's attributes on foreign file systems."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A pattern of paths: `*`, `?`, `[...]` within a name, `**` for any number of directories."""
+
+    text: str
+    names: tuple[re.Pattern[str] | None, ...]
+    """Patterns of the names of a path, in turn; None stands for `**`."""
+    dirs_only: bool
+    hidden: bool
+    """Whether a `*` also stands for the dot at a name's beginning, which it does not in shells."""
+
+    def __str__(self) -> str:
+        return repr(self.text)
+
+    @classmethod
+    def of(cls, text: str, *, hidden: bool) -> Pattern:
+        names = [name for name in text.split("/") if name not in ("", ".")]
+        compiled = (None if name == "**" else _compiled(name, hidden=hidden) for name in names)
+        return cls(text, tuple(compiled), text.endswith("/"), hidden)
+
+    def matches(self, names: Sequence[str], *, is_dir: bool) -> bool:
+        """Whether the path with these names matches."""
+        return (is_dir or not self.dirs_only) and self._fits(names, self.names)
+
+    def may_match_below(self, names: Sequence[str]) -> bool:
+        """Whether a path that begins with these names may match."""
+        for name, wanted in zip(names, self.names, strict=False):
+            if wanted is None:
+                break
+            if not wanted.fullmatch(name):
+                return False
+        else:
+            return len(names) < len(self.names)
+        return self.hidden or not any(name.startswith(".") for name in names)
+
+    def spells(self, names: Sequence[str]) -> bool:
+        """Whether the pattern spells out this path or leads through it, name by name and not by
+        `**`. Links are followed then, as if the path had been written out."""
+        wanted = self.names[: len(names)]
+        return len(wanted) == len(names) and all(
+            one is not None and one.fullmatch(name) for one, name in zip(wanted, names, strict=True)
+        )
+
+    def _fits(self, names: Sequence[str], wanted: Sequence[re.Pattern[str] | None]) -> bool:
+        if not wanted:
+            return not names
+        if wanted[0] is not None:
+            first = names and wanted[0].fullmatch(names[0])
+            return bool(first) and self._fits(names[1:], wanted[1:])
+        for skipped in range(len(names) + 1):
+            if self._fits(names[skipped:], wanted[1:]):
+                return True
+            if skipped < len(names) and names[skipped].startswith(".") and not self.hidden:
+                return False
+        return False
+
+
+class Excludes:
+    """Files and directories that a listing leaves out: those that one of `patterns` matches, and by
+    default what holds nobody's photos (`NO_PHOTOS`). A pattern without a slash is that of a name
+    in any directory, with one it is that of a path from the source on. `counts` says how much was
+    left out, by what matched; a directory counts once."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self.counts: Counter[str] = Counter()
+        every = [Pattern.of(text, hidden=True) for text in patterns]
+        self._names = [pattern for pattern in every if "/" not in pattern.text.rstrip("/")]
+        self._paths = [pattern for pattern in every if pattern not in self._names]
+
+    def leave_out(self, name: str, below: tuple[str, ...], *, is_dir: bool) -> bool:
+        """Whether to leave out, and count, the entry `name` of the directory `below` a source."""
+        if is_dir:
+            lower = name.lower()
+            if lower in NO_PHOTOS or lower.startswith(_TRASH):
+                self.counts[f"{name}/"] += 1
+                return True
+        if not (self._names or self._paths):
+            return False
+        return self._matched((*below, name), is_dir=is_dir)
+
+    def leave_out_source(self, path: str, *, is_dir: bool) -> bool:
+        """Whether to leave out a source: by its own name, whatever directory it is in."""
+        return self._matched((os.path.basename(os.path.abspath(path)),), is_dir=is_dir)
+
+    def leave_out_named(self, path: str) -> bool:
+        """Whether to leave out a file that a list names: by its name, or by a directory in it."""
+        if not (self._names or self._paths):
+            return False
+        names = tuple(name for name in path.split("/") if name not in ("", "."))
+        ends = range(1, len(names) + 1)
+        return any(self._matched(names[:end], is_dir=end < len(names)) for end in ends)
+
+    def _matched(self, names: tuple[str, ...], *, is_dir: bool) -> bool:
+        for patterns, part in ((self._names, names[-1:]), (self._paths, names)):
+            for pattern in patterns:
+                if pattern.matches(part, is_dir=is_dir):
+                    self.counts[pattern.text] += 1
+                    return True
+        return False
+
+
+def split_pattern(text: str) -> tuple[str, Pattern] | None:
+    """Split a text into a directory and the pattern below that; None for a text that is no pattern.
+    The name of something that exists is none, such as `[1]`."""
+    names = os.path.expanduser(text).split("/")
+    for place, name in enumerate(names):
+        here = "/".join(names[: place + 1])
+        if _has_magic(name) and not os.path.lexists(here):
+            root = "/".join(names[:place])
+            top = "/" if text.startswith("/") and not root else root or "."
+            return top, Pattern.of("/".join(names[place:]), hidden=False)
+    return None
+
+
+def _has_magic(name: str) -> bool:
+    return any(letter in name for letter in "*?[")
+
+
+def _compiled(name: str, *, hidden: bool) -> re.Pattern[str]:
+    shown = hidden or name.startswith(".")
+    return re.compile(("" if shown else r"(?!\.)") + fnmatch.translate(name))
+
+
+STANDARD_INPUT = "-"
+_MARK = "@"
+"""First letter of a source that is a list: `@photos.txt`."""
+_BLOCK = 1 << 16
+_BOM = b"\xef\xbb\xbf"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def is_list(source: str) -> bool:
+    """Whether a source names a list; `./@name` and `./-` are files called so."""
+    return source == STANDARD_INPUT or source.startswith(_MARK)
+
+
+def names_in(source: str) -> Iterator[str]:
+    """Yield the names in a list, in order; a piece of it is in memory at a time. Bytes that are not
+    UTF-8 stay what they are; a byte order mark, empty lines and Windows' line ends do not
+    count. Raises SourceError for what cannot be read or is no list."""
+    try:
+        with _opened(source) as file:
+            block = os.pread(file, _BLOCK, 0)
+            _refuse_other(source, block)
+            end, spare = (b"\0", b"") if b"\0" in block else (b"\n", b"\r")
+            place, rest = len(block), b""
+            block = block.removeprefix(_BOM)
+            while block:
+                if end == b"\n" and b"\0" in block:
+                    raise SourceError(f"{source} has names that end in a line and in a zero byte")
+                *lines, rest = (rest + block).split(end)
+                if len(rest) > _BLOCK:
+                    raise SourceError(f"{source} is no list of names: one goes on for ever")
+                yield from (
+                    os.fsdecode(name) for line in lines if (name := line.removesuffix(spare))
+                )
+                block = os.pread(file, _BLOCK, place)
+                place += len(block)
+            if name := rest.removesuffix(spare):
+                yield os.fsdecode(name)
+    except OSError as error:
+        raise SourceError(
+            f"cannot read the list {source}: {error.strerror or error}; ./{source} names a file "
+            "called so"
+        ) from error
+
+
+class Once:
+    """A set of the uris that have been met: in little memory, and on disk beyond."""
+
+    def __init__(self) -> None:
+        import sqlite3
+
+        self.repeated = 0
+        self._error = sqlite3.Error
+        self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        for setting in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-16000"):
+            self._db.execute(f"PRAGMA {setting}")
+        self._db.execute("CREATE TABLE met (uri TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._db.execute("BEGIN")
+
+    def meets(self, uri: str) -> bool:
+        """Add a uri; whether it is new. Raises SourceError where there is no room for temporary
+        files."""
+        try:
+            new = self._db.execute("INSERT OR IGNORE INTO met VALUES (?)", (uri,)).rowcount == 1
+        except self._error as error:
+            raise SourceError(
+                f"cannot note in a temporary file what was met ({error}); point TMPDIR to a "
+                "directory with room"
+            ) from error
+        self.repeated += not new
+        return new
+
+
+def _refuse_other(source: str, block: bytes) -> None:
+    if block.startswith(_UTF_16):
+        raise SourceError(f"{source} is in UTF-16, as PowerShell writes it; save it as UTF-8")
+    if b"\0" in block and sniff(block[:MAGIC_BYTES]) is not None:
+        raise SourceError(f"{source} is a photo, not a list of photos; ./{source} scans it")
+
+
+@contextmanager
+def _opened(source: str) -> Iterator[int]:
+    """Open a list so that it can be read at any place."""
+    if source == STANDARD_INPUT:
+        yield _kept(source).fileno()
+        return
+    with open(_path(source), "rb", buffering=0) as file:
+        regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        yield file.fileno() if regular else _kept(source).fileno()
+
+
+@functools.cache
+def _kept(source: str) -> IO[bytes]:
+    """Copy a list that can be read only once into a temporary file, for all who read it."""
+    kept = tempfile.TemporaryFile()  # noqa: SIM115
+    if source != STANDARD_INPUT:
+        with open(_path(source), "rb") as file:
+            shutil.copyfileobj(file, kept)
+    elif sys.stdin is None or sys.stdin.isatty():
+        raise SourceError("the list - is the standard input, and nothing is piped into that")
+    else:
+        shutil.copyfileobj(sys.stdin.buffer, kept)
+    kept.flush()
+    return kept
+
+
+def _path(source: str) -> str:
+    return os.path.expanduser(source.removeprefix(_MARK))
