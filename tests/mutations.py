@@ -75,7 +75,8 @@ MUTATIONS = (
     Mutation("quarantined at the first death", "inspector/workers/pool.py",
              "if len(items) == suspect:", "if True:", f"{_DECODER} -k shot"),
     Mutation("pixels of any size", "inspector/workers/pool.py",
-             "if pixel_bytes != count * views.bytes_each:", "if False:", f"{_DECODER} -k another_size"),
+             "if pixel_bytes != count * views.bytes_each:", "if False:",
+             f"{_DECODER} -k another_size"),
     # scan: every photo once
     Mutation("a changed photo keeps its row", "inspector/results/ledger.py",
              "return Standing(known, current & known, failed)",
