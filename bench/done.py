@@ -12,7 +12,7 @@ from inspector.results.parts import FINGERPRINT
 from inspector.results.schema import METADATA_PREFIX, SCHEMA
 from inspector.results.store import open_results
 from inspector.scanning import ScanConfig
-from inspector.scanning.engines import identity_of, recorded_engines
+from inspector.scanning.choice import identity_of
 from inspector.scanning.sink import ROWS_PER_PART
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def make_done_table(out: Path, rows: int, bundle: ModelBundle) -> None:
     makes: addresses as of a tree of `PER_FOLDER` files per directory, which does not exist; sizes
     and content hashes at random."""
     config = ScanConfig(sources=("/",), out=out, precision="fp32")
-    identity = identity_of(config, bundle, recorded_engines(config, bundle, {}))
+    identity = identity_of(config, bundle, "fp32")
     rng = np.random.default_rng(SEED)
     with open_results(out, identity, overwrite=False) as results:
         facts = {f"{METADATA_PREFIX}{FINGERPRINT}": results.fingerprint}
@@ -55,7 +55,6 @@ def _part(numbers: range, rng: np.random.Generator) -> pa.Table:
         "size_bytes": pa.array(rng.normal(_MEAN_SIZE, _SPREAD, count).astype(np.int64)),
         "mtime": pa.array(_FIRST_US + _STEP_US * np.array(numbers), pa.int64()),
         "content_hash": pa.array([digests[k * step : (k + 1) * step] for k in range(count)]),
-        "view": pa.array(["whole"] * count),
     }
     arrays = [
         columns[field.name].cast(field.type) if field.name in columns

@@ -6,11 +6,11 @@ from __future__ import annotations
 import time
 
 from bench.peer import finish, peer_arguments
+from inspector.core.text import display_path
 from inspector.engines import open_backend
 from inspector.model.bundle import ModelBundle
 from inspector.photos.source import Discovery
 from inspector.predict import predict_batches
-from inspector.results.schema import display_path
 from inspector.types import Photo
 
 BATCH = 32

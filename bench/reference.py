@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.checks import Answer, Answers
+from inspector.core.text import display_path
 from inspector.engines.contract import joined
 from inspector.model.verdict import decide
 from inspector.predict import predict_batches
-from inspector.results.schema import display_path
 from inspector.types import Photo, Scores
 
 if TYPE_CHECKING:

@@ -119,7 +119,7 @@ def _providers() -> Check:
     try:
         import onnxruntime
 
-        from inspector.engines.ort_session import built_for_cuda
+        from inspector.engines.onnxruntime import built_for_cuda
     except ImportError as error:
         remedy = "install it again: pip install --force-reinstall crack-inspector"
         return Check("providers", Health.FAIL, f"onnxruntime does not load: {error}", remedy)
@@ -184,16 +184,15 @@ def _model(path: Path) -> Iterator[Check]:
 
 def _speed(bundle: ModelBundle) -> Check:
     """The engine that a scan on the CPU would choose: by the last benchmark, or else measured."""
-    from inspector.engines.advice import find_advice
-    from inspector.engines.tuning import choose
+    from inspector.engines.tuned import fastest_precision, find_recommendation
 
-    if advice := find_advice(bundle, "cpu"):
+    if advice := find_recommendation(bundle, "cpu"):
         tiles, photos = advice.tiles.backend, advice.photos.backend
         engine = tiles if tiles == photos else f"{tiles} (for large photos {photos})"
         taken = f"{engine} {advice.precision}"
         return Check("speed", Health.OK, f"a scan on the CPU takes {taken}, by inspector bench")
-    choice = choose(bundle, "onnxruntime", precision="auto")
-    return Check("speed", Health.OK, f"a scan on the CPU takes {choice.precision}; {choice.why}")
+    precision, why = fastest_precision(bundle)
+    return Check("speed", Health.OK, f"a scan on the CPU takes {precision}; {why}")
 
 
 def _about(bundle: ModelBundle) -> str:
@@ -207,7 +206,7 @@ def _about(bundle: ModelBundle) -> str:
 
 def _replays(bundle: ModelBundle, variant: Variant, golden: Golden) -> Iterator[Check]:
     """Predict the golden images with a variant on the CPU and, if there is one, on the GPU."""
-    from inspector.engines.ort_session import built_for_cuda
+    from inspector.engines.onnxruntime import built_for_cuda
 
     if variant.backend != "onnxruntime":
         finding = f"{variant.file} was not run: it is a program, and runs only on demand"

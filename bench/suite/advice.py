@@ -8,7 +8,7 @@ from bench.suite.engines import USUAL
 from bench.suite.inputs import PHOTOS, TILES
 from bench.suite.noise import rates_apart
 from bench.suite.shares import NEAR, percent_of
-from inspector.engines.advice import Advice, Pace
+from inspector.engines.tuned import Recommendation, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,17 +160,17 @@ def _choice(case: JsonObject) -> JsonObject:
     }
 
 
-def advice_of(recommendation: JsonObject) -> Advice | None:
+def advice_of(recommendation: JsonObject) -> Recommendation | None:
     """What a scan's `auto` needs of it; None where no scan was right."""
     tiles, photos = recommendation[TILES], recommendation[PHOTOS]
     engine = tiles or photos
     if engine is None:
         return None
     paces = {
-        name: Pace(backend=of["backend"], batch_size=of["batch_size"], workers=of["workers"])
+        name: Settings(backend=of["backend"], batch_size=of["batch_size"], workers=of["workers"])
         for name, of in ((TILES, tiles or photos), (PHOTOS, photos or tiles))
     }
-    return Advice(
+    return Recommendation(
         precision=engine["precision"],
         device=engine["device"].partition(":")[0],
         tiles=paces[TILES],

@@ -41,7 +41,7 @@ _TORCH = "bench.suite.torch_engines"
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "onnxruntime": Kind(
-            module="inspector.engines.ort", cpu=("fp32", "int8"), cuda=("fp32", "fp16"),
+            module="inspector.engines.onnxruntime", cpu=("fp32", "int8"), cuda=("fp32", "fp16"),
             about="ONNX Runtime",
         ),
         "openvino": Kind(

@@ -15,10 +15,10 @@ from PIL import Image, ImageOps
 
 from bench.files import link_photos, spread_evenly
 from bench.photos import make_photos
+from inspector.core.text import display_path
 from inspector.errors import DataError, SourceError
 from inspector.labelled.folder import find_labelled
 from inspector.photos.source import Discovery
-from inspector.results.schema import display_path
 from inspector.synthesis import Kind, make_scene
 
 if TYPE_CHECKING:

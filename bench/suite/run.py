@@ -33,7 +33,7 @@ from bench.suite.setup import Bench, prepare
 from bench.suite.shares import add_shares, operations
 from bench.system import describe_system
 from inspector.core.terminal import print_lines
-from inspector.engines.advice import find_advice, keep_advice
+from inspector.engines.tuned import find_recommendation, keep_recommendation
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 
 if TYPE_CHECKING:
@@ -77,13 +77,13 @@ def bench_and_remember(config: BenchConfig, *, remember: bool = True) -> JsonObj
     bundle = ModelBundle.load(config.model or DEFAULT_PATH, verify=False)
     if advice is None or why_not:
         found["remembered"] = f"Not remembered: {why_not or 'no scan was right'}."
-        if advice is not None and (known := find_advice(bundle, advice.device)):
+        if advice is not None and (known := find_recommendation(bundle, advice.device)):
             found["remembered"] += (
                 f" Scans go on with what an earlier benchmark recommended: {known.tiles.backend} "
                 f"{known.precision}."
             )
     else:
-        keep_advice(bundle, advice)
+        keep_recommendation(bundle, advice)
         found["remembered"] = (
             "Remembered: inspector scan follows this from now on, here and for this model "
             "(measure with --no-remember to leave scans alone)."

@@ -32,7 +32,6 @@ def scan(
         float | None,
         typer.Option(metavar="P", help="Crack from this probability on, clear below, no review."),
     ] = None,
-    view: Annotated[str, typer.Option(help="auto or whole: each photo is judged once.")] = "auto",
     max_failures: Annotated[
         str | None, typer.Option(metavar="5%|N", help="Stop when more photos cannot be judged.")
     ] = None,
@@ -112,6 +111,12 @@ def scan(
             rich_help_panel=_SPEED,
         ),
     ] = "auto",
+    loader: Annotated[
+        str,
+        typer.Option(
+            help="auto, processes or torch: a DataLoader decodes.", rich_help_panel=_SPEED
+        ),
+    ] = "auto",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary as JSON on stdout.")
     ] = False,
@@ -142,7 +147,7 @@ def scan(
         precision=precision,
         batch_size=auto_or_count("--batch-size", batch_size),
         workers=auto_or_count("--workers", workers),
-        view=view,
+        loader=loader,
         threshold=threshold,
         max_failures=FailureBudget.parse(max_failures) if max_failures else None,
         limit=limit,

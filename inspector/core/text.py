@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import textwrap
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 WIDTH = 80
 """Columns to use at most."""
 TITLE = 11
 """Columns of the title at the start of a summary line."""
+_EPOCH = datetime(1970, 1, 1)
+_FIRST_US, _LAST_US = (
+    (moment - _EPOCH) // timedelta(microseconds=1) for moment in (datetime.min, datetime.max)
+)
 
 
 class Whole(str):
@@ -22,6 +28,26 @@ def printable(text: str) -> str:
     """Escape everything in a text from outside (a file name, an error) that is not printable: line
     breaks, and what would control the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def display_path(path: str) -> str:
+    r"""A path as text: bytes that are not UTF-8 as \xNN. Control characters stay; who prints it
+    makes them harmless."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def calendar_us(time_us: int | None) -> int | None:
+    """Microseconds since the epoch; None for times that no calendar has, which a damaged file
+    system can report."""
+    if time_us is None or not _FIRST_US <= time_us <= _LAST_US:
+        return None
+    return time_us
+
+
+def calendar_time(time_us: int | None) -> datetime | None:
+    """The same as a date and time, UTC, without a time zone."""
+    known_us = calendar_us(time_us)
+    return None if known_us is None else _EPOCH + timedelta(microseconds=known_us)
 
 
 def columns() -> int:

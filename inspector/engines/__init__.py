@@ -1,5 +1,7 @@
-"""Inference engines behind one protocol, so that scan, export gate, doctor and bench compare like
-with like. Importing this package loads no engine; `open_backend` imports the one asked for."""
+"""Inference engines behind one protocol.
+
+Importing this package loads no engine; `open_backend` imports the one asked for.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from inspector.engines.onnxruntime import OnnxRuntimeBackend
     from inspector.engines.openvino import OpenVinoBackend
-    from inspector.engines.ort import OnnxRuntimeBackend
     from inspector.model.bundle import ModelBundle, Thresholds
     from inspector.types import Scores
 
@@ -29,17 +31,17 @@ class Backend(Protocol):
 
     name: str
     device: str
-    """Where it really runs: `cpu` or `cuda:0`."""
+    """Device that it really runs on: `cpu` or `cuda:0`."""
     providers: tuple[str, ...]
-    """What the engine says it uses, in its own words."""
+    """Libraries or providers in use, in the engine's own words."""
     why: str
     """One sentence: why it runs on this device."""
     stages: tuple[str, ...]
-    """What can judge an image, as `precision@pixels`, in the order in which it is asked."""
+    """Stages that can judge an image, as `precision@pixels`, in their order."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What went other than asked for while it ran, such as smaller batches."""
+        """Deviations from what was asked for, such as smaller batches."""
         ...
 
     def run(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
@@ -59,29 +61,44 @@ def open_backend(
     precision: str = "fp32",
     threads: int | None = None,
     thresholds: Thresholds | None = None,
+    opened: dict[str, Backend] | None = None,
 ) -> Backend:
-    """Load `bundle` into an engine, or into several in a row.
+    """Load a bundle into an engine; for a reduced precision, into two in a row.
 
-    `device` is `auto`, `cpu`, `cuda[:i]` or `cuda:all` (one engine per GPU); anything but `auto` is
-    a demand: BackendError when the engine would run elsewhere. `threads` bounds the CPU threads of
-    one run; None means all cores.
-    What a reduced `precision` is not sure of at `thresholds` (None: the bundle's own) is deferred
-    to the fp32 variant.
-    Raises BundleError when the bundle lacks a variant, UsageError for an unknown name.
+    Args:
+        bundle: The model.
+        name: One of `BACKENDS`.
+        device: `auto`, `cpu`, `cuda[:i]` or `cuda:all` (one engine per GPU); anything but `auto` is
+            a demand.
+        precision: `fp32`, `int8` or `fp16`. What a reduced precision is not sure of is deferred to
+            fp32.
+        threads: CPU threads of one run; None: all cores.
+        thresholds: Those that decide what it is not sure of; None: the bundle's own.
+        opened: Engines of these settings that are open already, by precision. Those that are needed
+            are taken out of it, and are closed with the backend.
+
+    Raises:
+        BackendError: The engine does not come up, or would run elsewhere than demanded.
+        BundleError: The bundle lacks the variant.
+        UsageError: Unknown name, or a precision that this engine does not run.
     """
     from inspector.engines.deferral import DeferringBackend, Stage, UncertaintyBand
 
     margins = bundle.margins(precision)
-    if not any(margins):
-        return open_engine(bundle, name, device=device, precision=precision, threads=threads)
     band = UncertaintyBand.around(thresholds or bundle.thresholds, *margins)
+    bands = {precision: band, "fp32": UncertaintyBand()} if any(margins) else {precision: band}
     stages = []
-    with ExitStack() as opened:
-        for each, unsure in ((precision, band), ("fp32", UncertaintyBand())):
-            engine = open_engine(bundle, name, device=device, precision=each, threads=threads)
-            opened.callback(engine.close)
+    with ExitStack() as on_error:
+        for each, unsure in bands.items():
+            engine = opened.pop(each, None) if opened else None
+            engine = engine or open_engine(
+                bundle, name, device=device, precision=each, threads=threads
+            )
+            on_error.callback(engine.close)
             stages.append(Stage(engine, unsure))
-        opened.pop_all()
+        on_error.pop_all()
+    if len(stages) == 1:
+        return stages[0].engine
     return DeferringBackend(stages, bundle.preprocess.size)
 
 
@@ -117,7 +134,7 @@ def open_engine(
 def _onnx_engine(name: str) -> type[OnnxRuntimeBackend | OpenVinoBackend]:
     """The engine that reads the bundle's ONNX files under this name."""
     if name == "onnxruntime":
-        from inspector.engines.ort import OnnxRuntimeBackend
+        from inspector.engines.onnxruntime import OnnxRuntimeBackend
 
         return OnnxRuntimeBackend
     if name == "openvino":

@@ -1,4 +1,4 @@
-"""Where an engine is asked to run."""
+"""Devices that engines run on."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def has_nvidia_driver() -> bool:
 
 
 def visible_gpus() -> int:
-    """How many GPUs the driver lets this process use (CUDA_VISIBLE_DEVICES counts); 0 without a
+    """Count the GPUs that the driver lets this process use, by CUDA_VISIBLE_DEVICES; 0 without a
     driver, or with one that does not start."""
     driver, count = _driver(), ctypes.c_int(0)
     if driver is None or driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)):

@@ -38,7 +38,7 @@ class FleetBackend:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the engines have to say about the runs so far, each with its device."""
+        """Notes of all engines, each with its device."""
         return tuple(
             f"{engine.device}: {note}"
             for engine in self._engines

@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import importlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from inspector.core.machine import usable_cores
-from inspector.engines.batches import FittingBatches
-from inspector.engines.contract import as_one, check_pixels, to_scores
+from inspector.engines.batches import OnnxEngine
+from inspector.engines.contract import VARIANTS, as_one, check_graph
 from inspector.engines.device import Device
 from inspector.errors import BackendError, BundleError
-from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES, OUTPUT_RANKS
-from inspector.model.metadata import check_metadata, model_metadata
+from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
+from inspector.model.metadata import model_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,18 +23,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from inspector.engines.contract import Answers
+    from inspector.engines.contract import Outputs
     from inspector.model.bundle import ModelBundle
-    from inspector.types import Scores
 
 _LARGEST_REQUEST = 16
 """Images per request. More gain nothing on a CPU, and less waits for the slowest stream."""
 _FLOAT = "f32"
-_VARIANTS = "onnxruntime"
-"""The name under which bundles list their ONNX files."""
 
 
-class OpenVinoBackend:
+class OpenVinoBackend(OnnxEngine):
     """An ONNX file of the bundle, compiled for the CPU.
 
     Computes in float32 what the file does not quantise, also where the CPU has bfloat16, unless
@@ -45,7 +42,8 @@ class OpenVinoBackend:
     BundleError when the file is damaged or was exported from another model.
     """
 
-    name = "openvino"
+    name, title = "openvino", "OpenVINO"
+    device = "cpu"
 
     def __init__(
         self,
@@ -56,59 +54,52 @@ class OpenVinoBackend:
         threads: int | None = None,
         arithmetic: str = _FLOAT,
     ) -> None:
-        path = bundle.file(bundle.variant(_VARIANTS, precision).file)
-        self._bundle, self._size = bundle, bundle.preprocess.size
-        self.device, self.why = "cpu", _why_cpu(Device.parse(device))
+        file = bundle.file(bundle.variant(VARIANTS, precision).file)
+        self.why = _why_cpu(Device.parse(device))
         openvino = _load_openvino()
         core = openvino.Core()
-        model = _read(core, path)
-        _check_signature(openvino, model, bundle, path, self._size)
-        self._compiled = _compile(core, model, path, threads, arithmetic)
+        model = _read(core, file)
+        check_graph(
+            bundle,
+            file,
+            inputs=[_described(i, str(i.partial_shape)) for i in model.inputs],
+            outputs=[_described(o, o.partial_shape.rank.get_length()) for o in model.outputs],
+            dtypes=("u8", "f32"),
+            metadata=_metadata(model, model_metadata(bundle)),
+        )
+        self._compiled = _compile(core, model, file, threads, arithmetic)
         streams = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._requests = [self._compiled.create_infer_request() for _ in range(streams)]
-        self._batches = FittingBatches(self._run_once)
-        self.providers: tuple[str, ...] = (_obtained(openvino, self._compiled),)
-        self.stages: tuple[str, ...] = (f"{precision}@{self._size}",)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a user should know about the runs so far; each said once."""
-        return self._batches.notes
-
-    def run(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
-        """Judge N >= 1 images, uint8 (N, size, size, 3). Raises BackendError."""
-        check_pixels(pixels_NHWC, self._size)
-        try:
-            answers = self._batches.run(pixels_NHWC)
-        except Exception as error:  # OpenVINO raises RuntimeError and types of pybind11
-            raise BackendError(
-                f"OpenVINO failed with {len(pixels_NHWC)} images ({_first_cause(error)}); "
-                "if memory ran out, use a smaller --batch-size"
-            ) from error
-        return to_scores(self._bundle, answers)
+        super().__init__(bundle, precision, self._run_requests)
+        devices = ", ".join(self._compiled.get_property("EXECUTION_DEVICES"))
+        self.providers = (f"OpenVINO {openvino.__version__.partition('-')[0]} {devices}",)
 
     def close(self) -> None:
-        """Give back memory and threads; the backend cannot run afterwards."""
-        del self._batches, self._requests, self._compiled
+        super().close()
+        del self._requests, self._compiled
 
-    def _run_once(self, pixels_NHWC: NDArray[np.uint8]) -> Answers:
-        """Requests take turns: the one whose turn comes hands over its answers first."""
-        answers: list[Answers] = []
+    @staticmethod
+    def cause(error: BaseException) -> str:
+        return _first_cause(error)
+
+    def _run_requests(self, pixels_NHWC: NDArray[np.uint8]) -> Outputs:
+        """Requests take turns: the one whose turn comes hands over its outputs first."""
+        outputs: list[Outputs] = []
         parts = _shares(pixels_NHWC, len(self._requests))
         try:
             for turn, part_NHWC in enumerate(parts):
                 request = self._requests[turn % len(self._requests)]
                 if turn >= len(self._requests):
-                    answers.append(_answers_of(request))
+                    outputs.append(_outputs_of(request))
                 request.start_async({INPUT_NAME: part_NHWC}, share_inputs=True)
-            for turn in range(len(answers), len(parts)):
-                answers.append(_answers_of(self._requests[turn % len(self._requests)]))
+            for turn in range(len(outputs), len(parts)):
+                outputs.append(_outputs_of(self._requests[turn % len(self._requests)]))
         finally:
             # After an error the others still read the caller's pixels and must not go on.
             for request in self._requests:
                 with contextlib.suppress(RuntimeError):
                     request.wait()
-        return as_one(answers)
+        return as_one(outputs)
 
 
 def _shares(pixels_NHWC: NDArray[np.uint8], streams: int) -> list[NDArray[np.uint8]]:
@@ -119,7 +110,7 @@ def _shares(pixels_NHWC: NDArray[np.uint8], streams: int) -> list[NDArray[np.uin
     return np.array_split(np.require(pixels_NHWC, requirements="C"), min(n, rounds * streams))
 
 
-def _answers_of(request: Any) -> Answers:
+def _outputs_of(request: Any) -> Outputs:
     """Wait for a request; its memory is overwritten by its next run, so copy."""
     request.wait()
     probabilities_NC, cam_NHW, ood_N = (
@@ -158,9 +149,10 @@ def _read(core: Any, file: Path) -> Any:
 
 
 def _compile(core: Any, model: Any, file: Path, threads: int | None, arithmetic: str) -> Any:
-    """In a thread that is gone afterwards: OpenVINO gives the thread that compiles an alternate
-    signal stack, and takes its memory away when several models are forgotten in another order
-    than they came. The next signal that Python handles, such as Ctrl-C, would then be fatal."""
+    """Compile the model, in a thread that is gone afterwards: OpenVINO gives the thread that
+    compiles an alternate signal stack, and takes its memory away when several models are forgotten
+    in another order than they came. The next signal that Python handles, such as Ctrl-C, would then
+    be fatal."""
     settings = {
         # One request per stream, about a core each, instead of all cores on one request.
         "PERFORMANCE_HINT": "THROUGHPUT",
@@ -181,29 +173,11 @@ def _compile(core: Any, model: Any, file: Path, threads: int | None, arithmetic:
         raise BackendError(f"OpenVINO cannot compile {file} ({_first_cause(error)})") from error
 
 
-def _obtained(openvino: Any, compiled: Any) -> str:
-    """The version and the devices, as OpenVINO tells them."""
-    devices = ", ".join(compiled.get_property("EXECUTION_DEVICES"))
-    return f"OpenVINO {openvino.__version__.partition('-')[0]} {devices}"
+T = TypeVar("T")
 
 
-def _check_signature(openvino: Any, model: Any, bundle: ModelBundle, file: Path, size: int) -> None:
-    """Raises BundleError unless the graph takes and gives what the bundle says and was exported
-    from this bundle's model."""
-    takes = [(i.any_name, i.element_type, str(i.partial_shape)) for i in model.inputs]
-    if takes != [(INPUT_NAME, openvino.Type.u8, f"[?,{size},{size},3]")]:
-        raise BundleError(
-            f"{file} takes {takes}, not {INPUT_NAME!r} as uint8 (N, {size}, {size}, 3); "
-            "export it again"
-        )
-    ranks = zip(OUTPUT_NAMES, OUTPUT_RANKS, strict=True)
-    gives = [(o.any_name, o.element_type, o.partial_shape.rank.get_length()) for o in model.outputs]
-    if gives != [(name, openvino.Type.f32, rank) for name, rank in ranks]:
-        raise BundleError(
-            f"{file} answers {gives}, not float32 {OUTPUT_NAMES} of ranks {OUTPUT_RANKS}; "
-            "export it again"
-        )
-    check_metadata(bundle, file.name, _metadata(model, model_metadata(bundle)))
+def _described(port: Any, shape: T) -> tuple[str, str, T]:
+    return port.any_name, port.element_type.get_type_name(), shape
 
 
 def _metadata(model: Any, names: Iterable[str]) -> dict[str, str]:
@@ -212,7 +186,7 @@ def _metadata(model: Any, names: Iterable[str]) -> dict[str, str]:
     return {n: model.get_rt_info(p).astype(str) for n, p in paths.items() if model.has_rt_info(p)}
 
 
-def _first_cause(error: Exception) -> str:
+def _first_cause(error: BaseException) -> str:
     """OpenVINO tells a story of where an error passed by; its cause stands in the last line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""How far two engines' answers to the same images lie apart."""
+"""Differences between two engines' answers to the same images."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ PROBABILITY_TOLERANCE = 1e-4
 which moves it by about 1e-6 on this network; a wrong constant, channel order or label order moves
 it by more than 1e-3."""
 CAM_TOLERANCE = 1e-3
-"""The same for the activation map, as a share of its largest magnitude."""
+"""Largest accepted difference of an activation map, as a share of its largest magnitude."""
 OOD_TOLERANCE = 1e-3
-"""The same for the out-of-distribution score, as a share of it or of 1, whichever is more."""
+"""Largest accepted difference of an out-of-distribution score, as a share of it or of 1, whichever
+is more."""
 
 
 def verdicts(scores: Scores, thresholds: Thresholds) -> NDArray[np.str_]:
@@ -54,7 +55,7 @@ def settled(candidate: Scores, reference: Scores, deferred_N: NDArray[np.bool_])
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What two engines say about one image: crack probabilities."""
+    """Crack probabilities of one image by two engines."""
 
     image: str
     p_reference: float
@@ -75,7 +76,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityReport:
-    """How a candidate agrees with the reference over `images` images.
+    """Agreement of a candidate with the reference over `images` images.
 
     Differences of probabilities are absolute. `max_cam_difference` is relative: the largest
     difference on an activation map, divided by the largest magnitude on the reference's maps.

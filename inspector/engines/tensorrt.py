@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 import onnxruntime
 
 from inspector.core.cache import private_folder
-from inspector.engines import ort_session
-from inspector.engines.contract import in_one_line
-from inspector.engines.device import Device, has_nvidia_driver
-from inspector.engines.ort import OnnxRuntimeBackend
+from inspector.engines.device import Device
+from inspector.engines.onnxruntime import OnnxRuntimeBackend, cuda_provider, gpu_session
 from inspector.errors import BackendError, UsageError
 from inspector.model.bundle import INPUT_NAME
 
@@ -27,6 +25,8 @@ TENSORRT = "TensorrtExecutionProvider"
 _USUAL_BATCH, _LARGEST_BATCH = 64, 256
 """Images. TensorRT tunes its kernels for the first, and takes no more than the second."""
 _DISTRIBUTIONS = ("tensorrt-cu13", "tensorrt-cu12", "tensorrt")
+_OF_THE_SYSTEM = "-of-the-system"
+"""Stands for the version where no wheel is installed."""
 
 
 class TensorRtBackend(OnnxRuntimeBackend):
@@ -38,11 +38,12 @@ class TensorRtBackend(OnnxRuntimeBackend):
     Raises BackendError when TensorRT does not come up, UsageError for another precision.
     """
 
-    name = "tensorrt"
-    _most = _LARGEST_BATCH
+    name, title = "tensorrt", "TensorRT"
+    most = _LARGEST_BATCH
 
-    def _open(
-        self, file: Path, device: Device, precision: str, threads: int | None
+    @staticmethod
+    def open(
+        bundle: ModelBundle, file: Path, device: Device, precision: str, threads: int | None
     ) -> tuple[Any, str]:
         if precision not in ("fp32", "fp16"):
             # The int8 file's activations are unsigned, for CPUs; TensorRT takes signed ones only.
@@ -55,8 +56,8 @@ class TensorRtBackend(OnnxRuntimeBackend):
                 "use --device cuda, or --backend onnxruntime"
             )
         device = Device("cuda", device.index)
-        folder = _engine_folder(self._bundle, file)
-        options = _options(device, self._size, fp16=precision == "fp16", folder=folder)
+        folder = _engine_folder(bundle, file)
+        options = _options(device, bundle.preprocess.size, precision == "fp16", folder)
         session = _session(file, device, threads, options)
         kept = f"engines are kept in {folder}" if folder else "engines cannot be kept"
         return session, f"tensorrt was asked for; {kept}"
@@ -64,33 +65,30 @@ class TensorRtBackend(OnnxRuntimeBackend):
 
 def _session(file: Path, device: Device, threads: int | None, options: dict[str, str]) -> Any:
     """Raises BackendError unless the session really runs in TensorRT on `device`."""
+
+    def refusal(found: str, reason: str) -> BackendError:
+        cuda = "cu" + str(onnxruntime.cuda_version or "13").partition(".")[0]
+        if _tensorrt_version() == _OF_THE_SYSTEM and found.startswith("CUDA"):
+            reason = "TensorRT's libraries were not found"
+        return BackendError(
+            f"TensorRT on {device} was asked for, but ONNX Runtime came up with {found}: {reason}. "
+            "Use --backend onnxruntime, or install TensorRT: "
+            f'pip install "tensorrt-{cuda}>=10,<11"'
+        )
+
     if TENSORRT not in onnxruntime.get_available_providers():
-        raise _refusal(device, "nothing", "this build of ONNX Runtime has no TensorRT provider")
-    if not has_nvidia_driver():
-        raise _refusal(device, "nothing", "there is no NVIDIA driver on this machine")
+        raise refusal("nothing", "this build of ONNX Runtime has no TensorRT provider")
     # TensorRT has no option of its own against TF32, which keeps 10 bits of mantissa.
     os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
-    load_trouble = ort_session.load_cuda_libraries()
     with contextlib.suppress(ImportError):
         # Loads TensorRT's libraries from its wheel, where ONNX Runtime does not look for them.
         importlib.import_module("tensorrt")
-    try:
-        providers = [(TENSORRT, options), ort_session.cuda_provider(device)]
-        session = ort_session.create(file, threads, providers)
-    except BackendError as error:
-        raise _refusal(device, "nothing", str(error)) from error
-    found = session.get_providers()
-    if TENSORRT not in found or ort_session.obtained(session) != device:
-        raise _refusal(device, " and ".join(found), _likely_reason(load_trouble))
-    try:
-        ort_session.try_out(session)
-    except Exception as error:  # its classes share no base but Exception
-        raise _refusal(device, "a session that cannot run", in_one_line(error)) from error
-    return session
+    providers = [(TENSORRT, options), cuda_provider(device)]
+    return gpu_session(file, device, threads, providers, refusal)
 
 
-def _options(device: Device, size: int, *, fp16: bool, folder: Path | None) -> dict[str, str]:
-    """Of the provider; the engine's profile fits 1 to `_LARGEST_BATCH` images."""
+def _options(device: Device, size: int, fp16: bool, folder: Path | None) -> dict[str, str]:
+    """Options of the provider, whose engine fits 1 to `_LARGEST_BATCH` images."""
 
     def shape(batch: int) -> str:
         return f"{INPUT_NAME}:{batch}x{size}x{size}x3"
@@ -113,8 +111,8 @@ def _options(device: Device, size: int, *, fp16: bool, folder: Path | None) -> d
 
 
 def _engine_folder(bundle: ModelBundle, file: Path) -> Path | None:
-    """Where this file's engines are kept, by everything that decides them but the kind of GPU,
-    which ONNX Runtime writes into their names. None where nothing can be written."""
+    """The folder for this file's engines, named by everything that decides them but the kind of
+    GPU, which ONNX Runtime writes into their names. None where nothing can be written."""
     versions = f"ort{onnxruntime.__version__}-trt{_tensorrt_version()}"
     key = f"{bundle.digest[:12]}-{bundle.files[file.name][:12]}-{versions}"
     cache = private_folder()
@@ -132,18 +130,4 @@ def _tensorrt_version() -> str:
     for distribution in _DISTRIBUTIONS:
         with contextlib.suppress(PackageNotFoundError):
             return version(distribution)
-    return "-of-the-system"
-
-
-def _likely_reason(load_trouble: str) -> str:
-    if _tensorrt_version() == "-of-the-system" and has_nvidia_driver():
-        return "TensorRT's libraries were not found"
-    return ort_session.likely_reason(load_trouble)
-
-
-def _refusal(device: Device, found: str, reason: str) -> BackendError:
-    cuda = "cu" + str(onnxruntime.cuda_version or "13").partition(".")[0]
-    return BackendError(
-        f"TensorRT on {device} was asked for, but ONNX Runtime came up with {found}: {reason}. "
-        f'Use --backend onnxruntime, or install TensorRT: pip install "tensorrt-{cuda}>=10,<11"'
-    )
+    return _OF_THE_SYSTEM

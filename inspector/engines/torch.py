@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from inspector.engines.contract import Answers
+    from inspector.engines.contract import Outputs
     from inspector.model.bundle import ModelBundle
     from inspector.types import Scores
 
 
 class _TorchBackend:
-    """What both engines share. `threads` and, on a GPU, full float32 precision are settings of
+    """Base of both engines. `threads` and, on a GPU, full float32 precision are settings of
     torch as a whole, so they hold for the process."""
 
     name: str
@@ -56,13 +56,13 @@ class _TorchBackend:
         try:
             with torch.inference_mode():
                 images = torch.from_numpy(pixels_NHWC).to(self._device)
-                answers: Answers = tuple(t.cpu().numpy() for t in self._model(images))
+                outputs: Outputs = tuple(t.cpu().numpy() for t in self._model(images))
         except RuntimeError as error:
             raise BackendError(
                 f"torch failed on {self.device} with {len(pixels_NHWC)} images ({error}); "
                 "if memory ran out, use a smaller --batch-size"
             ) from error
-        return to_scores(self._bundle, answers)
+        return to_scores(self._bundle, outputs)
 
     def close(self) -> None:
         """Give back memory; the backend cannot run afterwards."""

@@ -63,7 +63,7 @@ class Thresholds:
     chosen: str = "not chosen on data"
     """One sentence: on which data and by which rule, and what that guarantees."""
     evidence: JsonObject = field(default_factory=dict, hash=False)
-    """The same as data: rule, targets, confidence, counts (`inspector.calibration.thresholds`)."""
+    """`chosen` as data: rule, targets, confidence, counts (`inspector.calibration.thresholds`)."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.clear_below <= self.crack_from <= 1:
@@ -91,7 +91,8 @@ class Variant:
     """A probability whose logit is nearer than this to a threshold's is not final: the fp32
     variant judges that image again. 0: every answer is final."""
     ood_margin: float = 0.0
-    """The same for the out-of-distribution score, in its own units."""
+    """Distance to the out-of-distribution threshold within which a score is not final, in units of
+    the score."""
 
     def __post_init__(self) -> None:
         _check_file(self.file, self.backend)
@@ -159,8 +160,8 @@ class ModelBundle:
         )
 
     def margins(self, precision: str) -> tuple[float, float]:
-        """How far from a threshold an answer in `precision` must be to be final: its logit, and
-        its out-of-distribution score."""
+        """Distances from a threshold within which an answer in `precision` is not final: of the
+        logit, and of the out-of-distribution score."""
         found = [v for v in self.variants.values() if v.precision == precision]
         return (
             max((v.margin for v in found), default=0.0),
@@ -233,7 +234,7 @@ class ModelBundle:
             )
 
     def _beyond(self, file: Path) -> list[str]:
-        """What is wrong with the files that an ONNX file reads."""
+        """List what is wrong with the files that an ONNX file reads."""
         try:
             return [
                 f"{file.name} reads {name!r:.80}, which is not listed"
@@ -268,7 +269,7 @@ class ModelBundle:
 
 
 def _option(backend: str, precision: str) -> str:
-    """What `inspector export` is told to make such a variant."""
+    """The option with which `inspector export` makes such a variant."""
     if precision == "fp32":
         return "--onnx" if backend == "onnxruntime" else f"--{backend}"
     return f"--{precision} --calibration PHOTOS"

@@ -1,4 +1,4 @@
-"""What an exported model file says about itself, so that it can be deployed alone and checked.
+"""Metadata of an exported model file, with which it can be deployed alone and checked.
 
 The exporters write these strings into the file, the backends compare them with the bundle.
 """

@@ -1,4 +1,4 @@
-"""Which other files an ONNX file reads, found without the onnx package, which a scan does without.
+"""Find the files that an ONNX file reads, without the onnx package, which a scan does without.
 
 ONNX is a protocol buffer (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto). Only the fields
 that lead to tensors are followed; all others are skipped by their length.
@@ -28,7 +28,7 @@ _INSIDE = {
 }
 """Message, field number, and what lies there."""
 _VARINT, _EIGHT, _LENGTH, _FOUR = 0, 1, 2, 5
-"""How a field's value is encoded."""
+"""Encodings of a field's value."""
 _COMPILED = "EPContext"
 """An operator whose tensor is an engine compiled for some device: a program."""
 

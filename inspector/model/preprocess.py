@@ -27,7 +27,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreprocessSpec:
-    """How a photo becomes `size` x `size` model pixels. It depends on no pixel value.
+    """The way from a photo to `size` x `size` model pixels. It depends on no pixel value.
 
     Raises UsageError when a field is out of range.
     """

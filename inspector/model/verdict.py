@@ -1,4 +1,4 @@
-"""From the model's answers to verdicts: a pure function of scores, photos and thresholds."""
+"""The verdict rule: a pure function of scores, photos and thresholds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ _OUTCOMES = (
     (Verdict.REVIEW, Reason.DOWNSCALED),
     (Verdict.CLEAR, Reason.MODEL),
 )
-"""In the order in which `decide` asks for them; the last is for what nothing else holds for."""
+"""Verdicts with their reasons, in the order in which `decide` checks them; the last holds if no
+other does."""
 _VERDICTS = np.array([verdict.value for verdict, _ in _OUTCOMES])
 _REASONS = np.array([reason.value for _, reason in _OUTCOMES])
 

@@ -6,11 +6,10 @@ import shlex
 from typing import TYPE_CHECKING
 
 from inspector.core.terminal import print_lines
-from inspector.core.text import TITLE, Whole, wrapped
+from inspector.core.text import TITLE, Whole, display_path, wrapped
 from inspector.reporting.state import AT_REST
 from inspector.reporting.table import FAILED, OUTCOMES
 from inspector.reporting.wording import count, in_folder, share
-from inspector.results.schema import display_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

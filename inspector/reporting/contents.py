@@ -7,12 +7,12 @@ from dataclasses import asdict, astuple, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from inspector.core.text import display_path
 from inspector.photos.address import text_of
 from inspector.reporting.counts import Group
 from inspector.reporting.table import FAILED, OUTCOMES
 from inspector.reporting.tally import DAY, HOUR, MONTH, PER_DEGREE, YEAR
 from inspector.results.labels import Label
-from inspector.results.schema import display_path
 from inspector.types import Verdict
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from inspector.core.layout import TABLE
 from inspector.core.pages import page_environment
+from inspector.core.text import display_path
 from inspector.model.bundle import ModelBundle
 from inspector.photos.address import text_of
 from inspector.reporting import wording
 from inspector.reporting.sites import METRES_PER_DEGREE, WIDTH, find_sites
 from inspector.reporting.state import AT_REST
 from inspector.reporting.table import FAILED, OUTCOMES
-from inspector.results.schema import display_path
 from inspector.reviewing.heat import find_bundle
 from inspector.version import __version__
 

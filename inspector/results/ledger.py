@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from inspector.core.text import calendar_us
 from inspector.errors import OutputError
 from inspector.results.parts import OUTCOMES, counted, outcomes_of, read_columns
-from inspector.results.schema import calendar_us
 from inspector.types import FailureCode
 
 if TYPE_CHECKING:

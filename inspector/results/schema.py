@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from inspector.core.text import calendar_time
 from inspector.photos.address import text_of
 from inspector.types import Failure, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from inspector.types import ImageRef, Judgement, Photo
+    from inspector.types import Judgement, Photo
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Changes whenever a column does; parts of different versions do not mix."""
 METADATA_PREFIX = "inspector."
 """Of every key that a part's schema metadata has from us."""
-
-_EPOCH = datetime(1970, 1, 1)
-_FIRST_US, _LAST_US = (
-    (moment - _EPOCH) // timedelta(microseconds=1) for moment in (datetime.min, datetime.max)
-)
-
-TILE = pa.struct(
-    [
-        pa.field("x", pa.int32(), nullable=False),
-        pa.field("y", pa.int32(), nullable=False),
-        pa.field("width", pa.int32(), nullable=False),
-        pa.field("height", pa.int32(), nullable=False),
-        pa.field("p_crack", pa.float32(), nullable=False),
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +87,12 @@ COLUMNS = (
     Column("gps_lon", pa.float64(), True, "Degrees east, WGS 84 (EXIF, XMP)."),
     Column("gps_alt", pa.float64(), True, "Metres above sea level (EXIF, XMP)."),
     Column("camera", pa.string(), True, "EXIF: maker and model."),
-    Column("view", pa.string(), False, "`whole`: judged once, as a whole."),
-    Column("tiles", pa.list_(TILE), True, "Tile results in photo pixels; null for view `whole`."),
 )
 
 SCHEMA = pa.schema([pa.field(c.name, c.type, nullable=c.nullable) for c in COLUMNS])
 
 
-def make_row(item: Photo | Failure, judgement: Judgement | None, *, view: str) -> dict[str, Any]:
+def make_row(item: Photo | Failure, judgement: Judgement | None) -> dict[str, Any]:
     """The row of one file: a photo with its judgement, or a failure without one."""
     ref, facts = item.ref, item.facts
     row: dict[str, Any] = {
@@ -121,14 +103,13 @@ def make_row(item: Photo | Failure, judgement: Judgement | None, *, view: str) -
         "height": facts.height,
         "format": _text(facts.format),
         "size_bytes": ref.size,
-        "mtime": _mtime(ref),
+        "mtime": calendar_time(ref.mtime_us),
         "content_hash": facts.content_hash,
         "taken_at": facts.taken_at,
         "gps_lat": facts.gps_lat,
         "gps_lon": facts.gps_lon,
         "gps_alt": facts.gps_alt,
         "camera": _text(facts.camera),
-        "view": view,
     }
     if isinstance(item, Failure):
         assert judgement is None
@@ -152,25 +133,6 @@ def to_table(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> pa.
     return pa.Table.from_arrays(columns, schema=SCHEMA.with_metadata(metadata))
 
 
-def display_path(path: str) -> str:
-    r"""A path as text: bytes that are not UTF-8 as \xNN. Control characters stay; who prints it
-    makes them harmless."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
 def _text(value: str | None) -> str | None:
     """Half surrogate pairs, which no UTF-8 column can hold, spelled out."""
     return None if value is None else value.encode("utf-8", "backslashreplace").decode()
-
-
-def calendar_us(mtime_us: int | None) -> int | None:
-    """A file's time as the table can hold it: None also for times that no calendar has, which a
-    damaged file system can report."""
-    if mtime_us is None or not _FIRST_US <= mtime_us <= _LAST_US:
-        return None
-    return mtime_us
-
-
-def _mtime(ref: ImageRef) -> datetime | None:
-    time_us = calendar_us(ref.mtime_us)
-    return None if time_us is None else _EPOCH + timedelta(microseconds=time_us)

@@ -1,4 +1,4 @@
-"""What a scan is asked to do."""
+"""The options of a scan."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from inspector.photos.limits import DecodeLimits
 from inspector.photos.source import Discovery
 
 PRECISIONS = ("fp32", "fp16", "int8")
+LOADERS = ("processes", "torch")
 PROBATION = 200
 """Photos before a failure rate counts: a wrong mount shows within them, a few bad files at the
 start do not stop a scan."""
@@ -23,7 +24,7 @@ start do not stop a scan."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureBudget:
-    """How many photos may fail: a `share` of those looked at, or a `count`. One of them is set.
+    """A bound on failed photos: a `share` of those looked at, or a `count`. One of them is set.
 
     Raises UsageError when a value cannot be right.
     """
@@ -85,8 +86,9 @@ class ScanConfig:
     workers: int | None = None
     """Processes that decode; None: by device and cores. 0: the scan's own thread decodes, and what
     crashes or hangs a decoder does that to the scan."""
-    view: str = "auto"
-    """`whole`: each photo is judged once, shrunk to the model's input. `auto` is `whole`."""
+    loader: str = "auto"
+    """`processes`: decoder processes of our own. `torch`: those of a torch `DataLoader`; `auto`
+    takes them where a GPU judges and they pay."""
     threshold: float | None = None
     """Crack from this probability on, clear below, nothing in between; None: the model's own."""
     max_failures: FailureBudget | None = None
@@ -99,7 +101,7 @@ class ScanConfig:
     """Patterns of names, or of paths from a source on, that are left out, beside thumbnails, waste
     bins and the like (`inspector.photos.selection`)."""
     limits: DecodeLimits = field(default_factory=DecodeLimits)
-    """What one file may cost."""
+    """Bounds on what one file may cost."""
     verify_content: bool = False
     """Whether a file has changed since its row was made is told by its content, not by size and
     time; every file is read for that."""
@@ -128,9 +130,9 @@ class ScanConfig:
             raise UsageError(f"--backend {self.backend} runs fp32 only, not {self.precision}")
         if self.trust and self.backend != "torchscript":
             raise UsageError("--trust serves --backend torchscript only; leave it out")
-        if self.view == "tiles":
-            raise UsageError("--view tiles is not available in this version; use --view whole")
-        _one_of("view", self.view, ("auto", "whole"))
+        _one_of("loader", self.loader, ("auto", *LOADERS))
+        if self.loader == "torch" and self.workers == 0:
+            raise UsageError("--loader torch decodes in worker processes; leave out --workers 0")
         _at_least("batch size", self.batch_size, 1)
         _at_least("number of workers", self.workers, 0)
         _at_least("limit", self.limit, 1)

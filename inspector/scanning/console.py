@@ -1,4 +1,4 @@
-"""How a scan shows itself: progress on stderr, the outcome as text."""
+"""The screen of a scan: progress on stderr, the outcome as text."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from inspector.scanning.config import ScanConfig
     from inspector.scanning.dry_run import Preview
     from inspector.scanning.plan import Plan
+    from inspector.scanning.progress import Counts, Tally
     from inspector.scanning.rejudge import RejudgeResult
-    from inspector.scanning.summary import Counts, ScanSummary, Tally
+    from inspector.scanning.summary import ScanSummary
 
 SECONDS_PER_LINE = 10.0
 """Between progress lines where stderr is no terminal."""
@@ -106,7 +107,7 @@ def print_summary(summary: ScanSummary, *, to_stderr: bool = False) -> None:
 
 
 def print_preview(preview: Preview, *, to_stderr: bool = False) -> None:
-    """What `--dry-run` says."""
+    """Print the outcome of `--dry-run`."""
     print_lines(_preview_lines(preview), to_stderr=to_stderr)
 
 
@@ -156,32 +157,35 @@ def _headline(summary: ScanSummary) -> list[str]:
 
 
 def _past(summary: ScanSummary) -> list[str]:
-    """What became of rows that were there before."""
-    lines = []
-    if summary.changed:
-        lines.append(f"replaced   older rows of these photos: {summary.changed:,}")
-    if summary.left_out:
-        lines.append(
-            f"left out   photos without a row yet: {summary.left_out:,}; run without --retry-failed"
-        )
-    if summary.lost:
-        lines += wrapped(
+    """Lines about rows that were there before."""
+    said = (
+        (summary.changed, "replaced", "older rows of these photos: {:,}"),
+        (
+            summary.left_out,
+            "left out",
+            "photos without a row yet: {:,}; run without --retry-failed",
+        ),
+        (
+            summary.lost,
             "lost",
-            f"rows that are not there again: {summary.lost:,}; scan all sources of this table "
-            "(--prune gives up photos that are gone)",
-        )
-    if summary.pruned:
-        lines.append(f"dropped    rows of files that are gone: {summary.pruned:,}")
-    if summary.gone_but_named:
-        lines.append(
-            f"gone       photos that a list names: {summary.gone_but_named:,}; their rows are kept"
-        )
-    if summary.moved:
-        lines.append(f"moved      rows with the new address of their photos: {summary.moved:,}")
-    if summary.vanished > summary.pruned:
-        kept = summary.vanished - summary.pruned
-        lines.append(f"gone       rows whose files are gone: {kept:,}; kept, --prune drops them")
-    return lines
+            "rows that are not there again: {:,}; scan all sources of this table (--prune gives up "
+            "photos that are gone)",
+        ),
+        (summary.pruned, "dropped", "rows of files that are gone: {:,}"),
+        (summary.gone_but_named, "gone", "photos that a list names: {:,}; their rows are kept"),
+        (summary.moved, "moved", "rows with the new address of their photos: {:,}"),
+        (
+            summary.vanished - summary.pruned,
+            "gone",
+            "rows whose files are gone: {:,}; kept, --prune drops them",
+        ),
+    )
+    return [
+        line
+        for count, title, text in said
+        if count > 0
+        for line in wrapped(title, text.format(count))
+    ]
 
 
 def _failures(summary: ScanSummary) -> list[str]:
@@ -196,7 +200,7 @@ def _failures(summary: ScanSummary) -> list[str]:
 
 
 def _omissions(summary: ScanSummary | Preview) -> list[str]:
-    """What was seen and left out, so that nothing is missing without a word."""
+    """Lines about everything that was seen and left out."""
     lines = []
     if summary.ignored_by_suffix:
         lines.append(f"no photos  {_counts(_first(summary.ignored_by_suffix))}")
@@ -223,8 +227,10 @@ def _times(summary: ScanSummary) -> list[str]:
     number = summary.workers
     processes = "1 process" if number == 1 else f"{number} processes"
     workers = processes if number else "its own thread"
+    workers += " of a DataLoader" if summary.loader == "torch" else ""
     engine = f"{summary.backend} on {summary.device}, batches of {summary.batch_size}"
     decided = ", ".join(f"{stage} {count:,}" for stage, count in summary.stages.items())
+    tuned = "engine and settings not given here are as inspector bench recommends on this machine"
     return [
         f"speed      {summary.images_per_second:.1f} photos/s in {_duration(summary.seconds)}",
         *wrapped(
@@ -233,12 +239,13 @@ def _times(summary: ScanSummary) -> list[str]:
             f"{summary.engine_seconds:.1f} s",
         ),
         *wrapped("engine", f"{engine}; decided by {decided}; {summary.why}"),
+        *(wrapped("tuned", tuned) if summary.recommended else []),
         f"model      {summary.model[:12]}",
     ]
 
 
 def print_rejudged(result: RejudgeResult) -> None:
-    """What `rejudge` has changed."""
+    """Print what `rejudge` has changed."""
     limits = result.thresholds
     lines = [
         f"thresholds clear below {limits['clear_below']:g}, crack from {limits['crack_from']:g}",

@@ -1,4 +1,4 @@
-"""What a scan would look at, without looking at it."""
+"""Counts of what a scan would look at, without looking at it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from inspector.core.text import display_path
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.photos.source import suffix_of
 from inspector.results.ledger import Ledger
-from inspector.results.schema import display_path
 from inspector.results.store import look_into, recorded_facts
-from inspector.scanning.engines import as_begun, identity_of, recorded_engines
+from inspector.scanning.choice import AUTO, choose_engine, identity_of
 from inspector.scanning.worklist import Need, triage
 
 if TYPE_CHECKING:
@@ -79,10 +79,12 @@ def preview(config: ScanConfig) -> Preview:
 
 
 def _ledger(config: ScanConfig, bundle: ModelBundle) -> Ledger:
-    """What the table has; for one that is yet to be made, no engine has to be chosen."""
+    """The rows that are there; nothing is measured to find out."""
     if config.overwrite:
         return Ledger(config.out, [])
     recorded = recorded_facts(config.out, overwrite=False)
-    engines = recorded_engines(as_begun(config, recorded), bundle, recorded)
-    identity = identity_of(config, bundle, engines) if recorded else {}
+    identity = {}
+    if recorded:
+        precision = choose_engine(config, bundle, recorded).precision
+        identity = identity_of(config, bundle, "fp32" if precision == AUTO else precision)
     return look_into(config.out, identity, by_content=config.verify_content, moved=config.moves())

@@ -1,23 +1,24 @@
-"""How the machine is shared between the decoders and the engine that judges."""
+"""The plan by which the processes that decode and the engine that judges share a machine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import ceil
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from inspector.core.machine import shared_memory_free, usable_cores
-from inspector.scanning.engines import gpu_judges, view_of
+from inspector.engines.tuned import known_seconds
+from inspector.errors import UsageError
 from inspector.workers.loader import bytes_in_flight
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inspector.engines.advice import Pace
-    from inspector.model.preprocess import PreprocessSpec
+    from inspector.model.bundle import ModelBundle
+    from inspector.scanning.choice import EngineChoice
     from inspector.scanning.config import ScanConfig
-    from inspector.scanning.engines import Engines
     from inspector.types import ImageRef
 
 PEEK = 2000
@@ -25,8 +26,8 @@ PEEK = 2000
 CPU_BATCH = 32
 CUDA_BATCH = 256
 SLOW_BATCH = 8
-"""For photos that take long to decode on a CPU: the engine then starts early and waits for little,
-and so few images cost it nothing."""
+"""Batch for photos that take long to decode on a CPU: the engine then starts early and waits for
+little, and so few images cost it nothing."""
 SLOW_DECODE_S = 0.02
 """Decoding time from which a batch for the GPU is small as well: every worker would otherwise sit
 on a batch for seconds, while the GPU waits for the first."""
@@ -34,106 +35,128 @@ MOST_WORKERS = 64
 SMALL_MACHINE = 4
 """Cores up to which the engine may use all of them, decoding or not: an idle core costs more than
 two threads that take turns."""
+PROCESSES, TORCH = "processes", "torch"
+"""Values of `--loader`: decoder processes of our own, or those of a torch `DataLoader`."""
 
 # Measured on one core of a 2-core x86 server: 0.3 ms for a 5 kB tile, 8 ms for 0.2 MB, 36 ms for
-# 2 MB (12 megapixels, decoded at a quarter of the size).
+# 2 MB (12 megapixels, decoded at a quarter of the size); ResNet18 46 ms in fp32, 23 ms in int8.
 _DECODE_S_PER_PHOTO = 0.0003
 _DECODE_S_PER_BYTE = 20e-9
+_JUDGE_S_PER_PIXEL = {"fp32": 0.046 / 224**2, "fp16": 0.046 / 224**2}
+_QUICK_JUDGE_S_PER_PIXEL = 0.023 / 224**2
+"""The same for int8, and for `auto`."""
 _DATALOADER_START_S = 5.0
-"""What processes that import torch cost before their first photo; decoding that takes less is done
-without."""
+"""Start of processes that import torch; decoding that takes less is done without them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A scan's settings with every `auto` resolved; `why` is one sentence about them."""
+    """A scan's settings with every `auto` resolved."""
 
     backend: str
-    device: str
-    """What is demanded of the engine: `auto`, `cpu` or `cuda[:i]`."""
     precision: str
-    view: str
     batch_size: int
     workers: int
     """Processes that decode; 0: the scan's own thread does."""
-    dataloader: bool
-    """They are those of a torch `DataLoader`."""
+    loader: str
+    """`processes` or `torch`: whose processes these are."""
     threads: int | None
     """CPU threads of the engine; None: as many as there are cores."""
     why: str
+    """One sentence about them."""
+    recommended: bool = False
+    """A benchmark on this machine has decided some of them."""
 
 
 def make_plan(
-    config: ScanConfig, spec: PreprocessSpec, engines: Engines, first: Sequence[ImageRef]
+    config: ScanConfig, bundle: ModelBundle, choice: EngineChoice, first: Sequence[ImageRef]
 ) -> Plan:
-    """Settings for a scan whose first photos (up to `PEEK`) are `first`."""
+    """Settings for a scan whose first photos (up to `PEEK`) are `first`. Raises UsageError when
+    `--loader torch` is demanded and torch is not installed."""
     cores = usable_cores()
-    cuda = gpu_judges(config)
-    decode_s = [_decode_seconds(ref) for ref in first]
-    mean_s = fmean(decode_s or [0.0])
-    workers, why = _decoders(cores, mean_s, engines.core_seconds), "to decode ahead"
-    batch_size = _batch_size(cuda=cuda, slow=mean_s > SLOW_DECODE_S)
-    backend = engines.backend
-    if pace := _advised(config, engines, slow=mean_s > SLOW_DECODE_S):
-        backend, workers, batch_size = pace.backend, pace.workers, pace.batch_size
+    decode_s = fmean([_decode_seconds(ref) for ref in first] or [0.0])
+    slow = decode_s > SLOW_DECODE_S
+    settings = choice.settings(slow=slow)
+    backend = settings.backend if settings else choice.backend
+    if settings:
+        workers, batch_size = settings.workers, settings.batch_size
+    else:
+        judge_s = 0.0 if choice.on_gpu else _judge_seconds(bundle, backend, choice.precision, cores)
+        workers = _decoders(cores, decode_s, judge_s)
+        batch_size = _batch_size(on_gpu=choice.on_gpu, slow=slow)
+    purpose = "to decode ahead"
     if config.workers is not None:
-        workers, why = config.workers, "to decode, as asked for"
+        workers, purpose = config.workers, "to decode, as asked for"
     batch_size = config.batch_size or batch_size
-    dataloader = cuda and workers > 0
-    if dataloader and len(first) < PEEK and sum(decode_s) < _DATALOADER_START_S:
-        dataloader, why = False, f"{why}, too little for a DataLoader to pay"
-    elif dataloader and not _fits_shared_memory(spec, batch_size, workers):
-        dataloader, why = False, f"{why}, through pipes: /dev/shm has no room for a DataLoader"
-    elif dataloader:
-        why = f"{why} in a DataLoader"
+    size_bytes = bytes_in_flight(bundle.preprocess, batch_size=batch_size, workers=workers)
+    loader, remark = _loader(config, choice, workers, len(first), decode_s, size_bytes)
+    processes = f"{cores} core{'s' * (cores != 1)}: {workers} process{'es' * (workers != 1)}"
     return Plan(
         backend=backend,
-        device=config.device,
-        precision=engines.precision,
-        view=view_of(config),
+        precision=choice.precision,
         batch_size=batch_size,
         workers=workers,
-        dataloader=dataloader,
-        threads=None if cuda else _threads(cores, workers),
-        why=f"{_count(cores, 'core')}: {_count(workers, 'process', 'es')} {why}; {engines.why}",
+        loader=loader,
+        threads=None if choice.on_gpu else _threads(cores, workers),
+        why=f"{processes} {purpose}{remark}",
+        recommended=choice.recommendation is not None,
     )
 
 
-def _advised(config: ScanConfig, engines: Engines, *, slow: bool) -> Pace | None:
-    """None also where another engine is demanded than that with which it was measured."""
-    if engines.advice is None:
-        return None
-    pace = engines.advice.photos if slow else engines.advice.tiles
-    return pace if config.backend in ("auto", pace.backend) else None
+def _loader(
+    config: ScanConfig,
+    choice: EngineChoice,
+    workers: int,
+    photos: int,
+    decode_s: float,
+    size_bytes: int,
+) -> tuple[str, str]:
+    """The loader, and what to say about it: a `DataLoader` where it is demanded, or where a GPU
+    judges and it pays."""
+    if config.loader == TORCH and find_spec("torch") is None:
+        raise UsageError(
+            "--loader torch needs torch, which is not installed; leave it out, or install it with: "
+            'pip install "crack-inspector[train]"'
+        )
+    if config.loader == TORCH:
+        return TORCH, " in a DataLoader, as asked for"
+    if config.loader == PROCESSES or not choice.on_gpu or not workers or find_spec("torch") is None:
+        return PROCESSES, ""
+    if photos < PEEK and photos * decode_s < _DATALOADER_START_S:
+        return PROCESSES, ", too little for a DataLoader to pay"
+    free = shared_memory_free()
+    if free is not None and size_bytes > free:  # containers often have only 64 MB of it
+        return PROCESSES, ", through pipes: /dev/shm has no room for a DataLoader"
+    return TORCH, " in a DataLoader"
 
 
-def _count(number: int, what: str, plural: str = "s") -> str:
-    return f"{number} {what}{'' if number == 1 else plural}"
-
-
-def _batch_size(*, cuda: bool, slow: bool) -> int:
-    if cuda:
+def _batch_size(*, on_gpu: bool, slow: bool) -> int:
+    if on_gpu:
         return CPU_BATCH if slow else CUDA_BATCH
     return SLOW_BATCH if slow else CPU_BATCH
 
 
 def _decode_seconds(ref: ImageRef) -> float:
+    """Seconds on one core, by the size of the file."""
     return _DECODE_S_PER_PHOTO + _DECODE_S_PER_BYTE * (ref.size or 0)
 
 
-def _decoders(cores: int, decode_s: float, engine_s: float) -> int:
-    """How many decoders let decoding and the model keep pace, given core-seconds per photo; rather
-    one too many, which only waits, than an engine that does."""
-    share = decode_s / (decode_s + engine_s) if decode_s else 0.0
+def _judge_seconds(bundle: ModelBundle, backend: str, precision: str, cores: int) -> float:
+    """Core-seconds per photo: as measured on this machine, or else an estimate."""
+    known = known_seconds(bundle, backend, precision)
+    if known is not None:
+        return known * cores
+    each = _JUDGE_S_PER_PIXEL.get(precision, _QUICK_JUDGE_S_PER_PIXEL)
+    return each * bundle.preprocess.size**2
+
+
+def _decoders(cores: int, decode_s: float, judge_s: float) -> int:
+    """The number of decoders with which decoding and the engine keep up with each other, given
+    core-seconds per photo; rather one too many, which only waits, than an engine that does."""
+    share = decode_s / (decode_s + judge_s) if decode_s else 0.0
     most = cores if cores <= SMALL_MACHINE else cores - 1
     return min(max(ceil(cores * share), 1), most, MOST_WORKERS)
 
 
 def _threads(cores: int, decoders: int) -> int:
     return cores if cores <= SMALL_MACHINE else max(cores - decoders, 1)
-
-
-def _fits_shared_memory(spec: PreprocessSpec, batch_size: int, workers: int) -> bool:
-    """Whether a DataLoader's batches fit into /dev/shm; containers often have only 64 MB of it."""
-    free = shared_memory_free()
-    return free is None or bytes_in_flight(spec, batch_size=batch_size, workers=workers) <= free

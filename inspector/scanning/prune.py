@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from inspector.photos.address import Moved
     from inspector.results.store import Results
-    from inspector.scanning.summary import Tally
+    from inspector.scanning.progress import Tally
     from inspector.scanning.worklist import Worklist
 
 
@@ -55,7 +55,7 @@ def settle_vanished(
     kept: Counter[str] = Counter()
     waiting: dict[str, list[str]] = {}
     for file, uris in results.unseen((*(root.uri for root in roots), *for_good)):
-        if work.stop.received is not None:
+        if work.stopped:
             return
         lost, dropped = [], []
         for uri in filter(is_gone, uris):

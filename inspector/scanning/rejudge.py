@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 from inspector.core.durable import make_directory, write_synced
 from inspector.core.layout import Layout, number_of, part_name
 from inspector.core.paths import take_paths
+from inspector.core.progress import no_progress
+from inspector.core.text import display_path
 from inspector.engines.deferral import UncertaintyBand
 from inspector.errors import OutputError, UsageError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle, Thresholds
@@ -26,19 +28,21 @@ from inspector.photos.source import is_gone
 from inspector.results.lost import list_of
 from inspector.results.manifest import AGAIN, Part, fingerprint_of
 from inspector.results.parts import FINGERPRINT, REJUDGED, counted, encode, outcomes_of, read_part
-from inspector.results.schema import METADATA_PREFIX, SCHEMA, display_path
+from inspector.results.schema import METADATA_PREFIX, SCHEMA
 from inspector.results.store import open_results
+from inspector.scanning.choice import identity_of
 from inspector.scanning.config import ScanConfig
-from inspector.scanning.engines import Engines, identity_of
-from inspector.scanning.summary import EXIT_INCOMPLETE, Counts
+from inspector.scanning.progress import Counts
+from inspector.scanning.summary import EXIT_INCOMPLETE
 from inspector.types import Scores, Status, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from inspector.core.progress import Progress
     from inspector.results.store import Results
     from inspector.types import JsonObject
 
@@ -89,15 +93,15 @@ class RejudgeResult:
         return asdict(self) | {"out": display_path(str(self.out)), "exit_code": self.exit_code}
 
 
-def rejudge(
-    config: RejudgeConfig, *, progress: Callable[[str, int, int], None] | None = None
-) -> RejudgeResult:
-    """Give every row of the table at `config.out` the verdict and reason that the thresholds make
-    of its scores; a scan with the same thresholds then continues it. Killed anywhere, the table is
-    the old one or the new one, and the same call completes it.
+def rejudge(config: RejudgeConfig, *, progress: Progress = no_progress) -> RejudgeResult:
+    """Give every row of the table at `config.out` the verdict that other thresholds make of its
+    scores; a scan with the same thresholds then continues the table.
 
-    Raises OutputError: there is no table, another model made it, it is damaged, or photos that must
-    be judged again are not there; nothing has changed then.
+    Killed anywhere, the table is the old one or the new one, and the same call completes it.
+
+    Raises:
+        OutputError: There is no table, another model made it, it is damaged, or photos that must be
+            judged again are not there; nothing has changed then.
     """
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
     thresholds = config.as_scan().thresholds(bundle.thresholds)
@@ -106,8 +110,9 @@ def rejudge(
     with open_results(config.out, None, overwrite=False) as results:
         before = Counts.of(results.outcomes)
         rule = _Rule.of(bundle, thresholds, results.identity)
-        identity = _identity(config, bundle, results.identity, rule)
-        work = _Rewriting(results, identity, rule, progress or (lambda *_: None))
+        own = identity_of(config.as_scan(), bundle, rule.precision)
+        identity = {**results.identity, **own}  # of the scan that continues the table
+        work = _Rewriting(results, identity, rule, progress)
         changed = again = 0
         if identity != results.identity:
             work.refuse_missing_photos()
@@ -127,17 +132,9 @@ def rejudge(
     )
 
 
-def _identity(
-    config: RejudgeConfig, bundle: ModelBundle, old: Mapping[str, str], rule: _Rule
-) -> dict[str, str]:
-    """Of the scan that continues the table."""
-    engines = Engines(backend="", precision=rule.precision, core_seconds=0.0, why="")
-    return {**old, **identity_of(config.as_scan(), bundle, engines)}
-
-
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """How rows are decided, and which of them are not sure enough for it."""
+    """The rule by which rows get new verdicts, and by which some are not sure enough for it."""
 
     thresholds: Thresholds
     size: int
@@ -149,8 +146,8 @@ class _Rule:
 
     @classmethod
     def of(cls, bundle: ModelBundle, thresholds: Thresholds, old: Mapping[str, str]) -> _Rule:
-        """For a table of the identity `old`. Raises OutputError unless `bundle` judges like the one
-        that made it."""
+        """The rule for a table of the identity `old`. Raises OutputError unless `bundle` judges
+        like the one that made it."""
         own = Thresholds(
             clear_below=float(old["clear_below"]),
             crack_from=float(old["crack_from"]),
@@ -184,8 +181,8 @@ class _Rule:
         return unsure_N
 
     def apply(self, table: pa.Table) -> tuple[pa.Table, int]:
-        """The same rows decided anew, and how many of them say something else. A photo that was
-        clear has no place of the evidence and gets none."""
+        """Rows with new verdicts, and the number that changed. A photo that was clear has no place
+        of the evidence and gets none."""
         sides = np.maximum(_numbers(table, "width"), _numbers(table, "height"))
         ok = pc.equal(table["status"], Status.OK.value)
         verdicts, reasons = (
@@ -209,7 +206,7 @@ class _Rule:
 
 
 def _numbers(table: pa.Table, name: str) -> NDArray[np.float32]:
-    """In the scores' own precision; NaN where null."""
+    """A column in the scores' own precision; NaN where null."""
     numbers: NDArray[np.float32] = table[name].to_numpy(zero_copy_only=False).astype(np.float32)
     return numbers
 
@@ -222,7 +219,7 @@ class _Rewriting:
         results: Results,
         identity: Mapping[str, str],
         rule: _Rule,
-        progress: Callable[[str, int, int], None],
+        progress: Progress,
     ) -> None:
         self._at = Layout(results.out)
         self._old = results.parts

@@ -1,57 +1,27 @@
-"""What a scan has done: counted while it runs, frozen when it ends."""
+"""The outcome of a scan."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Protocol, Self
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
+from inspector.core.text import display_path
 from inspector.photos.formats import decodable
-from inspector.results.schema import display_path
-from inspector.types import Failure, FailureCode, Verdict
+from inspector.scanning.progress import Counts
+from inspector.types import FailureCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from inspector.engines import Backend
-    from inspector.results.store import Results
-    from inspector.scanning.config import FailureBudget
-    from inspector.scanning.plan import Plan
-    from inspector.scanning.worklist import Worklist
-    from inspector.types import Batch, JsonObject, Judgement
+    from inspector.scanning.pipeline import OpenScan
+    from inspector.types import JsonObject
 
-EXAMPLES = 3
-"""Failed files named per failure code; the table has them all."""
 EXIT_INCOMPLETE = 3
 """Done, but photos are missing from what was found out, and somebody should know."""
 EXIT_SIGNAL_BASE = 128
 """A shell's way to say which signal ended a program."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """Rows by what they say."""
-
-    rows: int
-    ok: int
-    failed: int
-    verdicts: dict[str, int]
-    failures: dict[str, int]
-    """By failure code, the most frequent first."""
-
-    @classmethod
-    def of(cls, outcomes: Mapping[str, int]) -> Self:
-        """From the numbers of rows by verdict or failure code."""
-        verdicts = {str(verdict): outcomes.get(verdict, 0) for verdict in Verdict}
-        codes = Counter({str(code): outcomes.get(code, 0) for code in FailureCode})
-        ok, failed = sum(verdicts.values()), codes.total()
-        failures = {code: count for code, count in codes.most_common() if count}
-        return cls(rows=ok + failed, ok=ok, failed=failed, verdicts=verdicts, failures=failures)
-
-
 _REMEDIES = {
     FailureCode.UNSUPPORTED: f"convert them to one of {', '.join(decodable())} and scan the "
     "copies, for example with ImageMagick: magick mogrify -format jpg -quality 95 *.heic (RAW "
@@ -62,97 +32,7 @@ _REMEDIES = {
     FailureCode.IO_ERROR: "see that their storage is well and still mounted",
     FailureCode.VANISHED: "see that their storage is still mounted",
 }
-"""For photos that all fail alike; what to do about other codes depends on the photo."""
-
-
-class Watcher(Protocol):
-    """Whoever shows a scan's progress."""
-
-    def start(self, plan: Plan, backend: Backend, table: Counts, notes: Sequence[str]) -> None:
-        """The engine is up and the first photos are on their way; `table` is what was there
-        before, `notes` what there is to know about it by then."""
-        ...
-
-    def update(self, tally: Tally) -> None:
-        """Another batch was judged."""
-        ...
-
-
-@dataclass(slots=True)
-class Tally:
-    """Counts of a running scan, in photos; `already_done` had their rows before, `left_out` have
-    none and get none, `vanished` have one and are gone; so are, of those already done,
-    `gone_but_named`, which a list still names. `outcomes` is what the others got, by verdict or
-    failure code."""
-
-    budget: FailureBudget | None = None
-    already_done: int = 0
-    left_out: int = 0
-    vanished: int = 0
-    gone_but_named: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    stages: Counter[str] = field(default_factory=Counter)
-    """By the engine that decided."""
-    examples: dict[str, list[str]] = field(default_factory=dict)
-    """A few failed files and what was wrong, by failure code."""
-    decode_cpu_seconds: float = 0.0
-
-    @property
-    def run(self) -> Counts:
-        """The rows of this run."""
-        return Counts.of(self.outcomes)
-
-    @property
-    def looked_at(self) -> int:
-        return self.outcomes.total()
-
-    def over_budget(self, *, finished: bool = False) -> bool:
-        """Whether more photos failed than the budget, if there is one, allows."""
-        if self.budget is None:
-            return False
-        return self.budget.exceeded(self.run.failed, self.looked_at, finished=finished)
-
-    def complete(self, work: Worklist) -> bool:
-        """Whether the listing was worked through, as far as it was to be."""
-        return work.stop.received is None and not self.over_budget()
-
-    def count(self, batch: Batch, judgements: Iterable[Judgement]) -> None:
-        self.decode_cpu_seconds += batch.decode_seconds
-        for judgement in judgements:
-            self.outcomes[judgement.verdict.value] += 1
-            self.stages[judgement.stage] += 1
-        for item in batch.items:
-            if isinstance(item, Failure):
-                self.outcomes[item.code.value] += 1
-                examples = self.examples.setdefault(item.code.value, [])
-                if len(examples) < EXAMPLES:
-                    examples.append(f"{display_path(item.ref.path)}: {item.detail}")
-
-
-class Stopwatch:
-    """Wall seconds by stage, of the thread that runs the scan."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = time.perf_counter() - started
-            self.seconds[name] = self.seconds.get(name, 0.0) + spent
-
-    def timed(self, name: str, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The same batches; waiting for each counts for `name`."""
-        waiting = iter(batches)
-        while True:
-            with self.stage(name):
-                batch = next(waiting, None)
-            if batch is None:
-                return
-            yield batch
+"""Remedies for photos that all fail alike; what to do about other codes depends on the photo."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,13 +48,13 @@ class ScanSummary:
     already_done: int
     """Photos whose row was made by an earlier run."""
     changed: int
-    """Of those with a new row now: they had one before, from an earlier state or a failed try."""
+    """Photos with a new row that had one before, from an earlier state or a failed try."""
     left_out: int
     """Photos without a row, because only failed ones were retried."""
     vanished: int
     """Rows below the sources whose files are gone; known when the listing was whole."""
     pruned: int
-    """Of these, rows that were dropped."""
+    """Vanished rows that were dropped."""
     lost: int
     """Rows of lost parts that are not there again."""
     moved: int
@@ -188,7 +68,7 @@ class ScanSummary:
     repeated: int
     """Photos that lists or patterns name more than once."""
     gone_but_named: int
-    """Of those already done: files that are gone, although a list names them."""
+    """Photos already done whose files are gone, although a list names them."""
     unreadable_dirs: list[str]
     """Directories that could not be listed, with the reason: their photos are missing here."""
     linked_dirs: list[str]
@@ -210,13 +90,16 @@ class ScanSummary:
     providers: list[str]
     precision: str
     stages: dict[str, int]
-    """Photos of this run by the engine that decided (precision@pixels), in the order in which it
-    is asked."""
-    view: str
+    """Photos of this run by the stage that judged them (precision@pixels), in the order in which
+    stages are asked."""
     batch_size: int
     workers: int
+    loader: str
+    """Whose processes the workers were: `processes` or `torch`."""
     why: str
     """One sentence on how the machine was shared."""
+    recommended: bool
+    """A recommendation of `inspector bench` has decided the engine and its settings."""
     out: Path
     parts: int
     """Part files in `out`."""
@@ -227,7 +110,7 @@ class ScanSummary:
     complete: bool
     """The listing was worked through to its end (or to `limit`)."""
     remedy: str
-    """What to do where not one of the photos found could be judged, now or before; else empty."""
+    """Advice where not one of the photos found could be judged, now or before; else empty."""
 
     @property
     def exit_code(self) -> int:
@@ -242,35 +125,26 @@ class ScanSummary:
         return asdict(self) | {"out": display_path(str(self.out)), "exit_code": self.exit_code}
 
 
-def summarise(
-    work: Worklist,
-    tally: Tally,
-    clock: Stopwatch,
-    plan: Plan,
-    backend: Backend,
-    results: Results,
-    committed: int,
-    seconds: float,
-    engine_seconds: float,
-) -> ScanSummary:
-    """Put the outcome together from those who counted it. Raises AssertionError when their
-    accounts differ: then a photo has no row or two, which must never pass in silence."""
-    found, complete = work.discovery, tally.complete(work)
-    _check(work, tally, results, committed)
-    table, run = Counts.of(results.outcomes), tally.run
-    failures = run.failures or (table.failures if tally.already_done else {})
-    judged = run.ok or results.ledger.judged_and_seen or work.stop.received is not None
+def summarise(run: OpenScan) -> ScanSummary:
+    """The outcome of a scan that has ended. Raises AssertionError when its counts contradict each
+    other: then a photo has no row or two, which must never pass in silence."""
+    _check(run)
+    work, tally, table, plan, engine = run.work, run.tally, run.table, run.plan, run.executor.engine
+    found, rows = work.discovery, Counts.of(table.outcomes)
+    seconds = time.perf_counter() - run.started
+    failures = tally.run.failures or (rows.failures if tally.already_done else {})
+    judged = tally.run.ok or table.ledger.judged_and_seen or work.stopped
     return ScanSummary(
-        table=table,
-        run=run,
+        table=rows,
+        run=tally.run,
         discovered=found.discovered,
         already_done=tally.already_done,
-        changed=results.superseded,
+        changed=table.superseded,
         left_out=tally.left_out,
         vanished=tally.vanished,
-        pruned=results.pruned,
-        lost=results.lost.rows,
-        moved=results.moved,
+        pruned=table.pruned,
+        lost=table.lost.rows,
+        moved=table.moved,
         failure_examples=tally.examples,
         ignored_by_suffix=dict(found.ignored_by_suffix.most_common()),
         excluded=dict(found.excluded.most_common()),
@@ -278,52 +152,54 @@ def summarise(
         gone_but_named=tally.gone_but_named,
         unreadable_dirs=[display_path(str(unread)) for unread in found.unreadable_dirs],
         linked_dirs=[display_path(path) for path in found.linked_dirs],
-        notes=[display_path(note) for note in (*found.notes, *results.notes, *backend.notes)],
+        notes=[display_path(note) for note in (*found.notes, *table.notes, *engine.notes)],
         seconds=seconds,
-        stage_seconds=clock.seconds,
-        engine_seconds=engine_seconds,
+        stage_seconds=run.clock.seconds,
+        engine_seconds=run.executor.busy_seconds,
         decode_cpu_seconds=tally.decode_cpu_seconds,
         images_per_second=tally.looked_at / seconds,
-        model=results.identity["model"],
-        backend=backend.name,
-        device=backend.device,
-        providers=list(backend.providers),
+        model=table.identity["model"],
+        backend=engine.name,
+        device=engine.device,
+        providers=list(engine.providers),
         precision=plan.precision,
-        stages={stage: tally.stages[stage] for stage in backend.stages},
-        view=plan.view,
+        stages={stage: tally.stages[stage] for stage in engine.stages},
         batch_size=plan.batch_size,
         workers=plan.workers,
+        loader=plan.loader,
         why=plan.why,
-        out=results.out,
-        parts=len(results.parts),
+        recommended=plan.recommended,
+        out=table.out,
+        parts=len(table.parts),
         interrupted_by=work.stop.received,
         budget_exceeded=tally.over_budget(finished=True),
-        complete=complete,
+        complete=run.complete,
         remedy="" if judged or not failures else _remedy(failures),
     )
 
 
 def _remedy(failures: Mapping[str, int]) -> str:
-    """What to do about photos of which none can be judged, by their most frequent failure."""
+    """Advice for photos of which none can be judged, by their most frequent failure."""
     code = FailureCode(next(iter(failures)))
     return _REMEDIES.get(code, "open one of them in a viewer; if it shows a photo, report this")
 
 
-def _check(work: Worklist, tally: Tally, results: Results, committed: int) -> None:
-    """What was listed, looked at, written and taken out must come to the rows that are there."""
-    before, without_file = len(results.ledger), results.ledger.unseen
-    listed = work.discovery.discovered
+def _check(run: OpenScan) -> None:
+    """Check that what was listed, looked at, written and dropped adds up to the rows there are."""
+    tally, table, committed = run.tally, run.table, run.sink.committed
+    before, without_file = len(table.ledger), table.ledger.unseen
+    listed = run.work.discovery.discovered
     due = tally.already_done + tally.left_out + tally.looked_at
-    rows = before + committed - results.superseded - results.pruned
-    whole = listed - tally.left_out + without_file - results.pruned
-    right = committed == tally.looked_at and results.rows == rows
-    if right and tally.complete(work):
-        right = listed == due and results.rows == whole
+    rows = before + committed - table.superseded - table.pruned
+    whole = listed - tally.left_out + without_file - table.pruned
+    right = committed == tally.looked_at and table.rows == rows
+    if right and run.complete:
+        right = listed == due and table.rows == whole
     if not right:
         raise AssertionError(
-            f"{results.out} had {before} rows, {without_file} of them for files that were not "
+            f"{table.out} had {before} rows, {without_file} of them for files that were not "
             f"found; {listed} photos were found, {tally.already_done} had their rows, "
             f"{tally.left_out} were left out, {tally.looked_at} were looked at; {committed} rows "
-            f"were written, {results.superseded} replaced and {results.pruned} dropped, which "
-            f"makes {results.rows}: this is a bug, please report it"
+            f"were written, {table.superseded} replaced and {table.pruned} dropped, which "
+            f"makes {table.rows}: this is a bug, please report it"
         )

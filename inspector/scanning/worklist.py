@@ -1,12 +1,14 @@
-"""The photos that still need a row."""
+"""The photos that still need a row, until a signal ends the listing."""
 
 from __future__ import annotations
 
+import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum, auto
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from inspector.core.machine import usable_cores
 from inspector.photos.reading import sha256_within
@@ -14,21 +16,21 @@ from inspector.photos.source import is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import FrameType
 
     from inspector.results.ledger import Digests, Ledger
     from inspector.scanning.config import ScanConfig
-    from inspector.scanning.interrupt import StopSignals
-    from inspector.scanning.summary import Tally
+    from inspector.scanning.progress import Tally
     from inspector.types import ImageRef
 
 CHUNK = 1024
 """Files that are looked up in the ledger together."""
 CHUNK_READ = 64
-"""The same where they are read for that, and a signal waits until they have been."""
+"""Files hashed together under `--verify-content`; few, because a signal waits until it is done."""
 
 
 class Need(Enum):
-    """What a scan has to do about a file."""
+    """The work that a scan has with a file."""
 
     FIRST_ROW = auto()
     NEW_ROW = auto()
@@ -36,7 +38,34 @@ class Need(Enum):
     NOTHING = auto()
     """Its row is that of the file as it is now."""
     KEEP_ROW = auto()
-    """It is named, as in a list, and gone: it keeps the row of what it was."""
+    """Its row stays: a list names the file, which is gone."""
+
+
+class StopSignals:
+    """While entered, the first SIGINT or SIGTERM only sets `received`; the second raises
+    KeyboardInterrupt on the spot. Outside the main thread, where Python allows no signal handlers,
+    nothing changes."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        """Number of the first signal."""
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._previous.items():
+            # None stands for a handler that was not set from Python and cannot be set back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            raise KeyboardInterrupt
+        self.received = number
 
 
 class Worklist:
@@ -51,22 +80,32 @@ class Worklist:
         """Directories below which nothing has been listed yet."""
         self._config = config
         self._tally = tally
-        self._refs: Iterator[ImageRef] = iter(())
+        self._refs = self._until_stopped(islice(self.discovery, config.limit))
 
-    def peek(self, ledger: Ledger, count: int) -> list[ImageRef]:
-        """Leave out what the table has, by `ledger`, and look at the first `count` of the rest."""
-        rest = self._without_done(ledger)
-        first = list(islice(rest, count))
-        self._refs = chain(first, rest)
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal has come."""
+        return self.stop.received is not None
+
+    def first(self, count: int) -> list[ImageRef]:
+        """The first photos of the listing, done or not; they stay in it."""
+        first = list(islice(self._refs, count))
+        self._refs = chain(first, self._refs)
         return first
+
+    def leave_out_done(self, ledger: Ledger) -> bool:
+        """Leave out what has its row by `ledger`; whether any of the rest was found so far."""
+        rest = self._without_done(self._refs, ledger)
+        first = list(islice(rest, CHUNK))
+        self._refs = chain(first, rest)
+        return bool(first)
 
     def __iter__(self) -> Iterator[ImageRef]:
         return self._refs
 
-    def _without_done(self, ledger: Ledger) -> Iterator[ImageRef]:
-        listing = islice(self.discovery, self._config.limit)
-        for ref, need in triage(self._until_stopped(listing), ledger, self._config):
-            if self.stop.received is not None:
+    def _without_done(self, refs: Iterable[ImageRef], ledger: Ledger) -> Iterator[ImageRef]:
+        for ref, need in triage(refs, ledger, self._config):
+            if self.stopped:
                 return
             if need in (Need.NOTHING, Need.KEEP_ROW):
                 self._tally.already_done += 1
@@ -78,7 +117,7 @@ class Worklist:
 
     def _until_stopped(self, refs: Iterable[ImageRef]) -> Iterator[ImageRef]:
         for ref in refs:
-            if self.stop.received is not None:
+            if self.stopped:
                 return
             for uri in tuple(self.sources_without_photos):
                 if ref.uri.startswith(uri):
@@ -89,7 +128,7 @@ class Worklist:
 def triage(
     refs: Iterable[ImageRef], ledger: Ledger, config: ScanConfig
 ) -> Iterator[tuple[ImageRef, Need]]:
-    """What each file needs, in the same order; looks at up to `CHUNK` files at a time."""
+    """Pair each file with what it needs, in order; `CHUNK` files are looked up at a time."""
     waiting = iter(refs)
     if not len(ledger):
         yield from ((ref, Need.FIRST_ROW) for ref in waiting)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.engines.batches import FittingBatches, is_out_of_memory
-from inspector.engines.ort import OnnxRuntimeBackend
+from inspector.engines.onnxruntime import OnnxRuntimeBackend
 from inspector.errors import BackendError
 
 CUDA_MESSAGE = (
@@ -136,7 +136,7 @@ class Failing:
 @pytest.fixture
 def backend_with_room(tiny_bundle, monkeypatch):
     """The real engine with a session that fails above some batch size."""
-    from inspector.engines.ort_session import open_session as real
+    from inspector.engines.onnxruntime import open_session as real
 
     def make(room, message):
 
@@ -148,7 +148,7 @@ def backend_with_room(tiny_bundle, monkeypatch):
             return proxy, why
 
         with monkeypatch.context() as patch:
-            patch.setattr("inspector.engines.ort.open_session", failing)
+            patch.setattr("inspector.engines.onnxruntime.open_session", failing)
             return OnnxRuntimeBackend(tiny_bundle, device="cpu", threads=1)
 
     return make
@@ -179,7 +179,7 @@ def test_memory_that_really_runs_out(tiny_bundle_dir):
 import resource, sys
 from pathlib import Path
 import numpy as np
-from inspector.engines.ort import OnnxRuntimeBackend
+from inspector.engines.onnxruntime import OnnxRuntimeBackend
 from inspector.model.bundle import ModelBundle
 backend = OnnxRuntimeBackend(ModelBundle.load(Path(sys.argv[1])), device="cpu", threads=1)
 pixels = np.random.default_rng(0).integers(0, 256, (512, 64, 64, 3), np.uint8)

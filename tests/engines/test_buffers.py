@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 
 from inspector.engines.batches import FittingBatches
-from inspector.engines.ort_buffers import _KEPT, BoundSession
+from inspector.engines.onnxruntime import _KEPT, BoundSession
 
 
 @pytest.fixture(scope="module")

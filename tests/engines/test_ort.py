@@ -112,13 +112,13 @@ def test_cuda_fails_closed(tiny_bundle, device, capfd):
     message = str(refusal.value)
     assert "\n" not in message
     assert f"cuda:{device[5:] or 0} was asked for" in message
-    assert "came up with cpu" in message
+    assert "came up with nothing" in message
     assert "no NVIDIA driver" in message
     assert capfd.readouterr() == ("", ""), "the engine's own noise reached the terminal"
 
 
 def test_cuda_with_a_cpu_build(tiny_bundle, monkeypatch):
-    monkeypatch.setattr("inspector.engines.ort_session.built_for_cuda", lambda: False)
+    monkeypatch.setattr("inspector.engines.onnxruntime.built_for_cuda", lambda: False)
     with pytest.raises(BackendError, match="this build of ONNX Runtime is for the CPU only"):
         open_backend(tiny_bundle, device="cuda")
     why = open_backend(tiny_bundle, device="auto").why
@@ -128,7 +128,7 @@ def test_cuda_with_a_cpu_build(tiny_bundle, monkeypatch):
 @without_gpu
 def test_auto_falls_back_aloud_when_cuda_does_not_come_up(tiny_bundle, monkeypatch, capfd):
     """A driver without a GPU, say: CUDA is tried for real, and the reason is kept."""
-    monkeypatch.setattr("inspector.engines.ort_session.has_nvidia_driver", lambda: True)
+    monkeypatch.setattr("inspector.engines.onnxruntime.has_nvidia_driver", lambda: True)
     backend = open_backend(tiny_bundle, device="auto")
     assert backend.device == "cpu"
     assert backend.why.startswith("CUDA did not come up: cuda:0 was asked for")

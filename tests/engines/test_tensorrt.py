@@ -6,7 +6,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from inspector.engines import open_backend, ort_session, tensorrt
+from inspector.engines import onnxruntime as ort
+from inspector.engines import open_backend, tensorrt
 from inspector.engines.device import Device, has_nvidia_driver
 from inspector.errors import BackendError, UsageError
 
@@ -69,20 +70,20 @@ def asked(monkeypatch):
     in `asked.found`."""
 
     class Asked(list):
-        found = (tensorrt.TENSORRT, ort_session.CUDA, ort_session.CPU)
+        found = (tensorrt.TENSORRT, ort.CUDA, ort.CPU)
 
-    real, seen = ort_session.create, Asked()
+    real, seen = ort.create, Asked()
 
     def create(file, threads, providers):
         seen.extend(providers)
-        return Pretending(real(file, threads, [ort_session.CPU]), list(seen.found))
+        return Pretending(real(file, threads, [ort.CPU]), list(seen.found))
 
-    monkeypatch.setattr(ort_session, "create", create)
+    monkeypatch.setattr(ort, "create", create)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [tensorrt.TENSORRT])
-    monkeypatch.setattr(tensorrt, "has_nvidia_driver", lambda: True)
+    monkeypatch.setattr(ort, "has_nvidia_driver", lambda: True)
     # Its buffers would be made on a GPU.
     monkeypatch.setattr(
-        "inspector.engines.ort.BoundSession", lambda session, *_: session_run(session)
+        "inspector.engines.onnxruntime.BoundSession", lambda session, *_: session_run(session)
     )
     return seen
 
@@ -92,7 +93,7 @@ def session_run(session):
 
 
 def test_a_session_that_fell_back_to_cuda_is_refused(tiny_bundle, asked):
-    asked.found = (ort_session.CUDA, ort_session.CPU)
+    asked.found = (ort.CUDA, ort.CPU)
     with pytest.raises(BackendError, match="came up with CUDAExecutionProvider and CPU"):
         open_backend(tiny_bundle, "tensorrt")
 
@@ -105,7 +106,7 @@ def test_another_gpu_than_asked_for_is_refused(tiny_bundle, asked):
 def test_what_is_asked_for(tiny_bundle, asked, own_cache):
     backend = open_backend(tiny_bundle, "tensorrt", device="cuda")
     (name, options), (second, _) = asked
-    assert (name, second) == (tensorrt.TENSORRT, ort_session.CUDA)
+    assert (name, second) == (tensorrt.TENSORRT, ort.CUDA)
     assert options["trt_fp16_enable"] == "0"
     assert options["trt_engine_cache_enable"] == "1"
     assert options["trt_profile_min_shapes"] == "images:1x64x64x3"
@@ -122,7 +123,7 @@ def test_what_is_asked_for(tiny_bundle, asked, own_cache):
 
 
 def test_batches_stay_within_the_profile(tiny_bundle, asked, monkeypatch):
-    monkeypatch.setattr(tensorrt.TensorRtBackend, "_most", 4)
+    monkeypatch.setattr(tensorrt.TensorRtBackend, "most", 4)
     sizes = []
 
     def bound(session, *_):
@@ -132,7 +133,7 @@ def test_batches_stay_within_the_profile(tiny_bundle, asked, monkeypatch):
 
         return run
 
-    monkeypatch.setattr("inspector.engines.ort.BoundSession", bound)
+    monkeypatch.setattr("inspector.engines.onnxruntime.BoundSession", bound)
     backend = tensorrt.TensorRtBackend(tiny_bundle)
     assert len(backend.run(np.zeros((10, 64, 64, 3), np.uint8)).p_crack_N) == 10
     assert sizes == [4, 4, 2]

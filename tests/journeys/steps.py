@@ -135,8 +135,9 @@ SCANS = (
     Step("scan photos -o inspector-results --model tiny --retry-failed --verify-content --prune "
          "--json",
          ('"pruned": 1',), before=remove("photos/P9.png")),
-    Step("scan photos -o limited --model tiny --limit 3 --threshold 0.5 --view whole -b 2 -j 0 "
-         "--device cpu --backend onnxruntime --precision fp32 --max-pixels 1000000 "
+    Step("scan photos -o limited --model tiny --limit 3 --threshold 0.5 -b 2 -j 0 "
+         "--loader processes --device cpu "
+         "--backend onnxruntime --precision fp32 --max-pixels 1000000 "
          "--max-bytes 1000000 --max-seconds 20 --exclude '*.txt' -v",
          ("photos 3 = 3 ok", "read it python -c"), columns=60),
     Step("scan photos --out results --max-failures 50% --model tiny", ("table results",)),

@@ -7,10 +7,10 @@ import random
 
 import pytest
 
+from inspector.core.text import display_path
 from inspector.errors import UsageError
 from inspector.photos.address import Moved, directory_uri, path_of, text_of, uri_of
 from inspector.photos.source import Discovery
-from inspector.results.schema import display_path
 
 BYTES = [bytes([k]) for k in range(1, 256) if k != ord("/")]
 

@@ -34,7 +34,7 @@ def ref(number, size=0, mtime_us=0):
 
 def rows(*numbers, detail="x", **facts):
     failures = [Failure(ref(n, **facts), FailureCode.EMPTY, detail) for n in numbers]
-    return [make_row(failure, None, view="whole") for failure in failures]
+    return [make_row(failure, None) for failure in failures]
 
 
 def write(out, *numbers, identity=IDENTITY, overwrite=False, **limits):
@@ -250,7 +250,7 @@ def test_a_part_with_other_columns_or_rows_is_refused(tmp_path):
     pq.write_table(whole.slice(0, 2), part)
     with pytest.raises(OutputError, match="not the file that was committed"):
         write(tmp_path)
-    pq.write_table(whole.drop_columns(["tiles"]), part)
+    pq.write_table(whole.drop_columns(["camera"]), part)
     with pytest.raises(OutputError, match="other columns"):
         write(tmp_path)
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspector.results.schema import COLUMNS, SCHEMA, display_path, make_row, to_table
+from inspector.core.text import display_path
+from inspector.results.schema import COLUMNS, SCHEMA, make_row, to_table
 from inspector.types import (
     Failure,
     FailureCode,
@@ -64,7 +65,7 @@ failures = st.tuples(
 @settings(deadline=None)
 @given(st.lists(photos | failures, max_size=4))
 def test_every_possible_row_fits_and_comes_back(items):
-    table = to_table([make_row(*item, view="whole") for item in items], {"model": "x"})
+    table = to_table([make_row(*item) for item in items], {"model": "x"})
     table.validate(full=True)
     assert table.schema.equals(SCHEMA)
     assert table.schema.metadata == {b"inspector.model": b"x"}
@@ -85,7 +86,7 @@ def test_every_possible_row_fits_and_comes_back(items):
 
 def test_flags_and_types():
     required = {column.name for column in COLUMNS if not column.nullable}
-    assert required == {"uri", "path", "status", "view"}
+    assert required == {"uri", "path", "status"}
     assert SCHEMA.field("p_crack").type == pa.float32()
     assert SCHEMA.field("mtime").type == pa.timestamp("us")
     assert SCHEMA.field("taken_at").type == pa.timestamp("us")
@@ -95,13 +96,13 @@ def test_flags_and_types():
 @pytest.mark.parametrize("mtime", [None, 2**63 - 1, -(2**63), 10**18])
 def test_a_time_that_no_calendar_has_is_null(mtime):
     ref = ImageRef(0, "x", "file:///x", 1, mtime)
-    row = make_row(Failure(ref, FailureCode.EMPTY, ""), None, view="whole")
+    row = make_row(Failure(ref, FailureCode.EMPTY, ""), None)
     assert row["mtime"] is None
 
 
 def test_mtime_is_utc_and_has_no_time_zone():
     ref = ImageRef(0, "x", "file:///x", 1, 1_700_000_000_250_000)
-    row = make_row(Failure(ref, FailureCode.EMPTY, ""), None, view="whole")
+    row = make_row(Failure(ref, FailureCode.EMPTY, ""), None)
     assert row["mtime"] == datetime(2023, 11, 14, 22, 13, 20, 250_000)
 
 

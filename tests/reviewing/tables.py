@@ -25,7 +25,7 @@ def row_of(path: Path, **values: Any) -> dict[str, Any]:
     row = {
         "uri": path.as_uri(), "path": str(path), "status": "ok", "verdict": "review",
         "reason": "near_threshold", "p_crack": 0.5, "stage": "fp32@64", "peak_x": 0.25,
-        "peak_y": 0.75, "view": "whole", "format": "PNG",
+        "peak_y": 0.75, "format": "PNG",
     } | about | values  # fmt: skip
     if "failure_code" in values:
         judged = ("verdict", "reason", "p_crack", "stage", "peak_x", "peak_y")

@@ -15,10 +15,9 @@ from inspector.photos.address import path_of
 from inspector.results.schema import make_row
 from inspector.results.store import open_results
 from inspector.scanning import ScanConfig, Tally
-from inspector.scanning.interrupt import StopSignals
 from inspector.scanning.prune import move_photos, settle_vanished
 from inspector.scanning.sink import ParquetSink
-from inspector.scanning.worklist import Worklist
+from inspector.scanning.worklist import StopSignals, Worklist
 from inspector.types import Failure, FailureCode, PhotoFacts
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def quick_scan(photos: Path | str, out: Path, *, rows_per_part: int = 2, **optio
     ):
         if moved := config.moves():
             move_photos(results, moved)
-        work.peek(results.ledger, 1)
+        work.leave_out_done(results.ledger)
         for ref in work:
             sink.write([_row(ref)])
         sink.commit()
@@ -89,7 +88,7 @@ def quick_scan(photos: Path | str, out: Path, *, rows_per_part: int = 2, **optio
 def _row(ref):
     content = Path(ref.path).read_bytes()
     facts = PhotoFacts(content_hash=hashlib.sha256(content).hexdigest())
-    row = make_row(Failure(ref, FailureCode.EMPTY, content.decode(), facts), None, view="whole")
+    row = make_row(Failure(ref, FailureCode.EMPTY, content.decode(), facts), None)
     judged = {"status": "ok", "verdict": "clear", "failure_code": None}
     return row | (judged if content.startswith(JUDGED) else {})
 

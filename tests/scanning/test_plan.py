@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from inspector.engines.advice import Advice, Pace
+from inspector.engines.tuned import Recommendation, Settings
+from inspector.errors import UsageError
 from inspector.model.preprocess import PreprocessSpec
-from inspector.scanning import engines as choosing
+from inspector.scanning import choice as choosing
 from inspector.scanning import plan as planning
+from inspector.scanning.choice import choose_engine
 from inspector.scanning.config import ScanConfig
-from inspector.scanning.engines import Engines
 from inspector.scanning.plan import CPU_BATCH, CUDA_BATCH, PEEK, SLOW_BATCH, make_plan
 from inspector.types import ImageRef
 
-SPEC = PreprocessSpec()
 TILE, PHOTO = 10_000, 4_000_000
 
 
@@ -25,12 +28,11 @@ def plan_on(
     monkeypatch.setattr(choosing, "has_nvidia_driver", lambda: cuda)
     monkeypatch.setattr(planning, "shared_memory_free", lambda: shm)
     first = [ImageRef(k, "x", "file:///x", size, 0) for k in range(count)]
-    engine_s = 0.0 if cuda else judge_s
-    engines = Engines(
-        backend="onnxruntime", precision="fp32", core_seconds=engine_s,
-        why="so fast", advice=advice,
-    )  # fmt: skip
-    return make_plan(ScanConfig(sources=("x",), **options), SPEC, engines, first)
+    monkeypatch.setattr(planning, "known_seconds", lambda *_: judge_s / cores)
+    monkeypatch.setattr(choosing, "find_recommendation", lambda *_: advice)
+    bundle: Any = SimpleNamespace(preprocess=PreprocessSpec(), digest="", variants={})
+    config = ScanConfig(sources=("x",), precision="fp32", **options)
+    return make_plan(config, bundle, choose_engine(config, bundle, {}), first)
 
 
 @pytest.mark.parametrize(
@@ -59,13 +61,13 @@ def test_cores_are_shared_by_the_time_that_each_photo_takes(
 
 
 def test_a_dataloader_where_a_gpu_judges_enough_photos(monkeypatch):
-    assert plan_on(monkeypatch, 16, TILE, count=PEEK, cuda=True).dataloader
-    assert plan_on(monkeypatch, 16, PHOTO, count=100, cuda=True).dataloader
-    assert plan_on(monkeypatch, 16, None, count=PEEK, cuda=True).dataloader
+    assert plan_on(monkeypatch, 16, TILE, count=PEEK, cuda=True).loader == "torch"
+    assert plan_on(monkeypatch, 16, PHOTO, count=100, cuda=True).loader == "torch"
+    assert plan_on(monkeypatch, 16, None, count=PEEK, cuda=True).loader == "torch"
     for count in (0, PEEK - 1):
         plan = plan_on(monkeypatch, 16, TILE, count=count, cuda=True)
-        assert not plan.dataloader and plan.workers > 0 and "too little" in plan.why
-    assert not plan_on(monkeypatch, 16, PHOTO).dataloader
+        assert plan.loader == "processes" and plan.workers > 0 and "too little" in plan.why
+    assert plan_on(monkeypatch, 16, PHOTO).loader == "processes"
 
 
 @pytest.mark.parametrize("cores", [1, 2, 16, 64])
@@ -75,7 +77,7 @@ def test_a_process_decodes_unless_none_is_asked_for(monkeypatch, cores, judge_s)
         assert plan_on(monkeypatch, cores, TILE, count=count, judge_s=judge_s).workers > 0
     for cuda in (False, True):
         plan = plan_on(monkeypatch, cores, TILE, cuda=cuda, workers=0)
-        assert (plan.workers, plan.dataloader) == (0, False)
+        assert (plan.workers, plan.loader) == (0, "processes")
 
 
 def test_batches_are_small_where_decoding_is_slow(monkeypatch):
@@ -87,11 +89,24 @@ def test_batches_are_small_where_decoding_is_slow(monkeypatch):
     assert plan_on(monkeypatch, 8, TILE, device="cuda:0").batch_size == CUDA_BATCH
 
 
+def test_loader_is_what_was_asked_for(monkeypatch):
+    plan = plan_on(monkeypatch, 16, TILE, loader="torch")
+    assert plan.loader == "torch" and "DataLoader, as asked for" in plan.why
+    assert plan_on(monkeypatch, 16, TILE, cuda=True, loader="processes").loader == "processes"
+
+
+def test_loader_torch_without_torch_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(planning, "find_spec", lambda _: None)
+    with pytest.raises(UsageError, match=r"pip install .*train"):
+        plan_on(monkeypatch, 16, TILE, loader="torch")
+    assert plan_on(monkeypatch, 16, TILE, cuda=True).loader == "processes"
+
+
 def test_no_dataloader_where_dev_shm_is_small(monkeypatch):
     plan = plan_on(monkeypatch, 16, TILE, cuda=True, shm=64 << 20)
-    assert (plan.workers, plan.batch_size, plan.dataloader) == (15, CUDA_BATCH, False)
+    assert (plan.workers, plan.batch_size, plan.loader) == (15, CUDA_BATCH, "processes")
     assert "/dev/shm" in plan.why
-    assert plan_on(monkeypatch, 16, PHOTO, shm=1 << 30, cuda=True).dataloader
+    assert plan_on(monkeypatch, 16, PHOTO, shm=1 << 30, cuda=True).loader == "torch"
 
 
 def test_what_was_asked_for_is_done(monkeypatch):
@@ -101,10 +116,10 @@ def test_what_was_asked_for_is_done(monkeypatch):
 
 
 def test_a_benchmarks_pace_is_kept_unless_something_else_is_asked_for(monkeypatch):
-    advice = Advice(
+    advice = Recommendation(
         precision="fp32", device="cpu",
-        tiles=Pace(backend="onnxruntime", batch_size=16, workers=3),
-        photos=Pace(backend="openvino", batch_size=4, workers=2),
+        tiles=Settings(backend="onnxruntime", batch_size=16, workers=3),
+        photos=Settings(backend="openvino", batch_size=4, workers=2),
     )  # fmt: skip
     tiles = plan_on(monkeypatch, 8, TILE, advice=advice)
     photos = plan_on(monkeypatch, 8, PHOTO, advice=advice)

@@ -16,7 +16,7 @@ import pytest
 from bench.faults.hostile import hostile_decoders
 from inspector.errors import LoaderError, OutputError
 from inspector.scanning import ScanConfig, scan
-from inspector.scanning.engine_thread import IN_FLIGHT
+from inspector.scanning.executor import IN_FLIGHT
 from tests.scanning.walls import wall
 from tests.workers.processes import children_of
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from inspector.scanning.interrupt import StopSignals
+from inspector.scanning.worklist import StopSignals
 from tests.scanning.dying import quick_scan, table_of
 
 

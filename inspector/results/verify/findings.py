@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from inspector.results.schema import display_path
+from inspector.core.text import display_path
 
 if TYPE_CHECKING:
     from pathlib import Path

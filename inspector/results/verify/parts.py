@@ -51,7 +51,7 @@ class TableCheck:
         self.manifest = manifest
         self.findings = findings
         self.parts: dict[str, int] = {}
-        self._rules = Rules(manifest.identity.get("view"), manifest.thresholds())
+        self._rules = Rules(manifest.thresholds())
         self._census = UriCensus()
 
     def run(self, progress: Progress) -> None:

@@ -37,7 +37,6 @@ _EXPLAINED = ("failure_code", "detail")
 class Rules:
     """What of the scan decides whether a row is right; None where it is not known."""
 
-    view: str | None
     thresholds: Thresholds | None
     peaks: bool = True
     """Every photo that is not clear has a place of the evidence."""
@@ -49,7 +48,7 @@ def flaws_in(batch: pa.RecordBatch, rules: Rules) -> Iterator[tuple[Flaw, str, M
     columns = {name: batch.column(name) for name in batch.schema.names}
     checks = (
         *_wrong_uris(columns),
-        *_wrong_values(columns, rules.view),
+        *_wrong_values(columns),
         *_wrong_nulls(columns, peaks=rules.peaks),
         *_wrong_verdicts(columns, rules.thresholds),
     )
@@ -65,7 +64,7 @@ def _wrong_uris(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
 
 
 def fits(uri: str, path: str) -> bool:
-    """Whether `path` as shown (see `schema.display_path`) is the file of `uri`, on whatever system
+    """Whether `path` as shown (see `text.display_path`) is the file of `uri`, on whatever system
     the table was made."""
     if not uri.startswith(LOCAL):
         return True
@@ -74,7 +73,7 @@ def fits(uri: str, path: str) -> bool:
     return text_of(uri).lstrip("/") == path.lstrip("/")
 
 
-def _wrong_values(columns: dict[str, Any], view: str | None) -> Iterator[tuple[Flaw, str, Mask]]:
+def _wrong_values(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
     for name, words in _WORDS.items():
         allowed = pc.is_in(columns[name], pa.array([*map(str, words)]))
         yield Flaw.ROW_VALUE, f"an unknown {name}", _valid(columns[name]) & ~_true(allowed)
@@ -86,9 +85,6 @@ def _wrong_values(columns: dict[str, Any], view: str | None) -> Iterator[tuple[F
     hashes = columns["content_hash"]
     fine = _true(pc.match_substring_regex(hashes, r"\A[0-9a-f]{64}\z"))
     yield Flaw.ROW_VALUE, "content_hash is no SHA-256", _valid(hashes) & ~fine
-    if view is not None:
-        other = _true(pc.not_equal(columns["view"], view))
-        yield Flaw.ROW_VALUE, f"the view is not {view}", other
 
 
 def _wrong_nulls(columns: dict[str, Any], *, peaks: bool) -> Iterator[tuple[Flaw, str, Mask]]:
@@ -106,8 +102,6 @@ def _wrong_nulls(columns: dict[str, Any], *, peaks: bool) -> Iterator[tuple[Flaw
         yield Flaw.ROW_NULLS, f"clear with {name}", ok & clear & peak
         if peaks:
             yield Flaw.ROW_NULLS, f"not clear, without {name}", ok & ~clear & ~peak
-    whole = _true(pc.equal(columns["view"], "whole"))
-    yield Flaw.ROW_NULLS, "tiles in view whole", whole & _valid(columns["tiles"])
 
 
 def _wrong_verdicts(

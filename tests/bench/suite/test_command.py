@@ -14,7 +14,7 @@ from bench.suite.results import write_results
 from bench.suite.run import bench_and_remember
 from inspector.cli import app
 from inspector.core.cache import CACHE_VARIABLE
-from inspector.engines.advice import find_advice
+from inspector.engines.tuned import find_recommendation
 from inspector.errors import OutputError, UsageError
 from tests.bench.suite.made import made_results
 
@@ -68,7 +68,7 @@ def test_scans_follow_only_what_compared_everything_and_was_right(
     def advice_after(**options):
         config = BenchConfig(model=tiny_bundle.path, out=tmp_path / "out", **options)
         bench_and_remember(config)
-        return find_advice(tiny_bundle, "cpu")
+        return find_recommendation(tiny_bundle, "cpu")
 
     assert advice_after(backends=("onnxruntime",)) is None
     assert advice_after(precisions=("fp32",)) is None
@@ -78,7 +78,7 @@ def test_scans_follow_only_what_compared_everything_and_was_right(
     bench_and_remember(
         BenchConfig(model=tiny_bundle.path, out=tmp_path / "out"), remember=False
     )  # fmt: skip
-    assert find_advice(tiny_bundle, "cpu") is None
+    assert find_recommendation(tiny_bundle, "cpu") is None
     measured["disturbance"]["busy"] = "other programs took 40 % of the processor"
     assert advice_after() is None
     assert "took 40 %" in measured["recommendation"]["remembered"]
@@ -132,7 +132,7 @@ def test_a_fastest_that_chance_may_explain_is_not_remembered(tiny_bundle, tmp_pa
     add_rates(measured["cases"])
     bench_and_remember(BenchConfig(model=tiny_bundle.path, out=tmp_path / "out"))
     assert "was not shown to be faster than" in measured["recommendation"]["remembered"]
-    assert find_advice(tiny_bundle, "cpu") is None
+    assert find_recommendation(tiny_bundle, "cpu") is None
 
 
 def test_efforts_grow(tmp_path):

@@ -25,7 +25,7 @@ from inspector.types import (
 )
 
 IDENTITY = {
-    "model": "a" * 64, "precision": "fp32", "view": "whole",
+    "model": "a" * 64, "precision": "fp32",
     "clear_below": "0.3", "crack_from": "0.7", "out_of_distribution": "1.5",
 }  # fmt: skip
 PARTS = tuple(f"table/part-00000{k}.parquet" for k in range(3))
@@ -42,9 +42,9 @@ SOUND = (
 def row(number):
     ref = ImageRef(number, f"{number} a.jpg", f"file:///p/{number}%20a.jpg", 10, 1_000_000)
     if number % 5 == 4:
-        return make_row(Failure(ref, FailureCode.TRUNCATED, "cut"), None, view="whole")
+        return make_row(Failure(ref, FailureCode.TRUNCATED, "cut"), None)
     facts = PhotoFacts(width=8, height=9, format="JPEG", content_hash="0f" * 32)
-    return make_row(Photo(ref, facts, 1.0), SOUND[number % 5], view="whole")
+    return make_row(Photo(ref, facts, 1.0), SOUND[number % 5])
 
 
 def write(out, numbers, identity=IDENTITY):

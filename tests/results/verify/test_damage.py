@@ -160,7 +160,6 @@ DAMAGE = {
     "p_crack above 1": (lambda out: forge(out, put("p_crack", [1.5])), {"row_value"}),
     "negative size": (lambda out: forge(out, put("size_bytes", [-1])), {"row_value"}),
     "no hash": (lambda out: forge(out, put("content_hash", ["0f" * 31 + "0g"])), {"row_value"}),
-    "another view": (lambda out: forge(out, put("view", ["tiles"])), {"row_value"}),
     "clear above the threshold": (
         lambda out: forge(out, put("p_crack", [float(np.float32(0.3))], 1)), {"row_verdict"}
     ),

@@ -7,14 +7,11 @@ from typing import Any
 
 import pytest
 
-from inspector.engines import tuning
-from inspector.engines.advice import Advice, Pace
-from inspector.engines.tuning import Choice
+from inspector.engines.tuned import Recommendation, Settings
 from inspector.errors import UsageError
-from inspector.scanning import ScanConfig, scan
-from inspector.scanning import engines as choosing
+from inspector.scanning import ScanConfig, choice, pipeline, scan
+from inspector.scanning.choice import choose_engine
 from inspector.scanning.console import print_summary
-from inspector.scanning.engines import as_begun, choose_engines
 from tests.scanning.walls import wall
 
 FASTEST: dict[str, Any] = {"precision": "int8"}
@@ -28,32 +25,30 @@ def bundle(tiny_bundle):
 @pytest.fixture(autouse=True)
 def fastest(monkeypatch):
     """A machine on which int8 would be the fastest."""
-
-    def choose(bundle, backend, *, precision):
-        return Choice(
-            precision=FASTEST["precision"] if precision == "auto" else precision,
-            seconds_per_image=0.01,
-            why="measured",
-        )
-
-    monkeypatch.setattr(tuning, "choose", choose)
-    monkeypatch.setattr(choosing, "has_nvidia_driver", lambda: False)
+    monkeypatch.setattr(
+        pipeline, "fastest_precision", lambda *_, **__: (FASTEST["precision"], "measured")
+    )
+    monkeypatch.setattr(choice, "has_nvidia_driver", lambda: False)
 
 
-def engines_of(bundle, recorded=None, **options):
+def taken(bundle, recorded=None, **options):
+    return choose_engine(ScanConfig(sources=("x",), **options), bundle, recorded or {})
+
+
+def precision_of(bundle, recorded=None, **options):
     return taken(bundle, recorded, **options).precision
 
 
-def test_the_order_of_who_decides(bundle):
+def test_choose_engine_asks_demand_then_table_then_machine(bundle):
     begun = {"model": bundle.digest, "precision": "fp32"}
     other = {"model": bundle.digest, "precision": "int8 0123 0.5"}
-    assert engines_of(bundle) == "int8"
-    assert engines_of(bundle, begun) == "fp32"
-    assert engines_of(bundle, other) == "int8"
-    assert engines_of(bundle, begun | {"model": "another"}) == "int8"
-    assert engines_of(bundle, begun, precision="int8") == "int8"
-    assert engines_of(bundle, backend="eager") == "fp32"
-    assert engines_of(bundle, device="cuda") == "fp32"
+    assert precision_of(bundle) == "auto"
+    assert precision_of(bundle, begun) == "fp32"
+    assert precision_of(bundle, other) == "int8"
+    assert precision_of(bundle, begun | {"model": "another"}) == "auto"
+    assert precision_of(bundle, begun, precision="int8") == "int8"
+    assert precision_of(bundle, backend="eager") == "fp32"
+    assert precision_of(bundle, device="cuda") == "fp32"
 
 
 def test_torch_runs_nothing_but_fp32():
@@ -79,23 +74,19 @@ def test_a_table_is_continued_as_it_was_begun(tmp_path, tiny_bundle, monkeypatch
 
 @pytest.fixture
 def advice(monkeypatch):
-    found = Advice(
+    found = Recommendation(
         precision="fp32", device="cpu",
-        tiles=Pace(backend="openvino", batch_size=16, workers=1),
-        photos=Pace(backend="openvino", batch_size=4, workers=2),
+        tiles=Settings(backend="openvino", batch_size=16, workers=1),
+        photos=Settings(backend="openvino", batch_size=4, workers=2),
     )  # fmt: skip
-    monkeypatch.setattr(choosing, "find_advice", lambda *_: found)
+    monkeypatch.setattr(choice, "find_recommendation", lambda *_: found)
     return found
-
-
-def taken(bundle, recorded=None, **options):
-    return choose_engines(ScanConfig(sources=("x",), **options), bundle, recorded or {})
 
 
 def test_auto_follows_a_benchmark(bundle, advice):
     engines = taken(bundle)
     assert (engines.backend, engines.precision) == ("openvino", "fp32")
-    assert engines.advice == advice and "inspector bench" in engines.why
+    assert engines.recommendation == advice and "inspector bench" in engines.why
 
 
 def test_a_demand_or_a_begun_table_comes_before_a_benchmark(bundle, advice):
@@ -105,11 +96,11 @@ def test_a_demand_or_a_begun_table_comes_before_a_benchmark(bundle, advice):
         taken(bundle, begun),
         taken(bundle, backend="onnxruntime"),
     ):
-        assert engines.advice is None and engines.why == "measured"
+        assert engines.recommendation is None
         assert engines.backend == "onnxruntime", "its parts were measured together"
     assert taken(bundle, backend="eager").backend == "eager"
     same = {"model": bundle.digest, "precision": "fp32"}
-    assert taken(bundle, same).advice == advice
+    assert taken(bundle, same).recommendation == advice
 
 
 def test_the_engine_of_a_table_comes_before_a_benchmark_that_ran_since(
@@ -130,13 +121,13 @@ def test_the_engine_of_a_table_comes_before_a_benchmark_that_ran_since(
 
     monkeypatch.setitem(FASTEST, "precision", "fp32")
     assert scanned("out")[0] == "onnxruntime"
-    pace = Pace(backend="openvino", batch_size=2, workers=1)
-    found = Advice(precision="fp32", device="cpu", tiles=pace, photos=pace)
-    monkeypatch.setattr(choosing, "find_advice", lambda *_: found)
+    pace = Settings(backend="openvino", batch_size=2, workers=1)
+    found = Recommendation(precision="fp32", device="cpu", tiles=pace, photos=pace)
+    monkeypatch.setattr(choice, "find_recommendation", lambda *_: found)
     assert scanned("out")[0] == "onnxruntime"
     backend, shown = scanned("other")
-    assert backend == "openvino" and choosing.FOLLOWED in shown
-    monkeypatch.setattr(choosing, "find_advice", lambda *_: None)
+    assert backend == "openvino" and choice.RECOMMENDED in shown
+    monkeypatch.setattr(choice, "find_recommendation", lambda *_: None)
     assert scanned("other")[0] == "openvino"
     backend, shown = scanned("out", backend="eager")
     assert backend == "eager" and "the table was begun with onnxruntime" in shown
@@ -147,8 +138,5 @@ def test_a_benchmarks_pace_is_kept_for_a_table_of_its_engine_for_photos(bundle, 
     advice = dataclasses.replace(advice, photos=photos)
     for backend in ("openvino", "onnxruntime"):
         begun = {"model": bundle.digest, "precision": "fp32", "backend": backend}
-        config = as_begun(ScanConfig(sources=("x",)), begun)
-        assert choose_engines(config, bundle, begun).backend == backend
-    assert as_begun(ScanConfig(sources=("x",), precision="int8"), {"backend": "eager"}).backend == (
-        "auto"
-    )
+        assert taken(bundle, begun).backend == backend
+    assert taken(bundle, {"backend": "eager"}, precision="int8").backend == "onnxruntime"

@@ -1,4 +1,4 @@
-"""The engine's own thread changes no order, loses no batch, and passes on what goes wrong."""
+"""The local executor changes no order, loses no batch, and passes on what goes wrong."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from PIL import Image
 
 from inspector.engines import open_backend
 from inspector.errors import BackendError
-from inspector.scanning import ScanConfig, pipeline, scan
-from inspector.scanning.engine_thread import IN_FLIGHT, EngineThread
-from inspector.scanning.summary import Stopwatch
+from inspector.scanning import ScanConfig, executor, scan
+from inspector.scanning.executor import IN_FLIGHT, LocalExecutor
+from inspector.scanning.progress import Stopwatch
 from inspector.types import Batch, Scores
 
 
@@ -45,10 +45,10 @@ def batches(count: int, asked: list[int]):
         yield Batch((), np.full((k % 3, 1, 1, 3), k, np.uint8), 0.0)
 
 
-def test_batches_come_back_in_order_with_their_own_scores():
+def test_predictions_come_in_order_with_their_own_scores():
     asked: list[int] = []
     engine = Echo()
-    run = EngineThread(engine, Stopwatch()).run(batches(20, asked))
+    run = LocalExecutor(batches(20, asked), engine, Stopwatch()).predictions()
     for k, (batch, scores) in enumerate(run):
         assert len(asked) <= k + IN_FLIGHT, "no more batches are taken than are in flight"
         assert scores.p_crack_N.tolist() == [np.float32(k) / np.float32(255)] * (k % 3)
@@ -57,18 +57,17 @@ def test_batches_come_back_in_order_with_their_own_scores():
     assert len(engine.threads) == 1 and threading.current_thread().name not in engine.threads
 
 
-def test_an_early_end_leaves_no_thread():
-    run = EngineThread(Echo(), Stopwatch()).run(batches(20, []))
-    next(run)
-    run.close()
+def test_close_after_an_early_end_leaves_no_thread():
+    with LocalExecutor(batches(20, []), Echo(), Stopwatch()) as local:
+        next(local.predictions())
     assert not [t for t in threading.enumerate() if t.name.startswith("inspector-engine")]
 
 
-def test_waiting_and_working_are_counted():
+def test_predictions_count_waiting_and_working():
     clock = Stopwatch()
-    thread = EngineThread(Echo(), clock)
-    list(thread.run(batches(10, [])))
-    assert thread.busy_seconds > 0.01 and clock.seconds["engine"] > 0
+    local = LocalExecutor(batches(10, []), Echo(), clock)
+    list(local.predictions())
+    assert local.busy_seconds > 0.01 and clock.seconds["engine"] > 0
 
 
 def test_an_engine_that_dies_keeps_the_rows_before_it(tmp_path, tiny_bundle, monkeypatch):
@@ -91,7 +90,7 @@ def test_an_engine_that_dies_keeps_the_rows_before_it(tmp_path, tiny_bundle, mon
             return self.engine.run(pixels_NHWC)
 
     monkeypatch.setattr(
-        pipeline, "open_backend", lambda *args, **options: Dying(open_backend(*args, **options))
+        executor, "open_backend", lambda *args, **options: Dying(open_backend(*args, **options))
     )
     config = ScanConfig(
         sources=(str(photos),), out=tmp_path / "out", model=tiny_bundle.path, batch_size=2

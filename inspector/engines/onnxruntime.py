@@ -1,0 +1,282 @@
+"""ONNX Runtime: the engine that a scan uses, and sessions that run where they were asked to."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+import warnings
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from inspector.core.machine import usable_cores
+from inspector.engines.batches import OnnxEngine
+from inspector.engines.contract import VARIANTS, check_graph, in_one_line
+from inspector.engines.device import Device, has_nvidia_driver
+from inspector.errors import BackendError, BundleError
+from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from inspector.engines.contract import Outputs, RunOnce
+    from inspector.model.bundle import ModelBundle
+
+    Refusal = Callable[[str, str], BackendError]
+    """Makes the error of what came up instead, and why."""
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_WARNING, _FATAL = 2, 4
+"""ONNX Runtime's log severities; 2 is its default."""
+_UNREADABLE = (ort_errors.InvalidProtobuf, ort_errors.InvalidGraph, ort_errors.NoSuchFile)
+"""Exceptions of ONNX Runtime when the file, not the machine, is at fault."""
+_KEPT = 4
+"""Idle buffers that are kept: for two batches in flight, each once at its full size and once at
+the size of a scan's last batch."""
+
+
+class OnnxRuntimeBackend(OnnxEngine):
+    """An ONNX file of the bundle in one inference session.
+
+    Raises BackendError when the provider obtained is not the one demanded, BundleError when the
+    file is damaged or was exported from another model.
+    """
+
+    name, title = "onnxruntime", "ONNX Runtime"
+    most: int | None = None
+
+    def __init__(
+        self,
+        bundle: ModelBundle,
+        *,
+        device: str = "auto",
+        precision: str = "fp32",
+        threads: int | None = None,
+    ) -> None:
+        file = bundle.file(bundle.variant(VARIANTS, precision).file)
+        session, self.why = self.open(bundle, file, Device.parse(device), precision, threads)
+        check_graph(
+            bundle,
+            file,
+            inputs=[(i.name, i.type, _shape(i.shape)) for i in session.get_inputs()],
+            outputs=[(o.name, o.type, len(o.shape)) for o in session.get_outputs()],
+            dtypes=("tensor(uint8)", "tensor(float)"),
+            metadata=session.get_modelmeta().custom_metadata_map,
+        )
+        where = obtained(session)
+        super().__init__(bundle, precision, _runner(session, where), self.most)
+        self.device = str(where)
+        self.providers = tuple(session.get_providers())
+
+    @staticmethod
+    def open(
+        bundle: ModelBundle, file: Path, device: Device, precision: str, threads: int | None
+    ) -> tuple[Any, str]:
+        """A session where `device` says, and one sentence on why it runs there."""
+        return open_session(file, device, threads)
+
+
+def _shape(shape: list[Any]) -> str:
+    return f"[?,{','.join(map(str, shape[1:]))}]"
+
+
+def _runner(session: Any, device: Device) -> RunOnce:
+    """Make the function that runs the session: on a GPU with buffers that stay there, on the CPU
+    directly on the array."""
+    if device.kind == "cuda":
+        return BoundSession(session, "cuda", device.index)
+
+    def run(pixels_NHWC: NDArray[np.uint8]) -> Outputs:
+        outputs: Outputs = tuple(session.run(list(OUTPUT_NAMES), {INPUT_NAME: pixels_NHWC}))
+        return outputs
+
+    return run
+
+
+class _Buffer:
+    """One batch on the device, bound to the session as its input."""
+
+    def __init__(self, session: Any, shape: tuple[int, ...], device: str, index: int) -> None:
+        self.shape = shape
+        self.images = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
+            shape, np.uint8, device, index
+        )
+        self.binding = session.io_binding()
+        self.binding.bind_ortvalue_input(INPUT_NAME, self.images)
+        for name in OUTPUT_NAMES:  # a few hundred bytes per image
+            self.binding.bind_output(name, "cpu")
+
+
+class BoundSession:
+    """Runs a session through IO binding: a batch is copied once, into memory that was allocated
+    for the batch before it. May be called from several threads; each call has its own buffer."""
+
+    def __init__(self, session: Any, device: str, index: int = 0) -> None:
+        """`device` is ONNX Runtime's name of where the session's input lies: `cuda` or `cpu`."""
+        self._session = session
+        self._place = (device, index)
+        self._idle: deque[_Buffer] = deque(maxlen=_KEPT)
+        self._lock = threading.Lock()
+
+    def __call__(self, pixels_NHWC: NDArray[np.uint8]) -> Outputs:
+        """Raises what ONNX Runtime raises, after all idle buffers were given back."""
+        try:
+            buffer = self._take(pixels_NHWC.shape)
+            buffer.images.update_inplace(np.ascontiguousarray(pixels_NHWC))
+            self._session.run_with_iobinding(buffer.binding)
+            probabilities_NC, cam_NHW, ood_N = buffer.binding.copy_outputs_to_cpu()
+            # Copies: the next run may write its outputs into the same memory.
+            outputs = np.array(probabilities_NC), np.array(cam_NHW), np.array(ood_N)
+        except Exception:
+            with self._lock:
+                self._idle.clear()
+            raise
+        with self._lock:
+            self._idle.append(buffer)
+        return outputs
+
+    def _take(self, shape: tuple[int, ...]) -> _Buffer:
+        with self._lock:
+            for buffer in self._idle:
+                if buffer.shape == shape:
+                    self._idle.remove(buffer)
+                    return buffer
+        return _Buffer(self._session, shape, *self._place)
+
+
+def built_for_cuda() -> bool:
+    """Whether the installed ONNX Runtime has a CUDA provider, usable or not."""
+    return CUDA in onnxruntime.get_available_providers()
+
+
+def open_session(file: Path, device: Device, threads: int | None) -> tuple[Any, str]:
+    """A session where `device` says, and one sentence on why it runs there. Raises BackendError
+    when a demand for CUDA is not met, BundleError when the file cannot be read."""
+    if device.kind == "cuda":
+        return _cuda_session(file, device, threads), f"{device} was asked for"
+    if device.kind == "cpu":
+        why = "cpu was asked for"
+    elif not built_for_cuda():
+        why = "this build of ONNX Runtime is for the CPU only"
+    elif not has_nvidia_driver():
+        why = "no NVIDIA driver on this machine"
+    else:
+        try:
+            return _cuda_session(file, Device("cuda"), threads), "a CUDA device is usable"
+        except BackendError as error:
+            why = f"CUDA did not come up: {error}"
+    return create(file, threads, [CPU]), why
+
+
+def create(file: Path, threads: int | None, providers: list[Any]) -> Any:
+    """A session. Raises BundleError when the file is at fault, BackendError when the machine is."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL
+    # Set even when it is all cores: left alone, ONNX Runtime counts cores it may not be allowed
+    # to use and fails to pin threads to them.
+    options.intra_op_num_threads = threads or usable_cores()
+    options.inter_op_num_threads = 1
+    # Threads that spin while they wait take cores from the decoders and from the other stage's
+    # engine; every measurement on two cores showed more CPU time per image with it.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        with _quiet():
+            return onnxruntime.InferenceSession(
+                file, options, providers=providers, enable_fallback=0
+            )
+    except _UNREADABLE as error:
+        raise BundleError(
+            f"{file} is not an ONNX model that can be run ({in_one_line(error)}); export it again"
+        ) from error
+    except Exception as error:  # its classes share no base but Exception
+        raise BackendError(f"ONNX Runtime cannot load {file} ({in_one_line(error)})") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences what ONNX Runtime would log or warn about; this module checks and says it."""
+    onnxruntime.set_default_logger_severity(_FATAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="onnxruntime", category=UserWarning)
+            yield
+    finally:
+        onnxruntime.set_default_logger_severity(_WARNING)
+
+
+def obtained(session: Any) -> Device:
+    """The device that the session really runs on, by its own account."""
+    if CUDA not in session.get_providers():
+        return Device("cpu")
+    options = session.get_provider_options().get(CUDA, {})
+    return Device("cuda", int(options.get("device_id", 0)))
+
+
+def cuda_provider(device: Device) -> tuple[str, dict[str, str]]:
+    """The CUDA provider with the options that keep its answers those that were gated."""
+    return CUDA, {
+        "device_id": str(device.index),
+        # TF32 keeps 10 bits of mantissa: the verdicts would not be those that were gated.
+        "use_tf32": "0",
+        # The default, EXHAUSTIVE, searches anew for every batch size, so also for the last batch.
+        "cudnn_conv_algo_search": "HEURISTIC",
+    }
+
+
+def gpu_session(
+    file: Path, device: Device, threads: int | None, providers: list[Any], refusal: Refusal
+) -> Any:
+    """A session on the first of `providers`. Raises BackendError, made by `refusal`, unless it
+    really runs there, on `device`, and can judge an image."""
+    if not has_nvidia_driver():
+        raise refusal("nothing", "there is no NVIDIA driver on this machine")
+    trouble = _load_cuda_libraries()
+    try:
+        session = create(file, threads, providers)
+    except BackendError as error:
+        raise refusal("nothing", str(error)) from error
+    found = session.get_providers()
+    if providers[0][0] not in found or obtained(session) != device:
+        reason = "the GPU, its driver and this build of ONNX Runtime do not fit together"
+        if trouble:
+            reason = f"CUDA libraries cannot be loaded ({trouble})"
+        raise refusal(f"{' and '.join(found)} on {obtained(session)}", reason)
+    images = session.get_inputs()[0]
+    try:  # a GPU for which this build has no kernels shows itself only then
+        session.run(None, {images.name: np.zeros((1, *images.shape[1:]), np.uint8)})
+    except Exception as error:  # its classes share no base but Exception
+        raise refusal("a session that cannot run", in_one_line(error)) from error
+    return session
+
+
+def _load_cuda_libraries() -> str:
+    """Load the CUDA libraries of the nvidia-* wheels; without it ONNX Runtime does not find them
+    and falls back to the CPU. Returns what went wrong, in one line, or an empty string."""
+    if not hasattr(onnxruntime, "preload_dlls"):
+        return ""
+    printed = io.StringIO()
+    # It reports by printing; stdout belongs to the caller's data.
+    with contextlib.redirect_stdout(printed):
+        onnxruntime.preload_dlls()
+    failed = [line for line in printed.getvalue().splitlines() if line.startswith("Failed")]
+    return "; ".join(failed[:2])
+
+
+def _cuda_session(file: Path, device: Device, threads: int | None) -> Any:
+    def refusal(found: str, reason: str) -> BackendError:
+        return BackendError(
+            f"{device} was asked for, but ONNX Runtime came up with {found}: {reason}. "
+            "Use --device cpu, or repair the GPU set-up (inspector doctor shows it; the GPU build "
+            "is onnxruntime-gpu[cuda,cudnn], installed without onnxruntime beside it)"
+        )
+
+    if not built_for_cuda():
+        raise refusal("nothing", "this build of ONNX Runtime is for the CPU only")
+    return gpu_session(file, device, threads, [cuda_provider(device)], refusal)

@@ -1,0 +1,175 @@
+"""The place where the predictions of a scan are computed."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, closing
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, Self
+
+import numpy as np
+
+from inspector.engines import open_backend
+from inspector.errors import LoaderError
+from inspector.scanning.plan import TORCH
+from inspector.types import Scores
+from inspector.workers.loader import load_batches
+from inspector.workers.ordered import make_ahead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from threading import Event
+
+    from inspector.engines import Backend
+    from inspector.model.bundle import ModelBundle
+    from inspector.scanning.config import ScanConfig
+    from inspector.scanning.plan import Plan
+    from inspector.scanning.progress import Stopwatch
+    from inspector.scanning.worklist import Worklist
+    from inspector.types import Batch
+
+IN_FLIGHT = 2
+"""Batches with the engine: one that it works on, one that waits; their pixels are in memory."""
+
+_NO_SCORES = Scores(
+    np.empty(0, np.float32), np.empty((0, 1, 1), np.float32), np.empty(0, np.float32)
+)
+"""Scores of a batch in which every file failed."""
+
+
+class Executor(Protocol):
+    """Computes the predictions of a scan, here or elsewhere."""
+
+    engine: Backend
+    """The engine, or one like those elsewhere; gives its name, device, stages and notes."""
+    busy_seconds: float
+    """Seconds in which engines worked; they overlap with everything else."""
+
+    def predictions(self) -> Generator[tuple[Batch, Scores]]:
+        """Every batch with the scores of its photos, in the order of the listing. Close the
+        generator to end early; raises BackendError and LoaderError."""
+        ...
+
+    def close(self) -> None:
+        """End what computes them."""
+        ...
+
+
+class LocalExecutor:
+    """Predictions on this machine: batches come from loader processes, and the engine runs in a
+    thread of its own, so that it never waits for rows to be made or written."""
+
+    def __init__(
+        self,
+        batches: Generator[Batch],
+        engine: Backend,
+        clock: Stopwatch,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Takes over `batches` and `engine`, and closes them.
+
+        `clock` counts what the scan's own thread waits for photos (`load`) and for the engine
+        (`engine`). Once `stopped`, no more batches are started; those with the engine come out.
+        """
+        self.engine = engine
+        self.busy_seconds = 0.0
+        self._batches = batches
+        self._clock = clock
+        self._stopped = stopped
+        self._predictions: Generator[tuple[Batch, Scores]] | None = None
+
+    def predictions(self) -> Generator[tuple[Batch, Scores]]:
+        self._predictions = self._run()
+        return self._predictions
+
+    def _run(self) -> Generator[tuple[Batch, Scores]]:
+        """Starts the engine's thread with the first batch that is asked for."""
+        waiting = partial(self._clock.stage, "engine")
+        yield from make_ahead(
+            [_Judge(self)],
+            self._until_stopped(),
+            depth=IN_FLIGHT,
+            name="inspector-engine",
+            waiting=waiting,
+        )
+
+    def close(self) -> None:
+        with closing(self.engine), closing(self._batches):
+            if self._predictions is not None:
+                self._predictions.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _until_stopped(self) -> Iterator[Batch]:
+        try:
+            for batch in self._clock.timed("load", self._batches):
+                yield batch
+                if self._stopped():
+                    return
+        except LoaderError:
+            # A signal to the whole process group ends the workers as well.
+            if not self._stopped():
+                raise
+
+
+class _Judge:
+    """The work of the engine's thread."""
+
+    def __init__(self, local: LocalExecutor) -> None:
+        self._local = local
+
+    def make(self, batch: Batch, stop: Event) -> tuple[Batch, Scores]:
+        if not len(batch.pixels_NHWC):
+            return batch, _NO_SCORES
+        started = time.perf_counter()
+        scores = self._local.engine.run(batch.pixels_NHWC)
+        self._local.busy_seconds += time.perf_counter() - started
+        return batch, scores
+
+    def close(self) -> None:
+        """Nothing: the executor closes the engine."""
+
+
+def open_local(
+    config: ScanConfig,
+    bundle: ModelBundle,
+    plan: Plan,
+    work: Worklist,
+    clock: Stopwatch,
+    opened: dict[str, Backend],
+) -> LocalExecutor:
+    """Start the loader and open the engine, which those in `opened` are used for; the others are
+    closed. Raises BackendError, BundleError, LoaderError."""
+    # Before the engine, so that worker processes come up while it loads.
+    batches = load_batches(
+        work,
+        bundle.preprocess,
+        batch_size=plan.batch_size,
+        workers=plan.workers,
+        dataloader=plan.loader == TORCH,
+        limits=config.limits,
+    )
+    with ExitStack() as on_error:
+        on_error.callback(batches.close)
+        engine = open_backend(
+            bundle,
+            plan.backend,
+            device=config.device,
+            precision=plan.precision,
+            threads=plan.threads,
+            thresholds=config.thresholds(bundle.thresholds),
+            opened=opened,
+        )
+        on_error.pop_all()
+    close_all(opened)
+    return LocalExecutor(batches, engine, clock, lambda: work.stopped)
+
+
+def close_all(engines: dict[str, Backend]) -> None:
+    """Close engines, and forget them."""
+    while engines:
+        engines.popitem()[1].close()
