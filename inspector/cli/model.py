@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +18,6 @@ from inspector.cli.rules import (
     TargetSpecificity,
     rule_of,
 )
-from inspector.errors import ExportError
 
 commands = typer.Typer()
 
@@ -106,12 +104,10 @@ def train(
     left alone. The bundle gets a report in training/report.html: figures and curves on the
     validation images, and pictures of the mistakes.
     """
-    from export import ExportConfig, export_bundle
     from inspector.calibration.rule import for_unseen_walls
-    from inspector.core.terminal import print_lines
     from inspector.training import TrainConfig
     from inspector.training import train as run_train
-    from inspector.training.console import print_result
+    from inspector.training.console import TrainConsole, print_result
 
     rule = rule_of(
         target_recall=target_recall, target_specificity=target_specificity, confidence=confidence,
@@ -141,21 +137,10 @@ def train(
         strict_splits=strict_splits,
         leak_audit=not no_leak_audit,
     )
-    result = run_train(config, quiet=quiet)
-    images = validation or data
-    try:
-        bundle = export_bundle(ExportConfig(bundle=out, images=images))
-    except (Exception, KeyboardInterrupt) as error:
-        again = f"inspector export {shlex.quote(str(out))}"
-        if images is not None:
-            again += f" --images {shlex.quote(str(images))}"
-        kept = f"the trained model is kept in {out}; go on with: {again}"
-        if isinstance(error, KeyboardInterrupt):
-            print_lines([f"interrupted; {kept}"], to_stderr=True)
-            raise
-        raise ExportError(f"{error}; {kept}") from error
+    with TrainConsole(quiet=quiet) as console:
+        result = run_train(config, progress=console, say=console.say, warn=console.warn)
     if not quiet:
-        print_result(result, bundle)
+        print_result(result)
 
 
 @commands.command(

@@ -1,4 +1,4 @@
-"""Fine-tune ResNet18 on labelled folders; the result is a model bundle."""
+"""Fine-tune ResNet18 on labelled folders into a model bundle that scans."""
 
 from inspector.training.config import TrainConfig
 from inspector.training.run import TrainResult, train

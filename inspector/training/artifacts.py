@@ -1,4 +1,4 @@
-"""What a training leaves beside the bundle for a person to look at."""
+"""Report of a training: figures, curves and mistakes on its validation images."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from inspector.evaluation import (
     predict_labelled,
     write_report,
 )
+from inspector.training.checkpoint import LOG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from inspector.training.config import TrainConfig
     from inspector.training.loop import EpochResult
 
-LOG = "log.txt"
-"""What the training printed, kept over interruptions."""
-
 
 def write_artifacts(
     config: TrainConfig,
@@ -43,8 +41,14 @@ def write_artifacts(
     notes: Path,
     leaks: LeakAudit | None = None,
 ) -> list[dict[str, Any]]:
-    """The report on the validation images, `history.csv` and `misclassified.csv` in `notes`; the
-    misclassified images, the most confidently wrong first. Raises OutputError."""
+    """Write the report on the validation images, `history.csv` and `misclassified.csv` to `notes`.
+
+    Returns:
+        The misclassified images, the most confident first.
+
+    Raises:
+        OutputError: The files cannot be written.
+    """
     with closing(open_backend(bundle, "eager", device=config.device)) as backend:
         workers = 1 if config.workers is None else min(1, config.workers)
         judged = predict_labelled(
@@ -76,13 +80,13 @@ def _rows(judged: LabelledPredictions) -> list[dict[str, Any]]:
 
 
 def _places(config: TrainConfig) -> list[Path]:
-    """Where the validation images come from."""
+    """Places that the validation images come from."""
     place = config.validation or config.data
     return [place] if place else list(config.labels)
 
 
 def _settings(config: TrainConfig) -> dict[str, str]:
-    """The options of the run, as they were."""
+    """Options of the run, as text."""
     return {name: str(value) for name, value in asdict(config).items() if value is not None}
 
 

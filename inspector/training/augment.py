@@ -1,5 +1,5 @@
-"""Random changes that leave the truth as it is: a crack is a crack upside down, in the shade, out
-of focus, further away, and in a badly compressed file."""
+"""Augmentation: random changes that keep the label, since a crack stays one upside down, in the
+shade, out of focus, further away, and in a badly compressed file."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _LARGEST_CROP = 1.25
-"""Side of a resized image over the crop taken from it, at most: a crop of less than 64 % of the
-area would too often miss the crack that its label promises."""
+"""Largest ratio of a resized image's side to the crop's: a crop of less than 64 % of the area would
+too often miss the crack that its label promises."""
 _SMALLEST_MIRROR = 0.36
-"""Side of a resized image over the size it is filled up to, at least: reflection can add at most
+"""Smallest ratio of a resized image's side to the size it is padded to: reflection can add at most
 the image's own side before and after it."""
 
 
 class QuarterTurn(torch.nn.Module):
-    """Turns by 0, 90, 180 or 270 degrees."""
+    """Rotate by 0, 90, 180 or 270 degrees."""
 
     def forward(self, image_CHW: Tensor) -> Tensor:
         return torch.rot90(image_CHW, int(torch.randint(4, ())), dims=(1, 2))
 
 
 class Rescale(torch.nn.Module):
-    """A view of `size` px from nearer or further away: resized by a random factor, then cropped,
-    or filled up with its own mirror image. Shrinking makes hairlines out of wide cracks."""
+    """Show a view of `size` px from nearer or further away: resize by a random factor, then crop or
+    pad by reflection. Shrinking makes hairlines out of wide cracks."""
 
     def __init__(self, size: int, smallest: float = 0.45, largest: float = 1.15) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Rescale(torch.nn.Module):
 
 
 class WhiteBalance(torch.nn.Module):
-    """Red and blue off by up to a sixth, as under lamps, in the shade, or by a camera's guess."""
+    """Change red and blue by up to a sixth, as lamps, shade or a camera's guess do."""
 
     def __init__(self, largest: float = 0.16) -> None:
         super().__init__()
@@ -69,8 +69,8 @@ class WhiteBalance(torch.nn.Module):
 
 
 class Haze(torch.nn.Module):
-    """A pale veil, thicker towards one side: dust, fog, stray light on the lens. It takes at most
-    half of the contrast, so that a crack stays one."""
+    """Lay a pale veil over the image, thicker towards one side: dust, fog, stray light. It takes at
+    most half of the contrast, so that a crack stays visible."""
 
     def __init__(self, thickest: float = 0.5) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Haze(torch.nn.Module):
 
 
 class SensorNoise(torch.nn.Module):
-    """Gaussian noise of 1 to 10 grey levels, as a dark scene or a small sensor gives."""
+    """Add Gaussian noise of 1 to 10 grey levels, as in a dark scene or from a small sensor."""
 
     def forward(self, image_CHW: Tensor) -> Tensor:
         deviation = 1 + 9 * float(torch.rand(()))
@@ -95,7 +95,7 @@ class SensorNoise(torch.nn.Module):
 
 
 class JpegArtifacts(torch.nn.Module):
-    """Compressed and decoded again, as a phone or a messenger does."""
+    """Compress and decode as JPEG, as phones and messengers do."""
 
     def __init__(self, worst: int = 30, best: int = 95) -> None:
         super().__init__()
@@ -111,8 +111,10 @@ class JpegArtifacts(torch.nn.Module):
 
 
 def augmentation(size: int) -> v2.Compose:
-    """uint8 (3, H, W) of any square size -> uint8 (3, `size`, `size`); randomness from torch's
-    global generator, which the dataset seeds for each image."""
+    """Build the augmentation: uint8 (3, H, W), square -> uint8 (3, `size`, `size`).
+
+    Randomness comes from torch's global generator, which the dataset seeds for each image.
+    """
     return v2.Compose(
         [
             v2.RandomHorizontalFlip(),

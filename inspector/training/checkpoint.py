@@ -1,27 +1,116 @@
-"""What a training needs to go on as if it had never stopped."""
+"""Files of an unfinished training: its folder, its log, and the checkpoint it can resume from."""
 
 from __future__ import annotations
 
+import os
+import shlex
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from inspector.core.durable import replacing
-from inspector.errors import TrainingError
+from inspector.core.durable import check_writable, replacing
+from inspector.core.text import printable
+from inspector.errors import BundleError, OutputError, TrainingError
+from inspector.model.bundle import BUNDLE_JSON, WEIGHTS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from inspector.training.config import TrainConfig
 
+NOTES = "training"
+"""Folder in the bundle for the report, the history, the log and the checkpoint."""
 CHECKPOINT = "checkpoint.pt"
-"""Its name in the training's notes, until there is a bundle."""
+"""File in the notes, until there is a bundle."""
+LOG = "log.txt"
+"""File in the notes with all that the training said, also before interruptions."""
 _MAY_CHANGE = frozenset(
     "data labels out groups validation rule resume workers device leak_audit strict_splits".split()
 )
 """Options that do not change what is learned, so a resumed training may have others; the images
 themselves are compared by their digest."""
+
+
+class Log:
+    """Lines that a training says, passed on to its caller and appended to a file."""
+
+    def __init__(
+        self, file: Path, say: Callable[[str], object], warn: Callable[[str], object]
+    ) -> None:
+        self._file = file
+        self._say = say
+        self._warn = warn
+
+    def say(self, text: str) -> None:
+        self._put(text, self._say)
+
+    def warn(self, text: str) -> None:
+        self._put(text, self._warn)
+
+    def _put(self, text: str, passed_on: Callable[[str], object]) -> None:
+        with self._file.open("a", encoding="utf-8") as file:
+            for line in map(printable, text.split("\n")):
+                passed_on(line)
+                file.write(f"{line}\n")
+
+
+def prepare_notes(config: TrainConfig) -> Path:
+    """Create the notes' folder. Raises TrainingError, BundleError or OutputError rather than
+    overwrite anything."""
+    out, notes = config.out, config.out / NOTES
+    begun = (notes / CHECKPOINT).is_file()
+    if config.resume and not begun:
+        finished = "it is finished" if (out / BUNDLE_JSON).exists() else "no epoch was completed"
+        raise TrainingError(f"{out} holds nothing to resume ({finished}); leave out --resume")
+    if begun and not config.resume:
+        raise TrainingError(
+            f"{out} holds a training that was not finished; go on with --resume, delete it, or "
+            "choose another --out"
+        )
+    check_writable(out)
+    try:
+        others = sorted(set(os.listdir(out)) - {NOTES, WEIGHTS}) if out.exists() else []
+        if others and not config.resume:
+            if BUNDLE_JSON in others:
+                raise BundleError(
+                    f"{out} already holds a bundle; choose another --out, or delete it"
+                )
+            raise OutputError(f"{out} holds other files ({others[0]}); choose another --out")
+        notes.mkdir(parents=True, exist_ok=True)
+        with (notes / LOG).open("a" if config.resume else "w", encoding="utf-8"):
+            return notes
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {out}: {error.strerror}; choose another --out"
+        ) from error
+
+
+@contextmanager
+def telling_what_is_left(config: TrainConfig, log: Log) -> Iterator[None]:
+    """Say, whatever stops the training, what is left of it. Raises OutputError for errors of the
+    file system, TrainingError for those of loader processes and of a GPU."""
+
+    def left() -> str:
+        if (config.out / NOTES / CHECKPOINT).exists():
+            return "the epochs done are kept: go on with the same command and --resume"
+        if (config.out / BUNDLE_JSON).exists():
+            return f"the model is kept: go on with: inspector export {shlex.quote(str(config.out))}"
+        return "no epoch was done"
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.warn(f"interrupted; {left()}")
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {config.out}: {error.strerror or error}; {left()}"
+        ) from error
+    except RuntimeError as error:  # a loader's process or a GPU that ran out of memory
+        raise TrainingError(f"{str(error).partition(chr(10))[0]}; {left()}") from error
 
 
 def save_checkpoint(file: Path, config: TrainConfig, state: dict[str, Any]) -> None:
@@ -33,7 +122,7 @@ def save_checkpoint(file: Path, config: TrainConfig, state: dict[str, Any]) -> N
 
 
 def load_checkpoint(file: Path, config: TrainConfig, data_digest: str) -> dict[str, Any]:
-    """Raises TrainingError when there is none or it belongs to another training."""
+    """Read a checkpoint. Raises TrainingError where there is none, or it is another training's."""
     if not file.is_file():
         raise TrainingError(f"nothing to resume: {file} does not exist; start without --resume")
     state = cast(dict[str, Any], torch.load(file, map_location="cpu", weights_only=True))

@@ -1,4 +1,4 @@
-"""What a training is asked to do."""
+"""Options of a training."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """Raises UsageError when a value cannot be right."""
+    """Options of a training. Raises UsageError for a value that cannot be right."""
 
     data: Path | None = None
     """Labelled folder; None: `labels` alone."""
     out: Path
     labels: tuple[Path, ...] = ()
-    """Result directories of scans whose photos people labelled (`inspector review`): more images
-    to train on."""
+    """Result directories of scans whose photos people labelled (`inspector review`), as more
+    training images."""
     positive: str | tuple[str, ...] = ()
     """Names of the crack class's folders, where they are not the usual ones."""
     groups: Path | None = None
     """CSV with columns `file`, `group`: images of one group stay on one side of the split."""
     validation: Path | None = None
-    """Labelled folder to validate on, from another place than DATA; None: what DATA has under
-    `val/`, or a share of its images."""
+    """Labelled folder to validate on, from another place than DATA; None: DATA's `val/`, or a share
+    of its images."""
     init: str = "imagenet"
+    """Initial weights: `imagenet` (download), `default` (shipped model), `random`, or a path."""
     epochs: int = 6
     batch_size: int = 100
     learning_rate: float | None = None
@@ -48,11 +49,11 @@ class TrainConfig:
     """Share of training images replaced by ones with synthetic cracks or distractors."""
     validation_share: float = 0.15
     patience: int = 4
-    """Epochs without a better validation ROC AUC (or loss, where that is equal) until it stops."""
+    """Epochs without a better validation ROC AUC (or loss, where that is equal) before it stops."""
     ema_decay: float = 0.998
     """Decay per step of the averaged weights that are validated and kept; 0 switches it off."""
     epoch_images: int | None = None
-    """Images drawn per epoch; None: as many as there are."""
+    """Images drawn per epoch; None: the number of training images."""
     rule: Rule = field(default_factory=lambda: for_unseen_walls(Rule()))
     """How the thresholds are chosen on the validation images."""
     seed: int = 0
@@ -61,9 +62,9 @@ class TrainConfig:
     """Loader processes; None: all usable cores but one, at most 16."""
     resume: bool = False
     leak_audit: bool = True
-    """Look for validation images that are among the training images in other clothes."""
+    """Look for near-duplicates and other leaks between training and validation images."""
     strict_splits: bool = False
-    """Refuse to train when there are any."""
+    """Refuse to train when there are leaks."""
 
     def __post_init__(self) -> None:
         take_paths(self)

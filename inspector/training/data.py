@@ -1,22 +1,23 @@
-"""From labelled files to training and validation batches, reproducible to the bit.
+"""Training and validation batches from labelled files, reproducible to the bit.
 
-Each image's randomness comes from (seed, epoch, place in the epoch) alone: neither the number of
-workers nor a resume changes what the network sees.
+The randomness of each image comes from (seed, epoch, place in the epoch) alone: neither the number
+of workers nor a resume changes what the network sees.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from inspector.core.machine import usable_cores
-from inspector.model.preprocess import PreprocessSpec
 from inspector.photos.decode import decode
+from inspector.predict import predict_batches
 from inspector.synthesis import (
     HARD_NEGATIVES,
     Kind,
@@ -26,62 +27,49 @@ from inspector.synthesis import (
     random_crack_style,
 )
 from inspector.training.augment import augmentation
-from inspector.types import Failure, ImageRef
+from inspector.types import Failure, ImageRef, Photo
 from inspector.workers.start import begin_worker, start_method
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from inspector.labelled.folder import LabelledImage
+    from inspector.model.preprocess import PreprocessSpec
+
+    Pixels = NDArray[np.uint8]
+
+T = TypeVar("T")
+
+_MOST_KEPT = 2 << 30
+"""Bytes of decoded validation images that are kept in memory: 14,000 images of 224 px."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainBatch:
-    """`pixels_NHWC` uint8, `label_N` int64 (1 crack), `place_N` int64 into the list of images;
-    `broken` names files that could not be decoded."""
+    """A batch of N decodable images."""
 
     pixels_NHWC: Tensor
+    """uint8 (N, size, size, 3)."""
     label_N: Tensor
-    place_N: Tensor
-    broken: tuple[str, ...]
+    """int64 (N,), 1 for a crack."""
+    broken: tuple[str, ...] = ()
+    """Paths of images of the batch that could not be decoded."""
 
     def pin_memory(self) -> TrainBatch:
-        """Called by the DataLoader so that copies to the GPU need not wait."""
-        return TrainBatch(
-            self.pixels_NHWC.pin_memory(), self.label_N.pin_memory(), self.place_N, self.broken
-        )
+        """Called by the DataLoader, so that copies to the GPU need not wait."""
+        return TrainBatch(self.pixels_NHWC.pin_memory(), self.label_N.pin_memory(), self.broken)
 
 
-Sample = tuple[Any, int, int]
-"""uint8 pixels (H, W, 3), label (1 crack), place in the list of images."""
+Sample = tuple[Any, int]
+"""Pixels, uint8 (H, W, 3), and label (1 crack)."""
 
 
-class LabelledPixels(Dataset[Sample | str]):
-    """Decoded images as the model sees them, in the order of `images`; a broken one is its path."""
-
-    def __init__(self, images: Sequence[LabelledImage], spec: PreprocessSpec) -> None:
-        self.images = images
-        self.spec = spec
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def pixels(self, place: int) -> NDArray[np.uint8] | None:
-        ref = ImageRef.of(self.images[place].path, place)
-        outcome = decode(ref, self.spec)
-        return None if isinstance(outcome, Failure) else outcome.pixels_HWC
-
-    def __getitem__(self, place: int) -> Sample | str:
-        image = self.images[place]
-        pixels_HWC = self.pixels(place)
-        return image.path if pixels_HWC is None else (pixels_HWC, int(image.is_crack), place)
-
-
-class AugmentedPixels(LabelledPixels):
-    """One epoch of training images: drawn, sometimes made into something harder, augmented."""
+class AugmentedPixels(Dataset[Sample | str]):
+    """One epoch of training images: drawn by a plan, sometimes made hard examples, augmented. An
+    image that cannot be decoded is its path."""
 
     def __init__(
         self,
@@ -93,7 +81,18 @@ class AugmentedPixels(LabelledPixels):
         synthetic: float,
         seed: tuple[int, int],
     ) -> None:
-        super().__init__(images, spec)
+        """Prepare an epoch.
+
+        Args:
+            images: Training images.
+            spec: How pixels are prepared before augmentation.
+            plan: Places in `images` in the order of the epoch, see `epoch_plan`.
+            train_size: Side of the augmented images, pixels.
+            synthetic: Share of crack-free images that become hard examples.
+            seed: Seed of the training, and epoch.
+        """
+        self.images = images
+        self.spec = spec
         self.plan = plan
         self.change = augmentation(train_size)
         self.synthetic = synthetic
@@ -103,22 +102,21 @@ class AugmentedPixels(LabelledPixels):
         return len(self.plan)
 
     def __getitem__(self, index: int) -> Sample | str:
-        sample = super().__getitem__(int(self.plan[index]))
-        if isinstance(sample, str):
-            return sample
+        image = self.images[int(self.plan[index])]
+        outcome = decode(ImageRef.of(image.path), self.spec)
+        if isinstance(outcome, Failure):
+            return image.path
+        pixels_HWC, label = outcome.pixels_HWC, int(image.is_crack)
         rng = np.random.default_rng([*self.seed, index])
-        pixels_HWC, label, place = sample
         if label == 0 and rng.random() < self.synthetic:
             pixels_HWC, label = hard_example(pixels_HWC, rng)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(2**63)))
             changed_CHW = self.change(torch.from_numpy(pixels_HWC).permute(2, 0, 1))
-        return changed_CHW.permute(1, 2, 0).contiguous().numpy(), label, place
+        return changed_CHW.permute(1, 2, 0).contiguous().numpy(), label
 
 
-def hard_example(
-    pixels_HWC: NDArray[np.uint8], rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], int]:
+def hard_example(pixels_HWC: Pixels, rng: np.random.Generator) -> tuple[Pixels, int]:
     """Turn a crack-free image into a hard example.
 
     It gets a synthetic crack (2 of 5), a distractor (2 of 5), or both; one in six starts from a
@@ -148,12 +146,15 @@ def hard_example(
 def epoch_plan(
     images: Sequence[LabelledImage], count: int, *, seed: int, epoch: int, synthetic: float = 0.0
 ) -> NDArray[np.int64]:
-    """Which images an epoch shows, in which order: `count` places into `images`.
+    """Draw the images of an epoch and their order.
 
-    Both labels come equally often once synthetic cracks are counted in (they are made from
-    crack-free images); within a class each source weighs as the square root of its size, so that
-    a small source is neither lost nor learned by heart. An image appears its expected number of
-    times, rounded up or down by chance; with one balanced source that is a permutation.
+    Both labels come equally often once synthetic cracks are counted (they are made from crack-free
+    images). Within a class each source weighs as the square root of its size, so that a small
+    source is neither lost nor memorised. An image appears its expected number of times, rounded up
+    or down by chance; with one balanced source that is a permutation.
+
+    Returns:
+        `count` places in `images`.
     """
     rng = np.random.default_rng([seed, epoch, 0])
     strata = [(image.is_crack, image.source) for image in images]
@@ -175,10 +176,40 @@ def epoch_plan(
 
 
 def _real_crack_share(synthetic: float) -> float:
-    """Share c of real crack images such that cracks, real and synthetic, make one half: a part
-    0.6 x `synthetic` of the crack-free images gets a crack, so c + 0.6 s (1 - c) = 1/2."""
+    """Share c of real crack images for which cracks, real and synthetic, make up one half: of the
+    crack-free images 0.6 x `synthetic` get a crack, so c + 0.6 s (1 - c) = 1/2."""
     made = 0.6 * synthetic
     return max(0.0, (0.5 - made) / (1 - made))
+
+
+def workers_of(workers: int | None) -> int:
+    """Number of loader processes; None: all usable cores but one, at most 16."""
+    return min(16, max(1, usable_cores() - 1)) if workers is None else workers
+
+
+def load(
+    dataset: AugmentedPixels, batch_size: int, *, workers: int | None, pin: bool
+) -> Iterator[TrainBatch]:
+    """Load a dataset in its order, `batch_size` images at a time.
+
+    Args:
+        dataset: Shuffled already, by its plan.
+        batch_size: Images per batch, those that cannot be decoded included.
+        workers: As in `workers_of`; 0 loads in this process.
+        pin: Put batches in page-locked memory, for copies to a GPU.
+    """
+    count = workers_of(workers)
+    loader = DataLoader(
+        dataset,
+        batch_size=batch_size,
+        num_workers=count,
+        collate_fn=_collate,
+        pin_memory=pin,
+        prefetch_factor=4 if count else None,
+        worker_init_fn=begin_worker,
+        multiprocessing_context=start_method("inspector.training.data") if count else None,
+    )
+    return iter(loader)
 
 
 def _collate(samples: list[Sample | str]) -> TrainBatch:
@@ -187,29 +218,54 @@ def _collate(samples: list[Sample | str]) -> TrainBatch:
     return TrainBatch(
         pixels_NHWC=torch.from_numpy(pixels),
         label_N=torch.tensor([s[1] for s in good], dtype=torch.int64),
-        place_N=torch.tensor([s[2] for s in good], dtype=torch.int64),
         broken=tuple(sample for sample in samples if isinstance(sample, str)),
     )
 
 
-def workers_of(workers: int | None) -> int:
-    """The number of decoder processes; None: as many as pay on this machine."""
-    return min(16, max(1, usable_cores() - 1)) if workers is None else workers
+class HeldOut:
+    """Validation images as the model sees them, without augmentation.
 
+    They are decoded when they are predicted first, and kept in memory if they fit.
+    """
 
-def load(
-    dataset: LabelledPixels, batch_size: int, *, workers: int | None, pin: bool
-) -> Iterator[TrainBatch]:
-    """The dataset in order (the plan has shuffled it already), `batch_size` images at a time."""
-    workers = workers_of(workers)
-    loader = DataLoader(
-        dataset,
-        batch_size=batch_size,
-        num_workers=workers,
-        collate_fn=_collate,
-        pin_memory=pin,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=begin_worker,
-        multiprocessing_context=start_method("inspector.training.data") if workers else None,
-    )
-    return iter(loader)
+    def __init__(
+        self,
+        images: Sequence[LabelledImage],
+        spec: PreprocessSpec,
+        *,
+        batch_size: int,
+        workers: int | None,
+    ) -> None:
+        self.images = images
+        self.spec = spec
+        self.broken: set[str] = set()
+        self._batch_size = batch_size
+        self._workers = workers_of(workers)
+        self._kept: list[tuple[list[int], Pixels]] | None = None
+
+    def predict(self, run: Callable[[Pixels], T]) -> Iterator[tuple[list[int], T]]:
+        """Run all images that can be decoded, batch by batch.
+
+        Args:
+            run: Takes pixels, uint8 (n, size, size, 3) with n >= 1.
+
+        Yields:
+            The places of the batch in `images`, and what `run` returned.
+        """
+        if self._kept is not None:
+            yield from ((places, run(pixels_NHWC)) for places, pixels_NHWC in self._kept)
+            return
+        kept: list[tuple[list[int], Pixels]] = []
+        fits = len(self.images) * 3 * self.spec.size**2 <= _MOST_KEPT
+        batches = predict_batches(
+            self.images, self.spec, run, batch_size=self._batch_size, workers=self._workers
+        )
+        with closing(batches):
+            for batch, outputs in batches:
+                self.broken |= {f.ref.path for f in batch.items if isinstance(f, Failure)}
+                places = [photo.ref.index for photo in batch.items if isinstance(photo, Photo)]
+                if fits and places:
+                    kept.append((places, batch.pixels_NHWC))
+                if outputs is not None:
+                    yield places, outputs
+        self._kept = kept if fits else None

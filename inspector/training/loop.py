@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import time
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -15,33 +15,27 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel
 
+from inspector.core.progress import no_progress
 from inspector.errors import BackendError, TrainingError
 from inspector.model.metrics import balanced_accuracy, roc_auc
 from inspector.model.network import DeployedModel
 from inspector.model.odds import probability
 from inspector.model.preprocess import PreprocessSpec
-from inspector.predict import predict_batches
 from inspector.training.checkpoint import save_checkpoint
-from inspector.training.data import (
-    AugmentedPixels,
-    LabelledPixels,
-    TrainBatch,
-    epoch_plan,
-    load,
-    workers_of,
-)
-from inspector.types import Failure, Photo
+from inspector.training.data import AugmentedPixels, HeldOut, TrainBatch, epoch_plan, load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from numpy.typing import NDArray
     from torchvision.models import ResNet
 
+    from inspector.core.progress import Progress
     from inspector.labelled.folder import LabelledImage
     from inspector.training.config import TrainConfig
+    from inspector.training.data import Pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,34 +54,43 @@ class EpochResult:
     images_per_second: float
     seconds: float
 
+    def __str__(self) -> str:
+        return (
+            f"train loss {self.train_loss:.4f} accuracy {self.train_accuracy:.2%}  "
+            f"validation loss {self.validation_loss:.4f} accuracy {self.validation_accuracy:.2%} "
+            f"ROC AUC {self.validation_roc_auc:.4f}  {self.images_per_second:.0f} images/s"
+        )
+
 
 @dataclass(slots=True)
 class Trained:
-    """What the loop hands over: the best epoch's network and everything to report."""
+    """Result of the loop: the network of the best epoch, and the history."""
 
     network: ResNet
     history: list[EpochResult]
     best_epoch: int
     broken: set[str] = field(default_factory=set)
+    """Paths of images that could not be decoded."""
 
 
 @dataclass(frozen=True, slots=True)
-class Predictions:
-    """`logits_N2` float32 (N, 2), `is_crack_N` bool, `place_N` into the list of images."""
+class Logits:
+    """Outputs of the network for N validation images."""
 
     logits_N2: NDArray[np.float32]
     is_crack_N: NDArray[np.bool_]
     place_N: NDArray[np.int64]
+    """Places among the validation images."""
 
     def p_crack(self, temperature: float = 1.0) -> NDArray[np.float64]:
         """Probability of a crack (N,): the softmax of two logits is a logistic function."""
         margin = (self.logits_N2[:, 1] - self.logits_N2[:, 0]).astype(np.float64) / temperature
         return probability(margin)
 
-    def shifted(self, shift: float) -> Predictions:
-        """With `shift` added to every crack logit."""
+    def shifted(self, shift: float) -> Logits:
+        """Add `shift` to every crack logit."""
         moved = self.logits_N2 + np.array([0, shift], dtype=np.float32)
-        return Predictions(moved, self.is_crack_N, self.place_N)
+        return Logits(moved, self.is_crack_N, self.place_N)
 
     def loss(self) -> float:
         """Mean cross-entropy in nats."""
@@ -95,16 +98,9 @@ class Predictions:
         return float(cross_entropy(torch.from_numpy(self.logits_N2), truth))
 
 
-class Watcher(Protocol):
-    """Who wants to know how the training goes."""
-
-    def start_epoch(self, epoch: int, steps: int) -> None: ...
-    def step(self, loss: float, accuracy: float, images: int) -> None: ...
-    def end_epoch(self, result: EpochResult, best: bool) -> None: ...
-
-
 def pick_device(name: str) -> torch.device:
-    """`auto` takes a GPU when there is one. Raises BackendError when the one asked for is not."""
+    """Resolve `auto` (a GPU where there is one), `cpu` or `cuda[:i]`. Raises BackendError where the
+    one asked for is missing."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -120,15 +116,17 @@ def pick_device(name: str) -> torch.device:
 
 
 class Trainer:
-    """The state of one training and the steps that change it."""
+    """State of a training, and the steps that change it."""
 
     def __init__(self, config: TrainConfig, network: ResNet, images: Sequence[LabelledImage],
                  validation: Sequence[LabelledImage]) -> None:  # fmt: skip
         self.config = config
         self.images = images
-        self.validation = validation
         self.device = pick_device(config.device)
         self.spec = PreprocessSpec(size=config.size)
+        self.validation = HeldOut(
+            validation, self.spec, batch_size=config.batch_size, workers=config.workers
+        )
         model = DeployedModel(network, self.spec, temperature=1.0, positive_index=1)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
         self.average = self._make_average()
@@ -170,27 +168,37 @@ class Trainer:
 
     @property
     def judged(self) -> DeployedModel:
-        """The weights that are validated and kept."""
+        """Model with the weights that are validated and kept."""
         return cast(DeployedModel, self.average.module) if self.average else self.model
 
-    def run_epoch(self, epoch: int, watch: Watcher) -> EpochResult:
+    def run_epoch(self, epoch: int, progress: Progress = no_progress) -> EpochResult:
+        """Train for one epoch (from 0) and validate. Raises TrainingError."""
         config = self.config
         started = time.perf_counter()
-        dataset = self._drawn(epoch)
-        watch.start_epoch(epoch, self.steps_per_epoch)
         loss_sum, hits, seen = 0.0, 0, 0
         self.model.train(not config.freeze_backbone)
-        for batch in self._batches(dataset):
-            if len(batch.label_N) < 2:
+        batches = load(
+            self._drawn(epoch), config.batch_size, workers=config.workers,
+            pin=self.device.type == "cuda",
+        )  # fmt: skip
+        for step, batch in enumerate(batches, start=1):
+            self.broken.update(batch.broken)
+            count = len(batch.label_N)
+            if count < 2:
                 continue  # batch norm needs two images
             loss, right = self._step(batch)
-            count = len(batch.label_N)
             loss_sum, hits, seen = loss_sum + loss * count, hits + right, seen + count
-            watch.step(loss_sum / seen, hits / seen, count)
+            rate = seen / (time.perf_counter() - started)
+            progress(
+                f"epoch {epoch + 1}/{config.epochs}  loss {loss_sum / seen:.4f} "
+                f"acc {hits / seen:.2%}  {rate:.0f} images/s",
+                step,
+                self.steps_per_epoch,
+            )
         if not seen:
             raise TrainingError("none of the training images could be decoded")
         train_seconds = time.perf_counter() - started
-        found = self.predict(self.validation)
+        found = self.predict()
         if len(set(found.is_crack_N.tolist())) < 2:
             raise TrainingError("of one class, none of the validation images could be decoded")
         p_N = found.p_crack()
@@ -206,7 +214,7 @@ class Trainer:
             train_images=seen,
             images_per_second=seen / train_seconds,
             seconds=time.perf_counter() - started,
-        )  # fmt: skip
+        )
 
     def _drawn(self, epoch: int) -> AugmentedPixels:
         config = self.config
@@ -219,15 +227,8 @@ class Trainer:
             synthetic=config.synthetic, seed=(config.seed, epoch),
         )  # fmt: skip
 
-    def _batches(self, dataset: LabelledPixels) -> Iterator[TrainBatch]:
-        pin = self.device.type == "cuda"
-        size = self.config.batch_size
-        for batch in load(dataset, size, workers=self.config.workers, pin=pin):
-            self.broken.update(batch.broken)
-            yield batch
-
     def _step(self, batch: TrainBatch) -> tuple[float, int]:
-        """One optimiser step; the batch's mean loss and how many images were right."""
+        """Do one optimiser step; return the batch's mean loss and the number of correct images."""
         pixels = batch.pixels_NHWC.to(self.device, non_blocking=True)
         label_N = batch.label_N.to(self.device, non_blocking=True)
         with self._mixed_precision():
@@ -248,7 +249,7 @@ class Trainer:
         return value, int((logits.argmax(1) == label_N).sum())
 
     def _loss(self, pixels_NHWC: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
-        """What the step makes smaller, and the logits (N, 2) that count as answers."""
+        """Loss to minimise, and logits (N, 2) for the accuracy."""
         logits = self._logits(self.model, pixels_NHWC)
         return cross_entropy(logits, label_N), logits
 
@@ -263,36 +264,47 @@ class Trainer:
         return torch.autocast("cuda", dtype=self.half)
 
     @torch.inference_mode()
-    def predict(self, images: Sequence[LabelledImage]) -> Predictions:
-        """Logits (float32, no mixed precision) of images as a scan would see them."""
+    def predict(self) -> Logits:
+        """Predict the validation images, in float32."""
         model = self.judged.eval()
-        logits: list[NDArray[np.float32]] = []
-        places: list[int] = []
 
-        def run(pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        def logits(pixels: Tensor) -> Tensor:
+            return self._logits(model, pixels).float()
+
+        place_N, logits_N2 = self.run_validation(logits)
+        is_crack_N = np.array([self.validation.images[k].is_crack for k in place_N], dtype=bool)
+        return Logits(logits_N2, is_crack_N, place_N)
+
+    def run_validation(
+        self, run: Callable[[Tensor], Tensor]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Run a function of pixels, uint8 (n, H, W, 3) on the device, on the validation images.
+
+        Returns:
+            Places of the decodable images, and the joined outputs (N, ...).
+
+        Raises:
+            TrainingError: None can be decoded.
+        """
+
+        def outputs(pixels_NHWC: Pixels) -> NDArray[np.float32]:
             pixels = torch.from_numpy(pixels_NHWC).to(self.device, non_blocking=True)
-            return np.asarray(self._logits(model, pixels).float().cpu().numpy())
+            return np.asarray(run(pixels).cpu().numpy())
 
-        batches = predict_batches(
-            images, self.spec, run,
-            batch_size=self.config.batch_size, workers=workers_of(self.config.workers),
-        )  # fmt: skip
-        with closing(batches):
-            for batch, found in batches:
-                places += [item.ref.index for item in batch.items if isinstance(item, Photo)]
-                self.broken |= {f.ref.path for f in batch.items if isinstance(f, Failure)}
-                if found is not None:
-                    logits.append(found)
-        if not logits:
+        batches = list(self.validation.predict(outputs))
+        if not batches:
             raise TrainingError("none of the validation images could be decoded")
-        is_crack_N = np.array([images[place].is_crack for place in places], dtype=bool)
-        return Predictions(np.concatenate(logits), is_crack_N, np.array(places))
+        self.broken |= self.validation.broken
+        places = [place for places, _ in batches for place in places]
+        return np.array(places, dtype=np.int64), np.concatenate([found for _, found in batches])
 
     def keep_if_best(self, result: EpochResult) -> bool:
+        """Keep the weights if they are the best so far. Raises TrainingError for a loss that is not
+        finite."""
         if not math.isfinite(result.validation_loss):
             raise TrainingError(f"the validation loss became {result.validation_loss}")
-        # How the images are ranked comes first: the temperature mends the loss afterwards. On easy
-        # data, where every epoch ranks perfectly, the loss decides.
+        # Ranking comes first: the temperature corrects the loss afterwards. On easy data, where
+        # every epoch ranks perfectly, the loss decides.
         score = (round(result.validation_roc_auc, 4), -result.validation_loss)
         if score <= self.best_score:
             return False
@@ -301,9 +313,11 @@ class Trainer:
         return True
 
     def should_stop(self) -> bool:
+        """Whether validation has not improved for `patience` epochs."""
         return len(self.history) - self.best_epoch >= self.config.patience
 
     def state(self, data_digest: str) -> dict[str, Any]:
+        """Everything that `restore` needs, for a checkpoint."""
         return {
             "data_digest": data_digest,
             "model": self.model.state_dict(),
@@ -319,6 +333,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint's `state`."""
         self.model.load_state_dict(state["model"])
         if self.average:
             self.average.load_state_dict(state["average"])
@@ -330,27 +345,43 @@ class Trainer:
         self.best_epoch, self.broken = state["best_epoch"], set(state["broken"])
 
 
-def fit(trainer: Trainer, checkpoint: Path, data_digest: str, watch: Watcher) -> Trained:
-    """Train until the last epoch or until validation stops improving."""
+def fit(
+    trainer: Trainer,
+    checkpoint: Path,
+    data_digest: str,
+    *,
+    progress: Progress = no_progress,
+    say: Callable[[str], object] = lambda _: None,
+) -> Trained:
+    """Train until the last epoch, or until validation stops improving.
+
+    Args:
+        trainer: New, or restored from a checkpoint.
+        checkpoint: File to write after each epoch.
+        data_digest: Digest of the images, for the checkpoint.
+        progress: Called after each step.
+        say: Called with one line per epoch.
+    """
     config = trainer.config
     while len(trainer.history) < config.epochs and not trainer.should_stop():
-        result = trainer.run_epoch(len(trainer.history), watch)
+        result = trainer.run_epoch(len(trainer.history), progress)
         trainer.history.append(result)
         best = trainer.keep_if_best(result)
         save_checkpoint(checkpoint, config, trainer.state(data_digest))
-        watch.end_epoch(result, best)
+        say(f"epoch {result.epoch}/{config.epochs}  {result}{'  best' if best else ''}")
     network = cast("ResNet", trainer.judged.network)
     network.load_state_dict(trainer.best)
     return Trained(network, trainer.history, trainer.best_epoch, trainer.broken)
 
 
 def _needs_scaler(device: torch.device) -> bool:
-    """Half precision's small range needs loss scaling; GPUs since Ampere have bfloat16 instead."""
+    """Whether a GPU has float16 only, whose small range needs loss scaling; GPUs since Ampere have
+    bfloat16."""
     return device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _decay_groups(parameters: list[nn.Parameter], decay: float) -> list[dict[str, Any]]:
-    """Weight decay on kernels and matrices only: it would pull batch norm's scales to zero."""
+    """Apply weight decay to kernels and matrices only: it would pull batch norm's scales to 0."""
     return [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": decay},
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},

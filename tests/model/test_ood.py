@@ -14,9 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from inspector.errors import DataError
 from inspector.model.ood import OodHead, fit_ood_head, pool_for_ood
-from inspector.synthesis.outliers import outlier_images
-from inspector.training.ood_features import collect_features
-from inspector.training.ood_threshold import choose_ood_threshold
+from inspector.synthesis import outlier_images
+from inspector.training.ood import choose_ood_threshold, collect_features
 
 CHANNELS = (8, 12, 16, 20)
 
@@ -55,12 +54,12 @@ def cats(count: int, seed: int) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def head() -> OodHead:
-    return fitted(collect_features(stages_of, walls(400, 1).split(64), 400))
+    return fitted(collect_features(stages_of, walls(400, 1).split(64)))
 
 
 def fitted(familiar: torch.Tensor) -> OodHead:
     made = torch.from_numpy(np.stack(list(outlier_images(70, 48))))
-    foreign = collect_features(stages_of, [made], 70)
+    foreign = collect_features(stages_of, [made])
     return fit_ood_head(familiar, foreign)
 
 
@@ -100,17 +99,17 @@ def test_stored_in_half_and_loaded_it_says_the_same(head, tmp_path):
 
 
 def test_a_channel_that_is_always_silent_makes_nothing_foreign():
-    features = collect_features(stages_of, [walls(300, 1)], 300)
+    features = collect_features(stages_of, [walls(300, 1)])
     features[:, ::5] = 0
     silent = fitted(features)
-    fresh = collect_features(stages_of, [walls(50, 9)], 50)
+    fresh = collect_features(stages_of, [walls(50, 9)])
     quiet = silent.score(fresh.index_fill(1, torch.arange(0, fresh.shape[1], 5), 0))
     noise = silent.score(fresh.index_fill(1, torch.arange(0, fresh.shape[1], 5), 1e-6))
     torch.testing.assert_close(quiet, noise, rtol=0, atol=0.05)
 
 
 def test_the_same_images_give_the_same_head():
-    features = collect_features(stages_of, [walls(200, 1)], 200)
+    features = collect_features(stages_of, [walls(200, 1)])
     first, second = fitted(features), fitted(features.clone())
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, second.state_dict()[name]), name
@@ -177,12 +176,11 @@ def test_it_exports_and_onnx_runtime_says_the_same(head, tmp_path):
     np.testing.assert_allclose(scores, head(stages_of(images)).numpy(), rtol=1e-3, atol=1e-3)
 
 
-def test_collecting_stops_at_the_limit_and_needs_an_image():
-    batches = iter([walls(30, 1), walls(30, 2), walls(30, 3)])
-    assert len(collect_features(stages_of, batches, 40)) == 40
-    assert next(batches, None) is not None, "more was read than asked for"
+def test_collect_features_joins_batches_and_needs_an_image():
+    batches = iter([walls(30, 1), walls(20, 2)])
+    assert len(collect_features(stages_of, batches)) == 50
     with pytest.raises(DataError, match="no readable"):
-        collect_features(stages_of, [], 40)
+        collect_features(stages_of, [])
 
 
 @given(

@@ -109,7 +109,6 @@ def test_label_kill_restart_undo_and_learn(out, browser, tiny_bundle, tmp_path):
             labels=(out,), out=tmp_path / "bundle", init="random", epochs=1, batch_size=4, size=64,
             device="cpu", workers=0,
         ),
-        quiet=True,
     )  # fmt: skip
     learned = sum(label != "unsure" for label in said.values())
     validated = result.bundle.training["validation"]["images"]

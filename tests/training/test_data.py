@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 
 from inspector.labelled.folder import LabelledImage, find_labelled
 from inspector.model.preprocess import PreprocessSpec
+from inspector.photos.decode import decode
 from inspector.training.augment import Haze, Rescale, WhiteBalance, augmentation
-from inspector.training.data import AugmentedPixels, LabelledPixels, epoch_plan, hard_example, load
+from inspector.training.data import AugmentedPixels, HeldOut, epoch_plan, hard_example
+from inspector.types import Decoded, ImageRef
 
 SPEC = PreprocessSpec(size=64)
 
@@ -110,27 +113,36 @@ def test_hard_example_is_labelled_by_what_it_shows():
     assert (bare == 140).all()
 
 
-def test_labels_stay_with_their_pixels(walls):
-    """Each validation batch row must be the decoded image of its own place."""
+def held_out(images, batch_size=7, workers=0) -> HeldOut:
+    return HeldOut(images, SPEC, batch_size=batch_size, workers=workers)
+
+
+def test_held_out_predicts_each_image_at_its_place(walls):
     images = find_labelled(walls)
-    dataset = LabelledPixels(images, SPEC)
-    places = []
-    for batch in load(dataset, 7, workers=0, pin=False):
-        for pixels, label, place in zip(
-            batch.pixels_NHWC, batch.label_N, batch.place_N, strict=True
-        ):
-            expected = dataset.pixels(int(place))
-            assert expected is not None and np.array_equal(pixels.numpy(), expected)
-            assert bool(label) == images[int(place)].is_crack
-            places.append(int(place))
+    seen = {}
+    for places, pixels_NHWC in held_out(images).predict(lambda pixels_NHWC: pixels_NHWC):
+        seen |= dict(zip(places, pixels_NHWC, strict=True))
+    for place, pixels_HWC in seen.items():
+        expected = decode(ImageRef.of(images[place].path), SPEC)
+        assert isinstance(expected, Decoded) and np.array_equal(pixels_HWC, expected.pixels_HWC)
     broken = [k for k, image in enumerate(images) if image.path.endswith("broken.jpg")]
-    assert sorted(places + broken) == list(range(len(images)))
+    assert sorted([*seen, *broken]) == list(range(len(images)))
 
 
-def test_broken_images_are_named_not_fatal(walls):
-    dataset = LabelledPixels(find_labelled(walls), SPEC)
-    broken = [name for batch in load(dataset, 5, workers=0, pin=False) for name in batch.broken]
-    assert len(broken) == 1 and broken[0].endswith("broken.jpg")
+def test_held_out_names_broken_images_and_decodes_once(walls, tmp_path):
+    shutil.copytree(walls, tmp_path / "walls")
+    found = held_out(find_labelled(tmp_path / "walls"), batch_size=5)
+    first = list(found.predict(np.sum))
+    assert len(found.broken) == 1 and next(iter(found.broken)).endswith("broken.jpg")
+    shutil.rmtree(tmp_path / "walls")
+    assert list(found.predict(np.sum)) == first
+
+
+def test_held_out_too_large_for_memory_decodes_again(walls, monkeypatch):
+    monkeypatch.setattr("inspector.training.data._MOST_KEPT", 1)
+    found = held_out(find_labelled(walls))
+    assert list(found.predict(np.sum)) == list(found.predict(np.sum))
+    assert found._kept is None
 
 
 def test_a_sample_depends_on_its_place_alone(walls):

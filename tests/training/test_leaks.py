@@ -11,7 +11,7 @@ from inspector.errors import DataError, UsageError
 from inspector.labelled.folder import find_labelled
 from inspector.labelled.leaks import FINGERPRINTS, load
 from inspector.training import TrainConfig
-from inspector.training.leaks import FOUND, check_split
+from inspector.training.images import FOUND, audit_split
 
 
 @pytest.fixture(scope="module")
@@ -29,43 +29,41 @@ def config(out, **changes) -> TrainConfig:
     return TrainConfig(data=out, out=out, workers=0, **changes)
 
 
-def test_leaks_are_told_written_and_kept(copied, tmp_path, capsys):
+def test_audit_split_writes_leaks_and_keeps_fingerprints(copied, tmp_path):
     (tmp_path / "training").mkdir()
     training, validation = copied
     notes = tmp_path / "training"
-    found = check_split(config(tmp_path), training, validation, notes, quiet=True)
+    found = audit_split(config(tmp_path), training, validation, notes)
     assert found is not None and found.counts["same_pixels"] == 2
-    said = capsys.readouterr()
-    assert "WARNING: 2 of 26 validation images" in said.err and not said.out
-    assert "x.jpg" in said.err
+    assert "WARNING: 2 of 26 validation images" in found.lines()[0]
+    assert any("x.jpg" in line for line in found.lines())
     written = json.loads((tmp_path / "training" / FOUND).read_text())
     assert written["counts"]["same_pixels"] == 2 and len(written["leaks"]) == 2
     assert len(load(tmp_path / FINGERPRINTS)) == len(copied[0])
 
 
-def test_strict_splits_refuse_with_counts_and_ways_out(copied, tmp_path, capsys):
+def test_audit_split_refuses_leaks_under_strict_splits(copied, tmp_path):
     (tmp_path / "training").mkdir()
     training, validation = copied
     strict = config(tmp_path, strict_splits=True)
     with pytest.raises(DataError, match="2 same_pixels") as caught:
-        check_split(strict, training, validation, tmp_path / "training", quiet=True)
+        audit_split(strict, training, validation, tmp_path / "training")
     for way in ("--groups", "--validation", "--strict-splits", FOUND):
         assert way in str(caught.value)
     assert (tmp_path / "training" / FOUND).exists() and not (tmp_path / FINGERPRINTS).exists()
 
 
-def test_a_clean_split_passes_strictly(copied, tmp_path, capsys):
+def test_audit_split_accepts_a_clean_split_under_strict_splits(copied, tmp_path):
     north, _ = copied
     (tmp_path / "training").mkdir()
     strict = config(tmp_path, strict_splits=True)
-    found = check_split(strict, north[:12], north[12:], tmp_path / "training", quiet=True)
+    found = audit_split(strict, north[:12], north[12:], tmp_path / "training")
     assert found is not None and not found.leaks
-    assert not capsys.readouterr().err
 
 
-def test_no_audit_reads_and_writes_nothing(tmp_path):
+def test_audit_split_touches_nothing_when_switched_off(tmp_path):
     nothing = config(tmp_path, leak_audit=False)
-    assert check_split(nothing, [], [], tmp_path / "training", quiet=True) is None
+    assert audit_split(nothing, [], [], tmp_path / "training") is None
     assert not list(tmp_path.iterdir())
     with pytest.raises(UsageError, match="leak audit"):
         config(tmp_path, leak_audit=False, strict_splits=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from sklearn.metrics import roc_auc_score
 from inspector.errors import DataError
 from inspector.model.metrics import balanced_accuracy, has_both, recall_at_fpr, roc_auc
 from inspector.model.odds import probability
-from inspector.training.data import LabelledPixels, load
+from inspector.predict import predict_batches
+from inspector.types import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,13 +80,21 @@ def _spread(count: int, wanted: int) -> list[int]:
 
 @torch.inference_mode()
 def logits_of(judge: Judge, held: Development, spec: PreprocessSpec) -> NDArray[np.float32]:
-    """What `judge` says of every image, (N, 2) float32. Raises DataError for a broken image."""
-    said = []
-    for batch in load(LabelledPixels(held.images, spec), _BATCH, workers=0, pin=False):
-        if batch.broken:
-            raise DataError(f"{batch.broken[0]} cannot be decoded; take it out of the images")
-        said.append(judge(batch.pixels_NHWC).float().cpu().numpy())
-    return np.concatenate(said)
+    """Logits of every image, (N, 2) float32, by `judge`. Raises DataError for a broken image."""
+
+    def run(pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.asarray(judge(torch.from_numpy(pixels_NHWC)).float().cpu().numpy())
+
+    found = []
+    batches = predict_batches(held.images, spec, run, batch_size=_BATCH, workers=0)
+    with closing(batches):
+        for batch, outputs in batches:
+            if broken := [item for item in batch.items if isinstance(item, Failure)]:
+                raise DataError(
+                    f"{broken[0].ref.path} cannot be decoded; take it out of the images"
+                )
+            found.append(outputs)
+    return np.concatenate(found)
 
 
 def figures(logits_N2: NDArray[np.float32], held: Development) -> JsonObject:

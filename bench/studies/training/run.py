@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from bench.report import Columns
     from inspector.labelled.folder import LabelledImage
-    from inspector.training.loop import EpochResult
     from inspector.types import JsonObject
 
 LINES = "cases.jsonl"
@@ -212,7 +211,7 @@ def _train(
         network = build_network(config.init)
     trainer = variation.trainer(config, network, training, _glance(held.images))
     for epoch in range(config.epochs):
-        trainer.run_epoch(epoch, _Silent())
+        trainer.run_epoch(epoch)
     model = trainer.judged.eval()
 
     def judge(pixels_NHWC: Tensor) -> Tensor:
@@ -224,17 +223,6 @@ def _train(
 def _glance(images: Sequence[LabelledImage]) -> list[LabelledImage]:
     """One image of each class: the loop wants to validate, but nothing is chosen by it here."""
     return [next(i for i in images if i.is_crack is wanted) for wanted in (True, False)]
-
-
-class _Silent:
-    def start_epoch(self, epoch: int, steps: int) -> None:
-        pass
-
-    def step(self, loss: float, accuracy: float, images: int) -> None:
-        pass
-
-    def end_epoch(self, result: EpochResult, best: bool) -> None:
-        pass
 
 
 def _finished(lines: Path, settings: JsonObject) -> dict[str, JsonObject]:

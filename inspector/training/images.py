@@ -1,0 +1,142 @@
+"""Images of a training: read, split into training and validation, and audited for leaks."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inspector.core.durable import publish
+from inspector.core.progress import no_progress
+from inspector.errors import DataError, OutputError
+from inspector.labelled.contradictions import check_labels
+from inspector.labelled.folder import TRAIN, VALIDATION, read_labelled
+from inspector.labelled.groups import with_groups
+from inspector.labelled.leaks import FINGERPRINTS, audit_fingerprints, fingerprint, save
+from inspector.labelled.reviewed import alone, merge_reviewed, read_reviewed
+from inspector.labelled.split import split
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from inspector.core.progress import Progress
+    from inspector.labelled.folder import Labelled, LabelledImage
+    from inspector.labelled.leaks import Fingerprints, LeakAudit
+    from inspector.labelled.reviewed import Reviewed
+    from inspector.training.config import TrainConfig
+
+FOUND = "leaks.json"
+"""File in the training's notes that lists every leak."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingImages:
+    """Both sides of a training, and what to say about them."""
+
+    training: list[LabelledImage]
+    validation: list[LabelledImage]
+    lines: list[str]
+    """Contents of the labelled folders, and what was taken from reviews."""
+    warnings: list[str]
+    """What does not match in the CSV of groups."""
+
+
+def read_images(config: TrainConfig) -> TrainingImages:
+    """Read and split the labelled folders and reviews that `config` names.
+
+    Reviewed photos are added to the training side only: they were selected for the model's
+    uncertainty and would bias validation. Raises DataError, OutputError.
+    """
+    reviewed = read_reviewed(config.labels)
+    training, validation, lines, warnings = _labelled(config, reviewed)
+    training, validation = merge_reviewed(training, validation, reviewed)
+    return TrainingImages(
+        training, validation, [*lines, str(reviewed)] if config.labels else lines, warnings
+    )
+
+
+def _labelled(
+    config: TrainConfig, reviewed: Reviewed
+) -> tuple[list[LabelledImage], list[LabelledImage], list[str], list[str]]:
+    if config.data is None:
+        return *split(alone(reviewed), config.validation_share, config.seed), [], []
+    roots = [root for root in (config.data, config.validation) if root is not None]
+    folders = [read_labelled(root, positive=config.positive) for root in roots]
+    warnings: list[str] = []
+    if config.groups is not None:
+        folders, warnings = _with_groups(folders, config.groups)
+    data = folders[0]
+    training = data.with_both(data.of("", TRAIN))
+    if config.validation is not None:
+        validation = folders[1].held_out(VALIDATION)
+    elif data.of(VALIDATION):
+        validation = data.with_both(data.of(VALIDATION), VALIDATION)
+    else:
+        training, validation = split(training, config.validation_share, config.seed)
+    uses = {"training": training, "validation": validation}
+    return training, validation, [line for f in folders for line in f.lines(uses)], warnings
+
+
+def _with_groups(folders: list[Labelled], csv: Path) -> tuple[list[Labelled], list[str]]:
+    """Assign groups in all folders, and in all their parts, by one CSV."""
+    roots = [folder.root for folder in folders]
+    images, warnings = with_groups([i for f in folders for i in f.images], csv, roots)
+    rest = iter(images)
+    return [replace(f, images=list(islice(rest, len(f.images)))) for f in folders], warnings
+
+
+def audit_split(
+    config: TrainConfig,
+    training: Sequence[LabelledImage],
+    validation: Sequence[LabelledImage],
+    notes: Path,
+    *,
+    progress: Progress = no_progress,
+) -> LeakAudit | None:
+    """Look for validation images that leak from training images.
+
+    Writes the leaks to `notes`, and the fingerprints of the training images to the bundle, for
+    later evaluations.
+
+    Returns:
+        The audit; None where it is switched off.
+
+    Raises:
+        DataError: A picture has two labels, or leaks under `strict_splits`.
+        LoaderError, OutputError: Images cannot be decoded, files cannot be written.
+    """
+    if not config.leak_audit:
+        return None
+    both = fingerprint([*training, *validation], workers=config.workers, progress=progress)
+    _check_labels(both)
+    trained_on = both.take(range(len(training)))
+    held_out = both.take(range(len(training), len(both)))
+    found = audit_fingerprints(trained_on, held_out, names=("training", "validation"))
+    file = notes / FOUND
+    try:
+        publish(json.dumps(found.to_json(), indent=1).encode(), file)
+    except OSError as error:
+        raise OutputError(f"cannot write {file}: {error.strerror}") from error
+    if found.leaks and config.strict_splits:
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in found.counts.items() if count)
+        raise DataError(
+            f"{len(found.leaked_paths):,} of {found.held_out_images:,} validation images leak from "
+            f"the training images ({counts}; listed in {file}); say with --groups CSV which images "
+            "show one place, validate on another place with --validation, remove the copies, or "
+            "train without --strict-splits"
+        )
+    save(trained_on, config.out / FINGERPRINTS)
+    return found
+
+
+def _check_labels(images: Fingerprints) -> None:
+    """Raise DataError where equal pixels have two labels."""
+    pictures: dict[int, list[tuple[str, bool]]] = defaultdict(list)
+    for k in np.flatnonzero(images.decoded_N):
+        pictures[int(images.pixels_N[k])].append((images.paths[k], bool(images.is_crack_N[k])))
+    check_labels(pictures.values())

@@ -1,0 +1,100 @@
+"""The library is the command line: every command is a function that returns a value and prints
+nothing."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+from pathlib import Path
+
+import pytest
+
+import inspector
+from inspector import (
+    BenchConfig,
+    CalibrateConfig,
+    EvaluateConfig,
+    ExportConfig,
+    RejudgeConfig,
+    ReportConfig,
+    ReviewConfig,
+    ScanConfig,
+    TrainConfig,
+    VerifyConfig,
+    bench,
+    calibrate,
+    evaluate,
+    export,
+    rejudge,
+    report,
+    review,
+    scan,
+    train,
+    verify,
+)
+from inspector.calibration.rule import Rule
+from tests.training.conftest import save_scene
+
+COMMANDS = {
+    bench: BenchConfig, calibrate: CalibrateConfig, evaluate: EvaluateConfig, export: ExportConfig,
+    rejudge: RejudgeConfig, report: ReportConfig, review: ReviewConfig, scan: ScanConfig,
+    train: TrainConfig, verify: VerifyConfig,
+}  # fmt: skip
+
+
+def test_every_name_is_listed_lazy_and_typed():
+    tree = ast.parse(Path(inspector.__file__).read_text(encoding="utf-8"))
+    typed = [
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for line in node.body
+        if isinstance(line, ast.ImportFrom)
+        for alias in line.names
+    ]
+    assert sorted(typed) == sorted(inspector.__all__) == sorted(inspector._HOME)
+    assert set(inspector.__all__) <= set(dir(inspector))
+
+
+@pytest.mark.parametrize("name", [name for name in inspector.__all__ if name.islower()])
+def test_no_module_takes_the_place_of_a_function(name):
+    assert importlib.util.find_spec(f"inspector.{name}") is None
+    assert callable(getattr(inspector, name))
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
+def test_every_command_takes_its_config_first(command):
+    first = next(iter(inspect.signature(command).parameters.values()))
+    assert first.annotation == COMMANDS[command].__name__ and inspect.getdoc(command)
+
+
+def test_train_returns_a_bundle_that_every_command_takes(tmp_path, capfd):
+    photos, out = tmp_path / "photos", tmp_path / "results"
+    for k in range(8):
+        save_scene(photos / "Positive" / f"{k}.jpg", crack=True, seed=k)
+        save_scene(photos / "Negative" / f"{k}.jpg", crack=False, seed=100 + k)
+    phases = []
+    trained = train(
+        TrainConfig(
+            data=photos, out=tmp_path / "model", init="random", epochs=1, batch_size=4, size=64,
+            device="cpu", workers=0,
+        ),
+        progress=lambda phase, done, total: phases.append(phase),
+    )  # fmt: skip
+    assert {"onnx-fp32", "torchscript-fp32"} <= set(trained.bundle.variants)
+    assert phases[0] == "looking for leaks" and phases[-1].startswith("epoch 1/1")
+    model = tmp_path / "model"
+    summary = scan(ScanConfig(sources=(str(photos),), out=out, model=model, workers=1))
+    assert summary.table.rows == 16
+    assert verify(VerifyConfig(out=out)).rows == 16
+    assert report(ReportConfig(out=out)).total.photos == 16
+    rejudge(RejudgeConfig(out=out, model=model, threshold=0.4))
+    found = evaluate(EvaluateConfig(data=photos, model=model, device="cpu", workers=0))
+    assert found.overall.images == 16
+    rule = Rule(target_recall=0.5, target_specificity=0.5)
+    chosen = calibrate(CalibrateConfig(data=photos, model=model, rule=rule, workers=0))
+    assert 0 <= chosen.thresholds.clear_below <= chosen.thresholds.crack_from <= 1
+    copy = export(ExportConfig(bundle=model, onnx=True, out=tmp_path / "copy"))
+    assert copy.digest == trained.bundle.digest
+    assert capfd.readouterr() == ("", "")
