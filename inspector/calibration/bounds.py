@@ -1,4 +1,4 @@
-"""How large a share can be, with confidence, behind one that was counted on few images.
+"""Upper bounds on a share that was counted on few images.
 
 `confidence` is the probability (below 1) with which a bound holds, over the draw of the sample.
 """
@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from scipy.special import bdtr, betaincinv
+from scipy.stats import binom
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,23 +26,16 @@ def error_bound(errors: int, trials: int, confidence: float) -> float:
 
 
 def most_errors(trials: int, share: float, confidence: float) -> int:
-    """The most errors with which `error_bound` is no more than `share`; -1 where none would be too
-    many."""
-    low, high = -1, trials
-    while high - low > 1:
-        middle = (low + high) // 2
-        if error_bound(middle, trials, confidence) <= share:
-            low = middle
-        else:
-            high = middle
-    return low
+    """The most errors for which `error_bound` is at most `share`; -1 where none is few enough."""
+    most = int(binom.ppf(1 - confidence, trials, share))  # exact up to one, in floats
+    while most >= 0 and error_bound(most, trials, confidence) > share:
+        most -= 1
+    return most
 
 
 def trials_needed(share: float, confidence: float) -> int:
-    """The fewest trials that can show, without any error, that a `share` in (0, 1) is not
-    exceeded."""
-    # The slack keeps 0.05 = 0.05^1, in floats a little more or less, from costing a trial, unless
-    # the bound itself needs it.
+    """The fewest trials without an error that show that a `share` in (0, 1) is not exceeded."""
+    # The slack keeps a share like 0.05, in floats a little more or less, from costing a trial.
     trials = max(1, math.ceil(math.log(1 - confidence) / math.log1p(-share) - 1e-9))
     return trials if error_bound(0, trials, confidence) <= share else trials + 1
 
@@ -54,8 +48,8 @@ def mean_bound(mean: float, units: int, confidence: float) -> float:
 
 
 def largest_mean(units: int, share: float, confidence: float) -> float:
-    """The largest mean loss with which `mean_bound` is no more than `share`; negative where not
-    even 0 is small enough."""
+    """The largest mean loss for which `mean_bound` is at most `share`; -1 where not even 0 is small
+    enough."""
     if _p_value(0.0, units, share) > 1 - confidence:
         return -1.0
     largest, _ = _border(0.0, share, lambda m: _p_value(m, units, share) <= 1 - confidence)
@@ -63,7 +57,8 @@ def largest_mean(units: int, share: float, confidence: float) -> float:
 
 
 def _border(low: float, high: float, holds: Callable[[float], bool]) -> tuple[float, float]:
-    """Two neighbours, `_APART`, between which a condition that holds from `low` on ends."""
+    """Bisection: the last number where the condition holds, and the first where it does not, to
+    within `_APART`."""
     while high - low > _APART:
         middle = (low + high) / 2
         if holds(middle):
@@ -74,7 +69,7 @@ def _border(low: float, high: float, holds: Callable[[float], bool]) -> tuple[fl
 
 
 def _p_value(mean: float, units: int, expected: float) -> float:
-    """How probable so small a mean is at most, if the expectation were `expected` (0, 1)."""
+    """Upper bound on the probability of so small a mean, if the expectation were `expected`."""
     divergence = (1 - mean) * math.log((1 - mean) / (1 - expected)) if mean < 1 else 0.0
     if mean > 0:
         divergence += mean * math.log(mean / expected)

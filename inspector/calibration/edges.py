@@ -1,4 +1,4 @@
-"""How far a verdict may reach into the images it must not be given to."""
+"""The loosest threshold whose error rate is bounded with the confidence asked for."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from inspector.calibration.bounds import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from inspector.types import JsonObject
@@ -30,12 +28,16 @@ SMALL = 36
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Images that keep a promise by themselves: one source, or several that are small. `units`
-    counts images, or groups of them; `share` is the bound on what lies below the edge."""
+    """Images that a guarantee holds for by themselves: one source, or several small ones. `units`
+    counts images or groups of them; `share` is the bound on the share below the edge."""
 
     sources: tuple[str, ...]
     units: int
     share: float
+
+    @property
+    def name(self) -> str:
+        return " with ".join(source or "." for source in self.sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +51,30 @@ class Edge:
     parts: tuple[Part, ...]
     grouped: bool
 
+    @property
+    def short(self) -> tuple[Part, ...]:
+        """The parts with too few units to show the share that was asked."""
+        return tuple(part for part in self.parts if part.share > self.asked)
+
     def claim(self, images: str, verdict: str, confidence: float) -> str:
         """The guarantee in words, for the `images` that must not get the `verdict`."""
-        kept = [part for part in self.parts if part.share <= self.asked]
-        short = [part for part in self.parts if part.share > self.asked]
+        kept = [part.name for part in self.parts if part.share <= self.asked]
         of, average = (" of a group", ", on average over groups,") if self.grouped else ("", "")
-        whose = f" (each of {_names(kept)})" if kept and len(self.parts) > 1 else ""
-        share = self.asked if kept else max(part.share for part in short)
+        whose = f" (each of {', '.join(kept)})" if kept and len(self.parts) > 1 else ""
+        share = self.asked if kept else max(part.share for part in self.parts)
         words = (
             f"with {confidence * 100:g} % confidence at most {percent(share)} of {images}{of} "
             f"like these{whose}{average} are {verdict}"
         )
-        return f"{words}; {self._admitted(short)}" if short else words
+        return f"{words}; {self.shortage()}" if self.short else words
 
-    def _admitted(self, short: Sequence[Part]) -> str:
-        """What the parts with too few units can show, and how many it would take."""
+    def shortage(self) -> str:
+        """What the parts with too few units can show, and how many units it takes."""
         unit = "groups" if self.grouped else "images"
         found = ", ".join(
-            f"{part.units:,} {unit}{f' of {_names([part])}' if len(self.parts) > 1 else ''} can "
+            f"{part.units:,} {unit}{f' of {part.name}' if len(self.parts) > 1 else ''} can "
             f"show no less than {percent(part.share)}"
-            for part in short
+            for part in self.short
         )
         return f"{found}; for {percent(self.asked)} it takes {self.needed:,}"
 
@@ -84,17 +90,8 @@ class Edge:
         }
 
 
-def _names(parts: Sequence[Part]) -> str:
-    return ", ".join(names_of(part.sources) for part in parts)
-
-
-def names_of(sources: Sequence[str]) -> str:
-    """The sources of one part, in words."""
-    return " with ".join(source or "." for source in sources)
-
-
 def percent(share: float) -> str:
-    """With no more digits than it needs, rounded up: it is a bound."""
+    """A bound in percent, rounded up, with no more digits than it needs."""
     return f"{np.ceil(share * 1000 - 1e-6) / 10:g} %"
 
 
@@ -139,8 +136,8 @@ def _most(units: int, share: float, confidence: float) -> float:
 def _parts(
     source_N: NDArray[np.str_], unit_N: NDArray[np.str_], *, by_source: bool
 ) -> list[tuple[str, ...]]:
-    """Sources by themselves, and those of fewer than `SMALL` units together. Whatever the target,
-    so that a higher one never asks for less."""
+    """Sources by themselves, and those of fewer than `SMALL` units together. Independent of the
+    target, so that a higher one never asks for less."""
     units: dict[str, set[str]] = defaultdict(set)
     for source, unit in zip(source_N.tolist(), unit_N.tolist(), strict=True):
         units[source].add(unit)
@@ -152,8 +149,8 @@ def _parts(
 
 
 def _weights(unit_N: NDArray[np.str_]) -> tuple[NDArray[np.float64], int]:
-    """What each image adds to the mean loss, and the number of units: they weigh the same, and so
-    do the images of one."""
+    """Each image's weight in the mean loss, and the number of units: all units weigh the same, and
+    so do the images of one."""
     _, member_N, sizes_U = np.unique(unit_N, return_inverse=True, return_counts=True)
     return np.asarray(1 / (sizes_U[member_N] * len(sizes_U))), len(sizes_U)
 

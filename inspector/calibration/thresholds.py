@@ -1,4 +1,4 @@
-"""Thresholds that meet targets with confidence, and what may then be claimed."""
+"""Choose thresholds that meet targets with confidence, and say what they guarantee."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inspector.calibration.costs import cheapest
-from inspector.calibration.edges import names_of, percent, safest_edge
+from inspector.calibration.edges import safest_edge
+from inspector.calibration.rule import cheapest
 from inspector.errors import DataError
 from inspector.model.bundle import Thresholds
 from inspector.model.odds import log_odds, probability
@@ -17,17 +17,19 @@ from inspector.model.verdict import decide
 from inspector.types import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from inspector.calibration.edges import Edge
-    from inspector.calibration.rule import Rule
+    from inspector.calibration.rule import Costs, Rule
     from inspector.types import JsonObject
 
 DIGITS = 4
 """Thresholds are rounded to so many significant digits, away from the verdict they guard."""
-_SIDES = (("missed", "{} with cracks", "clear"), ("alarms", "crack-free {}", "crack"))
+_SIDES = {
+    "missed": ("cracks on images", "called clear"),
+    "alarms": ("crack-free images", "called crack"),
+}
+"""The errors that targets bound: the images that must not get a verdict, and the verdict."""
 _SATURATED = "no threshold keeps the target for crack-free images: some have probability 1"
 
 
@@ -55,34 +57,17 @@ class Judged:
 
 
 def choose_thresholds(judged: Judged, rule: Rule, *, on: str) -> Thresholds:
-    """By the rule's costs, or else its targets; `on` names the images. Their `evidence` holds rule,
-    claims and counts, `chosen` the same in words."""
-    if rule.costs is not None:
-        low, high = cheapest(judged.p_N, judged.is_crack_N, rule.costs, rule.prevalence)
-        claims: tuple[str, ...] = (_costs_in_words(rule),)
-        edges: JsonObject = {}
-    else:
-        missed, alarms = _edge(judged, rule, cracks=True), _edge(judged, rule, cracks=False)
-        low, high = _apart(missed.at, -alarms.at)
-        claims = (
-            missed.claim("cracks on images", "called clear", rule.confidence),
-            _SATURATED
-            if alarms.at <= -1
-            else alarms.claim("crack-free images", "called crack", rule.confidence),
-        )
-        edges = {"missed": missed.to_json(), "alarms": alarms.to_json()}
-    thresholds = Thresholds(
-        clear_below=_down(min(low, rule.highest_clear)),
-        crack_from=_up(max(high, rule.lowest_crack)),
-    )
-    counts = count_verdicts(judged, thresholds)
-    sentence = f"on {on}: {'; '.join(claims)}; {_counts_in_words(counts)}"
-    return Thresholds(
-        clear_below=thresholds.clear_below,
-        crack_from=thresholds.crack_from,
-        chosen=sentence,
-        evidence={"rule": asdict(rule), **edges, "claims": list(claims), "counts": counts},
-    )
+    """Thresholds by the rule's costs, or else its targets.
+
+    Args:
+        judged: Labelled images with the model's probabilities.
+        rule: Targets or costs.
+        on: Names the images, for the words in `chosen`.
+
+    Returns:
+        Thresholds whose `evidence` holds rule, claims and counts, and `chosen` the same in words.
+    """
+    return _choose(judged, rule, on)[0]
 
 
 def recalibrated(
@@ -90,14 +75,14 @@ def recalibrated(
 ) -> Thresholds:
     """Thresholds in place of a model's `own`. Laxer are those that call more photos clear: nobody
     looks at these again, so `clear_below` does not rise unless `allow_laxer`; `crack_from` misses
-    no crack and may move either way. What `clear_below` was held back from stands in the evidence
+    no crack and may move either way. The `clear_below` that was not taken stands in the evidence
     as `would_be_clear_below`.
 
     Raises DataError where the images are too few to show the targets.
     """
-    chosen = choose_thresholds(judged, rule, on=on)
-    if lacking := list(_lacking(chosen)):
-        several = any(len(chosen.evidence[side]["parts"]) > 1 for side, *_ in _SIDES)
+    chosen, edges = _choose(judged, rule, on)
+    if lacking := [f"{_SIDES[side][0]}: {e.shortage()}" for side, e in edges.items() if e.short]:
+        several = any(len(edge.parts) > 1 for edge in edges.values())
         raise DataError(
             f"too few photos to choose thresholds by: {'; '.join(lacking)}. The thresholds stay as "
             f"they are (clear below {own.clear_below:g}, crack from {own.crack_from:g}), and "
@@ -111,24 +96,36 @@ def recalibrated(
     return replace(held, evidence=held.evidence | wanted)
 
 
-def _lacking(chosen: Thresholds) -> Iterator[str]:
-    """What the images cannot show, and how many it takes."""
-    for side, images, verdict in _SIDES:
-        evidence = chosen.evidence.get(side, {"parts": []})
-        for part in evidence["parts"]:
-            if part["at_most"] > evidence["asked"]:
-                several = len(evidence["parts"]) > 1
-                whose = f" of {names_of(part['sources'])}" if several else ""
-                these = f"{part['units']:,} {images.format(evidence['counted'])}{whose}"
-                yield (
-                    f"{these} can show no less than {percent(part['at_most'])} called {verdict}, "
-                    f"and for {percent(evidence['asked'])} it takes {evidence['needed']:,}"
-                )
+def _choose(judged: Judged, rule: Rule, on: str) -> tuple[Thresholds, dict[str, Edge]]:
+    """The thresholds, and the edges of the targets that they were chosen by."""
+    edges: dict[str, Edge] = {}
+    if rule.costs is not None:
+        low, high = cheapest(judged.p_N, judged.is_crack_N, rule.costs, rule.prevalence)
+        claims = [_costs_in_words(rule, rule.costs)]
+    else:
+        edges = {side: _edge(judged, rule, cracks=side == "missed") for side in _SIDES}
+        low, high = _apart(edges["missed"].at, -edges["alarms"].at)
+        claims = [edge.claim(*_SIDES[side], rule.confidence) for side, edge in edges.items()]
+        if edges["alarms"].at <= -1:
+            claims[1] = _SATURATED
+    thresholds = Thresholds(
+        clear_below=_rounded(min(low, rule.highest_clear), ROUND_FLOOR),
+        crack_from=_rounded(max(high, rule.lowest_crack), ROUND_CEILING),
+    )
+    counts = count_verdicts(judged, thresholds)
+    evidence = {
+        "rule": asdict(rule),
+        **{side: edge.to_json() for side, edge in edges.items()},
+        "claims": claims,
+        "counts": counts,
+    }
+    sentence = f"on {on}: {'; '.join(claims)}; {_counts_in_words(counts)}"
+    return replace(thresholds, chosen=sentence, evidence=evidence), edges
 
 
 def _edge(judged: Judged, rule: Rule, *, cracks: bool) -> Edge:
-    """How far `clear` may reach up into the cracks, or `crack` down into the rest: the same, seen
-    from the other end."""
+    """The highest `clear_below` for the cracks, or the lowest `crack_from`, as its negative, for
+    the rest."""
     of_N = judged.is_crack_N == cracks
     return safest_edge(
         judged.p_N[of_N] if cracks else -judged.p_N[of_N],
@@ -141,32 +138,19 @@ def _edge(judged: Judged, rule: Rule, *, cracks: bool) -> Edge:
 
 
 def _apart(low: float, high: float) -> tuple[float, float]:
-    """`clear` may reach up to `low`, `crack` must stay above `high`. Where that leaves no band, one
-    threshold halfway (in log odds) keeps both and is far from either's images."""
+    """Both thresholds from the highest `clear_below` and the images' score that `crack_from` must
+    exceed. Where that leaves no band for review, one threshold halfway in log odds meets both."""
     above = float(np.nextafter(np.float32(high), np.float32(2)))
     if low <= above:
         return low, min(above, 1.0)
-    middle = halfway(above, low)
-    middle = max(_down(middle), above)
+    middle = float(probability(log_odds([above, low]).mean()))
+    middle = max(_rounded(middle, ROUND_FLOOR), above)
     return middle, middle
 
 
-def halfway(p: float, q: float) -> float:
-    """The probability halfway between two others in log odds."""
-    return float(probability(log_odds([p, q]).mean()))
-
-
-def _down(threshold: float) -> float:
-    return _rounded(threshold, ROUND_FLOOR)
-
-
-def _up(threshold: float) -> float:
-    return _rounded(threshold, ROUND_CEILING)
-
-
 def _rounded(threshold: float, direction: str) -> float:
-    """To `DIGITS` of its distance from the nearer of 0 and 1: near 1 they say as much as near 0."""
-    exact = Decimal(repr(float(threshold)))  # what is rounded already stays as it is
+    """Rounded to `DIGITS` of the distance from the nearer of 0 and 1."""
+    exact = Decimal(repr(float(threshold)))  # a rounded value stays as it is
     if exact <= 0.5:
         return float(Context(prec=DIGITS, rounding=direction).create_decimal(exact))
     opposite = ROUND_FLOOR if direction == ROUND_CEILING else ROUND_CEILING
@@ -204,12 +188,10 @@ def _counts_in_words(counts: JsonObject) -> str:
     )
 
 
-def _costs_in_words(rule: Rule) -> str:
-    assert rule.costs is not None
-    mix = "as many have a crack as here" if rule.prevalence is None else (
-        f"{rule.prevalence:.2%} have a crack"
-    )  # fmt: skip
+def _costs_in_words(rule: Rule, costs: Costs) -> str:
+    share = "as many" if rule.prevalence is None else f"{rule.prevalence:.2%}"
+    mix = f"{share} have a crack" + (" as here" if rule.prevalence is None else "")
     return (
-        f"least expected cost where a missed crack costs {rule.costs.miss:g}, a false alarm "
-        f"{rule.costs.false_alarm:g}, a look {rule.costs.look:g}, and {mix}; nothing is guaranteed"
+        f"least expected cost where a missed crack costs {costs.miss:g}, a false alarm "
+        f"{costs.false_alarm:g}, a look {costs.look:g}, and {mix}; nothing is guaranteed"
     )

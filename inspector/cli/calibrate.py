@@ -1,4 +1,4 @@
-"""The command that gives a model thresholds for the walls it will judge."""
+"""The `calibrate` command."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ from inspector.cli.model import Groups, Positive
 from inspector.cli.options import Device, Model, Verbose
 from inspector.cli.rules import (
     Confidence,
-    FalseAlarmCost,
-    MissCost,
     Pooled,
-    Prevalence,
-    ReviewCost,
     TargetRecall,
     TargetSpecificity,
     rule_of,
@@ -33,8 +29,8 @@ commands = typer.Typer()
 
 
 @commands.command(
-    epilog="Examples:\n\ninspector calibrate /labelled --target-recall 0.99 --out my-walls\n\n"
-    "inspector calibrate /labelled --miss-cost 50 --false-alarm-cost 1"
+    epilog="Examples:\n\ninspector calibrate /labelled\n\n"
+    "inspector calibrate /labelled --target-recall 0.99 --out my-walls"
 )
 def calibrate(
     data: Annotated[
@@ -49,10 +45,6 @@ def calibrate(
     target_specificity: TargetSpecificity = None,
     confidence: Confidence = None,
     pooled: Pooled = False,
-    miss_cost: MissCost = None,
-    false_alarm_cost: FalseAlarmCost = None,
-    review_cost: ReviewCost = None,
-    prevalence: Prevalence = None,
     allow_laxer: Annotated[
         bool,
         typer.Option("--allow-laxer", help="Let more photos be called clear than the model does."),
@@ -62,26 +54,28 @@ def calibrate(
     device: Device = "auto",
     verbose: Verbose = False,
 ) -> None:
-    """Choose thresholds on labelled photos of your own walls, by a target or by costs, and say what
-    that guarantees. With groups, whole groups are counted, for walls not among them. Where the
-    photos are too few for the target, it says how many it takes, changes nothing and exits with 1.
+    """Choose thresholds on labelled photos of your own walls, and say what they guarantee.
+
+    With --groups, whole groups are counted, which holds for further walls. Where the photos are too
+    few for the targets, it says how many it takes, changes nothing and exits with 1.
 
     Probabilities stay what they are; to change those, train.
     """
     from inspector.calibration.run import CalibrateConfig
     from inspector.calibration.run import calibrate as run_calibrate
+    from inspector.core.progress import CountingBar
     from inspector.core.terminal import print_lines
 
     rule = rule_of(
         target_recall=target_recall, target_specificity=target_specificity, confidence=confidence,
-        miss_cost=miss_cost, false_alarm_cost=false_alarm_cost, review_cost=review_cost,
-        prevalence=prevalence, pooled=pooled,
+        pooled=pooled,
     )  # fmt: skip
     config = CalibrateConfig(
         data=data, model=model, out=out, rule=rule, allow_laxer=allow_laxer,
         positive=tuple(positive or ()), groups=groups, device=device,
     )  # fmt: skip
-    result = run_calibrate(config, lambda line: print_lines([line], to_stderr=True))
+    with CountingBar() as progress:
+        result = run_calibrate(config, progress, lambda line: print_lines([line], to_stderr=True))
     print_lines(_laxer(result), to_stderr=True)
     print_lines(_render(result, out))
 

@@ -1,4 +1,4 @@
-"""The command that says how far a model can be trusted."""
+"""The `evaluate` command."""
 
 from __future__ import annotations
 

@@ -10,10 +10,7 @@ import typer
 from inspector.cli.options import Device, Quiet, Verbose
 from inspector.cli.rules import (
     Confidence,
-    FalseAlarmCost,
-    MissCost,
     Pooled,
-    ReviewCost,
     TargetRecall,
     TargetSpecificity,
     rule_of,
@@ -78,9 +75,6 @@ def train(
     target_specificity: TargetSpecificity = None,
     confidence: Confidence = None,
     pooled: Pooled = False,
-    miss_cost: MissCost = None,
-    false_alarm_cost: FalseAlarmCost = None,
-    review_cost: ReviewCost = None,
     seed: Annotated[int, typer.Option(help="Same seed, same data: same model.")] = 0,
     device: Device = "auto",
     workers: Annotated[
@@ -111,8 +105,7 @@ def train(
 
     rule = rule_of(
         target_recall=target_recall, target_specificity=target_specificity, confidence=confidence,
-        miss_cost=miss_cost, false_alarm_cost=false_alarm_cost, review_cost=review_cost,
-        prevalence=None, pooled=pooled,
+        pooled=pooled,
     )  # fmt: skip
     config = TrainConfig(
         data=data,

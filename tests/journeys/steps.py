@@ -217,7 +217,7 @@ LEARNING = (
          typed=(("Ctrl-C ends it", say_crack),)),
     Step("train labelled --labels inspector-results --validation 'other walls' --groups groups.csv "
          f"--positive Positive --init default --freeze-backbone --epochs 1 {_SMALL} "
-         "--miss-cost 50 --false-alarm-cost 1 --review-cost 0.5 --no-leak-audit --out probe -q -v",
+         "--no-leak-audit --out probe -q -v",
          columns=None),
     Step("evaluate 'other walls' --model my-model --out evaluation --gallery 2 -b 4 -j 1 "
          "--device cpu --trained-on labelled", ("cracks clear", "report: evaluation/report.html")),
@@ -228,8 +228,8 @@ LEARNING = (
     Step("calibrate 'other walls' --target-recall 0.5 --target-specificity 0.5 --confidence 0.8 "
          "--out my-walls --model my-model",
          ("use it: inspector scan /photos --model my-walls",)),
-    Step("calibrate 'other walls' --miss-cost 50 --false-alarm-cost 1 --review-cost 0.4 "
-         "--prevalence 0.1 --allow-laxer --model my-model --device cpu -v",
+    Step("calibrate 'other walls' --target-recall 0.5 --target-specificity 0.5 --confidence 0.8 "
+         "--allow-laxer --model my-model --device cpu -v",
          ("nothing was written",), columns=None),
     Step("calibrate 'other walls' --target-recall 0.99 --pooled --groups groups.csv "
          "--positive Positive --model my-model", ("too few", "it takes"), code=1, columns=60),
