@@ -50,7 +50,7 @@ def rule_of(
     """The rule of the options given; the others keep their defaults."""
     from inspector.calibration.rule import Rule
 
-    targets = {
+    targets: dict[str, Any] = {
         "target_recall": target_recall,
         "target_specificity": target_specificity,
         "confidence": confidence,
