@@ -69,6 +69,35 @@ def test_mistakes_are_one_line_with_a_code(tmp_path, arguments, code, words):
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "module", "extra"),
+    [
+        (["train", "{data}", "--out", "new"], "torch", "train"),
+        (["train", "{data}", "--out", "new"], "sklearn", "train"),
+        (["evaluate", "{data}", "--model", "{model}", "--out", "new"], "sklearn", "evaluate"),
+        (["export", "{model}", "--onnx", "--out", "new"], "torch", "train"),
+    ],
+)
+def test_a_command_without_its_extra_says_what_to_install(
+    arguments, module, extra, tiny_bundle_dir, tmp_path
+):
+    for name in ("Positive", "Negative"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / f"{name}.jpg").write_text(name)
+    words = [word.format(data=tmp_path / "data", model=tiny_bundle_dir) for word in arguments]
+    program = (
+        f"import sys; sys.modules[{module!r}] = None; sys.argv[0] = 'inspector'\n"
+        "from inspector.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 2, done.stderr
+    words = rf"inspector: {arguments[0]} needs \w+; install it with: "
+    assert re.search(words + rf"pip install 'crack-inspector\[{extra}\]'$", done.stderr.strip())
+    assert "Traceback" not in done.stderr
+
+
 def test_verbose_adds_the_traceback(tmp_path):
     done = run("scan", "no-such-place", "-v", cwd=tmp_path)
     assert done.returncode == 1 and "Traceback" in done.stderr

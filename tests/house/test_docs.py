@@ -68,6 +68,14 @@ def test_links_lead_somewhere(repository, page):
             assert ((repository / page).parent / target).exists(), target
 
 
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md"])
+def test_files_named_in_the_docs_exist(repository, page):
+    text = (repository / page).read_text(encoding="utf-8")
+    named = re.findall(r"`((?:inspector|export|bench|tests|samples|docs)/[\w./*-]+)`", text)
+    missing = [name for name in named if not any(repository.glob(name.rstrip("/")))]
+    assert missing == []
+
+
 def test_results_page_describes_the_table(repository):
     page = (repository / "docs" / "reference" / "results.md").read_text(encoding="utf-8")
     for column in COLUMNS:

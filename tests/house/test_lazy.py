@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "torchvision", "onnxruntime", "onnx", "pyarrow", "PIL", "numpy", "matplotlib"}
+EXTRAS = {"torch", "torchvision", "onnx", "onnxscript", "sklearn", "scipy", "matplotlib"}
+HEAVY = EXTRAS | {"onnxruntime", "pyarrow", "duckdb", "PIL", "numpy"}
 
 RUN_MAIN = """
 import atexit, json, sys
@@ -34,6 +35,13 @@ def test_help_loads_nothing_heavy(args):
     loaded = packages_loaded_by(RUN_MAIN, *args)
     assert "typer" in loaded
     assert not loaded & HEAVY
+
+
+def test_a_scan_on_the_cpu_loads_no_extra(tiny_bundle_dir, repository, tmp_path):
+    words = [repository / "samples", "--out", tmp_path, "--model", tiny_bundle_dir, "--limit", "4"]
+    loaded = packages_loaded_by(RUN_MAIN, "scan", *map(str, words), "--device", "cpu")
+    assert "onnxruntime" in loaded
+    assert not loaded & (EXTRAS | {"duckdb"})
 
 
 def test_no_telemetry_is_sent_or_kept(tmp_path):
