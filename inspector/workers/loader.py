@@ -32,21 +32,26 @@ def load_batches(
     dataloader: bool = False,
     limits: DecodeLimits | None = None,
 ) -> Generator[Batch]:
-    """Load batches of `batch_size` consecutive photos (the last may be smaller), in the order of
-    `refs`, whatever the number of workers.
+    """Load photos as batches, in the order of `refs`, whoever decodes them.
 
-    `workers` are processes, which start at once, not at the first batch. A file that ends or
-    stalls one of them becomes a `Failure`. With `dataloader` they are those of a torch
-    `DataLoader`; if that fails, what it has not handed out and all the rest is decoded by
-    processes as without it. With 0 workers all happens in the caller's thread, one batch at a
-    time: nothing then stands between a file and this process, and no time limit is kept.
-
-    `refs` is read in the caller's thread, `PREFETCH` batches per worker ahead. Bound on memory,
+    A photo that ends or stalls the process that decodes it becomes a `Failure`. `refs` is read in
+    the caller's thread, up to `PREFETCH` batches per worker and one more ahead. Bound on memory,
     with n workers: (n x PREFETCH + 1) x batch_size x size^2 x 3 bytes, with `dataloader` mostly of
     shared memory; and for each process what Python and one photo at its full size take.
 
-    Close the generator to end the processes. Raises LoaderError when they do not start or keep
-    dying; what `refs` raises comes through.
+    Args:
+        batch_size: Photos per batch; the last batch may have fewer.
+        workers: Processes that decode; they start at once, not at the first batch. With 0 all
+            happens in the caller's thread, one batch at a time: nothing then stands between a file
+            and this process, and no time limit is kept.
+        dataloader: Whether they are those of a torch `DataLoader`. If that fails, the photos that
+            it has not handed out are decoded by processes as without it.
+
+    Returns:
+        A generator; close it to end the processes.
+
+    Raises:
+        LoaderError: Processes do not start or keep dying. What `refs` raises comes through.
     """
     limits = limits or DecodeLimits()
     chunks = chunks_of(refs, batch_size)

@@ -1,5 +1,5 @@
 """Decoding in the worker processes of a torch `DataLoader`, which hand batches over in shared
-memory. It can fail as a whole; what it has not handed out is then still known."""
+memory. It can fail as a whole; the photos that it has not handed out are then still known."""
 
 from __future__ import annotations
 
@@ -48,70 +48,57 @@ class TorchBatches(Iterator[Batch]):
         workers: int,
         prefetch: int,
     ) -> None:
-        self._listed = _Listed(chunks)
-        self._patience_s = min(limits.max_seconds + _START_S, threading.TIMEOUT_MAX)
-        self._loaded: Any = _start(self._listed, spec, limits, workers, prefetch)
+        self._chunks = chunks
+        self._handed_out: deque[list[ImageRef]] = deque()
+        self._error: Exception | None = None
+        self._seconds = min(limits.max_seconds + _START_S, threading.TIMEOUT_MAX)
+        self._loaded: Any = _start(self._listed(), spec, limits, workers, prefetch)
 
     def __next__(self) -> Batch:
         # Not the DataLoader's own `timeout`: what a worker has sent is fetched from it without
         # one, and a worker that is stuck does not hand it over.
-        watchdog = threading.Timer(self._patience_s, self._kill)
+        watchdog = threading.Timer(self._seconds, self._kill)
         watchdog.daemon = True
         watchdog.start()
         try:
             items, images, seconds = next(self._loaded)
         finally:
             watchdog.cancel()
-        self._listed.handed_out.popleft()
+        self._handed_out.popleft()
         return Batch(items, images.numpy(), seconds)
 
     @property
     def left(self) -> Iterator[list[ImageRef]]:
-        """The chunks whose batches did not come out."""
-        return self._listed.left()
+        """Yield the chunks whose batches did not come out."""
+        while self._handed_out:
+            yield self._handed_out.popleft()
+        if self._error:
+            raise self._error
+        yield from self._chunks
 
     def close(self) -> None:
         """End the processes, in the middle of a file if need be."""
         self._kill()
         self._loaded._shutdown_workers()
 
+    def _listed(self) -> Iterator[list[ImageRef]]:
+        """Yield the chunks, and remember those on their way and how the listing ended."""
+        try:
+            for chunk in self._chunks:
+                self._handed_out.append(chunk)
+                yield chunk
+        except Exception as error:
+            self._error = error
+            raise
+
     def _kill(self) -> None:
         for worker in self._loaded._workers:
             worker.kill()
 
 
-class _Listed(Iterator[list["ImageRef"]]):
-    """The sampler: chunks, with memory of those on their way and of how the listing ended."""
-
-    def __init__(self, chunks: Iterator[list[ImageRef]]) -> None:
-        self._chunks = chunks
-        self._error: Exception | None = None
-        self.handed_out: deque[list[ImageRef]] = deque()
-
-    def __next__(self) -> list[ImageRef]:
-        if self._error:
-            raise self._error
-        try:
-            chunk = next(self._chunks)
-        except StopIteration:
-            raise
-        except Exception as error:
-            self._error = error
-            raise
-        self.handed_out.append(chunk)
-        return chunk
-
-    def left(self) -> Iterator[list[ImageRef]]:
-        while self.handed_out:
-            yield self.handed_out.popleft()
-        if self._error:
-            raise self._error
-        yield from self._chunks
-
-
 class _Photos:
-    """The dataset that travels to the workers: its "index" is a list of refs, so that listing
-    streams and nothing but names goes there."""
+    """The dataset, a copy of which goes to each worker. Its "index" is a list of refs, so that the
+    listing streams."""
 
     def __init__(self, spec: PreprocessSpec, limits: DecodeLimits) -> None:
         self.spec = spec
@@ -137,7 +124,11 @@ class _Photos:
 
 
 def _start(
-    listed: _Listed, spec: PreprocessSpec, limits: DecodeLimits, workers: int, prefetch: int
+    listed: Iterator[list[ImageRef]],
+    spec: PreprocessSpec,
+    limits: DecodeLimits,
+    workers: int,
+    prefetch: int,
 ) -> Any:
     method = start_method("torch.utils.data", "inspector.workers.torch_loader")
     from torch.utils.data import DataLoader
