@@ -11,8 +11,11 @@ import pytest
 
 from inspector.errors import SourceError
 from inspector.photos.address import uri_of
+from inspector.photos.limits import DecodeLimits
+from inspector.photos.reading import read
 from inspector.photos.selection import names_in
 from inspector.photos.source import Discovery, count_images
+from inspector.types import Failure, FailureCode
 
 
 @pytest.fixture
@@ -91,6 +94,19 @@ def test_listed_photos_are_covered_once_and_missing_ones_are_listed_too(place):
     assert refs[1].uri == uri_of(f"{place}/photos/gone.jpg") and refs[1].size is None
     assert discovery.repeated == 3
     assert count_images(Discovery(["@list"])) == 7
+
+
+def test_photos_and_directories_may_be_named_by_their_uris(place):
+    Path("list").write_text(f"{uri_of(f'{place}/photos/a.jpg')}\nphotos/a.jpg\n")
+    assert names("@list") == [f"{place}/photos/a.jpg"]
+    by_uri = [ref.uri for ref in Discovery([uri_of(f"{place}/photos/sub")])]
+    assert by_uri == [ref.uri for ref in Discovery(["photos/sub"])] != []
+    Path("list").write_text("s3://bucket/a.jpg\n")
+    (ref,) = Discovery(["@list"])
+    outcome = read(ref, DecodeLimits())
+    assert isinstance(outcome, Failure) and outcome.code == FailureCode.VANISHED
+    with pytest.raises(SourceError, match="s3://bucket"):
+        Discovery(["s3://bucket"])
 
 
 def test_the_standard_input_may_be_a_list_and_is_read_by_all_who_need_it(place):
