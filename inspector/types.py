@@ -82,7 +82,7 @@ class FailureCode(StrEnum):
 class FileFacts:
     """Facts about a file that need no reading: bytes, and the time of its last change in whole
     microseconds since the epoch; None where they could not be found out. A scan takes a file for
-    unchanged as long as both are."""
+    unchanged as long as both are; a better mark of a version (an ETag) would be a field here."""
 
     size: int | None = None
     mtime_us: int | None = None

@@ -7,6 +7,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from inspector.photos.limits import Refused
 from inspector.photos.source import source_of
 from inspector.types import Failure, FailureCode, ImageRef
 
@@ -53,6 +54,8 @@ def read(ref: ImageRef, limits: DecodeLimits) -> Contents | Failure:
                 outcome = _read_once(file, ref, limits)
             if outcome is not None:
                 return outcome
+    except Refused as refusal:
+        return Failure(ref, refusal.code, refusal.detail)
     except OSError as error:
         code = _CODES.get(error.errno or 0, FailureCode.IO_ERROR)
         return Failure(ref, code, error.strerror or type(error).__name__)
@@ -71,7 +74,7 @@ def sha256_within(address: str, max_bytes: int) -> bytes | None:
             if (file.facts().size or 0) > max_bytes:
                 return None
             return hashlib.file_digest(file, "sha256").digest()
-    except (OSError, ValueError):
+    except (OSError, ValueError, Refused):
         return None
 
 

@@ -72,7 +72,7 @@ class Root(Protocol):
         """Whether other arguments may name some of its photos as well: those of lists, patterns."""
 
     def check(self, listing: Discovery) -> None:
-        """Raises SourceError where nothing can be listed."""
+        """Raise SourceError where nothing can be listed."""
 
     def covers(self, uri: str) -> bool:
         """Whether a photo of this uri would be listed below the directory, were it there."""
@@ -105,7 +105,8 @@ class Source(Protocol):
         """Return size and time of change; a photo is taken for unchanged as long as both are."""
 
     def open(self, address: str) -> PhotoFile:
-        """Open a photo; a pipe or a device is refused (ENXIO), never waited for."""
+        """Open a photo; a pipe or a device is refused (ENXIO), never waited for. Raises Refused
+        where the source itself can tell why there is nothing to read, as of an encrypted member."""
 
     def is_gone(self, address: str) -> bool:
         """Whether it is certain that the photo is not there any more."""

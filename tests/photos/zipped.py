@@ -11,7 +11,8 @@ from io import BytesIO
 from inspector.photos import source
 from inspector.photos.address import path_of, quoted, uri_of
 from inspector.photos.formats import named_like_an_image
-from inspector.types import FileFacts
+from inspector.photos.limits import Refused
+from inspector.types import FailureCode, FileFacts
 
 
 def install():
@@ -44,6 +45,8 @@ class Zipped:
         return self._member(address)[1]
 
     def open(self, address):
+        if "locked" in address:
+            raise Refused(FailureCode.UNSUPPORTED, "encrypted")
         return Member(*self._member(address))
 
     def is_gone(self, address):

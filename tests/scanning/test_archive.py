@@ -39,7 +39,7 @@ def pack(folder, members):
         for name, file in members.items():
             info = zipfile.ZipInfo(name, (2026, 11, 28, 12, 0, 0))
             opened.writestr(info, (folder / file).read_bytes())
-        for name in ("broken.jpg", "notes.txt"):
+        for name in ("broken.jpg", "locked.jpg", "notes.txt"):
             opened.writestr(zipfile.ZipInfo(name), b"no image")
 
 
@@ -58,11 +58,17 @@ def scanned(archive, tiny_bundle, *, workers=0, **options):
 def test_photos_in_an_archive_are_scanned_as_files_are(archive, tiny_bundle, workers):
     summary, rows = scanned(archive, tiny_bundle, workers=workers)
     below = f"file://{archive}!/"
-    assert set(rows) == {f"{below}w%C3%A4ll%20%231%21.png", f"{below}a/b.png", f"{below}broken.jpg"}
+    assert set(rows) == {
+        f"{below}w%C3%A4ll%20%231%21.png",
+        f"{below}a/b.png",
+        f"{below}broken.jpg",
+        f"{below}locked.jpg",
+    }
     assert summary.ignored_by_suffix == {".txt": 1}
     row = rows[f"{below}w%C3%A4ll%20%231%21.png"]
     assert (row["path"], row["width"]) == (f"{archive}!/{ODD_NAME}", 90)
-    assert rows[f"{below}broken.jpg"]["failure_code"] == "not_an_image"
+    failed = {name: rows[f"{below}{name}.jpg"]["failure_code"] for name in ("broken", "locked")}
+    assert failed == {"broken": "not_an_image", "locked": "unsupported"}
     file = archive.parent / "0.png"
     _, as_file = scanned(file, tiny_bundle, overwrite=True)
     assert as_file[f"file://{file}"]["p_crack"] == row["p_crack"]
@@ -71,7 +77,7 @@ def test_photos_in_an_archive_are_scanned_as_files_are(archive, tiny_bundle, wor
 
 def test_photos_in_an_archive_are_followed_through_changes(archive, tiny_bundle):
     scanned(archive, tiny_bundle)
-    assert scanned(archive, tiny_bundle)[0].already_done == 3
+    assert scanned(archive, tiny_bundle)[0].already_done == 4
     pack(archive.parent, {ODD_NAME: "1.png"})
     assert {
         (str(note.code), note.where.partition("!/")[2])
@@ -79,7 +85,7 @@ def test_photos_in_an_archive_are_followed_through_changes(archive, tiny_bundle)
         if note.code != Remark.PHOTO_SKIPPED
     } == {("photo_changed", ODD_NAME), ("photo_gone", "a/b.png")}
     summary, rows = scanned(archive, tiny_bundle, prune=True)
-    assert (summary.vanished, len(rows)) == (1, 2)
+    assert (summary.vanished, len(rows)) == (1, 3)
     result = verify(VerifyConfig(out=archive.parent / "out", photos=True))
     assert not result.damage and {note.code for note in result.notes} <= {Remark.PHOTO_SKIPPED}
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from inspector.photos.address import text_of
+from inspector.photos.limits import Refused
 from inspector.photos.source import source_of
 from inspector.results.verify.findings import Remark
 
@@ -51,7 +52,7 @@ def _compare(
             return Remark.PHOTO_SKIPPED, "its row has no hash to compare with; size and time fit"
         with source.open(uri) as file:
             same = hashlib.file_digest(file, "sha256").hexdigest() == sha256
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, Refused) as error:
         if size is None:
             return Remark.PHOTO_SKIPPED, "it could not be found at the time of the scan either"
         return Remark.PHOTO_GONE, getattr(error, "strerror", None) or str(error)
