@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from contextlib import closing
 
 import pyarrow.dataset as ds
 import pytest
@@ -17,6 +18,7 @@ from inspector.reviewing.pictures import region, screen
 from inspector.scanning import ScanConfig, VerifyConfig, scan, verify
 from inspector.types import ImageRef
 from inspector.workers import process
+from inspector.workers.process import Helpers
 from tests.photos.zipped import Zipped
 from tests.scanning.walls import wall
 
@@ -100,8 +102,9 @@ def test_photos_in_an_archive_are_in_the_report(archive, tiny_bundle):
 def test_photos_in_an_archive_are_shown_and_learned_from(archive, tiny_bundle):
     _, rows = scanned(archive, tiny_bundle)
     uri, row = next((uri, row) for uri, row in rows.items() if row["verdict"])
-    assert screen(uri).content_hash == row["content_hash"]
-    assert region(uri, (0, 0, 1, 1), 50).width == row["width"]
+    with closing(Helpers(screen, 60)) as screens, closing(Helpers(region, 60)) as details:
+        assert screens.ask(uri).content_hash == row["content_hash"]
+        assert details.ask(uri, (0, 0, 1, 1), 50).width == row["width"]
     with open_labels(archive.parent / "out", "ann") as store:
         about = {name: row[name] for name in ("uri", "content_hash", "size_bytes", "mtime")}
         store.add(Decision(label=Label.CRACK, verdict=None, p_crack=None, model=None, **about))
