@@ -13,7 +13,7 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test mutants lint format check docs wheel smoke model lock audit clean
+.PHONY: help demo test mutants faults studies lint format check docs wheel smoke model lock audit clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,12 @@ format: $(READY)  ## let ruff rewrite what it can
 
 mutants: $(READY)  ## break the code on purpose and see the tests fail (MUTANTS=--quick)
 	$(BIN)/python -m tests.mutations $(MUTANTS)
+
+faults: $(READY)  ## kill scans, feed them bad files, compare their tables (ARGS=--quick)
+	$(BIN)/python -m bench faults $(ARGS)
+
+studies: $(READY)  ## what was tried once: make studies ARGS="memory --sizes 10000"; lists them without ARGS
+	$(BIN)/python -m bench $(ARGS)
 
 check: lint test docs  ## everything but the smoke test
 

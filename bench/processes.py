@@ -1,23 +1,43 @@
-"""How much memory a program and all processes it starts use together, sampled while it runs."""
+"""Programs that a benchmark runs, each in processes of its own, and what they use meanwhile."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
+
+from bench.system import without_folders
+from inspector.core.cache import CACHE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from inspector.types import JsonObject
+
 PROC = Path("/proc")
 _PSS = re.compile(r"^Pss:\s+(\d+) kB", re.M)
 _RSS = re.compile(r"^VmRSS:\s+(\d+) kB", re.M)
+_NVIDIA_SMI = (
+    "nvidia-smi",
+    "--query-gpu=utilization.gpu,memory.used",
+    "--format=csv,noheader,nounits",
+)
+_NVIDIA_SMI_LIMIT_S = 5.0
+LIMIT_S = 600.0
+"""A turn that takes longer is ended: nobody would choose it."""
+REFUSED = 2
+"""Exit code of a program that does not know an option, or cannot run on this machine."""
+_SAMPLES_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +69,11 @@ def run_watched(
 ) -> Watched:
     """Run a program in a session of its own and sample the memory of all processes in it.
 
-    `limit_s`: it and all it started are killed after that. `environment`: added to this process's.
+    Args:
+        command: The program and its arguments.
+        every_s: Seconds between two samples.
+        limit_s: Seconds after which it and all it started are killed; None: never.
+        environment: Variables added to this process's.
     """
     started_at, started = time.time(), time.perf_counter()
     peak_kib, most, samples, timed_out = 0, 0, 0, False
@@ -129,3 +153,126 @@ def memory_kib(pid: int) -> int:
         if found:
             return int(found[1])
     return 0
+
+
+@dataclass(slots=True)
+class GpuUse:
+    """Load and memory of the GPUs while a block runs; filled meanwhile."""
+
+    percents: list[float] = field(default_factory=list)
+    """Mean over all GPUs, per sample."""
+    mibs: list[float] = field(default_factory=list)
+    """Sum over all GPUs and all programs, per sample."""
+
+    @property
+    def percent(self) -> float | None:
+        """Mean share of the time in which a GPU had work; None where there is none to ask."""
+        return fmean(self.percents) if self.percents else None
+
+    @property
+    def mib(self) -> float | None:
+        """Most memory that was taken at once; None as for `percent`."""
+        return max(self.mibs, default=None)
+
+
+@contextmanager
+def watch_gpu(every_s: float = 0.5) -> Iterator[GpuUse]:
+    """Ask nvidia-smi every `every_s` seconds, from a thread, until the block ends; once at its
+    beginning, and no more after the first time that it cannot tell."""
+    use, over = GpuUse(), threading.Event()
+    thread = threading.Thread(target=_watch, args=(use, over, every_s), daemon=True)
+    thread.start()
+    try:
+        yield use
+    finally:
+        over.set()
+        thread.join()
+
+
+def _watch(use: GpuUse, over: threading.Event, every_s: float) -> None:
+    while not over.is_set():
+        found = _ask()
+        if not found:
+            return
+        use.percents.append(fmean(percent for percent, _ in found))
+        use.mibs.append(sum(mib for _, mib in found))
+        over.wait(every_s)
+
+
+def _ask() -> list[tuple[float, float]]:
+    """Percent and MiB of each GPU; empty where nothing, or nothing readable, answers."""
+    try:
+        ended = subprocess.run(
+            _NVIDIA_SMI, capture_output=True, text=True, timeout=_NVIDIA_SMI_LIMIT_S, check=True
+        )
+        rows = [line.split(",") for line in ended.stdout.splitlines() if line.strip()]
+        return [(float(percent), float(mib)) for percent, mib in rows]
+    except (OSError, subprocess.SubprocessError, ValueError):  # also "[N/A]", as with MIG
+        return []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A program that has ended: what it printed as JSON, what went wrong, and what it used."""
+
+    said: JsonObject
+    wall_s: float
+    trouble: str = ""
+    refused: bool = False
+    """It cannot run here at all."""
+    cpu_s: float | None = None
+    peak_mib: float | None = None
+    gpu_percent: float | None = None
+    gpu_mib: float | None = None
+
+
+def run_program(arguments: Sequence[str], work: Path, *, gpu: bool = False) -> Ended:
+    """Run `python -m ARGUMENTS`, which prints JSON. What earlier runs have learnt about this
+    machine is hidden from it, so that a result does not depend on them.
+
+    Args:
+        arguments: Module and arguments.
+        work: Scratch folder for what the program keeps.
+        gpu: Watch the GPUs meanwhile.
+    """
+    with watch_gpu() if gpu else nullcontext(GpuUse()) as use:
+        watched = run_watched(
+            [sys.executable, "-m", *arguments],
+            every_s=_SAMPLES_S,
+            limit_s=LIMIT_S,
+            environment={
+                CACHE_VARIABLE: str(work / "cache"),
+                # torch.compile's is in /tmp otherwise, where others could have put programs first.
+                "TORCHINDUCTOR_CACHE_DIR": str(work / "compiled"),
+            },
+        )
+    said, trouble = _said(watched)
+    return Ended(
+        said=said,
+        wall_s=watched.wall_s,
+        trouble=trouble,
+        refused=watched.returncode == REFUSED,
+        cpu_s=watched.cpu_s,
+        peak_mib=watched.peak_mib,
+        gpu_percent=use.percent,
+        gpu_mib=use.mib,
+    )
+
+
+def _said(watched: Watched) -> tuple[JsonObject, str]:
+    """Printed JSON, and what went wrong."""
+    if watched.timed_out:
+        return {}, f"it did not end within {LIMIT_S:.0f} seconds"
+    if watched.returncode:
+        reason = without_folders(_last_words(watched.stderr))
+        return {}, reason if watched.returncode == REFUSED else f"it ended with: {reason}"
+    try:
+        return json.loads(watched.stdout), ""
+    except ValueError:
+        return {}, "it printed something other than its JSON"
+
+
+def _last_words(stderr: str) -> str:
+    """The last line that has any; typer draws a box around its own."""
+    lines = [line.strip(" │|") for line in stderr.splitlines()]
+    return next((line for line in reversed(lines) if any(map(str.isalnum, line))), "no message")

@@ -1,118 +1,78 @@
-"""Summaries of repeated measurements."""
+"""Medians of repeated measurements, and how far chance may have moved them."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from statistics import fmean, median
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from inspector.types import JsonObject
+    from numpy.typing import NDArray
 
-CONFIDENCE = 0.95
-"""Of intervals."""
-PRIOR = 4.0
-"""Degrees of freedom that the noise of all cases lends to each one's own."""
+LEAST_ROUNDS = 3
+"""Rounds below which no interval is given."""
+RESAMPLES = 2000
+_TAILS = (2.5, 97.5)
+"""Percentiles between which 95 % of the resampled medians lie."""
 
 
 @dataclass(frozen=True, slots=True)
-class Noise:
-    """How much rounds of the same case differ by chance: the `variance` of the logarithms of their
-    rates, known with `freedom` degrees; none known by default."""
+class Interval:
+    """A median, or a ratio of two, with the bounds of its 95 % bootstrap interval; None where
+    there were fewer than `LEAST_ROUNDS` rounds."""
 
-    variance: float = 0.0
-    freedom: float = 0.0
+    median: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def differs_from_one(self) -> bool:
+        """Whether chance does not explain that a ratio is not 1."""
+        return self.low is not None and self.high is not None and not self.low <= 1 <= self.high
 
 
-NO_NOISE_KNOWN = Noise()
+def median_of(values: Sequence[float]) -> Interval:
+    """Median of at least one value, with the interval of the medians of resampled values."""
+    median = float(np.median(values))
+    return _interval(median, _resampled(values)) if _enough(values) else Interval(median)
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """`median`, `min` and `max` of at least one value."""
-    return {"median": median(values), "min": min(values), "max": max(values)}
+def ratio_of(values: Sequence[float], base: Sequence[float]) -> Interval:
+    """Ratio of the medians of two sets of positive values, resampled independently."""
+    ratio = float(np.median(values) / np.median(base))
+    if not (_enough(values) and _enough(base)):
+        return Interval(ratio)
+    return _interval(ratio, _resampled(values) / _resampled(base, seed=1))
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """The smallest of the values that at least `percent` (1..100) of them do not exceed (nearest
-    rank): a time that was measured, not one between two."""
-    return sorted(values)[-(-percent * len(values) // 100) - 1]
+    """Smallest of the values that at least `percent` (1 to 100) of them do not exceed: a time that
+    was measured, not one between two."""
+    return float(np.percentile(values, percent, method="inverted_cdf"))
 
 
-def noise_of(cases: Iterable[Sequence[float]]) -> Noise:
-    """The noise that cases measured on one machine have in common, from the rates of each: their
-    pooled variance."""
-    squares, freedom = 0.0, 0
-    for rates in cases:
-        logs = [math.log(rate) for rate in rates]
-        squares += _squares(logs)
-        freedom += len(logs) - 1 if logs else 0
-    return Noise(squares / freedom, freedom) if freedom else NO_NOISE_KNOWN
+def half_width(values: Sequence[float]) -> float:
+    """Half the width of the median's interval, as a share of it; infinite where there is none."""
+    found = median_of(values) if values else Interval(0.0)
+    if found.low is None or found.high is None:
+        return float("inf")
+    return (found.high - found.low) / 2 / found.median
 
 
-def interval(values: Sequence[float], noise: Noise = NO_NOISE_KNOWN) -> JsonObject:
-    """`median` of at least one positive value, and where the typical one lies with 95 %
-    confidence, `low` to `high`, or None where nothing says how much values differ by chance.
-    `rounds`: how many values there are.
-
-    Student's t on the logarithms, because rates vary by factors. The variance is moderated: the
-    values' own and, as if from `PRIOR` further ones, that of `noise`; from two rounds alone an
-    interval would be useless (Smyth 2004, Linear models and empirical Bayes methods)."""
-    middle: JsonObject = {"median": median(values), "low": None, "high": None}
-    mean, error, freedom = _typical(values, noise)
-    if freedom:
-        from scipy import stats
-
-        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
-        middle |= {"low": math.exp(mean - half), "high": math.exp(mean + half)}
-    return middle | {"rounds": len(values)}
+def _enough(values: Sequence[float]) -> bool:
+    return len(values) >= LEAST_ROUNDS
 
 
-def ratio(
-    values: Sequence[float],
-    base: Sequence[float],
-    noise: Noise = NO_NOISE_KNOWN,
-    base_noise: Noise = NO_NOISE_KNOWN,
-) -> JsonObject:
-    """`ratio` of two typical rates, with the bounds `low` and `high` of its 95 % interval and the
-    `p_value` of their being equal: Welch's t test on the logarithms, which allows each its own
-    spread, with variances moderated as in `interval`. Bounds are None, and nothing is told apart,
-    where the spread of one is not known."""
-    middle = median(values) / median(base)
-    mean, error, freedom = _typical(values, noise)
-    base_mean, base_error, base_freedom = _typical(base, base_noise)
-    if not (freedom and base_freedom):
-        return {"ratio": middle, "low": None, "high": None, "p_value": None}
-    from scipy import stats
-
-    apart, both = mean - base_mean, math.hypot(error, base_error)
-    if both == 0:
-        return {"ratio": middle, "low": middle, "high": middle, "p_value": float(apart == 0)}
-    # Welch and Satterthwaite's degrees of freedom.
-    freedom = both**4 / (error**4 / freedom + base_error**4 / base_freedom)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * both
-    return {
-        "ratio": middle,
-        "low": math.exp(apart - half),
-        "high": math.exp(apart + half),
-        "p_value": 2 * float(stats.t.sf(abs(apart) / both, freedom)),
-    }
+def _resampled(values: Sequence[float], seed: int = 0) -> NDArray[np.float64]:
+    """Medians of `RESAMPLES` draws with replacement; the same ones for the same values."""
+    draws = np.random.default_rng(seed).choice(values, (RESAMPLES, len(values)))
+    medians: NDArray[np.float64] = np.median(draws, axis=1)
+    return medians
 
 
-def _typical(values: Sequence[float], noise: Noise) -> tuple[float, float, float]:
-    """Mean of the logarithms, its standard error, and the degrees of freedom of that."""
-    logs = [math.log(value) for value in values]
-    lent = min(PRIOR, noise.freedom)
-    freedom = len(logs) - 1 + lent
-    variance = (_squares(logs) + lent * noise.variance) / freedom if freedom else 0.0
-    return fmean(logs), math.sqrt(variance / len(logs)), freedom
-
-
-def _squares(values: Sequence[float]) -> float:
-    """Sum of squared distances from the mean; 0 for one value or none."""
-    if len(values) < 2:
-        return 0.0
-    mean = fmean(values)
-    return math.fsum((value - mean) ** 2 for value in values)
+def _interval(median: float, resampled: NDArray[np.float64]) -> Interval:
+    low, high = np.percentile(resampled, _TAILS)
+    return Interval(median, min(float(low), median), max(float(high), median))

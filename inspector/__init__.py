@@ -16,8 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.suite.config import BenchConfig as BenchConfig
-    from bench.suite.run import run_suite as bench
+    from bench.config import BenchConfig as BenchConfig
+    from bench.run import bench as bench
     from export.config import ExportConfig as ExportConfig
     from export.run import export_bundle as export
     from inspector.calibration.run import CalibrateConfig as CalibrateConfig
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOME = {
-    "BenchConfig": "bench.suite.config",
+    "BenchConfig": "bench.config",
     "CalibrateConfig": "inspector.calibration.run",
     "Calibrated": "inspector.calibration.run",
     "EvaluateConfig": "inspector.evaluation",
@@ -72,7 +72,7 @@ _HOME = {
     "TrainResult": "inspector.training",
     "VerifyConfig": "inspector.results.verify",
     "VerifyResult": "inspector.results.verify",
-    "bench": "bench.suite.run:run_suite",
+    "bench": "bench.run:bench",
     "calibrate": "inspector.calibration.run",
     "evaluate": "inspector.evaluation",
     "export": "export.run:export_bundle",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["IGNORED", "OK", "Entry", "make_catalogue"]
 
 IGNORED = "ignored"
-"""What becomes of a file that is no photo, by name and content: it is counted and has no row."""
+"""Outcome of a file that is no photo, by name and content: it is counted and has no row."""
 
 _FAILS_TO_READ = "/proc/self/mem"
 """A regular file on Linux whose first byte cannot be read."""

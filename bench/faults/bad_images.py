@@ -30,7 +30,7 @@ from inspector.synthesis import Kind, make_scene
 from inspector.types import FailureCode
 
 OK = "ok"
-"""What becomes of a file that can be judged."""
+"""Outcome of a file that can be judged."""
 
 _WIDTH, _HEIGHT = 96, 80
 _ORIENTATION = 0x0112

@@ -88,7 +88,7 @@ class FaultCase:
 def in_parallel(
     work: Callable[[T], U], tasks: Sequence[T], *, threads: int, about: str
 ) -> Iterator[U]:
-    """What `work` returns for each task, as they end; says on stderr how far it is."""
+    """Results of `work` for each task, as they end; says on stderr how far it is."""
     every = max(1, len(tasks) // 10)
     pool = ThreadPoolExecutor(threads)
     try:

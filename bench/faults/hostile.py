@@ -82,7 +82,7 @@ HANGS = ("hang", "sleep")
 
 
 def main() -> None:
-    """What runs in the process; see `child.main`."""
+    """Body of the process; see `child.main`."""
     child.decode = _decode  # type: ignore[attr-defined]
     child.main()
 

@@ -59,7 +59,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Undisturbed:
-    """What a scan gives that nothing happens to."""
+    """Table of a scan that nothing happens to."""
 
     table: Snapshot
     parts: int

@@ -1,4 +1,4 @@
-"""The same photos in another order, in other batches, decoded by other processes."""
+"""Scans of one set of photos in other orders and batches, decoded by other processes."""
 
 from __future__ import annotations
 

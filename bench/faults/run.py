@@ -18,7 +18,7 @@ from bench.faults.order import scan_in_any_order
 from bench.faults.photos import gather_photos
 from bench.faults.scans import Scans, Setting
 from bench.faults.steps import HISTORIES, kill_steps
-from bench.report import figure
+from bench.report.wording import figure
 from bench.system import describe_system
 from inspector.core.paths import take_paths
 from inspector.errors import UsageError
@@ -27,7 +27,7 @@ from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from bench.report import Columns
+    from bench.studies.report import Columns
     from inspector.types import JsonObject
 
 _DECODERS = 2
@@ -78,7 +78,7 @@ class FaultsConfig:
     source: Path | None = None
     """Photos for the scans that are killed; None: samples and synthetic ones."""
     parts: tuple[str, ...] = ()
-    """Of PARTS; none: all."""
+    """Names out of PARTS; none: all."""
     model: Path | None = None
     precision: str = "auto"
     photos: int = 96
@@ -89,7 +89,7 @@ class FaultsConfig:
     """Kill at every step, or at each second, third, ..."""
     mutants: int = 10_000
     culprits: int = 3
-    """Of each kind, among the files that crash or hang their decoder."""
+    """Number of each kind, among the files that crash or hang their decoder."""
     alone: int = 10
     """Intact neighbours that also get a scan of their own."""
     seed: int = 0
@@ -106,7 +106,7 @@ class FaultsConfig:
             raise UsageError("numbers of photos, kills, mutants and the like must be at least 1")
 
     def quick(self) -> FaultsConfig:
-        """The same in less than two minutes: a look, not a proof."""
+        """A short form that takes two minutes: a look, not a proof."""
         return replace(
             self,
             photos=32,
@@ -121,7 +121,7 @@ class FaultsConfig:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What all parts share."""
+    """Settings that all parts share."""
 
     config: FaultsConfig
     setting: Setting
@@ -258,7 +258,7 @@ PARTS: Mapping[str, Callable[[Bench], Sequence[FaultCase]]] = {
     "catalogue": _catalogue,
     "crashes": _crashes,
 }
-"""What can be put to the test."""
+"""Parts that can be run."""
 
 
 def _told(cases: Sequence[JsonObject]) -> dict[str, object]:

@@ -38,7 +38,7 @@ class History:
     name: str
     options: JsonObject = field(default_factory=dict)
     change: Callable[[list[Path], Path], None] | None = None
-    """What happens to the photos after a first scan; None: there is no first scan."""
+    """Change of the photos after a first scan; None: there is no first scan."""
 
 
 def _change_some(photos: list[Path], folder: Path) -> None:
@@ -75,9 +75,9 @@ class Prepared:
     """The result directory as it then is; None: not there."""
     before: Snapshot
     right: Snapshot
-    """What it must be in the end."""
+    """Table that it must be in the end."""
     steps: tuple[str, ...]
-    """Of an undisturbed scan, in order."""
+    """Steps of an undisturbed scan, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,5 +180,5 @@ def _copied(base: Path | None, out: Path) -> Path:
 
 
 def _kinds(steps: Iterable[str]) -> dict[str, int]:
-    """How many steps there are of each kind, whatever the number of the part."""
+    """Number of steps of each kind, whatever the number of the part."""
     return dict(Counter(re.sub(r"part-\d+", "part-N", step) for step in steps))

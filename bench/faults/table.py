@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UNREADABLE = (pa.ArrowException, OSError, OutputError)
-"""What reading a damaged table raises."""
+"""Errors that reading a damaged table raises."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a result directory holds, by a plain `pyarrow.dataset` that knows nothing of us."""
+    """Rows of a result directory, by a plain `pyarrow.dataset` that knows nothing of us."""
 
     rows: Mapping[str, str]
     """By uri, every column's value spelled out exactly."""
@@ -75,12 +75,12 @@ def difference(found: Snapshot, expected: Snapshot) -> Difference:
 
 
 def difference_so_far(found: Snapshot, *expected: Snapshot) -> Difference:
-    """The same for a table that is not finished: what it holds must stand in one of `expected`."""
+    """Compare a table that is not finished: what it holds must stand in one of `expected`."""
     return Difference(0, found.doubled, _changed(found, *expected))
 
 
 def damage_in(out: Path) -> list[str]:
-    """What `inspector verify` says is wrong; nothing for a directory without a manifest, in which
+    """Findings of `inspector verify`; nothing for a directory without a manifest, in which
     there is nothing to verify yet. Raises OutputError."""
     if not Layout(out).manifest.exists():
         return []

@@ -1,4 +1,4 @@
-"""How much a split by tile flatters: the same cheap models under it and under a split by group."""
+"""Study of how much a split by tile flatters: cheap models under it and under a split by group."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from bench.report import figures
-from bench.stats import spread
+from bench.studies.report import figures, spread
 from bench.system import describe_system
 from inspector.core.paths import take_paths
 from inspector.errors import DataError
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bench.report import Columns
+    from bench.studies.report import Columns
     from inspector.labelled.folder import LabelledImage
     from inspector.labelled.leaks import LeakAudit
     from inspector.types import JsonObject
@@ -142,7 +141,7 @@ def _features(images: Sequence[LabelledImage], config: LeaksBenchConfig) -> NDAr
 def _rows(
     images: Sequence[LabelledImage], split: str, share: float, seed: int
 ) -> tuple[Rows, Rows]:
-    """Which images are trained on and which are held back."""
+    """Images that are trained on, and images that are held back."""
     if split == "by tile":
         images = [replace(image, group=image.path) for image in images]
     place = {image.path: k for k, image in enumerate(images)}

@@ -1,9 +1,11 @@
-"""What a scan costs besides the arithmetic, at several numbers of files: peak memory, time to the
-first verdict, time per file, and the same again when everything is done already."""
+"""Study of a scan's cost besides the arithmetic, at several numbers of files: peak memory, time to
+the first verdict, time per file, and all of it again when everything is done already."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from dataclasses import dataclass, field
 from itertools import cycle, islice
@@ -14,12 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from bench.done import make_done_table
-from bench.files import link_many, spread_evenly
+from bench.inputs import spread_evenly
 from bench.processes import run_watched
-from bench.report import figure
+from bench.report.wording import figure
+from bench.studies.done_table import make_done_table
+from bench.studies.tiny_bundle import SIZE, make_tiny_bundle
 from bench.system import describe_system, without_folders
-from bench.tiny import SIZE, make_tiny_bundle
 from inspector.core.paths import take_paths
 from inspector.errors import SourceError, UsageError
 from inspector.photos.source import Discovery
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.processes import Watched
-    from bench.report import Columns
+    from bench.studies.report import Columns
     from inspector.types import JsonObject
 
 SEED = 0
@@ -159,7 +161,7 @@ def _seeds(tiles: Path | None, folder: Path) -> tuple[list[Path], str]:
 
 
 def _command(tree: Path, table: Path, model: Path) -> list[str]:
-    return [sys.executable, "-m", "bench.watched", str(tree), str(table), str(model)]
+    return [sys.executable, "-m", "bench.studies.watched_scan", str(tree), str(table), str(model)]
 
 
 def _measure(case: Case, tree: Path, table: Path, model: Path) -> None:
@@ -231,3 +233,20 @@ def _worst(case: Case) -> JsonObject:
 
 def _ratio(value: float | None, base: float | None) -> float | None:
     return value / base if value and base else None
+
+
+def link_many(seeds: Sequence[Path], folder: Path, count: int, *, per_folder: int) -> None:
+    """`count` hard links to `seeds` in turn, `per_folder` in each of `folder`'s own folders. Where
+    a file system allows no (more) links to a file, a copy takes the seed's place."""
+    sources = list(seeds)
+    for number in range(count):
+        own = folder / f"{number // per_folder:06}"
+        if number % per_folder == 0:
+            own.mkdir(parents=True)
+        turn = number % len(sources)
+        place = own / f"{number:09}{sources[turn].suffix}"
+        try:
+            os.link(sources[turn], place)
+        except OSError:
+            shutil.copyfile(sources[turn], place)
+            sources[turn] = place

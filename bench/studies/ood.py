@@ -1,4 +1,4 @@
-"""What a bundle's score of foreignness catches: real concrete against pictures of other things."""
+"""Study of a bundle's out-of-distribution score: real concrete against pictures of other things."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from bench.files import spread_evenly
-from bench.report import figure
+from bench.inputs import spread_evenly
+from bench.report.wording import figure
 from bench.system import describe_system
 from inspector.core.paths import take_paths
 from inspector.core.text import printable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bench.report import Columns
+    from bench.studies.report import Columns
     from inspector.engines import Backend
     from inspector.types import ImageRef, JsonObject
 
@@ -90,8 +90,8 @@ class Answers:
 
 
 def bench_ood(config: OodBenchConfig) -> JsonObject:
-    """The figures, as `bench.report` writes them. Raises SourceError where nothing is found,
-    BundleError for a model without a threshold for foreign photos."""
+    """Figures of both kinds of pictures. Raises SourceError where nothing is found, BundleError for
+    a model without an out-of-distribution threshold."""
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
     threshold = config.threshold or bundle.thresholds.out_of_distribution
     if threshold is None:

@@ -1,4 +1,4 @@
-"""The command that says which engine and settings suit this machine."""
+"""Command line of the benchmark."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ REGRESSED = 3
 
 
 class _RunUnlessNamed(TyperGroup):
-    """`bench SOURCE --quick` means `bench run SOURCE --quick`; a folder called `compare` is
-    `./compare`."""
+    """Group in which `bench SOURCE --quick` means `bench run SOURCE --quick`; a folder called
+    `compare` is `./compare`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or args[0] not in self.commands:
@@ -79,7 +79,7 @@ def run(
     peers: Annotated[
         str | None,
         typer.Option(
-            help="Other programs: afternoon (a plain loop), eager, timm, ray, daft; or none.",
+            help="Other programs: plain (Pillow, ONNX Runtime), eager, timm, ray, daft; or none.",
             rich_help_panel=_SCOPE,
         ),
     ] = None,
@@ -90,21 +90,21 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder for the reports.")] = Path("bench-results"),
     seed: Annotated[int, typer.Option(help="Of the order of cases.")] = 0,
     no_remember: Annotated[
-        bool, typer.Option("--no-remember", help="Scans do not follow what it recommends.")
+        bool, typer.Option("--no-remember", help="Later scans do not follow what it recommends.")
     ] = False,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
-    """Measure engines, precisions, batch sizes and workers, check their answers, recommend.
+    """Measure engines, precisions, loaders, batch sizes and workers, check answers, recommend.
 
     Engines alone, and whole paths from files to a table, on tiles and on 12 megapixel photos.
-    Writes report.html, report.md, results.json and results.parquet; later scans follow the
-    recommendation. inspector bench compare A B says what changed between two such folders.
+    Writes report.html, report.md and results.json; later scans follow the recommendation, unless
+    the machine was busy. inspector bench compare A B says what changed between two such folders.
     Exit code 1: a case failed or gave wrong answers.
     """
-    from bench.suite.config import FULL, QUICK, STANDARD, BenchConfig
-    from bench.suite.report.markdown import terminal_lines
-    from bench.suite.results import write_results
-    from bench.suite.run import bench_and_remember
+    from bench.config import FULL, QUICK, STANDARD, BenchConfig
+    from bench.report.text import terminal_lines
+    from bench.results import FAILED, PAGE
+    from bench.run import bench
     from inspector.core.terminal import print_lines
 
     if quick and full:
@@ -122,11 +122,15 @@ def run(
         device=device,
         budget_s=budget,
         seed=seed,
+        remember=not no_remember,
     )
-    results = bench_and_remember(config, remember=not no_remember)
-    write_results(out, results)
-    print_lines([*terminal_lines(results), "", f"reports: {out / 'report.html'}"])
-    raise typer.Exit(int(any(case["status"] == "failed" for case in results["cases"])))
+
+    def say(phase: str, seconds: int, budget: int) -> None:
+        print_lines([phase], to_stderr=True)
+
+    results = bench(config, progress=say)
+    print_lines([*terminal_lines(results), "", f"reports: {out / PAGE}"])
+    raise typer.Exit(int(any(case.status == FAILED for case in results.cases)))
 
 
 @group.command(
@@ -143,26 +147,27 @@ def compare(
     markdown: Annotated[bool, typer.Option("--markdown", help="For a pull request.")] = False,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
-    """Say what changed between two benchmarks: regression, improvement or noise.
+    """Say what changed between two benchmarks: regressions, improvements, or nothing beyond chance.
 
     Exit code 0: nothing got worse; 3: something is slower beyond chance, or wrong now.
     """
-    from bench.suite.compare import compare as compare_results
-    from bench.suite.results import read_results
+    from bench.compare import compare as compare_results
+    from bench.report.changes import markdown_lines, terminal_lines
+    from bench.results import read_results
     from inspector.core.terminal import print_lines
 
     found = compare_results(read_results(a), read_results(b), threshold=threshold)
     if as_json:
         print(json.dumps(found.to_json(), indent=2))
     elif markdown:
-        print("\n".join(found.markdown()))
+        print("\n".join(markdown_lines(found)))
     else:
-        print_lines(found.lines())
+        print_lines(terminal_lines(found))
     raise typer.Exit(REGRESSED if found.regressed else 0)
 
 
 def _words(text: str | None) -> tuple[str, ...] | None:
-    """Without repetitions, which would be one case twice."""
+    """Words between commas, without repetitions, which would be one case twice."""
     if text is None:
         return None
     return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))

@@ -14,11 +14,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench import eager_loop
-from bench.checks import examine
-from bench.reference import FULL_SIZE, Judge
-from bench.runs import loop_seconds, read_answers
-from bench.suite.peers import PEERS
+from bench.answers import examine
+from bench.peers import eager_loop
+from bench.peers.registry import PEERS, loop_seconds, read_answers
+from bench.prepare import FULL_SIZE, Reference
 from inspector.engines import open_backend
 from inspector.photos.source import Discovery
 
@@ -28,10 +27,10 @@ def expected_of(bundle, folder, *, full_size=False):
     spec = replace(bundle.preprocess, decode_margin=margin)
     with closing(open_backend(bundle, device="cpu")) as engine:
         refs = list(Discovery([str(folder)]))
-        return Judge(engine, bundle.thresholds).answers(refs, spec)
+        return Reference(engine, bundle.thresholds).answers(refs, spec)
 
 
-@pytest.mark.parametrize("name", ["afternoon", "timm", "ray", "daft"])
+@pytest.mark.parametrize("name", ["plain", "timm", "ray", "daft"])
 def test_it_judges_the_same_files(name, tiny_bundle, sample_tiles, tmp_path):
     peer = PEERS[name]
     if peer.needs and find_spec(peer.needs) is None:
@@ -53,7 +52,7 @@ def test_it_judges_the_same_files(name, tiny_bundle, sample_tiles, tmp_path):
 
 @pytest.mark.skipif(find_spec("timm") is None, reason="timm, of the bench extra, is missing")
 def test_the_fastest_setting_of_timm_is_found(tmp_path):
-    from bench.timm_loop import TimmSetting, tune
+    from bench.peers.timm_loop import TimmSetting, tune
 
     class Machine:
         """On which contiguous pixels, a large batch and no worker are fast."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 PACKAGES = {"inspector", "export", "bench"}
+ONLY_IN_THE_REPOSITORY = ("bench/faults/", "bench/studies/", "bench/recipe/")
 LARGEST = 60_000_000
 """Bytes; a default bundle bigger than this has no place in a wheel."""
 
@@ -41,9 +43,34 @@ def test_top_level_names(names):
     assert {name for name in top if not name.endswith(".dist-info")} == PACKAGES
 
 
-def test_it_holds_every_module_of_the_checkout(names, own_files):
+def test_it_holds_every_module_that_a_user_runs(names, own_files):
     modules = {p.as_posix() for p in own_files if p.parts[0] in PACKAGES and p.suffix == ".py"}
-    assert {name for name in names if name.endswith(".py")} == modules
+    kept = {name for name in modules if name.startswith(ONLY_IN_THE_REPOSITORY)}
+    assert {name for name in names if name.endswith(".py")} == modules - kept
+    assert {f"{folder}__init__.py" for folder in ONLY_IN_THE_REPOSITORY} <= kept
+
+
+def test_its_benchmark_imports_nothing_that_stays_behind(wheel, tmp_path):
+    """Nor do fault injection and studies run from it: they say where they are."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    program = (
+        "import importlib, pkgutil, sys, bench\n"
+        "for module in pkgutil.walk_packages(bench.__path__, 'bench.'):\n"
+        "    if module.name.rpartition('.')[2] not in ('ray_loop', 'timm_loop', '__main__'):\n"
+        "        importlib.import_module(module.name)\n"
+        "print(*sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    kept = tuple(folder.replace("/", ".") for folder in ONLY_IN_THE_REPOSITORY)
+    assert not [name for name in found.stdout.split() if f"{name}.".startswith(kept)]
+    command = [sys.executable, "-m", "bench", "faults"]
+    study = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert study.returncode == 2
+    assert "need a checkout of the repository" in study.stderr
 
 
 def test_it_holds_types_licence_and_the_whole_default_bundle(names, own_files):
@@ -65,7 +92,7 @@ def test_it_holds_the_templates_of_all_pages(names, own_files):
     templates = {
         p.as_posix() for p in own_files if p.parts[0] in PACKAGES and "template" in p.parts
     }
-    assert "bench/suite/report/template/suite.html.jinja" in templates
+    assert "bench/report/template/bench.html.jinja" in templates
     assert templates <= names
 
 

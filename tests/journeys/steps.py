@@ -188,12 +188,12 @@ _HASTY = (
     "-c",
     """
 import dataclasses
-import bench.photos
-from bench.suite import config
+import bench.inputs
+from bench import config
 from inspector.cli import main
-bench.photos.WIDTH, bench.photos.HEIGHT = 500, 400
+bench.inputs.WIDTH, bench.inputs.HEIGHT = 500, 400
 config.EFFORTS = {name: dataclasses.replace(
-    effort, rounds=2, turn_s=0.01, tiles=20, photos=2, pool=18, limits_s=0.2, scans=1,
+    effort, rounds=2, turn_s=0.01, tiles=20, photos=2, pool=18, ceilings_s=0.2, scans=1,
     scan_batch_sizes=(), peers=(), slow=False) for name, effort in config.EFFORTS.items()}
 main()
 """,

@@ -1,1 +1,1 @@
-"""What helps a model generalise: short trainings that differ in one thing each."""
+"""Study of what helps a model generalise: short trainings that differ in one thing each."""

@@ -1,4 +1,4 @@
-"""How well a network ranks images of walls that it never learned from."""
+"""Measures of how well a network ranks images of walls that it never learned from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What helps a model generalise: one short training per variation, judged on unseen walls."""
+"""Study of what helps a model generalise: short trainings, judged on unseen walls."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from bench.report import Columns
+    from bench.studies.report import Columns
     from inspector.labelled.folder import LabelledImage
     from inspector.types import JsonObject
 
@@ -105,7 +105,7 @@ class TrainingBenchConfig:
     seed: int = 1
     device: str = "auto"
     threads: int = 0
-    """Of torch; 0: its own choice."""
+    """Threads of torch; 0: its own choice."""
 
     def __post_init__(self) -> None:
         take_paths(self)
@@ -132,7 +132,7 @@ class TrainingBenchConfig:
         return replace(plain, **variation.config)
 
     def settings(self) -> JsonObject:
-        """What decides a figure."""
+        """Settings that decide a figure."""
         values = asdict(self)
         for name in ("data", "out", "variations", "threads"):
             del values[name]

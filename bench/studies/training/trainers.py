@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _SMOOTHING = 0.1
 """Share of the label that is spread over both classes (Szegedy et al. 2016)."""
 _MIX_ALPHA = 0.2
-"""Of the beta distribution that shares come from (Zhang et al. 2018, section 3.1)."""
+"""Parameter of the beta distribution that shares come from (Zhang et al. 2018, section 3.1)."""
 _DECAY_PER_STAGE = 0.5
 """Learning rate of a stage over that of the stage behind it."""
 _STAGES = ("fc", "layer4", "layer3", "layer2", "layer1")
@@ -260,5 +260,5 @@ class WithAugmentation(Trainer):
 
 
 def augmented(change: Any) -> Any:
-    """What makes a trainer with that augmentation."""
+    """Maker of a trainer with that augmentation."""
     return partial(WithAugmentation, change)

@@ -31,7 +31,7 @@ class View:
     name: str
     what: str
     versions: Callable[[Tensor], tuple[Tensor, ...]] = lambda pixels_NHWC: (pixels_NHWC,)
-    """Of pixels (N, H, W, 3), as many times the cost; their logits are averaged."""
+    """Views of pixels (N, H, W, 3); each costs a pass, and their logits are averaged."""
     size: int = 224
     base: str = SHIPPED
 

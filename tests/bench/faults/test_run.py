@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from bench.__main__ import app
 from bench.faults.case import FaultCase, in_parallel
 from bench.faults.kills import kill_decoders, kill_scans, undisturbed
 from bench.faults.photos import gather_photos
@@ -24,6 +23,7 @@ from bench.faults.run import FaultsConfig
 from bench.faults.scans import Scans, Setting, leaked_shared_memory, shared_memory
 from bench.faults.steps import HISTORIES, kill_steps
 from bench.faults.table import Difference, Snapshot, difference, difference_so_far
+from bench.studies.commands import app
 from inspector.errors import SourceError, UsageError
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")

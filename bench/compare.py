@@ -1,0 +1,223 @@
+"""Two benchmarks, case by case: regression, improvement or not distinguishable."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from bench.results import FAILED
+from bench.stats import Interval, ratio_of
+from inspector.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from bench.results import Case, Ceiling, Images, Results
+    from inspector.types import JsonObject
+
+BUSY = 0.5
+"""Load average per core at the start, from which a machine was not idle."""
+TOO_FEW = "too few rounds to tell"
+_MACHINE = ("cpu", "cpu_flags", "usable_cores", "container_cores", "memory_gib", "gpus", "platform")
+_DRIVER = re.compile(r", driver [^,]+")
+"""In a GPU's description; another driver is another version and no other machine."""
+_SOFTWARE = ("crack-inspector", "python", "driver")
+
+
+class Change(StrEnum):
+    """Result of comparing a case's two measurements."""
+
+    REGRESSION = "regression"
+    IMPROVEMENT = "improvement"
+    SAME = "not distinguishable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One case in both results. Rates are median images/s; latencies the 95th percentile of a
+    batch, milliseconds; None where there is none."""
+
+    id: str
+    change: Change
+    reason: str
+    """Why it is that, where the ratio does not say it."""
+    rate_a: float | None
+    rate_b: float | None
+    ratio: Interval | None
+    """Ratio of the rates, B to A."""
+    p95_ms_a: float | None
+    p95_ms_b: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Changes from A to B."""
+
+    threshold: float
+    cases: tuple[Pair, ...]
+    only_a: tuple[str, ...]
+    only_b: tuple[str, ...]
+    differences: tuple[str, ...]
+    """Sentences on what else changed: machine, model, images, versions."""
+    ceilings: Mapping[str, float]
+    """Ratios of the machine's own ceilings, B to A."""
+
+    @property
+    def regressed(self) -> bool:
+        return bool(self.of(Change.REGRESSION))
+
+    def of(self, change: Change) -> list[Pair]:
+        """Cases that changed in this way."""
+        return [case for case in self.cases if case.change is change]
+
+    def to_json(self) -> JsonObject:
+        """For programs; `regressed` decides the exit code."""
+        return {"format": 2, "regressed": self.regressed, **asdict(self)}
+
+
+def compare(a: Results, b: Results, *, threshold: float = 0.05) -> Comparison:
+    """Compare two results, A before and B after.
+
+    Args:
+        a: Results before.
+        b: Results after.
+        threshold: Share by which images/s must differ to count, however certain that is.
+
+    Raises:
+        UsageError: The threshold is not within 0 to 1.
+    """
+    if not 0 <= threshold < 1:
+        raise UsageError(f"--threshold {threshold} is not a share from 0 to below 1, such as 0.05")
+    pairs, only_a, only_b = _matched(a.cases, b.cases)
+    same_images = a.inputs == b.inputs
+    return Comparison(
+        threshold=threshold,
+        cases=tuple(_compared(x, y, threshold, same_images=same_images) for x, y in pairs),
+        only_a=only_a,
+        only_b=only_b,
+        differences=tuple(differences(a, b)),
+        ceilings=_ceiling_ratios(a.ceilings, b.ceilings),
+    )
+
+
+def _matched(
+    before: Sequence[Case], after: Sequence[Case]
+) -> tuple[list[tuple[Case, Case]], tuple[str, ...], tuple[str, ...]]:
+    """Pairs of cases, and the ids that only one side has. A program that could not run has one
+    entry instead of one for each of its settings: it stands for all of them."""
+    of_a, of_b = ({case.id: case for case in cases} for cases in (before, after))
+    pairs = [(x, y) for x in before if (y := of_b.get(x.id) or _given_up(x, after))]
+    pairs += [(x, y) for y in after if y.id not in of_a and (x := _given_up(y, before))]
+    in_a, in_b = {x.id for x, _ in pairs}, {y.id for _, y in pairs}
+    only_a = tuple(name for name in of_a if name not in in_a)
+    return pairs, only_a, tuple(name for name in of_b if name not in in_b)
+
+
+def _given_up(case: Case, cases: Sequence[Case]) -> Case | None:
+    """The entry that says why the same program could not run at all."""
+    fitting = (c for c in cases if not c.counts and case.id.startswith(f"{c.id}/"))
+    return next(fitting, None)
+
+
+def _compared(a: Case, b: Case, threshold: float, *, same_images: bool) -> Pair:
+    ratio = ratio_of(b.rates, a.rates) if a.counts and b.counts else None
+    change, reason = _judge(a, b, ratio, threshold, same_images=same_images)
+    return Pair(
+        id=max(a.id, b.id, key=len),
+        change=change,
+        reason=reason,
+        rate_a=a.median or None,
+        rate_b=b.median or None,
+        ratio=ratio,
+        p95_ms_a=(a.latency_ms or {}).get("p95"),
+        p95_ms_b=(b.latency_ms or {}).get("p95"),
+    )
+
+
+def _judge(
+    a: Case, b: Case, ratio: Interval | None, threshold: float, *, same_images: bool
+) -> tuple[Change, str]:
+    """Classify a pair; say why where its ratio does not."""
+    if ratio is None:
+        return _judge_broken(a, b)
+    missed = [case.answers.missed_cracks if case.answers else 0 for case in (a, b)]
+    if same_images and missed[1] > missed[0]:
+        return Change.REGRESSION, f"{missed[1]} cracks called clear, before {missed[0]}"
+    if ratio.low is None:
+        return Change.SAME, TOO_FEW
+    if not ratio.differs_from_one or abs(ratio.median - 1) < threshold:
+        return Change.SAME, ""
+    return (Change.REGRESSION if ratio.median < 1 else Change.IMPROVEMENT), ""
+
+
+def _judge_broken(a: Case, b: Case) -> tuple[Change, str]:
+    """At least one of the two has no figures that count."""
+    if b.status == FAILED and a.status != FAILED:
+        return Change.REGRESSION, f"failed now: {b.reason}"
+    if a.counts:
+        return Change.REGRESSION, f"{b.status} now: {b.reason or 'not measured'}"
+    if b.counts:
+        return Change.IMPROVEMENT, f"was {a.status}: {a.reason or 'not measured'}"
+    return Change.SAME, f"{b.status}, before {a.status}: {b.reason}"
+
+
+def _ceiling_ratios(a: Mapping[str, Ceiling], b: Mapping[str, Ceiling]) -> dict[str, float]:
+    """Ratios of the ceilings that both have measured."""
+    pairs = {name: (a[name].peak, of.peak) for name, of in b.items() if name in a}
+    return {name: after / before for name, (before, after) in pairs.items() if before and after}
+
+
+def differences(a: Results, b: Results) -> Iterator[str]:
+    """Sentences on what else changed from A to B: a ratio of figures from two machines says
+    nothing about two versions."""
+    changed = [
+        f"{key.replace('_', ' ')} {one} in A, {other} in B"
+        for key in _MACHINE
+        if (one := _plain(a.system.get(key))) != (other := _plain(b.system.get(key)))
+    ]
+    if changed:
+        yield f"Another machine: {'; '.join(changed)}. The ratios compare machines, not versions."
+    if a.model.get("digest") != b.model.get("digest"):
+        yield f"Another model: {_model(a)} in A, {_model(b)} in B."
+    for name in dict.fromkeys((*a.inputs, *b.inputs)):
+        images, others = a.inputs.get(name), b.inputs.get(name)
+        if images != others:
+            yield f"Other {name}: {_images(images)} in A, {_images(others)} in B."
+    versions = list(_versions(a.system, b.system))
+    if versions:
+        yield f"Other versions: {', '.join(versions)}."
+    if a.mode != b.mode:
+        yield f"Another mode: {a.mode} in A, {b.mode} in B."
+    for side, results in (("A", a), ("B", b)):
+        load, cores = results.system.get("load_average"), results.system.get("usable_cores")
+        if load and cores and load > BUSY * cores:
+            yield f"{side} began on a busy machine: load average {load:g} on {cores} cores."
+
+
+def _versions(a: JsonObject, b: JsonObject) -> Iterator[str]:
+    one, other = (
+        {**system.get("packages", {})} | {key: system.get(key) for key in _SOFTWARE}
+        for system in (a, b)
+    )
+    for name in dict.fromkeys((*one, *other)):
+        if one.get(name) != other.get(name):
+            yield f"{name} {one.get(name) or 'missing'} in A, {other.get(name) or 'missing'} in B"
+
+
+def _model(results: Results) -> str:
+    return f"{results.model.get('name')} {str(results.model.get('digest'))[:12]}"
+
+
+def _images(facts: Images | None) -> str:
+    if facts is None:
+        return "none"
+    size = f"{facts.width} x {facts.height} px"
+    return f"{facts.files} of {size}, {facts.megabytes} MB, {facts.origin}"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return _DRIVER.sub("", " ".join(map(str, value))) or "none"
+    return "unknown" if value is None else str(value)

@@ -1,0 +1,213 @@
+"""Images of a benchmark: tiles and photos, from the user's folder or made for the purpose."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import cycle
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from bench.results import Images
+from inspector.core.text import display_path
+from inspector.errors import DataError, SourceError
+from inspector.labelled.folder import find_labelled
+from inspector.model.preprocess import PreprocessSpec
+from inspector.photos.decode import decode
+from inspector.photos.source import Discovery
+from inspector.synthesis import Kind, make_scene
+from inspector.types import Decoded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from inspector.types import ImageRef
+
+T = TypeVar("T")
+
+TILES, PHOTOS = "tiles", "photos"
+TILE = 227
+"""Side of a tile, pixels, as METU's are."""
+LARGE = 1000
+"""Shorter side, pixels, from which a user's image is a photo and not a tile."""
+WIDTH, HEIGHT = 4000, 3000
+"""Pixels of a photo that is made."""
+PHOTO_QUALITY, TILE_QUALITY = 90, 95
+"""JPEG qualities; photos as cameras write them, about 4 MB each."""
+_PATCH = 224
+"""Side of the tiles in a photo that is made of them."""
+_MOST_PATCHES = 512
+_LOOKED_AT = 25
+"""Files whose size is read before a folder is taken for tiles or photos."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """A folder that every program judges."""
+
+    name: str
+    folder: Path
+    refs: tuple[ImageRef, ...]
+    origin: str
+    """Where the images come from, in words."""
+    truth: dict[str, bool] = field(default_factory=dict)
+    """Whether there is a crack, by path, where that is known."""
+
+    def facts(self) -> Images:
+        """Description for the results."""
+        sizes = [_size_of(ref) for ref in spread_evenly(self.refs, _LOOKED_AT)]
+        width, height = (int(median(side)) for side in zip(*filter(None, sizes), strict=True))
+        return Images(
+            files=len(self.refs),
+            width=width,
+            height=height,
+            megabytes=round(sum(ref.size or 0 for ref in self.refs) / 1e6, 1),
+            origin=self.origin,
+        )
+
+
+def check_source(source: Path) -> None:
+    """Raises SourceError where a folder holds no photo that can be read."""
+    refs = list(Discovery([str(source)])) if source.is_dir() else []
+    if not any(_size_of(ref) for ref in spread_evenly(refs, _LOOKED_AT)):
+        raise SourceError(f"{source} holds no photo that can be read; name a folder with photos")
+
+
+def make_inputs(source: Path | None, folder: Path, tiles: int, photos: int) -> list[Input]:
+    """Tiles and photos in `folder`.
+
+    Args:
+        source: The user's folder; the kind it does not hold is made out of the one it does. None:
+            both are made by the project's generator.
+        folder: A place for links and new files.
+        tiles: How many tiles, at most.
+        photos: How many photos, at most.
+
+    Raises:
+        SourceError: The user's folder holds nothing that can be decoded.
+    """
+    if source is None:
+        made = _generated(folder / TILES, tiles)
+        return [made, _mosaics(folder / PHOTOS, photos, made, made.origin)]
+    check_source(source)
+    root = Path(os.path.abspath(source))
+    refs = list(Discovery([str(root)]))
+    found = [size for ref in spread_evenly(refs, _LOOKED_AT) if (size := _size_of(ref))]
+    if median(map(min, found)) >= LARGE:
+        chosen = _linked(PHOTOS, spread_evenly(refs, photos), folder / PHOTOS, root)
+        return [_cut(folder / TILES, tiles, chosen), chosen]
+    chosen = _linked(TILES, spread_evenly(refs, tiles), folder / TILES, root)
+    return [chosen, _mosaics(folder / PHOTOS, photos, chosen, "the tiles")]
+
+
+def spread_evenly(items: Sequence[T], count: int) -> list[T]:
+    """At most `count` of the items, in their order, at equal distances: a listing is sorted, and
+    its beginning may hold a single class of photos."""
+    if count >= len(items):
+        return list(items)
+    return [items[i * len(items) // count] for i in range(count)]
+
+
+def link_photos(refs: Iterable[ImageRef], folder: Path, *, root: Path) -> None:
+    """Make links in `folder` to the files of `refs`, all below `root`, under the same relative
+    names; copies where links are not allowed."""
+    folder.mkdir(parents=True)
+    for ref in refs:
+        place = folder / os.path.relpath(ref.path, root)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            place.symlink_to(ref.path)
+        except OSError:
+            shutil.copyfile(ref.path, place)
+
+
+def _linked(name: str, refs: Sequence[ImageRef], folder: Path, root: Path) -> Input:
+    link_photos(refs, folder, root=root)
+    return _input(name, folder, f"{len(refs)} files of the folder given, evenly spread")
+
+
+def _input(name: str, folder: Path, origin: str) -> Input:
+    refs = tuple(Discovery([str(folder)]))
+    return Input(name=name, folder=folder, refs=refs, origin=origin, truth=_truth(folder))
+
+
+def _truth(folder: Path) -> dict[str, bool]:
+    """By class folders; empty where there are none."""
+    try:
+        return {display_path(image.path): image.is_crack for image in find_labelled(folder)}
+    except DataError:
+        return {}
+
+
+def _generated(folder: Path, count: int) -> Input:
+    """Synthetic scenes in class folders, so that the truth is known; every second has a crack."""
+    rng = np.random.default_rng(0)
+    others = cycle(kind for kind in Kind if kind is not Kind.CRACK)
+    for number in range(count):
+        kind = next(others) if number % 2 else Kind.CRACK
+        place = folder / ("Positive" if kind is Kind.CRACK else "Negative")
+        place.mkdir(parents=True, exist_ok=True)
+        scene = Image.fromarray(make_scene(rng, TILE, TILE, kind).pixels)
+        scene.save(place / f"{number:05}.jpg", quality=TILE_QUALITY)
+    return _input(TILES, folder, f"{count} scenes made by inspector.synthesis, no photos")
+
+
+def _mosaics(folder: Path, count: int, tiles: Input, origin: str) -> Input:
+    """JPEGs laid out of tiles that are drawn at random."""
+    spec = PreprocessSpec(size=_PATCH)
+    chosen = spread_evenly(tiles.refs, _MOST_PATCHES)
+    pool = [o.pixels_HWC for ref in chosen if isinstance(o := decode(ref, spec), Decoded)]
+    if not pool:
+        raise SourceError("none of the tiles can be decoded; name another folder")
+    pool_NHWC, rng = np.stack(pool), np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for number in range(count):
+        photo = Image.fromarray(_mosaic(pool_NHWC, rng))
+        photo.save(folder / f"photo_{number:04}.jpg", quality=PHOTO_QUALITY)
+    return _input(PHOTOS, folder, f"{count} mosaics of {origin}")
+
+
+def _mosaic(pool_NHWC: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Tiles drawn at random, uint8 (HEIGHT, WIDTH, 3); cut off at the right and lower edge."""
+    rows, columns = -(-HEIGHT // _PATCH), -(-WIDTH // _PATCH)
+    drawn = pool_NHWC[rng.integers(len(pool_NHWC), size=(rows, columns))]
+    whole = drawn.transpose(0, 2, 1, 3, 4).reshape(rows * _PATCH, columns * _PATCH, 3)
+    return np.ascontiguousarray(whole[:HEIGHT, :WIDTH])
+
+
+def _cut(folder: Path, count: int, photos: Input) -> Input:
+    """Tiles from all over the photos, at full resolution."""
+    folder.mkdir(parents=True)
+    each, made = -(-count // len(photos.refs)), 0
+    for ref in photos.refs:
+        with suppress(Exception), Image.open(ref.path) as opened:  # damaged photos give no tiles
+            photo = ImageOps.exif_transpose(opened).convert("RGB")
+            for x, y in spread_evenly(_corners(*photo.size), min(each, count - made)):
+                tile = photo.crop((x, y, x + TILE, y + TILE))
+                tile.save(folder / f"{made:05}.jpg", quality=TILE_QUALITY)
+                made += 1
+    if not made:
+        raise SourceError("none of the photos can be decoded; name a folder with photos")
+    return _input(TILES, folder, f"{made} tiles of {TILE} px cut from the photos")
+
+
+def _corners(width: int, height: int) -> list[tuple[int, int]]:
+    """Upper left corners of all whole tiles, in reading order."""
+    columns, rows = range(0, width - TILE + 1, TILE), range(0, height - TILE + 1, TILE)
+    return [(x, y) for y in rows for x in columns]
+
+
+def _size_of(ref: ImageRef) -> tuple[int, int] | None:
+    try:
+        with Image.open(ref.path) as image:
+            return image.size
+    except Exception:  # Pillow raises many types on damaged files
+        return None

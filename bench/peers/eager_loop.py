@@ -1,0 +1,39 @@
+"""The bundle's weights in eager torch behind this project's own decoder, one batch after the other
+in one process with torch's default threads: what the network costs without an export."""
+
+from __future__ import annotations
+
+import time
+
+from bench.peers.common import finish, peer_arguments
+from inspector.core.text import display_path
+from inspector.engines import open_backend
+from inspector.model.bundle import ModelBundle
+from inspector.photos.source import Discovery
+from inspector.predict import predict_batches
+from inspector.types import Photo
+
+BATCH = 32
+
+
+def main() -> None:
+    """`python -m bench.peers.eager_loop SOURCE BUNDLE TABLE [--device cpu|cuda]`."""
+    args = peer_arguments().parse_args()
+    bundle = ModelBundle.load(args.bundle, verify=False)
+    eager = open_backend(bundle, "eager", device=args.device)
+    started = time.perf_counter()
+    paths: list[str] = []
+    probabilities: list[float | None] = []
+    refs = Discovery([str(args.source)])
+    for batch, scores in predict_batches(
+        refs, bundle.preprocess, eager.run, batch_size=BATCH, workers=0
+    ):
+        found = iter(() if scores is None else scores.p_crack_N)
+        for item in batch.items:
+            paths.append(display_path(item.ref.path))
+            probabilities.append(float(next(found)) if isinstance(item, Photo) else None)
+    finish(args.table, paths, probabilities, started=started, device=eager.device)
+
+
+if __name__ == "__main__":
+    main()

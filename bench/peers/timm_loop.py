@@ -1,0 +1,138 @@
+"""timm's own loader and model with the bundle's weights, as a user of timm would judge a folder:
+`create_dataset`, `create_loader`, `create_model("resnet18")`, inference mode. Its transforms
+(Resize, CenterCrop, ToTensor, Normalize) see the whole photo at the bundle's input size. Batch,
+workers, memory layout, where it normalises and, on a GPU, automatic mixed precision are searched on
+a few photos, and the fastest setting is measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import timm
+import torch
+
+from bench.peers.common import finish, peer_arguments
+from inspector.core.machine import usable_cores
+from inspector.model.bundle import WEIGHTS, ModelBundle
+from inspector.model.network import from_storage, read_weights
+from inspector.photos.formats import IMAGE_SUFFIXES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from inspector.types import JsonObject
+
+
+timm_data: Any = timm.data
+"""Only partly typed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimmSetting:
+    """Settings that a user of timm can turn without changing the model."""
+
+    batch_size: int = 32
+    workers: int = 1
+    channels_last: bool = True
+    prefetcher: bool = False
+    """Send uint8 from the loader and normalise on the device."""
+    amp: bool = False
+
+
+def alternatives(device: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Fields of a setting and what to try, in the order of the search."""
+    cores = usable_cores()
+    yield "workers", tuple(sorted({0, max(1, cores // 2), cores}))
+    yield "channels_last", (True, False)
+    yield "batch_size", (32, 128)
+    yield "prefetcher", (False, True)
+    if device == "cuda":
+        yield "amp", (False, True)
+
+
+class TimmProgram:
+    """The model once, and any number of passes over a folder."""
+
+    def __init__(self, bundle: ModelBundle, device: str) -> None:
+        self.bundle, self.device = bundle, torch.device(device)
+        model: Any = timm.create_model("resnet18", num_classes=len(bundle.labels))
+        model.load_state_dict(from_storage(read_weights(bundle.file(WEIGHTS))).state_dict())
+        self.model = model.eval().to(self.device)
+        timm_data.add_img_extensions(sorted(IMAGE_SUFFIXES))
+
+    def run(self, source: Path, setting: TimmSetting) -> tuple[list[str], list[float], float]:
+        """Paths, crack probabilities, and when (time.perf_counter) the loop began."""
+        layout = torch.channels_last if setting.channels_last else torch.contiguous_format
+        model = self.model.to(memory_format=layout)
+        dataset: Any = timm_data.create_dataset("", root=os.path.abspath(source))
+        batches = iter(self._loader(dataset, setting))
+        probabilities: list[float] = []
+        started = time.perf_counter()
+        amp = torch.autocast(self.device.type, enabled=setting.amp)
+        with torch.inference_mode(), amp:
+            for images, _ in batches:
+                logits_NC = model(images.to(self.device, memory_format=layout)).float()
+                shares_NC = torch.softmax(logits_NC / self.bundle.temperature, dim=1)
+                probabilities += shares_NC[:, self.bundle.positive_index].tolist()
+        return dataset.filenames(absolute=True), probabilities, started
+
+    def _loader(self, dataset: Any, setting: TimmSetting) -> Any:
+        spec = self.bundle.preprocess
+        return timm_data.create_loader(
+            dataset,
+            input_size=(3, spec.size, spec.size),
+            batch_size=setting.batch_size,
+            use_prefetcher=setting.prefetcher,
+            interpolation="bilinear",
+            mean=spec.mean,
+            std=spec.std,
+            num_workers=setting.workers,
+            # The whole photo, as the model saw it in training; the default cuts its edges off.
+            crop_pct=1.0,
+            crop_mode="squash",
+            pin_memory=self.device.type == "cuda",
+            device=self.device,
+            persistent_workers=False,
+        )
+
+
+def tune(program: TimmProgram, source: Path) -> JsonObject:
+    """The fastest setting, one field after the other, and every rate (images/s) on the way."""
+    best, best_rate = TimmSetting(), 0.0
+    tried: list[JsonObject] = []
+    program.run(source, replace(best, workers=0))  # the first pass plans kernels
+    for name, values in alternatives(program.device.type):
+        for value in values:
+            setting = replace(best, **{name: value})
+            if any(asdict(setting).items() <= known.items() for known in tried):
+                continue
+            paths, _, started = program.run(source, setting)
+            rate = len(paths) / (time.perf_counter() - started)
+            tried.append(asdict(setting) | {"images_per_second": round(rate, 2)})
+            if rate > best_rate:
+                best, best_rate = setting, rate
+    return {"best": asdict(best), "tried": tried}
+
+
+def main() -> None:
+    """`python -m bench.peers.timm_loop SOURCE BUNDLE TABLE [--device D] [--setting JSON]`; with
+    `--tune` it searches its fastest setting."""
+    parser = peer_arguments()
+    parser.add_argument("--setting", type=json.loads, default={})
+    parser.add_argument("--tune", action="store_true")
+    args = parser.parse_args()
+    program = TimmProgram(ModelBundle.load(args.bundle, verify=False), args.device)
+    if args.tune:
+        print(json.dumps(tune(program, args.source)))
+        return
+    paths, probabilities, started = program.run(args.source, TimmSetting(**args.setting))
+    finish(args.table, paths, probabilities, started=started, device=args.device)
+
+
+if __name__ == "__main__":
+    main()

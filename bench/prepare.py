@@ -1,0 +1,236 @@
+"""Images, the right answers to them, and the model, for all cases. Right answers are those
+of the weights in eager torch, on pixels from the project's own decoder."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.answers import MISTAKEN, Answer, mistaken
+from bench.engines import CPU, CUDA
+from bench.inputs import TILES, link_photos, make_inputs, spread_evenly
+from inspector.core.text import display_path
+from inspector.engines import open_backend
+from inspector.engines.contract import joined
+from inspector.engines.device import Device, has_nvidia_driver
+from inspector.errors import BundleError, ExportError, SourceError
+from inspector.model.bundle import ModelBundle
+from inspector.model.verdict import decide
+from inspector.predict import BATCH_SIZE, predict_batches
+from inspector.types import Photo, Scores
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from bench.answers import Answers, Mistaken
+    from bench.config import BenchConfig
+    from bench.inputs import Input
+    from inspector.engines import Backend
+    from inspector.model.bundle import Thresholds
+    from inspector.model.preprocess import PreprocessSpec
+    from inspector.types import ImageRef
+
+TORCHSCRIPT = "torchscript"
+FULL_SIZE = 1e6
+"""A decode margin at which no JPEG is ever decoded smaller than it is stored."""
+_FEW = 32
+"""Photos on which a peer searches its fastest setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Images in memory, uint8 (N, size, size, 3), and the right answers to them."""
+
+    pixels_NHWC: NDArray[np.uint8]
+    expected: Scores
+    mistakes: Mistaken = field(default_factory=dict)
+    """Answers of known mistakes to the first of them, by their number as text; not in the
+    file, because only the comparison asks for it."""
+
+    def write(self, file: Path) -> None:
+        """Keep pixels and answers for another process."""
+        right = self.expected
+        np.savez(file, pixels=self.pixels_NHWC, p_crack=right.p_crack_N, cam=right.cam_NHW,
+                 ood=right.ood_N)  # fmt: skip
+
+    @classmethod
+    def read(cls, file: Path) -> Pool:
+        """A pool that was written, without the mistakes."""
+        with np.load(file) as kept:
+            return cls(kept["pixels"], Scores(kept["p_crack"], kept["cam"], kept["ood"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """An input, and what the reference says about it."""
+
+    input: Input
+    one: Path
+    """Folder with one of its photos, for runs that are not counted."""
+    few: Path
+    """Folder with some of its photos."""
+    expected: Answers
+    """By path."""
+    at_full_size: Answers
+    """Right answers of programs that decode JPEGs at full size."""
+    mistakes: Mistaken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Where things are while the cases run."""
+
+    bundle: ModelBundle
+    engines_bundle: ModelBundle
+    """Model for engines alone: with a TorchScript file, if that is compared."""
+    device: str
+    """`cpu` or `cuda`: where whole paths run."""
+    work: Path
+    """Scratch space; it goes with the run."""
+    jobs: tuple[Job, ...]
+    pool: Pool
+    pool_file: Path
+    truth: dict[str, bool]
+    """Whether there is a crack in an image of the pool, by its number as text, where known."""
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device == CUDA
+
+
+class Reference:
+    """Judges files with the weights in eager torch, and keeps the pixels of some of them.
+
+    Args:
+        eager: The engine.
+        thresholds: What verdicts are made by.
+        keep: Files whose pixels of the first pass are kept.
+    """
+
+    def __init__(
+        self, eager: Backend, thresholds: Thresholds, *, keep: Sequence[ImageRef] = ()
+    ) -> None:
+        self._eager = eager
+        self._thresholds = thresholds
+        self._keep = {ref.path for ref in keep}
+        self.kept: dict[str, NDArray[np.uint8]] = {}
+        """uint8 (size, size, 3) by path, in the listing's order."""
+        self._known: dict[bytes, Scores] = {}
+        """Scores by the pixels' digest: most files look the same at full size."""
+
+    def answers(self, refs: Sequence[ImageRef], spec: PreprocessSpec) -> Answers:
+        """Probability and verdict of every file, by the scan's own rules for verdicts."""
+        answers: Answers = {}
+        for batch, scores in predict_batches(refs, spec, self._scores, workers=0):
+            photos = [item for item in batch.items if isinstance(item, Photo)]
+            answers |= {display_path(item.ref.path): Answer(None) for item in batch.items}
+            found = self._judge(scores, photos)
+            for photo, pixels_HWC, answer in zip(photos, batch.pixels_NHWC, found, strict=True):
+                path = display_path(photo.ref.path)
+                answers[path] = answer
+                if photo.ref.path in self._keep:
+                    self._keep.remove(photo.ref.path)
+                    self.kept[path] = pixels_HWC
+        return answers
+
+    def _judge(self, scores: Scores | None, photos: Sequence[Photo]) -> list[Answer]:
+        if scores is None:
+            return []
+        shrink_N = np.array([photo.shrink for photo in photos])
+        verdict_N, _ = decide(
+            scores.p_crack_N, self._thresholds, ood_N=scores.ood_N, shrink_N=shrink_N
+        )
+        return [
+            Answer(float(p), str(verdict))
+            for p, verdict in zip(scores.p_crack_N, verdict_N, strict=True)
+        ]
+
+    def _scores(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
+        digests = [hashlib.sha256(pixels_HWC).digest() for pixels_HWC in pixels_NHWC]
+        new = [k for k, known in enumerate(digests) if known not in self._known]
+        if new:
+            found = self._eager.run(pixels_NHWC[new])
+            for place, k in enumerate(new):
+                one = slice(place, place + 1)
+                self._known[digests[k]] = Scores(
+                    found.p_crack_N[one], found.cam_NHW[one], found.ood_N[one]
+                )
+        return joined([self._known[known] for known in digests])
+
+
+def prepare(config: BenchConfig, bundle: ModelBundle, work: Path) -> Bench:
+    """Make the images and judge them with the reference. Raises SourceError where there is nothing
+    to judge."""
+    compared = config.backends is None or TORCHSCRIPT in config.backends
+    engines_bundle = with_torchscript(bundle, work / "model") if compared else bundle
+    device = CUDA if Device.parse(config.device).kind == CUDA else CPU
+    if config.device == "auto" and has_nvidia_driver():
+        device = CUDA
+    inputs = make_inputs(config.source, work / "images", config.effort.tiles, config.effort.photos)
+    with closing(open_backend(bundle, "eager", device=device)) as eager:
+        tiles = next(each for each in inputs if each.name == TILES)
+        pool, truth = _pool(bundle, tiles, eager, config.effort.pool)
+        jobs = tuple(_job(bundle, each, eager, work / each.name) for each in inputs)
+    pool_file = work / "pool.npz"
+    pool.write(pool_file)
+    return Bench(bundle=bundle, engines_bundle=engines_bundle, device=device, work=work, jobs=jobs,
+                 pool=pool, pool_file=pool_file, truth=truth)  # fmt: skip
+
+
+def with_torchscript(bundle: ModelBundle, place: Path) -> ModelBundle:
+    """A copy at `place` with a TorchScript file made here, whatever the bundle has: its own is a
+    program of whoever made it. The bundle itself where none can be made."""
+    from export import ExportConfig, export_bundle
+
+    try:
+        made = export_bundle(ExportConfig(bundle=bundle.path, torchscript=True, out=place))
+        return replace(made, trusted=True)
+    except (BundleError, ExportError):
+        return bundle
+
+
+def _job(bundle: ModelBundle, images: Input, eager: Backend, place: Path) -> Job:
+    spec, refs = bundle.preprocess, images.refs
+    reference = Reference(eager, bundle.thresholds, keep=spread_evenly(refs, MISTAKEN))
+    expected = reference.answers(refs, spec)
+    if not reference.kept:
+        raise SourceError(f"none of the {images.name} can be decoded; name another folder")
+    link_photos(refs[:1], place / "one", root=images.folder)
+    link_photos(spread_evenly(refs, _FEW), place / "few", root=images.folder)
+    return Job(
+        input=images,
+        one=place / "one",
+        few=place / "few",
+        expected=expected,
+        at_full_size=reference.answers(refs, replace(spec, decode_margin=FULL_SIZE)),
+        mistakes=mistaken(eager, reference.kept, spec),
+    )
+
+
+def _pool(
+    bundle: ModelBundle, tiles: Input, eager: Backend, count: int
+) -> tuple[Pool, dict[str, bool]]:
+    """Decoded tiles for the engines alone, and the truth about them by number."""
+    chosen = spread_evenly(tiles.refs, count)
+    reference = Reference(eager, bundle.thresholds, keep=chosen)
+    reference.answers(chosen, bundle.preprocess)
+    if not reference.kept:
+        raise SourceError("none of the tiles can be decoded; name another folder")
+    kept = reference.kept
+    truth = {str(k): tiles.truth[path] for k, path in enumerate(kept) if path in tiles.truth}
+    return make_pool(eager, np.stack(list(kept.values())), bundle.preprocess), truth
+
+
+def make_pool(eager: Backend, pixels_NHWC: NDArray[np.uint8], spec: PreprocessSpec) -> Pool:
+    """Images in memory, with what the reference says about them."""
+    starts = range(0, len(pixels_NHWC), BATCH_SIZE)
+    parts = [eager.run(pixels_NHWC[start : start + BATCH_SIZE]) for start in starts]
+    examples = {str(k): pixels_HWC for k, pixels_HWC in enumerate(pixels_NHWC[:MISTAKEN])}
+    return Pool(pixels_NHWC, joined(parts), mistaken(eager, examples, spec))
