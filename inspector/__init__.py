@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from inspector.evaluation import Evaluation as Evaluation
     from inspector.evaluation import evaluate as evaluate
     from inspector.model.bundle import ModelBundle as ModelBundle
-    from inspector.reporting.config import SummaryConfig as ReportConfig
-    from inspector.reporting.contents import Summary as Report
-    from inspector.reporting.run import summarise as report
+    from inspector.reporting.contents import Report as Report
+    from inspector.reporting.report import ReportConfig as ReportConfig
+    from inspector.reporting.report import report as report
     from inspector.results.verify import VerifyConfig as VerifyConfig
     from inspector.results.verify import VerifyResult as VerifyResult
     from inspector.results.verify import verify as verify
@@ -62,8 +62,8 @@ _HOME = {
     "ModelBundle": "inspector.model.bundle",
     "RejudgeConfig": "inspector.scanning",
     "RejudgeResult": "inspector.scanning",
-    "Report": "inspector.reporting.contents:Summary",
-    "ReportConfig": "inspector.reporting.config:SummaryConfig",
+    "Report": "inspector.reporting.contents",
+    "ReportConfig": "inspector.reporting.report",
     "ReviewConfig": "inspector.reviewing.config",
     "ReviewResult": "inspector.reviewing.server",
     "ScanConfig": "inspector.scanning",
@@ -77,7 +77,7 @@ _HOME = {
     "evaluate": "inspector.evaluation",
     "export": "export.run:export_bundle",
     "rejudge": "inspector.scanning",
-    "report": "inspector.reporting.run:summarise",
+    "report": "inspector.reporting.report",
     "review": "inspector.reviewing.server",
     "scan": "inspector.scanning",
     "train": "inspector.training",

@@ -48,18 +48,18 @@ def report(
     """
     from inspector.core.layout import Layout
     from inspector.core.progress import CountingBar
-    from inspector.reporting.config import SummaryConfig
-    from inspector.reporting.console import print_files, print_summary
-    from inspector.reporting.run import summarise
+    from inspector.reporting.console import print_files, print_report
+    from inspector.reporting.report import ReportConfig
+    from inspector.reporting.report import report as run_report
 
     page = html if html is not None or as_json else Layout(out).page
-    config = SummaryConfig(
+    config = ReportConfig(
         out=out, html=page, geojson=geojson, pictures=pictures, model=model, moved=moved
     )
     with CountingBar() as bar:
-        summary = summarise(config, progress=bar)
+        counted = run_report(config, progress=bar)
     if as_json:
-        print(json.dumps(summary.to_json(), indent=2))
+        print(json.dumps(counted.to_json(), indent=2))
     else:
-        print_summary(summary)
+        print_report(counted)
     print_files(page, geojson, to_stderr=as_json)

@@ -190,7 +190,7 @@ def verify(
     Nothing is changed. Exit code 0: proven; 1: damaged, each finding with what to do next.
     """
     from inspector.core.progress import CountingBar
-    from inspector.results.verify.console import print_result
+    from inspector.results.verify.findings import print_result
     from inspector.scanning import VerifyConfig
     from inspector.scanning import verify as run_verify
 

@@ -1,4 +1,4 @@
-"""A result directory: where in it everything lies.
+"""Places of everything in a result directory.
 
     OUT/table/part-000000.parquet ...   the table: part files and nothing else
     OUT/_report.html                    the page of `inspector report`
@@ -78,21 +78,22 @@ class Layout:
         return self.out / "_report.html"
 
     def draft(self, name: str) -> Path:
-        """Where a part or the manifest is made before it gets its name."""
+        """Return the place where a part or the manifest is made before it gets its name."""
         return self.work / f"{name}{PARTIAL}"
 
     def photos(self, part: str) -> Path:
-        """The list of the photos that have a row in a part."""
+        """Return the file that lists the photos with a row in a part."""
         return self.work / f"{part.removesuffix(_ENDING)}{_PHOTOS}"
 
     def photo_lists(self) -> dict[str, Path]:
-        """Those that are there, by the name of the part. Raises OSError."""
+        """Return the lists of photos that are there, by the name of the part. Raises OSError."""
         names = [name.removesuffix(_PHOTOS) + _ENDING for name in os.listdir(self.work)
                  if name.endswith(_PHOTOS)]  # fmt: skip
         return {name: self.photos(name) for name in filter(is_part_name, names)}
 
     def drafts(self) -> list[Path]:
-        """Drafts that are there: of a scan that was killed, or of one that is writing."""
+        """Return the drafts that are there: of a scan that was killed, or of one that is
+        writing."""
         if not self.work.is_dir():
             return []
         names = (name.removesuffix(PARTIAL) for name in os.listdir(self.work)
@@ -101,15 +102,17 @@ class Layout:
                 if name == MANIFEST or is_part_name(name.replace(_PHOTOS, _ENDING))]  # fmt: skip
 
     def part_names(self) -> list[str]:
-        """The part files that are there, in the order in which they were made. Raises OSError."""
+        """Return the names of the part files, in the order in which they were made. Raises
+        OSError."""
         return part_names(self.table)
 
     def parts(self) -> list[Path]:
-        """The same as paths."""
+        """Return the paths of `part_names`. Raises OSError."""
         return [self.table / name for name in self.part_names()]
 
     def next_part(self, name: str) -> Path:
-        """Where a part of the next table is made; patterns for Parquet files do not match it."""
+        """Return the place of a part of the next table; patterns for Parquet files do not match
+        it."""
         return self.next_table / f"{name}{PARTIAL}"
 
     def clear(self, folder: Path) -> None:
@@ -134,7 +137,7 @@ class Layout:
         self.manifest.unlink(missing_ok=True)
 
     def check(self) -> None:
-        """Raises OutputError where a link stands for one of these directories, so that what is
+        """Raise OutputError where a link stands for one of these directories, so that what is
         written or removed there would be somebody else's, and where an earlier version has laid
         its parts directly into `out`; OSError."""
         for folder in (self.table, self.work, self.next_table, self.table_before):
@@ -153,7 +156,8 @@ class Layout:
 
 
 def part_names(folder: Path) -> list[str]:
-    """The part files in `folder`, in the order in which they were made. Raises OSError."""
+    """Return the names of the part files in a folder, in the order in which they were made. Raises
+    OSError."""
     if not folder.is_dir():
         return []
     return sorted(filter(is_part_name, os.listdir(folder)), key=number_of)

@@ -328,3 +328,28 @@ def _read(file: Path) -> JsonObject:
     if not isinstance(values, dict):
         raise BundleError(f"{file} does not hold a JSON object")
     return values
+
+
+def find_bundle(model: Path | None, digest: str) -> Path | None:
+    """Find the bundle that made a table: `model`, or the one that comes with the package.
+
+    Args:
+        model: Bundle named by the user.
+        digest: Digest that the table names.
+
+    Returns:
+        Its path, or None where neither has this digest.
+
+    Raises:
+        BundleError: `model` is no bundle.
+    """
+    for path in (model, DEFAULT_PATH):
+        if path is None:
+            continue
+        try:
+            if ModelBundle.load(path, verify=False).digest == digest:
+                return path
+        except BundleError:
+            if path == model:
+                raise
+    return None

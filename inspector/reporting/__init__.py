@@ -1,12 +1,10 @@
-"""A night's scan on one page: what is in a table, and what people said about it.
+"""`inspector report`: a scan on one page, from its table and what people said about it.
 
-run       all of it, in order; start with `run.summarise`
-table     the rows as a stream, each with the human verdict and what stands after it
-tally     what is counted on the way, in bounded memory, with counts, coarse, best, copies
-state     whether the table is whole
-contents  what was counted, for people and programs
-page      what is shown of it, with wording, sites, shots; console  what the terminal shows
-geojson   the places, for a map
+report    options, and all of it in order: start with `report.report`
+counting  SQL over the table
+contents  the `Report`: what was counted, and whether the table is whole
+page      the page, with wording, sites (places to scale) and shots (pictures)
+console   the terminal
 
 Importing the package loads nothing: the processes that make pictures (`shots`) import it, too.
 """

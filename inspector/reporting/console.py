@@ -1,4 +1,4 @@
-"""The summary on a terminal: a few lines that fit 80 columns."""
+"""The report on a terminal: a few lines that fit 80 columns."""
 
 from __future__ import annotations
 
@@ -7,45 +7,46 @@ from typing import TYPE_CHECKING
 
 from inspector.core.terminal import print_lines
 from inspector.core.text import TITLE, Whole, display_path, wrapped
-from inspector.reporting.state import AT_REST
-from inspector.reporting.table import FAILED, OUTCOMES
+from inspector.reporting.contents import AT_REST
+from inspector.reporting.counting import OUTCOMES
 from inspector.reporting.wording import count, in_folder, share
+from inspector.results.query import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from inspector.reporting.contents import Summary
+    from inspector.reporting.contents import Report
 
 _FOLDERS = 3
 
 
-def print_summary(summary: Summary) -> None:
-    """What is in the table; paths and commands are never cut."""
-    print_lines(_lines(summary))
+def print_report(report: Report) -> None:
+    """Print what is in the table; paths and commands are never cut."""
+    print_lines(_lines(report))
 
 
 def print_files(html: Path | None, geojson: Path | None, *, to_stderr: bool) -> None:
-    """Where the files are."""
+    """Print where the files are."""
     files = (("report", html), ("places", geojson))
     lines = [_whole(title, display_path(str(file))) for title, file in files if file is not None]
     print_lines(lines, to_stderr=to_stderr)
 
 
-def _lines(summary: Summary) -> list[str]:
-    total, people = summary.total, summary.people
-    failed = summary.model[FAILED]
+def _lines(report: Report) -> list[str]:
+    total, people = report.total, report.people
+    failed = report.model[FAILED]
     lines = wrapped(
         "photos",
         f"{count(total.photos)}, of them {count(failed)} not judged "
         f"({share(failed, total.photos)})",
     )
-    if summary.state.kind != AT_REST:
-        lines += wrapped(summary.state.kind, summary.state.note)
+    if report.state.kind != AT_REST:
+        lines += wrapped(report.state.kind, report.state.note)
     judged = [outcome for outcome in OUTCOMES if outcome != FAILED]
-    lines += wrapped("model", _counts({o: summary.model[o] for o in judged}))
-    lines += wrapped("reasons", _counts(summary.reasons)) if summary.reasons else []
-    lines += wrapped("failed", _counts(summary.failures)) if summary.failures else []
+    lines += wrapped("model", _counts({o: report.model[o] for o in judged}))
+    lines += wrapped("reasons", _counts(report.reasons)) if report.reasons else []
+    lines += wrapped("failed", _counts(report.failures)) if report.failures else []
     if people.looked_at:
         lines += wrapped(
             "people",
@@ -57,13 +58,13 @@ def _lines(summary: Summary) -> list[str]:
         lines += wrapped("after", _counts({o: getattr(total, o) for o in OUTCOMES}))
     else:
         lines += wrapped("people", "nobody has looked at these photos yet")
-    if summary.folders and summary.folders[-1].listed[0].crack:
-        most = [g for g in summary.folders[-1].listed[:_FOLDERS] if g.crack]
+    if report.folders and report.folders[-1].listed[0].crack:
+        most = [g for g in report.folders[-1].listed[:_FOLDERS] if g.crack]
         lines += wrapped("folders", "most cracks: " + "; ".join(map(in_folder, most)))
-    if summary.copies:
-        lines += wrapped("copies", f"{count(summary.copies)} files hold the bytes of another one")
+    if report.copies:
+        lines += wrapped("copies", f"{count(report.copies)} files hold the bytes of another one")
     if total.review:
-        command = shlex.quote(display_path(str(summary.out)))
+        command = shlex.quote(display_path(str(report.out)))
         lines += wrapped("to decide", f"{count(total.review)}; look at them with:")
         lines.append(_whole("", f"inspector review {command}"))
     return lines

@@ -1,35 +1,45 @@
-"""What a table holds, counted: the summary for people and programs."""
+"""The contents of a table, counted: for the page, the terminal and programs."""
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from inspector.core.layout import Layout
 from inspector.core.text import display_path
-from inspector.photos.address import text_of
-from inspector.reporting.counts import Group
-from inspector.reporting.table import FAILED, OUTCOMES
-from inspector.reporting.tally import DAY, HOUR, MONTH, PER_DEGREE, YEAR
+from inspector.reporting.counting import (
+    OUTCOMES,
+    PER_DEGREE,
+    Folders,
+    Group,
+    Places,
+    choose_shown,
+    count_copies,
+    count_folders,
+    count_periods,
+    count_places,
+    count_totals,
+    list_failed,
+    run_facts,
+    total_of,
+)
+from inspector.results.directory import is_being_written
 from inspector.results.labels import Label
+from inspector.results.manifest import Manifest, ManifestError
+from inspector.results.query import FAILED
 from inspector.types import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from inspector.reporting.coarse import Coarse
-    from inspector.reporting.state import State
-    from inspector.reporting.table import Table
-    from inspector.reporting.tally import Place, Tally
+    from inspector.results.query import Query
+    from inspector.results.reader import Table
     from inspector.types import JsonObject
 
-MOST_PERIODS = 48
-"""Rows of the table over time: the finest periods of which there are no more."""
-MOST_FOLDERS = 40
-"""Rows of each table of folders; the others are added up in one row."""
-PERIODS = {HOUR: "hour", DAY: "day", MONTH: "month", YEAR: "year"}
+WRITING, INTERRUPTED, DAMAGED, AT_REST = "writing", "interrupted", "damaged", "at_rest"
 _SPOT_SIDE = 8
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CRACK, _REVIEW, _CLEAR = map(str, (Verdict.CRACK, Verdict.REVIEW, Verdict.CLEAR))
@@ -37,9 +47,12 @@ _CRACK, _REVIEW, _CLEAR = map(str, (Verdict.CRACK, Verdict.REVIEW, Verdict.CLEAR
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """What people said about the photos they looked at. `agree`: with a verdict of crack or clear;
-    `missed_cracks`: called clear by the model, crack by a person; `false_alarms`: the other way
-    round; `decided`: left open by the model, or failed, and decided by a person."""
+    """Counts of what people said about the photos they looked at.
+
+    `agree`: with a verdict of crack or clear; `missed_cracks`: called clear by the model, crack by
+    a person; `false_alarms`: the other way round; `decided`: left open by the model, or failed, and
+    decided by a person.
+    """
 
     looked_at: int
     crack: int
@@ -50,7 +63,7 @@ class People:
     false_alarms: int
     decided: int
     by_model: Mapping[str, Mapping[str, int]]
-    """What people said, by what the model had said."""
+    """Counts of what people said, by what the model had said."""
 
     @classmethod
     def of(cls, said: Mapping[tuple[str, str], int]) -> People:
@@ -71,19 +84,18 @@ class People:
 
 
 @dataclass(frozen=True, slots=True)
-class Folders:
-    """Photos by folder at one level below the root, those with the most cracks first. `others` adds
-    up those that are not listed, of which there are `unlisted`."""
+class State:
+    """State of a table: `kind` is `writing`, `interrupted`, `damaged` or `at_rest`; `note`
+    says what that means for the counts."""
 
-    level: int
-    listed: tuple[Group, ...]
-    others: Group | None
-    unlisted: int
+    kind: str
+    note: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """Counts are photos. `model` is what the model said, `total` after people had their say."""
+class Report:
+    """Contents of a table; counts are photos. `model` is what the model said, `total` what stands
+    after people had their say."""
 
     out: Path
     made_at: datetime
@@ -96,26 +108,24 @@ class Summary:
     failed_files: Mapping[str, Sequence[JsonObject]] = field(repr=False)
     """A few rows for each code."""
     size_bytes: int
-    copies: int | None
-    """Files with the bytes of another one; None where there were too many to tell."""
+    copies: int
+    """Files with the bytes of another one."""
     root: str
     """The folder that holds all photos."""
     folders: tuple[Folders, ...]
-    """At the first level below the root and at the second, where they tell more."""
+    """Folders at the first level below the root and at the second, where they tell more."""
     period: str
-    """What `periods` are: hour, day, month or year."""
+    """Length of `periods`: hour, day, month or year."""
     periods: tuple[Group, ...]
-    places: tuple[tuple[float, float, Group], ...] = field(repr=False)
-    """Degrees north and east of the middle of a square, and the photos in it; those with the most
-    cracks first."""
+    places: Places = field(repr=False)
     place_degrees: float
     """Side of these squares."""
-    spots: tuple[tuple[float, float, Group], ...] = field(repr=False)
-    """The same for squares of some 9 metres, or larger ones."""
+    spots: Places = field(repr=False)
+    """Squares of some 9 metres, or larger ones."""
     facts: Mapping[str, str]
     runs: Sequence[Mapping[str, str]]
     written: tuple[datetime, datetime]
-    """When the first and the last part of the table were written, as far as the files tell."""
+    """Times at which the first and the last part were written, as far as the files tell."""
     cracks: Sequence[JsonObject] = field(repr=False)
     differing: Sequence[JsonObject] = field(repr=False)
     """Rows to be shown: cracks, and those of which a person says the opposite of the model."""
@@ -123,17 +133,18 @@ class Summary:
 
     @property
     def digest(self) -> str:
-        """Of the bundle that made the table; empty for tables that do not say."""
+        """Digest of the bundle that made the table; empty for tables that do not say."""
         return self.facts.get("model", "")
 
     def threshold(self, name: str) -> float | None:
-        """`clear_below`, `crack_from` or `out_of_distribution`; None where it is not told."""
+        """Return `clear_below`, `crack_from` or `out_of_distribution`; None where the table does
+        not say."""
         with contextlib.suppress(KeyError, ValueError):
             return float(self.facts[name])
         return None
 
     def to_json(self) -> JsonObject:
-        """Everything but the rows."""
+        """Return everything but the rows."""
         total = asdict(self.total)
         return {
             "out": display_path(str(self.out)),
@@ -165,91 +176,84 @@ class Summary:
         }
 
 
-def sum_up(table: Table, tally: Tally, state: State) -> Summary:
-    """The summary of what was counted."""
-    root, folders = _folders(tally.folders)
-    period, periods = _periods(tally.periods)
-    return Summary(
+def count_table(query: Query, pictures: int) -> Report:
+    """Count a table; at most `pictures` cracks are listed to be shown. Raises OutputError,
+    StaleTableError."""
+    totals = count_totals(query)
+    root, folders = count_folders(query)
+    period, periods = count_periods(query)
+    places, side, spots = count_places(query, _SPOT_SIDE)
+    cracks, differing, all_differing = choose_shown(query, pictures)
+    table = query.table
+    return Report(
         out=table.out,
         made_at=datetime.now().astimezone(),
-        state=state,
-        total=Group.of("all", tally.cells),
-        model=dict(zip(OUTCOMES, tally.cells.sum(axis=1).tolist(), strict=True)),
-        people=People.of(tally.said),
-        reasons=dict(tally.reasons.most_common()),
-        failures=dict(tally.failures.most_common()),
-        failed_files=tally.failed.rows(),
-        size_bytes=tally.size_bytes,
-        copies=tally.copies.count(),
+        state=state_of(table),
+        total=total_of(totals),
+        model={outcome: totals.model[outcome] for outcome in OUTCOMES},
+        people=People.of(totals.said),
+        reasons=dict(totals.reasons.most_common()),
+        failures=dict(totals.failures.most_common()),
+        failed_files=list_failed(query, totals.failed_rows),
+        size_bytes=totals.size_bytes,
+        copies=count_copies(query),
         root=root,
         folders=folders,
         period=period,
         periods=periods,
-        places=_places(tally.places, tally.places.level),
-        place_degrees=tally.places.level / PER_DEGREE,
-        spots=_places(tally.places, max(_SPOT_SIDE, tally.places.level)),
-        facts=tally.facts,
-        runs=tally.run_facts(),
-        written=(_moment(table.oldest_us), _moment(table.newest_us)),
-        cracks=tally.cracks.rows(),
-        differing=tally.differing.rows(),
-        all_differing=tally.differing.total,
+        places=places,
+        place_degrees=side / PER_DEGREE,
+        spots=spots,
+        facts=table.facts,
+        runs=run_facts(query),
+        written=(_moment(table, min), _moment(table, max)),
+        cracks=cracks,
+        differing=differing,
+        all_differing=all_differing,
     )
 
 
-def _moment(time_us: int) -> datetime:
-    return (_EPOCH + timedelta(microseconds=time_us)).astimezone()
+def _moment(table: Table, choose: Callable[[Iterable[int]], int]) -> datetime:
+    """Return the time at which the first or last part was written, as its file tells."""
+    changed_us = choose(part.state[2] for part in table.parts) // 1000
+    return (_EPOCH + timedelta(microseconds=changed_us)).astimezone()
 
 
-def _folders(counted: Coarse[str]) -> tuple[str, tuple[Folders, ...]]:
-    """What all photos share, and the levels below it."""
-    known = counted.at(counted.level)
-    if not known:
-        return "", ()
-    split = [folder.split("/") for folder in known]
-    shared = 0
-    while shared < min(map(len, split)) and len({parts[shared] for parts in split}) == 1:
-        shared += 1
-    root = "/".join(split[0][:shared])
-    tables = []
-    seen = 1
-    for level in (1, 2):
-        cells = counted.at(shared + level - 3)
-        if len(cells) > seen:
-            seen = len(cells)
-            tables.append(_by_folder(root, level, cells))
-    return text_of(root) or "/", tuple(tables)
-
-
-def _by_folder(root: str, level: int, found: Mapping[str, Any]) -> Folders:
-    def name(folder: str) -> str:
-        return text_of(folder.removeprefix(root).lstrip("/")) or "(directly in it)"
-
-    groups = [Group.of(name(folder), cells) for folder, cells in found.items()]
-    groups.sort(key=lambda group: (-group.crack, -group.review, group.name))
-    # A last row that stands for a single folder would hide its name for nothing.
-    most = len(groups) if len(groups) <= MOST_FOLDERS + 1 else MOST_FOLDERS
-    listed, rest = groups[:most], groups[most:]
-    others = None
-    if rest:
-        counts = zip(*(astuple(group)[1:] for group in rest), strict=True)
-        others = Group(f"{len(rest):,} other folders", *map(sum, counts))
-    return Folders(level, tuple(listed), others, len(rest))
-
-
-def _periods(counted: Coarse[str]) -> tuple[str, tuple[Group, ...]]:
-    found = counted.finest(MOST_PERIODS)
-    if not found:
-        return "", ()
-    letters = len(next(iter(found)))
-    return PERIODS[letters], tuple(Group.of(name, found[name]) for name in sorted(found))
-
-
-def _places(counted: Coarse[Place], side: int) -> tuple[tuple[float, float, Group], ...]:
-    middle = (side - 1) / 2
-    places = [
-        ((south + middle) / PER_DEGREE, (west + middle) / PER_DEGREE, Group.of("", cells))
-        for (south, west), cells in counted.at(side).items()
-    ]
-    places.sort(key=lambda place: (-place[2].crack, -place[2].photos, place[:2]))
-    return tuple(places)
+def state_of(table: Table) -> State:
+    """Tell whether the table's directory is whole. A scan that was stopped between two parts leaves
+    no trace: that its listing was worked through, only the scan itself can say."""
+    at = Layout(table.out)
+    if is_being_written(table.out):
+        return State(
+            WRITING,
+            "A scan was writing this table while it was read: what it had committed by then is "
+            "counted here, and more will follow.",
+        )
+    try:
+        manifest = Manifest.read(table.out)
+        if manifest is None:
+            raise ManifestError("", "it is missing")
+    except ManifestError as error:
+        return State(DAMAGED, f"The manifest of this table is damaged ({error.what}): see what "
+                              f"inspector verify says before you rely on it.")  # fmt: skip
+    listed, there = ({part.file for part in manifest.parts}, {p.path.name for p in table.parts})
+    if missing := sorted(listed - there):
+        return State(DAMAGED, f"A part of this table is gone ({missing[0]}): its photos are not "
+                              f"counted here; see what inspector verify says.")  # fmt: skip
+    if manifest.next is not None:
+        return State(INTERRUPTED, "The verdicts of this table were being changed when that was "
+                                  "interrupted: inspector rejudge completes it.")  # fmt: skip
+    if lost := sorted(part.file for part in manifest.lost):
+        return State(DAMAGED, f"Rows of this table were lost ({lost[0]}), and not all are there "
+                              f"again: see what inspector verify says.")  # fmt: skip
+    if at.drafts() or manifest.rewriting or there - listed:
+        return State(
+            INTERRUPTED,
+            "The scan of this table was interrupted: photos are missing here. The same inspector "
+            "scan command continues it.",
+        )
+    return State(
+        AT_REST,
+        "All rows of the table are counted. That its scan had reached the last photo, the scan "
+        "says when it ends; the same command run again finds what is missing.",
+    )

@@ -1,4 +1,4 @@
-"""The page: what the template is given, and the finished HTML."""
+"""Render the page of a report as HTML."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 from inspector.core.layout import TABLE
 from inspector.core.pages import page_environment
 from inspector.core.text import display_path
-from inspector.model.bundle import ModelBundle
+from inspector.model.bundle import ModelBundle, find_bundle
 from inspector.photos.address import text_of
 from inspector.reporting import wording
+from inspector.reporting.contents import AT_REST
+from inspector.reporting.counting import OUTCOMES
 from inspector.reporting.sites import METRES_PER_DEGREE, WIDTH, find_sites
-from inspector.reporting.state import AT_REST
-from inspector.reporting.table import FAILED, OUTCOMES
-from inspector.reviewing.heat import find_bundle
+from inspector.results.query import FAILED
 from inspector.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inspector.reporting.contents import Summary
+    from inspector.reporting.contents import Report
     from inspector.reporting.shots import Shot
     from inspector.types import JsonObject
 
@@ -50,9 +50,14 @@ class Key:
     note: str
 
 
-def render_page(summary: Summary, shots: Sequence[Shot], model: Path | None) -> str:
-    """One HTML document that needs nothing but itself. `shots` belong to the summary's `cracks`
-    and `differing`, in this order. Everything from outside is escaped."""
+def render_page(report: Report, shots: Sequence[Shot], model: Path | None) -> str:
+    """Return one HTML document that needs nothing but itself; everything from outside is escaped.
+
+    Args:
+        report: Contents of the table.
+        shots: Pictures of the report's `cracks` and `differing`, in this order.
+        model: Bundle that made the table; None: the one that comes along, if it did.
+    """
     environment = page_environment(Path(__file__).parent / "template")
     environment.filters |= {
         "count": wording.count,
@@ -60,41 +65,41 @@ def render_page(summary: Summary, shots: Sequence[Shot], model: Path | None) -> 
         "moment": lambda moment: moment.strftime("%Y-%m-%d %H:%M"),
     }
     cards = [
-        Card(row, shot, _name(summary, row))
-        for row, shot in zip([*summary.cracks, *summary.differing], shots, strict=True)
+        Card(row, shot, _name(report, row))
+        for row, shot in zip([*report.cracks, *report.differing], shots, strict=True)
     ]
-    sites = find_sites(summary.places)
+    sites = find_sites(report.places)
     return environment.get_template("summary.html.jinja").render(
-        summary=summary,
+        report=report,
         version=__version__,
-        keys=_keys(summary),
-        sentences=wording.sentences(summary),
+        keys=_keys(report),
+        sentences=wording.sentences(report),
         share=wording.share,
         at_rest=AT_REST,
         outcomes=OUTCOMES,
         reasons=wording.REASONS,
         failures=wording.FAILURES,
-        chosen=_chosen(summary, model),
-        cracks=cards[: len(summary.cracks)],
-        differing=cards[len(summary.cracks) :],
+        chosen=_chosen(report, model),
+        cracks=cards[: len(report.cracks)],
+        differing=cards[len(report.cracks) :],
         unseen=[card.shot.why for card in cards if card.shot.why],
         sites=sites[:SITES_DRAWN],
         more_sites=len(sites[SITES_DRAWN:]),
         site_width=WIDTH,
-        place_metres=max(1, round(METRES_PER_DEGREE * summary.place_degrees)),
+        place_metres=max(1, round(METRES_PER_DEGREE * report.place_degrees)),
         spots_listed=SPOTS_LISTED,
-        out=display_path(str(summary.out.absolute())),
-        command=shlex.quote(display_path(str(summary.out))),
-        query=_query(summary.out),
+        out=display_path(str(report.out.absolute())),
+        command=shlex.quote(display_path(str(report.out))),
+        query=_query(report.out),
     )
 
 
-def _keys(summary: Summary) -> list[Key]:
-    total, said = summary.total, summary.model
+def _keys(report: Report) -> list[Key]:
+    total, said = report.total, report.model
     judged = total.photos - said[FAILED]
 
     def before(outcome: str) -> str:
-        if not summary.people.looked_at:
+        if not report.people.looked_at:
             return "by the model"
         return f"the model: {wording.count(said[outcome])}"
 
@@ -111,20 +116,20 @@ def _keys(summary: Summary) -> list[Key]:
     ]  # fmt: skip
 
 
-def _chosen(summary: Summary, model: Path | None) -> str:
-    """How the thresholds were chosen, where the model that made the table is at hand and the scan
-    used its own."""
-    path = find_bundle(model, summary.digest)
+def _chosen(report: Report, model: Path | None) -> str:
+    """Say how the thresholds were chosen, where the model that made the table is at hand and the
+    scan used its own."""
+    path = find_bundle(model, report.digest)
     if path is None:
         return ""
     own = ModelBundle.load(path, verify=False).thresholds
-    scan = (summary.threshold("clear_below"), summary.threshold("crack_from"))
+    scan = (report.threshold("clear_below"), report.threshold("crack_from"))
     return own.chosen if scan == (own.clear_below, own.crack_from) else ""
 
 
-def _name(summary: Summary, row: JsonObject) -> str:
-    """Below the folder that all photos share."""
-    return text_of(row["uri"]).removeprefix(summary.root).lstrip("/")
+def _name(report: Report, row: JsonObject) -> str:
+    """Return the photo's name below the folder that all photos share."""
+    return text_of(row["uri"]).removeprefix(report.root).lstrip("/")
 
 
 def _query(out: Path) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from inspector.reviewing.pictures import CannotShowError, open_whole
+from inspector.photos.pictures import CannotShowError, open_whole
 from inspector.workers.process import HelperError, Helpers
 
 if TYPE_CHECKING:

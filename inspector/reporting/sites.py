@@ -1,4 +1,4 @@
-"""Where the photos were taken, drawn to scale without a map."""
+"""Draw the places of photos to scale, without a map."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inspector.reporting.counts import Group
+    from inspector.reporting.counting import Group
 
     Places = Sequence[tuple[float, float, Group]]
 
 METRES_PER_DEGREE = 111_195.0
-"""Of latitude, on a sphere with the Earth's mean radius (6,371,008.8 m, IUGG)."""
+"""One degree of latitude, on a sphere with the Earth's mean radius (6,371,008.8 m, IUGG)."""
 WIDTH = 640.0
-"""Of a drawing, in its own units; about pixels."""
+"""Width of a drawing, in its own units; about pixels."""
 _LEAST_HEIGHT, _MOST_HEIGHT, _MARGIN = 180.0, 440.0, 28.0
 STRIP = 30.0
 """Below the places, for the scale."""
@@ -68,7 +68,7 @@ def find_sites(places: Places) -> list[Site]:
 
 
 def _clusters(places: Places) -> list[list[int]]:
-    """Which places share a square or touch one that does, and so on."""
+    """Group the places that share a square or lie in squares that touch."""
     squares: dict[tuple[int, int], list[int]] = {}
     for k, (north, east, _) in enumerate(places):
         across = _APART_DEGREES / _narrowing(north)
@@ -89,7 +89,8 @@ def _clusters(places: Places) -> list[list[int]]:
 
 
 def _site(places: Places) -> Site:
-    """Degrees are taken for a plane around their middle: right to a pixel over a building site."""
+    """Draw one site. Degrees are taken for a plane around their middle: right to a pixel over a
+    building site."""
     norths, easts = [place[0] for place in places], [place[1] for place in places]
     north, east = (max(norths) + min(norths)) / 2, (max(easts) + min(easts)) / 2
     metres_east = METRES_PER_DEGREE * _narrowing(north)
@@ -115,11 +116,11 @@ def _site(places: Places) -> Site:
 
 
 def _narrowing(north: float) -> float:
-    """How much shorter a degree of longitude is than one of latitude."""
+    """Return the length of a degree of longitude as a share of one of latitude."""
     return max(0.01, math.cos(math.radians(north)))
 
 
 def _round_down(length: float) -> float:
-    """To 1, 2 or 5 times a power of ten."""
+    """Round down to 1, 2 or 5 times a power of ten."""
     power: float = 10.0 ** math.floor(math.log10(length))
     return max(step * power for step in (1, 2, 5) if step * power <= length * (1 + 1e-9))

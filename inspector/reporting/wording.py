@@ -1,15 +1,15 @@
-"""Figures in words, for a page and for a terminal."""
+"""Put figures into words, for the page and the terminal."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inspector.reporting.table import FAILED
+from inspector.results.query import FAILED
 from inspector.types import FailureCode, Reason
 
 if TYPE_CHECKING:
-    from inspector.reporting.contents import People, Summary
-    from inspector.reporting.counts import Group
+    from inspector.reporting.contents import People, Report
+    from inspector.reporting.counting import Group
 
 REASONS = {
     Reason.MODEL: "the probability lies clearly on one side",
@@ -44,7 +44,7 @@ def photos(number: int) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """In percent; what is not none never reads 0.0, what is not all never 100."""
+    """Return a share in percent; what is not none never reads 0.0, what is not all never 100."""
     if not whole:
         return "-"
     percent = 100 * part / whole
@@ -62,28 +62,28 @@ def size(size_bytes: int) -> str:
     return f"{size_bytes / 1e3:,.1f} kB"
 
 
-def sentences(summary: Summary) -> list[str]:
-    """What a reader must know before the tables."""
-    total = summary.total
-    found = [said_by_people(summary.people, total.photos)]
+def sentences(report: Report) -> list[str]:
+    """Return the sentences that a reader must know before the tables."""
+    total = report.total
+    found = [said_by_people(report.people, total.photos)]
     if total.review:
         are = "is" if total.review == 1 else "are"
         found.append(f"{photos(total.review)} {are} still to be decided by a person.")
-    if failed := summary.model[FAILED]:
+    if failed := report.model[FAILED]:
         found.append(
             f"{count(failed)} files ({share(failed, total.photos)}) could not be judged; whether "
             "they show cracks, the scan does not know."
         )
-    found += _most_cracks(summary)
-    if summary.copies:
+    found += _most_cracks(report)
+    if report.copies:
         found.append(
-            f"{count(summary.copies)} files hold the very bytes of another one; each counts here."
+            f"{count(report.copies)} files hold the very bytes of another one; each counts here."
         )
     return found
 
 
 def said_by_people(people: People, rows: int) -> str:
-    """How many photos people looked at, and where they differ from the model."""
+    """Say how many photos people looked at, and where they differ from the model."""
     if not people.looked_at:
         return "Nobody has looked at these photos yet: every figure is the model's alone."
     differences = [
@@ -99,10 +99,10 @@ def said_by_people(people: People, rows: int) -> str:
     )
 
 
-def _most_cracks(summary: Summary) -> list[str]:
-    if not summary.folders or not summary.folders[-1].listed[0].crack:
+def _most_cracks(report: Report) -> list[str]:
+    if not report.folders or not report.folders[-1].listed[0].crack:
         return []
-    first = summary.folders[-1].listed[0]
+    first = report.folders[-1].listed[0]
     return [f"Most cracks: {in_folder(first)}."]
 
 

@@ -1,11 +1,11 @@
-"""A result directory as those find it who only read: whether it is one, and who is writing."""
+"""Checks of a result directory: is it one, is it ours, is a scan writing to it?"""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
-from inspector.core.layout import RESULTS_DIR, TABLE, Layout
+from inspector.core.layout import MANIFEST, RESULTS_DIR, TABLE, Layout
 from inspector.core.plain import opened
 from inspector.errors import OutputError
 
@@ -17,7 +17,7 @@ _LOCKS = "/proc/locks"
 
 
 def refuse_other(out: Path) -> None:
-    """Raises OutputError where `out` is no result directory of a scan."""
+    """Raise OutputError where `out` is no result directory of a scan."""
     try:
         names = os.listdir(out)
         Layout(out).check()
@@ -27,9 +27,24 @@ def refuse_other(out: Path) -> None:
         raise OutputError(f"{out} holds no results of a scan; name the --out of one")
 
 
+def refuse_foreign(out: Path) -> None:
+    """Raise OutputError where no scan may write to `out`: it is no directory, or holds a table that
+    is not ours."""
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is a file; --out must name a directory")
+    at = Layout(out)
+    at.check()
+    if at.table.is_dir() and not os.path.lexists(at.manifest):
+        for name in os.listdir(at.table):
+            raise OutputError(
+                f"{out} holds {TABLE}/{name} but no {RESULTS_DIR}/{MANIFEST}, so it is not known "
+                "whose it is; choose another --out"
+            )
+
+
 def is_being_written(out: Path) -> bool:
-    """Whether a process holds the lock of the table, as far as the kernel tells: to ask by trying
-    to lock could make a scan that starts just then believe it is the second one."""
+    """Tell whether a process holds the lock of the table, as far as the kernel says. (To ask by
+    trying to lock could make a scan that starts just then believe it is the second one.)"""
     try:
         with opened(Layout(out).lock) as stream:
             wanted = f"{_device_of(stream)}:{os.fstat(stream.fileno()).st_ino}"
@@ -40,8 +55,8 @@ def is_being_written(out: Path) -> bool:
 
 
 def _device_of(stream: BufferedReader) -> str:
-    """The device of an open file as the kernel's list of locks names it: that of its mount. On
-    Btrfs, `stat` gives another one."""
+    """Return the device of an open file as the kernel's list of locks names it: that of its mount.
+    On Btrfs, `stat` gives another one."""
     with open(f"/proc/self/fdinfo/{stream.fileno()}", encoding="ascii") as facts:
         mount = next(line.split()[1] for line in facts if line.startswith("mnt_id:"))
     with open("/proc/self/mountinfo", "rb") as mounts:

@@ -1,4 +1,5 @@
-"""What people decided about photos: kept beside a scan's table, joined to it by file and content.
+"""Labels that people give to photos, kept beside a scan's table and joined to it by file and
+content.
 
     OUT/_inspector/labels.jsonl   a line of JSON per decision, never changed, only added to
 
@@ -15,20 +16,18 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.json
-import pyarrow.parquet as pq
 
 from inspector.core.durable import append_synced, locked, make_directory, reporting
 from inspector.core.layout import Layout
-from inspector.core.plain import opened, plain, read_plain
+from inspector.core.plain import plain, read_plain
 from inspector.errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from inspector.photos.address import Moved
     from inspector.types import JsonObject
@@ -53,12 +52,9 @@ SCHEMA = pa.schema(
 what the table said at that moment. A line that takes back the decision `undoes` says again what
 stood before, or has a null `label`."""
 
-_NO_SIZE = -1
-_NO_TIME = -(2**63)
-
 
 class Label(StrEnum):
-    """What a person may say about a photo."""
+    """Labels that a person may give to a photo."""
 
     CRACK = "crack"
     CLEAR = "clear"
@@ -87,42 +83,51 @@ class LabelStore:
     def __init__(self, out: Path, reviewer: str) -> None:
         self.out = out
         self.reviewer = reviewer.encode("utf-8", "backslashreplace").decode()
-        self._read = _read(out)
-        self._added: list[JsonObject] = []
+        self._rows: list[JsonObject] = read_decisions(out).to_pylist()
 
     @property
     def table(self) -> pa.Table:
-        """All decisions ever made, in their order."""
-        return pa.concat_tables([self._read, pa.Table.from_pylist(self._added, schema=SCHEMA)])
+        """Decisions ever made, in their order."""
+        return pa.Table.from_pylist(self._rows, schema=SCHEMA)
 
     def __len__(self) -> int:
-        return int(self._read.num_rows) + len(self._added)
+        return len(self._rows)
 
     def add(self, decision: Decision) -> None:
         """Keep a decision; it is on disk when this returns. Raises OutputError."""
         self._append(asdict(decision) | self._now())
 
     def undo(self) -> JsonObject | None:
-        """Take back this reviewer's newest standing decision; its row, or None where there is
-        none. Raises OutputError."""
-        table = self.table
-        undone_ids = pc.drop_null(table["undoes"]).combine_chunks()
-        gone = pc.or_(pc.is_valid(table["undoes"]), pc.is_in(table["id"], value_set=undone_ids))
-        standing = table.filter(pc.invert(gone))
-        mine = standing.filter(pc.equal(standing["reviewer"], self.reviewer))
-        if not mine.num_rows:
+        """Take back this reviewer's newest standing decision.
+
+        Returns:
+            The row taken back, or None where there is none.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        undone_ids = {row["undoes"] for row in self._rows}
+        standing = [
+            row for row in self._rows if row["undoes"] is None and row["id"] not in undone_ids
+        ]
+        mine = [row for row in standing if row["reviewer"] == self.reviewer]
+        if not mine:
             return None
-        undone: JsonObject = mine.slice(mine.num_rows - 1).to_pylist()[0]
-        others = standing.filter(pc.not_equal(standing["id"], undone["id"]))
-        before = others.filter(pc.equal(others["uri"], undone["uri"])).to_pylist()
+        undone = mine[-1]
+        before = [row for row in standing if row["uri"] == undone["uri"] and row is not undone]
         nothing = {"uri": undone["uri"]} | self._now()
         self._append((before[-1] if before else nothing) | {"undoes": undone["id"]})
         return undone
 
+    def last(self, uri: str) -> JsonObject | None:
+        """Return the decision that counts for a photo; its `label` is None where the only one was
+        taken back."""
+        return next((row for row in reversed(self._rows) if row["uri"] == uri), None)
+
     def move(self, moved: Moved) -> None:
-        """Say what was said about photos again for the addresses that they have now. Raises
+        """Repeat the decisions about photos for the addresses that they have now. Raises
         OutputError."""
-        known = set(self.table["uri"].to_pylist())
+        known = {row["uri"] for row in self._rows}
         said = latest(self.table).to_pylist()
         new = [row | {"uri": moved.apply(row["uri"]), "undoes": None} for row in said]
         self._append(*(row for row in new if row["uri"] not in known))
@@ -132,17 +137,19 @@ class LabelStore:
 
     def _append(self, *decisions: JsonObject) -> None:
         first = len(self)
-        rows = [values | {"id": id_} for id_, values in enumerate(decisions, first)]
-        ordered = ({name: row.get(name) for name in SCHEMA.names} for row in rows)
-        lines = "".join(json.dumps(row, default=str) + "\n" for row in ordered)
+        rows = [
+            {name: values.get(name) for name in SCHEMA.names} | {"id": id_}
+            for id_, values in enumerate(decisions, first)
+        ]
+        lines = "".join(json.dumps(row, default=str) + "\n" for row in rows)
         with reporting(self.out, lambda: "earlier labels are safe, this one is not kept"):
             append_synced(lines.encode(), Layout(self.out).labels)
-        self._added += rows
+        self._rows += rows
 
 
 @contextlib.contextmanager
 def open_labels(out: Path, reviewer: str) -> Iterator[LabelStore]:
-    """The labels of a result directory, for this process alone. Raises OutputError: another
+    """Open the labels of a result directory for this process alone. Raises OutputError: another
     process holds them, they are damaged, or cannot be written."""
     at = Layout(out)
     with contextlib.ExitStack() as stack:
@@ -161,64 +168,30 @@ def open_labels(out: Path, reviewer: str) -> Iterator[LabelStore]:
 
 
 def read_labels(out: Path) -> pa.Table:
-    """The decision that counts for each photo of a result directory; columns as in `SCHEMA`, in the
-    order in which they were made. Empty where nobody has labelled anything. Raises OutputError for
-    a file that is damaged."""
-    return latest(_read(out))
+    """Return the decision that counts for each photo of a result directory, in the order in which
+    they were made; columns as in `SCHEMA`. Raises OutputError for a file that is damaged."""
+    return latest(read_decisions(out))
+
+
+def is_of_same_bytes(row: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
+    """Tell whether the bytes that were looked at are those of a table's row; size and time stand
+    for them where the scan could not read the file. (In SQL: `query`.)"""
+    if row["content_hash"] is not None:
+        return bool(row["content_hash"] == seen["content_hash"])
+    return (row["size_bytes"], row["mtime"]) == (seen["size_bytes"], seen["mtime"])
 
 
 def latest(decisions: pa.Table) -> pa.Table:
-    """Of all decisions, the one for each uri that counts."""
-    newest = decisions.group_by("uri").aggregate([("id", "max")])["id_max"]
-    last = decisions.filter(pc.is_in(decisions["id"], value_set=newest.combine_chunks()))
-    return last.filter(pc.is_valid(last["label"]))
+    """Return, of all decisions in their order, the one for each uri that counts."""
+    newest = {row["uri"]: row for row in decisions.to_pylist()}
+    rows = sorted(newest.values(), key=lambda row: int(row["id"]))
+    labelled = [row for row in rows if row["label"] is not None]
+    return pa.Table.from_pylist(labelled, schema=decisions.schema)
 
 
-def with_human_verdicts(results: pa.Table, labels: pa.Table) -> pa.Table:
-    """Rows of a scan's table with the column `human_verdict` (`crack`, `clear`, `unsure`, or null)
-    after the others. `results` needs `uri`, `content_hash`, `size_bytes` and `mtime`; `labels` is
-    what `read_labels` gives. A label of other bytes than the row's does not count; size and time
-    stand for the bytes where the scan could not read them."""
-    uris = labels["uri"].combine_chunks()
-    said = labels.take(pc.index_in(results["uri"], value_set=uris))
-    same_bytes = pc.fill_null(pc.equal(results["content_hash"], said["content_hash"]), False)
-    unread = pc.and_(pc.is_null(results["content_hash"]), _same_file(results, said))
-    human = pc.if_else(pc.or_(same_bytes, unread), said["label"], pa.scalar(None, pa.string()))
-    return results.append_column("human_verdict", human)
-
-
-def human_verdicts(out: Path) -> pa.Table:
-    """What people said about the photos of a result directory, beside what the model said: `uri`,
-    `path`, `verdict`, `p_crack`, `human_verdict`, one row per photo. Raises OutputError."""
-    labels = read_labels(out)
-    columns = ["uri", "path", "verdict", "p_crack", "content_hash", "size_bytes", "mtime"]
-    found = []
-    try:
-        for part in Layout(out).parts():
-            with opened(part) as stream:
-                rows = pq.ParquetFile(stream).read(columns)
-            found.append(rows.filter(pc.is_in(rows["uri"], labels["uri"].combine_chunks())))
-        joined = with_human_verdicts(pa.concat_tables(found), labels)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise OutputError(f"cannot read the table in {out}: {error}") from error
-    joined = joined.filter(pc.is_valid(joined["human_verdict"]))
-    return joined.select(["uri", "path", "verdict", "p_crack", "human_verdict"])
-
-
-def _same_file(results: pa.Table, said: pa.Table) -> pa.ChunkedArray:
-    """Whether size and time of change are those of the labelled file."""
-
-    def same(name: str, nothing: int) -> pa.ChunkedArray:
-        here, there = (pc.fill_null(t[name].cast(pa.int64()), nothing) for t in (results, said))
-        return pc.equal(here, there)
-
-    found = pc.is_valid(said["uri"])
-    return pc.and_(found, pc.and_(same("size_bytes", _NO_SIZE), same("mtime", _NO_TIME)))
-
-
-def _read(out: Path) -> pa.Table:
-    """All decisions ever made, in their order. A line that a crash has torn was never acknowledged
-    and is left out."""
+def read_decisions(out: Path) -> pa.Table:
+    """Return all decisions ever made, in their order. A line that a crash has torn was never
+    acknowledged and is left out. Raises OutputError for a file that is damaged."""
     file = Layout(out).labels
     try:
         content = read_plain(file)
@@ -230,8 +203,9 @@ def _read(out: Path) -> pa.Table:
     if not whole:
         return SCHEMA.empty_table()
     rules = pyarrow.json.ParseOptions(explicit_schema=SCHEMA, unexpected_field_behavior="error")
+    one = pyarrow.json.ReadOptions(use_threads=False)
     try:
-        table = pyarrow.json.read_json(pa.BufferReader(whole), parse_options=rules)
+        table = pyarrow.json.read_json(pa.BufferReader(whole), one, rules)
         table = table.select(SCHEMA.names).cast(SCHEMA)
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise OutputError(f"{file} is damaged ({error}); put a copy of it back") from error
@@ -239,6 +213,6 @@ def _read(out: Path) -> pa.Table:
 
 
 def _cut_torn_line(file: Path) -> None:
-    """What a crash has left of a line must not begin the next one."""
+    """Remove what a crash has left of a line, which would begin the next one."""
     with contextlib.suppress(FileNotFoundError), open(file, "rb+", opener=plain) as stream:
         stream.truncate(stream.read().rfind(b"\n") + 1)

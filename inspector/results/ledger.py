@@ -1,4 +1,4 @@
-"""What a table already knows: which files have a row, and whether it is still theirs.
+"""Index of a table: which files have a row, and whether the row is still current.
 
 22 bytes per row, so that a table of ten million rows fits in memory several times over; nothing
 is kept of a file's name but hashes.
@@ -41,7 +41,7 @@ _SLICES = 16
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the table says about N files. `known_N`: it has a row; `current_N`: made from the file
+    """State of N files in the table. `known_N`: it has a row; `current_N`: made from the file
     as it is now; `failed_N`: which says that the file could not be judged."""
 
     known_N: NDArray[np.bool_]
@@ -96,7 +96,7 @@ class Ledger:
 
     @property
     def outcomes(self) -> Counter[str]:
-        """How many rows say what, by the words of `OUTCOMES`."""
+        """Rows counted by the words of `OUTCOMES`."""
         return counted(self._outcomes)
 
     @property
@@ -105,7 +105,7 @@ class Ledger:
         return int(np.count_nonzero(self._seen & ~_failed(self._outcomes)))
 
     def look_up(self, refs: Sequence[ImageRef], digests: Digests | None = None) -> Standing:
-        """What is known about `refs`, which count as seen from now on. `digests` gives the sha256
+        """Look up `refs`, which count as seen from now on. `digests` gives the sha256
         of files, None for one that cannot be read; `by_content` needs it, for files with a row."""
         hashes, rest = self._hash(ref.uri.encode() for ref in refs)
         rows = self._find(hashes)
@@ -128,7 +128,7 @@ class Ledger:
         return Standing(known, current & known, failed)
 
     def strangers(self) -> str | None:
-        """What to say about a table that has rows, but none of a file that was looked up."""
+        """Return a note for a table that has rows, but none of a file that was looked up."""
         if not self.unseen or self.unseen < len(self):
             return None
         file = next(file for file, begin, end in self._spans() if begin < end)
@@ -139,16 +139,16 @@ class Ledger:
         )
 
     def hashes(self, uris: Iterable[str]) -> Hashes:
-        """The first 64 bits of each."""
+        """Return the first 64 bits of each uri's hash."""
         return self._hash(uri.encode() for uri in uris)[0]
 
     def without_row(self, uris: Iterable[str]) -> Hashes:
-        """The hashes of those of `uris` that have no row."""
+        """Return the hashes of those of `uris` that have no row."""
         hashes = self.hashes(uris)
         return np.unique(hashes[self._find(hashes) < 0])
 
     def files_with(self, uris: Iterable[str]) -> list[str]:
-        """Which parts may hold rows of `uris`."""
+        """Return the parts that may hold rows of `uris`."""
         if not len(self):
             return []
         rows = self._find(self.hashes(uris))
@@ -156,17 +156,17 @@ class Ledger:
         return [self.files[part] for part in parts]
 
     def files_with_unseen(self) -> list[str]:
-        """Which parts hold rows whose file was not looked up."""
+        """Return the parts with rows whose file was not looked up."""
         spans = self._spans()
         return [file for file, begin, end in spans if not self._seen[begin:end].all()]
 
     def are_unseen(self, uris: Sequence[str]) -> list[bool]:
-        """Which of `uris` have a row whose file was not looked up."""
+        """Tell for each of `uris` whether it has a row whose file was not looked up."""
         rows = self._find(self.hashes(uris))
         return [bool(row >= 0 and not self._seen[row]) for row in rows]
 
     def _find(self, hashes: Hashes) -> NDArray[np.int64]:
-        """The rows with these hashes, -1 where there is none."""
+        """Return the rows with these hashes, -1 where there is none."""
         if not len(self):
             return np.full(len(hashes), -1, np.int64)
         places = np.searchsorted(self._hashes, hashes)
@@ -176,7 +176,7 @@ class Ledger:
         return rows
 
     def _hash(self, uris: Iterable[bytes]) -> tuple[Hashes, Hashes]:
-        """Two independent 64-bit hashes of each."""
+        """Return two independent 64-bit hashes of each."""
         blake2b, salt = hashlib.blake2b, self._salt
         digests = b"".join([blake2b(uri, digest_size=16, salt=salt).digest() for uri in uris])
         pairs = np.frombuffer(digests, np.uint64).reshape(-1, 2)
@@ -228,7 +228,7 @@ class Ledger:
         self._hashes.sort()
 
     def _refuse_doubles(self, rows: NDArray[np.uint32]) -> None:
-        """Raises OutputError when two of `rows` are of one uri and not only of one hash."""
+        """Raise OutputError when two of `rows` are of one uri and not only of one hash."""
         owners: dict[str, Path] = {}
         for file, begin, end in self._spans():
             inside = np.unique(rows[(rows >= begin) & (rows < end)]) - np.uint32(begin)
@@ -244,7 +244,7 @@ class Ledger:
                 owners[uri] = path
 
     def _spans(self) -> Iterator[tuple[str, int, int]]:
-        """Each part with its first row and the one after its last."""
+        """Yield each part with its first row and the one after its last."""
         begin = 0
         for file, end in zip(self.files, self._ends.tolist(), strict=True):
             yield file, begin, end

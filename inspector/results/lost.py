@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from inspector.results.manifest import Part
 
 _LONGEST = 1 << 16
-"""Of a uri, bytes; what is longer is none."""
+"""Longest uri, bytes."""
 _MOST = 1 << 28
-"""Bytes of a list that are looked at."""
+"""Most bytes of a list that are read."""
 
 
 def list_of(uris: Iterable[str]) -> bytes:
@@ -35,7 +35,7 @@ def list_of(uris: Iterable[str]) -> bytes:
 
 
 def read_list(path: Path, most: int) -> list[str] | None:
-    """Up to `most` uris; None where the file is gone or damaged."""
+    """Read up to `most` uris; None where the file is gone or damaged."""
     unpacker = zlib.decompressobj()
     try:
         content = unpacker.decompress(read_plain(path), min(_MOST, most * _LONGEST + 1))
@@ -62,20 +62,21 @@ class LostRows:
 
     @property
     def rows(self) -> int:
-        """That are not there again."""
+        """Number of rows that are not there again."""
         return sum(map(self.missing, self.parts))
 
     def missing(self, file: str) -> int:
-        """Rows of a lost part that are not there again; all where nobody knows which they were."""
+        """Count the rows of a lost part that are not there again; all where nobody knows which they
+        were."""
         hashes = self._missing[file]
         return self.parts[file].rows if hashes is None else len(hashes)
 
     def uris(self, file: str) -> list[str] | None:
-        """The photos of a lost part."""
+        """Return the photos of a lost part; None where its list is gone or damaged."""
         return read_list(self._at.photos(file), self.parts[file].rows)
 
     def notes(self) -> list[str]:
-        """What is to be said of each lost part."""
+        """Return a sentence about each lost part."""
         return [
             (f"{part.rows:,} photos are to be judged again at other thresholds"
              if part.sha256 == AGAIN
@@ -87,7 +88,7 @@ class LostRows:
         ]  # fmt: skip
 
     def found(self, uris: Sequence[str]) -> None:
-        """These have a row now, or are to have none."""
+        """Note that these photos have a row now, or are to have none."""
         if not self.parts:
             return
         hashes = self._ledger.hashes(uris)
@@ -97,7 +98,7 @@ class LostRows:
         self._settle()
 
     def give_up(self, uris: Iterable[str]) -> None:
-        """These are to have no row any more. Raises OSError."""
+        """Note that these photos are to have no row any more. Raises OSError."""
         gone = set(uris)
         for file in tuple(self.parts):
             known = self.uris(file)
@@ -109,7 +110,7 @@ class LostRows:
         self.found(sorted(gone))
 
     def without_row(self, file: str) -> list[str]:
-        """The photos of a lost part that have no row yet."""
+        """Return the photos of a lost part that have no row yet."""
         hashes, uris = self._missing[file], self.uris(file)
         if hashes is None or not uris:
             return []

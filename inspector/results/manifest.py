@@ -1,32 +1,49 @@
-"""The manifest of a result directory: whose it is, its parts, and what is being done to them."""
+"""The manifest of a result directory: whose it is, its parts, and what is being done to them.
+
+`Manifest.read` is the one parser of it, for scans, reports and `verify`: it takes nothing for
+granted.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from inspector.core.durable import publish
-from inspector.core.layout import MANIFEST, Layout
+from inspector.core.durable import publish, sync_directory
+from inspector.core.layout import MANIFEST, Layout, is_part_name
 from inspector.core.plain import NotAFileError, read_plain
 from inspector.core.untrusted import parse_json
-from inspector.errors import OutputError
+from inspector.errors import OutputError, UsageError
+from inspector.model.bundle import Thresholds
 from inspector.results.schema import SCHEMA_VERSION
 from inspector.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Container
     from pathlib import Path
 
     from inspector.types import JsonObject
 
 CHOICES = "choose another --out, or --overwrite to remove these results first"
-
-
+RESTORE = "restore it, or scan again with --overwrite or into another --out"
 AGAIN = "0" * 64
 """The sha256 of a part that never was: its photos lost their rows because they must be judged
 again."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class ManifestError(OutputError):
+    """The manifest cannot be used: `what` is wrong with it, and `remedy` what `verify` advises."""
+
+    def __init__(self, message: str, what: str, remedy: str = RESTORE) -> None:
+        super().__init__(message)
+        self.what = what
+        self.remedy = remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,46 +66,87 @@ class Manifest:
     lost: tuple[Part, ...] = ()
     """Parts that are gone and had rows of photos that have none yet."""
     rewriting: Mapping[str, Part] = field(default_factory=dict)
-    """What parts, by file name, are about to be replaced by. Written before it happens, so that
-    after a crash a part is known in either state."""
+    """New states of parts that are about to be replaced, by file name. Written before it happens,
+    so that after a crash a part is known in either state."""
     next: Manifest | None = None
-    """Of the table that is about to take the place of this one. It is complete by then, so that
-    after a crash whoever writes next completes the change."""
+    """Manifest of the table that is about to take the place of this one. It is complete by then, so
+    that after a crash whoever writes next completes the change."""
+    recorded_fingerprint: str = field(default="", compare=False)
+    """Fingerprint as it was read: that of `identity`, unless somebody changed one of them."""
+    recorded_rows: int = field(default=0, compare=False)
+    """Number of rows in all parts, as it was read."""
 
     @classmethod
     def read(cls, out: Path) -> Self | None:
-        """The manifest of `out`, if it has one. Raises OutputError for one that is damaged or of
-        another table schema, OSError."""
+        """Return the manifest of `out`, or None where it has none.
+
+        Raises:
+            ManifestError: it is damaged, or of another table schema.
+            OSError: it cannot be read.
+        """
+        file = Layout(out).manifest
         try:
-            content = read_plain(Layout(out).manifest)
+            content = read_plain(file)
         except FileNotFoundError:
             return None
         except NotAFileError as error:
-            raise OutputError(f"{error.filename} is not a regular file; {CHOICES}") from error
+            what = "it is not a regular file"
+            raise ManifestError(f"{file}: {what}; {CHOICES}", what) from error
         try:
-            values = parse_json(content)
-            _refuse_other_schema(out, values)
+            values = _object(parse_json(content))
+            _check_version(file, values)
             return cls._of(values)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            file = Layout(out).manifest
-            raise OutputError(f"{file} is damaged ({error!r}); {CHOICES}") from error
+        except (ValueError, TypeError) as error:
+            raise ManifestError(f"{file} is damaged ({error}); {CHOICES}", str(error)) from error
 
     @classmethod
     def _of(cls, values: JsonObject) -> Self:
+        """Check and convert. Raises ValueError, TypeError for anything that a scan does not
+        write."""
+        identity = _object(values.get("identity"))
+        if not all(isinstance(value, str) for value in (*identity.values(), values.get("backend"))):
+            raise TypeError("its identity or backend is no text")
+        parts, lost = (
+            tuple(_part(_object(entry)) for entry in _list(values.get(name)))
+            for name in ("parts", "lost")
+        )
+        names = {part.file for part in (*parts, *lost)}
+        if len(names) < len(parts) + len(lost):
+            raise ValueError("it lists a part twice")
+        rewriting = {
+            file: _part({"file": file} | _object(state))
+            for file, state in _object(values.get("rewriting", {})).items()
+        }
         to_be = values.get("next")
+        if to_be is not None and _object(to_be).get("next") is not None:
+            raise ValueError("what is to follow it is no manifest")
         return cls(
-            identity={str(k): str(v) for k, v in values["identity"].items()},
-            backend=str(values["backend"]),
-            parts=tuple(_part(**part) for part in values["parts"]),
-            lost=tuple(_part(**part) for part in values["lost"]),
-            rewriting={
-                file: _part(file, **state) for file, state in values.get("rewriting", {}).items()
-            },
+            identity=identity,
+            backend=values["backend"],
+            parts=parts,
+            lost=lost,
+            rewriting=rewriting,
             next=None if to_be is None else cls._of(to_be),
+            recorded_fingerprint=_sha256(values.get("fingerprint")),
+            recorded_rows=_count(values.get("rows")),
         )
 
+    def thresholds(self) -> Thresholds | None:
+        """Return the thresholds of the scan; None where the identity has none that can be."""
+        try:
+            low, high = (float(self.identity[name]) for name in ("clear_below", "crack_from"))
+            limit = self.identity["out_of_distribution"]
+            found = Thresholds(
+                clear_below=low,
+                crack_from=high,
+                out_of_distribution=None if limit == repr(None) else float(limit),
+            )
+        except (KeyError, ValueError, UsageError):
+            return None
+        return found if low > 0 and high < 1 else None
+
     def gone(self, present: Container[str]) -> list[Part]:
-        """The parts that should be there, or be lost no longer, by the names of those that are."""
+        """Return the listed and lost parts that are not among those `present`."""
         return [part for part in (*self.parts, *self.lost) if part.file not in present]
 
     def write(self, out: Path) -> None:
@@ -114,29 +172,79 @@ class Manifest:
         }
 
 
+def complete_switch(at: Layout) -> None:
+    """Let the next table take the place of this one, from wherever a crash has left that. Raises
+    OSError, OutputError."""
+    manifest = Manifest.read(at.out)
+    if manifest is None or manifest.next is None:
+        at.clear(at.next_table)
+        return
+    if at.next_table.is_dir():
+        for part in manifest.next.parts:
+            if at.next_part(part.file).exists():
+                os.replace(at.next_part(part.file), at.next_table / part.file)
+        sync_directory(at.next_table)
+        if at.table.is_dir():
+            os.replace(at.table, at.table_before)
+        os.replace(at.next_table, at.table)
+    sync_directory(at.out)
+    sync_directory(at.work)
+    at.clear(at.table_before)
+    manifest.next.write(at.out)
+
+
 def fingerprint_of(identity: Mapping[str, str]) -> str:
-    """sha256 of the identity; every part carries it."""
+    """Return the sha256 of the identity; every part carries it."""
     return hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
 
 
-def _part(file: object, rows: object, sha256: object) -> Part:
-    if not (isinstance(file, str) and isinstance(rows, int) and isinstance(sha256, str)):
-        raise TypeError(f"part {file!r} has {rows!r} rows and sha256 {sha256!r}")
-    return Part(file, rows, sha256)
+def _check_version(file: Path, values: JsonObject) -> None:
+    """Raise ManifestError for another table schema."""
+    found, writer = values.get("schema_version"), values.get("tool_version")
+    if found == SCHEMA_VERSION and type(found) is int:
+        return
+    raise ManifestError(
+        f"{file.parent.parent} holds a table of schema {found}, written by version {writer}; this "
+        f"is version {__version__}, which writes schema {SCHEMA_VERSION}: continue with that "
+        f"version, {CHOICES}",
+        f"it is of schema version {found!r}, this program reads {SCHEMA_VERSION}",
+        f"verify with the version that wrote it ({writer})",
+    )
 
 
-def _refuse_other_schema(out: Path, values: JsonObject) -> None:
-    found = values["schema_version"]
-    if found != SCHEMA_VERSION:
-        raise OutputError(
-            f"{out} holds a table of schema {found}, written by version "
-            f"{values.get('tool_version')}; this is version {__version__}, which writes schema "
-            f"{SCHEMA_VERSION}: continue with that version, {CHOICES}"
-        )
+def _object(value: Any) -> JsonObject:
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r:.40} is no object")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r:.40} is no list")
+    return value
+
+
+def _part(entry: JsonObject) -> Part:
+    name = entry.get("file")
+    if not isinstance(name, str) or not is_part_name(name):
+        raise ValueError(f"{name!r:.40} is not the name of a part")
+    return Part(name, _count(entry.get("rows")), _sha256(entry.get("sha256")))
+
+
+def _sha256(value: Any) -> str:
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise ValueError(f"{value!r:.40} is not 64 hexadecimal digits")
+    return value
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r:.40} is not a number of rows")
+    return value
 
 
 def check_identity(out: Path, identity: Mapping[str, str], manifest: Manifest | None) -> None:
-    """Raises OutputError when the table of `out` was made by another model or other options."""
+    """Raise OutputError when the table of `out` was made by another model or other options."""
     if manifest is None or manifest.identity == identity:
         return
     old = manifest.identity

@@ -1,4 +1,4 @@
-"""The part files of a table: what is read from and written to them."""
+"""Part files of a table: encode, read, check and edit them."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from inspector.results.manifest import Part
 
 FINGERPRINT = "fingerprint"
-"""Names, in a part's metadata, the scan that it belongs to."""
+"""Key of a part's metadata: the scan that it belongs to."""
 REJUDGED = "rejudged"
-"""Names the thresholds that a part's rows were first judged with; photos that were clear then have
-no place of the evidence."""
+"""Key of a part's metadata: the thresholds that its rows were first judged with; photos that were
+clear then have no place of the evidence."""
 OUTCOMES = tuple(map(str, (*Verdict, *FailureCode)))
-"""What becomes of a file, in one word: a verdict, or the code of its failure."""
+"""Outcomes of a file, in one word: a verdict, or the code of its failure."""
 UNREADABLE = (pa.ArrowException, OSError, KeyError, ValueError, OverflowError, MemoryError)
-"""What a damaged part can make the reader raise."""
+"""Errors that a damaged part can make the reader raise."""
 
 
 def encode(table: pa.Table) -> pa.Buffer:
-    """A table as the content of a part file."""
+    """Return a table as the content of a part file."""
     stream = pa.BufferOutputStream()
     # Checksums guard a part that is not in the manifest yet.
     options = {"compression": "zstd", "write_page_checksum": True}
@@ -49,8 +49,8 @@ def encode(table: pa.Table) -> pa.Buffer:
 
 
 def examine(path: Path, fingerprint: str) -> int:
-    """The number of rows of a part. Raises OutputError for one that cannot be read, is from
-    another scan or has other columns."""
+    """Check a part and return its number of rows. Raises OutputError for one that cannot be read,
+    is from another scan or has other columns."""
     with opened_part(path) as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows
     found = (schema.metadata or {}).get(f"{METADATA_PREFIX}{FINGERPRINT}".encode())
@@ -65,14 +65,14 @@ def examine(path: Path, fingerprint: str) -> int:
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
-    """Raises OutputError for a part that cannot be read."""
+    """Read some columns of a part. Raises OutputError where it cannot be read."""
     with opened_part(path) as file:
         return file.read(columns=list(columns), use_threads=False)
 
 
 def read_part(part: Part, path: Path) -> pa.Table:
-    """All of a part. Raises OutputError for one whose bytes are not those committed: to write it
-    anew would hide that."""
+    """Read all of a part. Raises OutputError for one whose bytes are not those committed: to write
+    it anew would hide that."""
     with opened_part(path) as file:
         if sha256_of(path) != part.sha256:
             raise OutputError(changed(path))
@@ -80,7 +80,7 @@ def read_part(part: Part, path: Path) -> pa.Table:
 
 
 def changed(path: Path) -> str:
-    """What to do about a part that has become something else."""
+    """Return what to do about a part that has become something else."""
     return (
         f"{path} is not the file that was committed; put that back, or remove this one to have "
         "its photos scanned again"
@@ -88,8 +88,8 @@ def changed(path: Path) -> str:
 
 
 def outcomes_of(table: pa.Table) -> NDArray[np.uint8]:
-    """What became of the file of each row, as its place in `OUTCOMES`; a row that says nothing
-    known is one beyond."""
+    """Return the outcome of each row as its place in `OUTCOMES` (uint8, N); one beyond the last
+    for a row that says nothing known."""
     words = pc.coalesce(table["verdict"], table["failure_code"])
     places = pc.index_in(words, value_set=pa.array(OUTCOMES))
     outcomes: NDArray[np.uint8] = pc.fill_null(places, len(OUTCOMES)).to_numpy().astype(np.uint8)
@@ -97,21 +97,21 @@ def outcomes_of(table: pa.Table) -> NDArray[np.uint8]:
 
 
 def counted(outcomes: NDArray[np.uint8]) -> Counter[str]:
-    """How many there are of each."""
+    """Count the outcomes by word."""
     counts = np.bincount(outcomes, minlength=len(OUTCOMES)).tolist()
     return Counter(dict(zip(OUTCOMES, counts, strict=False)))
 
 
 def without(table: pa.Table, uris: Sequence[str]) -> tuple[pa.Table, int]:
-    """The rows that are not of `uris`, in the same order and with the same metadata, and how many
-    are."""
+    """Take the rows of `uris` out; return the others, in the same order and with the same metadata,
+    and how many were taken out."""
     gone = pc.is_in(table["uri"], value_set=pa.array(uris, pa.string()))
     left = table.filter(pc.invert(gone))
     return left, table.num_rows - left.num_rows
 
 
 def renamed(table: pa.Table, moved: Moved) -> tuple[pa.Table, int]:
-    """The rows with the addresses that their photos have now, and how many have another."""
+    """Give the rows the addresses that their photos have now; return them, and how many changed."""
     before, shown = table["uri"].to_pylist(), table["path"].to_pylist()
     uris = [moved.apply(uri) for uri in before]
     paths = [
@@ -128,8 +128,8 @@ def renamed(table: pa.Table, moved: Moved) -> tuple[pa.Table, int]:
 def opened_part(
     path: Path, remedy: str = "remove it to have its photos scanned again", **options: Any
 ) -> Iterator[pq.ParquetFile]:
-    """A part, to read. Raises OutputError with what to do for one that cannot be read. Arrow gets a
-    file and no name, which it would take for an address where it has a colon."""
+    """Open a part to be read. Raises OutputError with what to do for one that cannot be read. Arrow
+    gets a file and no name, which it would take for an address where it has a colon."""
     try:
         with opened(path) as stream, pq.ParquetFile(stream, **options) as file:
             yield file

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 5
 """Changes whenever a column does; parts of different versions do not mix."""
 METADATA_PREFIX = "inspector."
-"""Of every key that a part's schema metadata has from us."""
+"""Prefix of our keys in a part's schema metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ SCHEMA = pa.schema([pa.field(c.name, c.type, nullable=c.nullable) for c in COLUM
 
 
 def make_row(item: Photo | Failure, judgement: Judgement | None) -> dict[str, Any]:
-    """The row of one file: a photo with its judgement, or a failure without one."""
+    """Make the row of one file: a photo with its judgement, or a failure without one."""
     ref, facts = item.ref, item.facts
     row: dict[str, Any] = {
         "uri": ref.uri,
@@ -127,7 +127,7 @@ def make_row(item: Photo | Failure, judgement: Judgement | None) -> dict[str, An
 
 
 def to_table(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> pa.Table:
-    """Rows as a table with exactly `SCHEMA`, and run facts as its key-value metadata."""
+    """Make a table of rows with exactly `SCHEMA`, and run facts as its key-value metadata."""
     metadata = {f"{METADATA_PREFIX}{name}": value for name, value in facts.items()}
     columns = [pa.array([row.get(c.name) for row in rows], type=c.type) for c in COLUMNS]
     return pa.Table.from_arrays(columns, schema=SCHEMA.with_metadata(metadata))

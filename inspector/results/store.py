@@ -22,12 +22,19 @@ from inspector.core.durable import (
     sync_directory,
     write_synced,
 )
-from inspector.core.layout import MANIFEST, RESULTS_DIR, TABLE, Layout, number_of, part_name
+from inspector.core.layout import Layout, number_of, part_name
 from inspector.errors import OutputError
 from inspector.model.bundle import sha256_of
+from inspector.results.directory import refuse_foreign
 from inspector.results.ledger import Ledger
 from inspector.results.lost import LostRows, list_of
-from inspector.results.manifest import Manifest, Part, check_identity, fingerprint_of
+from inspector.results.manifest import (
+    Manifest,
+    Part,
+    check_identity,
+    complete_switch,
+    fingerprint_of,
+)
 from inspector.results.parts import (
     changed,
     counted,
@@ -40,7 +47,6 @@ from inspector.results.parts import (
     without,
 )
 from inspector.results.schema import SCHEMA_VERSION
-from inspector.results.switch import complete_switch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -62,7 +68,7 @@ class Results:
     digest, options); `ledger` knows the rows that were there when it was opened."""
 
     def __init__(self, out: Path, identity: Mapping[str, str] | None) -> None:
-        """None: whatever the table has."""
+        """`identity` None: whatever the table has."""
         self.out = out
         self._at = Layout(out)
         self._any = identity is None
@@ -73,7 +79,7 @@ class Results:
         self.lost = LostRows(self._at, (), self.ledger)
         """Rows that were there once and are not, and should be."""
         self.outcomes: Counter[str] = Counter()
-        """What all rows say, by the words of `parts.OUTCOMES`."""
+        """All rows counted by the words of `parts.OUTCOMES`."""
         self.superseded = 0
         """Rows that gave way to new ones of the same files."""
         self.pruned = 0
@@ -128,7 +134,8 @@ class Results:
             self.give_up(uri for uris in uris_by_file.values() for uri in uris)
 
     def give_up(self, uris: Iterable[str]) -> None:
-        """These photos are to have no row, also if one of theirs was lost. Raises OutputError."""
+        """Note that these photos are to have no row, also if theirs was lost. Raises
+        OutputError."""
         with self._saying_what_is_safe():
             self.lost.give_up(uris)
             self._write_manifest()
@@ -305,7 +312,7 @@ def open_results(
     results = Results(out, identity)
     at = Layout(out)
     with reporting(out, _as_before), contextlib.ExitStack() as stack:
-        _refuse_foreign(out)
+        refuse_foreign(out)
         make_directory(at.work)
         if not stack.enter_context(locked(at.lock)):
             results.notes.append(
@@ -342,11 +349,11 @@ def look_into(
     by_content: bool = False,
     moved: Moved | None = None,
 ) -> Ledger:
-    """What is known in `out`, for a scan of this identity, once photos have `moved`; changes
+    """Index the table in `out` for a scan of this identity, once photos have `moved`; changes
     nothing. Raises OutputError."""
     results = Results(out, identity)
     with reporting(out, _as_before):
-        _refuse_foreign(out)
+        refuse_foreign(out)
         manifest = Manifest.read(out)
         if manifest and manifest.next:
             raise OutputError(
@@ -375,20 +382,6 @@ def _recognise(path: Path, fingerprint: str, manifest: Manifest | None) -> Part:
     if states != [None] and part not in states:
         raise OutputError(changed(path))
     return part
-
-
-def _refuse_foreign(out: Path) -> None:
-    """Raises OutputError when `out` is no directory or holds a table that is not ours."""
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is a file; --out must name a directory")
-    at = Layout(out)
-    at.check()
-    if at.table.is_dir() and not os.path.lexists(at.manifest):
-        for name in os.listdir(at.table):
-            raise OutputError(
-                f"{out} holds {TABLE}/{name} but no {RESULTS_DIR}/{MANIFEST}, so it is not known "
-                "whose it is; choose another --out"
-            )
 
 
 def _discard(draft: Path) -> None:

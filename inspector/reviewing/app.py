@@ -1,4 +1,4 @@
-"""The review's addresses: one page, its few files, and what they ask for."""
+"""Addresses of the review's server: one page, its few files, and what they ask for."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from inspector.core.text import printable
 from inspector.core.untrusted import checked, finite, parse_json
 from inspector.errors import InspectorError, UsageError
 from inspector.results.labels import Label
+from inspector.results.reader import StaleTableError
 from inspector.reviewing.guard import Guard
-from inspector.reviewing.index import StaleTableError
 from inspector.reviewing.queue import Filters
 from inspector.reviewing.session import PhotoError
 from inspector.workers.process import HelperError, Helpers
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from inspector.core.untrusted import Made
-    from inspector.reviewing.pictures import Picture
+    from inspector.photos.pictures import Picture
     from inspector.reviewing.session import Session
 
 ASSETS = Path(__file__).parent / "assets"
@@ -69,7 +69,7 @@ class Workers:
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """What the page sends with a decision."""
+    """Request of the page to keep a decision."""
 
     generation: int
     row: int
@@ -80,13 +80,13 @@ class _Said:
 
 @dataclass(frozen=True, slots=True)
 class _Undo:
-    """What the page sends to take one back."""
+    """Request of the page to take a decision back."""
 
     queue: str
 
 
 def make_app(session: Session, workers: Workers, token: str) -> ASGIApp:
-    """The server's whole behaviour, behind the guard."""
+    """Make the server's application, behind the guard."""
     api = _Api(session, workers)
     routes = [
         Route("/", api.home),
@@ -200,7 +200,7 @@ class _Api:
 
 
 async def _sent(kind: type[Made], request: Request) -> Made:
-    """Raises ValueError for a body that is none of the kind."""
+    """Parse a request's body. Raises ValueError for one that is none of the kind."""
     try:
         return checked(kind, parse_json(await request.body()))
     except TypeError as error:

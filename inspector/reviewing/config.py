@@ -1,4 +1,4 @@
-"""What a review is asked to do."""
+"""Options of a review."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def user_name() -> str:
-    """Who is logged in, as far as the system tells."""
+    """Return the name of the user who is logged in, as far as the system tells."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -24,7 +24,7 @@ def user_name() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewConfig:
-    """Raises UsageError when a value cannot be right."""
+    """Options of a review. Raises UsageError when a value cannot be right."""
 
     out: Path
     """Result directory of a scan."""

@@ -1,4 +1,4 @@
-"""Who may talk to the review server: the page that was opened with its token, and nobody else.
+"""Access to the review server: for the page that was opened with its token, and nobody else.
 
 It listens on this machine only, but any web page that a browser on this machine shows could try to
 reach it, by guessing the port or by a name that is made to point here (DNS rebinding).
@@ -31,7 +31,7 @@ _HEADERS = {
 
 
 def new_token() -> str:
-    """256 random bits, fit for an address."""
+    """Return 256 random bits, fit for an address."""
     return secrets.token_urlsafe(32)
 
 
@@ -76,9 +76,9 @@ class Guard:
 def _refuse_writing(headers: Headers, host: str) -> str | None:
     """Another site can send neither JSON nor this origin without being asked first."""
     if headers.get("origin", f"http://{host}") != f"http://{host}":
-        return "sent by another site"
+        return "the request was sent by another site"
     if headers.get("content-type") != "application/json":
         return "decisions are sent as application/json"
     if not headers.get("content-length", "").isdecimal():
-        return "how long is it?"
-    return "too long" if int(headers["content-length"]) > _LONGEST_BODY else None
+        return "the request has no Content-Length"
+    return "the request is too long" if int(headers["content-length"]) > _LONGEST_BODY else None

@@ -1,47 +1,87 @@
-"""Which rows a reviewer wants to see, and how many there are of each kind."""
+"""Lists of rows for a reviewer, in SQL: filters, the order of looking, and counts of each kind.
+
+The table `ranked` has a few bytes per row, those most worth a look first; names and facts are read
+from the parts when they are shown.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from inspector.errors import UsageError
-from inspector.reviewing.index import FAILURES, LABELS, REASONS, VERDICTS
-from inspector.types import Verdict
+from inspector.results.labels import Label
+from inspector.results.query import FAILED
+from inspector.types import FailureCode, Reason, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from numpy.typing import NDArray
+    from inspector.results.query import Query
 
-    from inspector.reviewing.index import Index
-    from inspector.reviewing.rows import Rows
-
-FAILED = "failed"
+WORDS = {
+    "verdict": tuple(map(str, Verdict)),
+    "reason": tuple(map(str, Reason)),
+    "failure_code": tuple(map(str, FailureCode)),
+}
+LABELS = tuple(map(str, Label))
 OPEN, LABELLED, DIFFERS = "open", "labelled", "differs"
-"""Beside the labels themselves: not labelled yet, labelled at all, against the model's verdict."""
+"""Filters beside the labels: not labelled yet, labelled at all, against the model's verdict."""
+MISS_COST = 50
+"""Cost of a missed crack, in false alarms: between photos that the model has decided, the order
+is by what its verdict is expected to cost if nobody looks."""
+_OPENABLE = ("truncated", "corrupt", "unsupported", "changed", "permission", "io_error")
+"""Failures after which there may still be something to look at."""
 _LONGEST_TEXT = 500
+_DIFFERS = "(human, verdict::VARCHAR) IN (('crack', 'clear'), ('clear', 'crack'))"
+
+
+def rank(query: Query) -> None:
+    """Create `ranked`: rows by tier (what the model left open, what failed, what it decided) and,
+    within each, by what a look is worth: the probability of a crack where the verdict is open, the
+    expected cost of the verdict where it is not. Raises as `Query.ask`."""
+    for name, words in WORDS.items():
+        listed = ", ".join(f"'{word}'" for word in words)
+        query.db.execute(f"CREATE TYPE {name}_word AS ENUM ({listed})")
+    query.create(
+        "ranked",
+        ["reason", "failure_code", "p_crack"],
+        f"""SELECT row::INTEGER AS row, p_crack,
+              {", ".join(f"TRY_CAST({name} AS {name}_word) AS {name}" for name in WORDS)}
+            FROM photos
+            ORDER BY CASE
+              WHEN verdict IS NULL THEN 3
+              WHEN reason = 'near_threshold' THEN 0
+              WHEN reason = 'downscaled' THEN 2
+              WHEN reason = 'model' THEN 4
+              ELSE 1 -- the model did not know what it saw, for one
+            END, coalesce(CASE
+              WHEN verdict IS NULL THEN (failure_code IN {_OPENABLE})::INTEGER
+              WHEN verdict = 'clear' THEN {MISS_COST} * p_crack
+              WHEN verdict = 'crack' THEN 1 - p_crack
+              ELSE p_crack
+            END, 0) DESC, row""",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """Empty: all. `verdict` may also be `failed`. Raises UsageError for other words than there
-    are."""
+    """Filters of a list; empty: all. `verdict` may also be `failed`. Raises UsageError for
+    other words than there are."""
 
     verdict: str = ""
     reason: str = ""
     failure: str = ""
     label: str = ""
     text: str = ""
-    """To be found in the path, in any case of letters."""
+    """Text in the path, in any case of letters."""
 
     def __post_init__(self) -> None:
         allowed = {
-            "verdict": (*VERDICTS, FAILED),
-            "reason": REASONS,
-            "failure": FAILURES,
+            "verdict": (*WORDS["verdict"], FAILED),
+            "reason": WORDS["reason"],
+            "failure": WORDS["failure_code"],
             "label": (*LABELS, OPEN, LABELLED, DIFFERS),
         }
         for name, words in allowed.items():
@@ -53,64 +93,66 @@ class Filters:
 
     @classmethod
     def parse(cls, given: Mapping[str, str]) -> Filters:
-        """From a page's query; what it does not know is ignored."""
+        """Take them from a page's query; what it does not know is ignored."""
         return cls(**{f.name: given[f.name] for f in fields(cls) if f.name in given})
 
+    def as_sql(self) -> str:
+        """Return the condition on a row of `ranked` joined with `said`; all words are our own."""
+        conditions = ["true"]
+        if self.verdict:
+            same = "IS NULL" if self.verdict == FAILED else f"= '{self.verdict}'"
+            conditions.append(f"verdict {same}")
+        if self.reason:
+            conditions.append(f"reason = '{self.reason}'")
+        if self.failure:
+            conditions.append(f"failure_code = '{self.failure}'")
+        by_label = {OPEN: "human IS NULL", LABELLED: "human IS NOT NULL", DIFFERS: _DIFFERS}
+        if self.label:
+            conditions.append(by_label.get(self.label, f"human = '{self.label}'"))
+        return " AND ".join(conditions)
 
-def select(index: Index, rows: Rows, filters: Filters) -> NDArray[np.int32]:
-    """The rows to look at, the ones most worth it first. Raises StaleTableError, OutputError."""
-    wanted = np.ones(len(index), np.bool_)
-    if filters.verdict:
-        wanted &= index.verdict_N == _place(filters.verdict, VERDICTS)
-    if filters.reason:
-        wanted &= index.reason_N == _place(filters.reason, REASONS)
-    if filters.failure:
-        wanted &= index.failure_N == _place(filters.failure, FAILURES)
-    if filters.label:
-        wanted &= _with_label(index, filters.label)
-    if filters.text and wanted.any():
-        wanted &= rows.matching(filters.text)
-    return index.order[wanted[index.order]]
+
+def make_queue(query: Query, name: str, filters: Filters) -> None:
+    """Create the table `name` with the rows to look at, the ones most worth it first: `row` at its
+    place, `rowid`. Raises as `Query.ask`."""
+    found = ""
+    if filters.text:
+        query.create(
+            "found",
+            ["path"],
+            "SELECT row FROM photos WHERE contains(lower(path), lower(?))",
+            filters.text,
+        )
+        found = "SEMI JOIN found USING (row)"
+    query.db.execute(
+        f"""CREATE TABLE {name} AS SELECT row FROM ranked LEFT JOIN said USING (row) {found}
+            WHERE {filters.as_sql()}"""
+    )
 
 
-def counts(index: Index) -> dict[str, dict[str, int]]:
-    """Rows by each word that a filter can ask for."""
-    labelled = int(np.count_nonzero(index.label_N))
-    verdicts = _counted(index.verdict_N, VERDICTS)
-    labels = {
-        OPEN: len(index) - labelled,
-        LABELLED: labelled,
-        DIFFERS: int(np.count_nonzero(_with_label(index, DIFFERS))),
+def counts(query: Query) -> dict[str, dict[str, int]]:
+    """Count the rows by each word that a filter can ask for."""
+    found: dict[str, Counter[str | None]] = {
+        name: Counter() for name in ("verdict", "reason", "failure_code", "label")
     }
+    differs = total = 0
+    for *words, differ, rows in query.db.execute(
+        f"""SELECT verdict, reason, failure_code, human, coalesce({_DIFFERS}, false), count(*)
+            FROM ranked LEFT JOIN said USING (row) GROUP BY ALL"""
+    ).fetchall():
+        total += rows
+        differs += rows if differ else 0
+        for counter, word in zip(found.values(), words, strict=True):
+            counter[word] += rows
+    verdicts, reasons, failures, labels = found.values()
     return {
-        "verdict": {**verdicts, FAILED: len(index) - sum(verdicts.values())},
-        "reason": _counted(index.reason_N, REASONS),
-        "failure": _counted(index.failure_N, FAILURES),
-        "label": {**labels, **_counted(index.label_N, LABELS)},
+        "verdict": _counted(verdicts, WORDS["verdict"]) | {FAILED: verdicts[None]},
+        "reason": _counted(reasons, WORDS["reason"]),
+        "failure": _counted(failures, WORDS["failure_code"]),
+        "label": {OPEN: labels[None], LABELLED: total - labels[None], DIFFERS: differs}
+        | _counted(labels, LABELS),
     }
 
 
-def _with_label(index: Index, label: str) -> NDArray[np.bool_]:
-    label_N = index.label_N
-    if label == OPEN:
-        return np.equal(label_N, 0)
-    if label == LABELLED:
-        return np.greater(label_N, 0)
-    if label != DIFFERS:
-        return np.equal(label_N, _place(label, LABELS))
-    opposite = ((Verdict.CRACK, Verdict.CLEAR), (Verdict.CLEAR, Verdict.CRACK))
-    differs = np.zeros(len(index), np.bool_)
-    for said, judged in opposite:
-        human = label_N == _place(said, LABELS)
-        differs |= human & (index.verdict_N == _place(judged, VERDICTS))
-    return differs
-
-
-def _place(word: str, words: Sequence[str]) -> int:
-    """As the index keeps it; 0 for `failed`, which has no verdict."""
-    return 0 if word == FAILED else words.index(word) + 1
-
-
-def _counted(codes_N: NDArray[np.uint8], words: Sequence[str]) -> dict[str, int]:
-    found = np.bincount(codes_N, minlength=len(words) + 1)
-    return {word: int(found[place + 1]) for place, word in enumerate(words)}
+def _counted(counter: Counter[str | None], words: tuple[str, ...]) -> dict[str, int]:
+    return {word: counter[word] for word in words}

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from inspector.errors import UsageError
+from inspector.model.bundle import find_bundle
 from inspector.photos.address import Moved
+from inspector.photos.pictures import region, screen
 from inspector.results.directory import refuse_other
 from inspector.results.labels import open_labels
 from inspector.reviewing.app import Workers, make_app
 from inspector.reviewing.guard import new_token
-from inspector.reviewing.heat import find_bundle, heat
-from inspector.reviewing.pictures import region, screen
+from inspector.reviewing.heat import heat
 from inspector.reviewing.session import Session
 from inspector.workers.process import Helpers
 
@@ -32,14 +33,14 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 8765
 HOST = "127.0.0.1"
 _SECONDS = 60.0
-"""What opening one photo may take."""
+"""Longest time for opening one photo."""
 _SCREENS = 2
 """One for the photo that is waited for, one for those that come next."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewResult:
-    """What was there when the review ended."""
+    """Result of a review."""
 
     decisions: int
     """Made in this review; one that was taken back counts twice."""
@@ -59,6 +60,7 @@ def review(config: ReviewConfig, *, ready: Callable[[str, Session], None]) -> Re
         store = stack.enter_context(open_labels(config.out, config.reviewer))
         before = len(store)
         session = Session(config.out, store, Moved.parse(config.moved) if config.moved else None)
+        stack.callback(session.close)
         workers = _workers(config.model, session.model)
         stack.callback(workers.close)
         workers.screens.start()

@@ -1,71 +1,149 @@
-"""Counting in bounded memory loses nothing but detail."""
+"""Counting in SQL agrees with a plain count, and takes as much detail as there is room for."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+
 import numpy as np
-import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from inspector.reporting.best import Best
-from inspector.reporting.coarse import Coarse
-from inspector.reporting.copies import Copies
-from inspector.reporting.counts import Group, count, count_by, no_cells
+from inspector.photos.address import uri_of
+from inspector.reporting import counting
+from inspector.reporting.counting import (
+    PER_DEGREE,
+    Group,
+    choose_shown,
+    count_copies,
+    count_folders,
+    count_periods,
+    count_places,
+    count_totals,
+)
 from inspector.reporting.sites import METRES_PER_DEGREE, find_sites
-from inspector.reporting.tally import SIDES, cut_folder, cut_place
 from inspector.reporting.wording import share
-
-STEPS = st.integers(-9_000_000, 9_000_000)
-
-
-@given(st.lists(st.tuples(STEPS, STEPS), max_size=60), st.integers(1, 10))
-def test_coarser_squares_hold_what_the_finer_held(places, most):
-    counted = Coarse(most, SIDES, cut_place)
-    one = no_cells() + np.eye(4, dtype=int)
-    for place in places:
-        counted.add(place, one)
-    squares = counted.at(counted.level)
-    assert sum(int(cells[0, 0]) for cells in squares.values()) == len(places)
-    assert len(squares) <= most or counted.level == SIDES[-1]
-    for place in places:
-        assert cut_place(place, counted.level) in squares
+from inspector.results.labels import read_decisions
+from inspector.results.query import Query
+from inspector.results.reader import Table
+from tests.reporting.conftest import label
+from tests.reviewing.tables import row_of, write_table
 
 
-def test_folders_are_cut_from_below():
-    assert cut_folder("file:///a/b/c", 2) == "file:///a/b"
-    assert cut_folder("file:///a", 2) == "file:///a"
-    assert cut_folder("file://", 2) == "file://"
+def query_of(out):
+    return closing(Query(Table.open(out), read_decisions(out)))
 
 
-def test_each_key_gets_its_own_cells():
-    keys = pa.array(["a", "b", "a", "c"])
-    cell_N = np.array([0, 5, 4, 15])
-    found = dict(count_by(keys, cell_N))
-    assert set(found) == {"a", "b", "c"}
-    assert np.array_equal(sum(found.values()), count(cell_N))
-    # The model said crack once and review once; both are cracks after review.
-    assert Group.of("a", found["a"]) == Group("a", 2, 1, 2, 0, 0, 0)
+def rows_at(paths, **columns):
+    """A row for each path, with the value of each column at its place."""
+    values = [dict(zip(columns, each, strict=True)) for each in zip(*columns.values(), strict=True)]
+    return [
+        row_of(Path(path)) | {"uri": uri_of(path)} | given
+        for path, given in zip(paths, values or [{}] * len(paths), strict=True)
+    ]
 
 
-@given(st.lists(st.lists(st.floats(0, 1, width=32) | st.none()), max_size=6))
-def test_the_best_of_pieces_are_the_best_of_all(pieces):
-    best = Best(5, [("p", "descending")])
-    for piece in pieces:
-        best.add(pa.table({"p": pa.array(piece, pa.float32())}))
-    values = [value for piece in pieces for value in piece]
-    known = sorted((v for v in values if v is not None), reverse=True)
-    expected = (known + [None] * len(values))[: min(5, len(values))]
-    assert [row["p"] for row in best.rows()] == expected
-    assert best.total == len(values)
+@pytest.mark.parametrize(
+    ("paths", "root", "levels"),
+    [
+        (["/a/b/1.jpg", "/a/b/2.jpg"], "/a/b", []),
+        (["/a/b/1.jpg", "/a/b/c/2.jpg"], "/a/b", [{"(directly in it)", "c"}]),
+        (["/a/b/1.jpg", "/a/b!/2.jpg", "/a/b/c/3.jpg"], "/a", [{"b", "b!"}, {"b", "b!", "b/c"}]),
+        (["/1.jpg", "/x/2.jpg"], "/", [{"(directly in it)", "x"}]),
+        (["/a b/\u00e4/1.jpg", "/a b/%20/2.jpg"], "/a b", [{"\u00e4", "%20"}]),
+        (["/a/x/1/1.jpg", "/a/y/1/1.jpg"], "/a", [{"x", "y"}]),
+    ],
+)
+def test_count_folders_finds_the_shared_root(tmp_path, paths, root, levels):
+    with query_of(write_table(tmp_path / "out", rows_at(paths))) as query:
+        found, folders = count_folders(query)
+    assert found == root
+    assert [{group.name for group in level.listed} for level in folders] == levels
 
 
-def test_copies_are_counted_beyond_the_first():
-    copies = Copies()
-    for hashes in (["a" * 64, "b" * 64, None], ["a" * 64, "a" * 64, "a" * 63 + "b"]):
-        copies.add(pa.chunked_array([hashes], pa.string()))
-    assert copies.count() == 3, "four files begin with the same 64 bits"
-    assert Copies().count() == 0
+def test_count_folders_adds_up_those_that_are_not_listed(tmp_path, monkeypatch):
+    monkeypatch.setattr(counting, "MOST_FOLDERS", 3)
+    paths = [f"/w/{k}/{n}.jpg" for k in range(6) for n in range(k + 1)]
+    with query_of(write_table(tmp_path / "out", rows_at(paths))) as query:
+        _, (level,) = count_folders(query)
+    assert [(group.name, group.photos) for group in level.listed] == [("5", 6), ("4", 5), ("3", 4)]
+    assert (level.others.name, level.others.photos, level.unlisted) == ("3 other folders", 6, 3)
+
+
+@pytest.mark.parametrize("hours", [1, 40, 300, 40_000, 400_000])
+def test_count_periods_takes_the_finest_there_is_room_for(tmp_path, hours):
+    first = datetime(1999, 12, 31, 22, 30)
+    times = [first + timedelta(hours=round(k * hours / 60)) for k in range(60)]
+    out = write_table(tmp_path / "out", rows_at([f"/{k}.jpg" for k in range(60)], taken_at=times))
+    with query_of(out) as query:
+        period, groups = count_periods(query)
+    names = {
+        name: Counter(time.isoformat()[:letters] for time in times)
+        for name, letters in counting.PERIODS.items()
+    }
+    expected = next((n for n, found in names.items() if len(found) <= 48), "year")
+    assert period == expected
+    assert {group.name: group.photos for group in groups} == names[period]
+
+
+@pytest.mark.parametrize("most", [2, 30, 1500])
+def test_count_places_loses_no_photo_at_any_size_of_squares(tmp_path, monkeypatch, most):
+    monkeypatch.setattr(counting, "MOST_PLACES", most)
+    rng = np.random.default_rng(most)
+    norths, easts = (rng.normal(0, 10 ** rng.uniform(-5, 1), 80).tolist() for _ in range(2))
+    norths[0], easts[1] = None, math.nan
+    paths = [f"/{k}.jpg" for k in range(80)]
+    out = write_table(tmp_path / "out", rows_at(paths, gps_lat=norths, gps_lon=easts))
+    with query_of(out) as query:
+        places, side, spots = count_places(query, 8)
+    assert len(places) <= most or side == counting.SIDES[-1]
+    assert side == 1 or len(places) > most // 8, "no coarser than need be"
+    squares = Counter(
+        (round(n * PER_DEGREE) // side, round(e * PER_DEGREE) // side)
+        for n, e in zip(norths[2:], easts[2:], strict=True)
+    )
+    found = {tuple(round(d * PER_DEGREE) // side for d in place): g.photos for *place, g in places}
+    assert found == squares
+    assert sum(group.photos for *_, group in spots) == 78
+
+
+def test_count_copies_counts_beyond_the_first(tmp_path):
+    hashes = ["a" * 64, "b" * 64, None, "a" * 64, "a" * 64, None]
+    paths = [f"/{k}.jpg" for k in range(6)]
+    with query_of(write_table(tmp_path / "out", rows_at(paths, content_hash=hashes))) as query:
+        assert count_copies(query) == 2
+
+
+def test_choose_shown_finds_the_best_of_all_parts(tmp_path):
+    rng = np.random.default_rng(5)
+    chances = [None, *rng.random(49).astype(np.float32).tolist()]
+    rows = rows_at([f"/{k}.jpg" for k in range(50)], p_crack=chances, verdict=["crack"] * 50)
+    with query_of(write_table(tmp_path / "out", rows[:9], [], rows[9:])) as query:
+        cracks, differing, all_differing = choose_shown(query, 7)
+        assert choose_shown(query, 0) == ([], [], 0)
+        everything, *_ = choose_shown(query, 90)
+    expected = sorted((p for p in chances if p is not None), reverse=True)
+    assert [row["p_crack"] for row in cracks] == expected[:7]
+    assert [row["p_crack"] for row in everything] == [*expected, None]
+    assert (differing, all_differing) == ([], 0)
+
+
+def test_count_totals_tells_the_models_verdicts_from_those_that_stand(tmp_path):
+    verdicts = ["crack", "crack", "clear", "review"]
+    rows = rows_at([f"/{k}.jpg" for k in range(4)], verdict=verdicts)
+    failed = [row_of(Path(f"/x{k}"), failure_code="empty") for k in range(30)]
+    out = write_table(tmp_path / "out", rows, failed)
+    label(
+        out, dict(zip((row["uri"] for row in rows[1:]), ("clear", "crack", "unsure"), strict=True))
+    )
+    with query_of(out) as query:
+        totals = count_totals(query)
+    assert totals.model == {"crack": 2, "clear": 1, "review": 1, "failed": 30}
+    assert totals.after == {"crack": 2, "clear": 1, "review": 1, "failed": 30}
+    assert totals.said == {("crack", "clear"): 1, ("clear", "crack"): 1, ("review", "unsure"): 1}
+    assert totals.failed_rows == {"empty": list(range(4, 24))}
 
 
 def test_sites_are_drawn_to_scale_with_north_up():

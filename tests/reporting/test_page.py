@@ -11,8 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from inspector.cli import app
-from inspector.reporting.config import SummaryConfig
-from inspector.reporting.run import summarise
+from inspector.reporting.report import ReportConfig, report
 from inspector.scanning import VerifyConfig, verify
 from tests.pages import open_on_a_phone
 from tests.reviewing.tables import row_of, write_table
@@ -81,10 +80,10 @@ def test_json_is_data_and_writes_no_page(site, tmp_path):
 
 
 def test_photos_that_moved_are_found(site, tmp_path):
-    config = SummaryConfig(out=site.out, html=tmp_path / "a.html", pictures=3)
-    gone = SummaryConfig(out=site.out, html=tmp_path / "b.html", pictures=3,
+    config = ReportConfig(out=site.out, html=tmp_path / "a.html", pictures=3)
+    gone = ReportConfig(out=site.out, html=tmp_path / "b.html", pictures=3,
                          moved=f"{site.photos}=/nowhere")  # fmt: skip
-    assert summarise(config).total == summarise(gone).total
+    assert report(config).total == report(gone).total
     here, there = ((tmp_path / name).read_text() for name in ("a.html", "b.html"))
     assert "data:image/jpeg" in here and "data:image/jpeg" not in there
     assert "--moved OLD=NEW" in there

@@ -11,9 +11,9 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pytest
 
-from inspector import SummaryConfig, summarise
+from inspector import ReportConfig, report
 from inspector.errors import OutputError, UsageError
-from inspector.results.labels import read_labels, with_human_verdicts
+from inspector.results.labels import read_labels
 from inspector.results.store import open_results
 from tests.reporting.conftest import label
 from tests.reviewing.tables import IDENTITY, row_of, write_table
@@ -21,9 +21,13 @@ from tests.reviewing.tables import IDENTITY, row_of, write_table
 
 def plain_rows(out):
     """Every row with what stands, counted without any of the code under test."""
-    rows = with_human_verdicts(ds.dataset(str(out)).to_table(), read_labels(out)).to_pylist()
+    rows = ds.dataset(str(out)).to_table().to_pylist()
+    said = {row["uri"]: row for row in read_labels(out).to_pylist()}
     for row in rows:
-        human = row["human_verdict"]
+        about = said.get(row["uri"], {"label": None})
+        keys = ["content_hash"] if row["content_hash"] else ["size_bytes", "mtime"]
+        same = all(about.get(key) == row[key] for key in keys)
+        row["human_verdict"] = human = about["label"] if same else None
         model = row["verdict"] or "failed"
         row["after"] = {"crack": "crack", "clear": "clear", "unsure": "review", None: model}[human]
     return rows
@@ -31,7 +35,7 @@ def plain_rows(out):
 
 @pytest.fixture(scope="module")
 def summary(site):
-    return summarise(SummaryConfig(out=site.out))
+    return report(ReportConfig(out=site.out))
 
 
 def test_totals_are_those_of_a_plain_count(site, summary):
@@ -88,7 +92,7 @@ def test_the_likeliest_cracks_are_shown_first_whatever_the_parts(tmp_path):
     ]
     out = write_table(tmp_path / "out", rows[:30], rows[30:40], rows[40:])
     label(out, {rows[7]["uri"]: "crack", rows[80]["uri"]: "clear"})
-    summary = summarise(SummaryConfig(out=out, pictures=12))
+    summary = report(ReportConfig(out=out, pictures=12))
     first, *others = summary.cracks
     assert (first["path"], first["human_verdict"]) == ("/w/007.jpg", "crack")
     standing = sorted((r["p_crack"] for k, r in enumerate(rows) if k not in (7, 80)), reverse=True)
@@ -102,9 +106,9 @@ def test_what_was_said_about_other_bytes_does_not_count(tmp_path):
     row = row_of(Path("/w/a.jpg"), verdict="clear")
     out = write_table(tmp_path / "out", [row])
     label(out, {row["uri"]: "crack"})
-    assert summarise(SummaryConfig(out=out)).total.crack == 1
+    assert report(ReportConfig(out=out)).total.crack == 1
     write_table(out, [row | {"content_hash": "1" * 64}], overwrite=True)
-    again = summarise(SummaryConfig(out=out))
+    again = report(ReportConfig(out=out))
     assert (again.total.clear, again.people.looked_at) == (1, 0)
 
 
@@ -116,9 +120,9 @@ def out(tmp_path):
 
 def test_a_scan_that_writes_is_named(out):
     with open_results(out, IDENTITY, overwrite=False):
-        summary = summarise(SummaryConfig(out=out))
+        summary = report(ReportConfig(out=out))
     assert (summary.state.kind, summary.total.photos) == ("writing", 4)
-    assert summarise(SummaryConfig(out=out)).state.kind == "at_rest"
+    assert report(ReportConfig(out=out)).state.kind == "at_rest"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +136,7 @@ def test_a_scan_that_writes_is_named(out):
 )
 def test_a_table_that_is_not_whole_is_counted_and_named(out, kind, rows, harm):
     harm(out)
-    summary = summarise(SummaryConfig(out=out))
+    summary = report(ReportConfig(out=out))
     assert (summary.state.kind, summary.total.photos) == (kind, rows)
 
 
@@ -152,7 +156,7 @@ def test_a_part_that_is_rewritten_meanwhile_is_read_again(out):
         if next(once, False):
             write_table(out, [row_of(Path("/w/3.jpg"), verdict="crack", p_crack=0.9)])
 
-    summary = summarise(SummaryConfig(out=out), progress=rescan)
+    summary = report(ReportConfig(out=out), progress=rescan)
     assert (summary.total.photos, summary.total.crack) == (4, 1)
 
 
@@ -161,7 +165,7 @@ def test_a_table_that_never_rests_is_refused(out):
         write_table(out, [row_of(Path("/w/3.jpg"))])
 
     with pytest.raises(OutputError, match="keeps changing"):
-        summarise(SummaryConfig(out=out), progress=rescan)
+        report(ReportConfig(out=out), progress=rescan)
 
 
 def test_what_is_no_table_is_refused(tmp_path, out):
@@ -169,15 +173,15 @@ def test_what_is_no_table_is_refused(tmp_path, out):
     (tmp_path / "begun" / "_inspector").mkdir(parents=True)
     for name, words in (("gone", "No such file"), ("empty", "no results"), ("begun", "no rows")):
         with pytest.raises(OutputError, match=words):
-            summarise(SummaryConfig(out=tmp_path / name))
+            report(ReportConfig(out=tmp_path / name))
     (out / "table/part-000001.parquet").write_bytes(b"PAR1")
     with pytest.raises(OutputError, match="inspector verify"):
-        summarise(SummaryConfig(out=out))
+        report(ReportConfig(out=out))
 
 
 def test_a_scan_without_photos(tmp_path):
     out = write_table(tmp_path / "out", [])
-    summary = summarise(SummaryConfig(out=out, html=out / "_report.html"))
+    summary = report(ReportConfig(out=out, html=out / "_report.html"))
     assert (summary.total.photos, summary.folders, summary.periods) == (0, (), ())
     assert "0 photos" in (out / "_report.html").read_text()
 
@@ -187,7 +191,7 @@ def test_a_scan_without_photos(tmp_path):
 )
 def test_a_page_never_lies_where_readers_take_it_for_rows(out, name):
     with pytest.raises(UsageError, match="--html"):
-        SummaryConfig(out=out, html=out / name)
+        ReportConfig(out=out, html=out / name)
 
 
 @pytest.mark.parametrize("place", ["/dev/full", "/dev/stdout", "link.html", "pipe.html"])
@@ -197,18 +201,18 @@ def test_a_page_never_takes_the_place_of_a_device_or_link(tmp_path, place):
     os.mkfifo(tmp_path / "pipe.html")
     for option in ("html", "geojson"):
         with pytest.raises(UsageError, match="regular file"):
-            SummaryConfig(out=tmp_path / "out", **{option: tmp_path / place})
+            ReportConfig(out=tmp_path / "out", **{option: tmp_path / place})
 
 
 def test_a_page_that_cannot_be_written_costs_nothing(out, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="--html"):
-        summarise(SummaryConfig(out=out, html=tmp_path / "file" / "page.html"))
+        report(ReportConfig(out=out, html=tmp_path / "file" / "page.html"))
 
 
 def test_places_for_a_map(site, tmp_path):
     file = tmp_path / "new" / "places.geojson"
-    summarise(SummaryConfig(out=site.out, geojson=file))
+    report(ReportConfig(out=site.out, geojson=file))
     found = json.loads(file.read_text())
     features = {f["properties"]["path"].rpartition("/")[2]: f for f in found["features"]}
     assert found["type"] == "FeatureCollection" and len(features) == 11
@@ -224,6 +228,6 @@ def test_places_for_a_map(site, tmp_path):
 def test_the_table_is_as_it_was(site, tmp_path):
     copy = shutil.copytree(site.out, tmp_path / "copy")
     parts = {file.name: file.read_bytes() for file in copy.glob("table/*")}
-    summarise(SummaryConfig(out=copy, html=copy / "_report.html", pictures=0))
+    report(ReportConfig(out=copy, html=copy / "_report.html", pictures=0))
     assert {file.name: file.read_bytes() for file in copy.glob("table/*")} == parts
     assert ds.dataset(str(copy)).count_rows() == 18

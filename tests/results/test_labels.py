@@ -16,14 +16,8 @@ import pytest
 
 from inspector.core.layout import Layout
 from inspector.errors import OutputError
-from inspector.results.labels import (
-    Decision,
-    Label,
-    human_verdicts,
-    open_labels,
-    read_labels,
-    with_human_verdicts,
-)
+from inspector.results.labels import Decision, Label, open_labels, read_labels
+from inspector.results.query import human_verdicts, with_human_verdicts
 from tests.reviewing.tables import row_of, write_table
 
 NOW = datetime(2026, 5, 4)

@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector.errors import OutputError
-from inspector.results.labels import Decision, Label, human_verdicts, open_labels
+from inspector.results.labels import Decision, Label, open_labels
+from inspector.results.query import human_verdicts
 from inspector.results.schema import SCHEMA, make_row
 from inspector.results.store import look_into, open_results
 from inspector.scanning import VerifyConfig, verify

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
+import random
+from contextlib import closing
+from pathlib import Path
+
+import pyarrow.dataset as ds
 import pytest
 
 from inspector.errors import OutputError, UsageError
-from inspector.results.labels import SCHEMA, Label, open_labels
-from inspector.reviewing.index import StaleTableError, build_index
-from inspector.reviewing.queue import DIFFERS, OPEN, Filters, counts, select
-from inspector.reviewing.rows import Rows
+from inspector.results.labels import Label, open_labels
+from inspector.results.reader import StaleTableError, Table
+from inspector.reviewing.queue import DIFFERS, OPEN, Filters
 from inspector.reviewing.session import PhotoError, Session
 from tests.reviewing.tables import row_of, write_table
-
-NOTHING = SCHEMA.empty_table()
 
 
 def judged(folder, name, verdict, p, reason="model"):
@@ -43,29 +44,40 @@ def out(tmp_path):
     return write_table(tmp_path / "out", first, second)
 
 
-def names(index, rows, **filters):
-    chosen = select(index, rows, Filters(**filters)).tolist()
-    return [path.rsplit("/", 1)[1] for path in rows.paths(chosen)]
+@pytest.fixture
+def session(out):
+    with open_labels(out, "ann") as store, closing(Session(out, store)) as session:
+        yield session
 
 
-def test_the_order_is_what_a_look_is_worth(out):
-    index = build_index(out, NOTHING)
-    found = names(index, Rows(index))
+def names(session, **filters):
+    queue = session.start_queue(Filters(**filters))
+    return [row["path"].rsplit("/", 1)[1] for row in session.page(queue["queue"], 0, 200)]
+
+
+def test_the_order_is_what_a_look_is_worth(session):
+    found = names(session)
     assert len(found) == 12
     assert found == sorted(found)
 
 
-def test_filters_agree_with_their_counts(out):
-    index = build_index(out, NOTHING)
-    rows = Rows(index)
-    for name, words in counts(index).items():
+def test_filters_agree_with_their_counts(session):
+    queue = session.start_queue(Filters())
+    rows = [row["row"] for row in session.page(queue["queue"], 0, 200)]
+    for row, label in ((rows[0], "unsure"), (rows[7], "unsure")):
+        uri = session.facts(1, row)["uri"]
+        session.decide(1, row, uri, Label(label), queue["queue"])
+    counts = session.start_queue(Filters())["counts"]
+    for name, words in counts.items():
         for word, count in words.items():
-            assert len(names(index, rows, **{name: word})) == count, (name, word)
-    assert sum(counts(index)["verdict"].values()) == len(index) == 12
-    assert names(index, rows, text="bRIDGE", verdict="review")[0] == "01 likely"
-    assert names(index, rows, failure="corrupt") == ["05 damaged"]
-    assert names(index, rows, text="no such") == []
-    assert names(index, rows, text=".*") == [], "a search is no pattern"
+            assert len(names(session, **{name: word})) == count, (name, word)
+    assert sum(counts["verdict"].values()) == len(session) == 12
+    assert (counts["label"]["open"], counts["label"]["unsure"]) == (10, 2)
+    assert names(session, text="bRIDGE", verdict="review")[0] == "01 likely"
+    assert names(session, failure="corrupt") == ["05 damaged"]
+    assert names(session, text="no such") == []
+    assert names(session, text=".*") == [], "a search is no pattern"
+    assert names(session, text="'") == [], "nor a piece of SQL"
 
 
 def test_unknown_filters_are_refused():
@@ -127,27 +139,46 @@ def test_a_table_that_a_scan_changes_is_indexed_anew(out, tmp_path):
         assert sum(path.endswith("12 sure crack") for path in paths) == 1
 
 
-def test_paths_and_facts_are_those_of_the_row_across_parts(tmp_path):
-    rng = np.random.default_rng(0)
+def test_numbers_name_the_same_rows_everywhere(tmp_path):
+    """However rows are read: as a list, one by one, or as a stream."""
+    rng = random.Random(0)
     parts = [
-        [judged(tmp_path, f"{part}-{k}", "review", float(rng.random())) for k in range(5)]
+        [judged(tmp_path, f"{part}-{k}", "review", rng.random()) for k in range(5)]
         for part in range(20)
     ]
-    out = write_table(tmp_path / "out", *parts)
-    index = build_index(out, NOTHING)
-    rows = Rows(index)
+    out = write_table(tmp_path / "out", *parts, [])
     everything = [row for part in parts for row in part]
-    for _ in range(2):
-        chosen = rng.permutation(100).tolist()
-        assert rows.paths(chosen) == [everything[row]["path"] for row in chosen]
-        for row in chosen[:20]:
-            found = rows.get(row)
-            assert found["uri"] == everything[row]["uri"]
-            assert found["p_crack"] == pytest.approx(index.facts(row)["p_crack"])
-            assert rows.find(found["uri"]) == row
-    assert rows.find("file:///none") is None
+    table = Table.open(out)
+    chosen = rng.choices(range(100), k=150)
+    found = table.rows(chosen, ["path", "uri"])
+    assert [row["path"] for row in found] == [everything[number]["path"] for number in chosen]
+    streamed = [row for batch in table.batches(["uri"]) for row in batch.to_pylist()]
+    assert streamed == [{"row": k, "uri": row["uri"]} for k, row in enumerate(everything)]
+    with open_labels(out, "ann") as store, closing(Session(out, store)) as session:
+        queue = session.start_queue(Filters())["queue"]
+        listed = session.page(queue, 0, 200)
+        chances = [row["p_crack"] for row in listed]
+        assert chances == sorted(chances, reverse=True) and len(listed) == 100
+        assert session.page(queue, 30, 5) == listed[30:35]
+        for row in listed[:20]:
+            facts = session.facts(1, row["row"])
+            assert facts["path"] == row["path"] == everything[row["row"]]["path"]
+            assert facts["p_crack"] == row["p_crack"]
+
+
+def test_a_label_of_other_bytes_can_be_taken_back(out, tmp_path):
+    """Its photo has another row by now, to which it never applied."""
+    row = ds.dataset(out).to_table().to_pylist()[0]
+    with open_labels(out, "ann") as store, closing(Session(out, store)) as session:
+        session.decide(1, 0, row["uri"], Label.UNSURE, "none")
+    write_table(out, [row_of(Path(row["path"]), content_hash="1" * 64)])
+    with open_labels(out, "ann") as store, closing(Session(out, store)) as session:
+        assert session.labelled == 0
+        undone = session.undo("none")
+        assert (undone["row"]["uri"], undone["row"]["label"]) == (row["uri"], None)
+        assert session.undo("none")["row"] is None
 
 
 def test_no_table_is_said(tmp_path):
-    with pytest.raises(OutputError, match="inspector scan"):
-        build_index(tmp_path, NOTHING)
+    with open_labels(tmp_path, "ann") as store, pytest.raises(OutputError, match="inspector scan"):
+        Session(tmp_path, store)

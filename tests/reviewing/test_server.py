@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from inspector.results.labels import human_verdicts, read_labels
+from inspector.results.labels import read_labels
+from inspector.results.query import human_verdicts
 from inspector.scanning import ScanConfig, scan
 from tests.reviewing.live import ask, reviewing
 from tests.scanning.walls import wall

@@ -11,10 +11,10 @@ import pytest
 from inspector.labelled.reviewed import read_reviewed
 from inspector.photos import source
 from inspector.photos.decode import decode
+from inspector.photos.pictures import region, screen
 from inspector.reporting.shots import take_shots
 from inspector.results.labels import Decision, Label, open_labels
 from inspector.results.verify import Remark
-from inspector.reviewing.pictures import region, screen
 from inspector.scanning import ScanConfig, VerifyConfig, scan, verify
 from inspector.types import ImageRef
 from inspector.workers import process

@@ -11,7 +11,8 @@ import pytest
 
 from inspector.errors import OutputError, SourceError, UsageError
 from inspector.photos.address import Moved, uri_of
-from inspector.results.labels import Decision, Label, human_verdicts, open_labels, read_labels
+from inspector.results.labels import Decision, Label, open_labels, read_labels
+from inspector.results.query import human_verdicts
 from inspector.scanning import ScanConfig, VerifyConfig, preview, scan, verify
 from inspector.scanning.console import print_summary
 from tests.scanning.dying import Killed, dying_at, quick_scan, table_of

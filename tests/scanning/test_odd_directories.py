@@ -8,14 +8,15 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from inspector import SummaryConfig, summarise
+from inspector import ReportConfig, report
 from inspector.core.durable import locked
 from inspector.core.layout import Layout
 from inspector.errors import InspectorError, OutputError
 from inspector.labelled.reviewed import read_reviewed
 from inspector.reporting.page import _query
 from inspector.results.directory import is_being_written
-from inspector.results.labels import Decision, Label, human_verdicts, open_labels, read_labels
+from inspector.results.labels import Decision, Label, open_labels, read_labels
+from inspector.results.query import human_verdicts
 from inspector.results.store import look_into, open_results
 from inspector.reviewing.queue import Filters
 from inspector.reviewing.session import Session
@@ -53,7 +54,7 @@ def use_everything(out, row):
         label(store, row)
     assert read_labels(out).num_rows == human_verdicts(out).num_rows == 1
     assert len(read_reviewed([out]).images) == 1
-    summary = summarise(SummaryConfig(out=out, html=Layout(out).page))
+    summary = report(ReportConfig(out=out, html=Layout(out).page))
     assert (summary.total.photos, summary.people.looked_at) == (1, 1)
 
 
@@ -106,7 +107,7 @@ def test_a_pipe_in_place_of_a_file_is_named_and_never_waited_for(tmp_path, name)
         lambda: write_table(out, [row]),
         lambda: look_into(out, IDENTITY),
         lambda: verify(VerifyConfig(out=out)),
-        lambda: summarise(SummaryConfig(out=out, html=Layout(out).page)),
+        lambda: report(ReportConfig(out=out, html=Layout(out).page)),
         lambda: use_labels(out, row),
     ]
     refusals = 0
@@ -153,7 +154,7 @@ def test_nothing_is_written_or_removed_through_a_link(tmp_path, name, overwrite)
         place.symlink_to(theirs / target)
         for act in (
             lambda: write_table(out, [row], overwrite=overwrite),
-            lambda: summarise(SummaryConfig(out=out, html=Layout(out).page)),
+            lambda: report(ReportConfig(out=out, html=Layout(out).page)),
             lambda: use_labels(out, row),
         ):
             try:
@@ -199,4 +200,4 @@ def test_a_manifest_made_to_crash_is_one_line(tmp_path, content):
             act(out)
         assert "\n" not in str(caught.value)
     assert [finding.code for finding in verify(VerifyConfig(out=out)).damage] == ["manifest"]
-    assert summarise(SummaryConfig(out=out)).state.kind == "damaged"
+    assert report(ReportConfig(out=out)).state.kind == "damaged"

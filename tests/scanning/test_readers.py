@@ -10,7 +10,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from inspector import SummaryConfig, summarise
+from inspector import ReportConfig, report
 from inspector.results.labels import Decision, Label, open_labels
 from inspector.results.store import open_results
 from inspector.scanning.sink import ParquetSink
@@ -91,7 +91,7 @@ def test_reads_the_table_after_scan_report_and_review(tmp_path, offline, name):
     write(out, *range(9), rows_per_part=3)
     assert len(read(out)) == 9
     replace(out, 0, 1, 2, 5)  # the first part is left without rows
-    summarise(SummaryConfig(out=out, html=out / "_report.html", geojson=out / "_places.geojson"))
+    report(ReportConfig(out=out, html=out / "_report.html", geojson=out / "_places.geojson"))
     with open_labels(out, "ann") as store:
         store.add(decision(4))
         with open_results(out, IDENTITY, overwrite=False):

@@ -1,4 +1,4 @@
-"""Reads a whole result directory and proves what the table promises; changes nothing.
+"""Prove what a table promises: read its whole result directory, change nothing.
 
 It takes no lock: a scan may be writing meanwhile. What looks like damage while files are being
 replaced is looked at again.
@@ -11,26 +11,21 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inspector.core.layout import MANIFEST, RESULTS_DIR, Layout
+from inspector.core.layout import MANIFEST, RESULTS_DIR, Layout, is_part_name
 from inspector.core.paths import take_paths
 from inspector.core.plain import opened, read_plain
+from inspector.core.progress import no_progress
 from inspector.errors import OutputError
 from inspector.results.directory import is_being_written, refuse_other
+from inspector.results.manifest import RESTORE, Manifest, ManifestError, fingerprint_of
 from inspector.results.verify.findings import Finding, Findings, Flaw, Remark, VerifyResult
-from inspector.results.verify.manifest import (
-    PART,
-    RESTORE,
-    Manifest,
-    ManifestError,
-    read_manifest,
-)
-from inspector.results.verify.parts import ROWS_AT_ONCE, TableCheck
 from inspector.results.verify.photos import COLUMNS, photo_remarks
+from inspector.results.verify.table import ROWS_AT_ONCE, TableCheck
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from inspector.results.verify.parts import Progress
+    from inspector.core.progress import Progress
 
 __all__ = ["Finding", "Flaw", "Remark", "VerifyConfig", "VerifyResult", "verify"]
 
@@ -40,7 +35,7 @@ ATTEMPTS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyConfig:
-    """What to prove."""
+    """Options of a verification."""
 
     out: Path
     """The result directory."""
@@ -51,18 +46,18 @@ class VerifyConfig:
         take_paths(self)
 
 
-def verify(config: VerifyConfig, *, progress: Progress | None = None) -> VerifyResult:
+def verify(config: VerifyConfig, *, progress: Progress = no_progress) -> VerifyResult:
     """Read the result directory `config.out` to the last byte and say what is wrong with it.
 
     Nothing that its files may hold raises. Raises OutputError where there is no result directory,
     or where a scan changed it all the time.
     """
-    out, show = config.out, progress or _show_nothing
+    out = config.out
     refuse_other(out)
     for _ in range(ATTEMPTS):
         before = _state(out)
         findings = Findings()
-        table = _check(out, findings, show)
+        table = _check(out, findings, progress)
         moved = _state(out) != before
         if not (moved and findings.damaged()):
             break
@@ -73,7 +68,7 @@ def verify(config: VerifyConfig, *, progress: Progress | None = None) -> VerifyR
         findings.add(Remark.RUNNING, RESULTS_DIR, what)
     else:
         _note_leftovers(out, findings)
-    photos = _check_photos(table, findings, show) if table and config.photos else None
+    photos = _check_photos(table, findings, progress) if table and config.photos else None
     return VerifyResult(
         out=out,
         rows=sum(table.parts.values()) if table else 0,
@@ -86,11 +81,16 @@ def verify(config: VerifyConfig, *, progress: Progress | None = None) -> VerifyR
 
 
 def _check(out: Path, findings: Findings, progress: Progress) -> TableCheck | None:
-    """None where the manifest cannot say what to check."""
+    """Check the table; None where the manifest cannot say what to check."""
     try:
-        manifest = read_manifest(Layout(out).manifest)
-    except ManifestError as error:
-        findings.add(Flaw.MANIFEST, f"{RESULTS_DIR}/{MANIFEST}", str(error), error.remedy)
+        manifest = Manifest.read(out)
+        if manifest is None:
+            raise ManifestError("", "it is missing")
+    except (ManifestError, OSError) as error:
+        what, remedy = f"it cannot be read: {error}", RESTORE
+        if isinstance(error, ManifestError):
+            what, remedy = error.what, error.remedy
+        findings.add(Flaw.MANIFEST, f"{RESULTS_DIR}/{MANIFEST}", what, remedy)
         return None
     folder, to_be = Layout(out).table, manifest.next
     if to_be is not None:
@@ -111,19 +111,21 @@ def _check(out: Path, findings: Findings, progress: Progress) -> TableCheck | No
 
 def _check_manifest(manifest: Manifest, findings: Findings) -> None:
     where = f"{RESULTS_DIR}/{MANIFEST}"
-    if manifest.fingerprint != manifest.true_fingerprint:
+    if manifest.recorded_fingerprint != fingerprint_of(manifest.identity):
         what = "its identity is not the one that its fingerprint was made of"
         findings.add(Flaw.IDENTITY, where, what, RESTORE)
     elif manifest.thresholds() is None:
         findings.add(Flaw.IDENTITY, where, "its identity has no usable thresholds", RESTORE)
-    total = sum(promise.rows for promise in manifest.parts.values())
-    if manifest.rows != total:
-        what = f"it says {manifest.rows:,} rows, its parts add up to {total:,}"
+    if not manifest.rewriting.keys() <= {part.file for part in manifest.parts}:
+        findings.add(Flaw.MANIFEST, where, "it is rewriting what is not a part", RESTORE)
+    total = sum(part.rows for part in manifest.parts)
+    if manifest.recorded_rows != total:
+        what = f"it says {manifest.recorded_rows:,} rows, its parts add up to {total:,}"
         findings.add(Flaw.MANIFEST, where, what, RESTORE)
 
 
 def _check_photos(table: TableCheck, findings: Findings, progress: Progress) -> int:
-    """How many rows were compared with their files."""
+    """Compare rows with their files; return how many."""
     import pyarrow.parquet as pq
 
     seen = 0
@@ -149,7 +151,7 @@ def _state(out: Path) -> object:
     parts = []
     with contextlib.suppress(FileNotFoundError), os.scandir(Layout(out).table) as listing:
         for entry in listing:
-            if PART.fullmatch(entry.name):
+            if is_part_name(entry.name):
                 about = entry.stat(follow_symlinks=False)
                 parts.append((entry.name, about.st_ino, about.st_size, about.st_mtime_ns))
     return manifest, sorted(parts)
@@ -159,7 +161,3 @@ def _note_leftovers(out: Path, findings: Findings) -> None:
     for leftover in Layout(out).drafts():
         what = "was never completed; the next run of this scan removes it"
         findings.add(Remark.LEFTOVER, str(leftover.relative_to(out)), what)
-
-
-def _show_nothing(what: str, done: int, total: int) -> None:
-    pass

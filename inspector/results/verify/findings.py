@@ -1,4 +1,4 @@
-"""What a verification can find, and how it says so."""
+"""Findings of a verification: their kinds, and how they are collected and printed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from inspector.core.terminal import print_lines
 from inspector.core.text import display_path
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ class Findings:
             self.listed.append(Finding(code, where, what, remedy))
 
     def of(self, kind: type[Flaw] | type[Remark]) -> tuple[Finding, ...]:
-        """Those of one kind, and a last one for each code with more than could be listed."""
+        """Return the findings of one kind, and a last one for each code with more than are
+        listed."""
         chosen = [finding for finding in self.listed if isinstance(finding.code, kind)]
         for code in kind:
             unlisted = self.counts[code] - MOST_LISTED
@@ -113,17 +115,17 @@ class Findings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyResult:
-    """What was looked at and what was found. Without damage the invariants are proven."""
+    """Result of a verification. Without damage the invariants are proven."""
 
     out: Path
     rows: int
-    """In the parts that were read."""
+    """Rows of the parts that were read."""
     parts: int
-    """Whose content was read to the end."""
+    """Parts whose content was read to the end."""
     photos: int | None
     """Rows that were held against the files on disk; None when that was not asked for."""
     skipped: int
-    """Of these, rows whose file's content could not be compared."""
+    """Rows among these whose file's content could not be compared."""
     damage: tuple[Finding, ...]
     notes: tuple[Finding, ...]
 
@@ -134,3 +136,31 @@ class VerifyResult:
 
     def to_json(self) -> JsonObject:
         return asdict(self) | {"out": display_path(str(self.out)), "exit_code": self.exit_code}
+
+
+def print_result(result: VerifyResult) -> None:
+    """Print what was proven, or what is damaged and how to repair it."""
+    print_lines(_lines(result))
+
+
+def _lines(result: VerifyResult) -> list[str]:
+    lines = [f"table      {result.out} ({result.rows:,} rows, part files: {result.parts:,})"]
+    if result.photos is not None:
+        lines.append(
+            f"photos     {result.photos - result.skipped:,} compared with the files on disk, "
+            f"{result.skipped:,} could not be"
+        )
+    lines += [_line("damage", finding) for finding in result.damage]
+    lines += [_line("note", finding) for finding in result.notes]
+    if result.damage:
+        return [*lines, "damaged    not everything in this table can be relied on; see above"]
+    return [
+        *lines,
+        "proven     every part is as committed, no file has two rows, every row is sound",
+    ]
+
+
+def _line(title: str, finding: Finding) -> str:
+    where = f"{finding.where}: " if finding.where else ""
+    remedy = f"; {finding.remedy}" if finding.remedy else ""
+    return f"{title:<10} {where}{finding.what}{remedy} [{finding.code}]"

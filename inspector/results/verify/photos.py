@@ -1,4 +1,4 @@
-"""The table against the photos as they are now."""
+"""Compare a table with the photos as they are now."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ COLUMNS = ["uri", "size_bytes", "mtime", "content_hash"]
 
 
 def photo_remarks(batch: pa.RecordBatch) -> Iterator[tuple[Remark, str, str]]:
-    """What is no longer as in these rows: kind, file, and in words what. The batch has `COLUMNS`;
-    every file whose size and time still fit is read."""
+    """Yield what is no longer as in these rows: kind, file, and in words what. The batch has
+    `COLUMNS`; every file whose size and time still fit is read."""
     for uri, size, mtime_us, sha256 in zip(*map(_values, COLUMNS, batch.columns), strict=True):
         try:
             source = source_of(uri)

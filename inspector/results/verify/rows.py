@@ -1,4 +1,4 @@
-"""What must be true of every row by itself."""
+"""Rules that every row must keep by itself."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _EXPLAINED = ("failure_code", "detail")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What of the scan decides whether a row is right; None where it is not known."""
+    """Facts of the scan that decide whether a row is right; None where they are not known."""
 
     thresholds: Thresholds | None
     peaks: bool = True
@@ -43,8 +43,8 @@ class Rules:
 
 
 def flaws_in(batch: pa.RecordBatch, rules: Rules) -> Iterator[tuple[Flaw, str, Mask]]:
-    """What is wrong, in words, and in which rows, N booleans; only where there are any. The batch
-    has the table's schema."""
+    """Yield each flaw that there is: its kind, in words, and a mask of its rows (N,). The batch has
+    the table's schema."""
     columns = {name: batch.column(name) for name in batch.schema.names}
     checks = (
         *_wrong_uris(columns),
@@ -64,8 +64,8 @@ def _wrong_uris(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
 
 
 def fits(uri: str, path: str) -> bool:
-    """Whether `path` as shown (see `text.display_path`) is the file of `uri`, on whatever system
-    the table was made."""
+    """Tell whether `path` as shown (see `text.display_path`) is the file of `uri`, on whatever
+    system the table was made."""
     if not uri.startswith(LOCAL):
         return True
     if _WINDOWS.match(uri):
@@ -107,7 +107,8 @@ def _wrong_nulls(columns: dict[str, Any], *, peaks: bool) -> Iterator[tuple[Flaw
 def _wrong_verdicts(
     columns: dict[str, Any], thresholds: Thresholds | None
 ) -> Iterator[tuple[Flaw, str, Mask]]:
-    """By the scan's own rule; how far a photo was shrunk is not in the table, so both are right."""
+    """Decide anew by the scan's own rule; how far a photo was shrunk is not in the table, so either
+    answer is right."""
     if thresholds is None:
         return
     p_N, ood_N, verdict_N, reason_N = (

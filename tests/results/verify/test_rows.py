@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from inspector.results.verify.rows import fits
-from inspector.results.verify.unique import UriCensus
+from inspector.results.verify.table import UriCensus
 
 
 @pytest.mark.parametrize(

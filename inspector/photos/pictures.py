@@ -84,7 +84,7 @@ def screen(address: str) -> Picture:
 
 
 def open_whole(address: str) -> Opened:
-    """What `screen` shows, not encoded yet. Raises CannotShowError."""
+    """Open the photo that `screen` shows. Raises CannotShowError."""
     ref, data = _read(address)
     image, exif = _open(data)
     sides = image.size[::-1] if exif.swaps_sides else image.size

@@ -1,34 +1,34 @@
-"""The parts of a table against their manifest, and their rows against the rules."""
+"""Check the parts of a table against the manifest, and their rows against the rules."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inspector.core.layout import RESULTS_DIR, TABLE, Layout
+from inspector.core.layout import RESULTS_DIR, TABLE, Layout, is_part_name
 from inspector.core.plain import NotAFileError, opened
 from inspector.results.lost import read_list
-from inspector.results.manifest import AGAIN
+from inspector.results.manifest import AGAIN, Manifest, Part
 from inspector.results.parts import REJUDGED, UNREADABLE
 from inspector.results.schema import METADATA_PREFIX, SCHEMA
-from inspector.results.verify.files import files_below
 from inspector.results.verify.findings import Findings, Flaw, Remark
-from inspector.results.verify.manifest import PART, Manifest, Promise
 from inspector.results.verify.rows import Rules, flaws_in
-from inspector.results.verify.unique import UriCensus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from io import BufferedReader
     from pathlib import Path
 
-    Progress = Callable[[str, int, int], None]
-    """Called with what is being read, how many are done, and how many there are."""
+    from numpy.typing import NDArray
+
+    from inspector.core.progress import Progress
 
 _NEXT, _BEFORE = f"{RESULTS_DIR}/next", f"{RESULTS_DIR}/before"
 ROWS_AT_ONCE = 65_536
@@ -49,6 +49,7 @@ class TableCheck:
         self.switching = switching
         """Another table takes the place of this one: files of both are there."""
         self.manifest = manifest
+        self._promised = {part.file: part for part in manifest.parts}
         self.findings = findings
         self.parts: dict[str, int] = {}
         self._rules = Rules(manifest.thresholds())
@@ -56,19 +57,19 @@ class TableCheck:
 
     def run(self, progress: Progress) -> None:
         unlisted = list(self._unlisted())
-        total = len(self.manifest.parts) + len(unlisted)
-        for name in self.manifest.parts:
+        total = len(self._promised) + len(unlisted)
+        for name in self._promised:
             progress("parts", len(self.parts), total)
             self._check_listed(name)
         for name in unlisted:
             progress("parts", len(self.parts), total)
             self._check_unlisted(name)
         self._check_uniqueness()
-        for name, promise in self.manifest.lost.items():
-            self._check_lost(name, promise)
+        for part in self.manifest.lost:
+            self._check_lost(part)
 
-    def _check_lost(self, name: str, promise: Promise) -> None:
-        rows = promise.rows
+    def _check_lost(self, part: Part) -> None:
+        name, rows = part.file, part.rows
         uris = read_list(Layout(self.out).photos(name), rows)
         if uris is None:
             missing, which = rows, "which photos they were of is not known"
@@ -76,8 +77,8 @@ class TableCheck:
             left = self._census.without_row(uris)
             missing, which = len(left), f"the first of {left[0]}" if left else ""
         if missing:
-            was = "has" if promise.sha256 == AGAIN else "was lost with"
-            again = " to be judged again" if promise.sha256 == AGAIN else ""
+            was = "has" if part.sha256 == AGAIN else "was lost with"
+            again = " to be judged again" if part.sha256 == AGAIN else ""
             what = f"{was} {rows:,} rows{again}, of which {missing:,} are not there yet ({which})"
             self._add(Flaw.LOST_ROWS, name, what, LOST)
 
@@ -87,9 +88,9 @@ class TableCheck:
             folder, _, name = path.rpartition("/")
             if self.switching and folder in (_NEXT, _BEFORE):
                 continue
-            if folder == TABLE and name in self.manifest.parts:
+            if folder == TABLE and name in self._promised:
                 continue
-            if folder == TABLE and PART.fullmatch(name) and entry.is_file(follow_symlinks=False):
+            if folder == TABLE and is_part_name(name) and entry.is_file(follow_symlinks=False):
                 yield name
             else:
                 self.findings.add(
@@ -100,7 +101,7 @@ class TableCheck:
                 )
 
     def _check_listed(self, name: str) -> None:
-        promise = self.manifest.parts[name]
+        promise = self._promised[name]
         successor = self.manifest.rewriting.get(name, promise)
         add = self._add
         try:
@@ -161,7 +162,7 @@ class TableCheck:
     def _is_ours(self, name: str, schema: pa.Schema) -> bool:
         metadata = schema.metadata or {}
         fingerprint = metadata.get(f"{METADATA_PREFIX}fingerprint".encode())
-        if fingerprint != self.manifest.fingerprint.encode():
+        if fingerprint != self.manifest.recorded_fingerprint.encode():
             what = "comes from another scan"
             self._add(Flaw.FOREIGN_PART, name, what, f"move it out of {self.out}")
             return False
@@ -225,3 +226,77 @@ def _difference(schema: pa.Schema) -> str:
         f"{verb} {', '.join(sorted(names))}" for verb, names in parts.items() if names
     )
     return f"other columns: {named or 'in another order, or named twice'}"
+
+
+def files_below(out: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield what readers take for files of the table, with the path relative to `out`.
+
+    Readers of `OUT/table` want nothing but Parquet files in it; `OUT/**/*.parquet` takes every file
+    below `out` that is called like one. Raises OSError for `out`; a directory below it that cannot
+    be listed is itself yielded.
+    """
+    waiting: list[tuple[str, str, os.DirEntry[str] | None]] = [("", os.fspath(out), None)]
+    while waiting:
+        prefix, folder, itself = waiting.pop()
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError:
+            if itself is None:
+                raise
+            yield prefix, itself
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append((f"{prefix}{entry.name}/", entry.path, entry))
+            elif prefix.startswith(f"{TABLE}/") or entry.name.endswith(".parquet"):
+                yield prefix + entry.name, entry
+
+
+MOST_CANDIDATES = 100_000
+"""Doubled hashes whose uris are compared; a table with more has been found out by then."""
+
+
+class UriCensus:
+    """Collects the uris of each part as 64-bit hashes, 8 bytes a row."""
+
+    def __init__(self) -> None:
+        self._hashes: dict[str, NDArray[np.int64]] = {}
+
+    def add(self, part: str, uris: Sequence[str]) -> None:
+        """Add uris of `part`, in the order of its rows."""
+        more = np.fromiter(map(hash, uris), np.int64, len(uris))
+        known = self._hashes.get(part)
+        self._hashes[part] = more if known is None else np.concatenate((known, more))
+
+    def without_row(self, uris: Sequence[str]) -> list[str]:
+        """Return those of `uris` that no part has. By hashes: a missing one is overlooked in one of
+        2^64 / rows cases."""
+        known = [hashes for hashes in self._hashes.values() if len(hashes)]
+        asked = np.fromiter(map(hash, uris), np.int64, len(uris))
+        found = np.isin(asked, np.concatenate(known)) if known else np.zeros(len(uris), np.bool_)
+        return [uri for uri, there in zip(uris, found.tolist(), strict=True) if not there]
+
+    def doubled(self, read: Callable[[str], Sequence[str]]) -> Iterator[tuple[str, str, str]]:
+        """Every repetition of a uri with the part it stands in first and the part that repeats it.
+        `read` gives a part's uris again: equal hashes only raise the suspicion."""
+        suspects = self._suspects()
+        if not len(suspects):
+            return
+        first: dict[str, str] = {}
+        for part, hashes in self._hashes.items():
+            rows = np.flatnonzero(np.isin(hashes, suspects))
+            uris = read(part) if len(rows) else ()
+            for row in rows.tolist():
+                uri = uris[row]
+                if uri in first:
+                    yield uri, first[uri], part
+                else:
+                    first[uri] = part
+
+    def _suspects(self) -> NDArray[np.int64]:
+        if not self._hashes:
+            return np.empty(0, np.int64)
+        ordered = np.concatenate(list(self._hashes.values()))
+        ordered.sort()
+        return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])[:MOST_CANDIDATES]

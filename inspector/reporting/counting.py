@@ -1,0 +1,282 @@
+"""Count a table in SQL: verdicts, folders, times, places, failures, and the rows worth showing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from inspector.photos.address import text_of
+from inspector.results.query import FAILED
+from inspector.types import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inspector.results.query import Query
+    from inspector.types import JsonObject
+
+OUTCOMES = (str(Verdict.CRACK), str(Verdict.REVIEW), str(Verdict.CLEAR), FAILED)
+"""Outcomes of a file, the most pressing first. `review` after a review is a photo that is
+still to be decided."""
+PASSES = 6
+"""Readings of the rows, each of only the columns that one question needs."""
+MOST_FOLDERS = 40
+"""Folders listed at each level; the others are added up in one row."""
+MOST_PERIODS = 48
+"""Rows of the table over time: the finest periods of which there are no more."""
+MOST_PLACES = 1_500
+"""Squares on the map: the finest of which there are no more."""
+MOST_DIFFERING = 24
+"""Photos shown of which a person says the opposite of the model."""
+FAILURES_LISTED = 20
+"""Failed files listed for each code."""
+
+PERIODS = {"hour": 13, "day": 10, "month": 7, "year": 4}
+"""Lengths of time, from fine to coarse, with the letters of an ISO time that name one."""
+PER_DEGREE = 100_000
+"""Steps in which places are told apart: a metre or less."""
+SIDES = tuple(1 << power for power in range(18))
+"""Sides of squares, in these steps: from a metre to more than a hundred kilometres."""
+SHOWN = (
+    "uri path verdict p_crack reason failure_code peak_x peak_y width height content_hash taken_at "
+    "gps_lat gps_lon camera"
+).split()
+"""Columns of a photo on the page."""
+_RUN = ("tool_version", "backend", "device", "providers", "stages")
+_COUNT = "count(*) AS photos, count(*) FILTER (model = 'crack') AS model_crack, " + ", ".join(
+    f"count(*) FILTER (after = '{outcome}') AS \"{outcome}\"" for outcome in OUTCOMES
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Photos that have something in common: how many, and how many of them are what after people
+    had their say; `model_crack` before."""
+
+    name: str
+    photos: int
+    model_crack: int
+    crack: int
+    review: int
+    clear: int
+    failed: int
+
+
+_NAMES = [field.name for field in fields(Group)][1:]
+_SUM = ", ".join(f"sum({name})::BIGINT AS {name}" for name in _NAMES)
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Photos by folder at one level below the root, those with the most cracks first. `others` adds
+    up those that are not listed, of which there are `unlisted`."""
+
+    level: int
+    listed: tuple[Group, ...]
+    others: Group | None
+    unlisted: int
+
+
+Places = tuple[tuple[float, float, Group], ...]
+"""Degrees north and east of the middle of a square, and the photos in it; those with the most
+cracks first."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """Counts of all rows; `said` by what the model and a person said, `failed_rows` the numbers of
+    the first failed rows of each code."""
+
+    model: Counter[str]
+    after: Counter[str]
+    said: Counter[tuple[str, str]]
+    reasons: Counter[str]
+    failures: Counter[str]
+    failed_rows: dict[str, list[int]]
+    size_bytes: int
+
+
+def count_totals(query: Query) -> Totals:
+    """Count all rows by verdict, reason and failure."""
+    totals = Totals(Counter(), Counter(), Counter(), Counter(), Counter(), {}, 0)
+    for model, after, human, reason, code, photos, size, rows in query.ask(
+        ["reason", "failure_code", "size_bytes"],
+        f"""SELECT model, after, human, reason, failure_code, count(*), sum(size_bytes),
+              min(row, {FAILURES_LISTED}) FILTER (model = '{FAILED}')
+            FROM photos GROUP BY ALL""",
+    ):
+        totals.model[model] += photos
+        totals.after[after] += photos
+        totals.size_bytes += int(size or 0)
+        if human is not None:
+            totals.said[model, human] += photos
+        if reason is not None:
+            totals.reasons[reason] += photos
+        if code is not None:
+            totals.failures[code] += photos
+            numbers = totals.failed_rows.get(code, []) + (rows or [])
+            totals.failed_rows[code] = sorted(numbers)[:FAILURES_LISTED]
+    return totals
+
+
+def total_of(totals: Totals) -> Group:
+    """Return all photos as one group."""
+    counts = (totals.after[outcome] for outcome in OUTCOMES)
+    return Group("all", totals.after.total(), totals.model[OUTCOMES[0]], *counts)
+
+
+def count_folders(query: Query) -> tuple[str, tuple[Folders, ...]]:
+    """Return the folder that holds all photos, and the levels below it that tell more."""
+    query.create(
+        "folders",
+        ["uri"],
+        f"""SELECT left(uri, length(uri) - strpos(reverse(uri), '/') + 1) AS folder, {_COUNT}
+            FROM photos GROUP BY folder""",
+    )
+    ((first, last),) = query.db.execute("SELECT min(folder), max(folder) FROM folders").fetchall()
+    if first is None:
+        return "", ()
+    # What the first and the last in order share, all share.
+    same = next((k for k, pair in enumerate(zip(first, last, strict=False)) if len({*pair}) > 1),
+                min(len(first), len(last)))  # fmt: skip
+    root = first[: first.rfind("/", 0, same) + 1]
+    tables: list[Folders] = []
+    seen = 1
+    for level in (1, 2):
+        folders = _count_level(query, root, level)
+        number = len(folders.listed) + folders.unlisted
+        if number > seen:
+            seen = number
+            tables.append(folders)
+    return text_of(root).rstrip("/") or "/", tuple(tables)
+
+
+def _count_level(query: Query, root: str, level: int) -> Folders:
+    below = f"string_split(substr(folder, {len(root) + 1}), '/')[1:{level}]"
+    level_sql = f"""SELECT rtrim(array_to_string({below}, '/'), '/') AS name, {_SUM}
+                    FROM folders GROUP BY name"""
+    ((number,),) = query.db.execute(f"SELECT count(*) FROM ({level_sql})").fetchall()
+    # A last row that stands for a single folder would hide its name for nothing.
+    most = number if number <= MOST_FOLDERS + 1 else MOST_FOLDERS
+    order = "ORDER BY crack DESC, review DESC, name"
+    found = query.db.execute(f"{level_sql} {order} LIMIT {most}").fetchall()
+    listed = tuple(Group(text_of(name) or "(directly in it)", *counts) for name, *counts in found)
+    others = None
+    if number > most:
+        rest = f"SELECT {_SUM} FROM ({level_sql} {order} OFFSET {most})"
+        (counts,) = query.db.execute(rest).fetchall()
+        others = Group(f"{number - most:,} other folders", *counts)
+    return Folders(level, listed, others, number - most)
+
+
+def count_periods(query: Query) -> tuple[str, tuple[Group, ...]]:
+    """Return `hour`, `day`, `month` or `year`, and the photos of each in order of time."""
+    query.create(
+        "hours",
+        ["taken_at"],
+        f"""SELECT date_trunc('hour', taken_at) AS hour, {_COUNT}
+            FROM photos WHERE taken_at IS NOT NULL GROUP BY hour""",
+    )
+    numbers = ", ".join(f"count(DISTINCT date_trunc('{name}', hour))" for name in PERIODS)
+    (found,) = query.db.execute(f"SELECT {numbers} FROM hours").fetchall()
+    if not found[0]:
+        return "", ()
+    by_name = dict(zip(PERIODS, found, strict=True))
+    period = next((name for name, number in by_name.items() if number <= MOST_PERIODS), "year")
+    groups = query.db.execute(
+        f"""SELECT replace(left(hour::VARCHAR, {PERIODS[period]}), ' ', 'T') AS name, {_SUM}
+            FROM hours GROUP BY name ORDER BY name"""
+    ).fetchall()
+    return period, tuple(Group(*values) for values in groups)
+
+
+def count_places(query: Query, least_side: int) -> tuple[Places, int, Places]:
+    """Return the photos by squares as small as there is room for, the side of these squares in
+    steps of a degree, and the same for squares of at least `least_side`."""
+    query.create(
+        "squares",
+        ["gps_lat", "gps_lon"],
+        f"""SELECT round(gps_lat * {PER_DEGREE})::BIGINT AS south,
+              round(gps_lon * {PER_DEGREE})::BIGINT AS west, {_COUNT}
+            FROM photos WHERE isfinite(gps_lat) AND isfinite(gps_lon) GROUP BY south, west""",
+    )
+    for side in SIDES:
+        number = f"SELECT count(*) FROM ({_squares_of(side)})"
+        if query.db.execute(number).fetchall()[0][0] <= MOST_PLACES:
+            break
+    return _places(query, side), side, _places(query, max(least_side, side))
+
+
+def _squares_of(side: int) -> str:
+    corner = ", ".join(
+        f"(floor({name} / {side}) * {side})::BIGINT AS {name}" for name in ("south", "west")
+    )
+    return f"SELECT {corner}, {_SUM} FROM squares GROUP BY ALL"
+
+
+def _places(query: Query, side: int) -> Places:
+    order = "ORDER BY crack DESC, photos DESC, south, west"
+    middle = (side - 1) / 2
+    return tuple(
+        ((south + middle) / PER_DEGREE, (west + middle) / PER_DEGREE, Group("", *counts))
+        for south, west, *counts in query.db.execute(f"{_squares_of(side)} {order}").fetchall()
+    )
+
+
+def count_copies(query: Query) -> int:
+    """Count the files that hold the bytes of another one, by 64 bits of a hash of their SHA-256:
+    among 20 million different files, two share them by chance with probability 1e-5."""
+    ((copies,),) = query.ask(
+        ["content_hash"],
+        """SELECT sum(files - 1)::BIGINT FROM (
+             SELECT count(*) AS files FROM photos WHERE content_hash IS NOT NULL
+             GROUP BY hash(content_hash))""",
+    )
+    return copies or 0
+
+
+def choose_shown(query: Query, pictures: int) -> tuple[list[JsonObject], list[JsonObject], int]:
+    """Choose the rows that are shown.
+
+    Returns:
+        At most `pictures` cracks, those confirmed by a person first, then the likeliest; rows of
+        which a person says the opposite of the model, missed cracks first; how many of the latter
+        there are.
+    """
+    differs = "(human, model) IN (('crack', 'clear'), ('clear', 'crack'))"
+    number = min(pictures, MOST_DIFFERING)
+    ((cracks, differing, all_differing),) = query.ask(
+        ["p_crack"],
+        f"""SELECT
+              min({{unsaid: human IS DISTINCT FROM 'crack', p: -coalesce(p_crack, -1), row: row}},
+                  {max(1, pictures)}) FILTER (after = 'crack'),
+              min({{unsaid: human <> 'crack', p: coalesce(p_crack, 2), row: row}}, {max(1, number)})
+                FILTER ({differs}),
+              count(*) FILTER ({differs})
+            FROM photos""",
+    )
+    rows = [[best["row"] for best in found or []] for found in (cracks, differing)]
+    return (
+        query.rows(rows[0][:pictures], SHOWN),
+        query.rows(rows[1][:number], SHOWN),
+        all_differing,
+    )
+
+
+def list_failed(query: Query, rows: dict[str, list[int]]) -> dict[str, Sequence[JsonObject]]:
+    """Read the failed rows that are listed, by code."""
+    columns = ["path", "failure_code", "detail"]
+    return {code: query.rows(numbers, columns) for code, numbers in rows.items()}
+
+
+def run_facts(query: Query) -> list[dict[str, str]]:
+    """Return what made the rows, that of the most rows first: how many, and what its parts say."""
+    runs: Counter[tuple[str, ...]] = Counter()
+    for part in query.table.parts:
+        runs[tuple(part.facts.get(name, "") for name in _RUN)] += part.rows
+    return [
+        {"rows": str(rows), **dict(zip(_RUN, values, strict=True))}
+        for values, rows in runs.most_common()
+        if rows
+    ]

@@ -1,0 +1,216 @@
+"""Ask a scan's table, joined with what people said, in SQL (DuckDB).
+
+DuckDB reads streams of rows and no file: names that are no UTF-8, pipes in place of parts and
+tables that a scan is changing stay the business of `reader`. Nothing else loads DuckDB, and a scan
+never loads this module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import weakref
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+
+from inspector.errors import OutputError
+from inspector.results.labels import read_decisions
+from inspector.results.reader import ROW, Table, batch_schema, read_steadily
+from inspector.results.schema import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from inspector.types import JsonObject
+
+MEMORY = "32MB"
+"""Memory of DuckDB for a report; it writes the rest to a temporary directory."""
+FAILED = "failed"
+_THREADS = 1
+"""A stream feeds no more; each costs 15 MB."""
+_ROWS_FETCHED = 2_000
+_KEYS = ["uri", "content_hash", "size_bytes", "mtime"]
+
+_SAID = """
+SELECT rows.row, rows.uri, last.uri IS NOT NULL AS known, CASE
+  WHEN rows.content_hash = last.content_hash
+    OR rows.content_hash IS NULL
+      AND rows.size_bytes IS NOT DISTINCT FROM last.size_bytes
+      AND rows.mtime IS NOT DISTINCT FROM last.mtime
+  THEN last.label END AS human
+FROM rows LEFT JOIN (
+  FROM decisions QUALIFY row_number() OVER (PARTITION BY uri ORDER BY id DESC) = 1
+) last USING (uri)
+"""
+"""The last decision about a photo counts, and belongs to the bytes that were looked at; size and
+time stand for them where the scan could not read the file."""
+
+_PHOTOS = f"""
+WITH photos AS (
+  SELECT rows.*, human, coalesce(verdict, '{FAILED}') AS model,
+    coalesce(if(human = 'unsure', 'review', human), verdict, '{FAILED}') AS after
+  FROM rows LEFT JOIN said USING (row)
+)
+"""
+
+
+class Query:
+    """SQL over one opened table; `close` ends it.
+
+    `db` is a private database. Its table `said` has the rows that somebody labelled: `row`, `uri`
+    and `human` (`crack`, `clear`, `unsure`; null where the label is of other bytes).
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        decisions: pa.Table,
+        *,
+        progress: Callable[[int], None] | None = None,
+        memory: str = MEMORY,
+    ) -> None:
+        """Join a table with what people said about its photos. Raises as `ask`.
+
+        Args:
+            table: The opened table.
+            decisions: All decisions, from `read_decisions`.
+            progress: Called with the number of rows after each batch that is read.
+            memory: What DuckDB may hold, such as `32MB`.
+        """
+        self.table = table
+        self._progress = progress
+        folder = tempfile.mkdtemp()
+        self.db = _connect(folder, memory)
+        self.close = weakref.finalize(self, _close, self.db, folder)
+        self.db.execute("CREATE TABLE said (row BIGINT, uri VARCHAR, human VARCHAR)")
+        if decisions.num_rows:
+            self.db.register("decisions", decisions)
+            with self._asked(
+                _KEYS, f"INSERT INTO said SELECT row, uri, human FROM ({_SAID}) WHERE known"
+            ):
+                self.db.unregister("decisions")
+
+    def ask(self, columns: Sequence[str], sql: str, *values: object) -> list[Any]:
+        """Run one statement over `photos` and return its rows.
+
+        Args:
+            columns: Columns of the table that the statement uses; `verdict` is always there. More
+                columns of `photos`: the row's number `row`, `human` as in `said`, and two of
+                `crack`, `review`, `clear`, `failed`: `model`, what the model said, and `after`,
+                what stands after people had their say.
+            sql: The statement, from its SELECT on.
+            values: Values for the statement's question marks.
+
+        Raises:
+            OutputError: a part cannot be read, or DuckDB cannot answer.
+            StaleTableError: a scan has rewritten a part.
+        """
+        with self._asked(columns, _PHOTOS + sql, values) as answer:
+            return answer.fetchall()
+
+    def each(self, columns: Sequence[str], sql: str) -> Iterator[Any]:
+        """Yield the rows of `ask`, of which only some are in memory at once."""
+        with self._asked(columns, _PHOTOS + sql) as answer:
+            while rows := answer.fetchmany(_ROWS_FETCHED):
+                yield from rows
+
+    def create(self, name: str, columns: Sequence[str], sql: str, *values: object) -> None:
+        """Keep the rows of `ask` as a table of `db`."""
+        with self._asked(columns, f"CREATE OR REPLACE TABLE {name} AS {_PHOTOS} {sql}", values):
+            pass
+
+    def rows(self, numbers: Sequence[int], columns: Sequence[str]) -> list[JsonObject]:
+        """Read rows as `Table.rows` does, with `human_verdict`."""
+        some = "SELECT row, human FROM said WHERE list_contains(?, row)"
+        human = dict(self.db.execute(some, [list(numbers)]).fetchall())
+        found = self.table.rows(numbers, columns)
+        return [{**row, "human_verdict": human.get(row[ROW])} for row in found]
+
+    @contextlib.contextmanager
+    def _asked(
+        self, columns: Sequence[str], sql: str, values: Sequence[object] = ()
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Run a statement over the stream `rows`."""
+        names = list(dict.fromkeys(("verdict", *columns)))
+        failures: list[BaseException] = []
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            try:
+                yield from self.table.batches(names, self._progress)
+            except BaseException as error:
+                failures.append(error)  # DuckDB would make another error of it
+                raise
+
+        stream = pa.RecordBatchReader.from_batches(batch_schema(names), batches())
+        self.db.register("rows", stream)
+        try:
+            yield self.db.execute(sql, list(values))
+        except duckdb.Error as error:
+            if failures:
+                raise failures[0] from None
+            raise OutputError(f"cannot read the table in {self.table.out}: {error}") from error
+        finally:
+            self.db.unregister("rows")
+
+
+def with_human_verdicts(results: pa.Table, labels: pa.Table) -> pa.Table:
+    """Add the column `human_verdict` (`crack`, `clear`, `unsure` or null) to rows of a table.
+
+    Args:
+        results: Rows with at least `uri`, `content_hash`, `size_bytes` and `mtime`.
+        labels: Decisions of people, from `read_labels`.
+
+    Returns:
+        The same rows in the same order, the new column last. A label of other bytes than the
+        row's does not count.
+    """
+    numbers = pa.array(range(results.num_rows), pa.int64())
+    with tempfile.TemporaryDirectory() as folder, _connect(folder) as db:
+        db.register("decisions", labels)
+        db.register("rows", results.select(_KEYS).append_column(ROW, numbers))
+        human = db.execute(f"SELECT human FROM ({_SAID}) ORDER BY row").fetchall()
+    column = pa.array([word for (word,) in human], pa.string())
+    return results.append_column("human_verdict", column)
+
+
+def human_verdicts(out: Path) -> pa.Table:
+    """Return the labelled photos of a result directory: `uri`, `path`, `verdict`, `p_crack` and
+    `human_verdict`, in the order of the table. Raises OutputError."""
+    names = ["uri", "path", "verdict", "p_crack"]
+
+    def read(table: Table) -> pa.Table:
+        with closing(Query(table, read_decisions(out))) as query:
+            said = query.db.execute("SELECT row FROM said WHERE human IS NOT NULL ORDER BY row")
+            rows = query.rows([row for (row,) in said.fetchall()], names)
+        schema = pa.schema([*map(SCHEMA.field, names), pa.field("human_verdict", pa.string())])
+        return pa.Table.from_pylist(rows, schema=schema)
+
+    return read_steadily(out, read)
+
+
+def _connect(folder: str, memory: str = MEMORY) -> duckdb.DuckDBPyConnection:
+    """Open a database in memory that reads no files and loads no extensions; what does not fit into
+    `memory` goes to `folder`."""
+    db = duckdb.connect(
+        config={
+            "memory_limit": memory,
+            "threads": _THREADS,
+            "temp_directory": folder,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+    )
+    # How many rows a stream has, DuckDB cannot know: joins keep in memory what stands on the right.
+    db.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+    db.execute("SET enable_external_access = false; SET lock_configuration = true")
+    return db
+
+
+def _close(db: duckdb.DuckDBPyConnection, folder: str) -> None:
+    db.close()
+    shutil.rmtree(folder, ignore_errors=True)

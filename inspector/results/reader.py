@@ -1,0 +1,219 @@
+"""Read a scan's table: its parts, their rows, and whether a scan has changed them meanwhile.
+
+Everything that reads a table without writing it does so here: report, review and labels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from inspector.core.layout import Layout
+from inspector.errors import OutputError
+from inspector.results.parts import opened_part
+from inspector.results.schema import METADATA_PREFIX, SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import pyarrow.parquet as pq
+
+    from inspector.types import JsonObject
+
+ROWS_AT_ONCE = 10_000
+"""Rows of one batch; with all columns, some 4 MB."""
+ROW = "row"
+"""Name of the column that numbers the rows of a stream."""
+ATTEMPTS = 4
+"""Readings of a table whose parts a scan keeps rewriting."""
+_REMEDY = "see: inspector verify"
+
+Read = TypeVar("Read")
+State = tuple[int, int, int]
+"""Inode, size and time of change (nanoseconds): no two states of a part share them."""
+
+
+class StaleTableError(Exception):
+    """A scan has changed the table since it was opened; open it anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartFile:
+    """One part of the table: its rows are numbered from `begin` on; `facts` are the facts of the
+    run that wrote it."""
+
+    path: Path
+    begin: int
+    rows: int
+    state: State
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The table of the result directory `out` as it was when it was opened.
+
+    Rows are numbered from 0 in the order of the parts. Every read checks that the part is still
+    the same file, so a number never means another photo.
+    """
+
+    out: Path
+    parts: tuple[PartFile, ...]
+
+    @classmethod
+    def open(cls, out: Path) -> Table:
+        """List the parts and read their footers.
+
+        Raises:
+            OutputError: there are no rows yet, or a part cannot be read.
+            StaleTableError: a scan removed a part meanwhile.
+        """
+        parts: list[PartFile] = []
+        begin = 0
+        for path in Layout(out).parts():
+            state = _state(path)
+            with _reading(path) as file:
+                rows, facts = file.metadata.num_rows, _facts(file.schema_arrow.metadata or {})
+            parts.append(PartFile(path, begin, rows, state, facts))
+            begin += rows
+        if not parts:
+            raise OutputError(
+                f"{out} holds no rows yet; let its scan go on, or make some with: inspector scan"
+            )
+        return cls(out, tuple(parts))
+
+    def __len__(self) -> int:
+        return self.parts[-1].begin + self.parts[-1].rows
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """Facts of the run that wrote the last part."""
+        return self.parts[-1].facts
+
+    def is_current(self) -> bool:
+        """Tell whether the table still has exactly the parts that were opened."""
+        found = [(path, _state(path)) for path in Layout(self.out).parts()]
+        return found == [(part.path, part.state) for part in self.parts]
+
+    def check(self, row: int) -> None:
+        """Raise StaleTableError when a scan has rewritten the part that holds a row."""
+        _check(self.parts[self._place(row)])
+
+    def _place(self, row: int) -> int:
+        return bisect_right(self.parts, row, key=lambda part: part.begin) - 1
+
+    def batches(
+        self, columns: Sequence[str], progress: Callable[[int], None] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield all rows in order, in batches of `batch_schema(columns)`.
+
+        Args:
+            columns: Columns to read, besides the number of each row.
+            progress: Called with the number of rows after each batch.
+
+        Raises:
+            OutputError: a part cannot be read.
+            StaleTableError: a scan has rewritten a part.
+        """
+        schema = batch_schema(columns)
+        for part in self.parts:
+            row = part.begin
+            with _reading(part.path) as file:
+                for batch in file.iter_batches(
+                    ROWS_AT_ONCE, columns=list(columns), use_threads=False
+                ):
+                    batch.validate(full=True)
+                    _check(part)
+                    arrays = [_numbers(row, batch.num_rows), *map(batch.column, columns)]
+                    yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+                    row += batch.num_rows
+                    if progress:
+                        progress(batch.num_rows)
+            _check(part)
+
+    def rows(self, numbers: Sequence[int], columns: Sequence[str]) -> list[JsonObject]:
+        """Some rows by their numbers, in that order, each with its number as `row`.
+
+        Raises:
+            OutputError: a part cannot be read.
+            StaleTableError: a scan has rewritten a part.
+        """
+        found: dict[int, JsonObject] = {}
+        for place, rows in groupby(sorted(set(numbers)), key=self._place):
+            part, chosen = self.parts[place], list(rows)
+            _check(part)
+            with _reading(part.path) as file:
+                read = file.read(columns=list(columns), use_threads=False)
+            _check(part)
+            for row in chosen:
+                (found[row],) = read.slice(row - part.begin, 1).to_pylist()
+        return [{**found[row], ROW: row} for row in numbers]
+
+
+def batch_schema(columns: Sequence[str]) -> pa.Schema:
+    """The schema of `Table.batches`: the row's number, then `columns`."""
+    return pa.schema([pa.field(ROW, pa.int64()), *map(SCHEMA.field, columns)])
+
+
+def _numbers(begin: int, count: int) -> pa.Array:
+    """Consecutive int64 numbers. (`pa.array` would load pandas, if it is installed: 40 MB.)"""
+    values = pa.py_buffer(np.arange(begin, begin + count, dtype=np.int64))
+    return pa.Array.from_buffers(pa.int64(), count, [None, values])
+
+
+def read_steadily(out: Path, read: Callable[[Table], Read]) -> Read:
+    """Return what `read` makes of the table of `out`; where a scan changes it meanwhile, open it
+    and call `read` again. Raises OutputError where that never ends."""
+    for _ in range(ATTEMPTS):
+        with contextlib.suppress(StaleTableError):
+            return read(Table.open(out))
+    raise OutputError(f"a scan keeps changing {out}; try again when it has ended")
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a part. Raises StaleTableError where it is gone, OutputError where it cannot be read or
+    has other columns."""
+    try:
+        with opened_part(path, _REMEDY, page_checksum_verification=True) as file:
+            if not file.schema_arrow.equals(SCHEMA):
+                raise OutputError(
+                    f"{path} has other columns than this version writes; read it with the version "
+                    "that made it"
+                )
+            yield file
+    except OutputError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise StaleTableError(path.name) from error
+        raise
+
+
+def _state(path: Path) -> State:
+    """Zeros where there is no such file."""
+    try:
+        about = os.stat(path)
+    except OSError:
+        return (0, 0, 0)
+    return about.st_ino, about.st_size, about.st_mtime_ns
+
+
+def _check(part: PartFile) -> None:
+    """Raise StaleTableError when the part's file is another one now."""
+    if _state(part.path) != part.state:
+        raise StaleTableError(part.path.name)
+
+
+def _facts(metadata: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {
+        key.decode().removeprefix(METADATA_PREFIX): value.decode("utf-8", "replace")
+        for key, value in metadata.items()
+        if key.startswith(METADATA_PREFIX.encode())
+    }
