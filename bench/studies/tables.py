@@ -33,7 +33,7 @@ from inspector.types import FailureCode, Reason, Verdict
 ROWS_PER_PART = 10_000
 PER_FOLDER = 1000
 IDENTITY = {
-    "model": "f" * 64, "view": "whole", "clear_below": "0.3", "crack_from": "0.7",
+    "model": "f" * 64, "clear_below": "0.3", "crack_from": "0.7",
     "out_of_distribution": "1.5",
 }  # fmt: skip
 _FIRST_US = 1_700_000_000_000_000
@@ -97,7 +97,6 @@ def _part(number_N: np.ndarray[Any, Any], rng: np.random.Generator) -> pa.Table:
         "gps_lon": pa.array(14 + number_N * 1e-7 + rng.normal(0, 1e-5, count), mask=~placed_N),
         "gps_alt": pa.array(np.full(count, 300.0), mask=~placed_N),
         "camera": ["Maker Model 7"] * count,
-        "view": ["whole"] * count,
     }
     arrays = [
         pa.array(columns[field.name]).cast(field.type) if field.name in columns
