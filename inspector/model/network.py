@@ -1,6 +1,6 @@
-"""The network: torchvision's ResNet18 with two outputs, and the form in which it is deployed.
+"""Network: torchvision's ResNet18 with two outputs, and the form in which it is deployed.
 
-The only module that says what the model computes; train, export and the torch backends use it.
+It is the only definition of what the model computes; train, export and the torch engines use it.
 """
 
 from __future__ import annotations
@@ -27,16 +27,19 @@ FEATURES = 512
 """Channels of ResNet18's last block."""
 CLASSES = 2
 _DOMAIN = "domain."
-"""What the names of the out-of-distribution head's tensors begin with, beside torchvision's."""
+"""Prefix of the out-of-distribution head's tensors, beside torchvision's names."""
 
 
 def build_network(init: str) -> ResNet:
-    """ResNet18 whose `fc` is `Linear(512, 2)`.
+    """Build ResNet18 with `fc` as `Linear(512, 2)`.
 
-    `init`: `imagenet` (torchvision's download), `default` (the shipped bundle's weights), `random`,
-    or a path to a checkpoint (`.safetensors`, `.pth`) with torchvision's key names, or to a bundle.
-    A checkpoint's `fc` is taken over only if it has two outputs. Raises DownloadError or
-    BundleError with what to do instead.
+    Args:
+        init: `imagenet` (torchvision's download), `default` (the shipped bundle's weights),
+            `random`, or a path to a bundle or to a checkpoint (`.safetensors`, `.pth`) with
+            torchvision's key names, whose `fc` is used only if it has two outputs.
+
+    Raises:
+        DownloadError, BundleError: The weights cannot be had; the message says what else to do.
     """
     network = resnet18(weights=None)
     network.fc = nn.Linear(FEATURES, CLASSES)
@@ -63,14 +66,14 @@ def _download_imagenet() -> dict[str, Tensor]:
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
-    """Tensors by torchvision's names. Raises BundleError; never unpickles code."""
+    """Read tensors by torchvision's names. Raises BundleError; never unpickles code."""
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
         return dict(torch.load(file, map_location="cpu", weights_only=True))
     except FileNotFoundError as error:
         raise BundleError(f"no weights at {file}") from error
-    except Exception as error:  # torch and safetensors raise many types on foreign files
+    except Exception as error:  # torch and safetensors raise many types on other files
         raise BundleError(
             f"{file} does not hold plain ResNet18 weights (safetensors, or a .pth that loads with "
             f"weights_only=True): {error}"
@@ -94,10 +97,10 @@ def _load_backbone(network: ResNet, weights: dict[str, Tensor]) -> None:
 
 
 def to_storage(network: nn.Module, domain: OodHead | None = None) -> dict[str, Tensor]:
-    """The state to save: matrices and kernels in half precision, the rest as it is.
+    """Make the tensors to save: matrices and kernels in half precision, the rest as it is.
 
-    Half the bytes; whoever saves must go on with `from_storage` of it, so that what is measured is
-    what is shipped. Batch-norm variances can be below half precision's smallest normal number.
+    Batch-norm variances can be below half precision's smallest normal number. After saving, go on
+    with `from_storage` of the result, so that what is measured is what is shipped.
     """
     state = dict(network.state_dict())
     if domain is not None:
@@ -109,7 +112,7 @@ def to_storage(network: nn.Module, domain: OodHead | None = None) -> dict[str, T
 
 
 def from_storage(weights: dict[str, Tensor]) -> ResNet:
-    """The float32 network in evaluation mode, from what `to_storage` saved. Raises BundleError."""
+    """Restore the float32 network, in evaluation mode, from `to_storage`. Raises BundleError."""
     network = build_network("random")
     with _fitting():
         network.load_state_dict({n: w for n, w in weights.items() if not n.startswith(_DOMAIN)})
@@ -117,8 +120,8 @@ def from_storage(weights: dict[str, Tensor]) -> ResNet:
 
 
 def ood_from_storage(weights: dict[str, Tensor]) -> OodHead:
-    """The OOD head from what `to_storage` saved; to one that was saved without, nothing
-    is foreign. Raises BundleError."""
+    """Restore the out-of-distribution head from `to_storage`; where none was saved, one that scores
+    everything 0. Raises BundleError."""
     if not any(name.startswith(_DOMAIN) for name in weights):
         return OodHead()
     with _fitting():
@@ -135,14 +138,14 @@ def _fitting() -> Iterator[None]:
 
 
 class DeployedModel(nn.Module):
-    """What is exported: uint8 pixels in; calibrated probabilities, activation map and
-    out-of-distribution score out.
+    """Network as it is exported: from pixels to calibrated probabilities, activation map and
+    out-of-distribution score.
 
     `forward(images)`: uint8 (N, H, W, 3) RGB -> `probabilities` float32 (N, 2) in the bundle's
-    label order, `cam` float32 (N, h, w), the crack class's activation map, and `domain` float32
-    (N,), how foreign each image is (`OodHead`). Global average pooling and the linear layer
-    commute, so the map's mean plus the bias is exactly the class's logit before the temperature
-    (Zhou et al. 2016).
+    label order, `cam` float32 (N, h, w), the activation map of the crack class, and `domain`
+    float32 (N,), the out-of-distribution score (`OodHead`). Global average pooling and the linear
+    layer commute, so the map's mean plus the bias is exactly the crack logit before the
+    temperature (Zhou et al. 2016).
     """
 
     def __init__(
@@ -163,12 +166,12 @@ class DeployedModel(nn.Module):
         self.register_buffer("shift", (-mean / std).view(1, 3, 1, 1), persistent=False)
 
     def normalise(self, images_NHWC: Tensor) -> Tensor:
-        """uint8 (N, H, W, 3) -> float32 (N, 3, H, W), ImageNet-normalised."""
+        """Normalise as for ImageNet: uint8 (N, H, W, 3) -> float32 (N, 3, H, W)."""
         pixels = images_NHWC.permute(0, 3, 1, 2).float()
         return pixels * cast(Tensor, self.scale) + cast(Tensor, self.shift)
 
     def stages(self, x_NCHW: Tensor) -> list[Tensor]:
-        """Normalised pixels -> the outputs of layer1 to layer4, (N, 64 to 512, h, w)."""
+        """Compute the outputs of layer1 to layer4, (N, 64 to 512, h, w), from normalised pixels."""
         net = self.network
         x = net.maxpool(net.relu(net.bn1(net.conv1(x_NCHW))))
         outputs = []
@@ -178,7 +181,7 @@ class DeployedModel(nn.Module):
         return outputs
 
     def features(self, x_NCHW: Tensor) -> Tensor:
-        """Normalised pixels -> the last block's features (N, 512, h, w)."""
+        """Compute the last block's features (N, 512, h, w) from normalised pixels."""
         return self.stages(x_NCHW)[-1]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -189,13 +192,13 @@ class DeployedModel(nn.Module):
         return probabilities, self.activation_map(features), cast(Tensor, self.domain(stages))
 
     def activation_map(self, features: Tensor) -> Tensor:
-        """Last features -> the crack class's activation map (N, h, w)."""
+        """Compute the crack class's activation map (N, h, w) from the last features."""
         kernel = self.network.fc.weight[self.positive_index].view(1, FEATURES, 1, 1)
         return nn.functional.conv2d(features, kernel).squeeze(1)
 
 
 def load_deployed(bundle: ModelBundle) -> DeployedModel:
-    """The bundle's model as eager torch, in evaluation mode: the reference for every export."""
+    """Load a bundle's model as eager torch, in evaluation mode: the reference for every export."""
     weights = read_weights(bundle.file(WEIGHTS))
     model = DeployedModel(
         from_storage(weights),
@@ -208,7 +211,7 @@ def load_deployed(bundle: ModelBundle) -> DeployedModel:
 
 
 def describe(network: nn.Module) -> str:
-    """The layers as torch prints them, and how many parameters there are."""
+    """Describe a network: layers as torch prints them, and the number of parameters."""
     parameters: list[Any] = list(network.parameters())
     total = sum(p.numel() for p in parameters)
     trained = sum(p.numel() for p in parameters if p.requires_grad)

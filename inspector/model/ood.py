@@ -1,4 +1,6 @@
-"""The score itself: what it reads, how it is fitted, and what is stored of it."""
+"""Out-of-distribution score: how much an image differs from the training images.
+
+The score is linear in features that say how uneven an image is; `fit_ood_head` fits it."""
 
 from __future__ import annotations
 
@@ -13,41 +15,31 @@ from inspector.errors import DataError
 GRID = 4
 """Cells along a side in which a stage is averaged before its statistics are taken."""
 FEATURES = 64 + 128 + 256
-"""Deviation over the cells of ResNet18's layer1 to layer3 channels."""
+"""Number of features: channels of ResNet18's layer1 to layer3."""
 RIDGE = 5.0
 """Weight of the penalty on the direction, in units of the standardised features' variance; chosen
-on validation images among 0.3 to 100. Less of it learns the synthetic pictures by heart."""
-LEAST_FAMILIAR = 64
-"""Training images without which there is no saying what is familiar."""
+on validation images among 0.3 to 100. With less, the fit memorises the synthetic outliers."""
+MIN_TRAINING = 64
+"""Training images below which nothing is fitted."""
 _LEAST_SPREAD = 0.01
 _TAIL = 0.99
 
 
-def pool_stages(stages: Sequence[Tensor]) -> Tensor:
-    """Mean and standard deviation of every channel: (N, C, h, w) each -> (N, 2 x all channels),
-    float32."""
-    pooled = []
-    for stage_NCHW in stages:
-        x = stage_NCHW.float()
-        pooled += [x.mean(dim=(2, 3)), _deviation(x)]
-    return torch.cat(pooled, dim=1)
-
-
 def pool_for_ood(stages: Sequence[Tensor]) -> Tensor:
-    """What the score reads of the outputs of layer1 to layer4: how much every channel of the first
-    three differs between `GRID` x `GRID` cells of the picture, (N, F), float32. Layer 4 calls
-    everything crack or clear.
+    """Pool the features of the score from the outputs of layer1 to layer4: the deviation of every
+    channel of the first three between `GRID` x `GRID` cells of the image, float32 (N, F).
 
-    Concrete hardly differs from cell to cell, an even colour not at all, and most things more. Few
-    cells also keep the score cheap: ONNX Runtime averages in the memory layout of its
-    convolutions, and only the cells have to be converted.
+    Layer 4 is left out: it calls everything crack or clear. Concrete hardly differs from cell to
+    cell, an even colour not at all, and most other things more. Few cells also keep the score
+    cheap: ONNX Runtime averages in the memory layout of its convolutions, and only the cells have
+    to be converted.
     """
     return torch.cat([_deviation(_cells(stage).float()) for stage in stages[:3]], dim=1)
 
 
 def _cells(stage_NCHW: Tensor) -> Tensor:
-    """Averages over `GRID` x `GRID` cells, which overlap where the side is no multiple; a map with
-    a shorter side is its own cells there."""
+    """Average over `GRID` x `GRID` cells, which overlap where the side is no multiple of `GRID`;
+    along a shorter side, each position is a cell."""
     strides, sizes = [], []
     for side in stage_NCHW.shape[2:]:
         # In arithmetic alone: torch.jit.trace gives sides as tensors, and would warn of `max`.
@@ -64,11 +56,10 @@ def _deviation(x_NCHW: Tensor) -> Tensor:
 
 
 class OodHead(nn.Module):
-    """How foreign a picture is: 1 is usual among the training images, 2 is as odd as the oddest
-    hundredth of them.
+    """Out-of-distribution score: 1 is the median of the training images, 2 their 99th percentile.
 
-    A linear direction in the unevenness of layers 1 to 3, from training images to synthetic
-    pictures of no concrete.
+    It is a linear direction in the features of `pool_for_ood`, from training images to synthetic
+    outliers.
     """
 
     weight: Tensor
@@ -81,33 +72,30 @@ class OodHead(nn.Module):
 
     @classmethod
     def like(cls, state: Mapping[str, Tensor], prefix: str = "domain.") -> Self:
-        """The head that `state` holds under `prefix`. Raises KeyError if it holds none."""
+        """Restore the head that `state` holds under `prefix`. Raises KeyError if there is none."""
         own = {k.removeprefix(prefix): v.float() for k, v in state.items() if k.startswith(prefix)}
         head = cls(len(own["weight"]))
         head.load_state_dict(own)
         return head
 
     def forward(self, stages: Sequence[Tensor]) -> Tensor:
-        """Outputs of the network's layer1 to layer4 (N, C, h, w) -> scores (N,), float32."""
+        """Score the outputs of the network's layer1 to layer4 (N, C, h, w): float32 (N,)."""
         return self.score(pool_for_ood(stages))
 
     def score(self, pooled_NF: Tensor) -> Tensor:
-        """The same from pooled features."""
+        """Score pooled features (N, F): float32 (N,)."""
         return (pooled_NF * self.weight).sum(dim=1) + self.offset
 
 
-def fit_ood_head(
-    training_NF: Tensor, outliers_MF: Tensor, *, least: int = LEAST_FAMILIAR
-) -> OodHead:
-    """Pooled features of training images and of synthetic pictures of no concrete -> the head.
+def fit_ood_head(training_NF: Tensor, outliers_MF: Tensor, *, least: int = MIN_TRAINING) -> OodHead:
+    """Fit the head to the pooled features of training images and of synthetic outliers.
 
-    Deterministic. Raises DataError with fewer than `least` training images, or without foreign
-    ones.
+    Deterministic. Raises DataError with fewer than `least` training images, or without outliers.
     """
     if len(training_NF) < least or not len(outliers_MF):
         raise DataError(
-            f"{len(training_NF)} training images and {len(outliers_MF)} others are too few to tell "
-            f"foreign photos from them; at least {least} are needed"
+            f"{len(training_NF)} training images and {len(outliers_MF)} outliers are too few to "
+            f"fit the out-of-distribution score; at least {least} training images are needed"
         )
     weight_F = _direction(training_NF.double(), outliers_MF.double())
     scores_N = training_NF.double() @ weight_F
@@ -120,10 +108,11 @@ def fit_ood_head(
 
 
 def _direction(training_NF: Tensor, outliers_MF: Tensor) -> Tensor:
-    """Ridge regression of the label on standardised features, both kinds weighing the same."""
+    """Direction by ridge regression of the label on standardised features, both kinds weighing the
+    same."""
     both = torch.cat([training_NF, outliers_MF])
     spread_F = both.std(dim=0)
-    # A channel that never varies would make any other image infinitely foreign.
+    # A channel that never varies would give any other image an infinite score.
     spread_F = spread_F.clamp(min=_LEAST_SPREAD * float(spread_F.mean()) + 1e-6)
     near, far = ((part - both.mean(dim=0)) / spread_F for part in (training_NF, outliers_MF))
     middle_F = (near.mean(dim=0) + far.mean(dim=0)) / 2

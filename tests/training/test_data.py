@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from inspector.labelled.folder import LabelledImage, find_labelled
 from inspector.model.preprocess import PreprocessSpec
@@ -119,7 +120,7 @@ def held_out(images, batch_size=7, workers=0) -> HeldOut:
 
 def test_held_out_predicts_each_image_at_its_place(walls):
     images = find_labelled(walls)
-    seen = {}
+    seen: dict[int, NDArray[np.uint8]] = {}
     for places, pixels_NHWC in held_out(images).predict(lambda pixels_NHWC: pixels_NHWC):
         seen |= dict(zip(places, pixels_NHWC, strict=True))
     for place, pixels_HWC in seen.items():

@@ -85,7 +85,7 @@ def logits_of(judge: Judge, held: Development, spec: PreprocessSpec) -> NDArray[
     def run(pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.asarray(judge(torch.from_numpy(pixels_NHWC)).float().cpu().numpy())
 
-    found = []
+    found: list[NDArray[np.float32]] = []
     batches = predict_batches(held.images, spec, run, batch_size=_BATCH, workers=0)
     with closing(batches):
         for batch, outputs in batches:
@@ -93,7 +93,8 @@ def logits_of(judge: Judge, held: Development, spec: PreprocessSpec) -> NDArray[
                 raise DataError(
                     f"{broken[0].ref.path} cannot be decoded; take it out of the images"
                 )
-            found.append(outputs)
+            if outputs is not None:
+                found.append(outputs)
     return np.concatenate(found)
 
 

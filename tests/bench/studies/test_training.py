@@ -112,9 +112,7 @@ def config(tmp_path_factory):
 @pytest.fixture
 def batch():
     pixels = torch.randint(0, 256, (4, 32, 32, 3), generator=torch.Generator().manual_seed(1))
-    return TrainBatch(
-        pixels.to(torch.uint8), torch.tensor([0, 1, 0, 1]), torch.arange(4), broken=()
-    )
+    return TrainBatch(pixels.to(torch.uint8), torch.tensor([0, 1, 0, 1]))
 
 
 def trainer_of(kind, config):
