@@ -1,4 +1,4 @@
-"""The model card, written from a bundle and its evaluations: no number in it is typed by hand."""
+"""Model card, written from a bundle and its evaluations: no number in it is typed by hand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ softmax are inside the exported graph.
 | epochs, best | {epochs}, {best} |
 | batch size, peak rate | {batch}, {rate:g} |
 | input side, during training | {size} px, {train_size} px (the last epoch at {size} px) |
-| share of crack-free images made harder | {synthetic:.0%} (synthetic crack, distractor, or both) |
+| crack-free images made hard examples | {synthetic:.0%} (synthetic crack, distractor, or both) |
 | seed | {seed} |
 | temperature, shift of the crack logit | {temperature:.3f}, {shift:+.3f} (in the last bias) |
 | `clear` below, `crack` from | {clear_below}, {crack_from} |
@@ -167,7 +167,7 @@ def _confusions(tested: Evaluation) -> str:
 
 
 def _parity(bundle: ModelBundle) -> str:
-    """What each export gate saw. A lower precision defers what is near a threshold to fp32;
+    """Figures of each export gate. A lower precision defers what is near a threshold to fp32;
     differing verdicts are counted after that."""
     lines = ["\n## Export gates\n"]
     for name, variant in sorted(bundle.variants.items()):

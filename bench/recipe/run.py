@@ -70,8 +70,8 @@ def lay_out(data: Path, work: Path, *, all_sources: bool) -> None:
     others = [image for image in images if image.source not in SHIPPABLE]
     training, held_back = hold_back(shippable, share=HELD_BACK, seed=SEED)
     test, validation = hold_back([*held_back, *others], share=0.5, seed=SEED)
-    foreign = [image for image in validation if image.source not in SHIPPABLE]
-    more, kept = hold_back(foreign, share=0.3, seed=SEED)
+    unseen = [image for image in validation if image.source not in SHIPPABLE]
+    more, kept = hold_back(unseen, share=0.3, seed=SEED)
     copied = _copies([*training, *more], [*held_back, *kept, *test])
     if all_sources:
         training = [*training, *more]

@@ -62,7 +62,7 @@ def test_other_class_names_with_positive(tmp_path):
     assert labels(tmp_path, positive="riss") == {"riss/a.jpg": (True, ""), "gut/b.jpg": (False, "")}
 
 
-def test_third_class_is_refused(tmp_path):
+def test_find_labelled_refuses_a_third_class(tmp_path):
     touch(tmp_path, "riss/a.jpg", "gut/b.jpg", "nass/c.jpg")
     with pytest.raises(DataError, match="gut, nass"):
         find_labelled(tmp_path, positive="riss")
@@ -93,7 +93,7 @@ def test_sdnet_has_three_names_for_each_class(tmp_path, flat):
         find_labelled(tmp_path, positive=("CD", "CX"))
 
 
-def test_masks_are_no_photos(tmp_path):
+def test_read_labelled_leaves_out_masks(tmp_path):
     """MVTec keeps drawings of each defect in folders called like it."""
     touch(
         tmp_path, "ground_truth/crack/1_mask.png", "crack/1.png", "good/2.png", "good/masks/3.png"
@@ -107,7 +107,7 @@ def test_masks_are_no_photos(tmp_path):
         find_labelled(touch(tmp_path / "m", "ground_truth/crack/1.png"))
 
 
-def test_parts_of_a_divided_folder_stay_apart(tmp_path):
+def test_read_labelled_keeps_parts_of_a_divided_folder_apart(tmp_path):
     touch(
         tmp_path, "north/train/Positive/1.jpg", "north/train/Negative/2.jpg", "Test/crack/3.jpg",
         "Test/no crack/4.jpg", "val/crack/5.jpg", "val/intact/6.jpg", "crack/train/7.jpg",
@@ -126,7 +126,7 @@ def test_parts_of_a_divided_folder_stay_apart(tmp_path):
     assert sum(line[-1] == "left alone" for line in told) == 6
 
 
-def test_a_folder_divided_otherwise_says_what_to_name(tmp_path):
+def test_held_out_names_the_parts_of_a_folder_divided_otherwise(tmp_path):
     touch(tmp_path, "train/crack/1.jpg", "train/clear/2.jpg", "test/crack/3.jpg")
     found = read_labelled(tmp_path)
     with pytest.raises(
@@ -155,7 +155,7 @@ def test_links_to_folders_are_followed_once_and_never_in_circles(tmp_path):
 
 
 @pytest.mark.parametrize("how", [shutil.copyfile, os.symlink, os.link])
-def test_one_photo_in_both_classes_is_a_contradiction(tmp_path, how):
+def test_find_labelled_refuses_one_photo_in_both_classes(tmp_path, how):
     touch(tmp_path, "Positive/a.jpg", "Negative/b.jpg", "Positive/empty.jpg", "Negative/void.jpg")
     photo = tmp_path / "Positive" / "photo.png"
     Image.new("RGB", (9, 9), "red").save(photo)
@@ -197,7 +197,7 @@ def test_wrong_layouts_name_folder_and_layout(tmp_path, files, words):
     assert str(tmp_path) in str(caught.value) and "Negative" in str(caught.value)
 
 
-def test_missing_folder(tmp_path):
+def test_find_labelled_refuses_a_missing_folder(tmp_path):
     with pytest.raises(DataError, match="not a folder"):
         find_labelled(tmp_path / "nowhere")
 

@@ -52,7 +52,7 @@ WRITTEN = {
 
 @pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
 @pytest.mark.parametrize("coding", ["utf-8", "utf-16", "cp1252"])
-def test_every_way_of_writing_it_is_read(data, tmp_path, text, coding):
+def test_groups_csv_is_read_however_it_is_written(data, tmp_path, text, coding):
     table = tmp_path / "groups.csv"
     if coding != "utf-8":
         text = unicodedata.normalize("NFC", text.removeprefix("\ufeff"))
@@ -63,13 +63,13 @@ def test_every_way_of_writing_it_is_read(data, tmp_path, text, coding):
 @pytest.mark.parametrize(
     "group", [b"Br\xfccke", "Brücke".encode(), unicodedata.normalize("NFD", "Brücke").encode()]
 )
-def test_one_group_is_one_text_whoever_wrote_it(data, tmp_path, group):
+def test_group_names_are_normalised_whatever_their_encoding(data, tmp_path, group):
     table = tmp_path / "groups.csv"
     table.write_bytes(b"file,group\nPositive/a.jpg," + group + b"\n")
     assert groups_of(data, table) == {"Positive/a.jpg": "Brücke"}
 
 
-def test_files_of_a_mac_are_found_by_names_of_another(data, tmp_path):
+def test_decomposed_file_names_match_composed_ones(data, tmp_path):
     """The names on disk may be the decomposed ones, too."""
     decomposed = unicodedata.normalize("NFD", UMLAUT)
     (data / "Positive" / decomposed).parent.mkdir()
@@ -92,7 +92,7 @@ def test_absolute_paths_links_and_the_working_directory(data, tmp_path, monkeypa
             assert [i.group for i in found if i.path.endswith("a.jpg")] == ["w"], (where, root)
 
 
-def test_names_that_are_no_text_are_matched_byte_by_byte(data, tmp_path):
+def test_file_names_that_are_not_text_match_by_their_bytes(data, tmp_path):
     raw = os.fsencode(data / "Positive") + b"/\xff.jpg"
     with open(raw, "wb") as file:
         file.write(b"x")
@@ -101,7 +101,7 @@ def test_names_that_are_no_text_are_matched_byte_by_byte(data, tmp_path):
     assert set(groups_of(data, table).values()) == {"w"}
 
 
-def test_what_does_not_match_is_counted_and_named(data, tmp_path):
+def test_with_groups_counts_and_names_what_does_not_match(data, tmp_path):
     table = tmp_path / "groups.csv"
     rows = ["Positive/a.jpg,w", "Positive/gone.jpg,w", "Negative/d.jpg,"]
     table.write_text("\n".join(["file,group", *rows]), encoding="utf-8")
@@ -129,14 +129,14 @@ def test_what_does_not_match_is_counted_and_named(data, tmp_path):
         ("file,group\nPositive/a.jpg,\n", "nothing in its column `group`"),
     ],
 )
-def test_what_cannot_be_right_says_why_and_where(data, tmp_path, text, words):
+def test_wrong_csv_is_refused_with_reason_and_line(data, tmp_path, text, words):
     table = tmp_path / "groups.csv"
     table.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=words):
         find_labelled(data, groups_csv=table)
 
 
-def test_a_missing_csv_and_a_folder(data, tmp_path):
+def test_missing_csv_or_folder_is_refused(data, tmp_path):
     for table in (tmp_path / "none.csv", tmp_path):
         with pytest.raises(DataError, match="cannot read"):
             find_labelled(data, groups_csv=table)
@@ -146,7 +146,7 @@ def test_a_missing_csv_and_a_folder(data, tmp_path):
 @given(
     st.binary(max_size=200), st.sampled_from([b"", b"file,group\n", b"\xff\xfe", b"file;group\r"])
 )
-def test_any_bytes_are_a_table_or_an_error_of_ours(tmp_path_factory, content, head):
+def test_read_table_of_any_bytes_returns_or_raises_data_error(tmp_path_factory, content, head):
     table = tmp_path_factory.getbasetemp() / "any.csv"
     table.write_bytes(head + content)
     try:

@@ -64,13 +64,13 @@ def kinds(found) -> dict[str, set[str]]:
     return {kind: {Path(x.path).name for x in found.leaks if x.kind == kind} for kind in LeakKind}
 
 
-def test_plain_grey_tiles_of_different_places_are_no_leak(wall):
+def test_audit_finds_no_leak_between_different_grey_tiles(wall):
     found = audit(wall[:25], wall[25:])
     assert not found.leaks and not found.leaked_paths and found.undecodable == 0
     assert found.lines() == ["no leak found between training and validation images"]
 
 
-def test_same_pixels_whatever_the_name_and_the_compression(wall, tmp_path):
+def test_audit_finds_same_pixels_under_any_name_and_compression(wall, tmp_path):
     saved_again = stored(tmp_path / "other.png", concrete(3), compress_level=1)
     assert Path(saved_again.path).read_bytes() != Path(wall[3].path).read_bytes()
     one_level = np.array(concrete(4))
@@ -101,7 +101,7 @@ DISGUISES = {
 
 
 @pytest.mark.parametrize("disguise", DISGUISES)
-def test_near_duplicates_are_found_and_matched(wall, tmp_path, disguise):
+def test_audit_finds_and_matches_near_duplicates(wall, tmp_path, disguise):
     held_out = []
     for k in range(8):
         file = tmp_path / f"{k}.jpg"
@@ -112,14 +112,14 @@ def test_near_duplicates_are_found_and_matched(wall, tmp_path, disguise):
     assert all(Path(leak.path).stem == Path(leak.other).stem for leak in found.leaks)
 
 
-def test_groups_on_both_sides(wall):
+def test_audit_finds_groups_on_both_sides(wall):
     grouped = [replace(image, group=f"photo {k // 5}") for k, image in enumerate(wall)]
     found = audit(grouped[:22], [*grouped[22:30], wall[30]])
     assert {leak.path for leak in found.leaks} == {wall[k].path for k in (22, 23, 24)}
     assert {leak.kind for leak in found.leaks} == {LeakKind.SAME_GROUP}
 
 
-def test_a_broken_image_is_counted_and_keeps_its_group(wall, tmp_path):
+def test_audit_counts_a_broken_image_and_keeps_its_group(wall, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"no photo")
     broken = LabelledImage(str(tmp_path / "broken.jpg"), True, "", "here")
     again = LabelledImage(str(tmp_path / "broken.jpg"), True, "", "here")
@@ -158,7 +158,7 @@ def series(tmp_path_factory):
     return fingerprint(numbered(tmp_path_factory.mktemp("series"), 20, 6, shuffled=False))
 
 
-def test_a_split_by_tile_of_a_numbered_folder_leaks(series):
+def test_audit_finds_series_in_a_split_by_tile(series):
     training, held_out = split_by_tile(series)
     found = audit_fingerprints(without_groups(training), without_groups(held_out))
     assert len(kinds(found)[LeakKind.SAME_SERIES]) >= 0.85 * len(held_out)
@@ -167,19 +167,19 @@ def test_a_split_by_tile_of_a_numbered_folder_leaks(series):
     assert np.mean(right) > 0.9
 
 
-def test_a_split_by_photo_of_the_same_folder_does_not(series):
+def test_audit_finds_no_series_in_a_split_by_photo(series):
     training, held_out = split_by_photo(series)
     assert not audit_fingerprints(without_groups(training), without_groups(held_out)).leaks
 
 
-def test_known_groups_settle_what_series_would_guess(series):
+def test_audit_ignores_series_where_groups_are_known(series):
     training, held_out = split_by_tile(series)
     apart = replace(held_out, groups=tuple(f"other {group}" for group in held_out.groups))
     assert not audit_fingerprints(training, apart).leaks
     assert audit_fingerprints(training, without_groups(apart)).counts["same_series"]
 
 
-def test_one_folder_seen_from_higher_up_is_the_same_folder(series):
+def test_audit_recognises_a_folder_named_from_higher_up(series):
     training, held_out = map(without_groups, split_by_tile(series))
     higher = replace(training, sources=("north/metu",) * len(training))
     other = replace(higher, is_crack_N=~higher.is_crack_N)
@@ -190,14 +190,14 @@ def test_one_folder_seen_from_higher_up_is_the_same_folder(series):
     assert not audit_fingerprints(higher, elsewhere).leaks
 
 
-def test_a_shuffled_folder_is_no_series(tmp_path):
+def test_audit_finds_no_series_in_a_shuffled_folder(tmp_path):
     shuffled = fingerprint(numbered(tmp_path, 20, 6, shuffled=True))
     assert not audit_fingerprints(*map(without_groups, split_by_tile(shuffled))).leaks
 
 
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**31), st.floats(0.1, 0.6), st.integers(40, 300))
-def test_traits_without_order_never_make_a_series(seed, share, count):
+def test_judge_series_finds_none_in_unordered_traits(seed, share, count):
     rng = np.random.default_rng(seed)
     traits = rng.normal(0, rng.uniform(0.1, 30, TRAITS), (count, TRAITS)).astype(np.float16)
     assert judge_series(traits, rng.random(count) < share) is None
@@ -205,7 +205,7 @@ def test_traits_without_order_never_make_a_series(seed, share, count):
 
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**31), st.integers(5, 30))
-def test_photos_in_order_make_one_unless_the_split_keeps_them_whole(seed, tiles):
+def test_judge_series_finds_ordered_photos_unless_the_split_keeps_them_whole(seed, tiles):
     rng = np.random.default_rng(seed)
     photo = np.arange(600) // tiles
     traits = rng.normal(0, 1, (photo[-1] + 1, TRAITS))[photo] + rng.normal(0, 0.4, (600, TRAITS))
@@ -216,7 +216,7 @@ def test_photos_in_order_make_one_unless_the_split_keeps_them_whole(seed, tiles)
     assert judge_series(traits, photo % 4 == 1) is None
 
 
-def test_every_second_tile_leaks_although_no_two_neighbours_are_on_one_side():
+def test_judge_series_finds_a_split_of_every_second_tile():
     rng = np.random.default_rng(0)
     traits = rng.normal(0, 1, (20, TRAITS))[np.arange(200) // 10] + rng.normal(
         0, 0.3, (200, TRAITS)
@@ -225,12 +225,12 @@ def test_every_second_tile_leaks_although_no_two_neighbours_are_on_one_side():
 
 
 @pytest.mark.parametrize("count", [0, 1, 12])
-def test_small_and_one_sided_folders_are_not_judged(count):
+def test_judge_series_skips_small_and_one_sided_folders(count):
     assert judge_series(np.zeros((count, TRAITS), np.float16), np.zeros(count, bool)) is None
     assert judge_series(np.zeros((count, TRAITS), np.float16), np.ones(count, bool)) is None
 
 
-def test_equal_images_are_no_series():
+def test_judge_series_finds_none_in_equal_images():
     assert judge_series(np.ones((100, TRAITS), np.float16), np.arange(100) % 3 == 0) is None
 
 
@@ -245,7 +245,7 @@ def test_orientations_are_those_of_the_turned_pixels():
             assert np.bitwise_count(expected ^ ways[4 * k + n]).sum(axis=1).max() <= 2
 
 
-def test_fingerprints_survive_a_bundle_without_the_images(series, tmp_path):
+def test_fingerprints_kept_in_a_bundle_audit_without_the_images(series, tmp_path):
     seen, held_out = split_by_tile(series)
     new = without_groups(held_out)
     bundle = ModelBundle(
@@ -267,19 +267,19 @@ def test_fingerprints_survive_a_bundle_without_the_images(series, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 nothing"])
-def test_damaged_fingerprints_say_what_to_do(tmp_path, content):
+def test_load_refuses_damaged_fingerprints(tmp_path, content):
     (tmp_path / "f.parquet").write_bytes(content)
     with pytest.raises(BundleError, match="train again"):
         load(tmp_path / "f.parquet")
 
 
-def test_fingerprints_of_another_version_are_refused(tmp_path):
+def test_load_refuses_fingerprints_of_another_version(tmp_path):
     pq.write_table(pa.table({"path": ["a"]}), tmp_path / "f.parquet")
     with pytest.raises(BundleError, match="another version"):
         load(tmp_path / "f.parquet")
 
 
-def test_names_that_are_no_text_are_told_safely(wall, tmp_path):
+def test_audit_makes_odd_file_names_printable(wall, tmp_path):
     name = b"wall\x1b[31m\xff.png".decode("utf-8", "surrogateescape")
     copy = stored(tmp_path / name, concrete(3))
     found = audit(wall, [copy])
@@ -291,12 +291,12 @@ def test_names_that_are_no_text_are_told_safely(wall, tmp_path):
     assert load(tmp_path / "f.parquet").paths == (r"wall\x1b[31m\udcff.png",)
 
 
-def test_nothing_to_compare_is_no_leak(wall):
+def test_audit_of_an_empty_side_finds_no_leak(wall):
     assert not audit([], wall[:2]).leaks
     assert not audit(wall[:2], []).leaks
 
 
-def test_processes_give_the_same_fingerprints(wall):
+def test_fingerprint_is_the_same_with_and_without_processes(wall):
     seen = []
     alone = fingerprint(wall, workers=0, progress=lambda _, done, total: seen.append((done, total)))
     assert seen[-1] == (40, 40)
@@ -307,7 +307,7 @@ def test_processes_give_the_same_fingerprints(wall):
 
 
 @pytest.mark.skipif(not (METU / "metu").is_dir(), reason="the METU tiles are not here")
-def test_metu_split_by_tile_leaks_and_shuffled_negatives_do_not():
+def test_audit_finds_series_in_metu_cracks_but_not_in_shuffled_negatives():
     """Positive is numbered photo by photo, Negative is shuffled."""
     images = find_labelled(METU / "metu", groups_csv=METU.parent / "train.csv")
     ordered = [x for x in images if x.is_crack and int(Path(x.path).stem) <= 600]
@@ -321,7 +321,7 @@ def test_metu_split_by_tile_leaks_and_shuffled_negatives_do_not():
     assert len(called) > 0.85 * len(of_series)
 
 
-def test_images_of_relative_and_of_absolute_folders_are_kept_together(tmp_path, monkeypatch):
+def test_fingerprints_of_relative_and_absolute_paths_are_kept_together(tmp_path, monkeypatch):
     """Reviewed photos are absolute, whatever DATA is; and a bundle may have any name."""
     (tmp_path / "data").mkdir()
     for name in ("data/a.png", "b.png"):

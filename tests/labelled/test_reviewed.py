@@ -38,7 +38,7 @@ def out(tmp_path, photos):
     return tmp_path / "out"
 
 
-def test_only_files_that_are_what_was_seen(out, photos):
+def test_read_reviewed_takes_unchanged_files_only(out, photos):
     photos[0].write_bytes(b"other")
     photos[1].unlink()
     os.utime(photos[2], (1, 1))  # copied, but the same bytes
@@ -57,7 +57,7 @@ def test_only_files_that_are_what_was_seen(out, photos):
         alone(found)
 
 
-def test_the_later_of_two_reviews_counts(out, photos, tmp_path):
+def test_read_reviewed_takes_the_later_of_two_labels(out, photos, tmp_path):
     label(tmp_path / "second", photos[0], "clear", "bob")
     by_path = {image.path: image for image in read_reviewed([tmp_path / "second", out]).images}
     assert not by_path[str(photos[0])].is_crack
@@ -65,7 +65,7 @@ def test_the_later_of_two_reviews_counts(out, photos, tmp_path):
     assert len(by_path) == 5
 
 
-def test_what_cannot_be_a_review_is_said(tmp_path):
+def test_read_reviewed_refuses_what_is_no_review(tmp_path):
     with pytest.raises(DataError, match="no result directory"):
         read_reviewed([tmp_path])
     (tmp_path / RESULTS_DIR).mkdir()
@@ -77,7 +77,7 @@ def image(path, is_crack, group=""):
     return LabelledImage(str(path), is_crack, "s", group or str(path))
 
 
-def test_a_photo_is_on_one_side_only_and_the_person_is_right(tmp_path, photos):
+def test_merge_reviewed_keeps_sides_apart_and_corrects_labels(tmp_path, photos):
     link = tmp_path / "link.jpg"
     link.symlink_to(photos[1])
     reviewed = Reviewed([image(photos[0], False), image(photos[1], True), image(photos[2], True)])
@@ -93,7 +93,7 @@ def test_a_photo_is_on_one_side_only_and_the_person_is_right(tmp_path, photos):
     assert reviewed.corrected == 1
 
 
-def test_folders_are_groups_once_there_are_enough(tmp_path):
+def test_read_reviewed_groups_by_folder_where_there_are_enough(tmp_path):
     out = tmp_path / "out"
     for k in range(8):
         file = tmp_path / f"wall{k}" / "1.jpg"

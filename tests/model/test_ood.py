@@ -1,4 +1,4 @@
-"""The score of foreignness: what it is fitted to, what it says, and where its threshold lies."""
+"""Out-of-distribution score: features, fit, values and threshold."""
 
 from __future__ import annotations
 
@@ -57,39 +57,38 @@ def head() -> OodHead:
     return fitted(collect_features(stages_of, walls(400, 1).split(64)))
 
 
-def fitted(familiar: torch.Tensor) -> OodHead:
+def fitted(training: torch.Tensor) -> OodHead:
     made = torch.from_numpy(np.stack(list(outlier_images(70, 48))))
-    foreign = collect_features(stages_of, [made])
-    return fit_ood_head(familiar, foreign)
+    return fit_ood_head(training, collect_features(stages_of, [made]))
 
 
-def test_walls_are_about_one_and_other_things_are_more(head):
+def test_score_is_about_one_for_walls_and_more_for_other_images(head):
     own, other = head(stages_of(walls(200, 2))), head(stages_of(cats(50, 3)))
     assert own.dtype == torch.float32 and own.shape == (200,)
     assert 0.7 < float(own.median()) < 1.4
     assert float(other.min()) > float(own.max())
 
 
-def test_an_image_has_its_score_whatever_its_batch(head):
+def test_score_does_not_depend_on_the_batch(head):
     images = torch.cat([walls(5, 4), cats(5, 5)])
     together = head(stages_of(images))
     alone = torch.cat([head(stages_of(image[None])) for image in images])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
 
 
-def test_black_white_and_one_colour_have_a_number(head):
+def test_score_is_finite_for_uniform_images(head):
     flat = torch.stack([torch.full((48, 48, 3), v, dtype=torch.uint8) for v in (0, 128, 255)])
     assert torch.isfinite(head(stages_of(flat))).all()
 
 
-def test_half_precision_features_are_judged_in_single(head):
+def test_score_of_half_precision_features_is_single_precision(head):
     stages = stages_of(cats(8, 6))
     halved = head([stage.half() for stage in stages])
     assert halved.dtype == torch.float32
     torch.testing.assert_close(halved, head(stages), rtol=0.02, atol=0.02)
 
 
-def test_stored_in_half_and_loaded_it_says_the_same(head, tmp_path):
+def test_head_restored_from_half_precision_scores_the_same(head, tmp_path):
     state = {f"domain.{k}": v for k, v in head.state_dict().items()}
     half = {k: v.half().contiguous() if v.dim() > 1 else v for k, v in state.items()}
     save_file(half, tmp_path / "weights.safetensors")
@@ -98,7 +97,7 @@ def test_stored_in_half_and_loaded_it_says_the_same(head, tmp_path):
     torch.testing.assert_close(loaded(stages_of(images)), head(stages_of(images)), rtol=0, atol=0)
 
 
-def test_a_channel_that_is_always_silent_makes_nothing_foreign():
+def test_score_ignores_a_channel_that_never_varies():
     features = collect_features(stages_of, [walls(300, 1)])
     features[:, ::5] = 0
     silent = fitted(features)
@@ -108,19 +107,19 @@ def test_a_channel_that_is_always_silent_makes_nothing_foreign():
     torch.testing.assert_close(quiet, noise, rtol=0, atol=0.05)
 
 
-def test_the_same_images_give_the_same_head():
+def test_fit_ood_head_is_deterministic():
     features = collect_features(stages_of, [walls(200, 1)])
     first, second = fitted(features), fitted(features.clone())
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, second.state_dict()[name]), name
 
 
-def test_too_few_images_are_refused():
+def test_fit_ood_head_refuses_too_few_images():
     with pytest.raises(DataError, match="too few"):
         fitted(torch.randn(10, 36))
 
 
-def test_what_is_read_is_the_deviation_over_sixteen_cells():
+def test_pool_for_ood_is_the_deviation_over_sixteen_cells():
     stage, unread = torch.randn(3, 4, 8, 12), torch.full((3, 1, 1, 1), torch.nan)
     pooled = pool_for_ood([stage, stage[:, :2], stage[:, :1], unread])
     assert pooled.shape == (3, 7)
@@ -129,7 +128,7 @@ def test_what_is_read_is_the_deviation_over_sixteen_cells():
 
 
 @pytest.mark.parametrize("side", [2, 3, 5, 6, 7, 14])
-def test_every_row_of_a_map_of_any_side_counts(side):
+def test_pool_for_ood_reads_every_row_of_maps_of_any_side(side):
     for place in range(side):
         stage = torch.zeros(1, 1, side, side)
         stage[0, 0, place, 0] = 1
@@ -137,13 +136,13 @@ def test_every_row_of_a_map_of_any_side_counts(side):
 
 
 @pytest.mark.parametrize("size", [48, 224])
-def test_synthetic_pictures_of_every_kind_are_pictures(size):
+def test_outlier_images_of_every_kind_are_images(size):
     pictures = np.stack(list(outlier_images(16, size, seed=2)))
     assert pictures.shape == (16, size, size, 3) and pictures.dtype == np.uint8
     assert len({picture.tobytes() for picture in pictures}) == 16
 
 
-def test_synthetic_outlier_images_are_the_same_for_the_same_seed():
+def test_outlier_images_are_equal_for_equal_seeds():
     first, again = (np.stack(list(outlier_images(14, 64, seed=3))) for _ in range(2))
     assert first.shape == (14, 64, 64, 3) and first.dtype == np.uint8
     np.testing.assert_array_equal(first, again)
@@ -151,7 +150,7 @@ def test_synthetic_outlier_images_are_the_same_for_the_same_seed():
     assert all((a != b).any() for a, b in zip(first, other, strict=True))
 
 
-def test_it_exports_and_onnx_runtime_says_the_same(head, tmp_path):
+def test_exported_head_scores_the_same_in_onnx_runtime(head, tmp_path):
     import onnxruntime
 
     class Graph(torch.nn.Module):
@@ -187,12 +186,12 @@ def test_collect_features_joins_batches_and_needs_an_image():
     hnp.arrays(np.float32, st.integers(1, 400), elements=st.floats(0, 100, width=32)),
     st.sampled_from([0.01, 0.02, 0.1]),
 )
-def test_at_most_the_share_reaches_the_threshold(scores, share):
+def test_choose_ood_threshold_is_reached_by_the_share_at_most(scores, share):
     threshold = choose_ood_threshold(scores, share=share)
     assert (scores >= np.float32(round(threshold, 4))).mean() <= share
 
 
-def test_every_large_source_keeps_its_share():
+def test_choose_ood_threshold_holds_in_every_large_source():
     rng = np.random.default_rng(0)
     scores = np.concatenate([rng.normal(1, 0.1, 900), rng.normal(2, 0.1, 100), [50.0]])
     sources = ["metu"] * 900 + ["bridge"] * 100 + ["one odd photo"]
@@ -201,7 +200,7 @@ def test_every_large_source_keeps_its_share():
     assert threshold < 3, "a single photo decided"
 
 
-def test_a_threshold_needs_numbers():
+def test_choose_ood_threshold_refuses_missing_or_infinite_scores():
     with pytest.raises(DataError):
         choose_ood_threshold(np.array([]))
     with pytest.raises(DataError):

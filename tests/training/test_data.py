@@ -30,7 +30,7 @@ def strata(**sizes: int) -> list[LabelledImage]:
     ]
 
 
-def test_one_balanced_source_is_a_permutation():
+def test_epoch_plan_of_one_balanced_source_is_a_permutation():
     images = strata(crack_a=30, clear_a=30)
     plan = epoch_plan(images, 60, seed=1, epoch=0)
     assert sorted(plan) == list(range(60))
@@ -41,7 +41,7 @@ def test_one_balanced_source_is_a_permutation():
     st.integers(1, 200), st.integers(1, 200), st.integers(1, 50), st.integers(1, 400),
     st.floats(0, 0.8), st.integers(0, 5),
 )  # fmt: skip
-def test_epochs_are_balanced_whatever_the_sizes(many, some, few, count, synthetic, epoch):
+def test_epoch_plan_balances_labels_whatever_the_sizes(many, some, few, count, synthetic, epoch):
     images = strata(crack_a=some, clear_a=many, clear_b=few)
     plan = epoch_plan(images, count, seed=0, epoch=epoch, synthetic=synthetic)
     assert len(plan) == count
@@ -50,7 +50,7 @@ def test_epochs_are_balanced_whatever_the_sizes(many, some, few, count, syntheti
     assert abs(real - count / 2) <= 2
 
 
-def test_epochs_differ_and_repeat():
+def test_epoch_plan_differs_between_epochs_and_repeats_by_seed():
     images = strata(crack_a=40, clear_a=40)
     first = epoch_plan(images, 80, seed=1, epoch=0)
     assert np.array_equal(first, epoch_plan(images, 80, seed=1, epoch=0))
@@ -58,7 +58,7 @@ def test_epochs_differ_and_repeat():
     assert not np.array_equal(first, epoch_plan(images, 80, seed=2, epoch=0))
 
 
-def test_small_source_is_seen_more_often_per_image():
+def test_epoch_plan_shows_images_of_small_sources_more_often():
     images = strata(crack_a=100, clear_a=900, clear_b=9)
     plan = epoch_plan(images, 1000, seed=0, epoch=0)
     per_source = Counter(images[k].source for k in plan if not images[k].is_crack)
@@ -146,7 +146,7 @@ def test_held_out_too_large_for_memory_decodes_again(walls, monkeypatch):
     assert found._kept is None
 
 
-def test_a_sample_depends_on_its_place_alone(walls):
+def test_augmented_sample_depends_on_its_place_alone(walls):
     images = find_labelled(walls)
     plan = epoch_plan(images, len(images), seed=0, epoch=0)
     dataset = AugmentedPixels(images, SPEC, plan, train_size=48, synthetic=0.5, seed=(0, 0))
@@ -160,7 +160,7 @@ def test_a_sample_depends_on_its_place_alone(walls):
         assert np.array_equal(again[0], first[0]) and again[1:] == first[1:]
 
 
-def test_synthetic_cracks_are_labelled_as_cracks(walls):
+def test_augmented_samples_label_synthetic_cracks_as_cracks(walls):
     images = [image for image in find_labelled(walls) if not image.path.endswith("broken.jpg")]
     clear = [k for k, image in enumerate(images) if not image.is_crack]
     plan = np.array(clear * 10, dtype=np.int64)

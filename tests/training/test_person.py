@@ -75,7 +75,7 @@ def at_terminal(*arguments: str, cwd: Path, columns: int) -> tuple[int, str]:
     return code, seen.decode("utf-8")
 
 
-def test_a_divided_folder_at_a_terminal_from_another_directory(lab):
+def test_train_at_a_terminal_takes_a_divided_folder(lab):
     code, screen = at_terminal("train", NAME, *SMALL, "--out", "M [x] 1:2", cwd=lab.parent,
                                columns=60)  # fmt: skip
     assert code == 0 and "Traceback" not in screen, screen[-2000:]
@@ -102,7 +102,7 @@ def small(data, out, **changes) -> TrainConfig:
     return TrainConfig(**(values | changes))
 
 
-def test_an_export_that_fails_leaves_the_model_and_says_how_to_go_on(lab, tmp_path, monkeypatch):
+def test_train_keeps_the_model_when_its_export_fails(lab, tmp_path, monkeypatch):
     def fails(_):
         raise OSError("no space left")
 
@@ -115,7 +115,7 @@ def test_an_export_that_fails_leaves_the_model_and_says_how_to_go_on(lab, tmp_pa
     ModelBundle.load(tmp_path / "a b")
 
 
-def test_what_would_fail_at_the_end_is_refused_at_the_start(lab, tmp_path):
+def test_train_refuses_an_unusable_out_at_the_start(lab, tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").touch()
@@ -135,7 +135,7 @@ def test_what_would_fail_at_the_end_is_refused_at_the_start(lab, tmp_path):
             config(data=lab, out=raw)
 
 
-def test_a_part_without_one_class_is_refused_before_anything_is_written(lab, tmp_path):
+def test_train_refuses_a_part_without_one_class_before_writing(lab, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(lab / "val", data / "train")
     shutil.copytree(lab / "val" / "Positive", data / "val" / "Positive")
@@ -144,7 +144,7 @@ def test_a_part_without_one_class_is_refused_before_anything_is_written(lab, tmp
     assert not (tmp_path / "out").exists()
 
 
-def test_groups_that_do_not_match_are_warned_of(lab, tmp_path, capsys):
+def test_train_warns_of_groups_that_do_not_match(lab, tmp_path, capsys):
     """And the parts that are left alone count as known."""
     rows = [f"{part}/Negative/{k}.jpg,{k}" for part in ("train", "val", "test") for k in range(4)]
     table = tmp_path / "groups.csv"
@@ -158,7 +158,7 @@ def test_groups_that_do_not_match_are_warned_of(lab, tmp_path, capsys):
     assert "no group to 12 of 24" in log and "left alone" in log
 
 
-def test_the_same_picture_saved_twice_with_two_labels_is_a_contradiction(lab, tmp_path):
+def test_train_refuses_one_picture_with_two_labels(lab, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(lab / "val", data)
     with Image.open(data / "Positive" / "0.jpg") as photo:

@@ -50,7 +50,7 @@ def history_of(result) -> list[dict[str, object]]:
     return [{k: v for k, v in r.items() if k not in ("images_per_second", "seconds")} for r in rows]
 
 
-def test_bundle_loads_with_calibration_and_provenance(trained):
+def test_trained_bundle_loads_with_calibration_and_provenance(trained):
     bundle = ModelBundle.load(trained.bundle.path)
     assert bundle.labels == ("clear", "crack")
     assert bundle.preprocess.size == 64
@@ -62,7 +62,7 @@ def test_bundle_loads_with_calibration_and_provenance(trained):
     assert bundle.training["versions"]["torch"]
 
 
-def test_figures_are_those_of_the_stored_weights(trained, walls):
+def test_trained_figures_are_those_of_the_stored_weights(trained, walls):
     """What is measured is what is shipped: half-precision kernels, the stored temperature."""
     model = load_deployed(trained.bundle)
     weights = read_weights(trained.bundle.path / WEIGHTS)
@@ -72,7 +72,7 @@ def test_figures_are_those_of_the_stored_weights(trained, walls):
     assert torch.equal(kernel, kernel.half().float())
 
 
-def test_history_log_and_misclassified_are_written(trained):
+def test_train_writes_history_log_and_misclassified_images(trained):
     rows = history_of(trained)
     assert [row["epoch"] for row in rows] == ["1", "2"]
     log = (trained.notes / "log.txt").read_text()
@@ -84,7 +84,7 @@ def test_history_log_and_misclassified_are_written(trained):
         assert ("Positive" in row["path"]) == (row["truth"] == "crack")
 
 
-def test_the_report_shows_the_validation_set_and_the_run(trained):
+def test_train_report_shows_the_validation_set_and_the_run(trained):
     figures = read_metrics(trained.notes / METRICS)
     seen = trained.bundle.training["validation"]
     assert figures.digest == trained.bundle.digest
@@ -98,13 +98,15 @@ def test_the_report_shows_the_validation_set_and_the_run(trained):
     assert wrong == {row["path"] for row in trained.missed}
 
 
-def test_same_seed_gives_the_same_model_with_or_without_workers(trained, walls, tmp_path):
+def test_train_with_the_same_seed_gives_the_same_model_with_or_without_workers(
+    trained, walls, tmp_path
+):
     again = train(config(walls, tmp_path / "again", workers=1))
     assert history_of(again) == history_of(trained)
     assert again.bundle.digest == trained.bundle.digest
 
 
-def test_resume_ends_like_an_uninterrupted_training(trained, walls, tmp_path, monkeypatch):
+def test_resumed_training_ends_like_an_uninterrupted_one(trained, walls, tmp_path, monkeypatch):
     real_epoch = Trainer.run_epoch
 
     def killed_in_second_epoch(self, epoch, progress):
@@ -129,23 +131,23 @@ def test_resume_ends_like_an_uninterrupted_training(trained, walls, tmp_path, mo
     assert resumed.bundle.digest == trained.bundle.digest
 
 
-def test_a_finished_training_keeps_no_checkpoint_and_cannot_be_resumed(trained, walls):
+def test_finished_training_keeps_no_checkpoint_and_cannot_be_resumed(trained, walls):
     assert not list(trained.bundle.path.rglob("*checkpoint*"))
     with pytest.raises(TrainingError, match=r"nothing to resume .it is finished"):
         train(config(walls, trained.bundle.path, resume=True))
 
 
-def test_resume_without_a_checkpoint_says_so(walls, tmp_path):
+def test_resume_without_a_checkpoint_is_refused(walls, tmp_path):
     with pytest.raises(TrainingError, match="nothing to resume"):
         train(config(walls, tmp_path / "new", resume=True))
 
 
-def test_a_bundle_is_not_overwritten(trained, walls):
+def test_train_does_not_overwrite_a_bundle(trained, walls):
     with pytest.raises(BundleError, match="already holds a bundle"):
         train(config(walls, trained.bundle.path))
 
 
-def test_frozen_backbone_stays_as_it_was(walls, tmp_path):
+def test_frozen_backbone_is_unchanged(walls, tmp_path):
     start = build_network("random")
     torch.save(start.state_dict(), tmp_path / "start.pth")
     result = train(
@@ -160,7 +162,7 @@ def test_frozen_backbone_stays_as_it_was(walls, tmp_path):
         assert torch.equal(learned[name], stored) == (not name.startswith("fc.")), name
 
 
-def test_a_loss_that_is_not_finite_stops_before_the_step(walls, tmp_path):
+def test_loss_that_is_not_finite_stops_before_the_step(walls, tmp_path):
     from inspector.labelled.folder import find_labelled
     from inspector.labelled.split import split
 
@@ -199,19 +201,19 @@ def test_network_learns_to_tell_wide_cracks(walls, tmp_path):
         {"workers": -1}, {"train_size": 128}, {"epoch_images": 2},
     ],
 )  # fmt: skip
-def test_impossible_options_are_refused(walls, tmp_path, changes):
+def test_config_refuses_impossible_options(walls, tmp_path, changes):
     with pytest.raises(UsageError):
         config(walls, tmp_path, **changes)
 
 
-def test_missing_gpu_is_an_error_when_asked_for(walls, tmp_path):
+def test_train_refuses_a_missing_gpu(walls, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(BackendError, match="no usable GPU"):
         train(config(walls, tmp_path / "gpu", device="cuda"))
 
 
-def test_one_class_missing_names_the_layout(walls, tmp_path):
+def test_train_without_one_class_names_the_layout(walls, tmp_path):
     shutil.copytree(walls / "north" / "Positive", tmp_path / "data" / "Positive")
     with pytest.raises(DataError, match=r"without cracks.*Positive"):
         train(config(tmp_path / "data", tmp_path / "x"))
