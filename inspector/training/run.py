@@ -38,7 +38,7 @@ from inspector.training.checkpoint import (
 )
 from inspector.training.images import audit_split, read_images
 from inspector.training.loop import Trainer, fit
-from inspector.training.ood import fit_ood, ood_threshold
+from inspector.training.ood_fit import fit_ood, ood_threshold
 from inspector.version import __version__
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from inspector.errors import DataError
 from inspector.model.ood import OodHead, fit_ood_head, pool_for_ood
 from inspector.synthesis import outlier_images
-from inspector.training.ood import choose_ood_threshold, collect_features
+from inspector.training.ood_fit import choose_ood_threshold, collect_features
 
 CHANNELS = (8, 12, 16, 20)
 
