@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,8 +78,7 @@ class FailureCode(StrEnum):
     """Reading and decoding took longer than the limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileFacts:
+class FileFacts(NamedTuple):
     """Facts about a file that need no reading: bytes, and the time of its last change in whole
     microseconds since the epoch; None where they could not be found out. A scan takes a file for
     unchanged as long as both are; a better mark of a version (an ETag) would be a field here."""
