@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from inspector.errors import DataError
 from inspector.photos.formats import MAGIC_BYTES, sniff
+from inspector.photos.source import source_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -69,7 +70,7 @@ def _has_both(images: Iterable[LabelledImage]) -> bool:
 def _content(image: LabelledImage) -> bytes:
     """sha256 of the file; empty where it is no image or cannot be read."""
     try:
-        with open(image.path, "rb") as file:
+        with source_of(image.path).open(image.path) as file:
             if sniff(file.read(MAGIC_BYTES)) is None:
                 return b""
             file.seek(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inspector.errors import DataError
+from inspector.photos.source import source_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -90,6 +90,7 @@ def data_digest(images: Iterable[LabelledImage]) -> str:
 def _size_of(path: str) -> int:
     """Size in bytes; -1 for a missing file, which counts as one that cannot be decoded."""
     try:
-        return os.stat(path).st_size
-    except OSError:
+        size = source_of(path).facts(path).size
+    except (OSError, ValueError):
         return -1
+    return -1 if size is None else size
