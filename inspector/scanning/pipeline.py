@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from inspector.engines.tuned import fastest_precision
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from inspector.engines import Backend
-    from inspector.model.bundle import Thresholds
     from inspector.results.store import Results
     from inspector.scanning.config import ScanConfig
     from inspector.scanning.executor import Executor
@@ -66,21 +65,42 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
         return summarise(run)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@contextmanager
+def open_scan(config: ScanConfig) -> Iterator[OpenScan]:
+    """Decide everything about a scan, and open what it needs; whatever cannot work fails here.
+    Raises InspectorError."""
+    with ExitStack() as stack:
+        yield OpenScan(config, stack)
+
+
 class OpenScan:
     """A scan with everything decided and opened."""
 
-    config: ScanConfig
-    thresholds: Thresholds
-    plan: Plan
-    executor: Executor
-    work: Worklist
-    table: Results
-    sink: ParquetSink
-    tally: Tally
-    clock: Stopwatch
-    started: float
-    """Start of the scan, by `time.perf_counter`."""
+    def __init__(self, config: ScanConfig, stack: ExitStack) -> None:
+        """Each step needs those before it: what the table was begun with, the engine and how the
+        machine is shared, hence the identity of the rows, hence the table and the photos that need
+        a row. `stack` closes what is opened."""
+        self.config = config
+        self.started = time.perf_counter()
+        self.tally = Tally(config.max_failures)
+        self.clock = Stopwatch()
+        with self.clock.stage("start"):
+            bundle = ModelBundle.load(config.model or DEFAULT_PATH, trust=config.trust)
+            self.thresholds = config.thresholds(bundle.thresholds)
+            self.work = Worklist(config, self.tally, stack.enter_context(StopSignals()))
+            opened: dict[str, Backend] = {}
+            stack.callback(close_all, opened)
+            self.plan = _decide(config, bundle, self.work, opened)
+            identity = identity_of(config, bundle, self.plan.precision)
+            self.table = table = stack.enter_context(_open_table(config, identity))
+            if self.work.leave_out_done(table.ledger) and (note := table.ledger.strangers()):
+                table.notes.append(note)
+            self.executor: Executor = stack.enter_context(
+                open_local(config, bundle, self.plan, self.work, self.clock, opened)
+            )
+            table.begin_with(self.plan.backend)
+            facts = {**identity, **_facts(self.plan, self.executor.engine)}
+            self.sink = stack.enter_context(ParquetSink(table, facts))
 
     def predictions(self) -> Generator[tuple[Batch, Scores]]:
         """Every batch of the photos that need a row, with its scores, in the order of the
@@ -115,47 +135,6 @@ class OpenScan:
     def complete(self) -> bool:
         """Whether the listing was worked through, as far as it was to be."""
         return not self.work.stopped and not self.tally.over_budget()
-
-
-@contextmanager
-def open_scan(config: ScanConfig) -> Iterator[OpenScan]:
-    """Decide everything about a scan, and open what it needs; whatever cannot work fails here.
-
-    Each step needs those before it: what the table was begun with, the engine and how the machine
-    is shared, hence the identity of the rows, hence the table and the photos that need a row.
-    Raises InspectorError.
-    """
-    started = time.perf_counter()
-    tally, clock = Tally(config.max_failures), Stopwatch()
-    with ExitStack() as stack:
-        enter = stack.enter_context
-        with clock.stage("start"):
-            bundle = ModelBundle.load(config.model or DEFAULT_PATH, trust=config.trust)
-            thresholds = config.thresholds(bundle.thresholds)
-            stop = enter(StopSignals())
-            work = Worklist(config, tally, stop)
-            opened: dict[str, Backend] = {}
-            stack.callback(close_all, opened)
-            plan = _decide(config, bundle, work, opened)
-            identity = identity_of(config, bundle, plan.precision)
-            table = enter(_open_table(config, identity))
-            if work.leave_out_done(table.ledger) and (note := table.ledger.strangers()):
-                table.notes.append(note)
-            executor = enter(open_local(config, bundle, plan, work, clock, opened))
-            table.begin_with(plan.backend)
-            sink = enter(ParquetSink(table, {**identity, **_facts(plan, executor.engine)}))
-        yield OpenScan(
-            config=config,
-            thresholds=thresholds,
-            plan=plan,
-            executor=executor,
-            work=work,
-            table=table,
-            sink=sink,
-            tally=tally,
-            clock=clock,
-            started=started,
-        )
 
 
 def _decide(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import pyarrow.dataset as ds
 import pytest
 
+from inspector.engines.onnxruntime import OnnxRuntimeBackend
 from inspector.engines.tuned import Recommendation, Settings
 from inspector.errors import UsageError
 from inspector.scanning import ScanConfig, choice, pipeline, scan
@@ -73,6 +75,58 @@ def test_a_table_is_continued_as_it_was_begun(tmp_path, tiny_bundle, monkeypatch
 
 
 @pytest.fixture
+def one_photo(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    wall(1).save(photos / "1.png")
+    return photos
+
+
+def test_scan_with_a_precision_times_nothing(one_photo, tmp_path, tiny_bundle, monkeypatch):
+    monkeypatch.setattr(pipeline, "fastest_precision", lambda *_, **__: pytest.fail("timed"))
+    config = ScanConfig(
+        sources=(str(one_photo),), out=tmp_path / "out", model=tiny_bundle.path, precision="fp32"
+    )
+    assert scan(config).run.ok == 1
+
+
+def test_scan_opens_each_engine_once_to_time_and_to_use_it(
+    one_photo, tmp_path, tiny_bundle, monkeypatch
+):
+    monkeypatch.undo()
+    monkeypatch.setenv("INSPECTOR_CACHE_DIR", str(tmp_path / "cache"))
+    real, opened = OnnxRuntimeBackend.__init__, []
+
+    def init(self, *args, precision, **options):
+        opened.append(precision)
+        real(self, *args, precision=precision, **options)
+
+    monkeypatch.setattr(OnnxRuntimeBackend, "__init__", init)
+    config = ScanConfig(
+        sources=(str(one_photo),), out=tmp_path / "out", model=tiny_bundle.path, device="cpu"
+    )
+    summary = scan(config)
+    assert opened == ["fp32"] and summary.precision == "fp32"
+    assert "engines measured here" in summary.why
+
+
+def test_loader_torch_makes_the_same_rows(one_photo, tmp_path, tiny_bundle, capsys):
+    rows = []
+    for loader in ("processes", "torch"):
+        out = tmp_path / loader
+        config = ScanConfig(
+            sources=(str(one_photo),), out=out, model=tiny_bundle.path, precision="fp32",
+            loader=loader, workers=1,
+        )  # fmt: skip
+        summary = scan(config)
+        print_summary(summary)
+        assert summary.loader == loader
+        rows.append(ds.dataset(out / "table").to_table().to_pylist())
+    assert rows[0] == rows[1]
+    assert "in 1 process of a DataLoader" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.fixture
 def advice(monkeypatch):
     found = Recommendation(
         precision="fp32", device="cpu",
@@ -127,6 +181,7 @@ def test_the_engine_of_a_table_comes_before_a_benchmark_that_ran_since(
     assert scanned("out")[0] == "onnxruntime"
     backend, shown = scanned("other")
     assert backend == "openvino" and choice.RECOMMENDED in shown
+    assert "tuned engine and settings not given here are as inspector bench recommends" in shown
     monkeypatch.setattr(choice, "find_recommendation", lambda *_: None)
     assert scanned("other")[0] == "openvino"
     backend, shown = scanned("out", backend="eager")
