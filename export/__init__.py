@@ -1,4 +1,4 @@
-"""A model bundle's weights as ONNX and TorchScript, and the gate that refuses one that differs.
+"""A model bundle's weights as ONNX and TorchScript, and the gates that refuse one that differs.
 
 Names load when they are first used: importing this package loads no torch.
 """
@@ -11,17 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from export.config import ExportConfig as ExportConfig
     from export.run import export_bundle as export_bundle
-    from inspector.engines.parity import ParityReport as ParityReport
-    from inspector.engines.parity import compare as compare
 
-_HOME = {
-    "ExportConfig": "export.config",
-    "ParityReport": "inspector.engines.parity",
-    "compare": "inspector.engines.parity",
-    "export_bundle": "export.run",
-}
+_HOME = {"ExportConfig": "export.config", "export_bundle": "export.run"}
 
-__all__ = ["ExportConfig", "ParityReport", "compare", "export_bundle"]
+__all__ = ["ExportConfig", "export_bundle"]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,7 +20,7 @@ import torch
 from onnx import numpy_helper
 from onnxscript import optimizer
 
-from export.finish import write_model
+from export.graph import write_model
 from inspector.errors import ExportError
 from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
 
@@ -77,7 +77,7 @@ def _export(model: DeployedModel, size: int) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """The exporter reports its progress on stdout, its doubts as warnings and log records."""
+    """Hides the exporter's output: progress on stdout, warnings and log records."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -114,7 +114,7 @@ def _store_in_half(graph: onnx.GraphProto) -> None:
 
 
 def _fits_half(values: np.ndarray[Any, np.dtype[np.float32]]) -> bool:
-    """Whether every value survives the way to half precision and back, bit for bit."""
+    """Whether half precision holds every value exactly."""
     with np.errstate(over="ignore"):
         there_and_back = values.astype(np.float16).astype(np.float32)
     return values.tobytes() == there_and_back.tobytes()

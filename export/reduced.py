@@ -1,5 +1,5 @@
-"""Variants of lower precision: made from the fp32 ONNX file, given a margin, gated on photos that
-neither set their ranges nor chose their margin."""
+"""Variants of lower precision: made from the fp32 ONNX file, given a margin, and gated on photos
+that neither set their ranges nor chose their margin."""
 
 from __future__ import annotations
 
@@ -9,28 +9,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.evidence import engine_version
-from export.half import halve_to
-from export.heldback import calibration_pixels, check_enough
-from export.margin import choose_margins, gate_reduced
-from export.quantize import quantise_to
+from export.fp16 import halve_to
+from export.gates import choose_margins, engine_version, gate_reduced, parity
+from export.int8 import quantise_to
+from export.photos import calibration_pixels, check_enough, refs_to
 from inspector.engines import open_engine
 from inspector.engines.deferral import DEFERRED, UncertaintyBand
-from inspector.engines.parity import PROBABILITY_TOLERANCE, ParityMeter, differing, settled
+from inspector.engines.parity import PROBABILITY_TOLERANCE, differing, settled
 from inspector.errors import DataError, ExportError
 from inspector.labelled.folder import find_labelled
 from inspector.model import metrics
 from inspector.model.golden import read_golden
 from inspector.model.metadata import model_metadata
 from inspector.predict import predict_each
-from inspector.types import ImageRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from export.config import ExportConfig
-    from export.heldback import Photos
+    from export.photos import Photos
     from inspector.engines import Backend
     from inspector.engines.parity import ParityReport
     from inspector.model.bundle import ModelBundle, Thresholds, Variant
@@ -42,8 +40,8 @@ _GOLDEN_MOVED = "golden_max_difference"
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """The answers to the same N photos by fp32 and by one variant."""
+class _Compared:
+    """Outputs for the same N photos by fp32 and by one variant."""
 
     photos: list[str]
     reference: Scores
@@ -74,8 +72,8 @@ def make_reduced(
 
         reference = opened(exact, "fp32")
         engines = {name: opened(candidates, v.precision) for name, v in wanted.items()}
-        chosen = _judge(exact, reference, engines, photos.choosing)
-        gated = _judge(exact, reference, engines, photos.gating)
+        chosen = _compare(exact, reference, engines, photos.choosing)
+        gated = _compare(exact, reference, engines, photos.gating)
         moved = {name: _golden_difference(engine, golden) for name, engine in engines.items()}
     labels = _labels(photos.folder)
     finished = {}
@@ -109,23 +107,23 @@ def _write(exact: ModelBundle, file: Path, precision: str, photos: Photos) -> Js
     return {"quantisation": made.to_json()}
 
 
-def _judge(
+def _compare(
     bundle: ModelBundle, reference: Backend, engines: Mapping[str, Backend], photos: Sequence[Path]
-) -> dict[str, _Judged]:
-    """Every photo that can be decoded through all engines, by engine."""
-    refs = [ImageRef.of(photo, place) for place, photo in enumerate(photos)]
+) -> dict[str, _Compared]:
+    """Every photo that can be decoded through all engines, by engine. Raises ExportError when none
+    can."""
     try:
-        found = predict_each(refs, bundle, {**engines, "": reference})
+        found = predict_each(refs_to(photos), bundle, {**engines, "": reference})
     except DataError as error:
         raise ExportError(f"{error}; give --images other photos") from error
-    expected = found.pop("")
-    names = [photo.ref.path for photo in expected.photos]
-    judged = {}
-    for name, predictions in found.items():
-        meter = ParityMeter(bundle.thresholds)
-        meter.add(names, expected.scores, predictions.scores)
-        judged[name] = _Judged(names, expected.scores, predictions.scores, meter.report())
-    return judged
+    exact = found.pop("")
+    names, scores = [photo.ref.path for photo in exact.photos], exact.scores
+    return {
+        name: _Compared(
+            names, scores, of.scores, parity(names, scores, of.scores, bundle.thresholds)
+        )
+        for name, of in found.items()
+    }
 
 
 def _golden_difference(engine: Backend, golden: Golden) -> float:
@@ -134,7 +132,7 @@ def _golden_difference(engine: Backend, golden: Golden) -> float:
 
 
 def _evidence(
-    chosen: _Judged, gated: _Judged, thresholds: Thresholds, labels: Mapping[str, bool]
+    chosen: _Compared, gated: _Compared, thresholds: Thresholds, labels: Mapping[str, bool]
 ) -> JsonObject:
     """What the gate judges by and the bundle keeps; names of photos, which may be private, stay
     out of it."""
@@ -157,7 +155,7 @@ def _evidence(
     }
 
 
-def _quality(gated: _Judged, final: Scores, labels: Mapping[str, bool]) -> JsonObject:
+def _quality(gated: _Compared, final: Scores, labels: Mapping[str, bool]) -> JsonObject:
     """Ranking and calibration against the truth, where the folder tells it."""
     if not labels.keys() >= set(gated.photos):
         return {}

@@ -1,4 +1,4 @@
-"""The same model with other thresholds: files that say so, and margins that still hold."""
+"""Copy a bundle with other thresholds: new metadata in its files, and margins that still hold."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from export.margin import MOST_DEFERRED, choose_margins
+from export.gates import MOST_DEFERRED, choose_margins
 from inspector.core.durable import check_writable, make_directory, replacing
 from inspector.engines.deferral import DEFERRED, UncertaintyBand
 from inspector.engines.parity import differing

@@ -1,42 +1,42 @@
-"""One export: write the variants aside, compare them with the original, then publish them."""
+"""Write variants to a scratch directory, compare them with the original, then publish them."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shutil
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from export.config import EXACT, EXACT_LIMIT, ExportConfig
-from export.evidence import circumstances
-from export.golden import golden_inputs
-from export.heldback import gather_photos
+from export.gates import engine_version, gate_exact, parity
 from export.onnx import export_onnx
-from export.parity import gate
-from export.photos import photo_batches, pick_photos
+from export.photos import gather_photos, golden_inputs, pick_photos, refs_to
 from export.reduced import check_carried, make_reduced
 from export.torchscript import export_torchscript
 from inspector.core.durable import check_writable, replacing
 from inspector.engines import open_backend
-from inspector.engines.parity import compare
+from inspector.engines.contract import joined
+from inspector.engines.parity import PROBABILITY_TOLERANCE
 from inspector.errors import ExportError, OutputError
 from inspector.model.bundle import BUNDLE_JSON, GOLDEN, ModelBundle
 from inspector.model.golden import Golden
 from inspector.model.metadata import model_metadata
 from inspector.model.network import load_deployed
+from inspector.predict import predict_each
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from export.heldback import Photos
+    from export.photos import Photos
     from inspector.engines import Backend
     from inspector.model.bundle import Variant
 
 _FALLBACK = "onnx-fp32"
+_EAGER = "eager"
 _WRITERS = {"onnxruntime": export_onnx, "torchscript": export_torchscript}
 
 
@@ -91,7 +91,7 @@ def _same_model_at(target: Path, source: ModelBundle) -> ModelBundle:
 
 
 def _exact_variants(config: ExportConfig, source: ModelBundle) -> dict[str, Variant]:
-    """Those asked for, and the one that decides what a lower precision leaves in doubt."""
+    """The fp32 variants asked for, and the one that a lower precision defers to."""
     needed = (
         {} if _FALLBACK in source.variants or not config.is_gated else {_FALLBACK: EXACT[_FALLBACK]}
     )
@@ -123,18 +123,26 @@ def _prove(source: ModelBundle, draft: ModelBundle, config: ExportConfig) -> Mod
             # On the CPU: a GPU's shortcuts are a property of that machine, not of the export.
             return stack.enter_context(closing(open_backend(bundle, engine, device="cpu")))
 
-        eager = opened(source, "eager")
-        candidates = {name: opened(draft, v.backend) for name, v in draft.variants.items()}
-        golden = Golden(names, pixels_NHWC, eager.run(pixels_NHWC))
-        batches = chain([(names, pixels_NHWC)], photo_batches(photos, source.preprocess))
-        reports = compare(eager, candidates, batches, source.thresholds)
-    for name, report in reports.items():
-        gate(name, report)
+        eager = opened(source, _EAGER)
+        engines = {name: opened(draft, v.backend) for name, v in draft.variants.items()}
+        engines[_EAGER] = eager
+        scores = {name: engine.run(pixels_NHWC) for name, engine in engines.items()}
+        golden = Golden(names, pixels_NHWC, scores[_EAGER])
+        if photos:
+            found = predict_each(refs_to(photos), source, engines)
+            names = (*names, *(photo.ref.path for photo in found[_EAGER].photos))
+            scores = {name: joined([of, found[name].scores]) for name, of in scores.items()}
+    evidence = {}
+    for name, variant in draft.variants.items():
+        report = parity(names, scores[_EAGER], scores[name], source.thresholds)
+        gate_exact(name, report)
+        evidence[name] = report.to_json() | {
+            "golden_images": len(golden.names),
+            "tolerance": PROBABILITY_TOLERANCE,
+            "reference": f"torch {importlib.metadata.version('torch')}",
+            "engine": engine_version(variant.backend),
+        }
     golden.write(draft.file(GOLDEN))
-    evidence = {
-        name: report.to_json() | circumstances(draft.variants[name].backend, len(names))
-        for name, report in reports.items()
-    }
     proven = {n: replace(v, parity=evidence[n]) for n, v in draft.variants.items()}
     return replace(draft, variants=proven)
 
@@ -148,7 +156,8 @@ def _with_reduced(
 
 
 def _with_carried(proven: ModelBundle, config: ExportConfig) -> ModelBundle:
-    """Without photos, variants of lower precision can only be taken over, evidence and all."""
+    """The draft with the source's variants of lower precision: without photos they can only be
+    taken over, with their evidence."""
     original = ModelBundle.load(config.source)
     for name in config.reduced:
         if name not in original.variants:

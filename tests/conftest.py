@@ -110,7 +110,7 @@ def save_untrained_bundle(path: Path, *, size: int = TINY_SIZE, seed: int = 0) -
 def _familiar_with_golden_images(network, spec) -> OodHead:
     import torch
 
-    from export.golden import golden_inputs
+    from export.photos import golden_inputs
     from inspector.model.network import DeployedModel
     from inspector.model.ood import fit_ood_head, pool_for_ood
 
@@ -124,7 +124,7 @@ def _stretch(network, spec) -> None:
     """Scale and shift the head until the golden images' log odds have mean 0 and spread 2."""
     import torch
 
-    from export.golden import golden_inputs
+    from export.photos import golden_inputs
     from inspector.model.network import DeployedModel
 
     model = DeployedModel(network, spec, temperature=1.0, positive_index=1).eval()

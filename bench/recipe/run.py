@@ -162,7 +162,7 @@ def ship(bundle: ModelBundle, card: str, tested: Path, target: Path) -> None:
     """Copy what a scan needs, and `tested`, the figures that the card tells. TorchScript stays out,
     `inspector export` makes it again; ONNX files with float kernels refer to those in the weights,
     which keeps the package small."""
-    from export.share import share_weights
+    from bench.recipe.share import share_weights
 
     kept = {name: v for name, v in bundle.variants.items() if v.backend == "onnxruntime"}
     names = [WEIGHTS, GOLDEN, *(variant.file for variant in kept.values())]

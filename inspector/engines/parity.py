@@ -12,11 +12,10 @@ from inspector.model.verdict import decide
 from inspector.types import Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from inspector.engines import Backend
     from inspector.model.bundle import Thresholds
     from inspector.types import JsonObject
 
@@ -149,18 +148,3 @@ class ParityMeter:
             worst=self._worst,
             verdict_flips=tuple(self._flips),
         )
-
-
-def compare(
-    reference: Backend,
-    candidates: Mapping[str, Backend],
-    batches: Iterable[NamedPixels],
-    thresholds: Thresholds,
-) -> dict[str, ParityReport]:
-    """Run every batch (at least one) through the reference and all candidates."""
-    meters = {name: ParityMeter(thresholds) for name in candidates}
-    for names, pixels_NHWC in batches:
-        expected = reference.run(pixels_NHWC)
-        for name, candidate in candidates.items():
-            meters[name].add(names, expected, candidate.run(pixels_NHWC))
-    return {name: meter.report() for name, meter in meters.items()}

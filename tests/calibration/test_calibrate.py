@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from export.half import halve_to
+from export.fp16 import halve_to
 from export.restamp import with_thresholds, write_copy
 from inspector.calibration.rule import Costs, Rule
 from inspector.calibration.run import CalibrateConfig, calibrate

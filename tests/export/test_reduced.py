@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from export import ExportConfig, export_bundle
-from export.heldback import gather_photos
+from export.photos import gather_photos
 from inspector.cli import app
 from inspector.engines import open_backend
 from inspector.errors import ExportError, SourceError, UsageError
@@ -63,7 +63,7 @@ def reduced_dir(tiny_bundle_dir, tmp_path_factory, calibration, images):
     )
     with pytest.MonkeyPatch.context() as patch:
         # A random network has no easy images: nearly all of them lie near a threshold.
-        patch.setattr("export.margin.MOST_DEFERRED", 1.0)
+        patch.setattr("export.gates.MOST_DEFERRED", 1.0)
         export_bundle(config)
     return out
 
@@ -187,7 +187,7 @@ def test_a_variant_that_differs_is_refused(reduced_copy, images, monkeypatch):
     """A file made from another model; the margin, chosen by what it does, is not what saves it."""
 
     def write_wrong(fp32, out, metadata):
-        from export.half import halve_to
+        from export.fp16 import halve_to
 
         halve_to(fp32, out, metadata)
         import onnx
@@ -303,14 +303,17 @@ def test_the_command_line_says_what_was_found(reduced_dir, tmp_path):
 
 @pytest.mark.skipif(not REAL_PHOTOS.is_dir(), reason="the training photos are not on this machine")
 def test_the_shipped_model_in_int8_on_real_photos(tmp_path):
-    from export.photos import photo_batches, pick_photos
-    from export.quantize import quantise_to
+    from export.int8 import quantise_to
+    from export.photos import pick_photos, refs_to
     from inspector.model.bundle import DEFAULT_PATH, Variant
 
     shipped = ModelBundle.load(DEFAULT_PATH)
-    batches = [p for _, p in photo_batches(pick_photos(REAL_PHOTOS, 36), shipped.preprocess)]
-    calibrating, others = np.concatenate(batches)[::2], np.concatenate(batches)[1::2]
     from inspector.model.metadata import model_metadata
+    from inspector.workers.loader import load_batches
+
+    refs = refs_to(pick_photos(REAL_PHOTOS, 36))
+    (batch,) = load_batches(refs, shipped.preprocess, batch_size=36, workers=0)
+    calibrating, others = batch.pixels_NHWC[::2], batch.pixels_NHWC[1::2]
 
     quantise_to(
         shipped.file("model.onnx"), tmp_path / "int8.onnx", calibrating, model_metadata(shipped)

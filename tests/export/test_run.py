@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from PIL import Image
 
 from export import ExportConfig, export_bundle
-from export.parity import gate
+from export.gates import gate_exact, parity
 from export.run import _WRITERS
 from inspector.engines.parity import Answers, ParityReport
 from inspector.errors import BundleError, ExportError, OutputError, SourceError, UsageError
@@ -161,14 +161,14 @@ def report(**changes) -> ParityReport:
 
 
 def test_gate_names_the_image_and_both_answers():
-    gate("onnx-fp32", report(max_difference=9e-5, max_cam_difference=9e-4))
+    gate_exact("onnx-fp32", report(max_difference=9e-5, max_cam_difference=9e-4))
     with pytest.raises(ExportError, match=r"wall\.jpg has p_crack 0\.251000 instead of 0\.250000"):
-        gate("onnx-fp32", report(max_difference=1e-3))
+        gate_exact("onnx-fp32", report(max_difference=1e-3))
     with pytest.raises(ExportError, match=r"out-of-distribution scores differ by 0\.002"):
-        gate("onnx-fp32", report(max_ood_difference=2e-3))
+        gate_exact("onnx-fp32", report(max_ood_difference=2e-3))
     flip = Answers("edge.jpg", 0.5, 0.4999999)
     with pytest.raises(ExportError, match=r"1 of 3 verdicts differ; edge\.jpg"):
-        gate("onnx-fp32", report(max_difference=1e-7, verdict_flips=(flip,)))
+        gate_exact("onnx-fp32", report(max_difference=1e-7, verdict_flips=(flip,)))
 
 
 def test_the_users_photos_are_compared(plain_dir, photos):
@@ -205,18 +205,21 @@ def test_a_folder_without_photos(plain_dir, tmp_path):
 
 @pytest.mark.skipif(not REAL_PHOTOS.is_dir(), reason="the training photos are not on this machine")
 def test_engines_agree_on_real_photos(tiny_bundle):
-    from export.photos import photo_batches, pick_photos
+    from export.photos import pick_photos, refs_to
     from inspector.engines import open_backend
-    from inspector.engines.parity import compare
+    from inspector.predict import predict_each
 
-    engines = {
-        n: open_backend(tiny_bundle, n, device="cpu") for n in ("torchscript", "onnxruntime")
-    }
-    reference = open_backend(tiny_bundle, "eager", device="cpu")
-    batches = photo_batches(pick_photos(REAL_PHOTOS, 16), tiny_bundle.preprocess)
-    for name, found in compare(reference, engines, batches, tiny_bundle.thresholds).items():
-        assert found.images == 16
-        gate(name, found)
+    names = ("torchscript", "onnxruntime", "eager")
+    engines = {n: open_backend(tiny_bundle, n, device="cpu") for n in names}
+    photos = pick_photos(REAL_PHOTOS, 16)
+    found = predict_each(refs_to(photos), tiny_bundle, engines)
+    for name in names[:2]:
+        report = parity(
+            list(map(str, photos)), found["eager"].scores, found[name].scores,
+            tiny_bundle.thresholds,
+        )  # fmt: skip
+        assert report.images == 16
+        gate_exact(name, report)
 
 
 def test_an_export_repairs_what_it_replaces_and_repeats_its_bytes(full_dir, capfd):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from export.margin import (
+from export.gates import (
     LEAST_MARGIN,
     MOST_DEFERRED,
     MOVED_SHARE,

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from export.finish import write_model
-from export.fold import body, fold_batch_norm, read_weights, write_weights
+from export.graph import body, fold_batch_norm, read_weights, write_model, write_weights
 from inspector.errors import ExportError
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ def halve_to(fp32: Path, out: Path, metadata: Mapping[str, str]) -> None:
 
     Input and outputs keep their types. Batch norm is folded first, so that every kernel is rounded
     once and no variance below half precision's smallest number is left. Raises ExportError when
-    the graph is none of ours or a weight is too large for half precision.
+    the graph was not written by `export_onnx` or a weight is too large for half precision.
     """
     model = fold_batch_norm(onnx.load(fp32))
     graph = model.graph
@@ -59,7 +58,7 @@ def _halve_weights(graph: onnx.GraphProto, convolutions: Sequence[onnx.NodeProto
 
 
 def _cast(graph: onnx.GraphProto, tensor: str, kind: int, among: Iterable[onnx.NodeProto]) -> None:
-    """Let those of `among` that read `tensor` read it as `kind`."""
+    """Insert a cast to `kind` between `tensor` and the nodes of `among` that read it."""
     converted = tensor + _SUFFIX
     readers = [node for node in among if tensor in node.input]
     for reader in readers:

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from export.fold import fold_batch_norm, map_convolution, take_pixels
+from export.graph import fold_batch_norm, map_convolution, take_pixels
 from inspector.errors import ExportError
 from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
 from inspector.model.golden import read_golden

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from export.quantize import quantise_to
+from export.int8 import quantise_to
 from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
 from inspector.model.golden import read_golden
 from inspector.model.odds import log_odds
@@ -113,7 +113,7 @@ def test_its_description_and_nothing_else(int8):
 def test_another_process_writes_the_same_bytes(int8, tiny_bundle_dir, pixels, tmp_path):
     np.save(tmp_path / "pixels.npy", pixels)
     code = (
-        "import sys, numpy; from pathlib import Path; from export.quantize import quantise_to;"
+        "import sys, numpy; from pathlib import Path; from export.int8 import quantise_to;"
         "a, b, c = map(Path, sys.argv[1:]); quantise_to(a, b, numpy.load(c), {'digest': 'abc'})"
     )
     out = tmp_path / "again.onnx"

@@ -9,7 +9,7 @@ can overflow, so the answers do not depend on the CPU, at the same speed.
 No other layer is left in float. Tried on the shipped model, one group at a time: the first stage
 took a third off the mean error of the log odds (0.11 to 0.08) and a fifth off the speed; the
 downsampling convolutions a fifth off the mean, nothing off the tail; the last stage nothing. A
-margin around the thresholds (`export.margin`) makes up for more, and costs less.
+margin around the thresholds (`export.gates`) makes up for more, and costs less.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-from export.finish import write_model
-from export.fold import body, fold_batch_norm, take_pixels
+from export.graph import body, fold_batch_norm, take_pixels, write_model
 from inspector.core.machine import usable_cores
 from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
 from inspector.model.odds import log_odds
@@ -56,7 +55,7 @@ _HISTOGRAM_IMAGES = 96
 _CHUNK = 16
 """Images whose activations are held at once: about 25 MB each at 224 px."""
 _TRIED_SHARE = 3
-"""Every so manieth calibration image sets no range: on it the methods are compared."""
+"""Every third calibration image sets no range; on these the methods are compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +81,7 @@ def quantise_to(
     `calibration_NHWC` are photos as the model sees them, uint8 (K >= 3, size, size, 3); 256 to 512
     from all sources are plenty. The size of `fp32` is kept. The same file, photos and ONNX Runtime
     give the same bytes. Raises ValueError for photos of another size or too few, ExportError when
-    the graph is none of ours.
+    the graph was not written by `export_onnx`.
     """
     exact = onnx.load(fp32)
     _check_photos(exact, calibration_NHWC)
@@ -160,7 +159,7 @@ def _quantise(model: onnx.ModelProto, ranges: Any) -> onnx.ModelProto:
 
 
 def _log_odds(model: onnx.ModelProto, pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Of the second label, for N images."""
+    """Log odds of the second label for N images, float64 (N,)."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = usable_cores()
     session = onnxruntime.InferenceSession(

@@ -8,8 +8,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from export.half import halve_to
-from export.share import share_weights
+from bench.recipe.share import share_weights
+from export.fp16 import halve_to
 from inspector.errors import ExportError
 from inspector.model.bundle import WEIGHTS
 from tests.conftest import save_untrained_bundle

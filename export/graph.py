@@ -1,7 +1,8 @@
-"""The exported graph rewritten for engines of lower precision; the answers stay the same.
+"""Edit and write ONNX graphs.
 
-Batch norm goes into the convolutions, stored halves become float32, and the normalisation of the
-pixels can go into the first convolution, so that the uint8 pixels themselves are its input.
+For engines of lower precision, batch norm is folded into the convolutions, stored halves become
+float32, and the normalisation of the pixels can go into the first convolution, so that the uint8
+pixels themselves are its input. The outputs stay the same.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from inspector.errors import ExportError
 from inspector.model.bundle import OUTPUT_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     Weights = dict[str, np.ndarray[Any, np.dtype[Any]]]
     """Initialisers by name."""
@@ -29,9 +31,9 @@ _OPERANDS = ("images", "kernel", "bias")
 
 
 def fold_batch_norm(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The same function with float32 kernels and no batch norm (computed in float64, rounded once).
+    """A copy with float32 kernels and no batch norm (computed in float64, rounded once).
 
-    Raises ExportError when the graph is none that `export_onnx` writes.
+    Raises ExportError when the graph was not written by `export_onnx`.
     """
     folded = onnx.ModelProto()
     folded.CopyFrom(proto)
@@ -64,13 +66,13 @@ def _fold_one(norm: onnx.NodeProto, conv: onnx.NodeProto, weights: Weights) -> N
 
 
 def take_pixels(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The folded graph without its normalisation: the first convolution reads `DequantizeLinear`
-    of the uint8 pixels, and its kernel and bias do the rest.
+    """A copy of a folded graph without normalisation: the first convolution reads
+    `DequantizeLinear` of the uint8 pixels, and its kernel and bias do the rest.
 
-    Quantised, that node vanishes: the pixels are exact, and no float image is ever made. The
-    answer is the same away from the border; there the convolution pads with one grey, the mean of
-    the three channels' means, instead of with each channel's own.
-    Raises ExportError when the graph is none that `fold_batch_norm` returns.
+    Quantised, that node vanishes: the pixels are exact, and no float image is made. The output is
+    the same away from the border; there the convolution pads with one grey, the mean of the three
+    channels' means, instead of with each channel's own.
+    Raises ExportError when the graph was not made by `fold_batch_norm`.
     """
     taken = onnx.ModelProto()
     taken.CopyFrom(proto)
@@ -107,7 +109,7 @@ def take_pixels(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def maker(graph: onnx.GraphProto, tensor: str, kind: str) -> onnx.NodeProto:
-    """The node of type `kind` that makes `tensor`. Raises ExportError when there is none."""
+    """The node of type `kind` whose output is `tensor`. Raises ExportError when there is none."""
     found: onnx.NodeProto
     for found in graph.node:
         if tensor in found.output and found.op_type == kind:
@@ -150,7 +152,32 @@ def read_weights(graph: onnx.GraphProto) -> Weights:
 
 
 def write_weights(graph: onnx.GraphProto, weights: Weights) -> None:
-    """Those of `weights` that a node still reads, in the order of their first use."""
+    """Keep the `weights` that a node still reads, in the order of their first use."""
     used = dict.fromkeys(name for node in graph.node for name in node.input if name in weights)
     del graph.initializer[:]
     graph.initializer.extend(numpy_helper.from_array(weights[name], name) for name in used)
+
+
+def write_model(proto: onnx.ModelProto, metadata: Mapping[str, str], file: Path) -> None:
+    """Write `proto` with `metadata` as `file`; equal graphs give equal bytes. Raises ExportError
+    when it is no valid ONNX."""
+    _forget_origin(proto)
+    proto.producer_name, proto.producer_version = "inspector export", ""
+    onnx.helper.set_model_props(proto, dict(metadata))
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the exported graph is not valid ONNX: {error}") from error
+    file.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def _forget_origin(proto: onnx.ModelProto) -> None:
+    """Remove the exporter's notes: stack traces with the paths of the machine it ran on."""
+    del proto.metadata_props[:]
+    graph = proto.graph
+    proto.doc_string = graph.doc_string = ""
+    del graph.metadata_props[:]
+    del graph.value_info[:]
+    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        part.doc_string = ""
+        del part.metadata_props[:]

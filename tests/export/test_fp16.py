@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from export.half import halve_to
+from export.fp16 import halve_to
 from inspector.errors import ExportError
 from inspector.model.bundle import INPUT_NAME
 from inspector.model.golden import read_golden

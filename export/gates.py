@@ -1,0 +1,147 @@
+"""The gates that refuse an exported model, and the margins that a lower precision needs.
+
+An fp32 variant must predict like eager torch on every image. A lower precision defers to fp32 what
+lies within a margin of a threshold, and with that its verdicts must be those of fp32.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inspector.engines.parity import (
+    CAM_TOLERANCE,
+    OOD_TOLERANCE,
+    PROBABILITY_TOLERANCE,
+    ParityMeter,
+)
+from inspector.errors import ExportError
+from inspector.model.odds import log_odds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from inspector.engines.parity import ParityReport
+    from inspector.model.bundle import Thresholds
+    from inspector.types import JsonObject, Scores
+
+SAFETY = 1.5
+"""Factor on the margin that the choosing images need: the farthest of their few flips is a random
+draw, and other photos draw farther ones. The gate, on other images, tells if it suffices."""
+MOVED_SHARE = 0.99
+"""Share of images whose logit the precision moves by less than the margin, whatever flipped: only
+one of the rest can get another verdict, and only if it also lies just beyond the margin."""
+LEAST_MARGIN = 0.02
+"""Allowance for what a CPU does not show: it rounds to half precision less often than a GPU does.
+Step by step, as a GPU rounds, fp16 moved the shipped model's log odds by 0.003 at most."""
+FLIPS_PER = 1000
+"""Verdicts of which one may differ from fp32's, with the margin applied."""
+MOST_DEFERRED = 0.6
+"""Largest share of images that may be deferred to fp32: beyond it a variant that is 1.6 times as
+fast gains nothing."""
+
+
+_DISTRIBUTIONS = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime"), "torchscript": ("torch",)}
+"""Python distributions that bring each engine."""
+
+
+def parity(
+    names: Sequence[str], reference: Scores, candidate: Scores, thresholds: Thresholds
+) -> ParityReport:
+    """How two engines agree on the same N >= 1 images."""
+    meter = ParityMeter(thresholds)
+    meter.add(names, reference, candidate)
+    return meter.report()
+
+
+def gate_exact(variant: str, report: ParityReport) -> None:
+    """The gate of an fp32 variant. Raises ExportError naming the image whose verdict differs or
+    whose probability differs most."""
+    if report.verdict_flips:
+        problem = (
+            f"{len(report.verdict_flips)} of {report.images} verdicts differ; "
+            f"{report.verdict_flips[0]}"
+        )
+    elif report.max_difference > PROBABILITY_TOLERANCE:
+        problem = f"{report.worst}, and {PROBABILITY_TOLERANCE:g} is allowed"
+    elif report.max_cam_difference > CAM_TOLERANCE:
+        problem = (
+            f"activation maps differ by {report.max_cam_difference:.2g} of their magnitude, "
+            f"and {CAM_TOLERANCE:g} is allowed"
+        )
+    elif report.max_ood_difference > OOD_TOLERANCE:
+        problem = (
+            f"out-of-distribution scores differ by {report.max_ood_difference:.2g} of their size, "
+            f"and {OOD_TOLERANCE:g} is allowed"
+        )
+    else:
+        return
+    raise ExportError(
+        f"{variant} does not answer like the model it was made from: {problem}; nothing was written"
+    )
+
+
+def choose_margins(
+    reference: Scores, candidate: Scores, thresholds: Thresholds
+) -> tuple[float, float]:
+    """Margins of the probability, in logits, and of the out-of-distribution score, in its own
+    units: each `SAFETY` times the smallest one with which no verdict of the N >= 1 images differs
+    by it, and at least `LEAST_MARGIN` and what moves `MOVED_SHARE` of them."""
+    edges = np.array([thresholds.clear_below, thresholds.crack_from], np.float32)  # as in `decide`
+    by_probability = _margin(
+        log_odds(reference.p_crack_N), log_odds(candidate.p_crack_N), log_odds(edges)
+    )
+    if thresholds.out_of_distribution is None:
+        return by_probability, 0.0
+    edge = np.array([thresholds.out_of_distribution])
+    exact_N, reduced_N = (s.ood_N.astype(np.float64) for s in (reference, candidate))
+    return by_probability, _margin(exact_N, reduced_N, edge)
+
+
+def _margin(
+    reference_N: NDArray[np.float64], candidate_N: NDArray[np.float64], edges_E: NDArray[np.float64]
+) -> float:
+    """The margin of one quantity, whose edges separate the verdicts."""
+    distance_N = np.abs(candidate_N[:, None] - edges_E).min(axis=1)
+    sides_N = [(values[:, None] >= edges_E).sum(axis=1) for values in (reference_N, candidate_N)]
+    needed = SAFETY * distance_N[sides_N[0] != sides_N[1]].max(initial=0.0)
+    moved_N = np.abs(candidate_N - reference_N)
+    return float(max(needed, np.quantile(moved_N, MOVED_SHARE), LEAST_MARGIN))
+
+
+def gate_reduced(name: str, seen: JsonObject) -> None:
+    """The gate of a lower precision. Raises ExportError when, by the evidence `seen`, verdicts
+    differ or too many images would be deferred to fp32."""
+    flips, images = seen["verdict_flips"], seen["images"]
+    allowed = images // FLIPS_PER
+    if len(flips) > allowed:
+        p, q = flips[0]
+        problem = (
+            f"{len(flips)} of {images} verdicts differ from fp32's in spite of the margin "
+            f"(p_crack {q:.4f} instead of {p:.4f}, for one), and {allowed} may"
+        )
+    elif seen["deferred"] > MOST_DEFERRED:
+        problem = (
+            f"{seen['deferred']:.0%} of the photos lie so near a threshold that fp32 must judge "
+            f"them again, and {MOST_DEFERRED:.0%} is the most at which it gains anything"
+        )
+    else:
+        return
+    raise ExportError(
+        f"{name} is of no use for this model: {problem}; give --calibration more photos of the "
+        "kind that is judged, or export without it; nothing was written"
+    )
+
+
+def engine_version(backend: str) -> str:
+    """Name and version of the engine, for the evidence that a bundle keeps."""
+    for distribution in _DISTRIBUTIONS[backend]:
+        try:
+            return f"{backend} {importlib.metadata.version(distribution)}"
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return f"{backend} of unknown version"
