@@ -146,7 +146,7 @@ def test_read_metrics_restores_what_was_written(sample, tiny_bundle, tmp_path):
 
 
 def test_docs_name_every_figure(sample):
-    file = Path(__file__).parents[2] / "docs/explanation/evaluation.md"
+    file = Path(__file__).parents[2] / "docs/reference/evaluation.md"
     page = file.read_text(encoding="utf-8")
     for name in measure(sample)[-1].measures:
         assert f"`{name}`" in page, name
