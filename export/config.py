@@ -1,4 +1,4 @@
-"""What an export is asked for."""
+"""Options of an export."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from inspector.errors import UsageError
 from inspector.model.bundle import DEFAULT_PATH, Variant
 
 DEFAULT_OUT = Path("inspector-model")
-"""Where variants of the shipped bundle go: the installed package is not to be written to."""
+"""Directory for variants of the shipped bundle: the installed package is not written to."""
 EXACT_LIMIT = 256
 """Photos on which an fp32 export is compared: a mistake shows on any of them."""
 HELD_BACK_LIMIT = 6000
@@ -29,7 +29,7 @@ REDUCED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig:
-    """What to export and where to. Raises UsageError for options that cannot be right."""
+    """Options of an export. Raises UsageError for impossible values."""
 
     bundle: Path | None = None
     """The bundle to export; None is the one that ships with the package."""
@@ -37,9 +37,9 @@ class ExportConfig:
     torchscript: bool = False
     int8: bool = False
     fp16: bool = False
-    """Which variants; none of them means the first two."""
+    """The variants to make; none of them means the first two."""
     out: Path | None = None
-    """Where the bundle with the variants goes; None is `bundle` itself, or `inspector-model` in
+    """Directory for the bundle with the variants; None is `bundle` itself, or `inspector-model` in
     the working directory for the shipped one."""
     calibration: Path | None = None
     """Photos that set the ranges of int8. Without `images`, a third of them does, and the rest is
@@ -48,9 +48,9 @@ class ExportConfig:
     """Photos on which verdicts are compared, beside the golden images; for int8 and fp16, a third
     of them chooses the margin and the gate looks at the rest."""
     images_limit: int | None = None
-    """At most so many of them; None is `EXACT_LIMIT` for fp32 and `HELD_BACK_LIMIT` below."""
+    """Upper limit on their number; None is `EXACT_LIMIT` for fp32 and `HELD_BACK_LIMIT` below."""
     held_back_minimum: int = 2000
-    """Photos that the gate of a lower precision must at least have looked at."""
+    """Least number of photos for the gate of a lower precision."""
 
     def __post_init__(self) -> None:
         take_paths(self)
@@ -61,7 +61,7 @@ class ExportConfig:
             raise UsageError(f"{self.images} is not a folder with photos to compare on")
         if self.calibration is not None and not self.calibration.is_dir():
             raise UsageError(f"{self.calibration} is not a folder with photos to calibrate on")
-        if self.calibration is not None and not self.is_gated:
+        if self.calibration is not None and not self.reduced:
             raise UsageError("--calibration serves --int8 and --fp16 only; add one of them")
         if self.int8 and self.images is not None and self.calibration is None:
             raise UsageError(
@@ -87,7 +87,7 @@ class ExportConfig:
     def exact(self) -> dict[str, Variant]:
         """The fp32 variants asked for."""
         wanted = {"onnxruntime": self.onnx, "torchscript": self.torchscript}
-        everything = not (self.onnx or self.torchscript or self.is_gated)
+        everything = not (self.onnx or self.torchscript or self.reduced)
         return {k: v for k, v in EXACT.items() if everything or wanted[v.backend]}
 
     @property
@@ -98,13 +98,5 @@ class ExportConfig:
 
     @property
     def variants(self) -> dict[str, Variant]:
+        """All variants asked for."""
         return {**self.exact, **self.reduced}
-
-    @property
-    def is_gated(self) -> bool:
-        """Whether something asked for needs photos to be gated on."""
-        return bool(self.reduced)
-
-    @property
-    def brings_photos(self) -> bool:
-        return self.calibration is not None or self.images is not None

@@ -52,7 +52,7 @@ _DISTRIBUTIONS = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime"), "torchscrip
 def parity(
     names: Sequence[str], reference: Scores, candidate: Scores, thresholds: Thresholds
 ) -> ParityReport:
-    """How two engines agree on the same N >= 1 images."""
+    """The agreement of two engines on the same N >= 1 images."""
     meter = ParityMeter(thresholds)
     meter.add(names, reference, candidate)
     return meter.report()
@@ -81,7 +81,7 @@ def gate_exact(variant: str, report: ParityReport) -> None:
     else:
         return
     raise ExportError(
-        f"{variant} does not answer like the model it was made from: {problem}; nothing was written"
+        f"{variant} does not predict like the original model: {problem}; nothing was written"
     )
 
 
@@ -133,7 +133,7 @@ def gate_reduced(name: str, seen: JsonObject) -> None:
         return
     raise ExportError(
         f"{name} is of no use for this model: {problem}; give --calibration more photos of the "
-        "kind that is judged, or export without it; nothing was written"
+        "kind that is scanned, or export without it; nothing was written"
     )
 
 

@@ -4,7 +4,7 @@ Activations are uint8, kernels int8 per output channel; the head (mean, linear l
 activation map and OOD score) stays in float32. Kernels use 7 of their 8 bits: without
 VNNI, x86 multiplies uint8 by int8 and adds neighbouring products in 16 bits, which overflow for
 larger kernels (255 * 127 * 2 > 32767) and moved probabilities by up to 0.65. With 7 bits nothing
-can overflow, so the answers do not depend on the CPU, at the same speed.
+can overflow, so outputs do not depend on the CPU, at the same speed.
 
 No other layer is left in float. Tried on the shipped model, one group at a time: the first stage
 took a third off the mean error of the log odds (0.11 to 0.08) and a fifth off the speed; the
@@ -60,7 +60,7 @@ _TRIED_SHARE = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantisation:
-    """How the ranges were found. `tried`: by method, the mean absolute difference of the crack
+    """The method that set the ranges. `tried`: by method, the mean absolute difference of the crack
     log odds from float32 on `tried_images` images that set no range; the smallest was taken.
     Verdicts that differ would be too few to compare methods by."""
 
@@ -165,11 +165,11 @@ def _log_odds(model: onnx.ModelProto, pixels_NHWC: NDArray[np.uint8]) -> NDArray
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    answers = [
+    outputs = [
         session.run([OUTPUT_NAMES[0]], {INPUT_NAME: pixels_NHWC[start : start + _CHUNK]})[0]
         for start in range(0, len(pixels_NHWC), _CHUNK)
     ]
-    return log_odds(np.concatenate(answers)[:, 1])
+    return log_odds(np.concatenate(outputs)[:, 1])
 
 
 @contextlib.contextmanager

@@ -97,7 +97,7 @@ def make_reduced(
 
 
 def _write(exact: ModelBundle, file: Path, precision: str, photos: Photos) -> JsonObject:
-    """Make one variant; returns what its evidence should say about how."""
+    """Write one variant; returns how it was made, for its evidence."""
     fp32 = exact.file(exact.variant(_ENGINE, "fp32").file)
     if precision == "fp16":
         halve_to(fp32, file, model_metadata(exact))
@@ -134,8 +134,8 @@ def _golden_difference(engine: Backend, golden: Golden) -> float:
 def _evidence(
     chosen: _Compared, gated: _Compared, thresholds: Thresholds, labels: Mapping[str, bool]
 ) -> JsonObject:
-    """What the gate judges by and the bundle keeps; names of photos, which may be private, stay
-    out of it."""
+    """The evidence for the gate, which the bundle keeps; names of photos, which may be private, are
+    not in it."""
     margin, ood_margin = choose_margins(chosen.reference, chosen.candidate, thresholds)
     band = UncertaintyBand.around(thresholds, margin, ood_margin)
     deferred_N = band.contains(gated.candidate)
@@ -162,16 +162,16 @@ def _quality(gated: _Compared, final: Scores, labels: Mapping[str, bool]) -> Jso
     truth_N = np.array([labels[photo] for photo in gated.photos])
     if truth_N.all() or not truth_N.any():
         return {}
-    answers = {"fp32": gated.reference, "alone": gated.candidate, "with_margin": final}
+    scores = {"fp32": gated.reference, "alone": gated.candidate, "with_margin": final}
     measures: dict[str, Callable[..., float]] = {"roc_auc": metrics.roc_auc, "ece": metrics.ece}
     return {
-        measure: {name: compute(s.p_crack_N, truth_N) for name, s in answers.items()}
+        measure: {name: compute(s.p_crack_N, truth_N) for name, s in scores.items()}
         for measure, compute in measures.items()
     }
 
 
 def _labels(folder: Path) -> dict[str, bool]:
-    """Whether each photo shows a crack, by path; nothing for a folder without class folders."""
+    """The labels by path, True for a crack; empty for a folder without class folders."""
     try:
         return {image.path: image.is_crack for image in find_labelled(folder)}
     except DataError:
@@ -179,8 +179,8 @@ def _labels(folder: Path) -> dict[str, bool]:
 
 
 def check_carried(bundle: ModelBundle, name: str) -> None:
-    """Raises ExportError unless a variant that is taken over answers the golden images no farther
-    from fp32 than its evidence says."""
+    """Raises ExportError unless a variant that is taken over is as near to fp32 as its evidence
+    says, on the golden images."""
     variant, golden = bundle.variants[name], read_golden(bundle)
     with closing(
         open_engine(bundle, variant.backend, device="cpu", precision=variant.precision)
@@ -189,6 +189,6 @@ def check_carried(bundle: ModelBundle, name: str) -> None:
     allowed = variant.parity.get(_GOLDEN_MOVED, 0.0) + PROBABILITY_TOLERANCE
     if moved > allowed:
         raise ExportError(
-            f"{name} in {bundle.path} answers a golden image {moved:.2g} off, and {allowed:.2g} is "
+            f"{name} in {bundle.path} is {moved:.2g} off on a golden image, and {allowed:.2g} is "
             "in its evidence; make it again with --calibration DIR"
         )

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 def with_thresholds(
-    bundle: ModelBundle, thresholds: Thresholds, answers: Mapping[str, Scores]
+    bundle: ModelBundle, thresholds: Thresholds, scores: Mapping[str, Scores]
 ) -> tuple[ModelBundle, tuple[str, ...]]:
-    """The bundle as it would be with other thresholds, nothing written yet, and the names of what
-    had to be left out of it.
+    """The bundle with other thresholds, nothing written yet, and the names of the variants left
+    out of it.
 
-    `answers` are those to N >= 1 photos by precision, `fp32` and every reduced one. A margin is
+    `scores` are those of N >= 1 photos by precision, `fp32` and every reduced one. A margin is
     widened to what these photos need; where then fp32 would judge nearly everything again, the
     variant is left out.
     """
@@ -39,7 +39,7 @@ def with_thresholds(
     for name, variant in bundle.variants.items():
         remade = variant
         if variant.margin:
-            remade = _remargined(variant, answers["fp32"], answers[variant.precision], thresholds)
+            remade = _remargined(variant, scores["fp32"], scores[variant.precision], thresholds)
         if not remade.margin or remade.parity[DEFERRED] <= MOST_DEFERRED:
             kept[name] = remade
     left_out = [name for name in bundle.variants if name not in kept]

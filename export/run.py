@@ -43,11 +43,13 @@ _WRITERS = {"onnxruntime": export_onnx, "torchscript": export_torchscript}
 def export_bundle(config: ExportConfig) -> ModelBundle:
     """The bundle at the target, with the new variants and golden images; its other variants stay.
 
-    Raises BundleError when the source is damaged, ExportError when a variant answers differently,
+    Raises BundleError when the source is damaged, ExportError when a variant predicts differently,
     OutputError when the target holds something else or cannot be written; after any of them the
     target is as it was.
     """
-    photos = gather_photos(config) if config.is_gated and config.brings_photos else None
+    photos = None
+    if config.reduced and (config.calibration or config.images):
+        photos = gather_photos(config)
     fresh = {GOLDEN, *(variant.file for variant in config.variants.values())}
     check_writable(config.target)
     source = _load_source(config, fresh)
@@ -56,7 +58,7 @@ def export_bundle(config: ExportConfig) -> ModelBundle:
         proven = _prove(source, draft, config)
         if photos is not None:
             proven = _with_reduced(source, proven, config, photos)
-        elif config.is_gated:
+        elif config.reduced:
             proven = _with_carried(proven, config)
         return _publish(source, proven, config.target)
 
@@ -93,7 +95,7 @@ def _same_model_at(target: Path, source: ModelBundle) -> ModelBundle:
 def _exact_variants(config: ExportConfig, source: ModelBundle) -> dict[str, Variant]:
     """The fp32 variants asked for, and the one that a lower precision defers to."""
     needed = (
-        {} if _FALLBACK in source.variants or not config.is_gated else {_FALLBACK: EXACT[_FALLBACK]}
+        {} if _FALLBACK in source.variants or not config.reduced else {_FALLBACK: EXACT[_FALLBACK]}
     )
     return {**config.exact, **needed}
 
@@ -163,7 +165,7 @@ def _with_carried(proven: ModelBundle, config: ExportConfig) -> ModelBundle:
         if name not in original.variants:
             raise ExportError(
                 f"{config.source} has no {name} to take over, and making it needs photos of the "
-                "kind that is judged: add --calibration DIR"
+                "kind that is scanned: add --calibration DIR"
             )
         check_carried(original, name)
         file = original.variants[name].file

@@ -42,8 +42,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """Of further images' scores, no more than its `share` in each of `parts` lie below `at`, with
-    the confidence asked for. `needed` units would be enough to show the share that was `asked`."""
+    """A threshold `at` below which, with the confidence asked for, lies at most each part's `share`
+    of further images. `needed` units would be enough to show the share that was `asked`."""
 
     at: float
     asked: float
@@ -69,7 +69,7 @@ class Edge:
         return f"{words}; {self.shortage()}" if self.short else words
 
     def shortage(self) -> str:
-        """What the parts with too few units can show, and how many units it takes."""
+        """The bounds that parts with too few units can show, and the units needed, in words."""
         unit = "groups" if self.grouped else "images"
         found = ", ".join(
             f"{part.units:,} {unit}{f' of {part.name}' if len(self.parts) > 1 else ''} can "

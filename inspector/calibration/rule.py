@@ -17,7 +17,7 @@ MISSED = 0.1
 """Share of any source's cracks that the default lets be called clear at most, with confidence; of
 100 cracks that is 4, so that about one in twenty is expected."""
 ALARMS = 0.08
-"""The same for crack-free images called crack: 5 of 138."""
+"""Share of any source's crack-free images that may be called crack: 5 of 138."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ _SATURATED = "no threshold keeps the target for crack-free images: some have pro
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """N labelled images with the model's answers: `p_N` float probabilities of a crack,
+    """N labelled images with predictions: `p_N` float probabilities of a crack,
     `is_crack_N` bool, `source_N` and `group_N` str.
 
     With `group_N`, images of one group are counted as one unit, because they are alike. Raises

@@ -115,7 +115,7 @@ def _laxer(result: Calibrated) -> Iterator[str]:
 
 
 def _option(name: str) -> str:
-    """How `inspector export` is told to make a variant."""
+    """The option of `inspector export` that makes a variant."""
     return f"--{name.rpartition('-')[2]}"
 
 

@@ -1,4 +1,4 @@
-"""How long-running library functions report their progress, and the bar that shows it."""
+"""Progress of long-running library functions: the callback, and a bar that shows it."""
 
 from __future__ import annotations
 

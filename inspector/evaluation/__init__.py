@@ -1,4 +1,4 @@
-"""How far a model can be trusted on labelled images: figures, and a page that shows them.
+"""Figures of a model on labelled images, with intervals, and a page that shows them.
 
 `inspector evaluate` and `inspector train` write the same three files: `report.html`, which needs
 nothing but itself, `metrics.json` and `predictions.parquet`.

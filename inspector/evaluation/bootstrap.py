@@ -55,7 +55,7 @@ def resampled(
 def _draws(
     groups: int, resamples: int, images: int, rng: np.random.Generator
 ) -> Iterator[NDArray[np.float64]]:
-    """How often each group was drawn, float64 (B, groups), some draws at a time."""
+    """Counts of each group in each draw, float64 (B, groups), some draws at a time."""
     at_once = max(1, _CELLS // max(images, groups))
     for start in range(0, resamples, at_once):
         rows = min(at_once, resamples - start)

@@ -115,7 +115,7 @@ def _between(measured: Measured) -> str:
 
 
 def key_figures(everything: Figures) -> list[KeyFigure]:
-    """What a structural engineer has to know before anything else."""
+    """The figures that a structural engineer needs first."""
     statements = (
         ("missed", "of 100 cracks on walls like these would be called clear", "crack"),
         ("false_alarms", "of 100 images without a crack would be called crack", "clear"),
@@ -184,7 +184,7 @@ def _trust(everything: Figures) -> list[str]:
 
 
 def unseen_alone(evaluation: Evaluation) -> str:
-    """How the figures change without the images that leaked, where some did."""
+    """A sentence on how the figures change without the images that leaked."""
     if not evaluation.without_leaks:
         return "No other image could be counted: nothing here says how good it is on new ones."
     named = {column.title for column in (*VERDICTS, *RANKING[:1], DECISIONS[1])}

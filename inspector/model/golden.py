@@ -1,4 +1,4 @@
-"""The golden images of a bundle: model inputs with the answers they had when it was exported.
+"""The golden images of a bundle: model inputs with their outputs when it was exported.
 
 `golden.npz` lets `inspector doctor` replay them on another machine, without torch.
 """
@@ -30,7 +30,7 @@ _ANY = -1
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """K images, uint8 (K, size, size, 3), their names, and the float32 answers of eager torch."""
+    """K images, uint8 (K, size, size, 3), their names, and the float32 outputs of eager torch."""
 
     names: tuple[str, ...]
     pixels_NHWC: NDArray[np.uint8]
