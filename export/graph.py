@@ -7,6 +7,10 @@ pixels themselves are its input. The outputs stay the same.
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +21,7 @@ from inspector.errors import ExportError
 from inspector.model.bundle import OUTPUT_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     Weights = dict[str, np.ndarray[Any, np.dtype[Any]]]
@@ -181,3 +185,20 @@ def _forget_origin(proto: onnx.ModelProto) -> None:
     for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
         part.doc_string = ""
         del part.metadata_props[:]
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Hides the output of an exporter or quantiser: prints, warnings and log records."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)

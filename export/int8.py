@@ -14,9 +14,6 @@ margin around the thresholds (`export.gates`) makes up for more, and costs less.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,13 +26,13 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-from export.graph import body, fold_batch_norm, take_pixels, write_model
+from export.graph import body, fold_batch_norm, silence, take_pixels, write_model
 from inspector.core.machine import usable_cores
 from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
 from inspector.model.odds import log_odds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -122,7 +119,7 @@ def _ranges(model: onnx.ModelProto, method: str, pixels_NHWC: NDArray[np.uint8])
     kind, options = _METHODS[method]
     if kind is not CalibrationMethod.MinMax:
         pixels_NHWC = pixels_NHWC[:: -(-len(pixels_NHWC) // _HISTOGRAM_IMAGES)]
-    with _silence(), TemporaryDirectory(prefix="inspector-calibration-") as scratch:
+    with silence(), TemporaryDirectory(prefix="inspector-calibration-") as scratch:
         file = Path(scratch) / "float.onnx"
         onnx.save(model, file)
         calibrator = create_calibrator(
@@ -139,7 +136,7 @@ def _ranges(model: onnx.ModelProto, method: str, pixels_NHWC: NDArray[np.uint8])
 
 def _quantise(model: onnx.ModelProto, ranges: Any) -> onnx.ModelProto:
     """`model` with QuantizeLinear/DequantizeLinear pairs, which the engine turns into integers."""
-    with _silence():
+    with silence():
         quantiser = QDQQuantizer(
             onnx.shape_inference.infer_shapes(model),
             per_channel=True,
@@ -170,15 +167,3 @@ def _log_odds(model: onnx.ModelProto, pixels_NHWC: NDArray[np.uint8]) -> NDArray
         for start in range(0, len(pixels_NHWC), _CHUNK)
     ]
     return log_odds(np.concatenate(outputs)[:, 1])
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """The quantiser reports its progress on stdout, its advice as log records."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(disabled)

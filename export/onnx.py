@@ -8,10 +8,6 @@ and the batch norms when it loads the file.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +16,12 @@ import torch
 from onnx import numpy_helper
 from onnxscript import optimizer
 
-from export.graph import write_model
+from export.graph import silence, write_model
 from inspector.errors import ExportError
 from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from inspector.model.network import DeployedModel
@@ -47,7 +43,7 @@ def export_onnx(model: DeployedModel, size: int, metadata: Mapping[str, str], fi
     Raises ExportError when the exporter fails or its result is no valid ONNX.
     """
     try:
-        with _silence():
+        with silence():
             proto = _export(model, size)
     except Exception as error:  # the exporter raises many types of its own
         raise ExportError(f"the ONNX exporter failed: {error}") from error
@@ -73,23 +69,6 @@ def _export(model: DeployedModel, size: int) -> onnx.ModelProto:
     optimizer.fold_constants(program.model)
     optimizer.remove_unused_nodes(program.model)
     return program.model_proto
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Hides the exporter's output: progress on stdout, warnings and log records."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
 
 
 def _store_in_half(graph: onnx.GraphProto) -> None:
