@@ -23,7 +23,7 @@ def answers(file):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_it_computes_the_same_to_the_bit_and_is_small(tiny_bundle_copy, precision):
+def test_share_weights_keeps_outputs_and_shrinks_the_file(tiny_bundle_copy, precision):
     fp32 = tiny_bundle_copy.file(tiny_bundle_copy.variant("onnxruntime", "fp32").file)
     file = fp32
     if precision == "fp16":
@@ -36,7 +36,7 @@ def test_it_computes_the_same_to_the_bit_and_is_small(tiny_bundle_copy, precisio
     assert file.stat().st_size < 400_000
 
 
-def test_weights_of_another_model_are_refused(tiny_bundle_copy, tmp_path):
+def test_share_weights_refuses_weights_of_another_model(tiny_bundle_copy, tmp_path):
     other = save_untrained_bundle(tmp_path / "other", seed=1)
     fp32 = tiny_bundle_copy.file(tiny_bundle_copy.variant("onnxruntime", "fp32").file)
     content = fp32.read_bytes()
@@ -45,7 +45,7 @@ def test_weights_of_another_model_are_refused(tiny_bundle_copy, tmp_path):
     assert fp32.read_bytes() == content
 
 
-def test_alone_it_does_not_load(tiny_bundle_copy, tmp_path):
+def test_shared_file_alone_does_not_load(tiny_bundle_copy, tmp_path):
     fp32 = tiny_bundle_copy.file(tiny_bundle_copy.variant("onnxruntime", "fp32").file)
     share_weights(fp32, tiny_bundle_copy.file(WEIGHTS))
     shutil.copy(fp32, tmp_path / "alone.onnx")

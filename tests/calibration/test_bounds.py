@@ -21,13 +21,13 @@ confidences = st.floats(0.5, 0.999)
 
 
 @given(st.integers(0, 400), st.integers(1, 400), confidences)
-def test_clopper_pearson_is_scipys(errors, trials, confidence):
+def test_error_bound_equals_scipy(errors, trials, confidence):
     errors = min(errors, trials)
     expected = binomtest(errors, trials, alternative="less").proportion_ci(confidence).high
     assert error_bound(errors, trials, confidence) == pytest.approx(expected, abs=1e-9)
 
 
-def test_known_values():
+def test_bounds_at_known_values():
     """No error in 29 shows 10 %, in 59 shows 5 %, in 299 shows 1 % (the rule of three, exactly)."""
     assert [trials_needed(share, 0.95) for share in (0.1, 0.05, 0.01)] == [29, 59, 299]
     assert error_bound(0, 299, 0.95) == pytest.approx(0.00997, abs=1e-5)
@@ -37,7 +37,7 @@ def test_known_values():
 
 
 @given(st.integers(1, 2000), shares, confidences)
-def test_one_error_more_would_be_too_many(trials, share, confidence):
+def test_most_errors_is_the_most(trials, share, confidence):
     most = most_errors(trials, share, confidence)
     assert most < 0 or error_bound(most, trials, confidence) <= share
     assert error_bound(most + 1, trials, confidence) > share

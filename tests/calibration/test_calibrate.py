@@ -127,7 +127,7 @@ def test_a_margin_is_widened_to_what_the_photos_need(full_bundle):
     assert "onnx-fp16" in left_out and "onnx-fp16" not in changed.variants
 
 
-def test_groups_are_what_is_counted(tiny_bundle, labelled, tmp_path):
+def test_calibrate_counts_groups(tiny_bundle, labelled, tmp_path):
     table = tmp_path / "groups.csv"
     rows = [f"{p.relative_to(labelled)},{int(p.stem) // 8}" for p in labelled.rglob("*.png")]
     table.write_text("\n".join(["file,group", *rows]), encoding="utf-8")
@@ -139,7 +139,7 @@ def test_groups_are_what_is_counted(tiny_bundle, labelled, tmp_path):
     assert result.bundle == tiny_bundle
 
 
-def test_costs(tiny_bundle, labelled):
+def test_calibrate_by_costs(tiny_bundle, labelled):
     dear = run(tiny_bundle, labelled, None, rule=Rule(costs=Costs(miss=500, false_alarm=1)))
     cheap = run(tiny_bundle, labelled, None, rule=Rule(costs=Costs(miss=2, false_alarm=1)))
     assert dear.thresholds.clear_below <= cheap.thresholds.clear_below
@@ -147,7 +147,7 @@ def test_costs(tiny_bundle, labelled):
     assert dear.before["all"]["cracks"] + dear.before["all"]["clears"] == 80
 
 
-def test_mistakes(tiny_bundle, labelled, tmp_path):
+def test_calibrate_rejects_impossible_input(tiny_bundle, labelled, tmp_path):
     with pytest.raises(OutputError, match="not empty"):
         run(tiny_bundle, labelled, tiny_bundle.path)
     broken = tmp_path / "broken"

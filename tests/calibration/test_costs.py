@@ -24,7 +24,7 @@ def mean_cost(p, truth, costs, prevalence, low, high):
 
 
 @given(images, cost, cost, cost, st.floats(0.01, 0.99))
-def test_no_pair_is_cheaper(pairs, miss, false_alarm, review, prevalence):
+def test_cheapest_finds_the_cheapest_pair(pairs, miss, false_alarm, review, prevalence):
     p, truth = np.array([p for p, _ in pairs]), np.array([t for _, t in pairs])
     costs = Costs(miss=miss, false_alarm=false_alarm, review=review)
     low, high = cheapest(p, truth, costs, prevalence)

@@ -42,7 +42,9 @@ def alarms(judged, thresholds, of=True):
 
 @settings(max_examples=50)
 @given(seeds, counts, counts, targets, targets, st.integers(1, 4))
-def test_targets_are_kept_on_the_images_themselves(seed, cracks, clears, recall, specificity, k):
+def test_choose_thresholds_meets_targets_on_its_own_images(
+    seed, cracks, clears, recall, specificity, k
+):
     judged = wall(seed, cracks, clears, sources=k)
     rule = Rule(target_recall=recall, target_specificity=specificity)
     chosen = choose_thresholds(judged, rule, on="test")
@@ -65,7 +67,7 @@ def test_targets_are_kept_on_the_images_themselves(seed, cracks, clears, recall,
 
 @settings(max_examples=50)
 @given(seeds, counts, st.integers(1, 4), targets, targets)
-def test_a_higher_target_is_never_less_careful(seed, cracks, sources, one, other):
+def test_higher_target_is_never_less_careful(seed, cracks, sources, one, other):
     judged = wall(seed, cracks, 1, sources)
     low, high = sorted([one, other])
     assert _recall_edge(judged, high) <= _recall_edge(judged, low)
@@ -141,7 +143,7 @@ def test_more_confidence_is_never_less_careful(seed, cracks, target, low, high):
 
 
 @pytest.mark.parametrize(("cracks", "recall"), [(40, 0.9), (300, 0.98)])
-def test_the_promise_is_kept_as_often_as_it_says(cracks, recall):
+def test_guarantee_holds_as_often_as_the_confidence_says(cracks, recall):
     """On a wall whose probabilities are known, the miss rate on all further photos exceeds 1 -
     recall in no more than 5 % of the calibrations."""
     rng = np.random.default_rng(cracks)
@@ -185,7 +187,7 @@ def test_every_source_keeps_the_promise_not_their_sum():
     assert shares[True] <= 0.1 < shares[False]
 
 
-def test_few_images_say_what_they_can_show():
+def test_claim_of_few_images_says_what_they_can_show():
     judged = wall(0, 12, 300)
     chosen = choose_thresholds(judged, Rule(target_recall=0.99), on="12 photos")
     assert misses(judged, chosen) == 0
@@ -227,7 +229,7 @@ def test_crack_free_images_with_probability_one_are_admitted():
     assert "no threshold keeps the target for crack-free images" in chosen.chosen
 
 
-def test_costs_promise_nothing():
+def test_thresholds_by_costs_claim_no_guarantee():
     judged = wall(1, 200, 200)
     rule = Rule(costs=Costs(miss=50, false_alarm=1), prevalence=0.02)
     chosen = choose_thresholds(judged, rule, on="200 photos")
@@ -241,7 +243,7 @@ def test_the_evidence_survives_json(tiny_bundle_copy):
     assert ModelBundle.load(tiny_bundle_copy.path).thresholds == chosen
 
 
-def test_what_cannot_be():
+def test_judged_and_rule_reject_impossible_values():
     with pytest.raises(DataError, match="0 with and 5 without"):
         Judged(np.zeros(5), np.zeros(5, bool), np.zeros(5, str))
     for wrong in ({"target_recall": 1}, {"confidence": 0}, {"prevalence": 1.5}):

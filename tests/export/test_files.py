@@ -32,7 +32,7 @@ def run(model, pixels):
     return session.run(list(OUTPUT_NAMES), {INPUT_NAME: pixels})
 
 
-def test_exactly_these_files(tiny_bundle_dir):
+def test_bundle_holds_exactly_its_files(tiny_bundle_dir):
     assert sorted(os.listdir(tiny_bundle_dir)) == [
         "bundle.json",
         "golden.npz",
@@ -56,7 +56,7 @@ def test_evidence_is_in_the_bundle(tiny_bundle):
         assert variant.parity["reference"].startswith("torch ")
 
 
-def test_size(tiny_bundle_dir):
+def test_onnx_file_is_about_as_small_as_the_weights(tiny_bundle_dir):
     """Weights and ONNX together are what ships; the package may hold 60 MB."""
     size = {file.name: file.stat().st_size for file in tiny_bundle_dir.iterdir()}
     assert size["model.onnx"] < 24e6
@@ -130,7 +130,7 @@ def test_the_onnx_file_keeps_the_weights_exactly(proto, tiny_bundle):
             np.testing.assert_array_equal(held[held_as], tensor, err_msg=name)
 
 
-def test_nothing_tells_where_it_was_made(tiny_bundle_dir, tmp_path):
+def test_files_hold_no_paths_of_the_machine(tiny_bundle_dir, tmp_path):
     with zipfile.ZipFile(tiny_bundle_dir / "model.ts") as archive:
         archive.extractall(tmp_path)
     files = [f for f in (*tiny_bundle_dir.iterdir(), *tmp_path.rglob("*")) if f.is_file()]

@@ -24,7 +24,7 @@ def half(tiny_bundle_dir, tmp_path_factory):
     return file
 
 
-def test_it_computes_in_half_between_normalisation_and_head(half):
+def test_halve_to_computes_in_half_between_normalisation_and_head(half):
     model = onnx.shape_inference.infer_shapes(onnx.load(half), strict_mode=True)
     kind = {v.name: v.type.tensor_type.elem_type for v in model.graph.value_info}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
@@ -36,7 +36,7 @@ def test_it_computes_in_half_between_normalisation_and_head(half):
     assert {p.key: p.value for p in model.metadata_props} == {"digest": "abc"}
 
 
-def test_its_answers_are_near(half, tiny_bundle_dir, tiny_bundle):
+def test_fp16_log_odds_are_near_fp32(half, tiny_bundle_dir, tiny_bundle):
     golden = read_golden(tiny_bundle)
     session = onnxruntime.InferenceSession(half, providers=["CPUExecutionProvider"])
     probabilities, cam, domain = session.run(None, {INPUT_NAME: golden.pixels_NHWC})
@@ -46,12 +46,12 @@ def test_its_answers_are_near(half, tiny_bundle_dir, tiny_bundle):
     np.testing.assert_allclose(domain, golden.scores.ood_N, rtol=0.01)
 
 
-def test_the_same_bytes_again(half, tiny_bundle_dir, tmp_path):
+def test_halve_to_repeats_its_bytes(half, tiny_bundle_dir, tmp_path):
     halve_to(tiny_bundle_dir / "model.onnx", tmp_path / "again.onnx", {"digest": "abc"})
     assert (tmp_path / "again.onnx").read_bytes() == half.read_bytes()
 
 
-def test_a_weight_that_half_precision_cannot_hold(tiny_bundle_dir, tmp_path):
+def test_halve_to_refuses_a_weight_beyond_half_precision(tiny_bundle_dir, tmp_path):
     model = onnx.load(tiny_bundle_dir / "model.onnx")
     gain = next(w for w in model.graph.initializer if w.name == "network.bn1.weight")
     values = 1e7 * numpy_helper.to_array(gain)

@@ -46,7 +46,7 @@ def left_to_differ(reference, candidate, thresholds, margin, ood_margin=0.0):
 
 @given(pairs=answers, edges=edges)
 @example(pairs=[(0.5, 0.5), (0.01, 0.0078125)], edges=[0.01, 0.5])  # 0.01 is no float32
-def test_no_verdict_differs_on_the_images_that_chose(pairs, edges):
+def test_choose_margins_leaves_no_differing_verdict(pairs, edges):
     reference, candidate = np.array(pairs, np.float32).T
     thresholds = Thresholds(clear_below=edges[0], crack_from=edges[1])
     margin = choose_margin(reference, candidate, thresholds)
@@ -55,7 +55,7 @@ def test_no_verdict_differs_on_the_images_that_chose(pairs, edges):
 
 
 @given(pairs=answers)
-def test_no_margin_is_wider_than_it_need_be(pairs):
+def test_choose_margins_is_no_wider_than_needed(pairs):
     """Without the factor, a little less lets a verdict differ, or is what precision moves."""
     reference, candidate = np.array(pairs, np.float32).T
     margin = choose_margin(reference, candidate, THRESHOLDS)
@@ -69,7 +69,7 @@ domains = st.lists(st.tuples(st.floats(-3, 9), st.floats(-3, 9)), min_size=30, m
 
 
 @given(pairs=answers, domains=domains)
-def test_no_verdict_differs_by_what_is_foreign_either(pairs, domains):
+def test_choose_margins_covers_the_ood_score(pairs, domains):
     reference, candidate = (
         answered(*scores)
         for scores in zip(
@@ -83,7 +83,7 @@ def test_no_verdict_differs_by_what_is_foreign_either(pairs, domains):
     assert left_to_differ(reference, candidate, limits, *margins) == 0
 
 
-def test_the_farthest_flip_decides():
+def test_margin_reaches_the_farthest_flip():
     """One flip over each threshold; the farther one, from 0.2 to 0.25, counts, with the factor."""
     reference = np.array([0.199, 0.701] + 400 * [0.5], np.float32)
     candidate = np.array([0.25, 0.69] + 400 * [0.5], np.float32)
@@ -92,7 +92,7 @@ def test_the_farthest_flip_decides():
     assert margin == pytest.approx(SAFETY * distance, rel=1e-5)
 
 
-def test_without_a_flip_the_margin_is_what_precision_moves():
+def test_margin_without_a_flip_is_what_precision_moves():
     reference = np.full(100, 0.5, np.float32)
     candidate = np.linspace(0.5, 0.6, 100, dtype=np.float32)
     margin = choose_margin(reference, candidate, THRESHOLDS)
@@ -104,7 +104,7 @@ def evidence(**changes):
     return {"images": 3000, "verdict_flips": [], "deferred": 0.1, **changes}
 
 
-def test_the_gate_counts_per_thousand():
+def test_gate_reduced_allows_one_flip_per_thousand():
     flip = [0.1, 0.9]
     gate_reduced("onnx-int8", evidence(verdict_flips=3 * [flip]))
     with pytest.raises(ExportError, match=r"onnx-int8 .*4 of 3000 verdicts differ") as refusal:
@@ -115,7 +115,7 @@ def test_the_gate_counts_per_thousand():
         gate_reduced("onnx-int8", evidence(images=999, verdict_flips=[flip]))
 
 
-def test_the_gate_refuses_what_gains_nothing():
+def test_gate_reduced_refuses_too_many_deferred():
     gate_reduced("onnx-int8", evidence(deferred=MOST_DEFERRED))
     with pytest.raises(ExportError, match=r"61% of the photos lie so near a threshold"):
         gate_reduced("onnx-int8", evidence(deferred=0.61))

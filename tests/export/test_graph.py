@@ -45,7 +45,7 @@ def first_features(model, pixels):
     return run(shown, pixels, [name])[0]
 
 
-def test_folding_changes_no_answer(proto, pixels):
+def test_fold_batch_norm_keeps_the_outputs(proto, pixels):
     folded = fold_batch_norm(proto)
     onnx.checker.check_model(folded, full_check=True)
     kinds = {node.op_type for node in folded.graph.node}
@@ -55,13 +55,13 @@ def test_folding_changes_no_answer(proto, pixels):
         np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
 
 
-def test_folding_leaves_its_input_alone(proto):
+def test_fold_batch_norm_leaves_its_input_alone(proto):
     before = proto.SerializeToString(deterministic=True)
     take_pixels(fold_batch_norm(proto))
     assert proto.SerializeToString(deterministic=True) == before
 
 
-def test_one_bias_of_zeros_for_several_convolutions(proto, pixels):
+def test_fold_batch_norm_with_a_shared_bias(proto, pixels):
     shared = onnx.ModelProto()
     shared.CopyFrom(proto)
     first, second = [node for node in shared.graph.node if node.op_type == "Conv"][:2]
@@ -73,7 +73,7 @@ def test_one_bias_of_zeros_for_several_convolutions(proto, pixels):
         np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
 
 
-def test_pixels_as_they_are_give_the_same_features_away_from_the_border(proto, pixels):
+def test_take_pixels_keeps_features_away_from_the_border(proto, pixels):
     taken = take_pixels(fold_batch_norm(proto))
     onnx.checker.check_model(taken, full_check=True)
     before, after = first_features(proto, pixels), first_features(taken, pixels)
@@ -82,12 +82,12 @@ def test_pixels_as_they_are_give_the_same_features_away_from_the_border(proto, p
     assert np.abs(after - before).max() < 0.3  # 12 of 255 grey levels, seen by a part of a kernel
 
 
-def test_no_float_image_is_made(proto):
+def test_take_pixels_makes_no_float_image(proto):
     nodes = take_pixels(fold_batch_norm(proto)).graph.node
     assert [node.op_type for node in nodes][:3] == ["Transpose", "DequantizeLinear", "Conv"]
 
 
-def test_another_graph_is_refused(proto):
+def test_fold_batch_norm_refuses_another_graph(proto):
     foreign = onnx.ModelProto()
     foreign.CopyFrom(proto)
     squeeze = next(node for node in foreign.graph.node if node.op_type == "Squeeze")

@@ -78,7 +78,7 @@ def test_everything_but_the_head_is_quantised(graph):
     assert "Relu" not in {node.op_type for node in graph.node}
 
 
-def test_the_pixels_are_quantised_as_they_come(graph):
+def test_int8_takes_the_pixels_as_they_are(graph):
     """Nothing stands between the uint8 pixels and the first convolution but their meaning."""
     transposed = next(node for node in graph.node if node.op_type == "Transpose").output[0]
     (pixels,) = [node for node in graph.node if transposed in node.input]
@@ -86,7 +86,7 @@ def test_the_pixels_are_quantised_as_they_come(graph):
     assert (pixels.op_type, reader.op_type) == ("DequantizeLinear", "Conv")
 
 
-def test_its_answers_are_near(int8, tiny_bundle):
+def test_int8_log_odds_are_near_fp32(int8, tiny_bundle):
     golden = read_golden(tiny_bundle)
     session = onnxruntime.InferenceSession(int8[0], providers=["CPUExecutionProvider"])
     (p_NC,) = session.run(OUTPUT_NAMES[:1], {INPUT_NAME: golden.pixels_NHWC})
@@ -94,14 +94,14 @@ def test_its_answers_are_near(int8, tiny_bundle):
     assert 0 < np.median(moved) < 0.3
 
 
-def test_the_method_that_moves_least_is_taken(int8):
+def test_quantise_to_takes_the_method_that_moves_least(int8):
     made = int8[1]
     assert len(made.tried) == 3
     assert made.tried[made.method] == min(made.tried.values())
     assert made.images + made.tried_images == 24
 
 
-def test_its_description_and_nothing_else(int8):
+def test_int8_file_holds_its_metadata_and_nothing_else(int8):
     model = onnx.load(int8[0])
     assert {p.key: p.value for p in model.metadata_props} == {"digest": "abc"}
     assert (model.producer_name, model.doc_string) == ("inspector export", "")
@@ -110,7 +110,9 @@ def test_its_description_and_nothing_else(int8):
     assert b"inspector-calibration" not in content
 
 
-def test_another_process_writes_the_same_bytes(int8, tiny_bundle_dir, pixels, tmp_path):
+def test_quantise_to_writes_the_same_bytes_in_another_process(
+    int8, tiny_bundle_dir, pixels, tmp_path
+):
     np.save(tmp_path / "pixels.npy", pixels)
     code = (
         "import sys, numpy; from pathlib import Path; from export.int8 import quantise_to;"
@@ -125,7 +127,7 @@ def test_another_process_writes_the_same_bytes(int8, tiny_bundle_dir, pixels, tm
     assert out.read_bytes() == int8[0].read_bytes()
 
 
-def test_photos_of_another_size(tiny_bundle_dir, tmp_path):
+def test_quantise_to_refuses_photos_of_another_size(tiny_bundle_dir, tmp_path):
     with pytest.raises(ValueError, match="64"):
         quantise_to(tiny_bundle_dir / "model.onnx", tmp_path / "x.onnx", scenes(4, 48), {})
     with pytest.raises(ValueError, match="at least"):

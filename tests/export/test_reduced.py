@@ -85,7 +85,7 @@ def test_the_bundle_gains_two_variants(reduced_dir, tiny_bundle):
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
-def test_evidence(reduced_dir, images, precision):
+def test_evidence_of_a_reduced_variant(reduced_dir, images, precision):
     variant = ModelBundle.load(reduced_dir).variants[f"onnx-{precision}"]
     seen = variant.parity
     assert seen["margin"] == variant.margin > 0
@@ -101,7 +101,7 @@ def test_evidence(reduced_dir, images, precision):
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
-def test_what_a_scan_opens_agrees_with_fp32(reduced_dir, precision):
+def test_deferring_engine_agrees_with_fp32(reduced_dir, precision):
     """On golden images, which no gate saw: margin applied, as a scan applies it."""
     bundle = ModelBundle.load(reduced_dir)
     golden = read_golden(bundle)
@@ -126,7 +126,7 @@ def test_without_images_the_calibration_photos_are_dealt(calibration):
     assert photos == gather_photos(config(calibration=calibration, held_back_minimum=1))
 
 
-def test_a_photo_that_sets_ranges_is_in_no_gate(calibration, tmp_path):
+def test_calibration_photos_are_in_no_gate(calibration, tmp_path):
     """Not even under another name."""
     both = shutil.copytree(calibration, tmp_path / "both")
     for k, photo in enumerate(sorted(calibration.rglob("*.png"))):
@@ -136,14 +136,14 @@ def test_a_photo_that_sets_ranges_is_in_no_gate(calibration, tmp_path):
     assert not any(p.is_symlink() for p in (*photos.choosing, *photos.gating))
 
 
-def test_a_limit_holds(images, calibration):
+def test_images_limit_holds(images, calibration):
     photos = gather_photos(
         config(calibration=calibration, images=images, images_limit=12, held_back_minimum=2)
     )
     assert len(photos.choosing) + len(photos.gating) == 12
 
 
-def test_too_few_photos_are_said_before_anything_is_done(tiny_bundle_dir, calibration, tmp_path):
+def test_too_few_photos_raises_before_anything_is_done(tiny_bundle_dir, calibration, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(ExportError, match=r"only \d+ held-back photos, and 2000 are needed") as no:
         export_bundle(
@@ -164,7 +164,7 @@ def test_photos_that_cannot_be_decoded_do_not_count(tiny_bundle_dir, images, tmp
     assert not (tmp_path / "x").exists()
 
 
-def test_too_few_photos_to_calibrate_on(tiny_bundle_dir, images, calibration, tmp_path):
+def test_too_few_calibration_photos_raises(tiny_bundle_dir, images, calibration, tmp_path):
     few = tmp_path / "few"
     few.mkdir()
     for photo in list(calibration.rglob("*.png"))[:31]:
@@ -175,7 +175,7 @@ def test_too_few_photos_to_calibrate_on(tiny_bundle_dir, images, calibration, tm
         )
 
 
-def test_a_variant_that_sends_everything_on_is_refused(reduced_copy, images, monkeypatch):
+def test_variant_that_defers_everything_is_refused(reduced_copy, images, monkeypatch):
     before = contents(reduced_copy)
     monkeypatch.setattr("export.reduced.choose_margins", lambda *answers: (40.0, 0.0))
     with pytest.raises(ExportError, match=r"onnx-fp16 is of no use .*100% of the photos"):
@@ -183,7 +183,7 @@ def test_a_variant_that_sends_everything_on_is_refused(reduced_copy, images, mon
     assert contents(reduced_copy) == before
 
 
-def test_a_variant_that_differs_is_refused(reduced_copy, images, monkeypatch):
+def test_variant_with_other_verdicts_is_refused(reduced_copy, images, monkeypatch):
     """A file made from another model; the margin, chosen by what it does, is not what saves it."""
 
     def write_wrong(fp32, out, metadata):
@@ -215,7 +215,7 @@ def test_without_photos_a_variant_is_taken_over(reduced_dir, tmp_path):
     assert "onnx-fp32" in bundle.variants
 
 
-def test_it_joins_an_earlier_export(reduced_dir, tiny_bundle_dir, tmp_path):
+def test_reduced_variant_joins_an_earlier_export(reduced_dir, tiny_bundle_dir, tmp_path):
     """A directory that holds TorchScript only gains int8 and the fp32 that it falls back on."""
     out = tmp_path / "out"
     plain = ModelBundle.load(tiny_bundle_dir)
@@ -228,7 +228,7 @@ def test_it_joins_an_earlier_export(reduced_dir, tiny_bundle_dir, tmp_path):
     assert set(bundle.variants) == {"onnx-fp32", "torchscript-fp32", "onnx-int8"}
 
 
-def test_what_is_taken_over_must_answer_as_it_did(reduced_copy, tmp_path):
+def test_carried_variant_that_drifted_is_refused(reduced_copy, tmp_path):
     bundle = ModelBundle.load(reduced_copy)
     int8 = bundle.variants["onnx-int8"]
     better = replace(int8, parity={**int8.parity, "golden_max_difference": 0.0})
@@ -238,19 +238,19 @@ def test_what_is_taken_over_must_answer_as_it_did(reduced_copy, tmp_path):
     assert "--calibration" in str(refusal.value)
 
 
-def test_nothing_to_take_over(tiny_bundle_dir, tmp_path):
+def test_nothing_to_take_over_raises(tiny_bundle_dir, tmp_path):
     with pytest.raises(ExportError, match=r"has no onnx-int8 to take over.*--calibration DIR"):
         export_bundle(ExportConfig(bundle=tiny_bundle_dir, int8=True, out=tmp_path / "out"))
 
 
-def test_a_plain_export_keeps_them(reduced_copy):
+def test_plain_export_keeps_reduced_variants(reduced_copy):
     before = ModelBundle.load(reduced_copy)
     after = export_bundle(ExportConfig(bundle=reduced_copy, onnx=True))
     for name in ("onnx-int8", "onnx-fp16"):
         assert after.variants[name] == before.variants[name]
 
 
-def test_photos_without_labels(tiny_bundle_dir, images, tmp_path):
+def test_evidence_without_labels_has_no_quality(tiny_bundle_dir, images, tmp_path):
     flat = tmp_path / "flat"
     flat.mkdir()
     for photo in images.rglob("*.png"):
@@ -261,7 +261,7 @@ def test_photos_without_labels(tiny_bundle_dir, images, tmp_path):
     assert "roc_auc" not in bundle.variants["onnx-fp16"].parity
 
 
-def test_options_that_cannot_be_right(tmp_path):
+def test_export_config_rejects_impossible_photo_options(tmp_path):
     (tmp_path / "photos").mkdir()
     photos, missing = tmp_path / "photos", tmp_path / "missing"
     with pytest.raises(UsageError, match="not a folder with photos to calibrate on"):

@@ -171,7 +171,7 @@ def test_gate_names_the_image_and_both_answers():
         gate_exact("onnx-fp32", report(max_difference=1e-7, verdict_flips=(flip,)))
 
 
-def test_the_users_photos_are_compared(plain_dir, photos):
+def test_export_compares_the_users_photos(plain_dir, photos):
     bundle = export_bundle(torchscript(plain_dir, images=photos))
     parity = bundle.variants["torchscript-fp32"].parity
     assert parity["images"] - parity["golden_images"] == 5
@@ -197,7 +197,7 @@ def test_photos_are_picked_evenly(photos):
     assert len(pick_photos(photos, 99)) == 6
 
 
-def test_a_folder_without_photos(plain_dir, tmp_path):
+def test_folder_without_photos_raises(plain_dir, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="no images below"):
         export_bundle(torchscript(plain_dir, images=tmp_path / "empty"))
@@ -291,7 +291,7 @@ def test_a_directory_with_other_things_is_not_written_to(plain_dir, photos):
     assert contents(photos) == before
 
 
-def test_a_target_that_is_a_file(plain_dir, tmp_path):
+def test_target_that_is_a_file_raises(plain_dir, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="file"):
         export_bundle(torchscript(plain_dir, out=tmp_path / "file"))
@@ -313,11 +313,11 @@ def test_the_shipped_bundle_is_not_written_to():
         ({"onnx": True, "torchscript": True}, {"onnx-fp32", "torchscript-fp32"}),
     ],
 )
-def test_neither_flag_means_both(chosen, names):
+def test_no_flag_exports_onnx_and_torchscript(chosen, names):
     assert set(ExportConfig(**chosen).variants) == names
 
 
-def test_options_that_cannot_be_right(tmp_path):
+def test_export_config_rejects_impossible_options(tmp_path):
     with pytest.raises(UsageError, match="at least one image"):
         ExportConfig(images_limit=0)
     with pytest.raises(UsageError, match="not a folder"):
