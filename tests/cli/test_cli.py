@@ -93,8 +93,8 @@ def test_a_command_without_its_extra_says_what_to_install(
         [sys.executable, "-c", program, *words], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 2, done.stderr
-    words = rf"inspector: {arguments[0]} needs \w+; install it with: "
-    assert re.search(words + rf"pip install 'crack-inspector\[{extra}\]'$", done.stderr.strip())
+    said = rf"inspector: {arguments[0]} needs \w+; install it with: "
+    assert re.search(said + rf"pip install 'crack-inspector\[{extra}\]'$", done.stderr.strip())
     assert "Traceback" not in done.stderr
 
 
