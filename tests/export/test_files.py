@@ -90,7 +90,7 @@ def test_metadata_lets_the_file_stand_alone(proto, tiny_bundle):
     preprocess = json.loads(metadata["preprocess"])
     assert preprocess == json.loads(json.dumps(tiny_bundle.preprocess.to_json()))
     assert metadata["digest"] == tiny_bundle.digest
-    assert metadata["out_of_distribution"] == repr(tiny_bundle.thresholds.out_of_distribution)
+    assert metadata["out_of_domain"] == repr(tiny_bundle.thresholds.out_of_distribution)
     assert metadata["format"] == "2"
     assert metadata["tool_version"]
 

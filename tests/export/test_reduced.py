@@ -233,7 +233,7 @@ def test_carried_variant_that_drifted_is_refused(reduced_copy, tmp_path):
     int8 = bundle.variants["onnx-int8"]
     better = replace(int8, parity={**int8.parity, "golden_max_difference": 0.0})
     replace(bundle, variants={**bundle.variants, "onnx-int8": better}).save()
-    with pytest.raises(ExportError, match=r"answers a golden image .* off") as refusal:
+    with pytest.raises(ExportError, match=r"is .* off on a golden image") as refusal:
         export_bundle(ExportConfig(bundle=reduced_copy, int8=True, out=tmp_path / "out"))
     assert "--calibration" in str(refusal.value)
 

@@ -119,7 +119,7 @@ WRONG = [
 def test_the_gate_stops_a_wrong_model(plain_dir, monkeypatch, make_wrong):
     before = contents(plain_dir)
     monkeypatch.setattr("export.run.load_deployed", make_wrong)
-    with pytest.raises(ExportError, match="torchscript-fp32 does not answer like") as refusal:
+    with pytest.raises(ExportError, match="torchscript-fp32 does not predict like") as refusal:
         export_bundle(torchscript(plain_dir))
     assert "nothing was written" in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -140,7 +140,7 @@ def test_the_gate_stops_a_wrong_onnx_and_makes_no_target(
 
     monkeypatch.setitem(_WRITERS, "onnxruntime", write_wrong)
     target = tmp_path / "not" / "yet"
-    with pytest.raises(ExportError, match="onnx-fp32 does not answer like") as refusal:
+    with pytest.raises(ExportError, match="onnx-fp32 does not predict like") as refusal:
         export_bundle(ExportConfig(bundle=plain_dir, onnx=True, out=target))
     assert "instead of" in str(refusal.value)
     assert not target.parent.exists()
