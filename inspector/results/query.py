@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from inspector.types import JsonObject
 
-MEMORY = "32MB"
-"""Memory of DuckDB for a report; it writes the rest to a temporary directory."""
 FAILED = "failed"
+_LEAST_MEMORY, _MEMORY_PER_ROW = 32_000_000, 8
+"""Bytes that DuckDB may hold for a report; it writes the rest to a temporary directory."""
 _THREADS = 1
 """A stream feeds no more; each costs 15 MB."""
 _ROWS_FETCHED = 2_000
@@ -72,7 +72,7 @@ class Query:
         decisions: pa.Table,
         *,
         progress: Callable[[int], None] | None = None,
-        memory: str = MEMORY,
+        memory: int = 0,
     ) -> None:
         """Join a table with what people said about its photos. Raises as `ask`.
 
@@ -80,12 +80,12 @@ class Query:
             table: The opened table.
             decisions: All decisions, from `read_decisions`.
             progress: Called with the number of rows after each batch that is read.
-            memory: What DuckDB may hold, such as `32MB`.
+            memory: Bytes that DuckDB may hold, if more than it needs to count the rows.
         """
         self.table = table
         self._progress = progress
         folder = tempfile.mkdtemp()
-        self.db = _connect(folder, memory)
+        self.db = _connect(folder, max(memory, _MEMORY_PER_ROW * len(table)))
         self.close = weakref.finalize(self, _close, self.db, folder)
         self.db.execute("CREATE TABLE said (row BIGINT, uri VARCHAR, human VARCHAR)")
         if decisions.num_rows:
@@ -193,12 +193,12 @@ def human_verdicts(out: Path) -> pa.Table:
     return read_steadily(out, read)
 
 
-def _connect(folder: str, memory: str = MEMORY) -> duckdb.DuckDBPyConnection:
+def _connect(folder: str, memory: int = 0) -> duckdb.DuckDBPyConnection:
     """Open a database in memory that reads no files and loads no extensions; what does not fit into
     `memory` goes to `folder`."""
     db = duckdb.connect(
         config={
-            "memory_limit": memory,
+            "memory_limit": f"{max(memory, _LEAST_MEMORY)}B",
             "threads": _THREADS,
             "temp_directory": folder,
             "autoinstall_known_extensions": False,

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from inspector.types import JsonObject
 
 LONGEST_PAGE = 200
-MEMORY = "256MB"
-"""Memory of DuckDB: some 11 bytes per row, 4 per row of a list, and more to order them."""
+MEMORY = 256_000_000
+"""Bytes that DuckDB may hold: 11 bytes per row, 4 per row of a list, and more to order them."""
 _KEPT_QUEUES = 8
 _KEPT_ROWS = 500
 _EPOCH = datetime(1970, 1, 1)

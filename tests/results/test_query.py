@@ -32,8 +32,8 @@ def out(tmp_path):
 def test_query_close_removes_what_it_wrote(out, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
-    with closing(Query(Table.open(out), NOBODY, memory="16MB")) as query:
-        query.db.execute("CREATE TABLE big AS SELECT md5(range::VARCHAR) FROM range(1000000)")
+    with closing(Query(Table.open(out), NOBODY)) as query:
+        query.db.execute("CREATE TABLE big AS SELECT md5(range::VARCHAR) FROM range(2000000)")
         (folder,) = (tmp_path / "temporary").iterdir()
         assert list(folder.iterdir()), "more than fits is written to a file"
         assert folder.stat().st_mode & 0o077 == 0, "for nobody else to read"
