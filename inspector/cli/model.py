@@ -44,18 +44,18 @@ def train(
     labels: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="OUT", help="Scan results reviewed by people, to learn from; may be repeated."
+            metavar="OUT", help="Results labelled in inspector review, to train on; may be repeated."
         ),
     ] = None,
     validation: Annotated[
-        Path | None, typer.Option(help="Labelled folder to validate on, not a part of DATA.")
+        Path | None, typer.Option(help="Labelled folder to validate on, outside DATA.")
     ] = None,
     groups: Groups = None,
     positive: Positive = None,
     init: Annotated[
         str, typer.Option(help="imagenet (download), default (shipped model), random, or a file.")
     ] = "imagenet",
-    epochs: Annotated[int, typer.Option(help="At most so many.")] = 6,
+    epochs: Annotated[int, typer.Option(help="Number of epochs at most.")] = 6,
     batch_size: Annotated[int, typer.Option("-b", "--batch-size")] = 100,
     learning_rate: Annotated[
         float | None, typer.Option("--lr", help="Peak rate; 3e-4, or 1e-3 with a frozen backbone.")
@@ -87,16 +87,16 @@ def train(
         bool, typer.Option("--strict-splits", help="Refuse validation images that leak.")
     ] = False,
     no_leak_audit: Annotated[
-        bool, typer.Option("--no-leak-audit", help="Do not look for such images first.")
+        bool, typer.Option("--no-leak-audit", help="Do not look for leaking images.")
     ] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Fine-tune ResNet18 on two folders of images and write a model bundle that scans.
 
-    A folder that is divided is taken as it is: train/ is learned from, val/ validated on, test/
-    left alone. The bundle gets a report in training/report.html: figures and curves on the
-    validation images, and pictures of the mistakes.
+    A divided folder is used as it is: train/ to train on, val/ to validate on, test/ not at all.
+    The report training/report.html in the bundle shows figures and curves on the validation images,
+    and pictures of the mistakes.
     """
     from inspector.calibration.rule import for_unseen_walls
     from inspector.training import TrainConfig
@@ -142,7 +142,7 @@ def train(
 )
 def export(
     bundle: Annotated[
-        Path | None, typer.Argument(help="Model bundle; the one that comes along if not given.")
+        Path | None, typer.Argument(help="Model bundle; the shipped one by default.")
     ] = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="ONNX in fp32.")] = False,
     torchscript: Annotated[bool, typer.Option("--torchscript", help="TorchScript.")] = False,
@@ -158,16 +158,19 @@ def export(
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(help="Folder of photos on which verdicts must agree; others than those."),
+        typer.Option(help="Other photos, on which verdicts must agree."),
     ] = None,
     images_limit: Annotated[
-        int | None, typer.Option(metavar="N", help="Compare on at most N; 256, or 6000 for int8.")
+        int | None,
+        typer.Option(metavar="N", help="Compare N photos at most; 256, or 6000 for int8."),
     ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Export the model, to ONNX and TorchScript if not told otherwise; writes nothing if verdicts
-    differ: none may in fp32, 1 in 1,000 in int8 and fp16, where fp32 decides what is near a
-    threshold."""
+    """Export a model, to ONNX and TorchScript by default.
+
+    Writes nothing if verdicts differ: none may in fp32, 1 in 1,000 in int8 and fp16, where fp32
+    decides near the thresholds.
+    """
     from export import ExportConfig, export_bundle
     from inspector.core.terminal import print_lines
 
@@ -198,7 +201,7 @@ def export(
 @commands.command(epilog="Examples:\n\ninspector doctor\n\ninspector doctor my-model")
 def doctor(
     bundle: Annotated[
-        Path | None, typer.Argument(help="Model bundle; the one that comes along if not given.")
+        Path | None, typer.Argument(help="Model bundle; the shipped one by default.")
     ] = None,
     verbose: Verbose = False,
 ) -> None:

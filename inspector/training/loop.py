@@ -200,7 +200,7 @@ class Trainer:
         train_seconds = time.perf_counter() - started
         found = self.predict()
         if len(set(found.is_crack_N.tolist())) < 2:
-            raise TrainingError("of one class, none of the validation images could be decoded")
+            raise TrainingError("none of the validation images of one class could be decoded")
         p_N = found.p_crack()
         return EpochResult(
             epoch=epoch + 1,
