@@ -44,7 +44,7 @@ def train(
     labels: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="OUT", help="Results labelled in inspector review, to train on; may be repeated."
+            metavar="OUT", help="Results labelled in inspector review; may be repeated."
         ),
     ] = None,
     validation: Annotated[
