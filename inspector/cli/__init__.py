@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def _fail(error: InspectorError) -> None:
-    from inspector.core.terminal import print_lines
+    from inspector.core.text import print_lines
 
     trace = traceback.format_exc().splitlines() if tracebacks_wanted() else []
     print_lines([*trace, f"inspector: {error}"], to_stderr=True)

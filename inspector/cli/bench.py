@@ -105,7 +105,7 @@ def run(
     from bench.report.text import terminal_lines
     from bench.results import FAILED, PAGE
     from bench.run import bench
-    from inspector.core.terminal import print_lines
+    from inspector.core.text import print_lines
 
     if quick and full:
         raise typer.BadParameter("--quick and --full exclude each other")
@@ -154,7 +154,7 @@ def compare(
     from bench.compare import compare as compare_results
     from bench.report.changes import markdown_lines, terminal_lines
     from bench.results import read_results
-    from inspector.core.terminal import print_lines
+    from inspector.core.text import print_lines
 
     found = compare_results(read_results(a), read_results(b), threshold=threshold)
     if as_json:

@@ -64,7 +64,7 @@ def calibrate(
     from inspector.calibration.run import CalibrateConfig
     from inspector.calibration.run import calibrate as run_calibrate
     from inspector.core.progress import CountingBar
-    from inspector.core.terminal import print_lines
+    from inspector.core.text import print_lines
 
     rule = rule_of(
         target_recall=target_recall, target_specificity=target_specificity, confidence=confidence,

@@ -52,7 +52,7 @@ def evaluate(
     with heat maps.
     """
     from inspector.core.progress import CountingBar
-    from inspector.core.terminal import print_lines
+    from inspector.core.text import print_lines
     from inspector.evaluation import PAGE, EvaluateConfig, render
     from inspector.evaluation import evaluate as run_evaluate
 

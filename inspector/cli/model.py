@@ -172,7 +172,7 @@ def export(
     decides near the thresholds.
     """
     from export import ExportConfig, export_bundle
-    from inspector.core.terminal import print_lines
+    from inspector.core.text import print_lines
 
     config = ExportConfig(
         bundle=bundle,
@@ -209,7 +209,7 @@ def doctor(
 
     Safe for a bundle from somebody else: its TorchScript, which is a program, is not run.
     """
-    from inspector.core.terminal import print_lines
+    from inspector.core.text import print_lines
     from inspector.doctor import examine, render
 
     report = examine(bundle)

@@ -45,7 +45,7 @@ def review(
     OUT/_inspector/labels.jsonl, each on disk before it counts; inspector train --labels OUT
     learns from them. Ctrl-C ends it.
     """
-    from inspector.core.terminal import print_lines
+    from inspector.core.text import print_lines
     from inspector.reviewing.config import ReviewConfig, user_name
     from inspector.reviewing.door import door_of, open_in_browser
     from inspector.reviewing.server import review as run_review

@@ -36,13 +36,13 @@ def machine_key(files: Mapping[str, str], about: str) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def recall(key: str) -> Any:
+def get_cached(key: str) -> Any:
     """Get the JSON value of a key; None if there is none or the cache cannot be read."""
     file = cache_file()
     return _read(file).get(key) if file else None
 
 
-def remember(key: str, value: JsonObject) -> None:
+def set_cached(key: str, value: JsonObject) -> None:
     """Set the value of a key. A cache that cannot be written is ignored: values are measured
     again."""
     file = cache_file()

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, BinaryIO
 
-from inspector.core.plain import plain
+from inspector.core.untrusted import plain
 from inspector.errors import OutputError
 
 if TYPE_CHECKING:

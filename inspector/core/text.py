@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 WIDTH = 80
@@ -104,3 +106,21 @@ def plain_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str
 def _paragraph(heads: Sequence[str], row: Sequence[str]) -> list[str]:
     named = [f"{head} {text}".strip() for head, text in zip(heads[1:], row[1:], strict=True)]
     return wrapped(f"{row[0]}: ", ", ".join(filter(None, named)), 2)
+
+
+def print_lines(lines: Iterable[str], *, to_stderr: bool = False) -> None:
+    """Print lines that may quote text from outside. On a terminal long lines are wrapped between
+    words, with a hanging indent; elsewhere a line stays one line."""
+    stream = sys.stderr if to_stderr else sys.stdout
+    for line in lines:
+        text = printable(line)
+        if stream.isatty() and not isinstance(line, Whole) and len(text) >= columns():
+            begin = _hanging(text)
+            text = "\n".join(wrapped(text[:begin], text[begin:], begin, width=columns() - 1))
+        print(text, file=stream, flush=True)
+
+
+def _hanging(line: str) -> int:
+    """Columns before the text in a line such as `title      text`."""
+    found = re.match(r"(?:\w+ )*\w*  +", line)
+    return len(found[0]) if found else 0

@@ -1,14 +1,19 @@
-"""JSON from untrusted files: finite numbers, declared types, bounded size."""
+"""Files from others: regular files only, and JSON of finite numbers and declared types."""
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import stat
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import BufferedReader
     from pathlib import Path
 
     from _typeshed import DataclassInstance
@@ -27,6 +32,40 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "tuple[float, float, float]": (float, int),
 }
 """JSON types allowed for a field, or for each element of a tuple, by its annotation."""
+_CAREFUL = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+class NotAFileError(OSError):
+    """The path is a directory, link, pipe, socket or device."""
+
+    def __init__(self, path: str) -> None:
+        what = f"{os.path.basename(path)} is not a regular file"
+        super().__init__(errno.EINVAL, what, path)
+
+
+def plain(path: str, flags: int) -> int:
+    """Opener for `open(opener=...)` that opens or creates a regular file. Raises NotAFileError,
+    OSError."""
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        raise NotAFileError(path)  # opening a device may do something
+    descriptor = os.open(path, flags | _CAREFUL, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotAFileError(path)
+    return descriptor
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BufferedReader]:
+    """Open a regular file for reading. Raises NotAFileError, OSError."""
+    with open(path, "rb", opener=plain) as stream:
+        yield stream
+
+
+def read_plain(path: Path) -> bytes:
+    """Read a whole regular file. Raises NotAFileError, OSError."""
+    with opened(path) as stream:
+        return stream.read()
 
 
 def read_json(file: Path, largest: int = LARGEST_JSON) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inspector.core.cache import machine_key, recall, remember
+from inspector.core.cache import get_cached, machine_key, set_cached
 from inspector.core.untrusted import checked, is_number
 from inspector.engines import open_engine
 from inspector.engines.deferral import DEFERRED
@@ -63,13 +63,13 @@ class Recommendation:
 
 def keep_recommendation(bundle: ModelBundle, recommendation: Recommendation) -> None:
     """Cache it for this bundle on this machine, in place of an earlier one."""
-    remember(_recommendation_key(bundle, recommendation.device), asdict(recommendation))
+    set_cached(_recommendation_key(bundle, recommendation.device), asdict(recommendation))
 
 
 def find_recommendation(bundle: ModelBundle, device: str) -> Recommendation | None:
     """The cached recommendation for `cpu` or `cuda`; None if no benchmark ran here with this bundle
     and these versions of the engines."""
-    found = recall(_recommendation_key(bundle, device))
+    found = get_cached(_recommendation_key(bundle, device))
     try:
         tiles, photos = (checked(Settings, found[name]) for name in ("tiles", "photos"))
         return checked(Recommendation, found | {"tiles": tiles, "photos": photos})
@@ -108,7 +108,7 @@ def fastest_precision(
         speeds = _cached_speeds(bundle, backend)
         if not speeds:
             speeds = _measure(bundle, backend, threads, engines)
-            remember(machine_key(bundle.files, backend), speeds)
+            set_cached(machine_key(bundle.files, backend), speeds)
     finally:
         if opened is None:
             for engine in engines.values():
@@ -137,7 +137,7 @@ def _with_deferred(speeds: Mapping[str, float], bundle: ModelBundle, precision: 
 
 def _cached_speeds(bundle: ModelBundle, backend: str) -> dict[str, float]:
     """Seconds per image by precision; empty unless they were measured before."""
-    found = recall(machine_key(bundle.files, backend))
+    found = get_cached(machine_key(bundle.files, backend))
     return {str(name): float(s) for name, s in found.items()} if _are_speeds(found) else {}
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from inspector.core.terminal import print_lines
-from inspector.core.text import TITLE, Whole, display_path, wrapped
+from inspector.core.text import TITLE, Whole, display_path, print_lines, wrapped
 from inspector.reporting.contents import AT_REST
 from inspector.reporting.counting import OUTCOMES
 from inspector.reporting.wording import count, in_folder, share

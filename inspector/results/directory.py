@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from inspector.core.layout import MANIFEST, RESULTS_DIR, TABLE, Layout
-from inspector.core.plain import opened
+from inspector.core.untrusted import opened
 from inspector.errors import OutputError
 
 if TYPE_CHECKING:

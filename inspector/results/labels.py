@@ -23,7 +23,7 @@ import pyarrow.json
 
 from inspector.core.durable import append_synced, locked, make_directory, reporting
 from inspector.core.layout import Layout
-from inspector.core.plain import plain, read_plain
+from inspector.core.untrusted import plain, read_plain
 from inspector.errors import OutputError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 
 from inspector.core.durable import publish
 from inspector.core.layout import TABLE
-from inspector.core.plain import read_plain
+from inspector.core.untrusted import read_plain
 from inspector.results.manifest import AGAIN
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from inspector.core.durable import publish, sync_directory
 from inspector.core.layout import MANIFEST, Layout, is_part_name
-from inspector.core.plain import NotAFileError, read_plain
-from inspector.core.untrusted import parse_json
+from inspector.core.untrusted import NotAFileError, parse_json, read_plain
 from inspector.errors import OutputError, UsageError
 from inspector.model.bundle import Thresholds
 from inspector.results.schema import SCHEMA_VERSION

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from inspector.core.plain import opened
+from inspector.core.untrusted import opened
 from inspector.errors import OutputError
 from inspector.model.bundle import sha256_of
 from inspector.photos.address import Moved, text_of

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn
 
 from inspector.core.layout import TABLE
-from inspector.core.terminal import Drawing, bar, print_lines, words
-from inspector.core.text import Whole, wrapped
+from inspector.core.progress import Drawing, bar, words
+from inspector.core.text import Whole, print_lines, wrapped
 from inspector.errors import InspectorError
 from inspector.photos.source import count_images
 

@@ -6,8 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from inspector.core.progress import CountingBar
-from inspector.core.terminal import print_lines
-from inspector.core.text import Whole
+from inspector.core.text import Whole, print_lines
 from inspector.evaluation import PAGE
 
 if TYPE_CHECKING:

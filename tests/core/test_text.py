@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 
-from inspector.core.terminal import print_lines
-from inspector.core.text import Whole, plain_table, printable
+from inspector.core.text import Whole, plain_table, print_lines, printable
 
 
 def test_control_characters_are_spelled_out():

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from inspector.core.cache import CACHE_VARIABLE, cache_file, recall, remember
+from inspector.core.cache import CACHE_VARIABLE, cache_file, get_cached, set_cached
 from inspector.engines import Backend, open_backend, tuned
 from inspector.engines.tuned import fastest_precision, known_seconds
 from inspector.model.bundle import Variant
@@ -140,18 +140,18 @@ def test_a_folder_that_others_may_write_to_is_not_used(monkeypatch, tmp_path):
     assert (tmp_path / "own").stat().st_mode & 0o777 == 0o700
     for mode in (0o777, 0o1777, 0o770, 0o720):
         (tmp_path / "own").chmod(mode)
-        remember("key", {"a": 1})
-        assert cache_file() is None and recall("key") is None
+        set_cached("key", {"a": 1})
+        assert cache_file() is None and get_cached("key") is None
     assert list((tmp_path / "own").iterdir()) == []
 
 
 @pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="needs two users")
 def test_a_folder_of_another_user_is_not_used(monkeypatch, tmp_path):
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "own"))
-    remember("key", {"a": 1})
-    assert recall("key") == {"a": 1}
+    set_cached("key", {"a": 1})
+    assert get_cached("key") == {"a": 1}
     os.chown(tmp_path / "own", 1234, -1)
-    assert cache_file() is None and recall("key") is None
+    assert cache_file() is None and get_cached("key") is None
 
 
 def test_known_seconds_take_a_share_that_cannot_be_right_for_all(bundle, speeds):

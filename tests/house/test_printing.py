@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-HOMES = ("inspector.core.terminal", "inspector.core.streams")
+HOMES = ("inspector.core.text", "inspector.core.progress", "inspector.core.streams")
 PROGRAMS = ("bench.recipe.run", "bench.")
 """For developers, or for a program at the other end of a pipe."""
 
@@ -19,4 +19,4 @@ def test_nothing_is_printed_past_print_lines(modules):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "Console", "echo")
         if not any(word in ast.unparse(node) for word in ("json", "markdown", "__version__"))
     ]
-    assert not wrong, "use inspector.core.terminal.print_lines"
+    assert not wrong, "use inspector.core.text.print_lines"

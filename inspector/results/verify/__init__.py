@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from inspector.core.layout import MANIFEST, RESULTS_DIR, Layout, is_part_name
 from inspector.core.paths import take_paths
-from inspector.core.plain import opened, read_plain
 from inspector.core.progress import no_progress
+from inspector.core.untrusted import opened, read_plain
 from inspector.errors import OutputError
 from inspector.results.directory import is_being_written, refuse_other
 from inspector.results.manifest import RESTORE, Manifest, ManifestError, fingerprint_of

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from inspector.core.terminal import print_lines
-from inspector.core.text import display_path
+from inspector.core.text import display_path, print_lines
 
 if TYPE_CHECKING:
     from pathlib import Path

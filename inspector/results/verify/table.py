@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inspector.core.layout import RESULTS_DIR, TABLE, Layout, is_part_name
-from inspector.core.plain import NotAFileError, opened
+from inspector.core.untrusted import NotAFileError, opened
 from inspector.results.lost import read_list
 from inspector.results.manifest import AGAIN, Manifest, Part
 from inspector.results.parts import REJUDGED, UNREADABLE
