@@ -94,11 +94,11 @@ def examine(
     """
     if found.keys() != expected.keys() or rows != len(expected):
         trouble = f"its table has {rows} rows, not one for each of {len(expected)} files"
-        return Compared(trouble=trouble)
+        return _incomparable(trouble)
     torn = sum((a.p_crack is None) != (found[f].p_crack is None) for f, a in expected.items())
     if torn:
         trouble = f"it judged or refused {torn} files that should have been the other"
-        return Compared(trouble=trouble)
+        return _incomparable(trouble)
     pairs = [(a, found[f]) for f, a in expected.items() if a.p_crack is not None]
     gaps = [_gap(a, b) for a, b in pairs]
     verdicts = [(_verdict(a, b, thresholds), _verdict(b, b, thresholds)) for a, b in pairs]
@@ -113,6 +113,12 @@ def examine(
         largest_difference=max(gaps, default=0.0),
         other_verdicts=other,
         missed_cracks=missed,
+    )
+
+
+def _incomparable(trouble: str) -> Compared:
+    return Compared(
+        trouble=trouble, images=0, largest_difference=0.0, other_verdicts=0, missed_cracks=0
     )
 
 

@@ -39,12 +39,12 @@ class Compared:
 
     trouble: str = ""
     """Fault in one sentence; empty where there is none."""
-    images: int = 0
+    images: int
     """Judged by both."""
-    largest_difference: float | None = 0.0
+    largest_difference: float | None
     """Of probabilities; where an answer is no number, None in the file and infinite before."""
-    other_verdicts: int = 0
-    missed_cracks: int = 0
+    other_verdicts: int
+    missed_cracks: int
     """Cracks by the reference that the case calls clear."""
     roc_auc: float | None = None
     reference_roc_auc: float | None = None
