@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from bench.engines import ENGINES, PRECISIONS
 from bench.peers.registry import PEERS
-from inspector.core.paths import take_paths
+from inspector.core.untrusted import take_paths
 from inspector.engines.device import Device
 from inspector.errors import UsageError
 

@@ -17,7 +17,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from bench.system import without_folders
-from inspector.core.cache import CACHE_VARIABLE
+from inspector.core.machine import CACHE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

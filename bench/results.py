@@ -208,8 +208,8 @@ def make_folder(out: Path) -> None:
 def write_results(out: Path, results: Results) -> None:
     """Write results.json, report.md and report.html; the measurement first, so that it is kept
     whatever happens to the reports. Raises OutputError."""
+    from bench.report.markdown import report_lines
     from bench.report.page import render_page
-    from bench.report.text import report_lines
 
     text = json.dumps(asdict(results), indent=1, allow_nan=False) + "\n"
     make_folder(out)

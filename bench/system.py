@@ -9,7 +9,6 @@ import platform
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +60,9 @@ def describe_system() -> JsonObject:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "crack-inspector": __version__,
-        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+        "packages": {
+            name: found for name in _PACKAGES if (found := machine.installed_version(name))
+        },
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
 
@@ -96,10 +97,3 @@ def _worked() -> float:
     while time.perf_counter() - began < _PROBE_S:
         hashlib.sha256(_BLOCK)
     return (time.thread_time() - began_cpu) / (time.perf_counter() - began)
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None

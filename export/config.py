@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from inspector.core.paths import check_model_name, take_paths
+from inspector.core.untrusted import check_model_name, take_paths
 from inspector.errors import UsageError
 from inspector.model.bundle import DEFAULT_PATH, Variant
 

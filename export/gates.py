@@ -6,11 +6,11 @@ lies within a margin of a threshold, and with that its verdicts must be those of
 
 from __future__ import annotations
 
-import importlib.metadata
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from inspector.core.machine import installed_version
 from inspector.engines.parity import (
     CAM_TOLERANCE,
     OOD_TOLERANCE,
@@ -139,9 +139,5 @@ def gate_reduced(name: str, seen: JsonObject) -> None:
 
 def engine_version(backend: str) -> str:
     """Name and version of the engine, for the evidence that a bundle keeps."""
-    for distribution in _DISTRIBUTIONS[backend]:
-        try:
-            return f"{backend} {importlib.metadata.version(distribution)}"
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return f"{backend} of unknown version"
+    known = filter(None, map(installed_version, _DISTRIBUTIONS[backend]))
+    return f"{backend} {next(known, 'of unknown version')}"

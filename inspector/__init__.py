@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from inspector.results.verify import VerifyConfig as VerifyConfig
     from inspector.results.verify import VerifyResult as VerifyResult
     from inspector.results.verify import verify as verify
-    from inspector.reviewing.config import ReviewConfig as ReviewConfig
+    from inspector.reviewing.server import ReviewConfig as ReviewConfig
     from inspector.reviewing.server import ReviewResult as ReviewResult
     from inspector.reviewing.server import review as review
     from inspector.scanning import RejudgeConfig as RejudgeConfig
@@ -64,7 +64,7 @@ _HOME = {
     "RejudgeResult": "inspector.scanning",
     "Report": "inspector.reporting.contents",
     "ReportConfig": "inspector.reporting.report",
-    "ReviewConfig": "inspector.reviewing.config",
+    "ReviewConfig": "inspector.reviewing.server",
     "ReviewResult": "inspector.reviewing.server",
     "ScanConfig": "inspector.scanning",
     "ScanSummary": "inspector.scanning",

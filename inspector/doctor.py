@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inspector.core import machine
-from inspector.core.cache import CACHE_VARIABLE, private_folder
-from inspector.core.machine import installed_version
+from inspector.core.machine import CACHE_VARIABLE, installed_version, private_folder
 from inspector.core.text import wrapped
 from inspector.engines.device import has_nvidia_driver
 from inspector.errors import InspectorError

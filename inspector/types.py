@@ -191,8 +191,8 @@ class Scores:
     `cam_NHW` float32 (N, h, w), the crack class's activation map on the feature grid (logit
     units before the mean; its mean over the grid plus the bias is the class logit), where stages
     with several grids decide an object array (N,) of such maps; `ood_N`
-    float32 (N,), how foreign the image is to the model (1 is usual among what it learned from, 2
-    is as odd as the oddest hundredth of it); `stage_N` uint8 (N,), which of the backend's `stages`
+    float32 (N,), out-of-distribution score (1 is usual among the photos the model learned from, 2
+    as odd as the oddest hundredth of them); `stage_N` uint8 (N,), which of the backend's `stages`
     decided, None where there is only one."""
 
     p_crack_N: NDArray[np.float32]

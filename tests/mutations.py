@@ -56,7 +56,7 @@ MUTATIONS = (
              "p_N > np.float32(thresholds.clear_below)", _JUDGE, quick=True),
     Mutation("clear however much a photo shrank", "inspector/model/verdict.py",
              "np.asarray(shrink_N) > MAX_CLEAR_SHRINK", "np.False_", _JUDGE, quick=True),
-    Mutation("clear however foreign a photo is", "inspector/model/verdict.py",
+    Mutation("clear however far out of distribution a photo is", "inspector/model/verdict.py",
              "np.False_ if limit is None else", "np.False_ if True else", _JUDGE),
     Mutation("compared in another precision", "inspector/model/verdict.py",
              "p_N = p_N.astype(np.float32)", "p_N = p_N.astype(np.float64)", _JUDGE),

@@ -14,8 +14,7 @@ from PIL import Image
 
 from export import ExportConfig, export_bundle
 from inspector import doctor
-from inspector.core.cache import CACHE_VARIABLE
-from inspector.core.machine import Gpu
+from inspector.core.machine import CACHE_VARIABLE, Gpu
 from inspector.doctor import Check, DoctorReport, Health, _judge_replay, examine, render
 from inspector.engines import open_backend
 from inspector.engines.device import has_nvidia_driver

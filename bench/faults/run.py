@@ -20,7 +20,7 @@ from bench.faults.scans import Scans, Setting
 from bench.faults.steps import HISTORIES, kill_steps
 from bench.report.wording import figure
 from bench.system import describe_system
-from inspector.core.paths import take_paths
+from inspector.core.untrusted import take_paths
 from inspector.errors import UsageError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 

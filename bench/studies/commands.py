@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inspector.core.streams import patient_streams
-from inspector.core.text import print_lines
+from inspector.core.text import patient_streams, print_lines
 from inspector.errors import InspectorError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from bench.studies.report import figures, spread
 from bench.system import describe_system
-from inspector.core.paths import take_paths
+from inspector.core.untrusted import take_paths
 from inspector.errors import DataError
 from inspector.labelled.folder import find_labelled
 from inspector.labelled.leaks import LeakKind, audit_fingerprints, fingerprint

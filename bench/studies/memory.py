@@ -22,7 +22,7 @@ from bench.report.wording import figure
 from bench.studies.done_table import make_done_table
 from bench.studies.tiny_bundle import SIZE, make_tiny_bundle
 from bench.system import describe_system, without_folders
-from inspector.core.paths import take_paths
+from inspector.core.untrusted import take_paths
 from inspector.errors import SourceError, UsageError
 from inspector.photos.source import Discovery
 from inspector.synthesis import Kind, make_scene

@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 from bench.inputs import spread_evenly
 from bench.report.wording import figure
 from bench.system import describe_system
-from inspector.core.paths import take_paths
 from inspector.core.text import printable
+from inspector.core.untrusted import take_paths
 from inspector.engines import open_backend
 from inspector.errors import BundleError, SourceError, UsageError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle

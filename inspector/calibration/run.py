@@ -15,8 +15,8 @@ import numpy as np
 from export.restamp import check_free, with_thresholds, write_copy
 from inspector.calibration.rule import Rule
 from inspector.calibration.thresholds import Judged, count_verdicts, recalibrated
-from inspector.core.paths import check_model_name, take_paths
 from inspector.core.progress import no_progress
+from inspector.core.untrusted import check_model_name, take_paths
 from inspector.engines import open_backend, open_engine
 from inspector.errors import UsageError
 from inspector.labelled.folder import VALIDATION, measured_on

@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
-from inspector.cli import bench, calibrate, evaluate, model, report, review, scan
+from inspector.cli import bench, directory, labelled, model, scan
 from inspector.cli.options import at_home, tracebacks_wanted
-from inspector.core.streams import patient_streams
+from inspector.core.text import patient_streams
 from inspector.errors import InspectorError, MissingExtraError
 from inspector.version import __version__
 
@@ -33,7 +33,7 @@ app = typer.Typer(
     help="Find cracks in photos of concrete: one verdict per photo, as a Parquet table.",
     epilog="Start with: inspector scan /photos",
 )
-for part in (scan, review, report, model, evaluate, calibrate, bench):
+for part in (scan, directory, model, labelled, bench):
     app.add_typer(part.commands)
 for group in (*app.registered_groups, bench.commands.registered_groups[0]):
     for command in group.typer_instance.registered_commands if group.typer_instance else ():

@@ -102,7 +102,7 @@ def run(
     Exit code 1: a case failed or gave wrong answers.
     """
     from bench.config import FULL, QUICK, STANDARD, BenchConfig
-    from bench.report.text import terminal_lines
+    from bench.report.markdown import terminal_lines
     from bench.results import FAILED, PAGE
     from bench.run import bench
     from inspector.core.text import print_lines

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from inspector.cli.options import Device, Quiet, Verbose
-from inspector.cli.rules import (
+from inspector.cli.options import (
     Confidence,
+    Device,
     Pooled,
+    Quiet,
     TargetRecall,
     TargetSpecificity,
+    Verbose,
     rule_of,
 )
 

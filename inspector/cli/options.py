@@ -1,13 +1,17 @@
-"""Options that several commands share, and how their words are read."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from inspector.calibration.rule import Rule
+
 
 _tracebacks_wanted = False
 
@@ -38,6 +42,15 @@ Device = Annotated[
     ),
 ]
 
+Threshold = Annotated[
+    float | None,
+    typer.Option(metavar="P", help="Crack from this probability on, clear below, no review."),
+]
+Moved = Annotated[
+    str | None,
+    typer.Option(metavar="OLD=NEW", help="Photos scanned below OLD now lie below NEW."),
+]
+
 
 def at_home(word: str) -> str:
     """A word of the command line; `--out=~/x` and `-o~/x` with the home directory written out, as
@@ -53,3 +66,52 @@ def auto_or_count(option: str, text: str) -> int | None:
     if not text.isdecimal():
         raise typer.BadParameter(f"{text!r} is neither auto nor a number", param_hint=option)
     return int(text)
+
+
+def _option(metavar: str, text: str) -> Any:
+    return typer.Option(rich_help_panel="Thresholds", metavar=metavar, help=text)
+
+
+TargetRecall = Annotated[
+    float | None,
+    _option(
+        "SHARE", "Of each source's cracks, at least so many are not called clear (default 0.9)."
+    ),
+]
+TargetSpecificity = Annotated[
+    float | None,
+    _option(
+        "SHARE",
+        "Of each source's crack-free photos, at least so many are not called crack (default 0.92).",
+    ),
+]
+Confidence = Annotated[
+    float | None, _option("P", "How surely the targets hold on further photos (default 0.95).")
+]
+Pooled = Annotated[
+    bool,
+    typer.Option(
+        "--pooled",
+        help="Keep the targets over all sources together, not for each of them.",
+        rich_help_panel="Thresholds",
+    ),
+]
+
+
+def rule_of(
+    *,
+    target_recall: float | None,
+    target_specificity: float | None,
+    confidence: float | None,
+    pooled: bool,
+) -> Rule:
+    """The rule of the options given; the others keep their defaults."""
+    from inspector.calibration.rule import Rule
+
+    targets: dict[str, Any] = {
+        "target_recall": target_recall,
+        "target_specificity": target_specificity,
+        "confidence": confidence,
+    }
+    named = {name: value for name, value in targets.items() if value is not None}
+    return Rule(**named, by_source=not pooled)

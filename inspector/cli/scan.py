@@ -1,4 +1,4 @@
-"""Commands around a result directory: make it, prove it, decide it anew."""
+"""The command `scan`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from inspector.cli.options import Device, Model, Quiet, Verbose, auto_or_count
-from inspector.photos.limits import DecodeLimits
+from inspector.cli.options import Device, Model, Moved, Quiet, Threshold, Verbose, auto_or_count
+from inspector.photos.reading import DecodeLimits
 
 commands = typer.Typer()
 
@@ -28,10 +28,7 @@ def scan(
         Path, typer.Option("-o", "--out", help="Result directory; the same one continues a scan.")
     ] = Path("inspector-results"),
     model: Model = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(metavar="P", help="Crack from this probability on, clear below, no review."),
-    ] = None,
+    threshold: Threshold = None,
     max_failures: Annotated[
         str | None, typer.Option(metavar="5%|N", help="Stop when more photos cannot be judged.")
     ] = None,
@@ -49,10 +46,7 @@ def scan(
         list[str] | None,
         typer.Option(metavar="DIR", help="Drop its photos' rows: it is gone for good; repeatable."),
     ] = None,
-    moved: Annotated[
-        str | None,
-        typer.Option(metavar="OLD=NEW", help="Photos scanned below OLD now lie below NEW."),
-    ] = None,
+    moved: Moved = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove earlier results from the directory.")
     ] = False,
@@ -172,67 +166,3 @@ def scan(
     if not quiet:
         print_summary(summary, to_stderr=as_json)
     raise typer.Exit(summary.exit_code)
-
-
-@commands.command(
-    epilog="Examples:\n\ninspector verify results\n\ninspector verify results --photos"
-)
-def verify(
-    out: Annotated[Path, typer.Argument(help="Result directory of a scan.", show_default=False)],
-    photos: Annotated[
-        bool, typer.Option("--photos", help="Read the photos, too, and say which have changed.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print findings as JSON.")] = False,
-    verbose: Verbose = False,
-) -> None:
-    """Prove a table: every part as committed, one row per file, no row that contradicts itself.
-
-    Nothing is changed. Exit code 0: proven; 1: damaged, each finding with what to do next.
-    """
-    from inspector.core.progress import CountingBar
-    from inspector.results.verify.findings import print_result
-    from inspector.scanning import VerifyConfig
-    from inspector.scanning import verify as run_verify
-
-    with CountingBar() as console:
-        result = run_verify(VerifyConfig(out=out, photos=photos), progress=console)
-    if as_json:
-        print(json.dumps(result.to_json(), indent=2))
-    else:
-        print_result(result)
-    raise typer.Exit(result.exit_code)
-
-
-@commands.command(
-    epilog="Examples:\n\ninspector rejudge results --threshold 0.3\n\n"
-    "inspector rejudge results --model my-walls-model"
-)
-def rejudge(
-    out: Annotated[Path, typer.Argument(help="Result directory of a scan.", show_default=False)],
-    threshold: Annotated[
-        float | None,
-        typer.Option(metavar="P", help="Crack from this probability on, clear below, no review."),
-    ] = None,
-    model: Model = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what changed as JSON.")] = False,
-    verbose: Verbose = False,
-) -> None:
-    """Other thresholds for a table, without judging its photos again.
-
-    Verdicts follow from the stored scores; --model names a copy with other thresholds. Killed, the
-    same command completes it. Exit code 0: done; 3: done, but the photos that int8 cannot
-    decide there have no row until a scan with the same thresholds judges them again.
-    """
-    from inspector.core.progress import CountingBar
-    from inspector.scanning import RejudgeConfig
-    from inspector.scanning import rejudge as run_rejudge
-    from inspector.scanning.console import print_rejudged
-
-    config = RejudgeConfig(out=out, threshold=threshold, model=model)
-    with CountingBar() as console:
-        result = run_rejudge(config, progress=console)
-    if as_json:
-        print(json.dumps(result.to_json(), indent=2))
-    else:
-        print_rejudged(result)
-    raise typer.Exit(result.exit_code)

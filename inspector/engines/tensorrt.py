@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import onnxruntime
 
-from inspector.core.cache import private_folder
+from inspector.core.machine import installed_version, private_folder
 from inspector.engines.device import Device
 from inspector.engines.onnxruntime import OnnxRuntimeBackend, cuda_provider, gpu_session
 from inspector.errors import BackendError, UsageError
@@ -127,7 +126,4 @@ def _engine_folder(bundle: ModelBundle, file: Path) -> Path | None:
 
 
 def _tensorrt_version() -> str:
-    for distribution in _DISTRIBUTIONS:
-        with contextlib.suppress(PackageNotFoundError):
-            return version(distribution)
-    return _OF_THE_SYSTEM
+    return next(filter(None, map(installed_version, _DISTRIBUTIONS)), _OF_THE_SYSTEM)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inspector.core.cache import get_cached, machine_key, set_cached
+from inspector.core.machine import get_cached, machine_key, set_cached
 from inspector.core.untrusted import checked, is_number
 from inspector.engines import open_engine
 from inspector.engines.deferral import DEFERRED

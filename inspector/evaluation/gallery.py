@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from inspector.core.pages import data_uri
 from inspector.core.text import printable
 from inspector.photos.decode import decode
-from inspector.photos.heat import HeatScale, draw_heat
+from inspector.photos.pictures import HeatScale, draw_heat
 from inspector.types import Decoded, ImageRef, Verdict
 
 if TYPE_CHECKING:
@@ -153,7 +152,7 @@ def _shown(found: LabelledPredictions, k: int, spec: PreprocessSpec, scale: Heat
         verdict=str(found.verdict_N[k]),
         p_crack=float(found.p_crack_N[k]),
         picture=picture_of(image.path, spec),
-        heat=_data_uri(draw_heat(found.cam_NHW[k], scale), "image/png"),
+        heat=data_uri(draw_heat(found.cam_NHW[k], scale), "PNG", optimize=True),
     )
 
 
@@ -186,10 +185,4 @@ def picture_of(path: str, spec: PreprocessSpec) -> str | None:
     outcome = decode(ImageRef.of(path), spec)
     if not isinstance(outcome, Decoded):
         return None
-    file = io.BytesIO()
-    Image.fromarray(outcome.pixels_HWC).save(file, "JPEG", quality=JPEG_QUALITY)
-    return _data_uri(file.getvalue(), "image/jpeg")
-
-
-def _data_uri(content: bytes, media_type: str) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+    return data_uri(Image.fromarray(outcome.pixels_HWC), "JPEG", quality=JPEG_QUALITY)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inspector.core.paths import take_paths
 from inspector.core.progress import no_progress
+from inspector.core.untrusted import take_paths
 from inspector.engines import open_backend
 from inspector.errors import DataError, UsageError
 from inspector.evaluation.figures import Evaluation, assess

@@ -24,9 +24,8 @@ from inspector.photos.jpeg import (
     plain_image,
     plain_pixels,
 )
-from inspector.photos.limits import DecodeLimits, Refused
 from inspector.photos.png import SIGNATURE, plain_png
-from inspector.photos.reading import read
+from inspector.photos.reading import DecodeLimits, Refused, read
 from inspector.types import Decoded, Failure, FailureCode, ImageRef, PhotoFacts
 
 if TYPE_CHECKING:

@@ -14,10 +14,6 @@ _OTHER_IMAGE_SUFFIXES = frozenset(
     " .fff .erf .mef .mos .mrw .kdc .dcr .x3f .psd .psb .xcf .exr .hdr .tga .pcx .dds .qoi .dpx"
     " .ppm .pgm .pbm .pnm .pam .pfm .ico .bpg".split()
 )
-IMAGE_SUFFIXES = frozenset(
-    ".heic .heif .avif .jxl .jp2 .j2k .dng .raw .cr2 .cr3 .nef .arw .orf .rw2 .raf .psd .exr"
-    " .hdr .tga .ppm .pgm .pbm .pnm .ico".split()
-)
 IMAGE_SUFFIXES = _DECODABLE_SUFFIXES | _OTHER_IMAGE_SUFFIXES
 """Lower-case name endings that promise an image, decodable or not."""
 

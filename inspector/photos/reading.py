@@ -1,4 +1,4 @@
-"""Reading a photo's bytes from any source, with the facts of the very file that they came from."""
+"""Reading a photo's bytes from any source, within limits, with the facts of that very file."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from inspector.photos.limits import Refused
+from inspector.errors import UsageError
 from inspector.photos.source import source_of
 from inspector.types import Failure, FailureCode, ImageRef
 
 if TYPE_CHECKING:
-    from inspector.photos.limits import DecodeLimits
     from inspector.photos.source import PhotoFile
+    from inspector.types import FailureCode
+
 
 _ATTEMPTS = 2
 """A file that was written to while it was read is read again, once."""
@@ -108,3 +109,33 @@ def _up_to(file: PhotoFile, size: int, most: int) -> bytes:
         chunks.append(chunk)
         left -= len(chunk)
     return b"".join(chunks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeLimits:
+    """Bounds that a file must keep to; beyond them it becomes a failed row, not a stopped scan.
+
+    Raises UsageError when a bound cannot be right.
+    """
+
+    max_pixels: int = 178_956_970
+    """Width times height by the header; the default is Pillow's own decompression-bomb limit."""
+    max_bytes: int = 1 << 30
+    """Size of the file, checked before reading."""
+    max_seconds: float = 60.0
+    """Time to read and decode; kept where a process of its own decodes, which can be ended."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_pixels", "max_bytes", "max_seconds"):
+            if not getattr(self, name) > 0:
+                option = name.replace("_", "-")
+                raise UsageError(f"--{option} {getattr(self, name)} is not above 0")
+
+
+class Refused(Exception):
+    """Carries the failure code from where a file is refused to where its row is made."""
+
+    def __init__(self, code: FailureCode, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail

@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from inspector.photos.jpeg import refuse_damaged_parts
-from inspector.photos.limits import Refused
+from inspector.photos.reading import Refused
 from inspector.types import FailureCode
 
 if TYPE_CHECKING:

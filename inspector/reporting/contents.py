@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from inspector.core.layout import Layout
+from inspector.core.layout import Layout, is_being_written
 from inspector.core.text import display_path
 from inspector.reporting.counting import (
     OUTCOMES,
@@ -25,7 +25,6 @@ from inspector.reporting.counting import (
     run_facts,
     total_of,
 )
-from inspector.results.directory import is_being_written
 from inspector.results.labels import Label
 from inspector.results.manifest import Manifest, ManifestError
 from inspector.results.query import FAILED

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inspector.core.durable import make_directory, publish, replacing
-from inspector.core.paths import take_paths
+from inspector.core.layout import refuse_other
 from inspector.core.progress import no_progress
+from inspector.core.untrusted import take_paths
 from inspector.errors import OutputError, UsageError
 from inspector.photos.address import Moved
 from inspector.reporting.contents import Report, count_table
 from inspector.reporting.counting import PASSES
 from inspector.reporting.page import render_page
 from inspector.reporting.shots import take_shots
-from inspector.results.directory import refuse_other
 from inspector.results.labels import read_decisions
 from inspector.results.query import Query
 from inspector.results.reader import read_steadily
-from inspector.workers.start import refuse_reimport
+from inspector.workers.process import refuse_reimport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,16 +3,15 @@ nothing else."""
 
 from __future__ import annotations
 
-import base64
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from inspector.core.pages import data_uri
 from inspector.photos.pictures import CannotShowError, open_whole
 from inspector.workers.process import HelperError, Helpers
 
@@ -88,9 +87,9 @@ def look(
         left, top, width, height = box
         across, down = whole.image.size
         corners = (left * across, top * down, (left + width) * across, (top + height) * down)
-        close_up = _data_uri(whole.image.crop(tuple(map(round, corners))))  # type: ignore[arg-type]
+        close_up = _encoded(whole.image.crop(tuple(map(round, corners))))  # type: ignore[arg-type]
     ratio = whole.width / whole.height
-    return _data_uri(whole.image), close_up, box, ratio
+    return _encoded(whole.image), close_up, box, ratio
 
 
 def _around(x: float, y: float, width: int, height: int) -> Box:
@@ -101,9 +100,7 @@ def _around(x: float, y: float, width: int, height: int) -> Box:
     return left, top, across, down
 
 
-def _data_uri(image: Image.Image) -> str:
+def _encoded(image: Image.Image) -> str:
     small = image.copy()
     small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    file = BytesIO()
-    small.save(file, "JPEG", quality=_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return data_uri(small, "JPEG", quality=_QUALITY)

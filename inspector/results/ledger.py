@@ -127,7 +127,7 @@ class Ledger:
                     current[place] |= states[place] == rest[place] ^ content
         return Standing(known, current & known, failed)
 
-    def strangers(self) -> str | None:
+    def other_photos(self) -> str | None:
         """Return a note for a table that has rows, but none of a file that was looked up."""
         if not self.unseen or self.unseen < len(self):
             return None

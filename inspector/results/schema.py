@@ -52,8 +52,8 @@ COLUMNS = (
         "ood_score",
         pa.float32(),
         True,
-        "How foreign the photo is to the model: 1 is usual among what it learned from, 2 is as odd "
-        "as the oddest hundredth of it; null when failed.",
+        "Out-of-distribution score: 1 is usual among the photos the model learned from, 2 as odd "
+        "as the oddest hundredth of them; null when failed.",
     ),
     Column("reason", pa.string(), True, "Why the verdict is what it is; null when failed."),
     Column(

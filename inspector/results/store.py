@@ -22,10 +22,9 @@ from inspector.core.durable import (
     sync_directory,
     write_synced,
 )
-from inspector.core.layout import Layout, number_of, part_name
+from inspector.core.layout import Layout, number_of, part_name, refuse_unknown
 from inspector.errors import OutputError
 from inspector.model.bundle import sha256_of
-from inspector.results.directory import refuse_foreign
 from inspector.results.ledger import Ledger
 from inspector.results.lost import LostRows, list_of
 from inspector.results.manifest import (
@@ -312,7 +311,7 @@ def open_results(
     results = Results(out, identity)
     at = Layout(out)
     with reporting(out, _as_before), contextlib.ExitStack() as stack:
-        refuse_foreign(out)
+        refuse_unknown(out)
         make_directory(at.work)
         if not stack.enter_context(locked(at.lock)):
             results.notes.append(
@@ -353,7 +352,7 @@ def look_into(
     nothing. Raises OutputError."""
     results = Results(out, identity)
     with reporting(out, _as_before):
-        refuse_foreign(out)
+        refuse_unknown(out)
         manifest = Manifest.read(out)
         if manifest and manifest.next:
             raise OutputError(

@@ -1,19 +1,29 @@
-"""Access to the review server: for the page that was opened with its token, and nobody else.
+"""Access to the review: for the page that was opened with its token, and nobody else.
 
-It listens on this machine only, but any web page that a browser on this machine shows could try to
-reach it, by guessing the port or by a name that is made to point here (DNS rebinding).
+The server listens on this machine only, but any web page that a browser on this machine shows could
+try to reach it, by guessing the port or by a name that is made to point here (DNS rebinding).
 """
 
 from __future__ import annotations
 
+import contextlib
+import html
+import os
 import secrets
+import stat
+import webbrowser
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 
+from inspector.core.layout import RESULTS_DIR
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 
 _HOSTS = frozenset({"127.0.0.1", "localhost"})
 _LONGEST_BODY = 10_000
@@ -82,3 +92,32 @@ def _refuse_writing(headers: Headers, host: str) -> str | None:
     if not headers.get("content-length", "").isdecimal():
         return "the request has no Content-Length"
     return "the request is too long" if int(headers["content-length"]) > _LONGEST_BODY else None
+
+
+_PAGE = """<!doctype html>
+<meta charset="utf-8">
+<meta name="referrer" content="no-referrer">
+<meta http-equiv="refresh" content="0; url={address}">
+<title>inspector review</title>
+<a href="{address}">Open the review</a>
+"""
+
+
+def door_of(out: Path) -> Path:
+    """The page that leads to the review of `out`. It lies beside the labels: browsers that are shut
+    in, such as Ubuntu's, see neither `/tmp` nor hidden folders."""
+    return out.resolve() / RESULTS_DIR / "review.html"
+
+
+def open_in_browser(address: str, door: Path) -> bool:
+    """Write a page that leads to `address` and that only this user can read, and open it. False,
+    and nothing is opened, where files cannot be kept from others."""
+    with contextlib.suppress(OSError):
+        door.unlink(missing_ok=True)
+        descriptor = os.open(door, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as stream:
+            if os.name != "posix" or not stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
+                stream.write(_PAGE.format(address=html.escape(address)))
+                stream.flush()
+                return webbrowser.open(door.as_uri())
+    return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,7 @@ from inspector.engines import open_backend
 from inspector.model.bundle import ModelBundle
 from inspector.model.golden import read_golden
 from inspector.photos.decode import decode
-from inspector.photos.heat import HeatScale, draw_heat
-from inspector.photos.pictures import CannotShowError
+from inspector.photos.pictures import CannotShowError, HeatScale, draw_heat
 from inspector.types import Failure, ImageRef
 
 if TYPE_CHECKING:
@@ -21,20 +21,16 @@ if TYPE_CHECKING:
 
 
 def heat(bundle_path: str, address: str) -> bytes:
-    """Draw the class-activation map of a photo.
-
-    Returns:
-        A PNG with transparency, to be stretched over the photo, on the scale of the model's golden
-        images: the same evidence has the same colour in every photo.
-
-    Raises:
-        CannotShowError: the photo cannot be decoded.
-    """
+    """Draw the class-activation map of a photo as a PNG, on the scale of the model's golden images:
+    the same evidence has the same colour in every photo. Raises CannotShowError."""
     bundle, backend, scale = _engine(bundle_path)
     outcome = decode(ImageRef.of(address), bundle.preprocess)
     if isinstance(outcome, Failure):
         raise CannotShowError(f"{outcome.code}: {outcome.detail}")
-    return draw_heat(backend.run(outcome.pixels_HWC[np.newaxis]).cam_NHW[0], scale)
+    cam_HW = backend.run(outcome.pixels_HWC[np.newaxis]).cam_NHW[0]
+    file = BytesIO()
+    draw_heat(cam_HW, scale).save(file, "PNG")
+    return file.getvalue()
 
 
 @lru_cache(maxsize=1)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import getpass
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import uvicorn
 
+from inspector.core.layout import refuse_other
+from inspector.core.untrusted import take_paths
 from inspector.errors import UsageError
 from inspector.model.bundle import find_bundle
 from inspector.photos.address import Moved
 from inspector.photos.pictures import region, screen
-from inspector.results.directory import refuse_other
 from inspector.results.labels import open_labels
 from inspector.reviewing.app import Workers, make_app
 from inspector.reviewing.guard import new_token
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-    from inspector.reviewing.config import ReviewConfig
 
 DEFAULT_PORT = 8765
 HOST = "127.0.0.1"
@@ -132,3 +133,35 @@ def _listen(port: int | None) -> Iterator[socket.socket]:
                 ) from error
             listening.bind((HOST, 0))
         yield listening
+
+
+def user_name() -> str:
+    """Return the name of the user who is logged in, as far as the system tells."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewConfig:
+    """Options of a review. Raises UsageError when a value cannot be right."""
+
+    out: Path
+    """Result directory of a scan."""
+    port: int | None = None
+    """On 127.0.0.1; None: 8765, or any free one."""
+    model: Path | None = None
+    """Bundle that made the table, for heat maps; None: the one that comes along."""
+    moved: str | None = None
+    """`OLD=NEW`: photos that were scanned below OLD now lie below NEW."""
+    reviewer: str = field(default_factory=user_name)
+
+    def __post_init__(self) -> None:
+        take_paths(self)
+        if self.port is not None and not 0 <= self.port <= 65535:
+            raise UsageError(f"--port {self.port} is not between 0 and 65535")
+        if self.moved is not None:
+            Moved.parse(self.moved)
+        if not self.reviewer:
+            raise UsageError("--reviewer needs a name")

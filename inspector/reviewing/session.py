@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,17 @@ _SHOWN = (
     "uri path verdict p_crack reason stage failure_code detail peak_x peak_y width height format "
     "size_bytes mtime content_hash taken_at gps_lat gps_lon camera"
 ).split()
+
+
+@dataclass(slots=True)
+class _Queue:
+    """A list of rows, as a table of the database, and how many of them are labelled."""
+
+    table: str
+    rows: int
+    labelled: int
+    changes: Counter[int] = field(default_factory=Counter)
+    """Changes to `labelled` that are not in it yet, by row; the row may not be in the list."""
 
 
 class PhotoError(Exception):
@@ -93,15 +105,16 @@ class Session:
                 self._open(read_steadily(self.out, self._ranked))
             self._queues_made += 1
             name = f"{self.generation}.{self._queues_made}"
-            self._queues[name] = f"queue_{self._queues_made}"
-            make_queue(self._query, self._queues[name], filters)
+            table = f"queue_{self._queues_made}"
+            make_queue(self._query, table, filters)
+            ((rows, labelled, first_open),) = self._query.db.execute(
+                f"""SELECT count(*), count(human),
+                      coalesce(min(queue.rowid) FILTER (human IS NULL), 0)
+                    FROM {table} queue LEFT JOIN said USING (row)"""
+            ).fetchall()
+            self._queues[name] = _Queue(table, rows, labelled)
             if len(self._queues) > _KEPT_QUEUES:
-                self._query.db.execute(f"DROP TABLE {self._queues.popitem(last=False)[1]}")
-            first_open = self._number(
-                f"""SELECT coalesce(min(queue.rowid), 0)
-                    FROM {self._queues[name]} queue LEFT JOIN said USING (row)
-                    WHERE human IS NULL"""
-            )
+                self._query.db.execute(f"DROP TABLE {self._queues.popitem(last=False)[1].table}")
             return {
                 "queue": name,
                 "generation": self.generation,
@@ -205,7 +218,7 @@ class Session:
             self._set_label(row, uri, before["label"] if before and stands else None)
             places = []
             if queue in self._queues:
-                at = f"SELECT rowid FROM {self._queues[queue]} WHERE row = ?"
+                at = f"SELECT rowid FROM {self._queues[queue].table} WHERE row = ?"
                 places = self._query.db.execute(at, [row]).fetchall()
             return {
                 "row": self._for_page(values),
@@ -218,8 +231,8 @@ class Session:
         self._table = query.table
         self._rows: OrderedDict[int, JsonObject] = OrderedDict()
         self._shown: dict[int, JsonObject] = {}
-        self._queues: OrderedDict[str, str] = OrderedDict()
-        """Tables of the database by the names that the page knows."""
+        self._queues: OrderedDict[str, _Queue] = OrderedDict()
+        """By the names that the page knows."""
         self.generation += 1
 
     def _ranked(self, table: Table) -> Query:
@@ -235,7 +248,7 @@ class Session:
         if name not in self._queues:
             raise StaleTableError(f"list {name}")
         self._queues.move_to_end(name)
-        return self._queues[name]
+        return self._queues[name].table
 
     def _row(self, generation: int, row: int) -> JsonObject:
         if generation != self.generation or not 0 <= row < len(self):
@@ -261,27 +274,35 @@ class Session:
         return shown
 
     def _set_label(self, row: int, uri: str, label: str | None) -> None:
+        change = (label is not None) - (self._label(row) is not None)
+        for queue in self._queues.values():
+            queue.changes[row] += change
         self._query.db.execute("DELETE FROM said WHERE row = ?", [row])
         self._query.db.execute("INSERT INTO said VALUES (?, ?, ?)", [row, uri, label])
 
     def _progress(self, queue: str) -> JsonObject:
-        in_queue = labelled = 0
-        if queue in self._queues:
-            table = self._queues[queue]
-            in_queue = self._number(f"SELECT count(*) FROM {table}")
-            labelled = self._number(f"SELECT count(human) FROM {table} JOIN said USING (row)")
+        known = self._queues.get(queue, _Queue("", 0, 0))
+        if known.changes:
+            changed = ", ".join(map(str, known.changes))
+            inside = f"SELECT row FROM {known.table} WHERE row IN ({changed})"
+            rows = self._query.db.execute(inside).fetchall()
+            known.labelled += sum(known.changes[row] for (row,) in rows)
+            known.changes.clear()
         return {
             "rows": len(self),
             "labelled": self.labelled,
-            "in_queue": in_queue,
-            "labelled_in_queue": labelled,
+            "in_queue": known.rows,
+            "labelled_in_queue": known.labelled,
         }
 
     def _for_page(self, values: JsonObject) -> JsonObject:
-        said = "SELECT human FROM said WHERE row = ?"
-        label = self._query.db.execute(said, [values["row"]]).fetchall()
         fit = {
             name: value.isoformat() if isinstance(value, datetime) else value
             for name, value in values.items()
         }
-        return {**fit, "label": label[0][0] if label else None}
+        return {**fit, "label": self._label(values["row"])}
+
+    def _label(self, row: int) -> str | None:
+        said = "SELECT human FROM said WHERE row = ?"
+        found = self._query.db.execute(said, [row]).fetchall()
+        return found[0][0] if found else None

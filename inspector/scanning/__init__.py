@@ -4,9 +4,9 @@ from inspector.results.verify import VerifyConfig, VerifyResult, verify
 from inspector.scanning.config import FailureBudget, ScanConfig
 from inspector.scanning.dry_run import Preview, preview
 from inspector.scanning.pipeline import scan
-from inspector.scanning.progress import Counts, Tally, Watcher
 from inspector.scanning.rejudge import RejudgeConfig, RejudgeResult, rejudge
 from inspector.scanning.summary import ScanSummary
+from inspector.scanning.tally import Counts, Tally, Watcher
 
 __all__ = [
     "Counts",

@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from inspector.core.paths import take_paths
+from inspector.core.untrusted import take_paths
 from inspector.engines import BACKENDS, TORCH_BACKENDS
 from inspector.engines.device import Device
 from inspector.errors import UsageError
 from inspector.model.bundle import Thresholds
 from inspector.photos.address import Moved
-from inspector.photos.limits import DecodeLimits
+from inspector.photos.reading import DecodeLimits
 from inspector.photos.source import Discovery
 
 PRECISIONS = ("fp32", "fp16", "int8")

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from inspector.scanning.config import ScanConfig
     from inspector.scanning.dry_run import Preview
     from inspector.scanning.plan import Plan
-    from inspector.scanning.progress import Counts, Tally
     from inspector.scanning.rejudge import RejudgeResult
     from inspector.scanning.summary import ScanSummary
+    from inspector.scanning.tally import Counts, Tally
 
 SECONDS_PER_LINE = 10.0
 """Between progress lines where stderr is no terminal."""

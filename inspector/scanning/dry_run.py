@@ -59,7 +59,7 @@ def preview(config: ScanConfig) -> Preview:
         counts[need] += 1
         if need is Need.NEW_ROW or (need is Need.FIRST_ROW and not config.retry_failed):
             size_bytes += ref.size or 0
-    strangers = ledger.strangers() if counts else None
+    others = ledger.other_photos() if counts else None
     without_row = counts[Need.FIRST_ROW]
     return Preview(
         discovered=counts.total(),
@@ -74,7 +74,7 @@ def preview(config: ScanConfig) -> Preview:
         repeated=discovery.repeated,
         unreadable_dirs=[display_path(str(unread)) for unread in discovery.unreadable_dirs],
         linked_dirs=[display_path(path) for path in discovery.linked_dirs],
-        notes=[display_path(note) for note in (*discovery.notes, strangers) if note],
+        notes=[display_path(note) for note in (*discovery.notes, others) if note],
     )
 
 

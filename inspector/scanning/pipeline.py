@@ -15,14 +15,14 @@ from inspector.results.store import open_results, recorded_facts
 from inspector.scanning.choice import AUTO, choose_engine, identity_of
 from inspector.scanning.executor import close_all, open_local
 from inspector.scanning.plan import PEEK, make_plan
-from inspector.scanning.progress import Counts, Stopwatch, Tally
 from inspector.scanning.prune import move_photos, settle_vanished
 from inspector.scanning.sink import ParquetSink
 from inspector.scanning.summary import summarise
+from inspector.scanning.tally import Counts, Stopwatch, Tally
 from inspector.scanning.worklist import StopSignals, Worklist
 from inspector.types import Photo
 from inspector.version import __version__
-from inspector.workers.start import refuse_reimport
+from inspector.workers.process import refuse_reimport
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from inspector.scanning.config import ScanConfig
     from inspector.scanning.executor import Executor
     from inspector.scanning.plan import Plan
-    from inspector.scanning.progress import Watcher
     from inspector.scanning.summary import ScanSummary
+    from inspector.scanning.tally import Watcher
     from inspector.types import Batch, Scores
 
 
@@ -93,7 +93,7 @@ class OpenScan:
             self.plan = _decide(config, bundle, self.work, opened)
             identity = identity_of(config, bundle, self.plan.precision)
             self.table = table = stack.enter_context(_open_table(config, identity))
-            if self.work.leave_out_done(table.ledger) and (note := table.ledger.strangers()):
+            if self.work.leave_out_done(table.ledger) and (note := table.ledger.other_photos()):
                 table.notes.append(note)
             self.executor: Executor = stack.enter_context(
                 open_local(config, bundle, self.plan, self.work, self.clock, opened)

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 
 from inspector.core.durable import make_directory, write_synced
 from inspector.core.layout import Layout, number_of, part_name
-from inspector.core.paths import take_paths
 from inspector.core.progress import no_progress
 from inspector.core.text import display_path
+from inspector.core.untrusted import take_paths
 from inspector.engines.deferral import UncertaintyBand
 from inspector.errors import OutputError, UsageError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle, Thresholds
@@ -32,8 +32,8 @@ from inspector.results.schema import METADATA_PREFIX, SCHEMA
 from inspector.results.store import open_results
 from inspector.scanning.choice import identity_of
 from inspector.scanning.config import ScanConfig
-from inspector.scanning.progress import Counts
 from inspector.scanning.summary import EXIT_INCOMPLETE
+from inspector.scanning.tally import Counts
 from inspector.types import Scores, Status, Verdict
 
 if TYPE_CHECKING:

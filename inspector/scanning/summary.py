@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from inspector.core.text import display_path
 from inspector.photos.formats import decodable
-from inspector.scanning.progress import Counts
+from inspector.scanning.tally import Counts
 from inspector.types import FailureCode
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from inspector.results.ledger import Digests, Ledger
     from inspector.scanning.config import ScanConfig
-    from inspector.scanning.progress import Tally
+    from inspector.scanning.tally import Tally
     from inspector.types import ImageRef
 
 CHUNK = 1024

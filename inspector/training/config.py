@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from inspector.calibration.rule import Rule, for_unseen_walls
-from inspector.core.paths import check_model_name, take_paths
+from inspector.core.untrusted import check_model_name, take_paths
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from inspector.synthesis import (
 )
 from inspector.training.augment import augmentation
 from inspector.types import Failure, ImageRef, Photo
-from inspector.workers.start import begin_worker, start_method
+from inspector.workers.process import begin_worker, start_method
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from inspector.photos.limits import DecodeLimits
-from inspector.workers.batching import chunks_of, load_batch
+from inspector.photos.reading import DecodeLimits
 from inspector.workers.ordered import make_ahead
-from inspector.workers.pool import Decoder
+from inspector.workers.pool import Decoder, chunks_of, load_batch
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator

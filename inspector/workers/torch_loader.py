@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from inspector.types import Batch
-from inspector.workers.batching import ViewBuffer, decode_into
-from inspector.workers.start import begin_worker, start_method
+from inspector.workers.pool import ViewBuffer, decode_into
+from inspector.workers.process import begin_worker, start_method
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inspector.model.preprocess import PreprocessSpec
-    from inspector.photos.limits import DecodeLimits
+    from inspector.photos.reading import DecodeLimits
     from inspector.types import ImageRef
-    from inspector.workers.batching import Items, Shape
+    from inspector.workers.pool import Items, Shape
 
     Loaded = tuple[Items, torch.Tensor, float]
 

@@ -9,7 +9,7 @@ import bench.run
 from bench.config import EFFORTS, BenchConfig
 from bench.results import FAILED, PEER, SCAN, read_results, write_results
 from inspector.cli import app
-from inspector.core.cache import CACHE_VARIABLE
+from inspector.core.machine import CACHE_VARIABLE
 from inspector.engines.tuned import find_recommendation
 from inspector.errors import OutputError, SourceError, UsageError
 from tests.bench.made import made_results

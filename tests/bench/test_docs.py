@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import bench
-from bench.report.text import report_lines
+from bench.report.markdown import report_lines
 from bench.report.wording import figure
 from bench.results import read_results
 

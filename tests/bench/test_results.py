@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from bench.report.markdown import report_lines, terminal_lines
 from bench.report.page import render_page
-from bench.report.text import report_lines, terminal_lines
 from bench.report.wording import figure
 from bench.results import PAGE, REPORT, RESULTS, Recommendation, read_results, write_results
 from inspector.errors import InspectorError, OutputError

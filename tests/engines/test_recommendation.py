@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from inspector.core import cache
-from inspector.core.cache import CACHE_VARIABLE, cache_file
+from inspector.core import machine
+from inspector.core.machine import CACHE_VARIABLE, cache_file
 from inspector.engines.tuned import (
     Recommendation,
     Settings,
@@ -50,7 +50,7 @@ def test_find_recommendation_knows_nothing_of_another_model_machine_or_version(
         ("installed_version", "9.9"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(cache, name, lambda *_, other=other: other)
+            patch.setattr(machine, name, lambda *_, other=other: other)
             assert find_recommendation(tiny_bundle, "cpu") is None
 
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from inspector.core.cache import CACHE_VARIABLE, cache_file, get_cached, set_cached
+from inspector.core.machine import CACHE_VARIABLE, cache_file, get_cached, set_cached
 from inspector.engines import Backend, open_backend, tuned
 from inspector.engines.tuned import fastest_precision, known_seconds
 from inspector.model.bundle import Variant

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-HOMES = ("inspector.core.text", "inspector.core.progress", "inspector.core.streams")
+HOMES = ("inspector.core.text", "inspector.core.progress")
 PROGRAMS = ("bench.recipe.run", "bench.")
 """For developers, or for a program at the other end of a pipe."""
 

@@ -26,7 +26,6 @@ SIBLINGS = {
     "wording": "the sentences of one",
 }
 """Basenames that several modules may share: the same part of several commands."""
-TO_BE_RENAMED = {"heat", "paths", "photos", "progress", "text"}
 
 
 def test_modules_and_functions_fit(repository, own_files):
@@ -71,8 +70,4 @@ def test_no_two_modules_share_a_basename(modules):
         if name not in packages:
             named[name.rpartition(".")[2]].append(name)
     doubled = {base: names for base, names in named.items() if len(names) > 1}
-    assert {
-        base: names
-        for base, names in doubled.items()
-        if base not in SIBLINGS | dict.fromkeys(TO_BE_RENAMED)
-    } == {}
+    assert {base: names for base, names in doubled.items() if base not in SIBLINGS} == {}

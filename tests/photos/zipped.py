@@ -11,7 +11,7 @@ from io import BytesIO
 from inspector.photos import source
 from inspector.photos.address import path_of, quoted, uri_of
 from inspector.photos.formats import named_like_an_image
-from inspector.photos.limits import Refused
+from inspector.photos.reading import Refused
 from inspector.types import FailureCode, FileFacts
 
 

@@ -8,8 +8,8 @@ import os
 import pyarrow.parquet as pq
 import pytest
 
+from inspector.core.layout import refuse_other
 from inspector.errors import OutputError
-from inspector.results.directory import refuse_other
 from tests.results.test_results import look_into_any, numbers_in, snapshot, write
 
 

@@ -202,7 +202,7 @@ def test_a_directory_with_other_files_may_be_used(tmp_path):
     assert write(tmp_path, 1) == 1
 
 
-def test_a_foreign_or_damaged_part_is_named(tmp_path):
+def test_a_damaged_part_or_one_of_another_scan_is_named(tmp_path):
     write(tmp_path / "a", 1)
     write(tmp_path / "b", 2, identity={"model": "b"})
     part = tmp_path / "a/table/part-000000.parquet"

@@ -10,11 +10,10 @@ import pytest
 
 from inspector import ReportConfig, report
 from inspector.core.durable import locked
-from inspector.core.layout import Layout
+from inspector.core.layout import Layout, is_being_written
 from inspector.errors import InspectorError, OutputError
 from inspector.labelled.reviewed import read_reviewed
 from inspector.reporting.page import _query
-from inspector.results.directory import is_being_written
 from inspector.results.labels import Decision, Label, open_labels, read_labels
 from inspector.results.query import human_verdicts
 from inspector.results.store import look_into, open_results
@@ -174,7 +173,7 @@ def test_a_lock_on_another_disk_is_not_taken_for_this_one(tmp_path, monkeypatch)
         assert is_being_written(out)
     device = held.split()[5].rpartition(":")[0]
     (tmp_path / "locks").write_text(held.replace(device, "fe:dc") + "\n")
-    monkeypatch.setattr("inspector.results.directory._LOCKS", str(tmp_path / "locks"))
+    monkeypatch.setattr("inspector.core.layout._LOCKS", str(tmp_path / "locks"))
     assert not is_being_written(out)
     (tmp_path / "locks").write_text(held + "\n")
     assert is_being_written(out)

@@ -9,7 +9,7 @@ from PIL import Image
 from bench.faults.hostile import hostile_decoders
 from inspector.model.preprocess import PreprocessSpec
 from inspector.photos.decode import decode
-from inspector.photos.limits import DecodeLimits
+from inspector.photos.reading import DecodeLimits
 from inspector.types import Decoded, Failure, ImageRef
 from inspector.workers import child
 from inspector.workers.loader import load_batches

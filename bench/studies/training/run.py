@@ -15,7 +15,7 @@ from bench.studies.training.measures import Development, development, figures, l
 from bench.studies.training.variations import VARIATIONS, Variation
 from bench.studies.training.views import VIEWS, View, look
 from bench.system import describe_system
-from inspector.core.paths import take_paths
+from inspector.core.untrusted import take_paths
 from inspector.errors import DataError, InspectorError, OutputError, UsageError
 from inspector.labelled.folder import find_labelled
 from inspector.model.network import build_network

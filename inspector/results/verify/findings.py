@@ -37,7 +37,7 @@ class Flaw(StrEnum):
     """A part cannot be read, or is no Parquet file."""
     CHANGED_PART = "changed_part"
     """A part holds other bytes than were committed."""
-    FOREIGN_PART = "foreign_part"
+    OTHER_SCAN = "other_scan"
     """A part comes from another scan."""
     SCHEMA = "schema"
     """A part has other columns, types or nullability than the table."""

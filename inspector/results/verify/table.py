@@ -164,7 +164,7 @@ class TableCheck:
         fingerprint = metadata.get(f"{METADATA_PREFIX}fingerprint".encode())
         if fingerprint != self.manifest.recorded_fingerprint.encode():
             what = "comes from another scan"
-            self._add(Flaw.FOREIGN_PART, name, what, f"move it out of {self.out}")
+            self._add(Flaw.OTHER_SCAN, name, what, f"move it out of {self.out}")
             return False
         if not schema.equals(SCHEMA):
             self._add(Flaw.SCHEMA, name, _difference(schema), RESCAN)

@@ -90,7 +90,7 @@ DAMAGE = {
             write(out.parent / "other", [99], IDENTITY | {"model": "b"}) / PARTS[0],
             out / "table/part-000003.parquet",
         ),
-        {"foreign_part"},
+        {"other_scan"},
     ),
     "broken part without an entry": (
         lambda out: (out / "table/part-000003.parquet").write_bytes(b"PAR1"), {"unreadable"}
@@ -110,7 +110,7 @@ DAMAGE = {
     ),
     "fingerprint": (
         lambda out: edit(out, lambda m: m.update(fingerprint="0" * 64)),
-        {"identity", "foreign_part"},
+        {"identity", "other_scan"},
     ),
     "part a directory": (
         lambda out: ((out / PARTS[0]).unlink(), (out / PARTS[0]).mkdir()), {"not_a_file"}

@@ -1,0 +1,181 @@
+"""Commands on the result directory of a scan."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from inspector.cli.options import Model, Moved, Threshold, Verbose
+from inspector.core.text import Whole
+
+if TYPE_CHECKING:
+    from inspector.reviewing.session import Session
+
+
+commands = typer.Typer()
+
+Out = Annotated[Path, typer.Argument(help="Result directory of a scan.", show_default=False)]
+
+
+@commands.command(
+    epilog="Examples:\n\ninspector verify results\n\ninspector verify results --photos"
+)
+def verify(
+    out: Out,
+    photos: Annotated[
+        bool, typer.Option("--photos", help="Read the photos, too, and say which have changed.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print findings as JSON.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Prove a table: every part as committed, one row per file, no row that contradicts itself.
+
+    Nothing is changed. Exit code 0: proven; 1: damaged, each finding with what to do next.
+    """
+    from inspector.core.progress import CountingBar
+    from inspector.results.verify.findings import print_result
+    from inspector.scanning import VerifyConfig
+    from inspector.scanning import verify as run_verify
+
+    with CountingBar() as console:
+        result = run_verify(VerifyConfig(out=out, photos=photos), progress=console)
+    if as_json:
+        print(json.dumps(result.to_json(), indent=2))
+    else:
+        print_result(result)
+    raise typer.Exit(result.exit_code)
+
+
+@commands.command(
+    epilog="Examples:\n\ninspector rejudge results --threshold 0.3\n\n"
+    "inspector rejudge results --model my-walls-model"
+)
+def rejudge(
+    out: Out,
+    threshold: Threshold = None,
+    model: Model = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what changed as JSON.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Other thresholds for a table, without judging its photos again.
+
+    Verdicts follow from the stored scores; --model names a copy with other thresholds. Killed, the
+    same command completes it. Exit code 0: done; 3: done, but the photos that int8 cannot
+    decide there have no row until a scan with the same thresholds judges them again.
+    """
+    from inspector.core.progress import CountingBar
+    from inspector.scanning import RejudgeConfig
+    from inspector.scanning import rejudge as run_rejudge
+    from inspector.scanning.console import print_rejudged
+
+    config = RejudgeConfig(out=out, threshold=threshold, model=model)
+    with CountingBar() as console:
+        result = run_rejudge(config, progress=console)
+    if as_json:
+        print(json.dumps(result.to_json(), indent=2))
+    else:
+        print_rejudged(result)
+    raise typer.Exit(result.exit_code)
+
+
+@commands.command(
+    epilog="Examples:\n\ninspector review results\n\ninspector review results --port 9000 "
+    "--no-browser\n\nthen: inspector train /labelled --labels results"
+)
+def review(
+    out: Out,
+    port: Annotated[
+        int | None, typer.Option(help="On 127.0.0.1; 8765 if it is free, else any.")
+    ] = None,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Only print the address.")
+    ] = False,
+    model: Model = None,
+    moved: Moved = None,
+    reviewer: Annotated[
+        str | None, typer.Option(help="Your name, kept with each label; the login if not given.")
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Look at photos, those most worth it first, and say crack or no crack by one key.
+
+    Opens a page that only you can reach, by an address that holds a secret. Labels go to
+    OUT/_inspector/labels.jsonl, each on disk before it counts; inspector train --labels OUT
+    learns from them. Ctrl-C ends it.
+    """
+    from inspector.core.text import print_lines
+    from inspector.reviewing.guard import door_of, open_in_browser
+    from inspector.reviewing.server import ReviewConfig, user_name
+    from inspector.reviewing.server import review as run_review
+
+    def ready(address: str, session: Session) -> None:
+        about = f"{len(session):,} photos, {session.labelled:,} labelled"
+        print_lines([f"reviewing  {out} ({about})"], to_stderr=True)
+        print_lines([Whole(address)])
+        print_lines(["Ctrl-C ends it; every label is kept at once"], to_stderr=True)
+        if not no_browser:
+            # A browser may take its time, or be one for the terminal that stays.
+            threading.Thread(target=open_in_browser, args=(address, door), daemon=True).start()
+
+    who = user_name() if reviewer is None else reviewer
+    config = ReviewConfig(out=out, port=port, model=model, moved=moved, reviewer=who)
+    door = door_of(out)
+    try:
+        result = run_review(config, ready=ready)
+    finally:
+        if not no_browser:
+            door.unlink(missing_ok=True)
+    print_lines([f"{result.labelled:,} photos of {out} are labelled"], to_stderr=True)
+
+
+@commands.command(
+    epilog="Examples:\n\ninspector report results\n\ninspector report results --html bridge-7.html "
+    "--geojson bridge-7.geojson\n\ninspector report results --json"
+)
+def report(
+    out: Out,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The page; OUT/_report.html if not given."),
+    ] = None,
+    geojson: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the photos with GPS, for a map (QGIS)."),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print the counts as JSON; a page only with --html."),
+    ] = False,
+    pictures: Annotated[
+        int, typer.Option(metavar="N", help="Show at most N cracks as pictures.")
+    ] = 48,
+    moved: Moved = None,
+    model: Model = None,
+    verbose: Verbose = False,
+) -> None:
+    """Sum up a table: verdicts, folders, time, places, failures, and the cracks as pictures.
+
+    One page that opens and prints anywhere, from the table alone. What people
+    said in inspector review counts in its totals, beside the model's verdicts.
+    """
+    from inspector.core.layout import Layout
+    from inspector.core.progress import CountingBar
+    from inspector.reporting.report import ReportConfig
+    from inspector.reporting.report import report as run_report
+    from inspector.reporting.wording import print_files, print_report
+
+    page = html if html is not None or as_json else Layout(out).page
+    config = ReportConfig(
+        out=out, html=page, geojson=geojson, pictures=pictures, model=model, moved=moved
+    )
+    with CountingBar() as bar:
+        counted = run_report(config, progress=bar)
+    if as_json:
+        print(json.dumps(counted.to_json(), indent=2))
+    else:
+        print_report(counted)
+    print_files(page, geojson, to_stderr=as_json)
