@@ -29,13 +29,8 @@ def publish(content: bytes, target: Path, draft: Path | None = None) -> None:
 
 @contextlib.contextmanager
 def replacing(target: Path, draft: Path | None = None) -> Iterator[Path]:
-    """Yield a draft to write, which replaces `target` once it is on disk; after an error it is
-    removed. Raises OSError.
-
-    Args:
-        target: File to create or replace.
-        draft: Path on the same file system; a hidden name beside `target` if not given.
-    """
+    """Yield a draft (by default a hidden file beside `target`), which replaces `target` once it is
+    on disk; after an error it is removed. Raises OSError."""
     draft = draft or target.with_name(f".{target.name}{PARTIAL}")
     _clear(draft)
     try:
@@ -121,15 +116,8 @@ def check_writable(target: Path) -> None:
 
 @contextlib.contextmanager
 def locked(file: Path) -> Iterator[bool]:
-    """Lock a file for this process; the operating system releases it however the process ends.
-
-    Yields:
-        False if the file system has no locks.
-
-    Raises:
-        OutputError: Another process holds the lock.
-        OSError: The file cannot be opened.
-    """
+    """Lock a file as long as this process lives; yields False if the file system has no locks.
+    Raises OutputError if another process holds the lock, OSError."""
     with open(file, "ab", opener=plain) as stream:
         try:
             _lock(stream)

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inspector.core.durable import PARTIAL, sync_directory
@@ -38,47 +37,20 @@ _ENDING, _PHOTOS = ".parquet", ".photos"
 _PART = re.compile(r"part-(\d{6,})\.parquet")
 
 
-@dataclass(frozen=True, slots=True)
 class Layout:
     """The places in the result directory `out`."""
 
-    out: Path
-
-    @property
-    def table(self) -> Path:
-        return self.out / TABLE
-
-    @property
-    def work(self) -> Path:
-        return self.out / RESULTS_DIR
-
-    @property
-    def next_table(self) -> Path:
-        return self.work / "next"
-
-    @property
-    def table_before(self) -> Path:
-        return self.work / "before"
-
-    @property
-    def manifest(self) -> Path:
-        return self.work / MANIFEST
-
-    @property
-    def lock(self) -> Path:
-        return self.work / "lock"
-
-    @property
-    def labels(self) -> Path:
-        return self.work / "labels.jsonl"
-
-    @property
-    def labels_lock(self) -> Path:
-        return self.work / "labels.lock"
-
-    @property
-    def page(self) -> Path:
-        return self.out / "_report.html"
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.table = out / TABLE
+        self.work = out / RESULTS_DIR
+        self.next_table = self.work / "next"
+        self.table_before = self.work / "before"
+        self.manifest = self.work / MANIFEST
+        self.lock = self.work / "lock"
+        self.labels = self.work / "labels.jsonl"
+        self.labels_lock = self.work / "labels.lock"
+        self.page = out / "_report.html"
 
     def draft(self, name: str) -> Path:
         """Return the place where a part or the manifest is made before it gets its name."""
@@ -129,8 +101,8 @@ class Layout:
             folder.rmdir()
 
     def remove_own(self) -> None:
-        """Remove a scan's files and nothing else, least of all people's labels; the manifest last,
-        which says whose they are. Raises OSError."""
+        """Remove a scan's files, never people's labels; the manifest last, which says whose they
+        are. Raises OSError."""
         for folder in (self.next_table, self.table_before):
             self.clear(folder)
         for file in (*self.parts(), *self.photo_lists().values()):
@@ -140,9 +112,8 @@ class Layout:
         self.manifest.unlink(missing_ok=True)
 
     def check(self) -> None:
-        """Raise OutputError where a link stands for one of these directories, so that what is
-        written or removed there would be somebody else's, and where an earlier version has laid
-        its parts directly into `out`; OSError."""
+        """Raise OutputError where a link stands for one of these directories, or where an earlier
+        version has put its parts directly into `out`; OSError."""
         for folder in (self.table, self.work, self.next_table, self.table_before):
             if folder.is_symlink():
                 raise OutputError(

@@ -140,12 +140,8 @@ _DISTRIBUTIONS = ("onnxruntime-gpu", "onnxruntime", "openvino")
 
 
 def machine_key(files: Mapping[str, str], about: str) -> str:
-    """Build a cache key from everything that decides how fast a bundle runs on this machine.
-
-    Args:
-        files: sha256 of each file of the bundle, by name.
-        about: Purpose of the entry; keeps entries for one bundle apart.
-    """
+    """Build a cache key from what decides how fast a bundle with these files (sha256 by name) runs
+    on this machine; `about` keeps entries for one bundle apart."""
     facts = [about, cpu_model(), usable_cores(), sorted(files.items())]
     facts += [installed_version(distribution) for distribution in _DISTRIBUTIONS]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -177,12 +173,8 @@ def cache_file() -> Path | None:
 
 def private_folder() -> Path | None:
     """The cache folder, created if need be: $INSPECTOR_CACHE_DIR, or else by the system's
-    convention.
-
-    Returns:
-        None if it cannot be created, or if other users may write to it: its content decides which
-        engines run, and compiled engines are programs.
-    """
+    convention. None if it cannot be created, or if others may write to it: its content decides
+    which engines run, and compiled engines are programs."""
     from platformdirs import user_cache_path
 
     try:

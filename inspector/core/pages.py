@@ -18,11 +18,8 @@ _SHARED = Path(__file__).parents[1] / "evaluation" / "template"
 
 
 def page_environment(templates: Path) -> Environment:
-    """Load the templates of a folder, with `report.css` among them.
-
-    Values are escaped, and a missing value is an error. Filters: `printable` for text from
-    outside, `svg` for an object with a chart in its attribute `svg`.
-    """
+    """Load the templates of a folder and `report.css`. Values are escaped, a missing one is an
+    error. Filters: `printable` for text from outside, `svg` for an object that has a chart."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -38,13 +35,7 @@ def page_environment(templates: Path) -> Environment:
 
 
 def data_uri(image: Image.Image, kind: str, **options: Any) -> str:
-    """Encode an image as a `data:` address.
-
-    Args:
-        image: Image in a mode that the format can hold.
-        kind: Pillow's name of the format, such as `JPEG` or `PNG`.
-        options: Passed to `Image.save`.
-    """
+    """Encode an image as a `data:` address; `kind` and `options` as for `Image.save`."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

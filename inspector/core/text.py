@@ -72,14 +72,8 @@ def _line() -> int:
 
 
 def wrapped(title: str, text: str, indent: int = TITLE, *, width: int | None = None) -> list[str]:
-    """Wrap a title and the paragraph beside it. Words stay whole, paths and options too.
-
-    Args:
-        title: Start of the first line.
-        text: The paragraph; it may quote text from outside.
-        indent: Columns of the title and of the indentation below it.
-        width: Columns of a line; the terminal's, at most `WIDTH`, if not given.
-    """
+    """Wrap a title and the paragraph beside it, which may quote text from outside, to `width`
+    columns or those of the terminal. Words stay whole, paths and options too."""
     return textwrap.wrap(
         printable(f"{title:<{indent}}{text}"),
         width or _line(),

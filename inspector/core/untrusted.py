@@ -74,12 +74,8 @@ def read_plain(path: Path) -> bytes:
 
 
 def read_json(file: Path, largest: int = LARGEST_JSON) -> Any:
-    """Read the JSON value of a file.
-
-    Raises:
-        OSError: The file cannot be read.
-        ValueError: It is too large, not a regular file, or not JSON (see `parse_json`).
-    """
+    """Read the JSON value of a file. Raises OSError, and ValueError for one that is too large, not
+    a regular file or not JSON (see `parse_json`)."""
     if not stat.S_ISREG(file.stat().st_mode):  # a pipe would be waited for
         raise ValueError("not a plain file")
     with file.open("rb") as stream:
@@ -99,12 +95,8 @@ def parse_json(content: bytes | str) -> Any:
 
 
 def checked(kind: type[Made], values: Any) -> Made:
-    """Make a dataclass from a JSON object of its fields.
-
-    Raises:
-        TypeError: A field is missing, unknown or of another type; the message names it.
-        ValueError: A number is not finite.
-    """
+    """Make a dataclass from a JSON object of its fields. Raises TypeError that names a field which
+    is missing, unknown or of another type, ValueError for a number that is not finite."""
     if not isinstance(values, dict):
         raise TypeError(f"{kind.__name__} is {values!r:.40}, not an object")
     for field in fields(kind):
@@ -148,11 +140,7 @@ def _finite_float(text: str) -> float:
 
 def take_paths(config: DataclassInstance) -> None:
     """Convert the path fields of a frozen dataclass: text to `Path`, and one path to a tuple where
-    several are expected. `sources` stay text.
-
-    Raises:
-        UsageError: A field holds something that is not a path; the message names it.
-    """
+    several are expected; `sources` stay text. Raises UsageError that names the field."""
     for field in fields(config):
         given = getattr(config, field.name)
         taken: object = given

@@ -66,19 +66,11 @@ def plain_image(data: bytes, sides: tuple[int, int]) -> Image.Image | None:
 def plain_pixels(
     data: bytes, sides: tuple[int, int], order: Literal["RGB", "RGBX"] = "RGB"
 ) -> NDArray[np.uint8] | None:
-    """Decode a plain JPEG.
+    """Decode a plain JPEG to uint8 pixels of shape (H, W, 3), or (H, W, 4) for `RGBX`.
 
-    Args:
-        data: The file, which Pillow has opened.
-        sides: Width and height at which Pillow would decode it: in full, or at 1/2, 1/4 or 1/8.
-        order: Of the channels.
-
-    Returns:
-        Pixels, uint8, shape (H, W, 3), or (H, W, 4) for `RGBX`. None for a JPEG that is not plain,
-        and where simplejpeg is not installed: Pillow then has to decode it, or to say why not.
-
-    Raises:
-        Refused: The data are damaged.
+    `sides` are the width and height at which Pillow would decode it: in full, or at 1/2, 1/4 or
+    1/8. None for a JPEG that is not plain, and where simplejpeg is not installed: Pillow then has
+    to decode it, or to say why not. Raises Refused for damaged data.
     """
     width, height = sides
     if decode_jpeg is None or not _SAME_LIBRARY or min(sides) < _SMALLEST:

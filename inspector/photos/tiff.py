@@ -236,14 +236,9 @@ def _refuse_missing_parts(fields: _Fields) -> None:
 
 
 def _fields(data: bytes, directory: int | None = None) -> tuple[_Fields, bool]:
-    """Read the fields in `_ASKED` of a directory, by default the first.
-
-    Returns:
-        Values by tag, and whether those of all other fields lie within the file as well.
-
-    Raises:
-        struct.error: A field asked for does not lie within the file.
-    """
+    """Read the fields in `_ASKED` of a directory, by default the first: values by tag, and whether
+    those of all other fields lie within the file. Raises struct.error where one of these does
+    not."""
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
     word, number_of_entries = ("Q", "Q") if big else ("I", "H")

@@ -52,12 +52,7 @@ class Key:
 
 def render_page(report: Report, shots: Sequence[Shot], model: Path | None) -> str:
     """Return one HTML document that needs nothing but itself; everything from outside is escaped.
-
-    Args:
-        report: Contents of the table.
-        shots: Pictures of the report's `cracks` and `differing`, in this order.
-        model: Bundle that made the table; None: the one that comes along, if it did.
-    """
+    `shots` are pictures of the report's `cracks` and `differing`, in this order."""
     environment = page_environment(Path(__file__).parent / "template")
     environment.filters |= {
         "count": wording.count,

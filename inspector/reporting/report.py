@@ -81,15 +81,8 @@ class ReportConfig:
 def report(config: ReportConfig, *, progress: Progress = no_progress) -> Report:
     """Count the table of `config.out`, and write the page and the map where they are asked for.
 
-    Nothing but these two files is changed.
-
-    Args:
-        config: Options of the report.
-        progress: Called with what is being read, how many are done, and how many there are.
-
-    Raises:
-        OutputError: there is no table, a scan keeps changing it, or a file cannot be written.
-        BundleError: `config.model` is none.
+    Nothing but these two files is changed. Raises OutputError where there is no table, a scan keeps
+    changing it, or a file cannot be written; BundleError where `config.model` is none.
     """
     refuse_reimport("report")
     refuse_other(config.out)

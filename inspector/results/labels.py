@@ -98,14 +98,8 @@ class LabelStore:
         self._append(asdict(decision) | self._now())
 
     def undo(self) -> JsonObject | None:
-        """Take back this reviewer's newest standing decision.
-
-        Returns:
-            The row taken back, or None where there is none.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
+        """Take back this reviewer's newest standing decision and return it; None where there is
+        none. Raises OutputError."""
         undone_ids = {row["undoes"] for row in self._rows}
         standing = [
             row for row in self._rows if row["undoes"] is None and row["id"] not in undone_ids

@@ -77,12 +77,8 @@ class Manifest:
 
     @classmethod
     def read(cls, out: Path) -> Self | None:
-        """Return the manifest of `out`, or None where it has none.
-
-        Raises:
-            ManifestError: it is damaged, or of another table schema.
-            OSError: it cannot be read.
-        """
+        """Return the manifest of `out`, or None where it has none. Raises OSError, and
+        ManifestError for one that is damaged or of another table schema."""
         file = Layout(out).manifest
         try:
             content = read_plain(file)

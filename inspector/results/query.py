@@ -74,14 +74,9 @@ class Query:
         progress: Callable[[int], None] | None = None,
         memory: int = 0,
     ) -> None:
-        """Join a table with what people said about its photos. Raises as `ask`.
-
-        Args:
-            table: The opened table.
-            decisions: All decisions, from `read_decisions`.
-            progress: Called with the number of rows after each batch that is read.
-            memory: Bytes that DuckDB may hold, if more than it needs to count the rows.
-        """
+        """Join a table with `decisions` about its photos, from `read_decisions`. `progress` is
+        called with the number of rows of each batch that is read; `memory` is how many bytes
+        DuckDB may hold, if more than it needs to count the rows. Raises as `ask`."""
         self.table = table
         self._progress = progress
         folder = tempfile.mkdtemp()
@@ -96,19 +91,12 @@ class Query:
                 self.db.unregister("decisions")
 
     def ask(self, columns: Sequence[str], sql: str, *values: object) -> list[Any]:
-        """Run one statement over `photos` and return its rows.
+        """Run one statement over `photos`, from its SELECT on, and return its rows.
 
-        Args:
-            columns: Columns of the table that the statement uses; `verdict` is always there. More
-                columns of `photos`: the row's number `row`, `human` as in `said`, and two of
-                `crack`, `review`, `clear`, `failed`: `model`, what the model said, and `after`,
-                what stands after people had their say.
-            sql: The statement, from its SELECT on.
-            values: Values for the statement's question marks.
-
-        Raises:
-            OutputError: a part cannot be read, or DuckDB cannot answer.
-            StaleTableError: a scan has rewritten a part.
+        `photos` has `columns` of the table, `verdict`, the row's number `row`, `human` as in
+        `said`, and two of `crack`, `review`, `clear`, `failed`: `model`, what the model said, and
+        `after`, what stands after people had their say. Raises OutputError where a part cannot be
+        read or DuckDB cannot answer, StaleTableError where a scan has rewritten a part.
         """
         with self._asked(columns, _PHOTOS + sql, values) as answer:
             return answer.fetchall()
@@ -159,16 +147,9 @@ class Query:
 
 
 def with_human_verdicts(results: pa.Table, labels: pa.Table) -> pa.Table:
-    """Add the column `human_verdict` (`crack`, `clear`, `unsure` or null) to rows of a table.
-
-    Args:
-        results: Rows with at least `uri`, `content_hash`, `size_bytes` and `mtime`.
-        labels: Decisions of people, from `read_labels`.
-
-    Returns:
-        The same rows in the same order, the new column last. A label of other bytes than the
-        row's does not count.
-    """
+    """Add the column `human_verdict` (`crack`, `clear`, `unsure` or null) to rows of a table, which
+    have at least `uri`, `content_hash`, `size_bytes` and `mtime`; `labels` are from `read_labels`.
+    A label of other bytes than the row's does not count."""
     numbers = pa.array(range(results.num_rows), pa.int64())
     with tempfile.TemporaryDirectory() as folder, _connect(folder) as db:
         db.register("decisions", labels)

@@ -70,12 +70,8 @@ class Table:
 
     @classmethod
     def open(cls, out: Path) -> Table:
-        """List the parts and read their footers.
-
-        Raises:
-            OutputError: there are no rows yet, or a part cannot be read.
-            StaleTableError: a scan removed a part meanwhile.
-        """
+        """List the parts and read their footers. Raises OutputError where there are no rows yet
+        or a part cannot be read, StaleTableError where a scan removed a part meanwhile."""
         parts: list[PartFile] = []
         begin = 0
         for path in Layout(out).parts():
@@ -113,16 +109,9 @@ class Table:
     def batches(
         self, columns: Sequence[str], progress: Callable[[int], None] | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Yield all rows in order, in batches of `batch_schema(columns)`.
-
-        Args:
-            columns: Columns to read, besides the number of each row.
-            progress: Called with the number of rows after each batch.
-
-        Raises:
-            OutputError: a part cannot be read.
-            StaleTableError: a scan has rewritten a part.
-        """
+        """Yield all rows in order, in batches of `batch_schema(columns)`; `progress` is called with
+        the number of rows of each. Raises OutputError where a part cannot be read, StaleTableError
+        where a scan has rewritten one."""
         schema = batch_schema(columns)
         for part in self.parts:
             row = part.begin
@@ -140,12 +129,8 @@ class Table:
             _check(part)
 
     def rows(self, numbers: Sequence[int], columns: Sequence[str]) -> list[JsonObject]:
-        """Some rows by their numbers, in that order, each with its number as `row`.
-
-        Raises:
-            OutputError: a part cannot be read.
-            StaleTableError: a scan has rewritten a part.
-        """
+        """Some rows by their numbers, in that order, each with its number as `row`. Raises as
+        `batches`."""
         found: dict[int, JsonObject] = {}
         for place, rows in groupby(sorted(set(numbers)), key=self._place):
             part, chosen = self.parts[place], list(rows)

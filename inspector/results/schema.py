@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -99,31 +99,17 @@ def make_row(item: Photo | Failure, judgement: Judgement | None) -> dict[str, An
         "uri": ref.uri,
         "path": text_of(ref.uri),
         "status": Status.FAILED if isinstance(item, Failure) else Status.OK,
-        "width": facts.width,
-        "height": facts.height,
-        "format": _text(facts.format),
         "size_bytes": ref.size,
         "mtime": calendar_time(ref.mtime_us),
-        "content_hash": facts.content_hash,
-        "taken_at": facts.taken_at,
-        "gps_lat": facts.gps_lat,
-        "gps_lon": facts.gps_lon,
-        "gps_alt": facts.gps_alt,
+        **asdict(facts),
+        "format": _text(facts.format),
         "camera": _text(facts.camera),
     }
     if isinstance(item, Failure):
         assert judgement is None
         return row | {"failure_code": item.code, "detail": _text(item.detail)}
     assert judgement is not None
-    return row | {
-        "verdict": judgement.verdict,
-        "reason": judgement.reason,
-        "stage": judgement.stage,
-        "p_crack": judgement.p_crack,
-        "ood_score": judgement.ood_score,
-        "peak_x": judgement.peak_x,
-        "peak_y": judgement.peak_y,
-    }
+    return row | asdict(judgement)
 
 
 def to_table(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> pa.Table:

@@ -39,18 +39,14 @@ def load_batches(
     shared memory; and for each process what Python and one photo at its full size take.
 
     Args:
-        batch_size: Photos per batch; the last batch may have fewer.
         workers: Processes that decode; they start at once, not at the first batch. With 0 all
             happens in the caller's thread, one batch at a time: nothing then stands between a file
             and this process, and no time limit is kept.
         dataloader: Whether they are those of a torch `DataLoader`. If that fails, the photos that
             it has not handed out are decoded by processes as without it.
 
-    Returns:
-        A generator; close it to end the processes.
-
-    Raises:
-        LoaderError: Processes do not start or keep dying. What `refs` raises comes through.
+    Close the generator to end the processes. Raises LoaderError when processes do not start or
+    keep dying; what `refs` raises comes through.
     """
     limits = limits or DecodeLimits()
     chunks = chunks_of(refs, batch_size)

@@ -43,10 +43,7 @@ def make_ahead(
     worked on, or done and not taken yet. `tasks` is read in the thread that asks. What it raises
     comes after what precedes it, as in a plain loop; so does what a maker raises. Closing or
     forgetting the generator ends the threads and closes the makers.
-
-    Args:
-        name: Of the threads.
-        waiting: Makes a context in which the one who asks waits for what is not done yet.
+    `waiting` makes a context in which the one who asks waits for what is not done yet.
     """
     todo: SimpleQueue[tuple[Task, Future[Made]] | None] = SimpleQueue()
     stop = threading.Event()

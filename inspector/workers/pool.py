@@ -170,11 +170,7 @@ def chunks_of(refs: Iterable[ImageRef], size: int) -> Iterator[list[ImageRef]]:
 
 class ViewBuffer:
     """The pixels of a batch's views, one photo after the other. There is room for one view of each
-    of `photos`; it grows where photos have more.
-
-    Args:
-        new: Makes an array of uint8 for a shape N, H, W, C.
-    """
+    of `photos`; it grows where photos have more. `new` makes the array."""
 
     def __init__(
         self,

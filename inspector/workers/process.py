@@ -292,12 +292,8 @@ def refuse_reimport(function: str) -> None:
 
 @contextmanager
 def deaf_from_birth(*, tracked: bool = True) -> Iterator[None]:
-    """Start processes that never hear Ctrl-C, which reaches the whole process group, not even
-    before they come to say so themselves: each would answer with a traceback.
-
-    Args:
-        tracked: Whether `multiprocessing` starts them.
-    """
+    """Start processes that never hear Ctrl-C, not even before they say so themselves: each would
+    answer with a traceback. `tracked`: whether `multiprocessing` starts them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -313,7 +309,6 @@ def deaf_from_birth(*, tracked: bool = True) -> Iterator[None]:
 def begin_worker(_: int = 0) -> None:
     """Make a worker deaf to Ctrl-C, and mortal; for `DataLoader(worker_init_fn=...)`.
 
-    Ctrl-C reaches the whole process group, and the main process decides what is still finished.
     torch's own watchdog compares parent process ids; under `forkserver` the parent is the fork
     server, which lives as long as its children, so a killed main process would leave them forever.
     """
