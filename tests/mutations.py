@@ -68,13 +68,13 @@ MUTATIONS = (
              "return (column + 0.5) / columns, (row + 0.5) / rows",
              "return (row + 0.5) / rows, (column + 0.5) / columns", _JUDGE),
     # decoder: whose answer it is
-    Mutation("any photo's answer will do", "inspector/workers/pool.py",
+    Mutation("any photo's answer will do", "inspector/workers/loader.py",
              "if item.ref.index != ref.index:", "if False:", f"{_DECODER} -k mixes", quick=True),
-    Mutation("a failure takes a photo's pixels", "inspector/workers/pool.py",
+    Mutation("a failure takes a photo's pixels", "inspector/workers/loader.py",
              "views.filled += count", "views.filled += 1", f"{_DECODER} -k shot"),
-    Mutation("quarantined at the first death", "inspector/workers/pool.py",
+    Mutation("quarantined at the first death", "inspector/workers/loader.py",
              "if len(items) == suspect:", "if True:", f"{_DECODER} -k shot"),
-    Mutation("pixels of any size", "inspector/workers/pool.py",
+    Mutation("pixels of any size", "inspector/workers/loader.py",
              "if pixel_bytes != count * views.bytes_each:", "if False:",
              f"{_DECODER} -k another_size"),
     # scan: every photo once

@@ -108,7 +108,7 @@ def review(
     learns from them. Ctrl-C ends it.
     """
     from inspector.core.text import print_lines
-    from inspector.reviewing.guard import door_of, open_in_browser
+    from inspector.reviewing.app import door_of, open_in_browser
     from inspector.reviewing.server import ReviewConfig, user_name
     from inspector.reviewing.server import review as run_review
 

@@ -61,6 +61,17 @@ class Opened:
     size_bytes: int | None
     mtime_us: int | None
 
+    def encoded(self) -> Picture:
+        stream = BytesIO()
+        if self.image.width * self.image.height <= _LOSSLESS_PIXELS:
+            self.image.save(stream, "PNG", compress_level=1)
+            media_type = "image/png"
+        else:
+            self.image.save(stream, "JPEG", quality=_QUALITY)
+            media_type = "image/jpeg"
+        file = (self.content_hash, self.size_bytes, self.mtime_us)
+        return Picture(stream.getvalue(), media_type, self.width, self.height, *file)
+
 
 class CannotShowError(Exception):
     """There is nothing to look at; the message says why."""
@@ -73,17 +84,7 @@ _last: tuple[str, bytes, Image.Image] | None = None
 def screen(address: str) -> Picture:
     """The whole photo, upright, at most `SCREEN_SIDE` pixels long; of a damaged one, as much as
     there is. Raises CannotShowError."""
-    whole = open_whole(address)
-    content, media_type = _encoded(whole.image)
-    return Picture(
-        content,
-        media_type,
-        whole.width,
-        whole.height,
-        whole.content_hash,
-        whole.size_bytes,
-        whole.mtime_us,
-    )
+    return open_whole(address).encoded()
 
 
 def open_whole(address: str) -> Opened:
@@ -115,10 +116,7 @@ def region(address: str, box: Box, width: int) -> Picture:
     if part.width > width:
         height = max(1, round(part.height * width / part.width))
         part = part.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    content, media_type = _encoded(part)
-    return Picture(
-        content, media_type, *photo.size, digest.hexdigest(), ref.size, ref.mtime_us
-    )  # fmt: skip
+    return Opened(part, *photo.size, digest.hexdigest(), ref.size, ref.mtime_us).encoded()
 
 
 def _read(address: str) -> tuple[ImageRef, bytes]:
@@ -165,15 +163,6 @@ def _spread(values_HW: NDArray[np.float64]) -> NDArray[np.uint8]:
 def _upright(image: Image.Image, exif: ExifFacts) -> Image.Image:
     turn = UPRIGHT.get(exif.orientation)
     return image if turn is None else image.transpose(turn)
-
-
-def _encoded(image: Image.Image) -> tuple[bytes, str]:
-    stream = BytesIO()
-    if image.width * image.height <= _LOSSLESS_PIXELS:
-        image.save(stream, "PNG", compress_level=1)
-        return stream.getvalue(), "image/png"
-    image.save(stream, "JPEG", quality=_QUALITY)
-    return stream.getvalue(), "image/jpeg"
 
 
 SIDE = 56

@@ -25,8 +25,7 @@ from inspector.core.durable import (
 from inspector.core.layout import Layout, number_of, part_name, refuse_unknown
 from inspector.errors import OutputError
 from inspector.model.bundle import sha256_of
-from inspector.results.ledger import Ledger
-from inspector.results.lost import LostRows, list_of
+from inspector.results.ledger import Ledger, LostRows, list_of
 from inspector.results.manifest import (
     Manifest,
     Part,

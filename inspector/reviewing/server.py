@@ -18,8 +18,7 @@ from inspector.model.bundle import find_bundle
 from inspector.photos.address import Moved
 from inspector.photos.pictures import region, screen
 from inspector.results.labels import open_labels
-from inspector.reviewing.app import Workers, make_app
-from inspector.reviewing.guard import new_token
+from inspector.reviewing.app import Workers, make_app, new_token
 from inspector.reviewing.heat import heat
 from inspector.reviewing.session import Session
 from inspector.workers.process import Helpers

@@ -87,7 +87,8 @@ class Session:
     def labelled(self) -> int:
         """Number of rows that have a label."""
         with self._lock:
-            return self._number("SELECT count(human) FROM said")
+            ((labelled,),) = self._query.db.execute("SELECT count(human) FROM said").fetchall()
+        return int(labelled)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -239,10 +240,6 @@ class Session:
         query = Query(table, self._store.table, memory=MEMORY)
         rank(query)
         return query
-
-    def _number(self, sql: str) -> int:
-        ((number,),) = self._query.db.execute(sql).fetchall()
-        return int(number)
 
     def _queue(self, name: str) -> str:
         if name not in self._queues:

@@ -25,7 +25,7 @@ from inspector.model.bundle import DEFAULT_PATH, ModelBundle, Thresholds
 from inspector.model.verdict import decide
 from inspector.photos.address import text_of
 from inspector.photos.source import is_gone
-from inspector.results.lost import list_of
+from inspector.results.ledger import list_of
 from inspector.results.manifest import AGAIN, Part, fingerprint_of
 from inspector.results.parts import FINGERPRINT, REJUDGED, counted, encode, outcomes_of, read_part
 from inspector.results.schema import METADATA_PREFIX, SCHEMA

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from inspector.types import Batch
-from inspector.workers.pool import ViewBuffer, decode_into
+from inspector.workers.loader import ViewBuffer, decode_into
 from inspector.workers.process import begin_worker, start_method
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from inspector.model.preprocess import PreprocessSpec
     from inspector.photos.reading import DecodeLimits
     from inspector.types import ImageRef
-    from inspector.workers.pool import Items, Shape
+    from inspector.workers.loader import Items, Shape
 
     Loaded = tuple[Items, torch.Tensor, float]
 

@@ -23,7 +23,7 @@ from inspector.reporting.counting import (
     count_places,
     count_totals,
 )
-from inspector.reporting.sites import METRES_PER_DEGREE, find_sites
+from inspector.reporting.page import METRES_PER_DEGREE, find_sites
 from inspector.reporting.wording import share
 from inspector.results.labels import read_decisions
 from inspector.results.query import Query

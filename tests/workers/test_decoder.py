@@ -23,9 +23,8 @@ from inspector.model.preprocess import PreprocessSpec
 from inspector.photos.decode import decode
 from inspector.photos.reading import DecodeLimits
 from inspector.types import Decoded, Failure, FailureCode, ImageRef, Photo
-from inspector.workers import pool
-from inspector.workers.loader import load_batches
-from inspector.workers.pool import Decoder
+from inspector.workers import loader
+from inspector.workers.loader import Decoder, load_batches
 from tests.workers.processes import (
     children_of,
     is_gone,
@@ -246,7 +245,7 @@ def test_no_program_to_start_is_an_error(folder, monkeypatch):
 
 
 def test_death_after_death_is_an_error_and_a_good_photo_between_is_none(folder, monkeypatch):
-    monkeypatch.setattr(pool, "MOST_IN_A_ROW", 2)
+    monkeypatch.setattr(loader, "MOST_IN_A_ROW", 2)
     with hostile_decoders():
         names = ["exit-1", "exit-1", *good(3), "exit-1", "exit-1"]
         refs = refs_of(folder, names)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,24 +32,18 @@ _UNJUDGED = ("verdict", "p_crack", "ood_score", "reason", "stage", "peak_x", "pe
 _EXPLAINED = ("failure_code", "detail")
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Facts of the scan that decide whether a row is right; None where they are not known."""
-
-    thresholds: Thresholds | None
-    peaks: bool = True
-    """Every photo that is not clear has a place of the evidence."""
-
-
-def flaws_in(batch: pa.RecordBatch, rules: Rules) -> Iterator[tuple[Flaw, str, Mask]]:
-    """Yield each flaw that there is: its kind, in words, and a mask of its rows (N,). The batch has
-    the table's schema."""
+def flaws_in(
+    batch: pa.RecordBatch, thresholds: Thresholds | None, *, peaks: bool
+) -> Iterator[tuple[Flaw, str, Mask]]:
+    """Yield each flaw of rows in the table's schema: its kind, in words, and a mask (N,). Verdicts
+    are not checked without thresholds; with `peaks`, every photo that is not clear has a place of
+    the evidence."""
     columns = {name: batch.column(name) for name in batch.schema.names}
     checks = (
         *_wrong_uris(columns),
         *_wrong_values(columns),
-        *_wrong_nulls(columns, peaks=rules.peaks),
-        *_wrong_verdicts(columns, rules.thresholds),
+        *_wrong_nulls(columns, peaks=peaks),
+        *_wrong_verdicts(columns, thresholds),
     )
     return ((flaw, what, mask) for flaw, what, mask in checks if mask.any())
 

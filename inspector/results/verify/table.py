@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,12 +13,12 @@ import pyarrow.parquet as pq
 
 from inspector.core.layout import RESULTS_DIR, TABLE, Layout, is_part_name
 from inspector.core.untrusted import NotAFileError, opened
-from inspector.results.lost import read_list
+from inspector.results.ledger import read_list
 from inspector.results.manifest import AGAIN, Manifest, Part
 from inspector.results.parts import REJUDGED, UNREADABLE
 from inspector.results.schema import METADATA_PREFIX, SCHEMA
 from inspector.results.verify.findings import Findings, Flaw, Remark
-from inspector.results.verify.rows import Rules, flaws_in
+from inspector.results.verify.rows import flaws_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -52,7 +51,7 @@ class TableCheck:
         self._promised = {part.file: part for part in manifest.parts}
         self.findings = findings
         self.parts: dict[str, int] = {}
-        self._rules = Rules(manifest.thresholds())
+        self._thresholds = manifest.thresholds()
         self._census = UriCensus()
 
     def run(self, progress: Progress) -> None:
@@ -173,7 +172,6 @@ class TableCheck:
 
     def _check_rows(self, name: str, file: pq.ParquetFile) -> int:
         rejudged = f"{METADATA_PREFIX}{REJUDGED}".encode() in (file.schema_arrow.metadata or {})
-        rules = replace(self._rules, peaks=not rejudged)
         rows = 0
         counts: Counter[tuple[Flaw, str]] = Counter()
         examples: dict[tuple[Flaw, str], str] = {}
@@ -182,7 +180,7 @@ class TableCheck:
             rows += batch.num_rows
             uris = batch.column("uri").to_pylist()
             self._census.add(name, uris)
-            for flaw, what, mask in flaws_in(batch, rules):
+            for flaw, what, mask in flaws_in(batch, self._thresholds, peaks=not rejudged):
                 counts[flaw, what] += int(mask.sum())
                 examples.setdefault((flaw, what), uris[int(mask.argmax())])
         for (flaw, what), count in counts.items():
