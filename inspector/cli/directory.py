@@ -37,7 +37,8 @@ def verify(
     Nothing is changed. Exit code 0: proven; 1: damaged, each finding with what to do next.
     """
     from inspector.core.progress import CountingBar
-    from inspector.results.verify.findings import print_result
+    from inspector.core.text import print_lines
+    from inspector.results.verify.findings import result_lines
     from inspector.scanning import VerifyConfig
     from inspector.scanning import verify as run_verify
 
@@ -46,7 +47,7 @@ def verify(
     if as_json:
         print(json.dumps(result.to_json(), indent=2))
     else:
-        print_result(result)
+        print_lines(result_lines(result))
     raise typer.Exit(result.exit_code)
 
 
@@ -164,9 +165,10 @@ def report(
     """
     from inspector.core.layout import Layout
     from inspector.core.progress import CountingBar
+    from inspector.core.text import print_lines
     from inspector.reporting.report import ReportConfig
     from inspector.reporting.report import report as run_report
-    from inspector.reporting.wording import print_files, print_report
+    from inspector.reporting.wording import file_lines, report_lines
 
     page = html if html is not None or as_json else Layout(out).page
     config = ReportConfig(
@@ -177,5 +179,5 @@ def report(
     if as_json:
         print(json.dumps(counted.to_json(), indent=2))
     else:
-        print_report(counted)
-    print_files(page, geojson, to_stderr=as_json)
+        print_lines(report_lines(counted))
+    print_lines(file_lines(page, geojson), to_stderr=as_json)

@@ -49,8 +49,13 @@ class Drawing:
 class CountingBar(Drawing):
     """A `Progress` drawn as a bar on stderr, one task after the other."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self.progress = counting(quiet=quiet)
+    def __init__(self) -> None:
+        self.progress = bar(
+            words("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         self._task = self.progress.add_task("", total=None)
 
     def __call__(self, phase: str, done: int, total: int) -> None:
@@ -72,16 +77,4 @@ def bar(*parts: ProgressColumn, quiet: bool = False) -> RichProgress:
         disable=quiet or not console.is_terminal,
         transient=True,
         redirect_stdout=sys.stdout.isatty(),  # else it would go to stderr
-    )
-
-
-def counting(*more: ProgressColumn, quiet: bool = False) -> RichProgress:
-    """Make a bar that shows the task's description and how many are done of how many."""
-    return bar(
-        words("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        *more,
-        TimeRemainingColumn(),
-        quiet=quiet,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
@@ -20,8 +21,6 @@ from inspector.types import ImageRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import TracebackType
-    from typing import Self
 
     from inspector.types import FileFacts
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     """Address and uri of a photo in a listing, and its facts, empty where they cannot be read."""
 
 
-class PhotoFile(Protocol):
+class PhotoFile(AbstractContextManager["PhotoFile"], Protocol):
     """An open photo. Its bytes can be read from any place on (`seek`)."""
 
     def facts(self) -> FileFacts:
@@ -39,14 +38,6 @@ class PhotoFile(Protocol):
     def readinto(self, buffer: bytearray, /) -> int: ...
     def seek(self, offset: int, /) -> int: ...
     def readable(self) -> bool: ...
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-        /,
-    ) -> None: ...
 
 
 class Root(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from inspector.core.text import TITLE, Whole, display_path, print_lines, wrapped
+from inspector.core.text import TITLE, Whole, display_path, wrapped
 from inspector.reporting.contents import AT_REST
 from inspector.reporting.counting import OUTCOMES
 from inspector.results.query import FAILED
@@ -121,19 +121,14 @@ def in_folder(group: Group) -> str:
 _FOLDERS = 3
 
 
-def print_report(report: Report) -> None:
-    """Print what is in the table; paths and commands are never cut."""
-    print_lines(_lines(report))
-
-
-def print_files(html: Path | None, geojson: Path | None, *, to_stderr: bool) -> None:
-    """Print where the files are."""
+def file_lines(html: Path | None, geojson: Path | None) -> list[str]:
+    """Say where the files are."""
     files = (("report", html), ("places", geojson))
-    lines = [_whole(title, display_path(str(file))) for title, file in files if file is not None]
-    print_lines(lines, to_stderr=to_stderr)
+    return [_whole(title, display_path(str(file))) for title, file in files if file is not None]
 
 
-def _lines(report: Report) -> list[str]:
+def report_lines(report: Report) -> list[str]:
+    """Say what is in the table; paths and commands are never cut."""
     total, people = report.total, report.people
     failed = report.model[FAILED]
     lines = wrapped(

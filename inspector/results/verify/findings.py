@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from inspector.core.text import display_path, print_lines
+from inspector.core.text import display_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,12 +137,8 @@ class VerifyResult:
         return asdict(self) | {"out": display_path(str(self.out)), "exit_code": self.exit_code}
 
 
-def print_result(result: VerifyResult) -> None:
-    """Print what was proven, or what is damaged and how to repair it."""
-    print_lines(_lines(result))
-
-
-def _lines(result: VerifyResult) -> list[str]:
+def result_lines(result: VerifyResult) -> list[str]:
+    """Say what was proven, or what is damaged and how to repair it."""
     lines = [f"table      {result.out} ({result.rows:,} rows, part files: {result.parts:,})"]
     if result.photos is not None:
         lines.append(
