@@ -56,7 +56,7 @@ def calendar_us(time_us: int | None) -> int | None:
 
 
 def calendar_time(time_us: int | None) -> datetime | None:
-    """The same as a date and time, UTC, without a time zone."""
+    """Convert microseconds since the epoch, as `calendar_us`, to UTC without a time zone."""
     known_us = calendar_us(time_us)
     return None if known_us is None else _EPOCH + timedelta(microseconds=known_us)
 

@@ -63,13 +63,9 @@ _BMP_PACKINGS = frozenset({*range(7), *range(11, 14)})
 def decode(
     ref: ImageRef, spec: PreprocessSpec, limits: DecodeLimits | None = None
 ) -> Decoded | Failure:
-    """Read a photo and make it the model's input.
-
-    Returns:
-        The views of the photo (a whole photo is one view of shape `size` x `size` x 3, uint8 RGB),
-        or a Failure that says why it cannot be judged. Its ref has size and time of the file that
-        was read, should that have changed since the listing.
-    """
+    """Read a photo and make it the model's input (a whole photo is one view, `size` x `size` x 3,
+    uint8 RGB), or a Failure that says why it cannot be judged. The ref of either has size and time
+    of the file that was read, should that have changed since the listing."""
     limits = limits or DecodeLimits()
     contents = read(ref, limits)
     if isinstance(contents, Failure):

@@ -84,7 +84,7 @@ class Local:
         raise OSError(errno.ENXIO, "not a regular file")
 
     def is_gone(self, address: str) -> bool:
-        """A link to nothing is not: the link is there."""
+        """Whether there is neither a file nor a link of this name."""
         path = self.plain(address)
         try:
             os.stat(path)

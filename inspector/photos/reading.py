@@ -114,9 +114,7 @@ def _up_to(file: PhotoFile, size: int, most: int) -> bytes:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeLimits:
     """Bounds that a file must keep to; beyond them it becomes a failed row, not a stopped scan.
-
-    Raises UsageError when a bound cannot be right.
-    """
+    Raises UsageError when a bound cannot be right."""
 
     max_pixels: int = 178_956_970
     """Width times height by the header; the default is Pillow's own decompression-bomb limit."""

@@ -237,13 +237,9 @@ def count_copies(query: Query) -> int:
 
 
 def choose_shown(query: Query, pictures: int) -> tuple[list[JsonObject], list[JsonObject], int]:
-    """Choose the rows that are shown.
-
-    Returns:
-        At most `pictures` cracks, those confirmed by a person first, then the likeliest; rows of
-        which a person says the opposite of the model, missed cracks first; how many of the latter
-        there are.
-    """
+    """Choose the rows that are shown: at most `pictures` cracks, those confirmed by a person first,
+    then the likeliest; rows of which a person says the opposite of the model, missed cracks first;
+    and how many of the latter there are."""
     differs = "(human, model) IN (('crack', 'clear'), ('clear', 'crack'))"
     number = min(pictures, MOST_DIFFERING)
     ((cracks, differing, all_differing),) = query.ask(

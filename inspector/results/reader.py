@@ -182,7 +182,7 @@ def _reading(path: Path) -> Iterator[pq.ParquetFile]:
 
 
 def _state(path: Path) -> State:
-    """Zeros where there is no such file."""
+    """Return inode, size and time of change of a file; zeros if it is gone."""
     try:
         about = os.stat(path)
     except OSError:

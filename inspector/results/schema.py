@@ -120,5 +120,5 @@ def to_table(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> pa.
 
 
 def _text(value: str | None) -> str | None:
-    """Half surrogate pairs, which no UTF-8 column can hold, spelled out."""
+    """Escape lone surrogates, which no UTF-8 column can hold."""
     return None if value is None else value.encode("utf-8", "backslashreplace").decode()

@@ -77,7 +77,7 @@ def review(config: ReviewConfig, *, ready: Callable[[str, Session], None]) -> Re
 
 
 class _Server(uvicorn.Server):
-    """Says when it answers, and nothing else."""
+    """Server that calls `started` once it answers and logs nothing but errors."""
 
     def __init__(self, app: ASGIApp, started: Callable[[], None]) -> None:
         super().__init__(

@@ -94,12 +94,9 @@ class Session:
         return len(self._table)
 
     def start_queue(self, filters: Filters) -> JsonObject:
-        """Make a new list of rows to look at, fixed from now on whatever is labelled.
-
-        Returns:
-            Its name, `first_open` (the first place without a label), how many rows of each kind the
-            table has, and the progress.
-        """
+        """Make a new list of rows to look at, fixed from now on whatever is labelled: its name,
+        `first_open` (the first place without a label), how many rows of each kind the table has,
+        and the progress."""
         with self._lock:
             if not self._table.is_current():
                 self._query.close()
@@ -170,13 +167,8 @@ class Session:
             return is_of_same_bytes(values, self._shown[row])
 
     def decide(self, generation: int, row: int, uri: str, label: Label, queue: str) -> JsonObject:
-        """Keep a decision about the photo that was shown as `row`.
-
-        Raises:
-            PhotoError: nothing was shown, or the photo is not the one that was scanned.
-            StaleTableError: the table is another one by now.
-            OutputError: the decision cannot be kept.
-        """
+        """Keep a decision about the photo that was shown as `row`. Raises PhotoError if nothing was
+        shown or the photo is not the one that was scanned, StaleTableError, OutputError."""
         with self._lock:
             values = self._row(generation, row)
             if values["uri"] != uri:
@@ -197,12 +189,8 @@ class Session:
             return {"row": self._for_page(values), **self._progress(queue)}
 
     def undo(self, queue: str) -> JsonObject:
-        """Take back this reviewer's newest decision.
-
-        Returns:
-            `row`, that photo's row, None where there is nothing to take back; `at`, its place in
-            the queue, None where it is not in there; `gone` where the table has no such row.
-        """
+        """Take back this reviewer's newest decision: `row`, that photo's row, None if there is none;
+        `at`, its place in the queue, if it is in there; `gone` if the table has no such row."""
         with self._lock:
             undone = self._store.undo()
             if undone is None:

@@ -100,7 +100,7 @@ def _wrong_nulls(columns: dict[str, Any], *, peaks: bool) -> Iterator[tuple[Flaw
 def _wrong_verdicts(
     columns: dict[str, Any], thresholds: Thresholds | None
 ) -> Iterator[tuple[Flaw, str, Mask]]:
-    """Decide anew by the scan's own rule; how far a photo was shrunk is not in the table, so either
+    """Compare with the scan's own rule; how far a photo was shrunk is not in the table, so either
     answer is right."""
     if thresholds is None:
         return
@@ -126,6 +126,6 @@ def _valid(column: Any) -> Mask:
 
 
 def _true(values: Any) -> Mask:
-    """Null counts as false."""
+    """Convert a boolean column to a mask, null to false."""
     mask: Mask = pc.fill_null(values, False).to_numpy(zero_copy_only=False)
     return mask
