@@ -189,8 +189,8 @@ class Session:
             return {"row": self._for_page(values), **self._progress(queue)}
 
     def undo(self, queue: str) -> JsonObject:
-        """Take back this reviewer's newest decision: `row`, that photo's row, None if there is none;
-        `at`, its place in the queue, if it is in there; `gone` if the table has no such row."""
+        """Take back this reviewer's newest decision: `row`, that photo's row, or None; `at`, its
+        place in the queue, if it is in there; `gone` if the table has no such row."""
         with self._lock:
             undone = self._store.undo()
             if undone is None:
