@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,7 +31,8 @@ commands = typer.Typer()
 commands.add_typer(
     group, name="bench", help="Find out which engine and settings suit this machine."
 )
-_SCOPE, _TIME = "What is compared", "How long"
+_scope = partial(typer.Option, rich_help_panel="What is compared")
+_time = partial(typer.Option, rich_help_panel="How long")
 
 
 @group.command(
@@ -42,50 +44,32 @@ def run(
     source: Annotated[
         Path | None, typer.Argument(help="Photos; generated ones if not given.", show_default=False)
     ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Within 5 minutes.", rich_help_panel=_TIME)
-    ] = False,
-    full: Annotated[
-        bool,
-        typer.Option("--full", help="All peers and batch sizes, an hour.", rich_help_panel=_TIME),
-    ] = False,
+    quick: Annotated[bool, _time("--quick", help="Within 5 minutes.")] = False,
+    full: Annotated[bool, _time("--full", help="All peers and batch sizes, an hour.")] = False,
     budget: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS", help="Time for it all, roughly.", rich_help_panel=_TIME
-        ),
+        float | None, _time(metavar="SECONDS", help="Time for it all, roughly.")
     ] = None,
     backends: Annotated[
         str | None,
-        typer.Option(
+        _scope(
             help="onnxruntime, openvino, tensorrt, torchscript, eager, channels-last, compile; "
             "separated by commas. All if not given.",
-            rich_help_panel=_SCOPE,
         ),
     ] = None,
     precisions: Annotated[
-        str | None,
-        typer.Option(help="fp32, bf16, fp16, int8. All if not given.", rich_help_panel=_SCOPE),
+        str | None, _scope(help="fp32, bf16, fp16, int8. All if not given.")
     ] = None,
-    batch_sizes: Annotated[
-        str | None, typer.Option(metavar="N,N", rich_help_panel=_SCOPE)
-    ] = None,
+    batch_sizes: Annotated[str | None, _scope(metavar="N,N")] = None,
     workers: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N,N", help="Decoding processes of a scan.", rich_help_panel=_SCOPE
-        ),
+        str | None, _scope(metavar="N,N", help="Decoding processes of a scan.")
     ] = None,
     peers: Annotated[
         str | None,
-        typer.Option(
-            help="Other programs: plain (Pillow, ONNX Runtime), eager, timm, ray, daft; or none.",
-            rich_help_panel=_SCOPE,
+        _scope(
+            help="Other programs: plain (Pillow, ONNX Runtime), eager, timm, ray, daft; or none."
         ),
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="auto (CPU and GPU), cpu or cuda.", rich_help_panel=_SCOPE)
-    ] = "auto",
+    device: Annotated[str, _scope(help="auto (CPU and GPU), cpu or cuda.")] = "auto",
     model: Model = None,
     out: Annotated[Path, typer.Option(help="Folder for the reports.")] = Path("bench-results"),
     seed: Annotated[int, typer.Option(help="Of the order of cases.")] = 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,32 +69,30 @@ def auto_or_count(option: str, text: str) -> int | None:
     return int(text)
 
 
-def _option(metavar: str, text: str) -> Any:
-    return typer.Option(rich_help_panel="Thresholds", metavar=metavar, help=text)
-
-
+_thresholds = partial(typer.Option, rich_help_panel="Thresholds")
 TargetRecall = Annotated[
     float | None,
-    _option(
-        "SHARE", "Of each source's cracks, at least so many are not called clear (default 0.9)."
+    _thresholds(
+        metavar="SHARE",
+        help="Of each source's cracks, at least so many are not called clear (default 0.9).",
     ),
 ]
 TargetSpecificity = Annotated[
     float | None,
-    _option(
-        "SHARE",
-        "Of each source's crack-free photos, at least so many are not called crack (default 0.92).",
+    _thresholds(
+        metavar="SHARE",
+        help="Of each source's crack-free photos, at least so many are not called crack "
+        "(default 0.92).",
     ),
 ]
 Confidence = Annotated[
-    float | None, _option("P", "How surely the targets hold on further photos (default 0.95).")
+    float | None,
+    _thresholds(metavar="P", help="How surely the targets hold on further photos (default 0.95)."),
 ]
 Pooled = Annotated[
     bool,
-    typer.Option(
-        "--pooled",
-        help="Keep the targets over all sources together, not for each of them.",
-        rich_help_panel="Thresholds",
+    _thresholds(
+        "--pooled", help="Keep the targets over all sources together, not for each of them."
     ),
 ]
 

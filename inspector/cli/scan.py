@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +14,8 @@ from inspector.photos.reading import DecodeLimits
 
 commands = typer.Typer()
 
-_SPEED = "Speed"
-_LIMITS = "Limits"
+_speed = partial(typer.Option, rich_help_panel="Speed")
+_limits = partial(typer.Option, rich_help_panel="Limits")
 _DEFAULT = DecodeLimits()
 
 
@@ -54,62 +55,37 @@ def scan(
         bool, typer.Option("--dry-run", help="Only say what would be scanned.")
     ] = False,
     follow_symlinks: Annotated[
-        bool,
-        typer.Option(
-            "--follow-symlinks", help="Enter links to directories.", rich_help_panel=_LIMITS
-        ),
+        bool, _limits("--follow-symlinks", help="Enter links to directories.")
     ] = False,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(metavar="GLOB", help="Leave out names or paths like this; repeatable.",
-                     rich_help_panel=_LIMITS),
+        _limits(metavar="GLOB", help="Leave out names or paths like this; repeatable."),
     ] = None,
-    max_pixels: Annotated[
-        int, typer.Option(help="Refuse larger photos.", rich_help_panel=_LIMITS)
-    ] = _DEFAULT.max_pixels,
-    max_bytes: Annotated[
-        int, typer.Option(help="Refuse larger files.", rich_help_panel=_LIMITS)
-    ] = _DEFAULT.max_bytes,
+    max_pixels: Annotated[int, _limits(help="Refuse larger photos.")] = _DEFAULT.max_pixels,
+    max_bytes: Annotated[int, _limits(help="Refuse larger files.")] = _DEFAULT.max_bytes,
     max_seconds: Annotated[
-        float, typer.Option(help="Give up on a file after that.", rich_help_panel=_LIMITS)
+        float, _limits(help="Give up on a file after that.")
     ] = _DEFAULT.max_seconds,
     device: Device = "auto",
     backend: Annotated[
-        str,
-        typer.Option(
-            help="auto, onnxruntime, openvino, tensorrt, torchscript or eager.",
-            rich_help_panel=_SPEED,
-        ),
+        str, _speed(help="auto, onnxruntime, openvino, tensorrt, torchscript or eager.")
     ] = "auto",
     trust: Annotated[
         bool,
-        typer.Option(
-            "--trust",
-            help="Let the bundle's TorchScript run: a program, with all your rights.",
-            rich_help_panel=_SPEED,
+        _speed(
+            "--trust", help="Let the bundle's TorchScript run: a program, with all your rights."
         ),
     ] = False,
     precision: Annotated[
-        str,
-        typer.Option(
-            help="auto (the fastest here), fp32, int8 or fp16.", rich_help_panel=_SPEED
-        ),
+        str, _speed(help="auto (the fastest here), fp32, int8 or fp16.")
     ] = "auto",
-    batch_size: Annotated[
-        str, typer.Option("-b", "--batch-size", metavar="auto|N", rich_help_panel=_SPEED)
-    ] = "auto",
+    batch_size: Annotated[str, _speed("-b", "--batch-size", metavar="auto|N")] = "auto",
     workers: Annotated[
         str,
-        typer.Option(
-            "-j", "--workers", metavar="auto|N", help="Processes that decode; 0: none.",
-            rich_help_panel=_SPEED,
-        ),
+        _speed("-j", "--workers", metavar="auto|N", help="Processes that decode; 0: none."),
     ] = "auto",
     loader: Annotated[
-        str,
-        typer.Option(
-            help="auto, processes or torch: a DataLoader decodes.", rich_help_panel=_SPEED
-        ),
+        str, _speed(help="auto, processes or torch: a DataLoader decodes.")
     ] = "auto",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary as JSON on stdout.")
