@@ -49,12 +49,13 @@ class Drawing:
 class CountingBar(Drawing):
     """A `Progress` drawn as a bar on stderr, one task after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         self.progress = bar(
             words("{task.description}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
+            quiet=quiet,
         )
         self._task = self.progress.add_task("", total=None)
 
