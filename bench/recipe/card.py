@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from inspector.core.untrusted import parse_json
+from inspector.errors import DataError
+from inspector.evaluation.figures import Evaluation, Figures, Measured, WidthFigures
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-    from inspector.evaluation import Evaluation, Figures, Measured
     from inspector.model.bundle import ModelBundle, Variant
+    from inspector.types import JsonObject
 
 _HEAD = """# Model card: {name}
 
@@ -73,7 +78,7 @@ _LIMITS = """
 {worst}
 - Hairlines: walls whose cracks are a pixel or two wide at tile scale are where it misses most.
 - It notices about nine in ten photos that show no concrete, and takes some odd walls for such
-  (`docs/out-of-distribution.md`).
+  (`docs/explanation/out-of-distribution.md`).
 - It has seen no night shots, no thermal images, no paint, graffiti or plants in number.
 - A photo much larger than {size} px is shrunk to see it whole; thin cracks vanish. Such a photo is
   never called clear, only `review` (reason `downscaled`).
@@ -222,3 +227,37 @@ def _worst(tested: Evaluation) -> str:
     worst: Figures = max(judged, key=lambda f: f.value("missed"))
     missed = _cell(worst.value("missed"), ".1%")
     return f"- Walls like `{worst.source}`: {missed} of their cracks are called clear."
+
+
+def read_metrics(file: Path) -> Evaluation:
+    """The figures in a `metrics.json`, None being NaN or infinity. Raises DataError when it is not
+    one."""
+    try:
+        values = dict(parse_json(file.read_text(encoding="utf-8")))
+        if (number := values.pop("format")) != 1:
+            raise ValueError(f"format {number} of metrics.json is not known")
+        for name in ("sources", "without_leaks"):
+            values[name] = tuple(_figures(row) for row in values[name])
+        values["widths"] = tuple(
+            WidthFigures(**row | {"below_px": _number(row["below_px"], math.inf)})
+            for row in values["widths"]
+        )
+        return Evaluation(**values | {"failed": tuple(values["failed"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{file} does not hold the figures of a report ({error!r}); make them with: "
+            "inspector evaluate DATA --out DIR"
+        ) from error
+
+
+def _figures(row: JsonObject) -> Figures:
+    measures = {
+        name: Measured(*(_number(one[key]) for key in ("value", "low", "high")))
+        for name, one in row["measures"].items()
+    }
+    temperature = _number(row["best_temperature"])
+    return Figures(**row | {"measures": measures, "best_temperature": temperature})
+
+
+def _number(value: float | None, missing: float = math.nan) -> float:
+    return missing if value is None else value

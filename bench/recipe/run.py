@@ -17,10 +17,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.recipe.card import render_card
-from inspector.evaluation import METRICS, EvaluateConfig, Evaluation, evaluate, read_metrics, render
+from bench.recipe.card import read_metrics, render_card
+from inspector.evaluation.figures import Evaluation
+from inspector.evaluation.page import METRICS
+from inspector.evaluation.run import EvaluateConfig, evaluate
+from inspector.evaluation.wording import render
+from inspector.labelled.fingerprints import fingerprint
 from inspector.labelled.folder import LabelledImage, find_labelled
-from inspector.labelled.leaks import LeakKind, audit
+from inspector.labelled.leaks import LeakKind, audit_fingerprints
 from inspector.labelled.split import hold_back
 from inspector.model.bundle import BUNDLE_JSON, CARD, DEFAULT_PATH, GOLDEN, WEIGHTS, ModelBundle
 
@@ -94,7 +98,7 @@ def lay_out(data: Path, work: Path, *, all_sources: bool) -> None:
 
 def _copies(training: Sequence[LabelledImage], held_back: Sequence[LabelledImage]) -> set[str]:
     """Paths of the held-back images that have a copy in training."""
-    leaks = audit(training, held_back, names=("training", "held-back")).leaks
+    leaks = audit_fingerprints(fingerprint(training), fingerprint(held_back)).leaks
     kinds = (LeakKind.SAME_PIXELS, LeakKind.NEAR_DUPLICATE)
     return {leak.path for leak in leaks if leak.kind in kinds}
 

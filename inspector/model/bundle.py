@@ -6,8 +6,7 @@ every other file and of its own values; loading verifies them and admits nothing
 finite, an ONNX file reads only files that are listed. A link counts as what it leads to.
 
 A bundle is data, except for `model.ts`: TorchScript is a program. It runs only in an engine that
-was asked for by name, and only from a bundle that is `trusted`. Nothing is ever unpickled.
-"""
+was asked for by name, and only from a bundle that is `trusted`. Nothing is ever unpickled."""
 
 from __future__ import annotations
 
@@ -23,11 +22,13 @@ from inspector.core.untrusted import checked, finite, is_number, read_json
 from inspector.errors import BundleError, UsageError
 from inspector.model.onnx_files import files_read_by
 from inspector.model.preprocess import PreprocessSpec
+from inspector.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from inspector.types import JsonObject
+
 
 FORMAT = 2
 """Version of the bundle layout; a reader refuses any other."""
@@ -331,18 +332,9 @@ def _read(file: Path) -> JsonObject:
 
 
 def find_bundle(model: Path | None, digest: str) -> Path | None:
-    """Find the bundle that made a table: `model`, or the one that comes with the package.
-
-    Args:
-        model: Bundle named by the user.
-        digest: Digest that the table names.
-
-    Returns:
-        Its path, or None where neither has this digest.
-
-    Raises:
-        BundleError: `model` is no bundle.
-    """
+    """The path of the bundle that made a table, by the digest that the table names: `model`, or the
+    one that comes with the package; None where neither has it. Raises BundleError where `model` is
+    no bundle."""
     for path in (model, DEFAULT_PATH):
         if path is None:
             continue
@@ -353,3 +345,33 @@ def find_bundle(model: Path | None, digest: str) -> Path | None:
             if path == model:
                 raise
     return None
+
+
+_WRITER = "tool_version"
+
+
+def model_metadata(bundle: ModelBundle) -> dict[str, str]:
+    """Strings by name; `labels` and `preprocess` are JSON, numbers read back exactly."""
+    return {
+        "format": str(FORMAT),
+        "labels": json.dumps(list(bundle.labels)),
+        "positive": bundle.positive,
+        "temperature": repr(bundle.temperature),
+        "clear_below": repr(bundle.thresholds.clear_below),
+        "crack_from": repr(bundle.thresholds.crack_from),
+        "out_of_domain": repr(bundle.thresholds.out_of_distribution),
+        "preprocess": json.dumps(bundle.preprocess.to_json(), sort_keys=True),
+        "digest": bundle.digest,
+        _WRITER: __version__,
+    }
+
+
+def check_metadata(bundle: ModelBundle, file: str, found: Mapping[str, str]) -> None:
+    """Raises BundleError naming the entries of `file` that are not this bundle's own."""
+    expected = model_metadata(bundle)
+    wrong = [name for name in expected if name != _WRITER and found.get(name) != expected[name]]
+    if wrong:
+        raise BundleError(
+            f"{bundle.path / file} was exported from another model than this bundle's "
+            f"(other {', '.join(wrong)}); export it again: inspector export {bundle.path}"
+        )

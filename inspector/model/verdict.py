@@ -1,7 +1,8 @@
-"""The verdict rule: a pure function of scores, photos and thresholds."""
+"""The verdict rule, a pure function of scores, photos and thresholds; probabilities as log odds."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from inspector.types import Judgement, Reason, Verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from inspector.model.bundle import Thresholds
     from inspector.types import Photo, Scores
+
 
 MAX_CLEAR_SHRINK = 4.0
 """Photo pixels per model pixel, along one side, beyond which no photo is called clear. A crack
@@ -63,10 +65,7 @@ def decide(
 
 
 def judge(
-    scores: Scores,
-    photos: Sequence[Photo],
-    thresholds: Thresholds,
-    stages: Sequence[str],
+    scores: Scores, photos: Sequence[Photo], thresholds: Thresholds, stages: Sequence[str]
 ) -> tuple[Judgement, ...]:
     """One judgement per photo, in their order; `stages` are the backend's. Raises BackendError
     unless the engine gave exactly one number of each kind for each."""
@@ -98,3 +97,28 @@ def _peak(cam_HW: NDArray[np.float32]) -> tuple[float, float]:
     rows, columns = cam_HW.shape
     row, column = divmod(int(cam_HW.argmax()), columns)
     return (column + 0.5) / columns, (row + 0.5) / rows
+
+
+SURE = 1e-7
+"""Probabilities nearer to 0 or 1 than this count as this near: float32 says no more near 1, and
+differences beyond it mean nothing."""
+_LARGEST = 700.0
+"""Log odds beyond this overflow in `exp`."""
+
+
+def log_odds(p_N: ArrayLike) -> NDArray[np.float64]:
+    """Log odds of probabilities, float64 of the same shape; finite also for 0 and 1."""
+    p_N = np.clip(np.asarray(p_N, np.float64), SURE, 1 - SURE)
+    return np.asarray(np.log(p_N / (1 - p_N)))
+
+
+def probability(odds_N: ArrayLike) -> NDArray[np.float64]:
+    """Probabilities of log odds, float64 of the same shape."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(np.asarray(odds_N, np.float64), -_LARGEST, None))))
+
+
+def shifted(p: float, logits: float) -> float:
+    """The probability `logits` away in log odds from `p`; 0 and 1 stay."""
+    if not 0 < p < 1:
+        return p
+    return 1 / (1 + math.exp(-(math.log(p / (1 - p)) + logits)))
