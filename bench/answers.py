@@ -12,8 +12,7 @@ import numpy as np
 
 from bench.results import Compared
 from inspector.engines.parity import CAM_TOLERANCE, PROBABILITY_TOLERANCE
-from inspector.model.odds import log_odds
-from inspector.model.verdict import decide
+from inspector.model.verdict import decide, log_odds
 from inspector.types import Verdict
 
 if TYPE_CHECKING:
@@ -82,16 +81,9 @@ def examine(
     thresholds: Thresholds,
     mistakes: Mistaken | None = None,
 ) -> Compared:
-    """Compare a table with what it should say.
-
-    Args:
-        expected: The reference's answers by path.
-        found: The answers in the table.
-        rows: Number of rows in the table.
-        rule: What both must have in common.
-        thresholds: What verdicts are made by where a program gives probabilities alone.
-        mistakes: What known mistakes of preprocessing would answer.
-    """
+    """Compare a table of so many `rows` with what it should say, by path. Where a program gives
+    probabilities alone, `thresholds` make its verdicts; `mistakes` are the answers under known
+    mistakes of preprocessing."""
     if found.keys() != expected.keys() or rows != len(expected):
         trouble = f"its table has {rows} rows, not one for each of {len(expected)} files"
         return _incomparable(trouble)

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.engines import CUDA
-from bench.inputs import PHOTOS, TILES, spread_evenly
-from bench.processes import run_program
+from bench.inputs import PHOTOS, TILES
+from bench.processes import run_program, without_folders
 from bench.results import ENGINE, SCAN, Ceiling, build
-from bench.system import without_folders
+from export.photos import spread_evenly
 from inspector.core.machine import usable_cores
 from inspector.errors import BackendError
 from inspector.model.preprocess import PreprocessSpec
@@ -224,13 +224,7 @@ def count_operations(bundle: ModelBundle) -> float:
 
 
 def add_shares(cases: Sequence[Case], ceilings: Mapping[str, Ceiling], per_image: float) -> None:
-    """Fill in `shares` of every case that was measured.
-
-    Args:
-        cases: All cases.
-        ceilings: This machine's, by name.
-        per_image: Arithmetic operations per image.
-    """
+    """Fill in `shares` of every case measured; `per_image` counts arithmetic operations."""
     alone: dict[str, float] = {}
     for case in cases:
         if case.level == ENGINE and case.rates:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from bench.results import FAILED
-from bench.stats import Interval, ratio_of
+from bench.rounds import Interval, ratio_of
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,16 +78,9 @@ class Comparison:
 
 
 def compare(a: Results, b: Results, *, threshold: float = 0.05) -> Comparison:
-    """Compare two results, A before and B after.
-
-    Args:
-        a: Results before.
-        b: Results after.
-        threshold: Share by which images/s must differ to count, however certain that is.
-
-    Raises:
-        UsageError: The threshold is not within 0 to 1.
-    """
+    """Compare two results, A before and B after. Images/s count as changed from a share of
+    `threshold` on, however certain a smaller change is. Raises UsageError unless that is within 0
+    to 1."""
     if not 0 <= threshold < 1:
         raise UsageError(f"--threshold {threshold} is not a share from 0 to below 1, such as 0.05")
     pairs, only_a, only_b = _matched(a.cases, b.cases)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from bench.engines import ENGINES, PRECISIONS
 from bench.peers.registry import PEERS
 from inspector.core.untrusted import take_paths
-from inspector.engines.device import Device
+from inspector.engines import Device
 from inspector.errors import UsageError
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.answers import Rule
 from inspector.core.machine import usable_cores
-from inspector.engines.device import has_nvidia_driver
+from inspector.engines import has_nvidia_driver
 
 if TYPE_CHECKING:
     from inspector.engines import Backend
@@ -104,13 +104,8 @@ class EngineSpec:
 def candidates(
     engines: tuple[str, ...] | None, precisions: tuple[str, ...] | None, device: str
 ) -> Iterator[EngineSpec]:
-    """Every engine asked for, whether this machine can run it or not.
-
-    Args:
-        engines: Names out of `ENGINES`; None: all.
-        precisions: Out of `PRECISIONS`; None: all.
-        device: `cpu`, `cuda`, or `auto` for both.
-    """
+    """Every engine asked for (None: all, of all precisions), whether this machine can run it or
+    not; `device` is `cpu`, `cuda`, or `auto` for both."""
     for engine in engines or ENGINES:
         kind = KINDS[engine]
         for where, known in ((CPU, kind.cpu), (CUDA, kind.cuda)):

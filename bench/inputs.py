@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from bench.results import Images
+from export.photos import spread_evenly
 from inspector.core.text import display_path
 from inspector.errors import DataError, SourceError
 from inspector.labelled.folder import find_labelled
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inspector.types import ImageRef
-
-T = TypeVar("T")
 
 TILES, PHOTOS = "tiles", "photos"
 TILE = 227
@@ -82,18 +81,9 @@ def check_source(source: Path) -> None:
 
 
 def make_inputs(source: Path | None, folder: Path, tiles: int, photos: int) -> list[Input]:
-    """Tiles and photos in `folder`.
-
-    Args:
-        source: The user's folder; the kind it does not hold is made out of the one it does. None:
-            both are made by the project's generator.
-        folder: A place for links and new files.
-        tiles: How many tiles, at most.
-        photos: How many photos, at most.
-
-    Raises:
-        SourceError: The user's folder holds nothing that can be decoded.
-    """
+    """At most so many tiles and photos in `folder`. The kind that the user's `source` does not hold
+    is made out of the one it does; without a source both are made by the project's generator.
+    Raises SourceError where the source holds nothing that can be decoded."""
     if source is None:
         made = _generated(folder / TILES, tiles)
         return [made, _mosaics(folder / PHOTOS, photos, made, made.origin)]
@@ -106,14 +96,6 @@ def make_inputs(source: Path | None, folder: Path, tiles: int, photos: int) -> l
         return [_cut(folder / TILES, tiles, chosen), chosen]
     chosen = _linked(TILES, spread_evenly(refs, tiles), folder / TILES, root)
     return [chosen, _mosaics(folder / PHOTOS, photos, chosen, "the tiles")]
-
-
-def spread_evenly(items: Sequence[T], count: int) -> list[T]:
-    """At most `count` of the items, in their order, at equal distances: a listing is sorted, and
-    its beginning may hold a single class of photos."""
-    if count >= len(items):
-        return list(items)
-    return [items[i * len(items) // count] for i in range(count)]
 
 
 def link_photos(refs: Iterable[ImageRef], folder: Path, *, root: Path) -> None:

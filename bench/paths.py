@@ -112,11 +112,6 @@ class PathCase:
         return given
 
 
-def scan_case(job: Job, spec: EngineSpec) -> PathCase:
-    """A scan whose batch size and workers are left to it."""
-    return PathCase(job=job, spec=spec)
-
-
 def peer_case(job: Job, name: str) -> PathCase:
     """Another program; one that is not installed says so."""
     case = PathCase(job=job, peer=PEERS[name], peer_name=name)

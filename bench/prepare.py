@@ -12,11 +12,11 @@ import numpy as np
 
 from bench.answers import MISTAKEN, Answer, mistaken
 from bench.engines import CPU, CUDA
-from bench.inputs import TILES, link_photos, make_inputs, spread_evenly
+from bench.inputs import TILES, link_photos, make_inputs
+from export.photos import spread_evenly
 from inspector.core.text import display_path
-from inspector.engines import open_backend
+from inspector.engines import Device, has_nvidia_driver, open_backend
 from inspector.engines.contract import joined
-from inspector.engines.device import Device, has_nvidia_driver
 from inspector.errors import BundleError, ExportError, SourceError
 from inspector.model.bundle import ModelBundle
 from inspector.model.verdict import decide
@@ -106,13 +106,8 @@ class Bench:
 
 
 class Reference:
-    """Judges files with the weights in eager torch, and keeps the pixels of some of them.
-
-    Args:
-        eager: The engine.
-        thresholds: What verdicts are made by.
-        keep: Files whose pixels of the first pass are kept.
-    """
+    """Judges files with the weights in eager torch, and keeps the pixels of some of them: of those
+    in `keep`, as the first pass sees them."""
 
     def __init__(
         self, eager: Backend, thresholds: Thresholds, *, keep: Sequence[ImageRef] = ()

@@ -1,28 +1,115 @@
-"""Programs that a benchmark runs, each in processes of its own, and what they use meanwhile."""
+"""Programs that a benchmark runs, each in processes of its own, what they use meanwhile, and the
+machine and software that figures were measured with."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from bench.system import without_folders
+from inspector.core import machine
 from inspector.core.machine import CACHE_VARIABLE
+from inspector.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from inspector.types import JsonObject
+
+
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "pillow",
+    "simplejpeg",
+    "timm",
+    "ray",
+    "daft",
+    "numpy",
+    "pyarrow",
+)
+_CPU_FLAGS = frozenset(
+    "avx2 avx512f avx512_vnni avx512_bf16 avx_vnni amx_tile amx_bf16 amx_int8 asimddp i8mm".split()
+)
+"""Those that decide how fast a network runs: wider vectors, 8-bit and bfloat16 products."""
+_CPUINFO = Path("/proc/cpuinfo")
+_PROBE_S = 0.03
+_BLOCK = bytes(1 << 18)
+"""Hashed without Python's lock, so that threads use all cores."""
+_FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/:;,'\"()]+/)+")
+
+
+def describe_system() -> JsonObject:
+    """Processor, memory, GPUs and versions. Taken before a measurement, so that `load_average`
+    (runnable processes over the last minute) tells how busy the machine was with other work."""
+    memory = machine.memory_bytes()
+    gpus = machine.nvidia_gpus() or []
+    return {
+        "cpu": machine.cpu_model(),
+        "cpu_flags": cpu_flags(),
+        "logical_cores": os.cpu_count(),
+        "usable_cores": machine.usable_cores(),
+        "container_cores": machine.cpu_quota(),
+        "memory_gib": round(memory / 2**30, 1) if memory else None,
+        "gpus": [f"{gpu.name}, driver {gpu.driver}, {gpu.memory}" for gpu in gpus],
+        "driver": gpus[0].driver if gpus else None,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "crack-inspector": __version__,
+        "packages": {
+            name: found for name in _PACKAGES if (found := machine.installed_version(name))
+        },
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def cpu_flags() -> list[str]:
+    """Instruction sets that the processor has; empty where the system does not tell."""
+    try:
+        lines = _CPUINFO.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    flags = (line for line in lines if line.startswith(("flags", "Features")))
+    return sorted(_CPU_FLAGS & set(next(flags, "").split()))
+
+
+def without_folders(text: str) -> str:
+    """An error's text for a report: absolute paths keep their last name only."""
+    return _FOLDERS.sub("", text)
+
+
+def share_of_others() -> float:
+    """Share of the cores, 0 to 1, that this process does not get while it asks for all of them: a
+    quota, a hypervisor or another program takes it."""
+    threads = machine.usable_cores()
+    with ThreadPoolExecutor(threads) as pool:
+        got = list(pool.map(lambda _: _worked(), range(threads)))
+    return min(1.0, max(0.0, 1 - sum(got) / threads))
+
+
+def _worked() -> float:
+    """Processor time per wall time of a thread that does nothing but work."""
+    began, began_cpu = time.perf_counter(), time.thread_time()
+    while time.perf_counter() - began < _PROBE_S:
+        hashlib.sha256(_BLOCK)
+    return (time.thread_time() - began_cpu) / (time.perf_counter() - began)
+
 
 PROC = Path("/proc")
 _PSS = re.compile(r"^Pss:\s+(\d+) kB", re.M)
@@ -67,14 +154,9 @@ def run_watched(
     limit_s: float | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Watched:
-    """Run a program in a session of its own and sample the memory of all processes in it.
-
-    Args:
-        command: The program and its arguments.
-        every_s: Seconds between two samples.
-        limit_s: Seconds after which it and all it started are killed; None: never.
-        environment: Variables added to this process's.
-    """
+    """Run a program in a session of its own and sample the memory of all processes in it, every
+    `every_s` seconds. After `limit_s` seconds (None: never) it and all it started are killed.
+    `environment` is added to this process's."""
     started_at, started = time.time(), time.perf_counter()
     peak_kib, most, samples, timed_out = 0, 0, 0, False
     cpu_before = cpu_seconds(own=False)
@@ -228,13 +310,8 @@ class Ended:
 
 def run_program(arguments: Sequence[str], work: Path, *, gpu: bool = False) -> Ended:
     """Run `python -m ARGUMENTS`, which prints JSON. What earlier runs have learnt about this
-    machine is hidden from it, so that a result does not depend on them.
-
-    Args:
-        arguments: Module and arguments.
-        work: Scratch folder for what the program keeps.
-        gpu: Watch the GPUs meanwhile.
-    """
+    machine is hidden from it, so that a result does not depend on them. With `gpu` the GPUs are
+    watched meanwhile."""
     with watch_gpu() if gpu else nullcontext(GpuUse()) as use:
         watched = run_watched(
             [sys.executable, "-m", *arguments],

@@ -8,7 +8,7 @@ from bench.ceilings import ARITHMETIC, DECODING, ENGINE_ALONE, NEAR, limited_by,
 from bench.engines import USUAL
 from bench.inputs import PHOTOS, TILES
 from bench.results import ENGINE, FAILED, SCAN, Choice, Recommendation
-from bench.stats import ratio_of
+from bench.rounds import ratio_of
 from inspector.engines import tuned
 
 if TYPE_CHECKING:
@@ -41,17 +41,13 @@ def _tied(case: Case, best: Case) -> bool:
 
 
 def pick(cases: Sequence[Case], images: str, *, like: Case | None = None) -> Case | None:
-    """The scan to use on `tiles` or `photos`.
+    """The scan to use on `images`, `tiles` or `photos`; with `like`, of those whose rows may stand
+    in one table with that one's, on the same device.
 
-    The most exact one of the fastest and those hardly slower; among equally exact ones ONNX
-    Runtime and a scan's own settings come first, so that two runs do not disagree by chance, and
-    one that is not shown to be faster than these is not taken. A loader is not recommended: a scan
-    takes it by its device.
-
-    Args:
-        cases: All cases.
-        images: The input.
-        like: Only scans whose rows may stand in one table with this one's, on the same device.
+    The most exact one of the fastest and those hardly slower; among equally exact ones ONNX Runtime
+    and a scan's own settings come first, so that two runs do not disagree by chance, and one that
+    is not shown to be faster than these is not taken. A loader is not recommended: a scan takes it
+    by its device.
     """
     scans = [c for c in cases if c.level == SCAN and c.input == images and c.counts
              and not c.id.endswith(" loader")]  # fmt: skip
@@ -105,13 +101,7 @@ def _preference(case: Case) -> tuple[int, bool, bool, float]:
 
 
 def recommend(cases: Sequence[Case], cpu: str | None, *, busy: str = "") -> Recommendation:
-    """The recommendation in words and figures.
-
-    Args:
-        cases: All cases, with their shares of the ceilings.
-        cpu: Name of the processor.
-        busy: What disturbed the measurement.
-    """
+    """The recommendation in words and figures; `busy` is what disturbed the measurement."""
     tiles = pick(cases, TILES)
     found = {TILES: tiles, PHOTOS: pick(cases, PHOTOS, like=tiles)}
     sentences = [_sentence(images, case, cases) for images, case in found.items() if case]

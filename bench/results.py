@@ -8,7 +8,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from bench.stats import Interval, median_of, percentile
+from bench.rounds import Interval, median_of, percentile
 from inspector.core.durable import make_directory, publish
 from inspector.core.untrusted import is_number, parse_json
 from inspector.errors import OutputError, SourceError

@@ -1,17 +1,87 @@
 """Order of measurement: rounds in which all cases take turns, until their intervals are narrow or
-the time is over."""
+the time is over; and medians of repeated measurements, with how far chance may have moved them."""
 
 from __future__ import annotations
 
 import math
 import random
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from bench.stats import LEAST_ROUNDS, half_width
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+
+LEAST_ROUNDS = 3
+"""Rounds below which no interval is given."""
+RESAMPLES = 2000
+_TAILS = (2.5, 97.5)
+"""Percentiles between which 95 % of the resampled medians lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A median, or a ratio of two, with the bounds of its 95 % bootstrap interval; None where
+    there were fewer than `LEAST_ROUNDS` rounds."""
+
+    median: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def differs_from_one(self) -> bool:
+        """Whether chance does not explain that a ratio is not 1."""
+        return self.low is not None and self.high is not None and not self.low <= 1 <= self.high
+
+
+def median_of(values: Sequence[float]) -> Interval:
+    """Median of at least one value, with the interval of the medians of resampled values."""
+    median = float(np.median(values))
+    return _interval(median, _resampled(values)) if _enough(values) else Interval(median)
+
+
+def ratio_of(values: Sequence[float], base: Sequence[float]) -> Interval:
+    """Ratio of the medians of two sets of positive values, resampled independently."""
+    ratio = float(np.median(values) / np.median(base))
+    if not (_enough(values) and _enough(base)):
+        return Interval(ratio)
+    return _interval(ratio, _resampled(values) / _resampled(base, seed=1))
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Smallest of the values that at least `percent` (1 to 100) of them do not exceed: a time that
+    was measured, not one between two."""
+    return float(np.percentile(values, percent, method="inverted_cdf"))
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Half the width of the median's interval, as a share of it; infinite where there is none."""
+    found = median_of(values) if values else Interval(0.0)
+    if found.low is None or found.high is None:
+        return float("inf")
+    return (found.high - found.low) / 2 / found.median
+
+
+def _enough(values: Sequence[float]) -> bool:
+    return len(values) >= LEAST_ROUNDS
+
+
+def _resampled(values: Sequence[float], seed: int = 0) -> NDArray[np.float64]:
+    """Medians of `RESAMPLES` draws with replacement; the same ones for the same values."""
+    draws = np.random.default_rng(seed).choice(values, (RESAMPLES, len(values)))
+    medians: NDArray[np.float64] = np.median(draws, axis=1)
+    return medians
+
+
+def _interval(median: float, resampled: NDArray[np.float64]) -> Interval:
+    low, high = np.percentile(resampled, _TAILS)
+    return Interval(median, min(float(low), median), max(float(high), median))
+
 
 NARROW = 0.03
 """Half width of an interval, as a share of its median, at which a case needs no more rounds."""
@@ -51,14 +121,9 @@ def repeat(
     """Measure every open case once a round, in a new order each time: neither a drift of the
     machine nor a fixed neighbour favours one of them. A case whose interval is narrow is done.
 
-    Args:
-        cases: Cases to measure.
-        measure: Takes one turn of a case; is told the number of the round, from 0.
-        rounds: Rounds at most.
-        deadline: time.perf_counter by which a further turn must be expected to end.
-        end: time.perf_counter after which no case has its first turn, except usual ones, which
-            come first.
-        seed: Of the orders.
+    `measure` takes one turn of a case and is told the number of the round, from 0. By `deadline`
+    (time.perf_counter) a further turn must be expected to end; after `end` no case has its first
+    turn, except usual ones, which come first.
     """
     rng = random.Random(seed)
     spent: dict[int, float] = {}

@@ -14,29 +14,12 @@ from bench.alone import EngineCase, engine_cases, engine_results, measure_engine
 from bench.ceilings import add_shares, ask_ceilings, count_operations
 from bench.engines import candidates
 from bench.inputs import check_source
-from bench.paths import (
-    PathCase,
-    measure_path,
-    path_result,
-    peer_case,
-    scan_case,
-    variants,
-    warm_up,
-)
+from bench.paths import PathCase, measure_path, path_result, peer_case, variants, warm_up
 from bench.prepare import prepare
+from bench.processes import describe_system, share_of_others
 from bench.recommend import mark_best, recommend, remember
-from bench.results import (
-    ENGINE,
-    PEER,
-    SCAN,
-    UNAVAILABLE,
-    Results,
-    make_folder,
-    write_results,
-)
-from bench.rounds import repeat
-from bench.stats import ratio_of
-from bench.system import describe_system, share_of_others
+from bench.results import ENGINE, PEER, SCAN, UNAVAILABLE, Results, make_folder, write_results
+from bench.rounds import ratio_of, repeat
 from inspector.core.progress import Progress, no_progress
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 
@@ -149,18 +132,12 @@ class _Run:
 
 
 def bench(config: BenchConfig, *, progress: Progress = no_progress) -> Results:
-    """Measure engines, loaders and whole paths on this machine, and write the reports.
+    """Measure engines, loaders and whole paths on this machine, and write the reports. `progress`
+    is called with what is being measured, and the seconds gone and in all.
 
-    Args:
-        config: What is measured, and where reports go.
-        progress: Called with what is being measured, and the seconds gone and in all.
-
-    Returns:
-        The results, as they stand in results.json. What cannot run on this machine is listed with
-        the reason; a case that broke or gave wrong answers has the status `failed`.
-
-    Raises:
-        InspectorError: There is nothing to measure, or the reports cannot be written.
+    Returns the results, as they stand in results.json. What cannot run on this machine is listed
+    with the reason; a case that broke or gave wrong answers has the status `failed`. Raises
+    InspectorError where there is nothing to measure, or the reports cannot be written.
     """
     if config.source is not None:
         check_source(config.source)
@@ -267,7 +244,7 @@ def _paths(run: _Run, engines: Sequence[EngineCase]) -> list[PathCase]:
     most = max(run.config.effort.scans, len(chosen) + 1)
     chosen += [case for case in able if case not in chosen][: most - len(chosen)]
     peers = run.config.effort.peers if run.config.peers is None else run.config.peers
-    cases = [scan_case(job, case.spec) for job in run.bench.jobs for case in chosen]
+    cases = [PathCase(job=job, spec=case.spec) for job in run.bench.jobs for case in chosen]
     cases += [peer_case(job, name) for job in run.bench.jobs for name in peers]
     for case in cases:
         if case.usual or time.perf_counter() < run.end:

@@ -11,18 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inspector.core.machine import installed_version
-from inspector.engines.parity import (
-    CAM_TOLERANCE,
-    OOD_TOLERANCE,
-    PROBABILITY_TOLERANCE,
-    ParityMeter,
-)
+from inspector.engines.parity import CAM_TOLERANCE, OOD_TOLERANCE, PROBABILITY_TOLERANCE
 from inspector.errors import ExportError
-from inspector.model.odds import log_odds
+from inspector.model.verdict import log_odds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from inspector.engines.parity import ParityReport
@@ -47,15 +40,6 @@ fast gains nothing."""
 
 _DISTRIBUTIONS = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime"), "torchscript": ("torch",)}
 """Python distributions that bring each engine."""
-
-
-def parity(
-    names: Sequence[str], reference: Scores, candidate: Scores, thresholds: Thresholds
-) -> ParityReport:
-    """The agreement of two engines on the same N >= 1 images."""
-    meter = ParityMeter(thresholds)
-    meter.add(names, reference, candidate)
-    return meter.report()
 
 
 def gate_exact(variant: str, report: ParityReport) -> None:

@@ -61,10 +61,7 @@ def _fold_one(norm: onnx.NodeProto, conv: onnx.NodeProto, weights: Weights) -> N
     _change(
         conv,
         weights,
-        lambda kernel, bias: (
-            kernel * factor[:, None, None, None],
-            (bias - mean) * factor + shift,
-        ),
+        lambda kernel, bias: (kernel * factor[:, None, None, None], (bias - mean) * factor + shift),
     )
     conv.output[0] = norm.output[0]
 

@@ -29,7 +29,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from export.graph import body, fold_batch_norm, silence, take_pixels, write_model
 from inspector.core.machine import usable_cores
 from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
-from inspector.model.odds import log_odds
+from inspector.model.verdict import log_odds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ import os
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from export.config import ExportConfig
     from inspector.model.preprocess import PreprocessSpec
+
+T = TypeVar("T")
 
 CALIBRATION_LIMIT = 256
 """Photos that set ranges at most: more change them little."""
@@ -83,10 +85,10 @@ def gather_photos(config: ExportConfig) -> Photos:
         if config.calibration is not None:
             calibration = find_photos(config.calibration)
         held_back = find_photos(folder)
-    calibration = spread(calibration, CALIBRATION_LIMIT)
+    calibration = spread_evenly(calibration, CALIBRATION_LIMIT)
     seen = {os.path.realpath(photo) for photo in calibration}
     held_back = [photo for photo in held_back if os.path.realpath(photo) not in seen]
-    held_back = spread(held_back, config.images_limit or HELD_BACK_LIMIT)
+    held_back = spread_evenly(held_back, config.images_limit or HELD_BACK_LIMIT)
     choosing, gating = deal_third(held_back, folder, "margin")
     check_enough(len(gating), config)
     return Photos(calibration, choosing, gating, folder)
@@ -120,7 +122,7 @@ def check_enough(gating: int, config: ExportConfig) -> None:
 
 def pick_photos(folder: Path, limit: int) -> list[Path]:
     """At most `limit` of `find_photos`, evenly spread."""
-    return spread(find_photos(folder), limit)
+    return spread_evenly(find_photos(folder), limit)
 
 
 def find_photos(folder: Path) -> list[Path]:
@@ -131,10 +133,11 @@ def find_photos(folder: Path) -> list[Path]:
     return found
 
 
-def spread(photos: Sequence[Path], limit: int) -> list[Path]:
-    """At most `limit` of the photos at even steps, so that no class or day is left out."""
-    taken = min(limit, len(photos))
-    return [photos[k * len(photos) // taken] for k in range(taken)]
+def spread_evenly(items: Sequence[T], count: int) -> list[T]:
+    """At most `count` of the items, in their order and at even steps: the beginning of a sorted
+    listing may hold a single class or day."""
+    taken = min(count, len(items))
+    return [items[k * len(items) // taken] for k in range(taken)]
 
 
 def deal_third(photos: Sequence[Path], folder: Path, purpose: str) -> tuple[list[Path], list[Path]]:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from export.fp16 import halve_to
-from export.gates import choose_margins, engine_version, gate_reduced, parity
+from export.gates import choose_margins, engine_version, gate_reduced
 from export.int8 import quantise_to
 from export.photos import calibration_pixels, check_enough, refs_to
 from inspector.engines import open_engine
-from inspector.engines.deferral import DEFERRED, UncertaintyBand
-from inspector.engines.parity import PROBABILITY_TOLERANCE, differing, settled
+from inspector.engines.combined import DEFERRED, UncertaintyBand
+from inspector.engines.parity import PROBABILITY_TOLERANCE, differing, parity, settled
 from inspector.errors import DataError, ExportError
+from inspector.evaluation import metrics
 from inspector.labelled.folder import find_labelled
-from inspector.model import metrics
+from inspector.model.bundle import model_metadata
 from inspector.model.golden import read_golden
-from inspector.model.metadata import model_metadata
 from inspector.predict import predict_each
 
 if TYPE_CHECKING:
@@ -88,10 +88,7 @@ def make_reduced(
             "engine": engine_version(_ENGINE),
         }
         finished[name] = replace(
-            variant,
-            margin=seen["margin"],
-            ood_margin=seen["ood_margin"],
-            parity=seen | notes[name],
+            variant, margin=seen["margin"], ood_margin=seen["ood_margin"], parity=seen | notes[name]
         )
     return finished
 

@@ -11,11 +11,10 @@ import onnx
 
 from export.gates import MOST_DEFERRED, choose_margins
 from inspector.core.durable import check_writable, make_directory, replacing
-from inspector.engines.deferral import DEFERRED, UncertaintyBand
+from inspector.engines.combined import DEFERRED, UncertaintyBand
 from inspector.engines.parity import differing
 from inspector.errors import OutputError
-from inspector.model.bundle import CARD, ModelBundle
-from inspector.model.metadata import model_metadata
+from inspector.model.bundle import CARD, ModelBundle, model_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,10 +47,7 @@ def with_thresholds(
 
 
 def _remargined(
-    variant: Variant,
-    reference: Scores,
-    candidate: Scores,
-    thresholds: Thresholds,
+    variant: Variant, reference: Scores, candidate: Scores, thresholds: Thresholds
 ) -> Variant:
     needed, _ = choose_margins(reference, candidate, thresholds)
     margin = max(variant.margin, needed)

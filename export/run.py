@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from export.config import EXACT, EXACT_LIMIT, ExportConfig
-from export.gates import engine_version, gate_exact, parity
+from export.gates import engine_version, gate_exact
 from export.onnx import export_onnx
 from export.photos import gather_photos, golden_inputs, pick_photos, refs_to
 from export.reduced import check_carried, make_reduced
@@ -20,11 +20,10 @@ from export.torchscript import export_torchscript
 from inspector.core.durable import check_writable, replacing
 from inspector.engines import open_backend
 from inspector.engines.contract import joined
-from inspector.engines.parity import PROBABILITY_TOLERANCE
+from inspector.engines.parity import PROBABILITY_TOLERANCE, parity
 from inspector.errors import ExportError, OutputError
-from inspector.model.bundle import BUNDLE_JSON, GOLDEN, ModelBundle
+from inspector.model.bundle import BUNDLE_JSON, GOLDEN, ModelBundle, model_metadata
 from inspector.model.golden import Golden
-from inspector.model.metadata import model_metadata
 from inspector.model.network import load_deployed
 from inspector.predict import predict_each
 

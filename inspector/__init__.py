@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from inspector.calibration.run import Calibrated as Calibrated
     from inspector.calibration.run import calibrate as calibrate
     from inspector.errors import InspectorError as InspectorError
-    from inspector.evaluation import EvaluateConfig as EvaluateConfig
-    from inspector.evaluation import Evaluation as Evaluation
-    from inspector.evaluation import evaluate as evaluate
+    from inspector.evaluation.figures import Evaluation as Evaluation
+    from inspector.evaluation.run import EvaluateConfig as EvaluateConfig
+    from inspector.evaluation.run import evaluate as evaluate
     from inspector.model.bundle import ModelBundle as ModelBundle
     from inspector.reporting.contents import Report as Report
     from inspector.reporting.report import ReportConfig as ReportConfig
@@ -55,8 +55,8 @@ _HOME = {
     "BenchConfig": "bench.config",
     "CalibrateConfig": "inspector.calibration.run",
     "Calibrated": "inspector.calibration.run",
-    "EvaluateConfig": "inspector.evaluation",
-    "Evaluation": "inspector.evaluation",
+    "EvaluateConfig": "inspector.evaluation.run",
+    "Evaluation": "inspector.evaluation.figures",
     "ExportConfig": "export.config",
     "InspectorError": "inspector.errors",
     "ModelBundle": "inspector.model.bundle",
@@ -74,7 +74,7 @@ _HOME = {
     "VerifyResult": "inspector.results.verify",
     "bench": "bench.run:bench",
     "calibrate": "inspector.calibration.run",
-    "evaluate": "inspector.evaluation",
+    "evaluate": "inspector.evaluation.run",
     "export": "export.run:export_bundle",
     "rejudge": "inspector.scanning",
     "report": "inspector.reporting.report",

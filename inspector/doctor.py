@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from inspector.core import machine
 from inspector.core.machine import CACHE_VARIABLE, installed_version, private_folder
 from inspector.core.text import wrapped
-from inspector.engines.device import has_nvidia_driver
+from inspector.engines import has_nvidia_driver
 from inspector.errors import InspectorError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.version import __version__
@@ -65,12 +65,8 @@ class DoctorReport:
 
 
 def examine(bundle_path: Path | str | None = None) -> DoctorReport:
-    """Check the installation, the machine and a bundle, whose golden images are predicted again
-    with every engine that runs here. Problems are reported, never raised.
-
-    Args:
-        bundle_path: Model bundle; the shipped one if not given.
-    """
+    """Check the installation, the machine and a bundle (None: the shipped one), whose golden images
+    are predicted again with every engine that runs here. Problems are reported, never raised."""
     model = _model(Path(bundle_path or DEFAULT_PATH))
     return DoctorReport((*_installation(), _providers(), *_hardware(), *model))
 
@@ -222,20 +218,20 @@ def _replay(
     bundle: ModelBundle, variant: Variant, golden: Golden, engine: str, device: str
 ) -> Check:
     from inspector.engines import open_backend
-    from inspector.engines.parity import ParityMeter
+    from inspector.engines.parity import parity
 
-    meter = ParityMeter(bundle.thresholds)
     try:
         opened = open_backend(bundle, engine, device=device, precision=variant.precision)
         with closing(opened) as backend:
-            meter.add(golden.names, golden.scores, backend.run(golden.pixels_NHWC))
+            found = backend.run(golden.pixels_NHWC)
             where = f"{variant.precision} on {backend.device} ({', '.join(backend.providers)})"
     except (InspectorError, ImportError) as error:
         remedy = "choose another --device or --backend, or install this one again"
         if device == "cuda":
             remedy = "pip install 'crack-inspector[gpu]', or scan with --device cpu"
         return Check(engine, Health.FAIL, str(error), remedy)
-    return _judge_replay(engine, where, meter.report(), exact=variant.precision == "fp32")
+    report = parity(golden.names, golden.scores, found, bundle.thresholds)
+    return _judge_replay(engine, where, report, exact=variant.precision == "fp32")
 
 
 def _judge_replay(engine: str, where: str, report: ParityReport, *, exact: bool) -> Check:

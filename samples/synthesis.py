@@ -28,7 +28,7 @@ from inspector.synthesis import (
     add_distractor,
     make_scene,
 )
-from inspector.training.augment import Haze, JpegArtifacts, Rescale, SensorNoise, WhiteBalance
+from inspector.training.data import Haze, JpegArtifacts, Rescale, SensorNoise, WhiteBalance
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "explanation" / "synthesis.jpg"
 

@@ -81,7 +81,7 @@ MUTATIONS = (
     Mutation("a changed photo keeps its row", "inspector/results/ledger.py",
              "return Standing(known, current & known, failed)",
              "return Standing(known, known, failed)", _CHANGES),
-    Mutation("a row is written twice", "inspector/scanning/sink.py",
+    Mutation("a row is written twice", "inspector/scanning/pipeline.py",
              "rows = self._waiting[:count]", "rows = self._waiting[: count + 1]", _RESULTS,
              quick=True),
     Mutation("an old row stays beside the new one", "inspector/results/store.py",

@@ -16,11 +16,10 @@ from export import ExportConfig, export_bundle
 from inspector import doctor
 from inspector.core.machine import CACHE_VARIABLE, Gpu
 from inspector.doctor import Check, DoctorReport, Health, _judge_replay, examine, render
-from inspector.engines import open_backend
-from inspector.engines.device import has_nvidia_driver
-from inspector.engines.parity import ParityMeter
+from inspector.engines import has_nvidia_driver, open_backend
+from inspector.engines.parity import parity
 from inspector.errors import InspectorError, UsageError
-from inspector.evaluation import EvaluateConfig, evaluate
+from inspector.evaluation.run import EvaluateConfig, evaluate
 from inspector.model.bundle import GOLDEN, ModelBundle, Thresholds
 from inspector.model.golden import Golden, read_golden
 from inspector.scanning import ScanConfig, scan
@@ -185,11 +184,10 @@ def answered(p):
 
 @pytest.mark.parametrize(("exact", "health"), [(True, Health.FAIL), (False, Health.OK)])
 def test_reduced_precision_must_only_agree_in_verdicts(exact, health):
-    meter = ParityMeter(Thresholds(clear_below=0.3, crack_from=0.7))
-    meter.add(["a"], answered(0.9), answered(0.88))
-    assert _judge_replay("onnxruntime", "here", meter.report(), exact=exact).health is health
-    meter.add(["b"], answered(0.9), answered(0.6))
-    assert _judge_replay("onnxruntime", "here", meter.report(), exact=exact).health is Health.FAIL
+    thresholds = Thresholds(clear_below=0.3, crack_from=0.7)
+    same, other = (parity(["a"], answered(0.9), answered(p), thresholds) for p in (0.88, 0.6))
+    assert _judge_replay("onnxruntime", "here", same, exact=exact).health is health
+    assert _judge_replay("onnxruntime", "here", other, exact=exact).health is Health.FAIL
 
 
 def test_a_model_file_of_another_bundle(own_dir):

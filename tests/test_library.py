@@ -33,7 +33,7 @@ from inspector import (
     train,
     verify,
 )
-from inspector.calibration.rule import Rule
+from inspector.calibration.thresholds import Rule
 from tests.training.conftest import save_scene
 
 COMMANDS = {

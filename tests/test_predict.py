@@ -11,7 +11,7 @@ from PIL import Image
 from inspector.engines import open_backend
 from inspector.errors import DataError
 from inspector.labelled.folder import LabelledImage
-from inspector.model.odds import SURE, log_odds, probability, shifted
+from inspector.model.verdict import SURE, log_odds, probability, shifted
 from inspector.predict import predict, predict_batches, predict_each
 from inspector.types import FailureCode, ImageRef, Photo
 

@@ -16,7 +16,7 @@ from bench.faults.rows import rows_by_path
 from bench.faults.scans import Scans, leaked_shared_memory, shared_memory
 from bench.faults.seeds import make_seeds
 from bench.faults.table import Difference
-from bench.inputs import spread_evenly
+from export.photos import spread_evenly
 from inspector.engines import open_backend
 from inspector.model.bundle import ModelBundle
 from inspector.photos.address import uri_of

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 import bench
-from bench.inputs import spread_evenly
+from export.photos import spread_evenly
 from inspector.errors import SourceError
 from inspector.photos.source import Discovery
 from inspector.synthesis import Kind, make_scene

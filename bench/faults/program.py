@@ -16,7 +16,7 @@ from bench.faults.hostile import hostile_decoders
 from inspector.errors import InspectorError
 from inspector.photos.reading import DecodeLimits
 from inspector.scanning import ScanConfig, pipeline, scan
-from inspector.scanning.sink import ParquetSink
+from inspector.scanning.pipeline import ParquetSink
 
 if TYPE_CHECKING:
     from inspector.types import JsonObject

@@ -18,8 +18,8 @@ from bench.faults.order import scan_in_any_order
 from bench.faults.photos import gather_photos
 from bench.faults.scans import Scans, Setting
 from bench.faults.steps import HISTORIES, kill_steps
+from bench.processes import describe_system
 from bench.report.wording import figure
-from bench.system import describe_system
 from inspector.core.untrusted import take_paths
 from inspector.errors import UsageError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle

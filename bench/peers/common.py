@@ -32,15 +32,8 @@ def finish(
     started: float,
     device: str,
 ) -> None:
-    """Write the table of a peer and print the seconds since `started` (time.perf_counter) as JSON.
-
-    Args:
-        table: The Parquet file to write.
-        paths: One per photo.
-        probabilities: Of a crack, one per photo; None where it could not be judged.
-        started: When the loop began, by time.perf_counter.
-        device: Where the model ran.
-    """
+    """Write the table of a peer, one row per photo (None: it could not be judged), and print the
+    seconds since `started` (time.perf_counter) as JSON."""
     columns = {
         "path": pa.array(paths, pa.string()),
         "p_crack": pa.array(probabilities, pa.float32()),

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.peers.common import finish, peer_arguments
-from bench.peers.plain_loop import BATCH, load, open_session
-from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES, ModelBundle
+from bench.peers.plain_loop import BATCH, judge, load, open_session
+from inspector.model.bundle import ModelBundle
 from inspector.photos.source import Discovery
 
 if TYPE_CHECKING:
@@ -31,13 +31,7 @@ class Judge:
         self.session = open_session(self.bundle, device)
 
     def p_crack(self, pixels: Any) -> list[float | None]:
-        photos: list[NDArray[np.uint8] | None] = pixels.to_pylist()
-        readable = [photo for photo in photos if photo is not None]
-        answers = iter(())
-        if readable:
-            (found_NC,) = self.session.run([OUTPUT_NAMES[0]], {INPUT_NAME: np.stack(readable)})
-            answers = iter(found_NC[:, self.bundle.positive_index].tolist())
-        return [None if photo is None else next(answers) for photo in photos]
+        return judge(self.session, self.bundle, pixels.to_pylist())
 
 
 def silent_daft() -> Any:
@@ -55,10 +49,10 @@ def judged(df: Any, source: Path, bundle: Path, device: str) -> dict[str, list[A
     # Not tensors: Daft 0.6 fails on a batch of them in which no photo could be read.
     decode = df.func(_decoder(spec), return_dtype=df.DataType.python())
     batched = df.method.batch(return_dtype=df.DataType.float32(), batch_size=BATCH)
-    judge = df.cls(type("Judge", (Judge,), {"p_crack": batched(Judge.p_crack)}))
+    model = df.cls(type("Judge", (Judge,), {"p_crack": batched(Judge.p_crack)}))
     photos = df.from_pydict({"path": [ref.path for ref in Discovery([str(source)])]})
     frame = photos.with_column("pixels", decode(df.col("path")))
-    answers = judge(str(bundle), device).p_crack(df.col("pixels"))
+    answers = model(str(bundle), device).p_crack(df.col("pixels"))
     found: dict[str, list[Any]] = frame.select("path", answers.alias("p_crack")).to_pydict()
     return found
 

@@ -39,12 +39,7 @@ def main() -> None:
     probabilities: list[float | None] = []
     for start in range(0, len(paths), BATCH):
         photos = [load(path, bundle.preprocess) for path in paths[start : start + BATCH]]
-        readable = [photo for photo in photos if photo is not None]
-        answers = iter(())
-        if readable:
-            (found_NC,) = session.run([OUTPUT_NAMES[0]], {INPUT_NAME: np.stack(readable)})
-            answers = iter(found_NC[:, bundle.positive_index])
-        probabilities += [None if photo is None else next(answers) for photo in photos]
+        probabilities += judge(session, bundle, photos)
     names = [str(path) for path in paths]
     finish(args.table, names, probabilities, started=started, device=args.device)
 
@@ -61,6 +56,18 @@ def open_session(bundle: ModelBundle, device: str) -> Any:
     if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
         raise SystemExit("ONNX Runtime came up without CUDA; use --device cpu")
     return session
+
+
+def judge(
+    session: Any, bundle: ModelBundle, photos: list[NDArray[np.uint8] | None]
+) -> list[float | None]:
+    """Crack probabilities of a batch, None for photos that could not be read."""
+    readable = [photo for photo in photos if photo is not None]
+    answers = iter(())
+    if readable:
+        (found_NC,) = session.run([OUTPUT_NAMES[0]], {INPUT_NAME: np.stack(readable)})
+        answers = iter(found_NC[:, bundle.positive_index].tolist())
+    return [None if photo is None else next(answers) for photo in photos]
 
 
 def load(path: Path, spec: PreprocessSpec) -> NDArray[np.uint8] | None:

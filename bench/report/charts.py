@@ -13,14 +13,14 @@ from bench.report import wording
 from bench.report.wording import called, figure, label
 from bench.results import PEER
 from inspector.core.text import printable
-from inspector.evaluation.charts import Drawn
-from inspector.evaluation.svg import (
+from inspector.evaluation.charts import (
     DASHES,
     INK,
     MUTED,
     PAPER,
     SERIES,
     Chart,
+    Drawn,
     legend_above,
 )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.ceilings import limited_by, percent_of
 from bench.results import ENGINE, FAILED, PEER, UNAVAILABLE
-from bench.stats import ratio_of
+from bench.rounds import ratio_of
 from inspector.core.text import printable
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 
 from inspector.calibration.logits import LOWEST_TEMPERATURE, fit_calibration
-from inspector.model.metrics import ECE_BINS
-from inspector.model.odds import log_odds
+from inspector.evaluation.metrics import ECE_BINS
+from inspector.model.verdict import log_odds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,8 @@ from inspector.results.parts import FINGERPRINT
 from inspector.results.schema import METADATA_PREFIX, SCHEMA
 from inspector.results.store import open_results
 from inspector.scanning import ScanConfig
-from inspector.scanning.choice import identity_of
-from inspector.scanning.sink import ROWS_PER_PART
+from inspector.scanning.pipeline import ROWS_PER_PART
+from inspector.scanning.plan import identity_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,14 +12,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from bench.processes import describe_system
 from bench.studies.report import figures, spread
-from bench.system import describe_system
 from inspector.core.untrusted import take_paths
 from inspector.errors import DataError
+from inspector.evaluation.metrics import balanced_accuracy, roc_auc
+from inspector.labelled.fingerprints import fingerprint
 from inspector.labelled.folder import find_labelled
-from inspector.labelled.leaks import LeakKind, audit_fingerprints, fingerprint
+from inspector.labelled.leaks import LeakKind, audit_fingerprints
 from inspector.labelled.split import hold_back
-from inspector.model.metrics import balanced_accuracy, roc_auc
 from inspector.model.network import DeployedModel, build_network
 from inspector.model.preprocess import PreprocessSpec
 from inspector.types import ImageRef, Photo

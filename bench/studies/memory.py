@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from bench.inputs import spread_evenly
-from bench.processes import run_watched
+from bench.processes import describe_system, run_watched, without_folders
 from bench.report.wording import figure
 from bench.studies.done_table import make_done_table
 from bench.studies.tiny_bundle import SIZE, make_tiny_bundle
-from bench.system import describe_system, without_folders
+from export.photos import spread_evenly
 from inspector.core.untrusted import take_paths
 from inspector.errors import SourceError, UsageError
 from inspector.photos.source import Discovery

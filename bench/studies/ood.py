@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from bench.inputs import spread_evenly
+from bench.processes import describe_system
 from bench.report.wording import figure
-from bench.system import describe_system
+from export.photos import spread_evenly
 from inspector.core.text import printable
 from inspector.core.untrusted import take_paths
 from inspector.engines import open_backend

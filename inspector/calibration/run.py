@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from export.restamp import check_free, with_thresholds, write_copy
-from inspector.calibration.rule import Rule
-from inspector.calibration.thresholds import Judged, count_verdicts, recalibrated
+from inspector.calibration.thresholds import Judged, Rule, count_verdicts, recalibrated
 from inspector.core.progress import no_progress
 from inspector.core.untrusted import check_model_name, take_paths
 from inspector.engines import open_backend, open_engine
@@ -84,18 +83,11 @@ def calibrate(
     progress: Progress = no_progress,
     say: Callable[[str], object] = lambda _: None,
 ) -> Calibrated:
-    """Choose thresholds on a labelled folder, and write a copy of the bundle that has them.
+    """Choose thresholds on a labelled folder, and write a copy of the bundle that has them. `say`
+    is called with remarks on the data.
 
-    After an error `config.out` is as it was, or holds no `bundle.json`.
-
-    Args:
-        config: Data, model, rule and options.
-        progress: Called with the phase, photos done and photos in all.
-        say: Called with remarks on the data.
-
-    Raises:
-        DataError: Also where the photos are too few for the targets.
-        BundleError, BackendError, OutputError.
+    After an error `config.out` is as it was, or holds no `bundle.json`. Raises DataError, also
+    where the photos are too few for the targets, BundleError, BackendError, OutputError.
     """
     if config.out is not None:
         check_free(config.out)

@@ -38,9 +38,9 @@ def verify(
     """
     from inspector.core.progress import CountingBar
     from inspector.core.text import print_lines
+    from inspector.results.verify import VerifyConfig
+    from inspector.results.verify import verify as run_verify
     from inspector.results.verify.findings import result_lines
-    from inspector.scanning import VerifyConfig
-    from inspector.scanning import verify as run_verify
 
     with CountingBar() as console:
         result = run_verify(VerifyConfig(out=out, photos=photos), progress=console)

@@ -71,8 +71,10 @@ def evaluate(
     """
     from inspector.core.progress import CountingBar
     from inspector.core.text import print_lines
-    from inspector.evaluation import PAGE, EvaluateConfig, render
-    from inspector.evaluation import evaluate as run_evaluate
+    from inspector.evaluation.page import PAGE
+    from inspector.evaluation.run import EvaluateConfig
+    from inspector.evaluation.run import evaluate as run_evaluate
+    from inspector.evaluation.wording import render
 
     config = EvaluateConfig(
         data=data, model=model, positive=tuple(positive or ()), groups=groups, by=by, out=out,

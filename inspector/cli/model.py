@@ -100,7 +100,7 @@ def train(
     The report training/report.html in the bundle shows figures and curves on the validation images,
     and pictures of the mistakes.
     """
-    from inspector.calibration.rule import for_unseen_walls
+    from inspector.calibration.thresholds import for_unseen_walls
     from inspector.training import TrainConfig
     from inspector.training import train as run_train
     from inspector.training.console import TrainConsole, print_result

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from inspector.calibration.rule import Rule
+    from inspector.calibration.thresholds import Rule
 
 
 _tracebacks_wanted = False
@@ -105,7 +105,7 @@ def rule_of(
     pooled: bool,
 ) -> Rule:
     """The rule of the options given; the others keep their defaults."""
-    from inspector.calibration.rule import Rule
+    from inspector.calibration.thresholds import Rule
 
     targets: dict[str, Any] = {
         "target_recall": target_recall,

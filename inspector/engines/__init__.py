@@ -1,26 +1,89 @@
-"""Inference engines behind one protocol.
+"""Inference engines behind one protocol, and the devices that they run on.
 
 Importing this package loads no engine; `open_backend` imports the one asked for.
 """
 
 from __future__ import annotations
 
+import ctypes
+import re
+import sys
 from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
-from inspector.engines.device import Device
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
-    from inspector.engines.onnxruntime import OnnxRuntimeBackend
-    from inspector.engines.openvino import OpenVinoBackend
     from inspector.model.bundle import ModelBundle, Thresholds
     from inspector.types import Scores
 
-BACKENDS = ("onnxruntime", "openvino", "tensorrt", "torchscript", "eager")
+
+_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A parsed `--device`. `kind` is `auto`, `cpu` or `cuda`; `index` counts the GPUs from 0.
+    `every` (`cuda:all`) means all GPUs there are; no single engine takes it."""
+
+    kind: str
+    index: int = 0
+    every: bool = False
+
+    def __str__(self) -> str:
+        if self.every:
+            return f"{self.kind}:all"
+        return f"cuda:{self.index}" if self.kind == "cuda" else self.kind
+
+    @classmethod
+    def parse(cls, text: str) -> Device:
+        """Raises UsageError unless `auto`, `cpu`, `cuda`, `cuda:<i>` or `cuda:all`."""
+        match = re.fullmatch(r"(auto|cpu|cuda)(?:(?<=cuda):(all|[0-9]{1,4}))?", text)
+        if match is None:
+            raise UsageError(
+                f"unknown device {text!r}; choose auto, cpu, cuda, cuda:<i> or cuda:all"
+            )
+        if match[2] == "all":
+            return cls(match[1], every=True)
+        return cls(match[1], int(match[2] or 0))
+
+
+def has_nvidia_driver() -> bool:
+    """Whether the NVIDIA driver's library loads; without it no CUDA engine can come up."""
+    return _driver() is not None
+
+
+def visible_gpus() -> int:
+    """Count the GPUs that the driver lets this process use, by CUDA_VISIBLE_DEVICES; 0 without a
+    driver, or with one that does not start."""
+    driver, count = _driver(), ctypes.c_int(0)
+    if driver is None or driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return 0
+    return count.value
+
+
+def _driver() -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(_DRIVER)
+    except OSError:
+        return None
+
+
+_HOMES = {
+    "onnxruntime": "inspector.engines.onnxruntime:OnnxRuntimeBackend",
+    "openvino": "inspector.engines.openvino:OpenVinoBackend",
+    "tensorrt": "inspector.engines.tensorrt:TensorRtBackend",
+    "torchscript": "inspector.engines.torch:TorchScriptBackend",
+    "eager": "inspector.engines.torch:EagerBackend",
+}
+BACKENDS = tuple(_HOMES)
 """Engines that can run a bundle; the scan's default is the first."""
 TORCH_BACKENDS = ("torchscript", "eager")
 """Those that run the weights in fp32 only."""
@@ -82,7 +145,7 @@ def open_backend(
         BundleError: The bundle lacks the variant.
         UsageError: Unknown name, or a precision that this engine does not run.
     """
-    from inspector.engines.deferral import DeferringBackend, Stage, UncertaintyBand
+    from inspector.engines.combined import DeferringBackend, Stage, UncertaintyBand
 
     margins = bundle.margins(precision)
     band = UncertaintyBand.around(thresholds or bundle.thresholds, *margins)
@@ -113,36 +176,17 @@ def open_engine(
     """One engine for one variant of the bundle, which defers nothing. Arguments and errors as in
     `open_backend`."""
     if Device.parse(device).every:
-        from inspector.engines.fleet import open_fleet
+        from inspector.engines.combined import open_fleet
 
         return open_fleet(
             lambda gpu: open_engine(bundle, name, device=gpu, precision=precision, threads=threads)
         )
+    if name not in _HOMES:
+        raise UsageError(f"unknown backend {name!r}; choose one of: {', '.join(BACKENDS)}")
     if name in TORCH_BACKENDS and precision != "fp32":
         raise UsageError(f"--backend {name} runs fp32 only, not {precision}")
-    if name == "torchscript":
-        from inspector.engines.torch import TorchScriptBackend
-
-        return TorchScriptBackend(bundle, device=device, threads=threads)
-    if name == "eager":
-        from inspector.engines.torch import EagerBackend
-
-        return EagerBackend(bundle, device=device, threads=threads)
-    return _onnx_engine(name)(bundle, device=device, precision=precision, threads=threads)
-
-
-def _onnx_engine(name: str) -> type[OnnxRuntimeBackend | OpenVinoBackend]:
-    """The engine that reads the bundle's ONNX files under this name."""
-    if name == "onnxruntime":
-        from inspector.engines.onnxruntime import OnnxRuntimeBackend
-
-        return OnnxRuntimeBackend
-    if name == "openvino":
-        from inspector.engines.openvino import OpenVinoBackend
-
-        return OpenVinoBackend
-    if name == "tensorrt":
-        from inspector.engines.tensorrt import TensorRtBackend
-
-        return TensorRtBackend
-    raise UsageError(f"unknown backend {name!r}; choose one of: {', '.join(BACKENDS)}")
+    module, _, kind = _HOMES[name].partition(":")
+    engine: Callable[..., Backend] = getattr(import_module(module), kind)
+    if name in TORCH_BACKENDS:
+        return engine(bundle, device=device, threads=threads)
+    return engine(bundle, device=device, precision=precision, threads=threads)

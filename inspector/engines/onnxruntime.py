@@ -14,9 +14,8 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from inspector.core.machine import usable_cores
-from inspector.engines.batches import OnnxEngine
-from inspector.engines.contract import VARIANTS, check_graph, in_one_line
-from inspector.engines.device import Device, has_nvidia_driver
+from inspector.engines import Device, has_nvidia_driver
+from inspector.engines.contract import VARIANTS, OnnxEngine, check_graph, in_one_line
 from inspector.errors import BackendError, BundleError
 from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
 

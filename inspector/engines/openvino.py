@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from inspector.core.machine import usable_cores
-from inspector.engines.batches import OnnxEngine
-from inspector.engines.contract import VARIANTS, as_one, check_graph
-from inspector.engines.device import Device
+from inspector.engines import Device
+from inspector.engines.contract import VARIANTS, OnnxEngine, as_one, check_graph
 from inspector.errors import BackendError, BundleError
-from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
-from inspector.model.metadata import model_metadata
+from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES, model_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from inspector.model.bundle import Thresholds
     from inspector.types import JsonObject
 
-    NamedPixels = tuple[Sequence[str], NDArray[np.uint8]]
-    """Names of N images and their pixels, uint8 (N, H, W, 3)."""
 
 PROBABILITY_TOLERANCE = 1e-4
 """Largest accepted difference of a crack probability in float32. Engines add in different orders,
@@ -102,49 +100,31 @@ class ParityReport:
         }
 
 
-class ParityMeter:
-    """Collects pairs of answers batch by batch; `report` needs at least one image."""
-
-    def __init__(self, thresholds: Thresholds) -> None:
-        self._thresholds = thresholds
-        self._images = 0
-        self._sum = 0.0
-        self._cam_difference = 0.0
-        self._cam_magnitude = 0.0
-        self._ood_difference = 0.0
-        self._worst: Answers | None = None
-        self._flips: list[Answers] = []
-
-    def add(self, names: Sequence[str], reference: Scores, candidate: Scores) -> None:
-        """Compare the answers to the same N images, in the same order."""
-        differs_N = differing(reference, candidate, self._thresholds)
-        for name, p, q, differs in zip(
-            names, reference.p_crack_N, candidate.p_crack_N, differs_N, strict=True
-        ):
-            pair = Answers(name, float(p), float(q))
-            self._images += 1
-            self._sum += pair.difference
-            if self._worst is None or pair.difference > self._worst.difference:
-                self._worst = pair
-            if differs:
-                self._flips.append(pair)
-        for cam_HW, other_HW in zip(reference.cam_NHW, candidate.cam_NHW, strict=True):
-            self._cam_magnitude = max(self._cam_magnitude, float(np.abs(cam_HW).max()))
-            if cam_HW.shape == other_HW.shape:  # else of a stage that sees less
-                gap_HW = np.nan_to_num(np.abs(other_HW - cam_HW), nan=np.inf)
-                self._cam_difference = max(self._cam_difference, float(gap_HW.max()))
-        off_N = np.abs(candidate.ood_N - reference.ood_N) / np.maximum(np.abs(reference.ood_N), 1)
-        worst = float(np.nan_to_num(off_N, nan=np.inf).max())
-        self._ood_difference = max(self._ood_difference, worst)
-
-    def report(self) -> ParityReport:
-        assert self._worst is not None, "nothing was compared"
-        return ParityReport(
-            images=self._images,
-            max_difference=self._worst.difference,
-            mean_difference=self._sum / self._images,
-            max_cam_difference=self._cam_difference / (self._cam_magnitude or 1.0),
-            max_ood_difference=self._ood_difference,
-            worst=self._worst,
-            verdict_flips=tuple(self._flips),
-        )
+def parity(
+    names: Sequence[str], reference: Scores, candidate: Scores, thresholds: Thresholds
+) -> ParityReport:
+    """Compare two engines' answers to the same N >= 1 images, in the same order."""
+    differs_N = differing(reference, candidate, thresholds)
+    pairs = [
+        Answers(name, float(p), float(q))
+        for name, p, q in zip(names, reference.p_crack_N, candidate.p_crack_N, strict=True)
+    ]
+    differences = [pair.difference for pair in pairs]
+    cam_magnitude = cam_difference = 0.0
+    for cam_HW, other_HW in zip(reference.cam_NHW, candidate.cam_NHW, strict=True):
+        cam_magnitude = max(cam_magnitude, float(np.abs(cam_HW).max()))
+        if cam_HW.shape == other_HW.shape:  # else of a stage that sees less
+            gap_HW = np.nan_to_num(np.abs(other_HW - cam_HW), nan=np.inf)
+            cam_difference = max(cam_difference, float(gap_HW.max()))
+    off_N = np.abs(candidate.ood_N - reference.ood_N) / np.maximum(np.abs(reference.ood_N), 1)
+    return ParityReport(
+        images=len(pairs),
+        max_difference=max(differences),
+        mean_difference=sum(differences) / len(pairs),
+        max_cam_difference=cam_difference / (cam_magnitude or 1.0),
+        max_ood_difference=float(np.nan_to_num(off_N, nan=np.inf).max()),
+        worst=max(pairs, key=lambda pair: pair.difference),
+        verdict_flips=tuple(
+            pair for pair, differs in zip(pairs, differs_N, strict=True) if differs
+        ),
+    )

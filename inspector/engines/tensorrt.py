@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import onnxruntime
 
 from inspector.core.machine import installed_version, private_folder
-from inspector.engines.device import Device
+from inspector.engines import Device
 from inspector.engines.onnxruntime import OnnxRuntimeBackend, cuda_provider, gpu_session
 from inspector.errors import BackendError, UsageError
 from inspector.model.bundle import INPUT_NAME

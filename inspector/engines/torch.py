@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from inspector.engines import Device
 from inspector.engines.contract import check_pixels, to_scores
-from inspector.engines.device import Device
 from inspector.errors import BackendError, BundleError, UsageError
-from inspector.model.metadata import check_metadata, model_metadata
+from inspector.model.bundle import check_metadata, model_metadata
 from inspector.model.network import load_deployed
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 from inspector.core.machine import get_cached, machine_key, set_cached
 from inspector.core.untrusted import checked, is_number
 from inspector.engines import open_engine
-from inspector.engines.deferral import DEFERRED
+from inspector.engines.combined import DEFERRED
 from inspector.errors import InspectorError
 
 if TYPE_CHECKING:
@@ -88,20 +88,12 @@ def fastest_precision(
     threads: int | None = None,
     opened: dict[str, Backend] | None = None,
 ) -> tuple[str, str]:
-    """The precision, fp32 or int8, in which this machine's CPU judges fastest.
+    """The precision, fp32 or int8, in which this machine's CPU judges fastest, and one sentence
+    with the speeds that decided.
 
     Every variant has passed its gate, so only speed decides. It is measured once per bundle and
-    machine, then cached.
-
-    Args:
-        bundle: The model.
-        backend: The engine that is to run it.
-        threads: CPU threads of the engine; None: all cores.
-        opened: Takes the engines that were opened to measure them, by precision, for the caller to
-            use and to close. Without it they are closed here.
-
-    Returns:
-        The precision, and one sentence with the speeds that decided.
+    machine, then cached. `opened` takes the engines that were opened for it, by precision, for the
+    caller to use and to close; without it they are closed here.
     """
     engines: dict[str, Backend] = {} if opened is None else opened
     try:

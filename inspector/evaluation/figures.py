@@ -13,16 +13,13 @@ from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 from inspector.core.text import printable
-from inspector.core.untrusted import finite, parse_json
-from inspector.errors import DataError
-from inspector.evaluation.bootstrap import FALSE_RATES, RESAMPLES, at_rate, resampled
-from inspector.model import metrics
-from inspector.model.odds import log_odds
+from inspector.core.untrusted import finite
+from inspector.evaluation import metrics
+from inspector.evaluation.metrics import FALSE_RATES, RESAMPLES, at_rate, resampled
+from inspector.model.verdict import log_odds
 from inspector.types import Verdict
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from inspector.evaluation.predictions import LabelledPredictions
@@ -86,15 +83,6 @@ class Figures:
     def value(self, measure: str) -> float:
         return self.measures[measure].value
 
-    @classmethod
-    def from_json(cls, row: JsonObject) -> Figures:
-        measures = {
-            name: Measured(*(_number(one[key]) for key in ("value", "low", "high")))
-            for name, one in row["measures"].items()
-        }
-        temperature = _number(row["best_temperature"])
-        return cls(**row | {"measures": measures, "best_temperature": temperature})
-
 
 @dataclass(frozen=True, slots=True)
 class WidthFigures:
@@ -135,35 +123,6 @@ class Evaluation:
         """The content of `metrics.json`: plain values, None for NaN and infinity."""
         values: JsonObject = finite({"format": 1, **asdict(self)})
         return values
-
-    @classmethod
-    def from_json(cls, values: JsonObject) -> Evaluation:
-        """The inverse of `to_json`. Raises KeyError, TypeError or ValueError on anything else."""
-        known = dict(values)
-        if (number := known.pop("format")) != 1:
-            raise ValueError(f"format {number} of metrics.json is not known")
-        for name in ("sources", "without_leaks"):
-            known[name] = tuple(Figures.from_json(row) for row in values[name])
-        known["widths"] = tuple(
-            WidthFigures(**row | {"below_px": _number(row["below_px"], float("inf"))})
-            for row in values["widths"]
-        )
-        return cls(**known | {"failed": tuple(values["failed"])})
-
-
-def _number(value: float | None, missing: float = NAN) -> float:
-    return missing if value is None else value
-
-
-def read_metrics(file: Path) -> Evaluation:
-    """The figures in a `metrics.json`. Raises DataError when it is not one."""
-    try:
-        return Evaluation.from_json(parse_json(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{file} does not hold the figures of a report ({error!r}); make them with: "
-            "inspector evaluate DATA --out DIR"
-        ) from error
 
 
 def assess(

@@ -17,9 +17,10 @@ from inspector.errors import DataError, UsageError
 from inspector.evaluation.figures import Evaluation, assess
 from inspector.evaluation.page import Subject, check_free, write_report
 from inspector.evaluation.predictions import predict_labelled
+from inspector.labelled.fingerprints import fingerprint, trained_on_of
 from inspector.labelled.folder import TEST, VALIDATION, measured_on, read_labelled
 from inspector.labelled.groups import GROUP, read_table
-from inspector.labelled.leaks import audit_fingerprints, fingerprint, trained_on_of
+from inspector.labelled.leaks import audit_fingerprints
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 
 if TYPE_CHECKING:
@@ -81,17 +82,11 @@ def evaluate(
     progress: Progress = no_progress,
     say: Callable[[str], object] = lambda _: None,
 ) -> Evaluation:
-    """Measure a model on every image of a labelled folder.
+    """Measure a model on every image of a labelled folder. With `config.out`, writes `report.html`,
+    `metrics.json` and `predictions.parquet` there. `say` is called with remarks on the data, such
+    as labels that contradict each other or leaks.
 
-    With `config.out`, writes `report.html`, `metrics.json` and `predictions.parquet` there.
-
-    Args:
-        config: Data, model and options.
-        progress: Called with the phase, images done and images in all.
-        say: Called with remarks on the data, such as labels that contradict each other or leaks.
-
-    Raises:
-        DataError, BundleError, BackendError, LoaderError, OutputError.
+    Raises DataError, BundleError, BackendError, LoaderError, OutputError.
     """
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
     if config.out:

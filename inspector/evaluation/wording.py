@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inspector.core.text import plain_table, printable
-from inspector.evaluation.bootstrap import FALSE_RATES, at_rate
+from inspector.evaluation.metrics import FALSE_RATES, at_rate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,10 +65,7 @@ DECISIONS = (
     Column("f1", "F1", percent=False),
     Column("matthews_corrcoef", "MCC", percent=False),
 )
-CALIBRATION = (
-    Column("brier", "Brier score", percent=False),
-    Column("ece", "ECE", percent=False),
-)
+CALIBRATION = (Column("brier", "Brier score", percent=False), Column("ece", "ECE", percent=False))
 
 
 def short(name: str) -> str:

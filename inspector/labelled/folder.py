@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inspector.errors import DataError
-from inspector.labelled.contradictions import without_contradictions
 from inspector.labelled.groups import with_groups
+from inspector.labelled.split import without_contradictions
 from inspector.photos.formats import named_like_an_image
 
 if TYPE_CHECKING:
@@ -114,11 +114,8 @@ class Labelled:
         )
 
     def lines(self, uses: Mapping[str, Iterable[LabelledImage]]) -> Iterator[str]:
-        """Describe the folder in a table: label, number and use of the images of each class folder.
-
-        Args:
-            uses: Images by what they are used for; all others are left alone.
-        """
+        """Describe the folder in a table: label, number and use of the images of each class folder;
+        those in none of the `uses` are left alone."""
         use_of = {image.path: use for use, images in uses.items() for image in images}
         counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         for image in self.images:
@@ -149,16 +146,9 @@ def _shares(counts: Counter[str]) -> Iterator[str]:
 def find_labelled(
     root: Path, *, positive: str | Sequence[str] = (), groups_csv: Path | None = None
 ) -> list[LabelledImage]:
-    """Find all labelled images below `root`, of any part, sorted by path.
-
-    Args:
-        root: Labelled folder.
-        positive: Names of the folders with cracks, where they are not the usual ones.
-        groups_csv: CSV with columns `file`, `group`.
-
-    Raises:
-        DataError: Wrong layout, a photo with two labels, or a wrong CSV.
-    """
+    """All labelled images below `root`, of any part, sorted by path. `positive` names the folders
+    with cracks where they are not the usual ones; `groups_csv` has columns `file` and `group`.
+    Raises DataError for a wrong layout, a photo with two labels, or a wrong CSV."""
     found = read_labelled(root, positive=positive)
     images = found.with_both(found.images)
     return with_groups(images, groups_csv, [root])[0] if groups_csv else images
@@ -167,20 +157,8 @@ def find_labelled(
 def measured_on(
     root: Path, *preferred: str, positive: str | Sequence[str], groups_csv: Path | None
 ) -> tuple[list[LabelledImage], list[str]]:
-    """Choose the images that a model is measured on.
-
-    Args:
-        root: Labelled folder.
-        preferred: Parts of a divided folder, the first that exists is taken.
-        positive: As in `find_labelled`.
-        groups_csv: As in `find_labelled`.
-
-    Returns:
-        The images, and remarks about the folder and the CSV.
-
-    Raises:
-        DataError: As in `find_labelled`.
-    """
+    """The images that a model is measured on, and remarks about the folder and the CSV: of a
+    divided folder the first of the `preferred` parts that exists. Otherwise as `find_labelled`."""
     found = read_labelled(root, positive=positive)
     images = found.held_out(*preferred)
     remarks = list(found.lines({"measuring": images}))

@@ -47,20 +47,9 @@ class FileTable:
     def column(
         self, name: str, images: Sequence[LabelledImage], roots: Sequence[Path]
     ) -> tuple[list[str], list[Row]]:
-        """Look up a column for each image.
-
-        Args:
-            name: Column, in any case.
-            images: Images to look up.
-            roots: Folders that file names may be relative to, beside the CSV's own folder and the
-                working directory.
-
-        Returns:
-            The value for each image (empty where there is none), and rows that match no image.
-
-        Raises:
-            DataError: The column is missing, or two rows disagree.
-        """
+        """The value of a column for each image, empty where there is none, and the rows that match
+        no image. File names may be relative to `roots`, the CSV's own folder and the working
+        directory. Raises DataError where the column is missing, or two rows disagree."""
         wanted = name.strip().casefold()
         if wanted not in self.columns:
             raise DataError(_lacks(self.path, wanted, self.columns))
@@ -87,14 +76,9 @@ class FileTable:
 def with_groups(
     images: Sequence[LabelledImage], groups_csv: Path, roots: Sequence[Path]
 ) -> tuple[list[LabelledImage], list[str]]:
-    """Assign the CSV's groups to images; an image that it does not name is a group of its own.
-
-    Returns:
-        The images with groups, and remarks about what did not match.
-
-    Raises:
-        DataError: The CSV names none of the images, or cannot be read.
-    """
+    """Images with the CSV's groups (one that it does not name is a group of its own), and remarks
+    about what did not match. Raises DataError where the CSV names none of the images, or cannot be
+    read."""
     table = read_table(groups_csv)
     groups, strangers = table.column(GROUP, images, roots)
     if len(strangers) < len(table.rows) and not any(groups):

@@ -80,14 +80,9 @@ def read_reviewed(outs: Sequence[Path]) -> Reviewed:
 def merge_reviewed(
     training: Sequence[LabelledImage], validation: Sequence[LabelledImage], reviewed: Reviewed
 ) -> tuple[list[LabelledImage], list[LabelledImage]]:
-    """Add the reviewed images to the training images.
-
-    A file that either side has already stays there and gets the reviewer's label, so that none is
-    on both sides.
-
-    Returns:
-        Training images, and validation images.
-    """
+    """Training and validation images, with the reviewed images added to the former. A file that
+    either side has already stays there and gets the reviewer's label, so that none is on both
+    sides."""
     said = {os.path.realpath(image.path): image for image in reviewed.images}
     known: set[str] = set()
     wrong: set[str] = set()

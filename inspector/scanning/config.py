@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from inspector.core.untrusted import take_paths
-from inspector.engines import BACKENDS, TORCH_BACKENDS
-from inspector.engines.device import Device
+from inspector.engines import BACKENDS, TORCH_BACKENDS, Device
 from inspector.errors import UsageError
 from inspector.model.bundle import Thresholds
 from inspector.photos.address import Moved

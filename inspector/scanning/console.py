@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 
     from inspector.engines import Backend
     from inspector.scanning.config import ScanConfig
-    from inspector.scanning.dry_run import Preview
     from inspector.scanning.plan import Plan
     from inspector.scanning.rejudge import RejudgeResult
-    from inspector.scanning.summary import ScanSummary
-    from inspector.scanning.tally import Counts, Tally
+    from inspector.scanning.summary import Counts, ScanSummary, Tally
+    from inspector.scanning.worklist import Preview
 
 SECONDS_PER_LINE = 10.0
 """Between progress lines where stderr is no terminal."""
@@ -103,27 +102,18 @@ class ScanConsole(Drawing):
 
 def print_summary(summary: ScanSummary, *, to_stderr: bool = False) -> None:
     """The outcome in a few lines that fit 80 columns; paths are never cut."""
-    print_lines(_summary_lines(summary), to_stderr=to_stderr)
-
-
-def print_preview(preview: Preview, *, to_stderr: bool = False) -> None:
-    """Print the outcome of `--dry-run`."""
-    print_lines(_preview_lines(preview), to_stderr=to_stderr)
-
-
-def _summary_lines(summary: ScanSummary) -> list[str]:
     lines = [*_headline(summary), *_failures(summary), *_omissions(summary), *_times(summary)]
     table = str(summary.out)
     # Arrow takes a relative name with a colon for an address.
     place = os.path.join(summary.out.absolute() if ":" in table else table, TABLE)
-    return [
-        *lines,
+    lines += [
         f"table      {table} ({summary.table.rows:,} rows, part files: {summary.parts:,})",
         Whole(
             "read it    python -c 'import sys, pyarrow.dataset as d; "
             "print(d.dataset(sys.argv[1]).head(9))' " + shlex.quote(place)
         ),
     ]
+    print_lines(lines, to_stderr=to_stderr)
 
 
 def _headline(summary: ScanSummary) -> list[str]:
@@ -262,9 +252,10 @@ def print_rejudged(result: RejudgeResult) -> None:
     print_lines([*lines, f"table      {result.out} ({result.table.rows:,} rows)"])
 
 
-def _preview_lines(preview: Preview) -> list[str]:
+def print_preview(preview: Preview) -> None:
+    """Print the outcome of `--dry-run`."""
     left_out = f", {preview.left_out:,} left out" if preview.left_out else ""
-    return [
+    lines = [
         f"photos     {preview.discovered:,}, of them {preview.already_done:,} already done"
         + left_out,
         f"to scan    {preview.new:,} new and {preview.changed:,} again, "
@@ -272,6 +263,7 @@ def _preview_lines(preview: Preview) -> list[str]:
         f"by name    {_counts(_first(preview.photos_by_suffix)) or 'none'}",
         *_omissions(preview),
     ]
+    print_lines(lines)
 
 
 def _first(counts: Mapping[str, int]) -> dict[str, int]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from inspector.model.bundle import ModelBundle
     from inspector.scanning.config import ScanConfig
     from inspector.scanning.plan import Plan
-    from inspector.scanning.tally import Stopwatch
+    from inspector.scanning.summary import Stopwatch
     from inspector.scanning.worklist import Worklist
     from inspector.types import Batch
 

@@ -5,50 +5,49 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from inspector.engines.tuned import fastest_precision
+from inspector.errors import OutputError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.model.verdict import judge
-from inspector.results.schema import make_row
+from inspector.results.parts import FINGERPRINT
+from inspector.results.schema import make_row, to_table
 from inspector.results.store import open_results, recorded_facts
-from inspector.scanning.choice import AUTO, choose_engine, identity_of
 from inspector.scanning.executor import close_all, open_local
-from inspector.scanning.plan import PEEK, make_plan
+from inspector.scanning.plan import AUTO, PEEK, choose_engine, identity_of, make_plan
 from inspector.scanning.prune import move_photos, settle_vanished
-from inspector.scanning.sink import ParquetSink
-from inspector.scanning.summary import summarise
-from inspector.scanning.tally import Counts, Stopwatch, Tally
+from inspector.scanning.summary import Counts, Stopwatch, Tally, summarise
 from inspector.scanning.worklist import StopSignals, Worklist
 from inspector.types import Photo
 from inspector.version import __version__
 from inspector.workers.process import refuse_reimport
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from inspector.engines import Backend
     from inspector.results.store import Results
     from inspector.scanning.config import ScanConfig
     from inspector.scanning.executor import Executor
     from inspector.scanning.plan import Plan
-    from inspector.scanning.summary import ScanSummary
-    from inspector.scanning.tally import Watcher
+    from inspector.scanning.summary import ScanSummary, Watcher
     from inspector.types import Batch, Scores
+
+
+ROWS_PER_PART = 10_000
+"""About 2 MB on disk; what a crash can cost at most."""
+SECONDS_PER_PART = 30.0
+"""Work that a crash may cost on a slow machine, where a full part takes hours."""
 
 
 def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
     """Give every photo of `config.sources` one row in the table at `config.out`.
 
     What is in the table already is skipped, so a scan that was stopped goes on when it is called
-    again. SIGINT and SIGTERM stop it between two batches.
-
-    Args:
-        config: What to scan, and how.
-        watch: Is told of the start and of every batch.
-
-    Raises:
-        InspectorError: The scan cannot start or go on; the rows that are done are kept.
+    again. SIGINT and SIGTERM stop it between two batches. `watch` is told of the start and of every
+    batch. Raises InspectorError where the scan cannot start or go on; the rows that are done are
+    kept.
     """
     refuse_reimport("scan")
     with open_scan(config) as run:
@@ -174,3 +173,65 @@ def _facts(plan: Plan, engine: Backend) -> dict[str, str]:
         "batch_size": str(plan.batch_size),
         "stages": ", ".join(engine.stages),
     }
+
+
+class ParquetSink:
+    """Collects rows and commits them as parts of `results`, in the order they came.
+
+    As a context manager it commits what is left at the end, also after an error elsewhere: those
+    rows are complete. After an error of its own, or at a KeyboardInterrupt, it does not.
+    Raises OutputError when a part cannot be written.
+    """
+
+    def __init__(
+        self,
+        results: Results,
+        facts: Mapping[str, str],
+        *,
+        rows_per_part: int = ROWS_PER_PART,
+        seconds_per_part: float = SECONDS_PER_PART,
+    ) -> None:
+        self.results = results
+        self.facts = {**facts, FINGERPRINT: results.fingerprint}
+        self.rows_per_part = rows_per_part
+        self.seconds_per_part = seconds_per_part
+        self.committed = 0
+        """Rows that this sink has made safe."""
+        self._waiting: list[Mapping[str, Any]] = []
+        self._last_commit = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.finish()
+        elif issubclass(kind, Exception) and not issubclass(kind, OutputError):
+            self.commit()
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Take rows; commit when enough or long enough have waited."""
+        self._waiting.extend(rows)
+        while len(self._waiting) >= self.rows_per_part:
+            self._commit_first(self.rows_per_part)
+        if time.monotonic() - self._last_commit > self.seconds_per_part:
+            self.commit()
+
+    def commit(self) -> None:
+        """Publish all rows that wait."""
+        if self._waiting:
+            self._commit_first(len(self._waiting))
+
+    def finish(self) -> None:
+        """Publish what waits. A scan without rows gets an empty part, so that readers find a table
+        with the right columns and no special case."""
+        self.commit()
+        if not self.results.parts:
+            self._commit_first(0)
+
+    def _commit_first(self, count: int) -> None:
+        rows = self._waiting[:count]
+        self.results.commit(to_table(rows, self.facts))
+        del self._waiting[:count]
+        self.committed += len(rows)
+        self._last_commit = time.monotonic()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from inspector.photos.address import Moved
     from inspector.results.store import Results
-    from inspector.scanning.tally import Tally
+    from inspector.scanning.summary import Tally
     from inspector.scanning.worklist import Worklist
 
 

@@ -19,21 +19,20 @@ from inspector.core.layout import Layout, number_of, part_name
 from inspector.core.progress import no_progress
 from inspector.core.text import display_path
 from inspector.core.untrusted import take_paths
-from inspector.engines.deferral import UncertaintyBand
+from inspector.engines.combined import UncertaintyBand
 from inspector.errors import OutputError, UsageError
-from inspector.model.bundle import DEFAULT_PATH, ModelBundle, Thresholds
+from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.model.verdict import decide
 from inspector.photos.address import text_of
 from inspector.photos.source import is_gone
 from inspector.results.ledger import list_of
-from inspector.results.manifest import AGAIN, Part, fingerprint_of
+from inspector.results.manifest import AGAIN, Manifest, Part, fingerprint_of
 from inspector.results.parts import FINGERPRINT, REJUDGED, counted, encode, outcomes_of, read_part
 from inspector.results.schema import METADATA_PREFIX, SCHEMA
 from inspector.results.store import open_results
-from inspector.scanning.choice import identity_of
 from inspector.scanning.config import ScanConfig
-from inspector.scanning.summary import EXIT_INCOMPLETE
-from inspector.scanning.tally import Counts
+from inspector.scanning.plan import identity_of
+from inspector.scanning.summary import EXIT_INCOMPLETE, Counts
 from inspector.types import Scores, Status, Verdict
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inspector.core.progress import Progress
+    from inspector.model.bundle import Thresholds
     from inspector.results.store import Results
     from inspector.types import JsonObject
 
@@ -97,11 +97,9 @@ def rejudge(config: RejudgeConfig, *, progress: Progress = no_progress) -> Rejud
     """Give every row of the table at `config.out` the verdict that other thresholds make of its
     scores; a scan with the same thresholds then continues the table.
 
-    Killed anywhere, the table is the old one or the new one, and the same call completes it.
-
-    Raises:
-        OutputError: There is no table, another model made it, it is damaged, or photos that must be
-            judged again are not there; nothing has changed then.
+    Killed anywhere, the table is the old one or the new one, and the same call completes it. Raises
+    OutputError where there is no table, another model made it, it is damaged, or photos that must
+    be judged again are not there; nothing has changed then.
     """
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
     thresholds = config.as_scan().thresholds(bundle.thresholds)
@@ -148,13 +146,7 @@ class _Rule:
     def of(cls, bundle: ModelBundle, thresholds: Thresholds, old: Mapping[str, str]) -> _Rule:
         """The rule for a table of the identity `old`. Raises OutputError unless `bundle` judges
         like the one that made it."""
-        own = Thresholds(
-            clear_below=float(old["clear_below"]),
-            crack_from=float(old["crack_from"]),
-            out_of_distribution=None
-            if old["out_of_distribution"] == repr(None)
-            else float(old["out_of_distribution"]),
-        )
+        own = Manifest(identity=old).thresholds() or bundle.thresholds
         if old["model"] not in (bundle.digest, replace(bundle, thresholds=own).digest):
             raise OutputError(
                 f"the table was made by model {old['model'][:12]}, and {bundle.path} is another "
@@ -215,11 +207,7 @@ class _Rewriting:
     """The new parts of a table, made beside it."""
 
     def __init__(
-        self,
-        results: Results,
-        identity: Mapping[str, str],
-        rule: _Rule,
-        progress: Progress,
+        self, results: Results, identity: Mapping[str, str], rule: _Rule, progress: Progress
     ) -> None:
         self._at = Layout(results.out)
         self._old = results.parts

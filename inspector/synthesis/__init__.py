@@ -7,8 +7,7 @@ same seed and the same NumPy give the same bytes.
 from inspector.synthesis.crack import CrackStyle, add_crack, random_crack_style
 from inspector.synthesis.distractor import HARD_NEGATIVES, Kind, add_distractor
 from inspector.synthesis.outliers import outlier_images
-from inspector.synthesis.scene import Scene, make_scene
-from inspector.synthesis.surface import SurfaceStyle, random_surface_style
+from inspector.synthesis.scene import Scene, SurfaceStyle, make_scene, random_surface_style
 
 __all__ = [
     "HARD_NEGATIVES",

@@ -6,8 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inspector.synthesis.noise import Mask, Pixels, Plane, Rng, check_pixels, line_noise, to_uint8
-from inspector.synthesis.stroke import Stroke, StrokeLayer, jagged_path, rasterise
+from inspector.synthesis.noise import (
+    Mask,
+    Pixels,
+    Plane,
+    Rng,
+    Stroke,
+    StrokeLayer,
+    check_pixels,
+    jagged_path,
+    line_noise,
+    rasterise,
+    to_uint8,
+)
 
 WIDTH_RANGE_PX = (0.3, 64.0)
 """Widths a style may ask for: below a third of a pixel a crack is lost in the sensor noise."""

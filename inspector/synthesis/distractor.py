@@ -11,13 +11,15 @@ from inspector.synthesis.noise import (
     Pixels,
     Plane,
     Rng,
+    Stroke,
     check_pixels,
+    jagged_path,
     line_noise,
     octave_noise,
+    rasterise,
     smoothstep,
     to_uint8,
 )
-from inspector.synthesis.stroke import Stroke, jagged_path, rasterise
 
 
 class Kind(StrEnum):

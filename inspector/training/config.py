@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from inspector.calibration.rule import Rule, for_unseen_walls
+from inspector.calibration.thresholds import Rule, for_unseen_walls
 from inspector.core.untrusted import check_model_name, take_paths
 from inspector.errors import UsageError
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from inspector.core.progress import CountingBar
 from inspector.core.text import Whole, print_lines
-from inspector.evaluation import PAGE
+from inspector.evaluation.page import PAGE
 
 if TYPE_CHECKING:
     from inspector.training.run import TrainResult

@@ -1,19 +1,22 @@
 """Training and validation batches from labelled files, reproducible to the bit.
 
 The randomness of each image comes from (seed, epoch, place in the epoch) alone: neither the number
-of workers nor a resume changes what the network sees.
-"""
+of workers nor a resume changes what the network sees."""
 
 from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
 
 from inspector.core.machine import usable_cores
 from inspector.photos.decode import decode
@@ -26,7 +29,6 @@ from inspector.synthesis import (
     make_scene,
     random_crack_style,
 )
-from inspector.training.augment import augmentation
 from inspector.types import Failure, ImageRef, Photo
 from inspector.workers.process import begin_worker, start_method
 
@@ -40,6 +42,122 @@ if TYPE_CHECKING:
     from inspector.model.preprocess import PreprocessSpec
 
     Pixels = NDArray[np.uint8]
+
+_LARGEST_CROP = 1.25
+"""Largest ratio of a resized image's side to the crop's: a crop of less than 64 % of the area would
+too often miss the crack that its label promises."""
+_SMALLEST_MIRROR = 0.36
+"""Smallest ratio of a resized image's side to the size it is padded to: reflection can add at most
+the image's own side before and after it."""
+
+
+class QuarterTurn(torch.nn.Module):
+    """Rotate by 0, 90, 180 or 270 degrees."""
+
+    def forward(self, image_CHW: Tensor) -> Tensor:
+        return torch.rot90(image_CHW, int(torch.randint(4, ())), dims=(1, 2))
+
+
+class Rescale(torch.nn.Module):
+    """Show a view of `size` px from nearer or further away: resize by a random factor, then crop or
+    pad by reflection. Shrinking makes hairlines out of wide cracks."""
+
+    def __init__(self, size: int, smallest: float = 0.45, largest: float = 1.15) -> None:
+        super().__init__()
+        self.size = size
+        self.smallest = smallest
+        self.largest = largest
+
+    def forward(self, image_CHW: Tensor) -> Tensor:
+        native = image_CHW.shape[-1]
+        largest = min(native * self.largest, self.size * _LARGEST_CROP)
+        smallest = max(native * self.smallest, self.size * _SMALLEST_MIRROR)
+        side = round(smallest + (largest - smallest) * float(torch.rand(())))
+        resized = F.resize(image_CHW, [side, side], antialias=True)
+        if side < self.size:
+            before = (self.size - side) // 2
+            after = self.size - side - before
+            edges = [before, before, after, after]
+            return cast("Tensor", F.pad(resized, edges, padding_mode="reflect"))
+        top, left = (int(torch.randint(side - self.size + 1, ())) for _ in range(2))
+        return cast("Tensor", F.crop(resized, top, left, self.size, self.size))
+
+
+class WhiteBalance(torch.nn.Module):
+    """Change red and blue by up to a sixth, as lamps, shade or a camera's guess do."""
+
+    def __init__(self, largest: float = 0.16) -> None:
+        super().__init__()
+        self.largest = largest
+
+    def forward(self, image_CHW: Tensor) -> Tensor:
+        off = self.largest * (2 * torch.rand(2) - 1)
+        gain = torch.stack([1 + off[0], torch.ones(()), 1 + off[1]]).view(3, 1, 1)
+        return (image_CHW.float() * gain).round().clamp(0, 255).to(torch.uint8)
+
+
+class Haze(torch.nn.Module):
+    """Lay a pale veil over the image, thicker towards one side: dust, fog, stray light. It takes at
+    most half of the contrast, so that a crack stays visible."""
+
+    def __init__(self, thickest: float = 0.5) -> None:
+        super().__init__()
+        self.thickest = thickest
+
+    def forward(self, image_CHW: Tensor) -> Tensor:
+        height, width = image_CHW.shape[1:]
+        near, far = (self.thickest * torch.rand(2)).tolist()
+        veil_HW = torch.linspace(near, far, width).expand(height, width)
+        brightness = 140 + 90 * float(torch.rand(()))
+        hazy = image_CHW.float() + veil_HW * (brightness - image_CHW.float())
+        return hazy.round().clamp(0, 255).to(torch.uint8)
+
+
+class SensorNoise(torch.nn.Module):
+    """Add Gaussian noise of 1 to 10 grey levels, as in a dark scene or from a small sensor."""
+
+    def forward(self, image_CHW: Tensor) -> Tensor:
+        deviation = 1 + 9 * float(torch.rand(()))
+        noisy = image_CHW.float() + deviation * torch.randn(image_CHW.shape)
+        return noisy.round().clamp(0, 255).to(torch.uint8)
+
+
+class JpegArtifacts(torch.nn.Module):
+    """Compress and decode as JPEG, as phones and messengers do."""
+
+    def __init__(self, worst: int = 30, best: int = 95) -> None:
+        super().__init__()
+        self.worst = worst
+        self.best = best
+
+    def forward(self, image_CHW: Tensor) -> Tensor:
+        quality = int(torch.randint(self.worst, self.best + 1, ()))
+        file = BytesIO()
+        Image.fromarray(image_CHW.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=quality)
+        pixels_HWC = np.array(Image.open(file))
+        return torch.from_numpy(pixels_HWC).permute(2, 0, 1)
+
+
+def augmentation(size: int) -> v2.Compose:
+    """Build the augmentation: uint8 (3, H, W), square -> uint8 (3, `size`, `size`).
+
+    Randomness comes from torch's global generator, which the dataset seeds for each image.
+    """
+    return v2.Compose(
+        [
+            v2.RandomHorizontalFlip(),
+            QuarterTurn(),
+            Rescale(size),
+            v2.RandomApply([v2.ColorJitter(0.3, 0.35, 0.3, 0.03)], p=0.8),
+            v2.RandomApply([WhiteBalance()], p=0.3),
+            v2.RandomGrayscale(p=0.1),
+            v2.RandomApply([Haze()], p=0.15),
+            v2.RandomApply([v2.GaussianBlur(5, (0.3, 1.6))], p=0.25),
+            v2.RandomApply([SensorNoise()], p=0.3),
+            v2.RandomApply([JpegArtifacts()], p=0.4),
+        ]
+    )
+
 
 T = TypeVar("T")
 
@@ -81,16 +199,9 @@ class AugmentedPixels(Dataset[Sample | str]):
         synthetic: float,
         seed: tuple[int, int],
     ) -> None:
-        """Prepare an epoch.
-
-        Args:
-            images: Training images.
-            spec: How pixels are prepared before augmentation.
-            plan: Places in `images` in the order of the epoch, see `epoch_plan`.
-            train_size: Side of the augmented images, pixels.
-            synthetic: Share of crack-free images that become hard examples.
-            seed: Seed of the training, and epoch.
-        """
+        """Prepare an epoch. `plan` holds places in `images`, see `epoch_plan`; `train_size` is the
+        side of the augmented images in pixels, `synthetic` the share of crack-free images that
+        become hard examples, `seed` the seed of the training and the epoch."""
         self.images = images
         self.spec = spec
         self.plan = plan
@@ -117,18 +228,9 @@ class AugmentedPixels(Dataset[Sample | str]):
 
 
 def hard_example(pixels_HWC: Pixels, rng: np.random.Generator) -> tuple[Pixels, int]:
-    """Turn a crack-free image into a hard example.
-
-    It gets a synthetic crack (2 of 5), a distractor (2 of 5), or both; one in six starts from a
-    synthetic surface instead.
-
-    Args:
-        pixels_HWC: uint8 (H, W, 3), stays unchanged.
-        rng: Source of all randomness.
-
-    Returns:
-        New pixels of the same shape, and their label (1 crack).
-    """
+    """Turn a crack-free image, uint8 (H, W, 3), into a hard example: new pixels of the same shape,
+    and their label (1 crack). It gets a synthetic crack (2 of 5), a distractor (2 of 5), or both;
+    one in six starts from a synthetic surface instead."""
     if rng.random() < 1 / 6:
         height, width, _ = pixels_HWC.shape
         pixels_HWC = make_scene(rng, height, width, Kind.CLEAN).pixels
@@ -146,15 +248,12 @@ def hard_example(pixels_HWC: Pixels, rng: np.random.Generator) -> tuple[Pixels, 
 def epoch_plan(
     images: Sequence[LabelledImage], count: int, *, seed: int, epoch: int, synthetic: float = 0.0
 ) -> NDArray[np.int64]:
-    """Draw the images of an epoch and their order.
+    """Draw the images of an epoch and their order: `count` places in `images`.
 
     Both labels come equally often once synthetic cracks are counted (they are made from crack-free
     images). Within a class each source weighs as the square root of its size, so that a small
     source is neither lost nor memorised. An image appears its expected number of times, rounded up
     or down by chance; with one balanced source that is a permutation.
-
-    Returns:
-        `count` places in `images`.
     """
     rng = np.random.default_rng([seed, epoch, 0])
     strata = [(image.is_crack, image.source) for image in images]
@@ -190,14 +289,9 @@ def workers_of(workers: int | None) -> int:
 def load(
     dataset: AugmentedPixels, batch_size: int, *, workers: int | None, pin: bool
 ) -> Iterator[TrainBatch]:
-    """Load a dataset in its order, `batch_size` images at a time.
-
-    Args:
-        dataset: Shuffled already, by its plan.
-        batch_size: Images per batch, those that cannot be decoded included.
-        workers: As in `workers_of`; 0 loads in this process.
-        pin: Put batches in page-locked memory, for copies to a GPU.
-    """
+    """Load a dataset, which its plan has shuffled, `batch_size` images at a time, those that cannot
+    be decoded included. `workers` as in `workers_of`, 0 loads in this process; `pin` puts batches
+    in page-locked memory, for copies to a GPU."""
     count = workers_of(workers)
     loader = DataLoader(
         dataset,
@@ -244,14 +338,8 @@ class HeldOut:
         self._kept: list[tuple[list[int], Pixels]] | None = None
 
     def predict(self, run: Callable[[Pixels], T]) -> Iterator[tuple[list[int], T]]:
-        """Run all images that can be decoded, batch by batch.
-
-        Args:
-            run: Takes pixels, uint8 (n, size, size, 3) with n >= 1.
-
-        Yields:
-            The places of the batch in `images`, and what `run` returned.
-        """
+        """Run all images that can be decoded, batch by batch: pixels, uint8 (n, size, size, 3) with
+        n >= 1. Yields the places of the batch in `images`, and what `run` returned."""
         if self._kept is not None:
             yield from ((places, run(pixels_NHWC)) for places, pixels_NHWC in self._kept)
             return

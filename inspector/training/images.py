@@ -13,20 +13,21 @@ import numpy as np
 from inspector.core.durable import publish
 from inspector.core.progress import no_progress
 from inspector.errors import DataError, OutputError
-from inspector.labelled.contradictions import check_labels
+from inspector.labelled.fingerprints import FINGERPRINTS, fingerprint, save
 from inspector.labelled.folder import TRAIN, VALIDATION, read_labelled
 from inspector.labelled.groups import with_groups
-from inspector.labelled.leaks import FINGERPRINTS, audit_fingerprints, fingerprint, save
+from inspector.labelled.leaks import audit_fingerprints
 from inspector.labelled.reviewed import alone, merge_reviewed, read_reviewed
-from inspector.labelled.split import split
+from inspector.labelled.split import check_labels, split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from inspector.core.progress import Progress
+    from inspector.labelled.fingerprints import Fingerprints
     from inspector.labelled.folder import Labelled, LabelledImage
-    from inspector.labelled.leaks import Fingerprints, LeakAudit
+    from inspector.labelled.leaks import LeakAudit
     from inspector.labelled.reviewed import Reviewed
     from inspector.training.config import TrainConfig
 
@@ -98,17 +99,12 @@ def audit_split(
     *,
     progress: Progress = no_progress,
 ) -> LeakAudit | None:
-    """Look for validation images that leak from training images.
-
+    """Look for validation images that leak from training images; None where that is switched off.
     Writes the leaks to `notes`, and the fingerprints of the training images to the bundle, for
     later evaluations.
 
-    Returns:
-        The audit; None where it is switched off.
-
-    Raises:
-        DataError: A picture has two labels, or leaks under `strict_splits`.
-        LoaderError, OutputError: Images cannot be decoded, files cannot be written.
+    Raises DataError where a picture has two labels, or leaks under `strict_splits`; LoaderError,
+    OutputError.
     """
     if not config.leak_audit:
         return None

@@ -17,12 +17,12 @@ from torch.optim.swa_utils import AveragedModel
 
 from inspector.core.progress import no_progress
 from inspector.errors import BackendError, TrainingError
-from inspector.model.metrics import balanced_accuracy, roc_auc
+from inspector.evaluation.metrics import balanced_accuracy, roc_auc
 from inspector.model.network import DeployedModel
-from inspector.model.odds import probability
 from inspector.model.preprocess import PreprocessSpec
-from inspector.training.checkpoint import save_checkpoint
+from inspector.model.verdict import probability
 from inspector.training.data import AugmentedPixels, HeldOut, TrainBatch, epoch_plan, load
+from inspector.training.notes import save_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -217,15 +217,15 @@ class Trainer:
         )
 
     def _drawn(self, epoch: int) -> AugmentedPixels:
-        config = self.config
-        plan = epoch_plan(
-            self.images, self.epoch_images, seed=config.seed, epoch=epoch,
-            synthetic=config.synthetic,
-        )  # fmt: skip
+        return self.draw(epoch, self.epoch_images, self.config.size_in(epoch))
+
+    def draw(self, epoch: int, count: int, size: int) -> AugmentedPixels:
+        """Draw `count` training images, augmented at `size` px."""
+        seed, synthetic = self.config.seed, self.config.synthetic
+        plan = epoch_plan(self.images, count, seed=seed, epoch=epoch, synthetic=synthetic)
         return AugmentedPixels(
-            self.images, self.spec, plan, train_size=config.size_in(epoch),
-            synthetic=config.synthetic, seed=(config.seed, epoch),
-        )  # fmt: skip
+            self.images, self.spec, plan, train_size=size, synthetic=synthetic, seed=(seed, epoch)
+        )
 
     def _step(self, batch: TrainBatch) -> tuple[float, int]:
         """Do one optimiser step; return the batch's mean loss and the number of correct images."""
@@ -278,14 +278,9 @@ class Trainer:
     def run_validation(
         self, run: Callable[[Tensor], Tensor]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Run a function of pixels, uint8 (n, H, W, 3) on the device, on the validation images.
-
-        Returns:
-            Places of the decodable images, and the joined outputs (N, ...).
-
-        Raises:
-            TrainingError: None can be decoded.
-        """
+        """Run a function of pixels, uint8 (n, H, W, 3) on the device, on the validation images:
+        places of the decodable ones, and the joined outputs (N, ...). Raises TrainingError where
+        none can be decoded."""
 
         def outputs(pixels_NHWC: Pixels) -> NDArray[np.float32]:
             pixels = torch.from_numpy(pixels_NHWC).to(self.device, non_blocking=True)
@@ -353,15 +348,8 @@ def fit(
     progress: Progress = no_progress,
     say: Callable[[str], object] = lambda _: None,
 ) -> Trained:
-    """Train until the last epoch, or until validation stops improving.
-
-    Args:
-        trainer: New, or restored from a checkpoint.
-        checkpoint: File to write after each epoch.
-        data_digest: Digest of the images, for the checkpoint.
-        progress: Called after each step.
-        say: Called with one line per epoch.
-    """
+    """Train until the last epoch, or until validation stops improving; `checkpoint` is written
+    after each epoch, `say` called with one line."""
     config = trainer.config
     while len(trainer.history) < config.epochs and not trainer.should_stop():
         result = trainer.run_epoch(len(trainer.history), progress)

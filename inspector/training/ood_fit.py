@@ -16,7 +16,7 @@ import torch
 from inspector.errors import DataError
 from inspector.model.ood import fit_ood_head, pool_for_ood
 from inspector.synthesis import outlier_images
-from inspector.training.data import AugmentedPixels, HeldOut, epoch_plan, load
+from inspector.training.data import HeldOut, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -52,7 +52,9 @@ def fit_ood(trainer: Trainer) -> OodHead:
     chosen = [trainer.images[int(k)] for k in rng.permutation(len(trainer.images))[:PLAIN]]
     plain = HeldOut(chosen, trainer.spec, batch_size=_BATCH, workers=config.workers)
     plain_NF = _joined([found for _, found in plain.predict(_pooled(trainer, stages))])
-    augmented = load(_augmented(trainer), _BATCH, workers=config.workers, pin=False)
+    count = min(AUGMENTED, max(_MIN_AUGMENTED, len(trainer.images)))
+    drawn = trainer.draw(config.epochs, count, config.size)
+    augmented = load(drawn, _BATCH, workers=config.workers, pin=False)
     augmented_NF = collect_features(
         stages, (b.pixels_NHWC.to(trainer.device) for b in augmented if len(b.label_N))
     )
@@ -70,23 +72,12 @@ def ood_threshold(trainer: Trainer, head: OodHead) -> float:
 
 
 def choose_ood_threshold(
-    scores_N: NDArray[np.floating[Any]],
-    sources: Sequence[str] | None = None,
-    share: float = SHARE,
+    scores_N: NDArray[np.floating[Any]], sources: Sequence[str] | None = None, share: float = SHARE
 ) -> float:
-    """Choose the lowest score that at most a share of the validation images reach, in every source
-    alone and in all of them together.
-
-    Args:
-        scores_N: Out-of-distribution scores of the validation images.
-        sources: Where each image comes from. A source of fewer than 1 / `share` images is not
-            looked at alone, because a single image would decide.
-        share: Share that may reach the score.
-
-    Raises:
-        DataError: There are no images, or a score is not finite.
-        ValueError: The lengths differ.
-    """
+    """Choose the lowest score that at most a `share` of the validation images reach, in every
+    source alone and in all of them together. A source of fewer than 1 / `share` images is not
+    looked at alone, because a single image would decide. Raises DataError where there are no images
+    or a score is not finite."""
     exact_N: NDArray[np.float64] = np.asarray(scores_N, dtype=np.float64)
     if not len(exact_N):
         raise DataError("no validation image to choose the out-of-distribution threshold on")
@@ -112,18 +103,8 @@ def _reached_by(scores_N: NDArray[np.float64], share: float) -> float:
 
 
 def collect_features(stages: Stages, batches: Iterable[Tensor]) -> Tensor:
-    """Pool the features that the score reads.
-
-    Args:
-        stages: The network.
-        batches: uint8 (n, H, W, 3) each, on the network's device.
-
-    Returns:
-        float32 (N, F) on the CPU.
-
-    Raises:
-        DataError: There is no image.
-    """
+    """Pool the features that the score reads, float32 (N, F) on the CPU, of batches uint8 (n, H, W,
+    3) on the network's device. Raises DataError where there is no image."""
     with torch.no_grad():  # inference_mode would leave buffers that cannot be loaded over
         return _joined([pool_for_ood(stages(pixels_NHWC)).cpu() for pixels_NHWC in batches])
 
@@ -143,18 +124,6 @@ def _pooled(trainer: Trainer, stages: Stages) -> Callable[[Pixels], Tensor]:
 def _stages(trainer: Trainer) -> Stages:
     model = trainer.judged.eval()
     return lambda pixels_NHWC: model.stages(model.normalise(pixels_NHWC))
-
-
-def _augmented(trainer: Trainer) -> AugmentedPixels:
-    config = trainer.config
-    count = min(AUGMENTED, max(_MIN_AUGMENTED, len(trainer.images)))
-    plan = epoch_plan(
-        trainer.images, count, seed=config.seed, epoch=config.epochs, synthetic=config.synthetic
-    )
-    return AugmentedPixels(
-        trainer.images, trainer.spec, plan, train_size=config.size,
-        synthetic=config.synthetic, seed=(config.seed, config.epochs),
-    )  # fmt: skip
 
 
 def _outliers(trainer: Trainer, count: int) -> Iterator[Tensor]:

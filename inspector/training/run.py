@@ -16,9 +16,7 @@ from inspector.calibration.logits import fit_calibration
 from inspector.calibration.thresholds import Judged, choose_thresholds
 from inspector.core.progress import no_progress
 from inspector.errors import ExportError
-from inspector.labelled.split import data_digest
-from inspector.model.bundle import WEIGHTS, ModelBundle, sha256_of
-from inspector.model.metrics import (
+from inspector.evaluation.metrics import (
     average_precision,
     balanced_accuracy,
     brier,
@@ -26,18 +24,20 @@ from inspector.model.metrics import (
     ece,
     roc_auc,
 )
+from inspector.labelled.split import data_digest
+from inspector.model.bundle import WEIGHTS, ModelBundle, sha256_of
 from inspector.model.network import build_network, describe, from_storage, to_storage
-from inspector.training.artifacts import write_artifacts
-from inspector.training.checkpoint import (
+from inspector.training.images import audit_split, read_images
+from inspector.training.loop import Trainer, fit
+from inspector.training.notes import (
     CHECKPOINT,
     LOG,
     Log,
     load_checkpoint,
     prepare_notes,
     telling_what_is_left,
+    write_artifacts,
 )
-from inspector.training.images import audit_split, read_images
-from inspector.training.loop import Trainer, fit
 from inspector.training.ood_fit import fit_ood, ood_threshold
 from inspector.version import __version__
 

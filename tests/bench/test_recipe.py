@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from bench.recipe import run as recipe
-from bench.recipe.card import figures_table
-from inspector.evaluation import METRICS, read_metrics
+from bench.recipe.card import figures_table, read_metrics
+from inspector.evaluation.page import METRICS
 from inspector.model.bundle import CARD, DEFAULT_PATH, ModelBundle
 from inspector.synthesis import Kind, make_scene
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from bench.rounds import NARROW, repeat
-from bench.stats import LEAST_ROUNDS, half_width
+from bench.rounds import LEAST_ROUNDS, NARROW, half_width, repeat
 
 
 @dataclass

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from bench.alone import engine_cases, engine_results, measure_engine
 from bench.config import QUICK, BenchConfig
 from bench.engines import EngineSpec
-from bench.paths import scan_case, variants
+from bench.paths import PathCase, variants
 from bench.prepare import prepare, with_torchscript
 from bench.processes import Ended
 from bench.results import read_results
@@ -117,7 +117,8 @@ def test_every_ceiling_is_measured_and_shares_are_known(suite):
 
 def test_fastest_scan_is_tried_with_other_settings_and_the_other_loader(prepared):
     _, bench = prepared
-    fastest = scan_case(bench.jobs[0], EngineSpec(engine="onnxruntime", precision="fp32"))
+    spec = EngineSpec(engine="onnxruntime", precision="fp32")
+    fastest = PathCase(job=bench.jobs[0], spec=spec)
     said = {"batch_size": 8, "workers": 1, "loader": "processes"}
     fastest.ended.append(Ended(said=said, wall_s=1.0))
     found = variants(fastest, (8, 32), (0, 1))

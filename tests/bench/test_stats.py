@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.stats import LEAST_ROUNDS, Interval, half_width, median_of, percentile, ratio_of
+from bench.rounds import LEAST_ROUNDS, Interval, half_width, median_of, percentile, ratio_of
 from bench.studies.report import spread
 
 TIMES = st.floats(1e-3, 1e6)

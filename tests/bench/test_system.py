@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.system import cpu_flags, describe_system, share_of_others, without_folders
+from bench.processes import cpu_flags, describe_system, share_of_others, without_folders
 
 
 def test_errors_lose_their_folders_only():

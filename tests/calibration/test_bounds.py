@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
-from inspector.calibration.bounds import (
+from inspector.calibration.edges import (
     error_bound,
     largest_mean,
     mean_bound,

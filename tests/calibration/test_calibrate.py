@@ -13,14 +13,13 @@ from typer.testing import CliRunner
 
 from export.fp16 import halve_to
 from export.restamp import with_thresholds, write_copy
-from inspector.calibration.rule import Costs, Rule
 from inspector.calibration.run import CalibrateConfig, calibrate
+from inspector.calibration.thresholds import Costs, Rule
 from inspector.cli import app
 from inspector.engines import open_backend
 from inspector.errors import DataError, OutputError, UsageError
-from inspector.model.bundle import ModelBundle, Thresholds, Variant
+from inspector.model.bundle import ModelBundle, Thresholds, Variant, model_metadata
 from inspector.model.golden import read_golden
-from inspector.model.metadata import model_metadata
 from inspector.types import Scores
 
 PHOTOS = 40

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.calibration.rule import Costs, cheapest
+from inspector.calibration.thresholds import Costs, cheapest
 from inspector.errors import UsageError
 
 cost = st.floats(0.1, 100)

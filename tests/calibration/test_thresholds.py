@@ -12,10 +12,15 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 from scipy.stats import beta, norm
 
-from inspector.calibration.bounds import error_bound, most_errors, trials_needed
-from inspector.calibration.edges import safest_edge
-from inspector.calibration.rule import Costs, Rule, for_unseen_walls
-from inspector.calibration.thresholds import Judged, choose_thresholds, recalibrated
+from inspector.calibration.edges import error_bound, most_errors, safest_edge, trials_needed
+from inspector.calibration.thresholds import (
+    Costs,
+    Judged,
+    Rule,
+    choose_thresholds,
+    for_unseen_walls,
+    recalibrated,
+)
 from inspector.errors import DataError, UsageError
 from inspector.model.bundle import ModelBundle, Thresholds
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inspector.engines.parity import ParityMeter
+from inspector.engines.contract import joined
+from inspector.engines.parity import parity
 from inspector.model.bundle import Thresholds
 from inspector.types import Scores
 
@@ -20,11 +21,10 @@ def scores(*p: float, cam: float = 1.0, domain: float = 1.0) -> Scores:
     )
 
 
-def test_differences_over_several_batches():
-    meter = ParityMeter(THRESHOLDS)
-    meter.add(["a", "b"], scores(0.1, 0.2), scores(0.1, 0.25))
-    meter.add(["c"], scores(0.9, cam=-4.0), scores(0.8, cam=-3.0))
-    report = meter.report()
+def test_differences_over_several_images():
+    reference = joined([scores(0.1, 0.2), scores(0.9, cam=-4.0)])
+    candidate = joined([scores(0.1, 0.25), scores(0.8, cam=-3.0)])
+    report = parity(["a", "b", "c"], reference, candidate, THRESHOLDS)
     assert report.images == 3
     assert report.worst.image == "c"
     assert report.max_difference == pytest.approx(0.1)
@@ -38,33 +38,28 @@ def test_maps_of_stages_that_see_less_are_not_compared():
     whole = scores(0.1, 0.9)
     cams = np.empty(2, object)
     cams[0], cams[1] = np.full((1, 1), 9, np.float32), np.full((2, 2), 0.5, np.float32)
-    meter = ParityMeter(THRESHOLDS)
-    meter.add(["a", "b"], whole, Scores(whole.p_crack_N, cams, whole.ood_N))
-    assert meter.report().max_cam_difference == pytest.approx(0.5)
+    report = parity(["a", "b"], whole, Scores(whole.p_crack_N, cams, whole.ood_N), THRESHOLDS)
+    assert report.max_cam_difference == pytest.approx(0.5)
 
 
 def test_a_flip_is_one_however_small_the_difference():
-    meter = ParityMeter(THRESHOLDS)
     below = float(np.nextafter(np.float32(0.7), np.float32(0)))
-    meter.add(["x", "on the edge"], scores(0.5, below), scores(0.5, 0.71))
-    assert [flip.image for flip in meter.report().verdict_flips] == ["on the edge"]
+    report = parity(["x", "on the edge"], scores(0.5, below), scores(0.5, 0.71), THRESHOLDS)
+    assert [flip.image for flip in report.verdict_flips] == ["on the edge"]
 
 
 def test_the_evidence_holds_no_names():
-    meter = ParityMeter(THRESHOLDS)
-    meter.add(["/private/somebody/wall.jpg"], scores(0.1), scores(0.9))
-    assert "somebody" not in str(meter.report().to_json())
-    assert meter.report().to_json()["verdict_flips"] == [[pytest.approx(0.1), pytest.approx(0.9)]]
+    report = parity(["/private/somebody/wall.jpg"], scores(0.1), scores(0.9), THRESHOLDS)
+    assert "somebody" not in str(report.to_json())
+    assert report.to_json()["verdict_flips"] == [[pytest.approx(0.1), pytest.approx(0.9)]]
 
 
 @pytest.mark.parametrize(("p", "cam"), [(float("nan"), 1.0), (0.5, float("nan"))])
 def test_nothing_agrees_with_no_number(p, cam):
-    meter = ParityMeter(THRESHOLDS)
-    meter.add(["a", "b"], scores(0.5, 0.5), scores(p, 0.5, cam=cam))
-    report = meter.report()
+    report = parity(["a", "b"], scores(0.5, 0.5), scores(p, 0.5, cam=cam), THRESHOLDS)
     assert max(report.max_difference, report.max_cam_difference) == float("inf")
 
 
 def test_answers_of_different_length_are_not_compared():
     with pytest.raises(ValueError, match="zip"):
-        ParityMeter(THRESHOLDS).add(["a", "b"], scores(0.1, 0.2), scores(0.1))
+        parity(["a", "b"], scores(0.1, 0.2), scores(0.1), THRESHOLDS)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.engines.batches import FittingBatches, is_out_of_memory
+from inspector.engines.contract import FittingBatches, is_out_of_memory
 from inspector.engines.onnxruntime import OnnxRuntimeBackend
 from inspector.errors import BackendError
 

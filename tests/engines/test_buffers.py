@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from inspector.engines.batches import FittingBatches
+from inspector.engines.contract import FittingBatches
 from inspector.engines.onnxruntime import _KEPT, BoundSession
 
 

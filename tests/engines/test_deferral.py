@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.engines import open_backend
-from inspector.engines.deferral import DeferringBackend, Stage, UncertaintyBand
+from inspector.engines.combined import DeferringBackend, Stage, UncertaintyBand
 from inspector.errors import BundleError, UsageError
 from inspector.model.bundle import Thresholds
 from inspector.types import Scores

@@ -8,9 +8,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from inspector.engines import fleet, open_backend
-from inspector.engines.device import Device, has_nvidia_driver, visible_gpus
-from inspector.engines.fleet import FleetBackend, open_fleet
+from inspector.engines import Device, combined, has_nvidia_driver, open_backend, visible_gpus
+from inspector.engines.combined import FleetBackend, open_fleet
 from inspector.errors import BackendError, UsageError
 from inspector.types import Scores
 
@@ -93,7 +92,7 @@ def test_notes_name_their_gpu():
 
 
 def test_every_visible_gpu_gets_an_engine(monkeypatch):
-    monkeypatch.setattr(fleet, "visible_gpus", lambda: 3)
+    monkeypatch.setattr(combined, "visible_gpus", lambda: 3)
     opened = []
 
     def open_one(device):
@@ -108,7 +107,7 @@ def test_every_visible_gpu_gets_an_engine(monkeypatch):
 
 
 def test_engines_are_closed_when_one_does_not_come_up(monkeypatch):
-    monkeypatch.setattr(fleet, "visible_gpus", lambda: 2)
+    monkeypatch.setattr(combined, "visible_gpus", lambda: 2)
     opened = []
 
     def open_one(device):

@@ -175,7 +175,7 @@ def test_a_failing_request_is_one_error_and_the_engine_goes_on(tiny_bundle, monk
     """Pixels of another size, past the check: the engine itself refuses them."""
     with closing(OpenVinoBackend(tiny_bundle, threads=2)) as backend:
         with monkeypatch.context() as patch:
-            patch.setattr("inspector.engines.batches.check_pixels", lambda *_: None)
+            patch.setattr("inspector.engines.contract.check_pixels", lambda *_: None)
             with pytest.raises(BackendError, match="OpenVINO failed on cpu with 5") as failure:
                 backend.run(noise(5, size=32))
         assert "\n" not in str(failure.value)

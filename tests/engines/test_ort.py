@@ -11,12 +11,10 @@ import numpy as np
 import onnx
 import pytest
 
-from inspector.engines import open_backend
-from inspector.engines.device import has_nvidia_driver
+from inspector.engines import has_nvidia_driver, open_backend
 from inspector.errors import BackendError, BundleError, UsageError
-from inspector.model.bundle import ModelBundle, Thresholds
+from inspector.model.bundle import ModelBundle, Thresholds, model_metadata
 from inspector.model.golden import read_golden
-from inspector.model.metadata import model_metadata
 
 without_gpu = pytest.mark.skipif(has_nvidia_driver(), reason="this machine has an NVIDIA driver")
 

@@ -6,9 +6,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from inspector.engines import Device, has_nvidia_driver, open_backend, tensorrt
 from inspector.engines import onnxruntime as ort
-from inspector.engines import open_backend, tensorrt
-from inspector.engines.device import Device, has_nvidia_driver
 from inspector.errors import BackendError, UsageError
 
 without_gpu = pytest.mark.skipif(has_nvidia_driver(), reason="this machine has an NVIDIA driver")

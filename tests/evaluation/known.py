@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from inspector.evaluation import LabelledPredictions
+from inspector.evaluation.predictions import LabelledPredictions
 from inspector.labelled.folder import LabelledImage
 from inspector.model.bundle import Thresholds
 from inspector.model.verdict import decide

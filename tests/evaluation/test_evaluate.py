@@ -13,8 +13,9 @@ from PIL import Image
 
 from inspector.engines import open_backend
 from inspector.errors import DataError, OutputError, UsageError
-from inspector.evaluation import EvaluateConfig, evaluate, render
 from inspector.evaluation.page import FILES
+from inspector.evaluation.run import EvaluateConfig, evaluate
+from inspector.evaluation.wording import render
 from inspector.photos.decode import decode
 from inspector.synthesis import Kind, make_scene
 from inspector.types import Decoded, ImageRef

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from bench.recipe.card import read_metrics
 from inspector.errors import DataError
-from inspector.evaluation import assess, read_metrics
-from inspector.evaluation.bootstrap import FALSE_RATES, at_rate, resampled
-from inspector.evaluation.figures import best_temperature, measure, measure_widths
-from inspector.model import metrics
+from inspector.evaluation import metrics
+from inspector.evaluation.figures import assess, best_temperature, measure, measure_widths
+from inspector.evaluation.metrics import FALSE_RATES, at_rate, resampled
 from tests.evaluation.known import THRESHOLDS, predictions_of
 
 
@@ -71,7 +71,7 @@ def test_interval_is_wider_for_grouped_photos():
 
 def test_resampled_in_small_parts_agrees_with_one_part(sample, monkeypatch):
     whole = resampled(sample, resamples=400)
-    monkeypatch.setattr("inspector.evaluation.bootstrap._CELLS", 1000)
+    monkeypatch.setattr("inspector.evaluation.metrics._CELLS", 1000)
     parts = resampled(sample, resamples=400)
     for name, values in parts.items():
         assert values.shape == (400,)

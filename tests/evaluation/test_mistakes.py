@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from inspector.evaluation import misclassified
-from inspector.evaluation.gallery import find_mistakes, likely_label_errors
+from inspector.evaluation.gallery import find_mistakes, likely_label_errors, misclassified
 from tests.evaluation.known import predictions_of
 
 

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from inspector.errors import OutputError
-from inspector.evaluation import Subject, TrainingRun, assess, write_report
-from inspector.evaluation.page import FILES, check_free
+from inspector.evaluation.figures import assess
+from inspector.evaluation.page import FILES, Subject, TrainingRun, check_free, write_report
 from inspector.labelled.leaks import Leak, LeakAudit, LeakKind
 from inspector.types import FailureCode
 from tests.evaluation.known import THRESHOLDS, predictions_of

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspector.evaluation import assess
+from inspector.evaluation.figures import assess
 from inspector.evaluation.page import Subject, render_page
 from inspector.evaluation.wording import FEW, flattery, of_100, plain_words, unseen_alone
 from inspector.labelled.leaks import Leak, LeakAudit, LeakKind

@@ -12,7 +12,7 @@ from export.fp16 import halve_to
 from inspector.errors import ExportError
 from inspector.model.bundle import INPUT_NAME
 from inspector.model.golden import read_golden
-from inspector.model.odds import log_odds
+from inspector.model.verdict import log_odds
 
 HALF, FLOAT = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
 

@@ -17,11 +17,11 @@ from export.gates import (
     choose_margins,
     gate_reduced,
 )
-from inspector.engines.deferral import UncertaintyBand
+from inspector.engines.combined import UncertaintyBand
 from inspector.engines.parity import differing, settled
 from inspector.errors import ExportError
 from inspector.model.bundle import Thresholds
-from inspector.model.odds import log_odds
+from inspector.model.verdict import log_odds
 from inspector.types import Scores
 
 THRESHOLDS = Thresholds(clear_below=0.2, crack_from=0.7)

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from export.int8 import quantise_to
 from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
 from inspector.model.golden import read_golden
-from inspector.model.odds import log_odds
+from inspector.model.verdict import log_odds
 from inspector.synthesis import Kind, make_scene
 
 KINDS = (Kind.CRACK, Kind.CLEAN, Kind.STAIN, Kind.SHADOW)

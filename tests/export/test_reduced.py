@@ -20,7 +20,7 @@ from inspector.engines import open_backend
 from inspector.errors import ExportError, SourceError, UsageError
 from inspector.model.bundle import ModelBundle, sha256_of
 from inspector.model.golden import read_golden
-from inspector.model.odds import log_odds
+from inspector.model.verdict import log_odds
 from inspector.synthesis import Kind, make_scene
 
 REAL_PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "train"
@@ -308,7 +308,7 @@ def test_the_shipped_model_in_int8_on_real_photos(tmp_path):
     from inspector.model.bundle import DEFAULT_PATH, Variant
 
     shipped = ModelBundle.load(DEFAULT_PATH)
-    from inspector.model.metadata import model_metadata
+    from inspector.model.bundle import model_metadata
     from inspector.workers.loader import load_batches
 
     refs = refs_to(pick_photos(REAL_PHOTOS, 36))

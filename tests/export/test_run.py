@@ -14,9 +14,9 @@ from onnx import numpy_helper
 from PIL import Image
 
 from export import ExportConfig, export_bundle
-from export.gates import gate_exact, parity
+from export.gates import gate_exact
 from export.run import _WRITERS
-from inspector.engines.parity import Answers, ParityReport
+from inspector.engines.parity import Answers, ParityReport, parity
 from inspector.errors import BundleError, ExportError, OutputError, SourceError, UsageError
 from inspector.model.bundle import (
     BUNDLE_JSON,

@@ -96,13 +96,13 @@ def test_wrong_imports_sees_an_import_inside_a_function():
             "import inspector.engines\nfrom inspector import types"
         ),
         "inspector.photos.decode": ast.parse("def f():\n    from inspector.scanning import run"),
-        "inspector.model.metrics": ast.parse("import inspector.photos.decode"),
+        "inspector.model.verdict": ast.parse("import inspector.photos.decode"),
         "inspector.types": ast.parse("from samples import make"),
     }
     assert wrong_imports(modules) == [
         "inspector.photos.decode:2 imports inspector.scanning.run: "
         "inspector.photos may not use inspector.scanning",
-        "inspector.model.metrics:1 imports inspector.photos.decode: "
+        "inspector.model.verdict:1 imports inspector.photos.decode: "
         "inspector.model may not use inspector.photos",
         "inspector.types:1 imports samples, which is not shipped",
     ]

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from inspector.scanning import VerifyConfig, verify
+from inspector.results.verify import VerifyConfig, verify
 from tests.journeys.terminal import (
     ROWS,
     at_terminal,

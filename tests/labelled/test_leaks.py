@@ -16,19 +16,20 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageFilter
 
 from inspector.errors import BundleError
-from inspector.labelled.folder import LabelledImage, find_labelled
-from inspector.labelled.leaks import (
+from inspector.labelled.fingerprints import (
     FINGERPRINTS,
-    LeakKind,
-    audit,
-    audit_fingerprints,
+    SIDE,
+    TRAITS,
     fingerprint,
     load,
+    looks,
+    orientations,
     save,
     trained_on_of,
 )
-from inspector.labelled.leaks.fingerprints import SIDE, TRAITS, looks, orientations
-from inspector.labelled.leaks.series import judge_series
+from inspector.labelled.folder import LabelledImage, find_labelled
+from inspector.labelled.leaks import LeakKind, audit_fingerprints
+from inspector.labelled.series import judge_series
 from inspector.model.bundle import ModelBundle, Thresholds
 from inspector.model.preprocess import PreprocessSpec
 
@@ -58,6 +59,11 @@ def wall(tmp_path_factory) -> list[LabelledImage]:
     """40 different plain tiles."""
     folder = tmp_path_factory.mktemp("wall")
     return [stored(folder / f"{k}.png", concrete(k)) for k in range(40)]
+
+
+def audit(training, held_out, *, workers=None):
+    sides = (fingerprint(images, workers=workers) for images in (training, held_out))
+    return audit_fingerprints(*sides)
 
 
 def kinds(found) -> dict[str, set[str]]:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from inspector.cli import app
 from inspector.reporting.report import ReportConfig, report
-from inspector.scanning import VerifyConfig, verify
+from inspector.results.verify import VerifyConfig, verify
 from tests.pages import open_on_a_phone
 from tests.reviewing.tables import row_of, write_table
 

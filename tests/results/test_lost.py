@@ -9,8 +9,8 @@ from contextlib import suppress
 import pytest
 
 from inspector.errors import OutputError
-from inspector.results.verify import Flaw
-from inspector.scanning import VerifyConfig, scan, verify
+from inspector.results.verify import Flaw, VerifyConfig, verify
+from inspector.scanning import scan
 from inspector.scanning.config import ScanConfig
 from inspector.scanning.console import ScanConsole, print_summary
 from tests.scanning.dying import Killed, dying_at, quick_scan, table_of

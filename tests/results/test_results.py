@@ -22,8 +22,8 @@ from inspector.results.labels import Decision, Label, open_labels
 from inspector.results.query import human_verdicts
 from inspector.results.schema import SCHEMA, make_row
 from inspector.results.store import look_into, open_results
-from inspector.scanning import VerifyConfig, verify
-from inspector.scanning.sink import ParquetSink
+from inspector.results.verify import VerifyConfig, verify
+from inspector.scanning.pipeline import ParquetSink
 from inspector.types import Failure, FailureCode, ImageRef
 
 IDENTITY = {"model": "a" * 64, "precision": "fp32"}

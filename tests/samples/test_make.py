@@ -12,8 +12,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from inspector.synthesis import Kind, make_scene
 from samples import make
-from samples.make import SAMPLES, build, check, main, truth
-from samples.table import Sample
+from samples.make import build, check, main, truth
+from samples.table import SAMPLES, Sample
 
 SAMPLES_DIR = Path(make.__file__).parent
 SMALL = tuple(

@@ -15,8 +15,8 @@ from inspector.photos.address import path_of
 from inspector.results.schema import make_row
 from inspector.results.store import open_results
 from inspector.scanning import ScanConfig, Tally
+from inspector.scanning.pipeline import ParquetSink
 from inspector.scanning.prune import move_photos, settle_vanished
-from inspector.scanning.sink import ParquetSink
 from inspector.scanning.worklist import StopSignals, Worklist
 from inspector.types import Failure, FailureCode, PhotoFacts
 

@@ -14,8 +14,8 @@ from inspector.photos.decode import decode
 from inspector.photos.pictures import region, screen
 from inspector.reporting.shots import take_shots
 from inspector.results.labels import Decision, Label, open_labels
-from inspector.results.verify import Remark
-from inspector.scanning import ScanConfig, VerifyConfig, scan, verify
+from inspector.results.verify import Remark, VerifyConfig, verify
+from inspector.scanning import ScanConfig, scan
 from inspector.types import ImageRef
 from inspector.workers import process
 from inspector.workers.process import Helpers

@@ -11,9 +11,9 @@ import pytest
 from inspector.engines.onnxruntime import OnnxRuntimeBackend
 from inspector.engines.tuned import Recommendation, Settings
 from inspector.errors import UsageError
-from inspector.scanning import ScanConfig, choice, pipeline, scan
-from inspector.scanning.choice import choose_engine
+from inspector.scanning import ScanConfig, pipeline, plan, scan
 from inspector.scanning.console import print_summary
+from inspector.scanning.plan import choose_engine
 from tests.scanning.walls import wall
 
 FASTEST: dict[str, Any] = {"precision": "int8"}
@@ -30,7 +30,7 @@ def fastest(monkeypatch):
     monkeypatch.setattr(
         pipeline, "fastest_precision", lambda *_, **__: (FASTEST["precision"], "measured")
     )
-    monkeypatch.setattr(choice, "has_nvidia_driver", lambda: False)
+    monkeypatch.setattr(plan, "has_nvidia_driver", lambda: False)
 
 
 def taken(bundle, recorded=None, **options):
@@ -133,7 +133,7 @@ def advice(monkeypatch):
         tiles=Settings(backend="openvino", batch_size=16, workers=1),
         photos=Settings(backend="openvino", batch_size=4, workers=2),
     )  # fmt: skip
-    monkeypatch.setattr(choice, "find_recommendation", lambda *_: found)
+    monkeypatch.setattr(plan, "find_recommendation", lambda *_: found)
     return found
 
 
@@ -177,12 +177,12 @@ def test_the_engine_of_a_table_comes_before_a_benchmark_that_ran_since(
     assert scanned("out")[0] == "onnxruntime"
     pace = Settings(backend="openvino", batch_size=2, workers=1)
     found = Recommendation(precision="fp32", device="cpu", tiles=pace, photos=pace)
-    monkeypatch.setattr(choice, "find_recommendation", lambda *_: found)
+    monkeypatch.setattr(plan, "find_recommendation", lambda *_: found)
     assert scanned("out")[0] == "onnxruntime"
     backend, shown = scanned("other")
-    assert backend == "openvino" and choice.RECOMMENDED in shown
+    assert backend == "openvino" and plan.RECOMMENDED in shown
     assert "tuned engine and settings not given here are as inspector bench recommends" in shown
-    monkeypatch.setattr(choice, "find_recommendation", lambda *_: None)
+    monkeypatch.setattr(plan, "find_recommendation", lambda *_: None)
     assert scanned("other")[0] == "openvino"
     backend, shown = scanned("out", backend="eager")
     assert backend == "eager" and "the table was begun with onnxruntime" in shown

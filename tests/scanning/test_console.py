@@ -14,8 +14,8 @@ import pytest
 from bench.faults.bad_files import make_catalogue
 from inspector.scanning.config import ScanConfig
 from inspector.scanning.console import ScanConsole, print_preview, print_summary
-from inspector.scanning.dry_run import preview
 from inspector.scanning.pipeline import scan
+from inspector.scanning.worklist import preview
 from tests.scanning.walls import wall
 
 

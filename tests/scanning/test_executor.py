@@ -14,7 +14,7 @@ from inspector.engines import open_backend
 from inspector.errors import BackendError
 from inspector.scanning import ScanConfig, executor, scan
 from inspector.scanning.executor import IN_FLIGHT, LocalExecutor
-from inspector.scanning.tally import Stopwatch
+from inspector.scanning.summary import Stopwatch
 from inspector.types import Batch, Scores
 
 

@@ -13,7 +13,8 @@ from inspector.errors import OutputError, SourceError, UsageError
 from inspector.photos.address import Moved, uri_of
 from inspector.results.labels import Decision, Label, open_labels, read_labels
 from inspector.results.query import human_verdicts
-from inspector.scanning import ScanConfig, VerifyConfig, preview, scan, verify
+from inspector.results.verify import VerifyConfig, verify
+from inspector.scanning import ScanConfig, preview, scan
 from inspector.scanning.console import print_summary
 from tests.scanning.dying import Killed, dying_at, quick_scan, table_of
 from tests.scanning.walls import wall

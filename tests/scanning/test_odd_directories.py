@@ -17,9 +17,9 @@ from inspector.reporting.page import _query
 from inspector.results.labels import Decision, Label, open_labels, read_labels
 from inspector.results.query import human_verdicts
 from inspector.results.store import look_into, open_results
+from inspector.results.verify import VerifyConfig, verify
 from inspector.reviewing.queue import Filters
 from inspector.reviewing.session import Session
-from inspector.scanning import VerifyConfig, verify
 from tests.results.test_results import snapshot
 from tests.reviewing.tables import IDENTITY, row_of, write_table
 

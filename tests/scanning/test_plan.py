@@ -10,11 +10,16 @@ import pytest
 from inspector.engines.tuned import Recommendation, Settings
 from inspector.errors import UsageError
 from inspector.model.preprocess import PreprocessSpec
-from inspector.scanning import choice as choosing
 from inspector.scanning import plan as planning
-from inspector.scanning.choice import choose_engine
 from inspector.scanning.config import ScanConfig
-from inspector.scanning.plan import CPU_BATCH, CUDA_BATCH, PEEK, SLOW_BATCH, make_plan
+from inspector.scanning.plan import (
+    CPU_BATCH,
+    CUDA_BATCH,
+    PEEK,
+    SLOW_BATCH,
+    choose_engine,
+    make_plan,
+)
 from inspector.types import ImageRef
 
 TILE, PHOTO = 10_000, 4_000_000
@@ -25,11 +30,11 @@ def plan_on(
     **options,
 ):  # fmt: skip
     monkeypatch.setattr(planning, "usable_cores", lambda: cores)
-    monkeypatch.setattr(choosing, "has_nvidia_driver", lambda: cuda)
+    monkeypatch.setattr(planning, "has_nvidia_driver", lambda: cuda)
     monkeypatch.setattr(planning, "shared_memory_free", lambda: shm)
     first = [ImageRef(k, "x", "file:///x", size, 0) for k in range(count)]
     monkeypatch.setattr(planning, "known_seconds", lambda *_: judge_s / cores)
-    monkeypatch.setattr(choosing, "find_recommendation", lambda *_: advice)
+    monkeypatch.setattr(planning, "find_recommendation", lambda *_: advice)
     bundle: Any = SimpleNamespace(preprocess=PreprocessSpec(), digest="", variants={})
     config = ScanConfig(sources=("x",), precision="fp32", **options)
     return make_plan(config, bundle, choose_engine(config, bundle, {}), first)

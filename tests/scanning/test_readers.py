@@ -13,7 +13,7 @@ import pytest
 from inspector import ReportConfig, report
 from inspector.results.labels import Decision, Label, open_labels
 from inspector.results.store import open_results
-from inspector.scanning.sink import ParquetSink
+from inspector.scanning.pipeline import ParquetSink
 from tests.results.test_results import IDENTITY, rows, write
 
 

@@ -13,22 +13,14 @@ import pytest
 from typer.testing import CliRunner
 
 from inspector.cli import app
-from inspector.engines.deferral import UncertaintyBand
+from inspector.engines.combined import UncertaintyBand
 from inspector.errors import OutputError, UsageError
 from inspector.model.bundle import ModelBundle, Thresholds
 from inspector.results.schema import SCHEMA
-from inspector.scanning import (
-    RejudgeConfig,
-    ScanConfig,
-    VerifyConfig,
-    pipeline,
-    preview,
-    rejudge,
-    scan,
-    verify,
-)
+from inspector.results.verify import VerifyConfig, verify
+from inspector.scanning import RejudgeConfig, ScanConfig, pipeline, preview, rejudge, scan
+from inspector.scanning.pipeline import ParquetSink
 from inspector.scanning.rejudge import _Rule
-from inspector.scanning.sink import ParquetSink
 from tests.scanning.dying import Killed, dying_at
 from tests.scanning.walls import wall
 

@@ -16,7 +16,7 @@ from inspector.model.bundle import Thresholds
 from inspector.model.verdict import judge
 from inspector.photos.decode import decode
 from inspector.scanning import FailureBudget, ScanConfig, preview, scan
-from inspector.scanning.sink import ParquetSink
+from inspector.scanning.pipeline import ParquetSink
 from inspector.types import Decoded, ImageRef, Photo, Verdict
 from tests.scanning.walls import wall
 

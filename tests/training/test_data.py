@@ -15,8 +15,16 @@ from numpy.typing import NDArray
 from inspector.labelled.folder import LabelledImage, find_labelled
 from inspector.model.preprocess import PreprocessSpec
 from inspector.photos.decode import decode
-from inspector.training.augment import Haze, Rescale, WhiteBalance, augmentation
-from inspector.training.data import AugmentedPixels, HeldOut, epoch_plan, hard_example
+from inspector.training.data import (
+    AugmentedPixels,
+    Haze,
+    HeldOut,
+    Rescale,
+    WhiteBalance,
+    augmentation,
+    epoch_plan,
+    hard_example,
+)
 from inspector.types import Decoded, ImageRef
 
 SPEC = PreprocessSpec(size=64)

@@ -8,8 +8,8 @@ import shutil
 import pytest
 
 from inspector.errors import DataError, UsageError
+from inspector.labelled.fingerprints import FINGERPRINTS, load
 from inspector.labelled.folder import find_labelled
-from inspector.labelled.leaks import FINGERPRINTS, load
 from inspector.training import TrainConfig
 from inspector.training.images import FOUND, audit_split
 

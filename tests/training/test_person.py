@@ -22,10 +22,10 @@ import export
 from inspector.calibration.run import CalibrateConfig, calibrate
 from inspector.cli import app
 from inspector.errors import BundleError, DataError, ExportError, OutputError, UsageError
-from inspector.evaluation import EvaluateConfig, evaluate
+from inspector.evaluation.run import EvaluateConfig, evaluate
 from inspector.model.bundle import ModelBundle
 from inspector.training import TrainConfig, train
-from inspector.training.checkpoint import NOTES
+from inspector.training.notes import NOTES
 from tests.training.conftest import save_scene
 
 REPOSITORY = Path(__file__).parents[2]

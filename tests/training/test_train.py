@@ -13,9 +13,10 @@ import pytest
 import torch
 
 import export
+from bench.recipe.card import read_metrics
 from inspector.calibration.logits import LOWEST_TEMPERATURE
 from inspector.errors import BackendError, BundleError, DataError, TrainingError, UsageError
-from inspector.evaluation import METRICS, PAGE, PREDICTIONS, read_metrics
+from inspector.evaluation.page import METRICS, PAGE, PREDICTIONS
 from inspector.model.bundle import WEIGHTS, ModelBundle
 from inspector.model.network import build_network, load_deployed, read_weights
 from inspector.training import TrainConfig, train

@@ -12,8 +12,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from inspector.errors import DataError
-from inspector.model.metrics import balanced_accuracy, has_both, recall_at_fpr, roc_auc
-from inspector.model.odds import probability
+from inspector.evaluation.metrics import balanced_accuracy, has_both, recall_at_fpr, roc_auc
+from inspector.model.verdict import probability
 from inspector.predict import predict_batches
 from inspector.types import Failure
 

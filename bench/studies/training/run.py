@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from bench.processes import describe_system
 from bench.studies.training.measures import Development, development, figures, logits_of
 from bench.studies.training.variations import VARIATIONS, Variation
 from bench.studies.training.views import VIEWS, View, look
-from bench.system import describe_system
 from inspector.core.untrusted import take_paths
 from inspector.errors import DataError, InspectorError, OutputError, UsageError
 from inspector.labelled.folder import find_labelled

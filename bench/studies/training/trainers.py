@@ -18,7 +18,7 @@ from torchvision.transforms import v2
 from bench.studies.training.blurpool import antialias
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.model.network import load_deployed
-from inspector.training.augment import (
+from inspector.training.data import (
     Haze,
     JpegArtifacts,
     QuarterTurn,

@@ -11,7 +11,8 @@ from urllib.parse import unquote_to_bytes
 import pyarrow.dataset as ds
 import pytest
 
-from bench.faults.bad_files import IGNORED, NAMES, OK, Entry, make_catalogue
+from bench.faults.bad_files import IGNORED, NAMES, Entry, make_catalogue
+from bench.faults.bad_images import OK
 from bench.faults.encodings import ARITHMETIC_JPEG, HUFFMAN_JPEG
 from inspector.scanning import ScanConfig, ScanSummary, scan
 from inspector.types import FailureCode

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.faults import catalogue, crashes, mutants
-from bench.faults.bad_files import IGNORED, OK, Entry
+from bench.faults.bad_files import IGNORED, Entry
+from bench.faults.bad_images import OK
 from bench.faults.case import FaultCase
 from bench.faults.mutator import CUT, Mutant
 from bench.faults.rows import rows_by_path

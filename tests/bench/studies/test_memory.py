@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bench.inputs import spread_evenly
 from bench.processes import memory_kib, run_watched
 from bench.studies.commands import app
 from bench.studies.memory import MemoryConfig, link_many, wrong_counts
+from export.photos import spread_evenly
 from inspector.errors import UsageError
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")

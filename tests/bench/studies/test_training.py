@@ -23,9 +23,8 @@ from inspector.errors import DataError, UsageError
 from inspector.labelled.folder import LabelledImage
 from inspector.model.network import build_network
 from inspector.synthesis import CrackStyle, Kind, make_scene
-from inspector.training.augment import Haze, Rescale, WhiteBalance, augmentation
 from inspector.training.config import TrainConfig
-from inspector.training.data import TrainBatch
+from inspector.training.data import Haze, Rescale, TrainBatch, WhiteBalance, augmentation
 from inspector.training.loop import Trainer
 
 SIDE = 48

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from inspector.results.schema import make_row
 from inspector.results.store import open_results
-from inspector.scanning import VerifyConfig, verify
-from inspector.scanning.sink import ParquetSink
+from inspector.results.verify import VerifyConfig, verify
+from inspector.scanning.pipeline import ParquetSink
 from inspector.types import (
     Failure,
     FailureCode,

@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 import pytest
 
 from inspector.results.ledger import read_list
-from inspector.scanning import VerifyConfig, verify
+from inspector.results.verify import VerifyConfig, verify
 from tests.results.verify.table import PARTS, write
 
 

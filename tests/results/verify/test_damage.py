@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from inspector.results.verify import VerifyConfig, verify
 from inspector.results.verify.findings import MOST_LISTED
-from inspector.scanning import VerifyConfig, verify
 from tests.results.verify.table import IDENTITY, PARTS, codes, edit, flip, forge, put, write
 
 

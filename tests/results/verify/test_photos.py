@@ -9,8 +9,8 @@ import pyarrow.dataset as ds
 import pytest
 
 from bench.faults.bad_files import make_catalogue
-from inspector.results.verify import Remark
-from inspector.scanning import ScanConfig, VerifyConfig, scan, verify
+from inspector.results.verify import Remark, VerifyConfig, verify
+from inspector.scanning import ScanConfig, scan
 from tests.results.verify.table import flip
 from tests.scanning.walls import wall
 

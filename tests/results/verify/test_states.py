@@ -12,7 +12,7 @@ import pytest
 
 from inspector.core.durable import locked
 from inspector.errors import OutputError
-from inspector.scanning import VerifyConfig, verify
+from inspector.results.verify import VerifyConfig, verify
 from tests.results.verify.table import PARTS, codes, edit, flip, notes, write
 
 

@@ -20,7 +20,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from inspector.labelled.leaks.fingerprints import Fingerprints
+    from inspector.labelled.fingerprints import Fingerprints
 
     Folder = tuple[tuple[str, ...], bool]
     """Source (its parts) and class."""
@@ -36,7 +36,7 @@ _SURE = 5.0
 _IGNORED = 0.8
 """Likeness of neighbours across the sides over that on one side, from which on a split ignores the
 photos. On ten folders of six sources, each split twelve times, 0.8 finds 96 % of the leaks of
-splits by tile and wrongly calls 12 of 120 splits by photo; 0.9 finds 92 % and calls 2."""
+splits by tile and wrongly calls 11 of 120 splits by photo; 0.9 finds 92 % and calls 2."""
 _MIN_PAIRS = 10
 """Pairs of neighbours on one side below which there is nothing to compare with."""
 _PAIRS = 4000
@@ -46,12 +46,9 @@ _NUMBER = re.compile(r"(\d+)")
 
 
 def same_series(training: Fingerprints, held_out: Fingerprints) -> dict[int, tuple[int, float]]:
-    """Find the nearest training neighbour of held-out images that look like parts of its photo.
-
-    Returns:
-        By place in `held_out`: place in `training`, and distance in spreads of the folder's traits;
-        the nearest one where several folders match.
-    """
+    """By place in `held_out`, the place of the nearest training neighbour of images that look like
+    parts of its photo, and their distance in spreads of the folder's traits; the nearest one where
+    several folders match."""
     found: dict[int, tuple[int, float]] = {}
     known = _folders(training)
     for folder, new in _folders(held_out).items():
@@ -128,15 +125,9 @@ class Series:
 def judge_series(
     traits_NF: NDArray[np.floating], is_held_out_N: NDArray[np.bool_]
 ) -> Series | None:
-    """Decide whether a folder is a series of tiles whose split ignores the photos.
-
-    Args:
-        traits_NF: Traits of both sides together, in the order of the names.
-        is_held_out_N: Which of them are held out.
-
-    Returns:
-        None where the names say nothing, or where the split respects them.
-    """
+    """Decide whether a folder is a series of tiles whose split ignores the photos, by the traits of
+    both sides together, in the order of the names. None where the names say nothing, or where the
+    split respects them."""
     held_out_images = int(is_held_out_N.sum())
     if held_out_images < MIN_HELD_OUT or len(is_held_out_N) - held_out_images < MIN_TRAINING:
         return None

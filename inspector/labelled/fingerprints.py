@@ -108,21 +108,11 @@ class Fingerprints:
 
 
 def fingerprint(
-    images: Sequence[LabelledImage],
-    *,
-    workers: int | None = None,
-    progress: Progress = no_progress,
+    images: Sequence[LabelledImage], *, workers: int | None = None, progress: Progress = no_progress
 ) -> Fingerprints:
-    """Decode each image once and take its fingerprint.
-
-    Args:
-        images: Images that cannot be decoded keep their names and groups.
-        workers: Decoder processes; 0 decodes in this process, None takes as many as pay.
-        progress: Called after each batch.
-
-    Raises:
-        LoaderError: Decoder processes keep dying.
-    """
+    """Decode each image once and take its fingerprint; one that cannot be decoded keeps its name
+    and group. `workers` are decoder processes: 0 decodes in this one, None takes as many as pay.
+    Raises LoaderError where they keep dying."""
     if workers is None:
         workers = 0 if len(images) <= _FEW else min(_MOST_WORKERS, max(1, usable_cores() - 1))
     count = len(images)

@@ -1,24 +1,29 @@
-"""Engines in a row, cheap ones first: each answers what it is sure of and defers the rest."""
+"""Several engines as one: in a row, each deferring what it is not sure of, or one per GPU."""
 
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inspector.engines.contract import check_pixels
-from inspector.model.odds import shifted
+from inspector.engines import has_nvidia_driver, visible_gpus
+from inspector.engines.contract import check_pixels, joined
+from inspector.errors import BackendError
+from inspector.model.verdict import shifted
 from inspector.types import Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from inspector.engines import Backend
     from inspector.model.bundle import Thresholds
+
 
 DEFERRED = "deferred"
 """Key of a gate's evidence: the share of its images that were deferred to the next stage."""
@@ -37,13 +42,9 @@ class UncertaintyBand:
 
     @classmethod
     def around(cls, thresholds: Thresholds, margin: float, ood_margin: float) -> UncertaintyBand:
-        """The band of answers that a small error could move across a threshold.
-
-        Args:
-            thresholds: Those of the verdict rule.
-            margin: Distance to a threshold's logit, in logits, within which a probability lies.
-            ood_margin: Distance to the out-of-distribution threshold, in units of the score.
-        """
+        """The band of answers that a small error could move across a threshold: within `margin` of
+        a threshold's logit, in logits, or `ood_margin` of the out-of-distribution threshold, in
+        units of the score."""
         edges = {thresholds.clear_below, thresholds.crack_from}
         spans = tuple((shifted(t, -margin), shifted(t, margin)) for t in sorted(edges))
         limit = thresholds.out_of_distribution
@@ -114,3 +115,69 @@ class DeferringBackend:
         """Give back memory and threads; the backend cannot run afterwards."""
         for stage in self._stages:
             stage.engine.close()
+
+
+class FleetBackend:
+    """Equal engines as one: each judges its share of a batch at the same time.
+
+    One thread per engine in one process: while an engine computes it holds no lock of Python's, so
+    processes would do no more, and would each need a copy of every batch. Closes its engines.
+    """
+
+    def __init__(self, engines: Sequence[Backend]) -> None:
+        self._engines = tuple(engines)
+        first = self._engines[0]
+        self.name, self.providers, self.stages = first.name, first.providers, first.stages
+        self.device = ", ".join(engine.device for engine in engines)
+        self.why = f"{len(engines)} GPUs share each batch"
+        self._threads = ThreadPoolExecutor(len(engines), "inspector-gpu")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes of all engines, each with its device."""
+        return tuple(
+            f"{engine.device}: {note}"
+            for engine in self._engines
+            for note in getattr(engine, "notes", ())
+        )
+
+    def run(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
+        """Judge N >= 1 images in their order. Raises what the first failing engine raises, after
+        all have stopped."""
+        shares = np.array_split(pixels_NHWC, min(len(self._engines), max(len(pixels_NHWC), 1)))
+        runs = [
+            self._threads.submit(engine.run, share)
+            for engine, share in zip(self._engines, shares, strict=False)
+        ]
+        wait(runs)
+        return joined([run.result() for run in runs])
+
+    def close(self) -> None:
+        """Give back memory and threads; the backend cannot run afterwards."""
+        self._threads.shutdown()
+        for engine in self._engines:
+            engine.close()
+
+
+def open_fleet(open_one: Callable[[str], Backend]) -> Backend:
+    """An engine on every GPU that this process may use, opened by device name. Raises BackendError
+    when there is none, or when one of them does not come up."""
+    count = visible_gpus()
+    if not count:
+        reason = (
+            "the NVIDIA driver shows this process no GPU"
+            if has_nvidia_driver()
+            else "there is no NVIDIA driver on this machine"
+        )
+        raise BackendError(
+            f"cuda:all was asked for, but {reason}; use --device cpu, or repair the GPU set-up "
+            "(inspector doctor shows it)"
+        )
+    with ExitStack() as opened:
+        engines = []
+        for index in range(count):
+            engine = open_one(f"cuda:{index}")
+            opened.callback(engine.close)
+            engines.append(engine)
+        opened.pop_all()
+    return FleetBackend(engines)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from inspector.model import metrics
+from inspector.evaluation import metrics
 
 SCORES = st.one_of(
     st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]),  # many ties, and the bins' own edges

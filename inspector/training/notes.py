@@ -1,25 +1,39 @@
-"""Files of an unfinished training: its folder, its log, and the checkpoint it can resume from."""
+"""Notes of a training, the folder beside its weights: log, checkpoint, and report at the end."""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import shlex
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, fields
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from inspector.core.durable import check_writable, replacing
+from inspector.core.durable import check_writable, publish, replacing
 from inspector.core.text import printable
+from inspector.engines import open_backend
 from inspector.errors import BundleError, OutputError, TrainingError
+from inspector.evaluation.figures import assess
+from inspector.evaluation.gallery import misclassified
+from inspector.evaluation.page import Subject, TrainingRun, write_report
+from inspector.evaluation.predictions import predict_labelled
 from inspector.model.bundle import BUNDLE_JSON, WEIGHTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from inspector.evaluation.predictions import LabelledPredictions
+    from inspector.labelled.folder import LabelledImage
+    from inspector.labelled.leaks import LeakAudit
+    from inspector.model.bundle import ModelBundle
     from inspector.training.config import TrainConfig
+    from inspector.training.loop import EpochResult
+
 
 NOTES = "training"
 """Folder in the bundle for the report, the history, the log and the checkpoint."""
@@ -142,3 +156,62 @@ def _options(config: TrainConfig) -> dict[str, Any]:
     kept = [f.name for f in fields(config) if f.name not in _MAY_CHANGE]
     values = asdict(config)
     return {name: values[name] for name in kept}
+
+
+def write_artifacts(
+    config: TrainConfig,
+    bundle: ModelBundle,
+    history: Sequence[EpochResult],
+    validation: Sequence[LabelledImage],
+    notes: Path,
+    leaks: LeakAudit | None = None,
+) -> list[dict[str, Any]]:
+    """Write the report on the validation images, `history.csv` and `misclassified.csv` to `notes`;
+    returns the misclassified images, the most confident first. Raises OutputError."""
+    with closing(open_backend(bundle, "eager", device=config.device)) as backend:
+        workers = 1 if config.workers is None else min(1, config.workers)
+        judged = predict_labelled(
+            validation, bundle, backend, batch_size=config.batch_size, workers=workers
+        )
+    epochs = [asdict(result) for result in history]
+    publish(_csv(epochs, list(epochs[0])), notes / "history.csv")
+    missed = _rows(judged)
+    publish(_csv(missed, ["path", "truth", "p_crack"]), notes / "misclassified.csv")
+    subject = Subject(
+        title="How far to trust this model: its validation images",
+        data=", ".join(str(place) for place in _places(config)),
+        made=f"{datetime.now():%Y-%m-%d %H:%M}",
+        training=TrainingRun(epochs, (notes / LOG).read_text(encoding="utf-8"), _settings(config)),
+    )
+    write_report(notes, subject, assess(judged, bundle, leaks=leaks), judged, bundle, leaks)
+    return missed
+
+
+def _rows(judged: LabelledPredictions) -> list[dict[str, Any]]:
+    return [
+        {
+            "path": judged.images[k].path,
+            "truth": "crack" if judged.images[k].is_crack else "clear",
+            "p_crack": round(float(judged.p_crack_N[k]), 4),
+        }
+        for k in misclassified(judged)
+    ]
+
+
+def _places(config: TrainConfig) -> list[Path]:
+    """Places that the validation images come from."""
+    place = config.validation or config.data
+    return [place] if place else list(config.labels)
+
+
+def _settings(config: TrainConfig) -> dict[str, str]:
+    """Options of the run, as text."""
+    return {name: str(value) for name, value in asdict(config).items() if value is not None}
+
+
+def _csv(rows: Sequence[dict[str, Any]], columns: list[str]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode("utf-8", "backslashreplace")
