@@ -88,7 +88,7 @@ def main() -> None:
     small_parts = functools.partial(
         ParquetSink, rows_per_part=wanted["rows_per_part"], seconds_per_part=_FOREVER_S
     )
-    pipeline.ParquetSink = small_parts  # type: ignore[attr-defined, assignment]
+    vars(pipeline)["ParquetSink"] = small_parts
     config = config_of(wanted)
     if wanted["die_at"] is not None:
         die_at_step(wanted["die_at"], str(config.out))

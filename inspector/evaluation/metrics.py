@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
     Bools = NDArray[np.bool_]
-    Floats = NDArray[np.float64]
 
 ECE_BINS = 15
 """Equal-width bins of the expected calibration error (Guo et al. 2017, section 2)."""

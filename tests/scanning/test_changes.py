@@ -149,7 +149,7 @@ def test_an_empty_table_remains_when_all_rows_go(place, tiny_bundle):
 
 def test_a_dry_run_of_a_begun_table_measures_nothing(begun, tiny_bundle, monkeypatch):
     monkeypatch.setattr(tuned, "_measure", lambda *_: pytest.fail("measured"))
-    monkeypatch.setattr(tuned, "remember", lambda *_: pytest.fail("written"))
+    monkeypatch.setattr(tuned, "set_cached", lambda *_: pytest.fail("written"))
     config = config_for(begun, tiny_bundle)
     assert preview(config).already_done == 6
     assert preview(dataclasses.replace(config, out=begun / "none")).new == 6

@@ -148,7 +148,7 @@ def test_an_interrupt_while_waiting_ends_the_threads(monkeypatch):
         raise KeyboardInterrupt
 
     made = make_ahead([Endless()], iter(range(9)), depth=1)
-    monkeypatch.setattr("concurrent.futures.Future.result", interrupted)
+    monkeypatch.setattr("concurrent.futures.Future.exception", interrupted)
     with pytest.raises(KeyboardInterrupt):
         next(made)
     assert own_threads() == []
