@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
     Bools = NDArray[np.bool_]
+    Draws = NDArray[np.float64]
 
 ECE_BINS = 15
 """Equal-width bins of the expected calibration error (Guo et al. 2017, section 2)."""
@@ -110,7 +111,7 @@ def at_rate(rate: float) -> str:
 
 def resampled(
     found: LabelledPredictions, *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, Floats]:
+) -> dict[str, Draws]:
     """Every measure over `resamples` draws of groups, float64 (resamples,) by name; NaN where a
     draw does not define it."""
     _, group_N = np.unique(found.group_N, return_inverse=True)
@@ -136,7 +137,7 @@ def _draws(
         yield counts.reshape(rows, groups).astype(np.float64)
 
 
-def _sums(found: LabelledPredictions, group_N: NDArray[np.int64], groups: int) -> Floats:
+def _sums(found: LabelledPredictions, group_N: NDArray[np.int64], groups: int) -> Draws:
     """Sums per group: float64 (groups, 9 + ECE_BINS), in the order in which
     `_from_counts` reads it."""
     p_N, truth_N = found.p_crack_N.astype(np.float64), found.is_crack_N
@@ -158,7 +159,7 @@ def _sums(found: LabelledPredictions, group_N: NDArray[np.int64], groups: int) -
     return np.stack([np.bincount(group_N, column, groups) for column in columns], axis=1)
 
 
-def _from_counts(sums_BK: Floats) -> dict[str, Floats]:
+def _from_counts(sums_BK: Draws) -> dict[str, Draws]:
     tp, fn, fp, tn, missed, alarms, review, outside, brier = sums_BK[:, :9].T
     cracks, clears = tp + fn, fp + tn
     images = cracks + clears
@@ -190,7 +191,7 @@ class _Ranking:
         self.is_crack_N = found.is_crack_N[order].astype(np.float64)
         self.last_of_tie = np.flatnonzero(np.append(np.diff(p_N) != 0, True))
 
-    def measures(self, weight_BG: Floats) -> dict[str, Floats]:
+    def measures(self, weight_BG: Draws) -> dict[str, Draws]:
         """The running sums start with a column of zeros: nothing is called a crack there."""
         weight_BN = weight_BG[:, self.group_N]
         tp_BU = self._running(weight_BN * self.is_crack_N)
@@ -211,6 +212,6 @@ class _Ranking:
             measures[at_rate(rate)] = np.where(no_clears, np.nan, recall_BU[rows, last])
         return measures
 
-    def _running(self, weight_BN: Floats) -> Floats:
+    def _running(self, weight_BN: Draws) -> Draws:
         sums_BU = np.cumsum(weight_BN, axis=1)[:, self.last_of_tie]
         return np.pad(sums_BU, ((0, 0), (1, 0)))

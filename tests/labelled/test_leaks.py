@@ -63,7 +63,7 @@ def wall(tmp_path_factory) -> list[LabelledImage]:
 
 def audit(training, held_out, *, workers=None):
     sides = (fingerprint(images, workers=workers) for images in (training, held_out))
-    return audit_fingerprints(*sides)
+    return audit_fingerprints(*sides, names=("training", "validation"))
 
 
 def kinds(found) -> dict[str, set[str]]:
