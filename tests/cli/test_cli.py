@@ -69,6 +69,23 @@ def test_mistakes_are_one_line_with_a_code(tmp_path, arguments, code, words):
     assert done.stdout == ""
 
 
+_WITHOUT = """
+import sys
+from importlib.machinery import PathFinder
+
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] == module else super().find_spec(name, path, target)
+
+module = sys.argv.pop(1)
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
+from inspector.cli import main
+main()
+"""
+"""The command line where the module named first is not installed."""
+
+
 @pytest.mark.parametrize(
     ("arguments", "module", "extra"),
     [
@@ -85,13 +102,8 @@ def test_a_command_without_its_extra_says_what_to_install(
         (tmp_path / "data" / name).mkdir(parents=True)
         (tmp_path / "data" / name / f"{name}.jpg").write_text(name)
     words = [word.format(data=tmp_path / "data", model=tiny_bundle_dir) for word in arguments]
-    program = (
-        f"import sys; sys.modules[{module!r}] = None; sys.argv[0] = 'inspector'\n"
-        "from inspector.cli import main; main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *words], capture_output=True, text=True, cwd=tmp_path
-    )
+    program = [sys.executable, "-c", _WITHOUT, module, *words]
+    done = subprocess.run(program, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     said = rf"inspector: {arguments[0]} needs \w+; install it with: "
     assert re.search(said + rf"pip install 'crack-inspector\[{extra}\]'$", done.stderr.strip())

@@ -133,7 +133,7 @@ def test_what_a_dataloader_that_fails_has_not_handed_out_is_decoded_elsewhere(
     batches = load_batches(many, SPEC, batch_size=2, workers=2, dataloader=True)
     loaded = list(islice(batches, 3))
     dataloader = inspect.getgeneratorlocals(batches)["loaded"]
-    dataloader._patience_s = 1  # they have come up, so that 120 seconds are not needed
+    dataloader._seconds = 1  # they have come up, so that 120 seconds are not needed
     os.kill(dataloader._loaded._workers[0].pid, number)
     with caplog.at_level(logging.WARNING):
         loaded += batches
