@@ -47,6 +47,17 @@ class Reason(StrEnum):
     """The photo was shrunk so much that a thin crack may have vanished: not safe to call clear."""
 
 
+class View(StrEnum):
+    """The way in which a photo is judged."""
+
+    WHOLE = "whole"
+    """Brought to the model's input as one image."""
+    DENSE = "dense"
+    """At its own scale, every window of it, by one pass of the network over strips of the photo."""
+    TILES = "tiles"
+    """At its own scale, cut into overlapping tiles, each judged as an image of its own."""
+
+
 class FailureCode(StrEnum):
     """The reason why a file could not be judged."""
 
@@ -202,6 +213,46 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """A connected place with evidence for a crack, in pixels of the upright photo."""
+
+    x: int
+    """Left border of the box around it."""
+    y: int
+    """Top border."""
+    width: int
+    height: int
+    p_crack: float
+    """Calibrated probability that there is a crack in it."""
+    length_at_least: float
+    """Length along its axis that the evidence proves, in pixels of the photo."""
+    length_at_most: float
+    """Length that it does not rule out."""
+    stage: str
+    """Stage that decided its probability."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoScore:
+    """The answer for a photo that was judged at its own scale."""
+
+    p_crack: float
+    """Calibrated probability that the photo shows a crack anywhere."""
+    ood_score: float
+    """Out-of-distribution score of the photo, in the units of `Scores.ood_N`."""
+    stage: str
+    regions: tuple[Region, ...]
+    """Where, by falling probability."""
+    windows: int
+    """Windows that were judged."""
+    crack_windows: int
+    """Windows among them that show a crack."""
+    peak_x: float
+    """Place of the strongest evidence, as a share of the width."""
+    peak_y: float
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """One photo's verdict and why."""
 
@@ -217,6 +268,15 @@ class Judgement:
     a clear photo."""
     peak_y: float | None
     """Its share of the photo's height (0 top, 1 bottom)."""
+    view: View = View.WHOLE
+    windows: int = 1
+    """Windows that were judged; a photo that is judged whole is one."""
+    crack_windows: int | None = None
+    """Windows among them that show a crack; None where the photo was judged whole."""
+    crack_fraction: float | None = None
+    """Their share of all windows."""
+    regions: tuple[Region, ...] | None = None
+    """Places with evidence for a crack; None where the photo was judged whole."""
 
 
 JsonObject = dict[str, Any]

@@ -79,6 +79,42 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DenseView:
+    """Numbers by which photos are judged at their own scale. Everything here decides verdicts.
+
+    Raises UsageError for numbers out of range.
+    """
+
+    temperature: float
+    """Divides the log odds of a window; inside a larger photo they are not those of a tile, whose
+    border the network pads with zeros."""
+    shift: float
+    """Added to the log odds after the temperature."""
+    offset_x: float = 0.0
+    """Pixels to the right by which evidence lies off its cell's centre, as measured."""
+    offset_y: float = 0.0
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    """Of the photo's probability, with guarantees counted in photos."""
+    photo: JsonObject = field(default_factory=dict, hash=False)
+    """The rule that makes regions and one probability of a photo's windows
+    (`inspector.model.evidence`)."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < inf:
+            raise UsageError(f"the dense view's temperature must be positive: {self.temperature}")
+        if max(abs(self.shift), abs(self.offset_x), abs(self.offset_y)) > 1000:
+            raise UsageError("a number of the dense view is out of range")
+
+    @property
+    def decisive(self) -> JsonObject:
+        """What of it decides verdicts: all but how the thresholds were chosen."""
+        values = asdict(self)
+        for name in ("chosen", "evidence"):
+            del values["thresholds"][name]
+        return values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """One exported form of the model inside a bundle."""
 
@@ -114,6 +150,8 @@ class ModelBundle:
     files: Mapping[str, str]
     """sha256 (hex) by file name."""
     variants: Mapping[str, Variant] = field(default_factory=dict)
+    dense: DenseView | None = None
+    """None: photos are judged whole, whatever their size."""
     training: JsonObject = field(default_factory=dict)
     """Provenance: seed, data digest, versions, metrics."""
     trusted: bool = field(default=False, compare=False)
@@ -147,6 +185,8 @@ class ModelBundle:
             ],
             "weights": self.files[WEIGHTS],
         }
+        if self.dense is not None:
+            decisive["dense"] = self.dense.decisive
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     def variant(self, backend: str, precision: str) -> Variant:
@@ -198,6 +238,7 @@ class ModelBundle:
                 thresholds=checked(Thresholds, values["thresholds"]),
                 files=_files(values["files"]),
                 variants={name: checked(Variant, v) for name, v in values["variants"].items()},
+                dense=_dense(values.get("dense")),
                 training=dict(values["training"]),
                 trusted=trust or path.resolve() == DEFAULT_PATH.resolve(),
             )
@@ -265,6 +306,8 @@ class ModelBundle:
             "files": dict(sorted(self.files.items())),
             "training": finite(self.training),
         }
+        if self.dense is not None:
+            values["dense"] = finite(asdict(self.dense))
         values[_CHECKSUM] = _checksum(json.loads(json.dumps(values)))
         publish((json.dumps(values, indent=2) + "\n").encode(), self.path / BUNDLE_JSON)
 
@@ -307,6 +350,14 @@ def _files(values: JsonObject) -> dict[str, str]:
         if not is_plain_name(name):
             raise ValueError(f"{name!r:.80} is not the name of a file in it")
     return dict(values)
+
+
+def _dense(values: JsonObject | None) -> DenseView | None:
+    """Raises TypeError, ValueError and UsageError for values that are none of a dense view."""
+    if values is None:
+        return None
+    fields = {**values, "thresholds": checked(Thresholds, values["thresholds"])}
+    return checked(DenseView, fields)
 
 
 def _texts(values: list[str]) -> list[str]:

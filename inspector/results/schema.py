@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from inspector.types import Judgement, Photo
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Changes whenever a column does; parts of different versions do not mix."""
 METADATA_PREFIX = "inspector."
 """Prefix of our keys in a part's schema metadata."""
@@ -31,6 +31,20 @@ class Column:
     nullable: bool
     doc: str
 
+
+REGION = pa.struct(
+    [
+        pa.field("x", pa.int32(), nullable=False),
+        pa.field("y", pa.int32(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("p_crack", pa.float32(), nullable=False),
+        pa.field("length_at_least", pa.float32(), nullable=False),
+        pa.field("length_at_most", pa.float32(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),
+    ]
+)
+"""One of a photo's `regions`; the fields of `inspector.types.Region`."""
 
 COLUMNS = (
     Column(
@@ -74,6 +88,29 @@ COLUMNS = (
         "photo into another.",
     ),
     Column("peak_y", pa.float32(), True, "The same along the height (0 top, 1 bottom)."),
+    Column(
+        "view",
+        pa.string(),
+        True,
+        "How the photo was judged: `whole`, brought to the model's input as one image, or at its "
+        "own scale, `dense` or in `tiles`; null when failed.",
+    ),
+    Column("windows", pa.int32(), True, "Windows that were judged, 1 if whole; null when failed."),
+    Column(
+        "crack_windows",
+        pa.int32(),
+        True,
+        "Windows among them that show a crack; null when judged whole or failed.",
+    ),
+    Column("crack_fraction", pa.float32(), True, "Their share of all windows."),
+    Column(
+        "regions",
+        pa.list_(REGION),
+        True,
+        "Where there is evidence for a crack, likeliest first: boxes in pixels of the upright "
+        "photo, the probability of a crack in each, its length along the axis (at least, at "
+        "most; pixels), and the stage that decided; null when judged whole or failed.",
+    ),
     Column("width", pa.int32(), True, "Pixels, upright (after EXIF orientation)."),
     Column("height", pa.int32(), True, "Pixels, upright (after EXIF orientation)."),
     Column("format", pa.string(), True, "The content's format, whatever the name says."),
