@@ -19,8 +19,8 @@ from inspector.engines.parity import PROBABILITY_TOLERANCE, differing, parity, s
 from inspector.errors import DataError, ExportError
 from inspector.evaluation import metrics
 from inspector.labelled.folder import find_labelled
-from inspector.model.bundle import model_metadata
 from inspector.model.golden import read_golden
+from inspector.model.stamp import model_metadata
 from inspector.predict import predict_each
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from inspector.core.durable import check_writable, make_directory, replacing
 from inspector.engines.combined import DEFERRED, UncertaintyBand
 from inspector.engines.parity import differing
 from inspector.errors import OutputError
-from inspector.model.bundle import CARD, ModelBundle, model_metadata
+from inspector.model.bundle import CARD, ModelBundle
+from inspector.model.stamp import model_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -22,9 +22,10 @@ from inspector.engines import open_backend
 from inspector.engines.contract import joined
 from inspector.engines.parity import PROBABILITY_TOLERANCE, parity
 from inspector.errors import ExportError, OutputError
-from inspector.model.bundle import BUNDLE_JSON, GOLDEN, ModelBundle, model_metadata
+from inspector.model.bundle import BUNDLE_JSON, GOLDEN, ModelBundle
 from inspector.model.golden import Golden
 from inspector.model.network import load_deployed
+from inspector.model.stamp import model_metadata
 from inspector.predict import predict_each
 
 if TYPE_CHECKING:

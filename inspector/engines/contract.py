@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inspector.errors import BackendError, BundleError
-from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES, OUTPUT_RANKS, check_metadata
+from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES, OUTPUT_RANKS
+from inspector.model.stamp import check_metadata
 from inspector.types import Scores
 
 if TYPE_CHECKING:

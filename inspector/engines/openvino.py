@@ -13,7 +13,8 @@ from inspector.core.machine import usable_cores
 from inspector.engines import Device
 from inspector.engines.contract import VARIANTS, OnnxEngine, as_one, check_graph
 from inspector.errors import BackendError, BundleError
-from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES, model_metadata
+from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
+from inspector.model.stamp import model_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,8 +11,8 @@ import torch
 from inspector.engines import Device
 from inspector.engines.contract import check_pixels, to_scores
 from inspector.errors import BackendError, BundleError, UsageError
-from inspector.model.bundle import check_metadata, model_metadata
 from inspector.model.network import load_deployed
+from inspector.model.stamp import check_metadata, model_metadata
 
 if TYPE_CHECKING:
     from pathlib import Path

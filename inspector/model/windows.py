@@ -1,4 +1,4 @@
-"""Windows of a photo that is judged at its own scale: where they lie, and what was found in them."""
+"""Windows of a photo that is judged at its own scale: where they lie, what was found in them."""
 
 from __future__ import annotations
 

@@ -18,8 +18,9 @@ from inspector.calibration.thresholds import Costs, Rule
 from inspector.cli import app
 from inspector.engines import open_backend
 from inspector.errors import DataError, OutputError, UsageError
-from inspector.model.bundle import ModelBundle, Thresholds, Variant, model_metadata
+from inspector.model.bundle import ModelBundle, Thresholds, Variant
 from inspector.model.golden import read_golden
+from inspector.model.stamp import model_metadata
 from inspector.types import Scores
 
 PHOTOS = 40

@@ -13,8 +13,9 @@ import pytest
 
 from inspector.engines import has_nvidia_driver, open_backend
 from inspector.errors import BackendError, BundleError, UsageError
-from inspector.model.bundle import ModelBundle, Thresholds, model_metadata
+from inspector.model.bundle import ModelBundle, Thresholds
 from inspector.model.golden import read_golden
+from inspector.model.stamp import model_metadata
 
 without_gpu = pytest.mark.skipif(has_nvidia_driver(), reason="this machine has an NVIDIA driver")
 

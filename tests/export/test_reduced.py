@@ -308,7 +308,7 @@ def test_the_shipped_model_in_int8_on_real_photos(tmp_path):
     from inspector.model.bundle import DEFAULT_PATH, Variant
 
     shipped = ModelBundle.load(DEFAULT_PATH)
-    from inspector.model.bundle import model_metadata
+    from inspector.model.stamp import model_metadata
     from inspector.workers.loader import load_batches
 
     refs = refs_to(pick_photos(REAL_PHOTOS, 36))
