@@ -168,10 +168,10 @@ def _model(path: Path) -> Iterator[Check]:
     except InspectorError as error:
         yield Check("model", Health.FAIL, str(error))
         return
-    if not any(variant.backend == "onnxruntime" for variant in bundle.variants.values()):
+    if not any(variant.backend == "onnxruntime" for variant in bundle.whole.values()):
         remedy = f"make it with: inspector export {path} --onnx"
         yield Check("model", Health.FAIL, "no ONNX variant, so a scan cannot run it", remedy)
-    for variant in bundle.variants.values():
+    for variant in bundle.whole.values():
         yield from _replays(bundle, variant, golden)
     with suppress(InspectorError):  # the replays have said what is wrong
         yield _speed(bundle)

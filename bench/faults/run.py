@@ -176,7 +176,7 @@ def _tried(name: str, bench: Bench) -> Sequence[FaultCase]:
 
 def _setting(config: FaultsConfig, bundle: ModelBundle) -> Setting:
     """Engines are chosen once: what is fastest could change between two scans."""
-    reduced = any(variant.precision == "int8" for variant in bundle.variants.values())
+    reduced = any(variant.precision == "int8" for variant in bundle.whole.values())
     precision = config.precision
     if precision == "auto":
         precision = "int8" if reduced else "fp32"

@@ -175,7 +175,7 @@ def _parity(bundle: ModelBundle) -> str:
     """Figures of each export gate. A lower precision defers what is near a threshold to fp32;
     differing verdicts are counted after that."""
     lines = ["\n## Export gates\n"]
-    for name, variant in sorted(bundle.variants.items()):
+    for name, variant in sorted(bundle.whole.items()):
         seen = variant.parity
         lines.append(
             f"- `{name}`: {seen['images']:,} images, largest probability difference to "

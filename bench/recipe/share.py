@@ -27,6 +27,8 @@ _HEADER_LENGTH = 8
 _EPSILON = 1e-5
 """Of torch's batch norm; a kernel folded with another one would not be found again."""
 _STORED = ".stored"
+_SMALLEST_SHARED = 1024
+"""Bytes of a tensor below which a reference saves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,24 @@ def share_weights(file: Path, weights: Path) -> None:
     nodes += proto.graph.node
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
+    file.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def share_bytes(file: Path, other: Path) -> None:
+    """Replace the large tensors in the ONNX file `file` by references to where `other`, a file of
+    the same directory, holds the same bytes. Metadata, which stand behind the graph, may change in
+    `other`, but nothing else. Raises ExportError when it holds none of them."""
+    proto = onnx.load(file)
+    content = other.read_bytes()
+    shared = 0
+    for initialiser in proto.graph.initializer:
+        values = initialiser.raw_data
+        place = content.find(values) if len(values) >= _SMALLEST_SHARED else -1
+        if place >= 0:
+            shared += 1
+            _point(initialiser, other.name, place, len(values))
+    if not shared:
+        raise ExportError(f"{file.name} has no tensor in common with {other.name}")
     file.write_bytes(proto.SerializeToString(deterministic=True))
 
 
@@ -133,9 +153,13 @@ def _find(values: Array, stored: list[_Stored]) -> _Stored | None:
 
 def _refer(initialiser: onnx.TensorProto, found: _Stored, file: str, name: str) -> None:
     initialiser.name = name
+    _point(initialiser, file, found.offset, found.length)
+
+
+def _point(initialiser: onnx.TensorProto, file: str, offset: int, length: int) -> None:
     initialiser.ClearField("raw_data")
     initialiser.data_location = onnx.TensorProto.EXTERNAL
-    for key, value in (("location", file), ("offset", found.offset), ("length", found.length)):
+    for key, value in (("location", file), ("offset", offset), ("length", length)):
         initialiser.external_data.add(key=key, value=str(value))
 
 

@@ -140,7 +140,7 @@ def _engines(config: CalibrateConfig, bundle: ModelBundle, stack: ExitStack) -> 
     exact = open_backend(bundle, _ENGINE, device=config.device)
     engines = {_EXACT: stack.enter_context(closing(exact))}
     if config.out is not None:
-        for precision in sorted({v.precision for v in bundle.variants.values() if v.margin}):
+        for precision in sorted({v.precision for v in bundle.whole.values() if v.margin}):
             engine = open_engine(bundle, _ENGINE, device="cpu", precision=precision)
             engines[precision] = stack.enter_context(closing(engine))
     return engines

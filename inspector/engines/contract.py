@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inspector.errors import BackendError, BundleError
-from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES, OUTPUT_RANKS
+from inspector.model.bundle import DENSE_OUTPUTS, INPUT_NAME, OUTPUT_NAMES, OUTPUT_RANKS
 from inspector.model.stamp import check_metadata
-from inspector.types import Scores
+from inspector.types import Scores, View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,22 +38,24 @@ def check_graph(
     outputs: Sequence[tuple[str, str, int]],
     dtypes: tuple[str, str],
     metadata: Mapping[str, str],
+    view: View = View.WHOLE,
 ) -> None:
-    """Raises BundleError unless the graph in `file` takes and gives what the bundle says and was
-    exported from this bundle's model. `inputs` are name, data type and shape (as `[?,H,W,C]`),
-    `outputs` name, data type and rank, in the engine's words, which are `dtypes` for uint8 and
-    float32."""
+    """Raises BundleError unless the graph in `file` takes and gives what the bundle says for `view`
+    and was exported from this bundle's model. `inputs` are name, data type and shape (as
+    `[?,H,W,C]`), `outputs` name, data type and rank, in the engine's words, which are `dtypes` for
+    uint8 and float32."""
     size = bundle.preprocess.size
-    if list(inputs) != [(INPUT_NAME, dtypes[0], f"[?,{size},{size},3]")]:
+    sides, names, ranks = f"{size},{size}", OUTPUT_NAMES, OUTPUT_RANKS
+    if view == View.DENSE:
+        sides, names, ranks = "height,width", DENSE_OUTPUTS, (3, 3)
+    if list(inputs) != [(INPUT_NAME, dtypes[0], f"[?,{sides},3]")]:
         raise BundleError(
-            f"{file} takes {inputs}, not {INPUT_NAME!r} as uint8 (N, {size}, {size}, 3); "
-            "export it again"
+            f"{file} takes {inputs}, not {INPUT_NAME!r} as uint8 [?,{sides},3]; export it again"
         )
-    ranks = zip(OUTPUT_NAMES, OUTPUT_RANKS, strict=True)
-    if list(outputs) != [(name, dtypes[1], rank) for name, rank in ranks]:
+    expected = zip(names, ranks, strict=True)
+    if list(outputs) != [(name, dtypes[1], rank) for name, rank in expected]:
         raise BundleError(
-            f"{file} answers {outputs}, not float32 {OUTPUT_NAMES} of ranks {OUTPUT_RANKS}; "
-            "export it again"
+            f"{file} answers {outputs}, not float32 {names} of ranks {ranks}; export it again"
         )
     check_metadata(bundle, file.name, metadata)
 

@@ -18,6 +18,7 @@ from inspector.engines import Device, has_nvidia_driver
 from inspector.engines.contract import VARIANTS, OnnxEngine, check_graph, in_one_line
 from inspector.errors import BackendError, BundleError
 from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
+from inspector.types import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,6 +37,8 @@ _WARNING, _FATAL = 2, 4
 """ONNX Runtime's log severities; 2 is its default."""
 _UNREADABLE = (ort_errors.InvalidProtobuf, ort_errors.InvalidGraph, ort_errors.NoSuchFile)
 """Exceptions of ONNX Runtime when the file, not the machine, is at fault."""
+_ANY_SIDE = 256
+"""Pixels along a side of an image for a graph that takes any."""
 _KEPT = 4
 """Idle buffers that are kept: for two batches in flight, each once at its full size and once at
 the size of a scan's last batch."""
@@ -61,14 +64,7 @@ class OnnxRuntimeBackend(OnnxEngine):
     ) -> None:
         file = bundle.file(bundle.variant(VARIANTS, precision).file)
         session, self.why = self.open(bundle, file, Device.parse(device), precision, threads)
-        check_graph(
-            bundle,
-            file,
-            inputs=[(i.name, i.type, _shape(i.shape)) for i in session.get_inputs()],
-            outputs=[(o.name, o.type, len(o.shape)) for o in session.get_outputs()],
-            dtypes=("tensor(uint8)", "tensor(float)"),
-            metadata=session.get_modelmeta().custom_metadata_map,
-        )
+        check_session(bundle, file, session)
         where = obtained(session)
         super().__init__(bundle, precision, _runner(session, where), self.most)
         self.device = str(where)
@@ -80,6 +76,19 @@ class OnnxRuntimeBackend(OnnxEngine):
     ) -> tuple[Any, str]:
         """A session where `device` says, and one sentence on why it runs there."""
         return open_session(file, device, threads)
+
+
+def check_session(bundle: ModelBundle, file: Path, session: Any, view: View = View.WHOLE) -> None:
+    """Raises BundleError unless the session's graph is what the bundle says for `view`."""
+    check_graph(
+        bundle,
+        file,
+        inputs=[(i.name, i.type, _shape(i.shape)) for i in session.get_inputs()],
+        outputs=[(o.name, o.type, len(o.shape)) for o in session.get_outputs()],
+        dtypes=("tensor(uint8)", "tensor(float)"),
+        metadata=session.get_modelmeta().custom_metadata_map,
+        view=view,
+    )
 
 
 def _shape(shape: list[Any]) -> str:
@@ -249,7 +258,8 @@ def gpu_session(
         raise refusal(f"{' and '.join(found)} on {obtained(session)}", reason)
     images = session.get_inputs()[0]
     try:  # a GPU for which this build has no kernels shows itself only then
-        session.run(None, {images.name: np.zeros((1, *images.shape[1:]), np.uint8)})
+        sides = (side if isinstance(side, int) else _ANY_SIDE for side in images.shape[1:])
+        session.run(None, {images.name: np.zeros((1, *sides), np.uint8)})
     except Exception as error:  # its classes share no base but Exception
         raise refusal("a session that cannot run", in_one_line(error)) from error
     return session

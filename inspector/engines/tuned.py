@@ -153,7 +153,7 @@ def _measure(
         return _time(engine, bundle.preprocess.size)
 
     speeds = {_FP32: measured(_FP32)}
-    if any(variant.precision == _INT8 for variant in bundle.variants.values()):
+    if any(variant.precision == _INT8 for variant in bundle.whole.values()):
         with suppress(InspectorError):
             speeds[_INT8] = measured(_INT8)
     return speeds

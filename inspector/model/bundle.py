@@ -22,6 +22,7 @@ from inspector.core.untrusted import checked, finite, is_number, read_json
 from inspector.errors import BundleError, UsageError
 from inspector.model.onnx_files import files_read_by
 from inspector.model.preprocess import PreprocessSpec
+from inspector.types import View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +43,8 @@ DEFAULT_PATH = Path(__file__).parent / "default"
 INPUT_NAME = "images"
 OUTPUT_NAMES = ("probabilities", "cam", "domain")
 OUTPUT_RANKS = (2, 3, 1)
+DENSE_OUTPUTS = ("log_odds", "window_domain")
+"""Of the variants for the dense view, both of rank 3 (`inspector.model.network.DenseModel`)."""
 _ONNX = ".onnx"
 _ENDINGS = {"onnxruntime": _ONNX, "torchscript": ".ts"}
 """Engines go by a file's ending as to what they read it as, so each engine's is fixed."""
@@ -129,9 +132,13 @@ class Variant:
     ood_margin: float = 0.0
     """Distance to the out-of-distribution threshold within which a score is not final, in units of
     the score."""
+    view: View = View.WHOLE
+    """`whole`: it judges images of the model's size, so also tiles. `dense`: photos of any size."""
 
     def __post_init__(self) -> None:
         _check_file(self.file, self.backend)
+        if View(self.view) not in (View.WHOLE, View.DENSE):
+            raise UsageError(f"{self.file}: no variant is for the view {self.view}")
         if min(self.margin, self.ood_margin) < 0:
             raise UsageError(f"{self.file}: a margin must not be negative")
 
@@ -188,25 +195,31 @@ class ModelBundle:
             decisive["dense"] = self.dense.decisive
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
-    def variant(self, backend: str, precision: str) -> Variant:
+    def variant(self, backend: str, precision: str, view: View = View.WHOLE) -> Variant:
         """The variant for an engine. Raises BundleError naming those there are."""
         for variant in self.variants.values():
-            if (variant.backend, variant.precision) == (backend, precision):
+            if (variant.backend, variant.precision, variant.view) == (backend, precision, view):
                 return variant
         have = ", ".join(sorted(self.variants)) or "none"
+        kind = f"dense {precision}" if view == View.DENSE else precision
         raise BundleError(
-            f"{self.path} has no {precision} variant for {backend} (it has: {have}); "
+            f"{self.path} has no {kind} variant for {backend} (it has: {have}); "
             f"make one with: inspector export {self.path} {_option(backend, precision)}"
         )
 
     def margins(self, precision: str) -> tuple[float, float]:
         """Distances from a threshold within which an answer in `precision` is not final: of the
-        logit, and of the out-of-distribution score."""
-        found = [v for v in self.variants.values() if v.precision == precision]
+        logit, and of the out-of-distribution score. Of images that are judged whole."""
+        found = [v for v in self.whole.values() if v.precision == precision]
         return (
             max((v.margin for v in found), default=0.0),
             max((v.ood_margin for v in found), default=0.0),
         )
+
+    @property
+    def whole(self) -> dict[str, Variant]:
+        """The variants that judge images of the model's size."""
+        return {name: v for name, v in self.variants.items() if v.view == View.WHOLE}
 
     @property
     def exported(self) -> set[str]:
@@ -243,7 +256,7 @@ class ModelBundle:
             )
             if values[_CHECKSUM] != _checksum(values):
                 raise ValueError("its values are not those that were saved")
-            kinds = [(variant.backend, variant.precision) for variant in bundle.variants.values()]
+            kinds = [(v.backend, v.precision, v.view) for v in bundle.variants.values()]
             if len(kinds) != len(set(kinds)):
                 raise ValueError("two variants are for the same engine")
             if unhashed := {WEIGHTS, *bundle.exported} - set(bundle.files):
@@ -379,19 +392,3 @@ def _read(file: Path) -> JsonObject:
     if not isinstance(values, dict):
         raise BundleError(f"{file} does not hold a JSON object")
     return values
-
-
-def find_bundle(model: Path | None, digest: str) -> Path | None:
-    """The path of the bundle that made a table, by the digest that the table names: `model`, or the
-    one that comes with the package; None where neither has it. Raises BundleError where `model` is
-    no bundle."""
-    for path in (model, DEFAULT_PATH):
-        if path is None:
-            continue
-        try:
-            if ModelBundle.load(path, verify=False).digest == digest:
-                return path
-        except BundleError:
-            if path == model:
-                raise
-    return None

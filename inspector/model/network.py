@@ -154,7 +154,7 @@ class DeployedModel(nn.Module):
         spec: PreprocessSpec,
         temperature: float,
         positive_index: int,
-        domain: nn.Module | None = None,
+        domain: OodHead | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -195,6 +195,29 @@ class DeployedModel(nn.Module):
         """Compute the crack class's activation map (N, h, w) from the last features."""
         kernel = self.network.fc.weight[self.positive_index].view(1, FEATURES, 1, 1)
         return nn.functional.conv2d(features, kernel).squeeze(1)
+
+
+class DenseModel(nn.Module):
+    """Network as it looks at a photo at its own scale: every window's answer from one pass.
+
+    `forward(images)`: uint8 (N, H, W, 3) RGB, sides of multiples of 32 and at least 224 px ->
+    `log_odds` float32 (N, h, w), the evidence of each position of the last features' grid (its mean
+    over the 7 x 7 positions of a window is the log odds of that window, before any temperature),
+    and `domain` float32 (N, h - 6, w - 6), the out-of-distribution score of each window. Inside a
+    larger image a window sees its neighbours where a tile's border is padded with zeros.
+    """
+
+    def __init__(self, model: DeployedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        stages = self.model.stages(self.model.normalise(images))
+        layer, crack = self.model.network.fc, self.model.positive_index
+        kernel = (layer.weight[crack] - layer.weight[1 - crack]).view(1, FEATURES, 1, 1)
+        bias = (layer.bias[crack] - layer.bias[1 - crack]).view(1)
+        log_odds = nn.functional.conv2d(stages[-1], kernel, bias).squeeze(1)
+        return log_odds, self.model.domain.moving(stages)
 
 
 def load_deployed(bundle: ModelBundle) -> DeployedModel:

@@ -55,6 +55,45 @@ def _deviation(x_NCHW: Tensor) -> Tensor:
     return ((x_NCHW - mean_NC11) ** 2).mean(dim=(2, 3)).sqrt()
 
 
+def pool_moving(stages: Sequence[Tensor]) -> Tensor:
+    """Pool the same features for every window of a larger image: from the outputs of layer1 to
+    layer3, float32 (N, F, h - `WINDOW` + 1, w - `WINDOW` + 1), where (h, w) is layer 4's grid.
+
+    A window is `WINDOW` positions of that grid along a side, and its cells are those of an image of
+    its size.
+    """
+    return torch.cat(
+        [
+            _moving_deviation(stage.float(), *moving)
+            for stage, moving in zip(stages[:3], MOVING, strict=True)
+        ],
+        dim=1,
+    )
+
+
+WINDOW = 7
+"""Positions along a side of layer 4's grid for an image of 224 px."""
+MOVING = ((14, 14, 8), (7, 7, 4), (5, 3, 2))
+"""Of layer1 to layer3, in their positions: the side of a cell, the distance of cells, and that of
+windows. What `_cells` comes to for an image of 224 px."""
+
+
+def _moving_deviation(stage_NCHW: Tensor, side: int, step: int, stride: int) -> Tensor:
+    """`_deviation` between `GRID` x `GRID` cells, for windows `stride` positions apart."""
+    pooled = nn.functional.avg_pool2d(stage_NCHW, side, 1)
+    last = (GRID - 1) * step
+    starts = [step * place for place in range(GRID)]
+    cells = torch.stack(
+        [
+            pooled[:, :, y : y - last or None : stride, x : x - last or None : stride]
+            for y in starts
+            for x in starts
+        ]
+    )
+    mean = cells.mean(dim=0, keepdim=True)
+    return ((cells - mean) ** 2).mean(dim=0).sqrt()
+
+
 class OodHead(nn.Module):
     """Out-of-distribution score: 1 is the median of the training images, 2 their 99th percentile.
 
@@ -81,6 +120,11 @@ class OodHead(nn.Module):
     def forward(self, stages: Sequence[Tensor]) -> Tensor:
         """Score the outputs of the network's layer1 to layer4 (N, C, h, w): float32 (N,)."""
         return self.score(pool_for_ood(stages))
+
+    def moving(self, stages: Sequence[Tensor]) -> Tensor:
+        """Score every window of larger images: float32 (N, rows, columns), as `pool_moving`."""
+        pooled_NFHW = pool_moving(stages)
+        return torch.einsum("nfhw,f->nhw", pooled_NFHW, self.weight) + self.offset
 
     def score(self, pooled_NF: Tensor) -> Tensor:
         """Score pooled features (N, F): float32 (N,)."""

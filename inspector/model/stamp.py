@@ -1,4 +1,5 @@
-"""What an exported file says about the model that it holds, so that it can be deployed alone."""
+"""Which model it is: what an exported file says about it, so that it can be deployed alone, and
+the bundle that made a table."""
 
 from __future__ import annotations
 
@@ -6,13 +7,12 @@ import json
 from typing import TYPE_CHECKING
 
 from inspector.errors import BundleError
-from inspector.model.bundle import FORMAT
+from inspector.model.bundle import DEFAULT_PATH, FORMAT, ModelBundle
 from inspector.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from inspector.model.bundle import ModelBundle
+    from pathlib import Path
 
 _WRITER = "tool_version"
 
@@ -42,3 +42,19 @@ def check_metadata(bundle: ModelBundle, file: str, found: Mapping[str, str]) -> 
             f"{bundle.path / file} was exported from another model than this bundle's "
             f"(other {', '.join(wrong)}); export it again: inspector export {bundle.path}"
         )
+
+
+def find_bundle(model: Path | None, digest: str) -> Path | None:
+    """The path of the bundle that made a table, by the digest that the table names: `model`, or the
+    one that comes with the package; None where neither has it. Raises BundleError where `model` is
+    no bundle."""
+    for path in (model, DEFAULT_PATH):
+        if path is None:
+            continue
+        try:
+            if ModelBundle.load(path, verify=False).digest == digest:
+                return path
+        except BundleError:
+            if path == model:
+                raise
+    return None

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from inspector.core.layout import TABLE
 from inspector.core.pages import page_environment
 from inspector.core.text import display_path
-from inspector.model.bundle import ModelBundle, find_bundle
+from inspector.model.bundle import ModelBundle
+from inspector.model.stamp import find_bundle
 from inspector.photos.address import text_of
 from inspector.reporting import wording
 from inspector.reporting.contents import AT_REST

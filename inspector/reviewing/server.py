@@ -14,7 +14,7 @@ import uvicorn
 from inspector.core.layout import refuse_other
 from inspector.core.untrusted import take_paths
 from inspector.errors import UsageError
-from inspector.model.bundle import find_bundle
+from inspector.model.stamp import find_bundle
 from inspector.photos.address import Moved
 from inspector.photos.pictures import region, screen
 from inspector.results.labels import open_labels

@@ -220,7 +220,7 @@ def choose_engine(
     if found is not None:
         precision, why = found.precision, RECOMMENDED
     elif precision == AUTO and on_gpu:
-        half = any(variant.precision == "fp16" for variant in bundle.variants.values())
+        half = any(variant.precision == "fp16" for variant in bundle.whole.values())
         precision, why = "fp16" if half else "fp32", "a GPU judges"
     backend = backend if wanted == AUTO else wanted
     if recorded and begun and begun != backend:

@@ -1,0 +1,181 @@
+"""The dense view's engine: a photo at its own scale in, an answer for every window of it out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inspector.engines import Device
+from inspector.engines.contract import VARIANTS, in_one_line, is_out_of_memory
+from inspector.engines.onnxruntime import check_session, obtained, open_session
+from inspector.errors import BackendError, BundleError
+from inspector.model.bundle import DENSE_OUTPUTS, INPUT_NAME
+from inspector.model.windows import (
+    CELLS,
+    MOST_PIXELS,
+    SIZE,
+    STRIDE,
+    WindowMap,
+    plan_blocks,
+    window_means,
+)
+from inspector.types import View
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from inspector.model.bundle import DenseView, ModelBundle
+    from inspector.model.windows import Plan
+
+_FEWEST_PIXELS = 500_000
+"""Pixels of a block below which a photo is not judged in smaller ones."""
+
+
+def open_dense(
+    bundle: ModelBundle,
+    backend: str = "onnxruntime",
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    threads: int | None = None,
+    most: int = MOST_PIXELS,
+) -> DenseEngine:
+    """Load a bundle's dense variant.
+
+    Args:
+        bundle: The model.
+        backend: The engine that judges tiles beside it; the dense view itself runs in ONNX Runtime,
+            and a note says so where that is another.
+        device: `auto`, `cpu` or `cuda[:i]`; anything but `auto` is a demand. Of `cuda:all` the
+            first GPU is taken.
+        precision: `fp32`, `int8` or `fp16`.
+        threads: CPU threads of one run; None: all cores.
+        most: Pixels of a block at most.
+
+    Raises:
+        BackendError: The engine does not come up, or would run elsewhere than demanded.
+        BundleError: The bundle has no dense view, or lacks the variant.
+    """
+    if bundle.dense is None:
+        raise BundleError(
+            f"{bundle.path} has no dense view, so photos are judged whole; add one with: "
+            "inspector calibrate --view dense"
+        )
+    place = Device.parse(device)
+    notes: tuple[str, ...] = ()
+    if backend != VARIANTS:
+        notes += (f"photos at their own scale are judged by ONNX Runtime, not {backend}",)
+    if place.every:
+        place = Device(place.kind)
+        notes += (f"photos at their own scale are judged on {place} only",)
+    file = bundle.file(bundle.variant(VARIANTS, precision, View.DENSE).file)
+    session, why = open_session(file, place, threads)
+    check_session(bundle, file, session, View.DENSE)
+    return DenseEngine(session, bundle.dense, precision, why=why, notes=notes, most=most)
+
+
+class DenseEngine:
+    """A loaded dense variant. One caller at a time."""
+
+    name = VARIANTS
+
+    def __init__(
+        self,
+        session: Any,
+        dense: DenseView,
+        precision: str,
+        *,
+        why: str = "",
+        notes: tuple[str, ...] = (),
+        most: int = MOST_PIXELS,
+    ) -> None:
+        self._session = session
+        self._dense = dense
+        self._most = most
+        self._smaller: tuple[str, ...] = ()
+        self._notes = notes
+        self.device = str(obtained(session))
+        self.providers: tuple[str, ...] = tuple(session.get_providers())
+        self.why = why
+        """One sentence: why it runs on this device."""
+        self.stage = f"{precision}@{View.DENSE}"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Deviations from what was asked for, such as smaller blocks."""
+        return self._notes + self._smaller
+
+    def run(self, pixels_HWC: NDArray[np.uint8]) -> WindowMap:
+        """Judge every window of a photo, upright uint8 (H, W, 3). Raises BackendError."""
+        if pixels_HWC.dtype != np.uint8 or pixels_HWC.ndim != 3 or pixels_HWC.shape[2] != 3:
+            raise ValueError(f"not uint8 (H, W, 3): {pixels_HWC.dtype} {pixels_HWC.shape}")
+        while True:
+            plan = plan_blocks(*pixels_HWC.shape[:2], self._most)
+            found = self._try(pixels_HWC, plan)
+            if found is not None:
+                return found
+
+    def _try(self, pixels_HWC: NDArray[np.uint8], plan: Plan) -> WindowMap | None:
+        """None when memory ran out and blocks were made smaller. The engine's exception must be
+        gone by then: its traceback would keep the buffers of the failed run alive."""
+        height, width = plan.shape
+        try:
+            cells_HW, ood_HW = self._blocks(pixels_HWC, plan)
+        except Exception as error:  # the engine's classes share no base but Exception
+            if not is_out_of_memory(error) or height * width <= _FEWEST_PIXELS:
+                raise BackendError(
+                    f"ONNX Runtime failed on {self.device} with a block of {width} x {height} "
+                    f"pixels ({in_one_line(error)})"
+                ) from error
+            self._most = height * width // 2
+        else:
+            return self._map(plan, cells_HW, ood_HW)
+        self._smaller = (
+            f"memory did not hold blocks of {width} x {height} pixels: photos are judged in "
+            "smaller ones, which moves log odds by less than 0.01",
+        )
+        return None
+
+    def _blocks(
+        self, pixels_HWC: NDArray[np.uint8], plan: Plan
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Log odds of the cells and out-of-distribution scores of the windows, block by block."""
+        rows, columns = plan.rows, plan.columns
+        cells_HW = np.empty((rows.cells, columns.cells), np.float32)
+        ood_HW = np.empty((rows.windows, columns.windows), np.float32)
+        for down, across in plan:
+            seen_HWC = pixels_HWC.take(rows.seen(down), axis=0)
+            seen_HWC = seen_HWC.take(columns.seen(across), axis=1)
+            outputs = self._session.run(list(DENSE_OUTPUTS), {INPUT_NAME: seen_HWC[None]})
+            for target_HW, (answer_HW,), reach in zip(
+                (cells_HW, ood_HW), outputs, (0, CELLS // 2), strict=True
+            ):
+                places, wanted = zip(
+                    rows.counted(down, reach), columns.counted(across, reach), strict=True
+                )
+                target_HW[places] = answer_HW[wanted]
+        return cells_HW, ood_HW
+
+    def _map(
+        self, plan: Plan, cells_HW: NDArray[np.float32], ood_HW: NDArray[np.float32]
+    ) -> WindowMap:
+        if not (np.isfinite(cells_HW).all() and np.isfinite(ood_HW).all()):
+            raise BackendError(
+                "the engine answered no number for a window; check this machine with: "
+                "inspector doctor"
+            )
+        cells_HW = (cells_HW / self._dense.temperature + self._dense.shift).astype(np.float32)
+        return WindowMap(
+            log_odds_HW=window_means(cells_HW).astype(np.float32),
+            ood_HW=ood_HW,
+            cells_HW=cells_HW,
+            size=SIZE,
+            stride=STRIDE,
+            left=plan.columns.first,
+            top=plan.rows.first,
+        )
+
+    def close(self) -> None:
+        """Give back memory and threads; the engine cannot run afterwards."""
+        del self._session
