@@ -7,7 +7,7 @@ W width, C channels (RGB).
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -45,6 +45,8 @@ class Reason(StrEnum):
     """The photo shows no surface of the kind the model knows, so its probability means nothing."""
     DOWNSCALED = "downscaled"
     """The photo was shrunk so much that a thin crack may have vanished: not safe to call clear."""
+    SCALE = "scale"
+    """The photo cannot show the crack width that was asked for, or nobody knows whether it can."""
 
 
 class View(StrEnum):
@@ -56,6 +58,17 @@ class View(StrEnum):
     """At its own scale, every window of it, by one pass of the network over strips of the photo."""
     TILES = "tiles"
     """At its own scale, cut into overlapping tiles, each judged as an image of its own."""
+
+
+class ScaleSource(StrEnum):
+    """The source of a photo's scale."""
+
+    FLAG = "flag"
+    """A person said it (`--mm-per-px`)."""
+    LASER = "laser"
+    """A range finder's distance and the focal length."""
+    ALTITUDE = "altitude"
+    """The height above the take-off and the focal length, of a photo that looks straight down."""
 
 
 class FailureCode(StrEnum):
@@ -120,7 +133,10 @@ class ImageRef:
 @dataclass(frozen=True, slots=True)
 class PhotoFacts:
     """Facts that a photo tells about itself. `width` and `height` in pixels as displayed (after
-    EXIF orientation); GPS in degrees (WGS 84) and metres; `taken_at` is the camera's local time."""
+    EXIF orientation); GPS in degrees (WGS 84) and metres; `taken_at` is the camera's local time.
+    `camera_yaw` in degrees clockwise from north, `camera_pitch` -90 straight down, 0 level;
+    `relative_altitude` and `laser_distance` in metres; `mm_per_px` at full resolution, at the
+    photo's centre."""
 
     width: int | None = None
     height: int | None = None
@@ -131,6 +147,23 @@ class PhotoFacts:
     gps_lon: float | None = None
     gps_alt: float | None = None
     camera: str | None = None
+    camera_yaw: float | None = None
+    camera_pitch: float | None = None
+    camera_roll: float | None = None
+    relative_altitude: float | None = None
+    laser_distance: float | None = None
+    mm_per_px: float | None = None
+    mm_per_px_source: ScaleSource | None = None
+
+    def at_scale(self, mm_per_px: float | None) -> PhotoFacts:
+        """The facts with the scale that a person gives; these if none is given."""
+        if mm_per_px is None:
+            return self
+        return replace(self, mm_per_px=mm_per_px, mm_per_px_source=ScaleSource.FLAG)
+
+
+VISIBLE_PX = 2.0
+"""Pixels, as judged, that a crack must be wide to be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +205,13 @@ class Photo:
     views: int = 1
     """Consecutive views of the batch that belong to it, at least one."""
 
+    @property
+    def smallest_visible_mm(self) -> float | None:
+        """Width of the thinnest crack that it can show, as it was judged; None where its scale is
+        not known."""
+        mm_per_px = self.facts.mm_per_px
+        return None if mm_per_px is None else VISIBLE_PX * max(1.0, self.shrink) * mm_per_px
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -186,6 +226,16 @@ class Batch:
     items: tuple[Photo | Failure, ...]
     pixels_NHWC: NDArray[np.uint8]
     decode_seconds: float
+
+    def at_scale(self, mm_per_px: float | None) -> Batch:
+        """The batch with the scale that a person gives for all photos; this one if none is."""
+        if mm_per_px is None:
+            return self
+        items = (
+            replace(item, facts=item.facts.at_scale(mm_per_px)) if isinstance(item, Photo) else item
+            for item in self.items
+        )
+        return replace(self, items=tuple(items))
 
     def owned(self) -> Iterator[tuple[Photo, slice]]:
         """Each photo with the place of its views in `pixels_NHWC`, and so in an engine's scores."""

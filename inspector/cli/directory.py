@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inspector.cli.options import Model, Moved, Threshold, Verbose
+from inspector.cli.options import MinCrackMm, MmPerPx, Model, Moved, Threshold, Verbose
 from inspector.core.text import Whole
 
 if TYPE_CHECKING:
@@ -53,16 +53,19 @@ def verify(
 
 @commands.command(
     epilog="Examples:\n\ninspector rejudge results --threshold 0.3\n\n"
-    "inspector rejudge results --model my-walls-model"
+    "inspector rejudge results --model my-walls-model\n\n"
+    "inspector rejudge results --min-crack-mm 0.3"
 )
 def rejudge(
     out: Out,
     threshold: Threshold = None,
     model: Model = None,
+    min_crack_mm: MinCrackMm = None,
+    mm_per_px: MmPerPx = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what changed as JSON.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Other thresholds for a table, without judging its photos again.
+    """Other thresholds or another scale for a table, without judging its photos again.
 
     Verdicts follow from the stored scores; --model names a copy with other thresholds. Killed, the
     same command completes it. Exit code 0: done; 3: done, but the photos that int8 cannot
@@ -73,7 +76,9 @@ def rejudge(
     from inspector.scanning import rejudge as run_rejudge
     from inspector.scanning.console import print_rejudged
 
-    config = RejudgeConfig(out=out, threshold=threshold, model=model)
+    config = RejudgeConfig(
+        out=out, threshold=threshold, model=model, mm_per_px=mm_per_px, min_crack_mm=min_crack_mm
+    )
     with CountingBar() as console:
         result = run_rejudge(config, progress=console)
     if as_json:

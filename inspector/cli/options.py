@@ -47,6 +47,16 @@ Threshold = Annotated[
     float | None,
     typer.Option(metavar="P", help="Crack from this probability on, clear below, no review."),
 ]
+MmPerPx = Annotated[
+    float | None,
+    typer.Option(
+        metavar="MM", help="Millimetres that a pixel of every photo shows; else as drones tell."
+    ),
+]
+MinCrackMm = Annotated[
+    float | None,
+    typer.Option(metavar="MM", help="Never clear: photos that cannot show cracks of this width."),
+]
 Moved = Annotated[
     str | None,
     typer.Option(metavar="OLD=NEW", help="Photos scanned below OLD now lie below NEW."),

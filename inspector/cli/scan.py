@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from inspector.cli.options import Device, Model, Moved, Quiet, Threshold, Verbose, auto_or_count
+from inspector.cli.options import (
+    Device,
+    MinCrackMm,
+    MmPerPx,
+    Model,
+    Moved,
+    Quiet,
+    Threshold,
+    Verbose,
+    auto_or_count,
+)
 from inspector.photos.reading import DecodeLimits
 
 commands = typer.Typer()
@@ -22,6 +32,7 @@ _DEFAULT = DecodeLimits()
 @commands.command(
     epilog="Examples:\n\ninspector scan /photos\n\ninspector scan a b.jpg --out results -j 4"
     "\n\ninspector scan /photos --max-failures 5% --json"
+    "\n\ninspector scan /photos --min-crack-mm 0.3 --mm-per-px 0.12"
 )
 def scan(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", show_default=False)],
@@ -30,6 +41,8 @@ def scan(
     ] = Path("inspector-results"),
     model: Model = None,
     threshold: Threshold = None,
+    min_crack_mm: MinCrackMm = None,
+    mm_per_px: MmPerPx = None,
     max_failures: Annotated[
         str | None, typer.Option(metavar="5%|N", help="Stop when more photos cannot be judged.")
     ] = None,
@@ -119,6 +132,8 @@ def scan(
         workers=auto_or_count("--workers", workers),
         loader=loader,
         threshold=threshold,
+        min_crack_mm=min_crack_mm,
+        mm_per_px=mm_per_px,
         max_failures=FailureBudget.parse(max_failures) if max_failures else None,
         limit=limit,
         overwrite=overwrite,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inspector.errors import BackendError
+from inspector.model.scale import NOTHING_ASKED
 from inspector.types import Judgement, Reason, Verdict
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from inspector.model.bundle import Thresholds
+    from inspector.model.scale import Scale
     from inspector.types import Photo, Scores
 
 
@@ -30,6 +32,7 @@ _OUTCOMES = (
     (Verdict.CRACK, Reason.MODEL),
     (Verdict.REVIEW, Reason.NEAR_THRESHOLD),
     (Verdict.REVIEW, Reason.DOWNSCALED),
+    (Verdict.REVIEW, Reason.SCALE),
     (Verdict.CLEAR, Reason.MODEL),
 )
 """Verdicts with their reasons, in the order in which `decide` checks them; the last holds if no
@@ -44,11 +47,13 @@ def decide(
     *,
     ood_N: NDArray[np.floating[Any]] | float = 0.0,
     shrink_N: NDArray[np.floating[Any]] | float = 0.0,
+    hidden_N: NDArray[np.bool_] | bool = False,
 ) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
     """The verdict rule: verdicts and reasons of N images, as words.
 
-    `p_N` are crack probabilities, `ood_N` OOD scores and `shrink_N` photo pixels per
-    model pixel; left out, these two count for nothing. Probabilities are compared in float32, the
+    `p_N` are crack probabilities, `ood_N` OOD scores, `shrink_N` photo pixels per model pixel, and
+    `hidden_N` says which cannot show the crack width asked for (`Scale.hides_N`); left out, these
+    count for nothing. Probabilities are compared in float32, the
     precision of the scores and of the table: one equal to a threshold as float32 has reached it,
     which errs towards finding cracks. What is not a number goes to a person.
     """
@@ -59,19 +64,29 @@ def decide(
         p_N >= np.float32(thresholds.crack_from),
         ~(p_N < np.float32(thresholds.clear_below)),
         np.asarray(shrink_N) > MAX_CLEAR_SHRINK,
+        np.asarray(hidden_N),
     )
     first_N = np.select(holds, range(len(holds)), len(holds))
     return _VERDICTS[first_N], _REASONS[first_N]
 
 
 def judge(
-    scores: Scores, photos: Sequence[Photo], thresholds: Thresholds, stages: Sequence[str]
+    scores: Scores,
+    photos: Sequence[Photo],
+    thresholds: Thresholds,
+    stages: Sequence[str],
+    scale: Scale = NOTHING_ASKED,
 ) -> tuple[Judgement, ...]:
-    """One judgement per photo, in their order; `stages` are the backend's. Raises BackendError
-    unless the engine gave exactly one number of each kind for each."""
+    """One judgement per photo, in their order; `stages` are the backend's, `scale` says which
+    cracks must be seen. Raises BackendError unless the engine gave exactly one number of each kind
+    for each."""
     _check(scores, photos)
     shrink_N = np.array([photo.shrink for photo in photos])
-    outcomes = decide(scores.p_crack_N, thresholds, ood_N=scores.ood_N, shrink_N=shrink_N)
+    visible_N = np.array([photo.smallest_visible_mm for photo in photos], np.float64)  # None: NaN
+    hidden_N = scale.hides_N(visible_N)
+    outcomes = decide(
+        scores.p_crack_N, thresholds, ood_N=scores.ood_N, shrink_N=shrink_N, hidden_N=hidden_N
+    )
     judgements = []
     for k, (verdict, reason) in enumerate(zip(*outcomes, strict=True)):
         stage = stages[0 if scores.stage_N is None else scores.stage_N[k]]

@@ -6,6 +6,7 @@ import hashlib
 import re
 import struct
 import warnings
+from dataclasses import asdict
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -237,6 +238,7 @@ def _facts(image: Image.Image, exif: ExifFacts, content_hash: str | None) -> Pho
         gps_lon=exif.gps_lon,
         gps_alt=exif.gps_alt,
         camera=exif.camera,
+        **asdict(exif.pose),
     )
 
 

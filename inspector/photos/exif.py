@@ -4,15 +4,16 @@ photo, and within limits: they come from anybody."""
 from __future__ import annotations
 
 import contextlib
-import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from xml.parsers import expat
 
 from PIL import ExifTags
 from PIL.Image import Transpose
+
+from inspector.photos.pose import Pose, read_pose, tells_pose
+from inspector.photos.xmp import number, read_xmp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,18 +49,6 @@ _XMP_DEGREES = re.compile(r"(\d+),(\d+(?:\.\d+)?)(?:,(\d+(?:\.\d+)?))?([NSEW])")
 """Degrees, minutes and perhaps seconds (XMP part 2, section 2.1.1)."""
 
 
-_MOST_XMP_BYTES = 1 << 18
-_PREFIXES = {
-    "http://ns.adobe.com/exif/1.0/": "exif",
-    "http://ns.adobe.com/xap/1.0/": "xmp",
-    "http://ns.adobe.com/photoshop/1.0/": "photoshop",
-    "http://www.dji.com/drone-dji/1.0/": "drone-dji",
-}
-"""The namespaces that are read, and what they are called here, whatever a file calls them."""
-_NAMESPACE_END = " "
-"""No namespace can contain it."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Degrees north and east, metres above the sea."""
@@ -79,6 +68,7 @@ class ExifFacts:
     gps_lon: float | None = None
     gps_alt: float | None = None
     camera: str | None = None
+    pose: Pose = field(default_factory=Pose)
 
     @property
     def swaps_sides(self) -> bool:
@@ -106,8 +96,10 @@ def read_exif(image: Image.Image) -> ExifFacts:
     lon = _degrees(gps, ExifTags.GPS.GPSLongitude, ExifTags.GPS.GPSLongitudeRef, "EW", 180)
     place = _Place(lat, lon, _altitude(gps)) if (lat, lon) != _NO_FIX else _Place()
     is_placed = (place.lat, place.lon) != (None, None)
-    if taken_at is None or not is_placed:
-        xmp = read_xmp(image.info.get("xmp"))
+    packet, pose = image.info.get("xmp"), Pose()
+    if taken_at is None or not is_placed or tells_pose(packet):
+        xmp = read_xmp(packet)
+        pose = read_pose(xmp, detail, image.size)
         taken_at = taken_at or _first_time(
             *(xmp.get(name) for name in _XMP_TIMES),
             base.get(ExifTags.Base.DateTime),
@@ -122,6 +114,7 @@ def read_exif(image: Image.Image) -> ExifFacts:
         gps_lon=place.lon,
         gps_alt=place.alt,
         camera=_camera(base.get(ExifTags.Base.Make), base.get(ExifTags.Base.Model)),
+        pose=pose,
     )
 
 
@@ -163,15 +156,6 @@ def _text(value: object) -> str:
     return text.partition("\0")[0].strip() if isinstance(text, str) else ""
 
 
-def _number(value: object) -> float | None:
-    top, _, bottom = value.partition("/") if isinstance(value, str) else (value, "", "")
-    try:
-        number = float(top) / float(bottom or 1)  # type: ignore[arg-type]
-    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
 def _degrees(
     gps: Mapping[int, Any], tag: int, ref_tag: int, hemispheres: str, limit: int
 ) -> float | None:
@@ -181,7 +165,7 @@ def _degrees(
         return None
     if not isinstance(parts, tuple) or len(parts) != 3:
         return None
-    numbers = [_number(part) for part in parts]
+    numbers = [number(part) for part in parts]
     if any(number is None for number in numbers):
         return None
     degrees, minutes, seconds = (number or 0.0 for number in numbers)
@@ -192,14 +176,14 @@ def _degrees(
 
 
 def _altitude(gps: Mapping[int, Any]) -> float | None:
-    value = _number(gps.get(ExifTags.GPS.GPSAltitude))
+    value = number(gps.get(ExifTags.GPS.GPSAltitude))
     below_sea = gps.get(ExifTags.GPS.GPSAltitudeRef) in (1, b"\x01")
     return -value if value is not None and below_sea else value
 
 
 def _xmp_place(xmp: Mapping[str, str]) -> _Place | None:
     """Return the place as Adobe or DJI write it."""
-    alt = _number(xmp.get("exif:GPSAltitude"))
+    alt = number(xmp.get("exif:GPSAltitude"))
     place = _Place(
         _xmp_degrees(xmp.get("exif:GPSLatitude"), "NS"),
         _xmp_degrees(xmp.get("exif:GPSLongitude"), "EW"),
@@ -209,9 +193,9 @@ def _xmp_place(xmp: Mapping[str, str]) -> _Place | None:
         # Their first drones misspelt it.
         east = xmp.get("drone-dji:GpsLongitude") or xmp.get("drone-dji:GpsLongtitude")
         place = _Place(
-            _number(xmp.get("drone-dji:GpsLatitude")),
-            _number(east),
-            _number(xmp.get("drone-dji:AbsoluteAltitude")),
+            number(xmp.get("drone-dji:GpsLatitude")),
+            number(east),
+            number(xmp.get("drone-dji:AbsoluteAltitude")),
         )
     if place.lat is None or place.lon is None or (place.lat, place.lon) == _NO_FIX:
         return None
@@ -236,44 +220,3 @@ def _camera(make: object, model: object) -> str | None:
 def _printable(text: str) -> str:
     """Drop control characters: a camera name must not be able to drive a terminal."""
     return "".join(c for c in text if c.isprintable()).strip()
-
-
-class _RefusedXmp(Exception):
-    """The block declares entities, which XMP does not need and bombs are made of."""
-
-
-def read_xmp(block: object) -> Mapping[str, str]:
-    """Read the simple properties of an XMP packet (ISO 16684-1) by name, with the prefix that is
-    usual for the namespace: `exif:DateTimeOriginal`. Empty where the packet is damaged or large."""
-    if not isinstance(block, bytes) or len(block) > _MOST_XMP_BYTES:
-        return {}
-    found: dict[str, str] = {}
-    texts: list[str] = []
-
-    def start(name: str, attributes: dict[str, str]) -> None:
-        texts.clear()
-        for attribute, value in attributes.items():
-            keep(attribute, value)
-
-    def end(name: str) -> None:
-        keep(name, "".join(texts))
-        texts.clear()
-
-    def keep(name: str, value: str) -> None:
-        namespace, _, local = name.rpartition(_NAMESPACE_END)
-        prefix = _PREFIXES.get(namespace)
-        if prefix and value.strip():
-            found.setdefault(f"{prefix}:{local}", value.strip())
-
-    def refuse(*_: object) -> None:
-        raise _RefusedXmp
-
-    parser = expat.ParserCreate(namespace_separator=_NAMESPACE_END)
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.CharacterDataHandler = texts.append
-    parser.StartDoctypeDeclHandler = refuse
-    try:
-        parser.Parse(block.strip(b"\0 \r\n\t"), True)
-    except (expat.ExpatError, _RefusedXmp, ValueError):  # ValueError: an encoding nobody knows
-        return {}
-    return found

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from inspector.core.layout import Layout, is_being_written
 from inspector.core.text import display_path
+from inspector.errors import UsageError
+from inspector.model.scale import NOTHING_ASKED, Scale
 from inspector.reporting.counting import (
     OUTCOMES,
     PER_DEGREE,
@@ -103,6 +105,12 @@ class Report:
     model: Mapping[str, int]
     people: People
     reasons: Mapping[str, int]
+    min_crack_mm: float | None
+    """Width of the cracks that must be seen, if the scan was asked for one."""
+    coarse: int
+    """Photos whose scale cannot show it."""
+    unknown_scale: int
+    """Judged photos of unknown scale."""
     failures: Mapping[str, int]
     failed_files: Mapping[str, Sequence[JsonObject]] = field(repr=False)
     """A few rows for each code."""
@@ -135,6 +143,16 @@ class Report:
         """Digest of the bundle that made the table; empty for tables that do not say."""
         return self.facts.get("model", "")
 
+    @property
+    def placed(self) -> int:
+        """Photos whose place is known."""
+        return sum(group.photos for _, _, group in self.places)
+
+    @property
+    def hidden(self) -> int:
+        """Photos that cannot show the crack width asked for, or of which nobody knows it."""
+        return self.coarse + self.unknown_scale
+
     def threshold(self, name: str) -> float | None:
         """Return `clear_below`, `crack_from` or `out_of_distribution`; None where the table does
         not say."""
@@ -156,6 +174,11 @@ class Report:
             "people": asdict(self.people),
             "reasons": dict(self.reasons),
             "failures": dict(self.failures),
+            "scale": {
+                "min_crack_mm": self.min_crack_mm,
+                "cannot_show": None if self.min_crack_mm is None else self.hidden,
+                "unknown": self.unknown_scale,
+            },
             "size_bytes": self.size_bytes,
             "copies": self.copies,
             "root": self.root,
@@ -163,7 +186,8 @@ class Report:
             "period": self.period,
             "periods": [asdict(group) for group in self.periods],
             "gps": {
-                "photos": sum(group.photos for _, _, group in self.places),
+                "photos": self.placed,
+                "without": self.total.photos - self.placed,
             },
             "model": self.digest,
             "thresholds": {
@@ -178,7 +202,10 @@ class Report:
 def count_table(query: Query, pictures: int) -> Report:
     """Count a table; at most `pictures` cracks are listed to be shown. Raises OutputError,
     StaleTableError."""
-    totals = count_totals(query)
+    asked = NOTHING_ASKED
+    with contextlib.suppress(ValueError, UsageError):  # of a table that somebody edited
+        asked = Scale.of(query.table.facts)
+    totals = count_totals(query, asked.min_crack_mm)
     root, folders = count_folders(query)
     period, periods = count_periods(query)
     places, side, spots = count_places(query, _SPOT_SIDE)
@@ -192,6 +219,9 @@ def count_table(query: Query, pictures: int) -> Report:
         model={outcome: totals.model[outcome] for outcome in OUTCOMES},
         people=People.of(totals.said),
         reasons=dict(totals.reasons.most_common()),
+        min_crack_mm=asked.min_crack_mm,
+        coarse=totals.coarse,
+        unknown_scale=totals.unknown_scale,
         failures=dict(totals.failures.most_common()),
         failed_files=list_failed(query, totals.failed_rows),
         size_bytes=totals.size_bytes,

@@ -86,7 +86,8 @@ cracks first."""
 @dataclass(slots=True)
 class Totals:
     """Counts of all rows; `said` by what the model and a person said, `failed_rows` the numbers of
-    the first failed rows of each code."""
+    the first failed rows of each code; `coarse` those whose scale cannot show the crack width asked
+    for, `unknown_scale` those without one."""
 
     model: Counter[str]
     after: Counter[str]
@@ -95,17 +96,25 @@ class Totals:
     failures: Counter[str]
     failed_rows: dict[str, list[int]]
     size_bytes: int
+    coarse: int = 0
+    unknown_scale: int = 0
 
 
-def count_totals(query: Query) -> Totals:
-    """Count all rows by verdict, reason and failure."""
+def count_totals(query: Query, min_crack_mm: float | None = None) -> Totals:
+    """Count all rows by verdict, reason and failure, and those that cannot show the crack width
+    asked for, if one is."""
     totals = Totals(Counter(), Counter(), Counter(), Counter(), Counter(), {}, 0)
-    for model, after, human, reason, code, photos, size, rows in query.ask(
-        ["reason", "failure_code", "size_bytes"],
+    for model, after, human, reason, code, photos, size, rows, coarse, unknown in query.ask(
+        ["reason", "failure_code", "size_bytes", "smallest_visible_mm"],
         f"""SELECT model, after, human, reason, failure_code, count(*), sum(size_bytes),
-              min(row, {FAILURES_LISTED}) FILTER (model = '{FAILED}')
+              min(row, {FAILURES_LISTED}) FILTER (model = '{FAILED}'),
+              count(*) FILTER (smallest_visible_mm > ?::FLOAT),
+              count(*) FILTER (smallest_visible_mm IS NULL AND model <> '{FAILED}')
             FROM photos GROUP BY ALL""",
+        min_crack_mm,
     ):
+        totals.coarse += coarse
+        totals.unknown_scale += unknown
         totals.model[model] += photos
         totals.after[after] += photos
         totals.size_bytes += int(size or 0)

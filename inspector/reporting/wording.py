@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from inspector.core.text import TITLE, Whole, display_path, wrapped
+from inspector.model.scale import cannot_show
 from inspector.reporting.contents import AT_REST
 from inspector.reporting.counting import OUTCOMES
 from inspector.results.query import FAILED
@@ -25,6 +26,7 @@ REASONS = {
     Reason.OUT_OF_DISTRIBUTION: "the photo shows no concrete as the model knows it: its "
     "probability means nothing",
     Reason.DOWNSCALED: "the photo was shrunk more than four times, where a thin crack may vanish",
+    Reason.SCALE: "the photo cannot show the crack width asked for, or its scale is not known",
 }
 FAILURES = {
     FailureCode.EMPTY: "the file has no bytes",
@@ -82,12 +84,20 @@ def sentences(report: Report) -> list[str]:
             f"{count(failed)} files ({share(failed, total.photos)}) could not be judged; whether "
             "they show cracks, the scan does not know."
         )
+    if report.min_crack_mm is not None:
+        found.append(f"{_cannot_show(report)}. The model calls none of them clear.")
     found += _most_cracks(report)
     if report.copies:
         found.append(
             f"{count(report.copies)} files hold the very bytes of another one; each counts here."
         )
     return found
+
+
+def _cannot_show(report: Report) -> str:
+    assert report.min_crack_mm is not None
+    judged = report.total.photos - report.model[FAILED]
+    return cannot_show(report.coarse, report.unknown_scale, judged, report.min_crack_mm)
 
 
 def said_by_people(people: People, rows: int) -> str:
@@ -156,6 +166,8 @@ def report_lines(report: Report) -> list[str]:
     if report.folders and report.folders[-1].listed[0].crack:
         most = [g for g in report.folders[-1].listed[:_FOLDERS] if g.crack]
         lines += wrapped("folders", "most cracks: " + "; ".join(map(in_folder, most)))
+    if report.min_crack_mm is not None:
+        lines += wrapped("scale", _cannot_show(report))
     if report.copies:
         lines += wrapped("copies", f"{count(report.copies)} files hold the bytes of another one")
     if total.review:

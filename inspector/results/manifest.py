@@ -19,6 +19,7 @@ from inspector.core.layout import MANIFEST, Layout, is_part_name
 from inspector.core.untrusted import NotAFileError, parse_json, read_plain
 from inspector.errors import OutputError, UsageError
 from inspector.model.bundle import Thresholds
+from inspector.model.scale import Scale
 from inspector.results.schema import SCHEMA_VERSION
 from inspector.version import __version__
 
@@ -139,6 +140,13 @@ class Manifest:
         except (KeyError, ValueError, UsageError):
             return None
         return found if low > 0 and high < 1 else None
+
+    def scale(self) -> Scale | None:
+        """Return what was said about the scale of the photos; None where it cannot be that."""
+        try:
+            return Scale.of(self.identity)
+        except (ValueError, UsageError):
+            return None
 
     def gone(self, present: Container[str]) -> list[Part]:
         """Return the listed and lost parts that are not among those `present`."""

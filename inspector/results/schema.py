@@ -124,6 +124,41 @@ COLUMNS = (
     Column("gps_lon", pa.float64(), True, "Degrees east, WGS 84 (EXIF, XMP)."),
     Column("gps_alt", pa.float64(), True, "Metres above sea level (EXIF, XMP)."),
     Column("camera", pa.string(), True, "EXIF: maker and model."),
+    Column(
+        "camera_yaw",
+        pa.float32(),
+        True,
+        "Where the camera looked: degrees clockwise from north, 0 to 360 (XMP of drones).",
+    ),
+    Column(
+        "camera_pitch", pa.float32(), True, "Degrees: -90 straight down, 0 level, above 0 upwards."
+    ),
+    Column("camera_roll", pa.float32(), True, "Degrees, as the drone writes it."),
+    Column(
+        "relative_altitude", pa.float32(), True, "Metres above the place of the take-off (XMP)."
+    ),
+    Column("laser_distance", pa.float32(), True, "Metres, by the drone's range finder (XMP)."),
+    Column(
+        "mm_per_px",
+        pa.float32(),
+        True,
+        "Millimetres of the surface that a pixel shows, at full resolution, at the photo's centre; "
+        "null where nobody says it.",
+    ),
+    Column(
+        "mm_per_px_source",
+        pa.string(),
+        True,
+        "`flag` (`--mm-per-px`), `laser` (range and focal length) or `altitude` (height and focal "
+        "length, of photos that look straight down).",
+    ),
+    Column(
+        "smallest_visible_mm",
+        pa.float32(),
+        True,
+        "Width of the thinnest crack that the photo can show: two pixels of it as it was judged; "
+        "null without a scale, or when failed.",
+    ),
 )
 
 SCHEMA = pa.schema([pa.field(c.name, c.type, nullable=c.nullable) for c in COLUMNS])
@@ -146,7 +181,7 @@ def make_row(item: Photo | Failure, judgement: Judgement | None) -> dict[str, An
         assert judgement is None
         return row | {"failure_code": item.code, "detail": _text(item.detail)}
     assert judgement is not None
-    return row | asdict(judgement)
+    return row | asdict(judgement) | {"smallest_visible_mm": item.smallest_visible_mm}
 
 
 def to_table(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> pa.Table:

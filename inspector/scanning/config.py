@@ -10,6 +10,7 @@ from inspector.core.untrusted import take_paths
 from inspector.engines import BACKENDS, TORCH_BACKENDS, Device
 from inspector.errors import UsageError
 from inspector.model.bundle import Thresholds
+from inspector.model.scale import Scale
 from inspector.photos.address import Moved
 from inspector.photos.reading import DecodeLimits
 from inspector.photos.source import Discovery
@@ -90,6 +91,12 @@ class ScanConfig:
     takes them where a GPU judges and they pay."""
     threshold: float | None = None
     """Crack from this probability on, clear below, nothing in between; None: the model's own."""
+    mm_per_px: float | None = None
+    """Millimetres that a pixel of every photo shows, at full resolution; None: what each photo
+    says, by a drone's range finder or its height."""
+    min_crack_mm: float | None = None
+    """Width of the cracks that must be seen: a photo that cannot show them, or whose scale is not
+    known, is never clear (`review`, reason `scale`)."""
     max_failures: FailureBudget | None = None
     """Failed photos beyond which the scan stops, with what is done kept; None: no bound."""
     limit: int | None = None
@@ -143,6 +150,11 @@ class ScanConfig:
             raise UsageError("--overwrite starts anew; leave out what continues earlier results")
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise UsageError(f"a threshold of {self.threshold} is not between 0 and 1")
+        _ = self.scale
+
+    @property
+    def scale(self) -> Scale:
+        return Scale(mm_per_px=self.mm_per_px, min_crack_mm=self.min_crack_mm)
 
     def discover(self) -> Discovery:
         """The listing of the sources. Raises SourceError."""

@@ -15,6 +15,7 @@ from inspector.core.layout import TABLE
 from inspector.core.progress import Drawing, bar, words
 from inspector.core.text import Whole, print_lines, wrapped
 from inspector.errors import InspectorError
+from inspector.model.scale import cannot_show
 from inspector.photos.source import count_images
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _headline(summary: ScanSummary) -> list[str]:
             f"verdicts   whole table: {_outcomes(table)}",
             f"           this run:    {_outcomes(run)}",
         ]
-    lines += [f"photos     {total}", *_past(summary)]
+    lines += [f"photos     {total}", *_past(summary), *_scale(summary)]
     if summary.remedy:
         lines += wrapped("nothing", f"none of these photos could be judged: {summary.remedy}")
     if summary.budget_exceeded:
@@ -176,6 +177,15 @@ def _past(summary: ScanSummary) -> list[str]:
         if count > 0
         for line in wrapped(title, text.format(count))
     ]
+
+
+def _scale(summary: ScanSummary) -> list[str]:
+    """Say how many photos of this run cannot show the cracks asked for."""
+    if summary.min_crack_mm is None:
+        return []
+    counts = summary.coarse, summary.unknown_scale, summary.run.ok
+    run = "this run: " if summary.table != summary.run else ""
+    return wrapped("scale", run + cannot_show(*counts, summary.min_crack_mm))
 
 
 def _failures(summary: ScanSummary) -> list[str]:

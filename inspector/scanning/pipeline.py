@@ -81,6 +81,7 @@ class OpenScan:
         a row. `stack` closes what is opened."""
         self.config = config
         self.started = time.perf_counter()
+        self.scale = config.scale
         self.tally = Tally(config.max_failures)
         self.clock = Stopwatch()
         with self.clock.stage("start"):
@@ -109,8 +110,10 @@ class OpenScan:
     def keep(self, batch: Batch, scores: Scores) -> None:
         """Write one row for each item of `batch`, and count it."""
         with self.clock.stage("judge"):
+            batch = batch.at_scale(self.scale.mm_per_px)
             photos = [photo for photo, _ in batch.owned()]
-            judgements = judge(scores, photos, self.thresholds, self.executor.engine.stages)
+            stages = self.executor.engine.stages
+            judgements = judge(scores, photos, self.thresholds, stages, self.scale)
             own = iter(judgements)  # the k-th photo has the k-th judgement
             rows = [
                 make_row(item, next(own) if isinstance(item, Photo) else None)
@@ -119,6 +122,7 @@ class OpenScan:
         with self.clock.stage("write"):
             self.sink.write(rows)
         self.tally.count(batch, judgements)
+        self.tally.count_hidden(photos, self.scale)
 
     def finish(self) -> None:
         """Commit the rows that wait; after a whole listing, settle those whose photos are gone."""

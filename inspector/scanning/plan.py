@@ -262,4 +262,5 @@ def identity_of(config: ScanConfig, bundle: ModelBundle, precision: str) -> dict
         "clear_below": repr(thresholds.clear_below),
         "crack_from": repr(thresholds.crack_from),
         "out_of_distribution": repr(thresholds.out_of_distribution),
+        **config.scale.identity,
     }

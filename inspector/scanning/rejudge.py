@@ -1,4 +1,5 @@
-"""Other thresholds for a table whose photos have been judged: verdicts follow from what is stored.
+"""Other thresholds, or another scale, for a table whose photos have been judged: verdicts follow
+from what is stored.
 
 How the table changes at once, whatever happens meanwhile, stands in docs/explanation/durability.md.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,7 @@ from inspector.core.untrusted import take_paths
 from inspector.engines.combined import UncertaintyBand
 from inspector.errors import OutputError, UsageError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
+from inspector.model.scale import NOTHING_ASKED, Scale
 from inspector.model.verdict import decide
 from inspector.photos.address import text_of
 from inspector.photos.source import is_gone
@@ -33,7 +35,7 @@ from inspector.results.store import open_results
 from inspector.scanning.config import ScanConfig
 from inspector.scanning.plan import identity_of
 from inspector.scanning.summary import EXIT_INCOMPLETE, Counts
-from inspector.types import Scores, Status, Verdict
+from inspector.types import VISIBLE_PX, ScaleSource, Scores, Status, Verdict, View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,16 +60,43 @@ class RejudgeConfig:
     model: Path | None = None
     """The bundle that judged the table, or one that differs from it in its thresholds only; None:
     the one that comes with the package."""
+    mm_per_px: float | None = None
+    """As of a scan; None: as it is."""
+    min_crack_mm: float | None = None
+    """As of a scan; None: as it is."""
 
     def __post_init__(self) -> None:
         take_paths(self)
-        if self.threshold is None and self.model is None:
-            raise UsageError("name the new thresholds: --threshold P, or a --model that has them")
+        if not self.has_thresholds and self.mm_per_px is None and self.min_crack_mm is None:
+            raise UsageError(
+                "name what is new: --threshold P, a --model that has other thresholds, "
+                "--min-crack-mm MM or --mm-per-px MM"
+            )
         self.as_scan()
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Whether it names thresholds; else those of the table hold."""
+        return self.threshold is not None or self.model is not None
 
     def as_scan(self) -> ScanConfig:
         """The scan that continues the table afterwards, but for its sources."""
-        return ScanConfig(sources=(".",), out=self.out, threshold=self.threshold, model=self.model)
+        return ScanConfig(
+            sources=(".",),
+            out=self.out,
+            threshold=self.threshold,
+            model=self.model,
+            mm_per_px=self.mm_per_px,
+            min_crack_mm=self.min_crack_mm,
+        )
+
+    def scale(self, old: Scale) -> Scale:
+        """The scale of the table; what this does not name is as it was."""
+        named = self.as_scan().scale
+        return Scale(
+            mm_per_px=named.mm_per_px or old.mm_per_px,
+            min_crack_mm=named.min_crack_mm or old.min_crack_mm,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +136,14 @@ def rejudge(config: RejudgeConfig, *, progress: Progress = no_progress) -> Rejud
         raise OutputError(f"{config.out} holds no results of a scan; name the --out of one")
     with open_results(config.out, None, overwrite=False) as results:
         before = Counts.of(results.outcomes)
-        rule = _Rule.of(bundle, thresholds, results.identity)
-        own = identity_of(config.as_scan(), bundle, rule.precision)
-        identity = {**results.identity, **own}  # of the scan that continues the table
+        old = Manifest(identity=results.identity)
+        scale = config.scale(old.scale() or NOTHING_ASKED)
+        if not config.has_thresholds:
+            thresholds = old.thresholds() or thresholds
+        rule = replace(_Rule.of(bundle, thresholds, results.identity), scale=scale)
+        identity = {**results.identity, **scale.identity}  # of the scan that continues the table
+        if config.has_thresholds:
+            identity |= identity_of(config.as_scan(), bundle, rule.precision) | scale.identity
         work = _Rewriting(results, identity, rule, progress)
         changed = again = 0
         if identity != results.identity:
@@ -141,6 +175,7 @@ class _Rule:
     """The stage whose answers hold at any threshold."""
     band: UncertaintyBand
     """Answers that the other stages leave to it."""
+    scale: Scale = NOTHING_ASKED
 
     @classmethod
     def of(cls, bundle: ModelBundle, thresholds: Thresholds, old: Mapping[str, str]) -> _Rule:
@@ -175,7 +210,9 @@ class _Rule:
     def apply(self, table: pa.Table) -> tuple[pa.Table, int]:
         """Rows with new verdicts, and the number that changed. A photo that was clear has no place
         of the evidence and gets none."""
-        sides = np.maximum(_numbers(table, "width"), _numbers(table, "height"))
+        shrink_N = self._shrinks(table)
+        if self.scale.mm_per_px is not None:
+            table = _at_scale(table, self.scale.mm_per_px, shrink_N)
         ok = pc.equal(table["status"], Status.OK.value)
         verdicts, reasons = (
             pc.if_else(ok, pa.array(words.tolist(), pa.string()), None)
@@ -183,23 +220,46 @@ class _Rule:
                 _numbers(table, "p_crack"),
                 self.thresholds,
                 ood_N=_numbers(table, "ood_score"),
-                shrink_N=sides / self.size,
+                shrink_N=shrink_N,
+                hidden_N=self.scale.hides_N(_numbers(table, "smallest_visible_mm")),
             )
         )
         clear = pc.fill_null(pc.equal(verdicts, Verdict.CLEAR.value), False)
         new = {"verdict": verdicts, "reason": reasons}
         new |= {name: pc.if_else(clear, None, table[name]) for name in ("peak_x", "peak_y")}
         same = pc.and_(pc.equal(verdicts, table["verdict"]), pc.equal(reasons, table["reason"]))
-        for name, column in new.items():
-            place = SCHEMA.get_field_index(name)
-            field = SCHEMA.field(place)
-            table = table.set_column(place, field, column.cast(field.type))
-        return table, table.num_rows - pc.sum(pc.fill_null(same, True)).as_py() if len(table) else 0
+        differ = table.num_rows - pc.sum(pc.fill_null(same, True)).as_py() if len(table) else 0
+        return _with_columns(table, new), differ
+
+    def _shrinks(self, table: pa.Table) -> NDArray[np.float64]:
+        """Photo pixels per model pixel, as they were when the photos were judged."""
+        sides_N = np.maximum(*(_numbers(table, name, np.float64) for name in ("width", "height")))
+        whole_N = pc.fill_null(pc.equal(table["view"], View.WHOLE.value), True).to_numpy()
+        shrink_N: NDArray[np.float64] = np.where(whole_N, sides_N / self.size, 1.0)
+        return shrink_N
 
 
-def _numbers(table: pa.Table, name: str) -> NDArray[np.float32]:
-    """A column in the scores' own precision; NaN where null."""
-    numbers: NDArray[np.float32] = table[name].to_numpy(zero_copy_only=False).astype(np.float32)
+def _at_scale(table: pa.Table, mm_per_px: float, shrink_N: NDArray[np.float64]) -> pa.Table:
+    """Photos with the scale that a person gives, as `Photo.smallest_visible_mm` has it."""
+    ok = pc.equal(table["status"], Status.OK.value)
+    visible = pa.array(VISIBLE_PX * np.maximum(1.0, shrink_N) * mm_per_px)
+    given = {"mm_per_px": mm_per_px, "mm_per_px_source": str(ScaleSource.FLAG)}
+    new = {name: pc.if_else(ok, value, table[name]) for name, value in given.items()}
+    return _with_columns(table, new | {"smallest_visible_mm": pc.if_else(ok, visible, None)})
+
+
+def _with_columns(table: pa.Table, new: Mapping[str, Any]) -> pa.Table:
+    """The table with other values in some of its columns."""
+    for name, column in new.items():
+        place = SCHEMA.get_field_index(name)
+        field = SCHEMA.field(place)
+        table = table.set_column(place, field, column.cast(field.type))
+    return table
+
+
+def _numbers(table: pa.Table, name: str, dtype: Any = np.float32) -> NDArray[Any]:
+    """A column, by default in the scores' own precision; NaN where null."""
+    numbers: NDArray[Any] = table[name].to_numpy(zero_copy_only=False).astype(dtype)
     return numbers
 
 

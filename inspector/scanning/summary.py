@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Protocol, Self
 
+import numpy as np
+
 from inspector.core.text import display_path
 from inspector.photos.formats import decodable
 from inspector.types import Failure, FailureCode, Verdict
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from inspector.engines import Backend
+    from inspector.model.scale import Scale
     from inspector.scanning.config import FailureBudget
     from inspector.scanning.pipeline import OpenScan
     from inspector.scanning.plan import Plan
-    from inspector.types import Batch, JsonObject, Judgement
+    from inspector.types import Batch, JsonObject, Judgement, Photo
 
 
 EXAMPLES = 3
@@ -79,6 +82,10 @@ class Tally:
     examples: dict[str, list[str]] = field(default_factory=dict)
     """A few failed files and what was wrong, by failure code."""
     decode_cpu_seconds: float = 0.0
+    coarse: int = 0
+    """Photos whose scale cannot show the crack width asked for."""
+    unknown_scale: int = 0
+    """Photos of which nobody knows whether they can."""
 
     @property
     def run(self) -> Counts:
@@ -106,6 +113,14 @@ class Tally:
                 examples = self.examples.setdefault(item.code.value, [])
                 if len(examples) < EXAMPLES:
                     examples.append(f"{display_path(item.ref.path)}: {item.detail}")
+
+    def count_hidden(self, photos: Sequence[Photo], scale: Scale) -> None:
+        """Count the photos that cannot show the crack width asked for, if one is."""
+        if scale.min_crack_mm is not None:
+            visible_N = np.array([photo.smallest_visible_mm for photo in photos], np.float64)
+            unknown = int(np.isnan(visible_N).sum())
+            self.unknown_scale += unknown
+            self.coarse += int(scale.hides_N(visible_N).sum()) - unknown
 
 
 class Stopwatch:
@@ -175,6 +190,12 @@ class ScanSummary:
     """Rows of lost parts that are not there again."""
     moved: int
     """Rows that were given the address that their photos have now."""
+    min_crack_mm: float | None
+    """Width of the cracks that must be seen, if one was asked for."""
+    coarse: int
+    """Photos of this run whose scale cannot show it."""
+    unknown_scale: int
+    """Photos of this run of which nobody knows whether they can."""
     failure_examples: dict[str, list[str]]
     """A few failed files of this run, by failure code."""
     ignored_by_suffix: dict[str, int]
@@ -261,6 +282,9 @@ def summarise(run: OpenScan) -> ScanSummary:
         pruned=table.pruned,
         lost=table.lost.rows,
         moved=table.moved,
+        min_crack_mm=run.scale.min_crack_mm,
+        coarse=tally.coarse,
+        unknown_scale=tally.unknown_scale,
         failure_examples=tally.examples,
         ignored_by_suffix=dict(found.ignored_by_suffix.most_common()),
         excluded=dict(found.excluded.most_common()),

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from inspector.photos.exif import ExifFacts, read_exif, read_xmp
+from inspector.photos.exif import ExifFacts, read_exif
+from inspector.photos.xmp import read_xmp
 
 NAMESPACES = {
     "exif": "http://ns.adobe.com/exif/1.0/",

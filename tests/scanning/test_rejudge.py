@@ -211,7 +211,7 @@ def test_the_command_says_what_changed(out, tiny_bundle, tmp_path):
     assert "clear below 0.5, crack from 0.5" in ended.output and "before" in ended.output
     assert '"again": 0' in run(out, "--model", tiny_bundle.path, "--json").output
     assert isinstance(run(out).exception, UsageError)
-    with pytest.raises(UsageError, match="name the new thresholds"):
+    with pytest.raises(UsageError, match="name what is new"):
         RejudgeConfig(out=out)
     with pytest.raises(OutputError, match="holds no results"):
         changed_to(tmp_path / "none", tiny_bundle, 0.5)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from inspector.model.verdict import decide
 from inspector.photos.address import LOCAL, text_of
 from inspector.results.verify.findings import Flaw
-from inspector.types import FailureCode, Reason, Status, Verdict
+from inspector.types import VISIBLE_PX, FailureCode, Reason, ScaleSource, Status, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,30 +20,38 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inspector.model.bundle import Thresholds
+    from inspector.model.scale import Scale
 
     Mask = NDArray[np.bool_]
 
 _URI = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]+")
 _WINDOWS = re.compile(r"file:(///[A-Za-z]:/|//[^/])")
 """Begins an address with a drive or a server."""
-_WORDS = {"status": Status, "verdict": Verdict, "reason": Reason, "failure_code": FailureCode}
+_WORDS = {
+    "status": Status,
+    "verdict": Verdict,
+    "reason": Reason,
+    "failure_code": FailureCode,
+    "mm_per_px_source": ScaleSource,
+}
 _JUDGED = ("verdict", "p_crack", "ood_score", "reason", "stage", "width", "height", "format")
 _UNJUDGED = ("verdict", "p_crack", "ood_score", "reason", "stage", "peak_x", "peak_y")
 _EXPLAINED = ("failure_code", "detail")
 
 
 def flaws_in(
-    batch: pa.RecordBatch, thresholds: Thresholds | None, *, peaks: bool
+    batch: pa.RecordBatch, thresholds: Thresholds | None, scale: Scale | None, *, peaks: bool
 ) -> Iterator[tuple[Flaw, str, Mask]]:
     """Yield each flaw of rows in the table's schema: its kind, in words, and a mask (N,). Verdicts
-    are not checked without thresholds; with `peaks`, every photo that is not clear has a place of
-    the evidence."""
+    are not checked without thresholds and scale; with `peaks`, every photo that is not clear has a
+    place of the evidence."""
     columns = {name: batch.column(name) for name in batch.schema.names}
     checks = (
         *_wrong_uris(columns),
         *_wrong_values(columns),
         *_wrong_nulls(columns, peaks=peaks),
-        *_wrong_verdicts(columns, thresholds),
+        *_wrong_scales(columns),
+        *_wrong_verdicts(columns, thresholds, scale),
     )
     return ((flaw, what, mask) for flaw, what, mask in checks if mask.any())
 
@@ -97,20 +105,36 @@ def _wrong_nulls(columns: dict[str, Any], *, peaks: bool) -> Iterator[tuple[Flaw
             yield Flaw.ROW_NULLS, f"not clear, without {name}", ok & ~clear & ~peak
 
 
+def _wrong_scales(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
+    scale, source, visible = (
+        columns[name] for name in ("mm_per_px", "mm_per_px_source", "smallest_visible_mm")
+    )
+    yield Flaw.ROW_VALUE, "mm_per_px is not above 0", _valid(scale) & ~_true(pc.greater(scale, 0))
+    known, ok = _valid(scale), _true(pc.equal(columns["status"], Status.OK))
+    yield Flaw.ROW_NULLS, "a scale without its source, or the reverse", known ^ _valid(source)
+    yield Flaw.ROW_NULLS, "smallest_visible_mm without a scale", _valid(visible) & ~(known & ok)
+    unsaid = ok & known & ~_valid(visible)
+    yield Flaw.ROW_NULLS, "ok with a scale, without smallest_visible_mm", unsaid
+    least = pc.multiply(pc.cast(scale, pa.float64()), VISIBLE_PX * (1 - 1e-6))
+    finer = _true(pc.less(pc.cast(visible, pa.float64()), least))
+    yield Flaw.ROW_VALUE, "smallest_visible_mm is less than two pixels", finer
+
+
 def _wrong_verdicts(
-    columns: dict[str, Any], thresholds: Thresholds | None
+    columns: dict[str, Any], thresholds: Thresholds | None, scale: Scale | None
 ) -> Iterator[tuple[Flaw, str, Mask]]:
     """Compare with the scan's own rule; how far a photo was shrunk is not in the table, so either
     answer is right."""
-    if thresholds is None:
+    if thresholds is None or scale is None:
         return
     p_N, ood_N, verdict_N, reason_N = (
         columns[name].to_numpy(zero_copy_only=False)
         for name in ("p_crack", "ood_score", "verdict", "reason")
     )
+    hidden_N = scale.hides_N(columns["smallest_visible_mm"].to_numpy(zero_copy_only=False))
     right = np.zeros(len(p_N), np.bool_)
     for shrink in (0.0, np.inf):
-        expected = decide(p_N, thresholds, ood_N=ood_N, shrink_N=shrink)
+        expected = decide(p_N, thresholds, ood_N=ood_N, shrink_N=shrink, hidden_N=hidden_N)
         right |= (verdict_N == expected[0]) & (reason_N == expected[1])
     judged = _valid(columns["p_crack"]) & _valid(columns["verdict"]) & _valid(columns["reason"])
     yield Flaw.ROW_VERDICT, "the verdict contradicts the scores and thresholds", judged & ~right

@@ -9,7 +9,7 @@ const NAMES = {
 };
 const WHY = {
   model: "clearly on one side", near_threshold: "near the threshold", downscaled: "much downscaled",
-  out_of_distribution: "unlike concrete",
+  out_of_distribution: "unlike concrete", scale: "too coarse a scale",
 };
 const ALL = { verdict: "anything", reason: "any reason", failure: "any failure", label: "anything" };
 
