@@ -205,6 +205,9 @@ def _tiffs(seeds: Seeds) -> dict[str, Item]:
             "one colour after the other, 16 bit",
         ),
         "big.tif": again(tiff(pixels_HWC, big=True), "BigTIFF"),
+        "big_high_first.tif": again(
+            tiff(pixels_HWC, big=True, order=">"), "BigTIFF, high bytes first"
+        ),
         "grey.tif": Item(tiff(pixels_HWC[..., :1]), "grey"),
         "grey_alpha.tif": Item(
             tiff(alpha_HWC, {338: (1,)}), "grey, premultiplied alpha", same_as="grey.tif"
@@ -365,7 +368,6 @@ def _unsupported(seeds: Seeds) -> _Files:
         "lab.tif": (encoded(Image.new("LAB", small), "TIFF"), "CIELAB"),
         "raw.tif": (encoded(seeds.image, "TIFF", tiffinfo=preview), "begins with a preview"),
         "no_meaning.tif": (tiff(seeds.pixels_HWC[..., :1], {262: None}), "not what 0 means"),
-        "big_high_first.tif": (tiff(seeds.pixels_HWC, big=True, order=">"), "BigTIFF"),
         "canon.cr2": (tiff(seeds.pixels_HWC, head=b"CR\2\0\0\0\0\0"), "camera raw"),
         "phase_one.iiq": (tiff(seeds.pixels_HWC, head=b"IIII\0\0\0\0"), "camera raw"),
         "fuji.raf": (b"FUJIFILMCCD-RAW 0201" + bytes(64), "camera raw"),

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import struct
 import warnings
 from dataclasses import asdict
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 from inspector.core.text import printable
 from inspector.model.preprocess import PreprocessSpec, crop_box, fit, to_pixels
-from inspector.photos import tiff
+from inspector.photos import tiff, tiff_windows
 from inspector.photos.exif import UPRIGHT, ExifFacts, read_exif
 from inspector.photos.formats import MAGIC_BYTES, decodable, sniff
 from inspector.photos.jpeg import (
@@ -26,15 +25,13 @@ from inspector.photos.jpeg import (
     plain_pixels,
 )
 from inspector.photos.png import SIGNATURE, plain_png
-from inspector.photos.reading import DecodeLimits, Refused, read
+from inspector.photos.reading import Bytes, Contents, DecodeLimits, OpenBytes, Refused, read
+from inspector.photos.rgb import to_rgb
 from inspector.types import Decoded, Failure, FailureCode, ImageRef, PhotoFacts
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-_BACKDROP = (128, 128, 128)
-"""Mid grey, near the model's zero: an edge of the alpha mask then looks least like a crack."""
 
 _JPEG_EXIF = frozenset({"exif", "xmp"})
 """Keys of a JPEG's `info` in which Pillow finds EXIF facts; XMP may tell the orientation."""
@@ -45,6 +42,9 @@ _PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(_PILLOW), 0)
 _LONGEST_SIDE = 2**31 - 1
 """The largest number that fits the table's `width` and `height`."""
 _LONGEST_DETAIL = 200
+
+_HIGH_FIRST = b"MM\0+"
+"""A BigTIFF with the high bytes first, which Pillow takes for another kind."""
 
 _PNG_END = b"IEND\xaeB\x60\x82"
 """The type and checksum of a PNG's last chunk (PNG, section 11.2.5)."""
@@ -71,8 +71,17 @@ def decode(
     contents = read(ref, limits)
     if isinstance(contents, Failure):
         return contents
+    with contents:
+        outcome = _decode(contents, spec, limits)
+        if isinstance(contents.data, OpenBytes) and contents.data.has_changed():
+            detail = "written to while it was decoded"
+            return Failure(contents.ref, FailureCode.CHANGED, detail, outcome.facts)
+        return outcome
+
+
+def _decode(contents: Contents, spec: PreprocessSpec, limits: DecodeLimits) -> Decoded | Failure:
     ref, data = contents.ref, contents.data
-    facts = PhotoFacts(content_hash=hashlib.sha256(data).hexdigest())
+    facts = PhotoFacts(content_hash=contents.content_hash)
     try:
         _prepare_pillow(limits)
         with _open(data, limits) as image:
@@ -107,7 +116,7 @@ def _prepare_pillow(limits: DecodeLimits) -> None:
         Image.MAX_IMAGE_PIXELS = -(-limits.max_pixels // 2)
 
 
-def _open(data: bytes, limits: DecodeLimits) -> Image.Image:
+def _open(data: Bytes, limits: DecodeLimits) -> Image.Image:
     """Read the header, decode nothing."""
     image = open_image(data)
     width, height = image.size
@@ -119,18 +128,22 @@ def _open(data: bytes, limits: DecodeLimits) -> Image.Image:
     return image
 
 
-def open_image(data: bytes) -> Image.Image:
+def open_image(data: Bytes) -> Image.Image:
     """Open an image, without decoding it, in such a way that Pillow reads it rightly. Raises
     Refused where Pillow cannot, and whatever Pillow raises."""
     # By itself it reads several kinds of uncompressed TIFF wrongly; libtiff, which has all others,
     # reads them as well.
     TiffImagePlugin.READ_LIBTIFF = True
+    if data[:4] == _HIGH_FIRST:
+        data = tiff_windows.header(data)
+    if isinstance(data, OpenBytes):
+        return Image.open(cast("IO[bytes]", data), formats=("TIFF",))
     if data.startswith(SIGNATURE):
         data = plain_png(data)
     return Image.open(BytesIO(data), formats=decodable())
 
 
-def _why(error: Exception, data: bytes, *, opened: bool, name: str) -> tuple[FailureCode, str]:
+def _why(error: Exception, data: Bytes, *, opened: bool, name: str) -> tuple[FailureCode, str]:
     """Translate an exception from a decoder into a failure code and our own words."""
     announced = sniff(data[:MAGIC_BYTES], name)
     if isinstance(error, MemoryError):
@@ -150,14 +163,17 @@ def _why(error: Exception, data: bytes, *, opened: bool, name: str) -> tuple[Fai
     if not is_whole(data, form):
         where = "in its pixels" if opened else "within its header"
         return FailureCode.TRUNCATED, f"the {form} ends too early, {where}"
-    if _is_rare_kind(data, form, opened=opened):
+    if isinstance(data, bytes) and _is_rare_kind(data, form, opened=opened):
         return FailureCode.UNSUPPORTED, f"a {form} of a kind that no decoder here reads"
     what = "pixels" if opened else "header"
     return FailureCode.CORRUPT, f"the {form} is damaged: its {what} cannot be decoded"
 
 
-def is_whole(data: bytes, announced: str) -> bool:
+def is_whole(data: Bytes, announced: str) -> bool:
     """Whether `data`, of the format `announced`, reaches its end; True for formats without one."""
+    if announced in ("TIFF", "BigTIFF"):
+        return tiff.is_whole(data)
+    assert isinstance(data, bytes)
     if announced == "JPEG":
         scan = first_scan(data)
         return scan is not None and data.find(END_OF_IMAGE, scan) >= 0
@@ -167,9 +183,7 @@ def is_whole(data: bytes, announced: str) -> bool:
         return len(data) >= int.from_bytes(data[4:8], "little") + 8
     if announced == "BMP":
         return len(data) >= int.from_bytes(data[2:6], "little")
-    if announced == "GIF":
-        return _gif_is_whole(data)
-    return announced not in ("TIFF", "BigTIFF") or tiff.is_whole(data)
+    return announced != "GIF" or _gif_is_whole(data)
 
 
 def _is_rare_kind(data: bytes, announced: str, *, opened: bool) -> bool:
@@ -250,13 +264,14 @@ def _early_exif(image: Image.Image) -> ExifFacts:
 
 
 def _model_pixels(
-    image: Image.Image, exif: ExifFacts, spec: PreprocessSpec, data: bytes
+    image: Image.Image, exif: ExifFacts, spec: PreprocessSpec, data: Bytes
 ) -> NDArray[np.uint8]:
     """Return the upright photo at the model's size; a JPEG is decoded not much larger than that."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         tiff.refuse_unreadable(data)
         tiff.refuse_damaged(data)
-    if isinstance(image, JpegImageFile):
+        image = Image.fromarray(tiff_windows.read_pixels(data))
+    if isinstance(image, JpegImageFile) and isinstance(data, bytes):
         _refuse_endless_jpeg(image, data)
         image.draft(None, (spec.decode_side, spec.decode_side))
         box = crop_box(image.size, spec)
@@ -280,25 +295,3 @@ def _refuse_endless_jpeg(image: JpegImageFile, data: bytes) -> None:
     first_scan = image.fp.tell() if image.fp else 0
     if data.find(END_OF_IMAGE, first_scan) < 0:
         raise Refused(FailureCode.TRUNCATED, "the JPEG has no end")
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any supported pixel type to 8-bit RGB, by a rule that does not depend on the pixel
-    values."""
-    if image.mode.startswith("I;16"):
-        return _from_16_bit(image)
-    if image.has_transparency_data:
-        # Pillow has no way from premultiplied grey to RGBA.
-        layered = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        backdrop = Image.new("RGBA", layered.size, (*_BACKDROP, 255))
-        return Image.alpha_composite(backdrop, layered).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _from_16_bit(image: Image.Image) -> Image.Image:
-    import numpy as np
-
-    values = np.asarray(image)
-    grey = (values >> 8).astype(np.uint8)
-    grey[values == image.info.get("transparency", -1)] = _BACKDROP[0]  # a PNG's colour key
-    return Image.fromarray(grey).convert("RGB")

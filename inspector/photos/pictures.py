@@ -5,18 +5,20 @@ Photos are opened in processes of their own (`workers.process.Helpers`).
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, TiffImagePlugin
 
-from inspector.photos.decode import open_image, to_rgb
+from inspector.photos import tiff, tiff_windows
+from inspector.photos.decode import open_image
 from inspector.photos.exif import UPRIGHT, ExifFacts, read_exif
-from inspector.photos.reading import DecodeLimits, Refused, read
+from inspector.photos.reading import Bytes, Contents, DecodeLimits, Refused, read
+from inspector.photos.rgb import to_rgb
 from inspector.types import Failure, ImageRef
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ class CannotShowError(Exception):
     """There is nothing to look at; the message says why."""
 
 
-_last: tuple[str, bytes, Image.Image] | None = None
+_last: tuple[str, str, Image.Image] | None = None
 """The photo that was zoomed into last, decoded: its address, sha256 and upright pixels."""
 
 
@@ -89,24 +91,25 @@ def screen(address: str) -> Picture:
 
 def open_whole(address: str) -> Opened:
     """Open the photo that `screen` shows. Raises CannotShowError."""
-    ref, data = _read(address)
-    image, exif = _open(data)
+    with _read(address) as contents:
+        ref, content_hash = contents.ref, contents.content_hash
+        image, exif = _open(contents.data)
     sides = image.size[::-1] if exif.swaps_sides else image.size
     image.draft(None, (SCREEN_SIDE, SCREEN_SIDE))
     whole = _upright(_rgb(image), exif)
     whole.thumbnail((SCREEN_SIDE, SCREEN_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return Opened(whole, *sides, hashlib.sha256(data).hexdigest(), ref.size, ref.mtime_us)
+    return Opened(whole, *sides, content_hash, ref.size, ref.mtime_us)
 
 
 def region(address: str, box: Box, width: int) -> Picture:
     """A part of the photo, `width` pixels wide or as many as it has. Raises CannotShowError."""
     global _last
-    ref, data = _read(address)
-    digest = hashlib.sha256(data)
-    if _last is None or _last[:2] != (address, digest.digest()):
-        _last = None  # before the next one is decoded: two of 100 megapixels are much
-        image, exif = _open(data)
-        _last = address, digest.digest(), _upright(_rgb(image), exif)
+    with _read(address) as contents:
+        ref, content_hash = contents.ref, contents.content_hash
+        if _last is None or _last[:2] != (address, content_hash):
+            _last = None  # before the next one is decoded: two of 100 megapixels are much
+            image, exif = _open(contents.data)
+            _last = address, content_hash, _upright(_rgb(image), exif)
     photo = _last[2]
     corners = [round(share * side) for share, side in zip(box, photo.size * 2, strict=True)]
     left, top = (min(max(0, c), side - 1) for c, side in zip(corners[:2], photo.size, strict=True))
@@ -116,18 +119,18 @@ def region(address: str, box: Box, width: int) -> Picture:
     if part.width > width:
         height = max(1, round(part.height * width / part.width))
         part = part.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return Opened(part, *photo.size, digest.hexdigest(), ref.size, ref.mtime_us).encoded()
+    return Opened(part, *photo.size, content_hash, ref.size, ref.mtime_us).encoded()
 
 
-def _read(address: str) -> tuple[ImageRef, bytes]:
+def _read(address: str) -> Contents:
     contents = read(ImageRef.of(address), DecodeLimits())
     if isinstance(contents, Failure):
         raise CannotShowError(f"{contents.code}: {contents.detail}")
-    return contents.ref, contents.data
+    return contents
 
 
-def _open(data: bytes) -> tuple[Image.Image, ExifFacts]:
-    """An opened image, and how it lies."""
+def _open(data: Bytes) -> tuple[Image.Image, ExifFacts]:
+    """An opened image, and how it lies; a sound TIFF decoded, as a scan decodes it."""
     ImageFile.LOAD_TRUNCATED_IMAGES = True  # in this process only: a person sees what is missing
     warnings.simplefilter("ignore")
     try:
@@ -137,7 +140,12 @@ def _open(data: bytes) -> tuple[Image.Image, ExifFacts]:
             raise CannotShowError(f"{image.width} x {image.height} is too large to be shown")
         if image.format == "PNG":
             image.load()  # its EXIF may stand behind the pixels
-        return image, read_exif(image)
+        exif = read_exif(image)
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            with contextlib.suppress(Exception):  # of many types; a person sees what Pillow makes
+                tiff.refuse_unreadable(data)
+                return Image.fromarray(tiff_windows.read_pixels(data)), exif
+        return image, exif
     except (OSError, Refused) as error:
         raise CannotShowError(str(error)) from error
 

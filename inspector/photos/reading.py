@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from inspector.errors import UsageError
+from inspector.photos.formats import MAGIC_BYTES, sniff
 from inspector.photos.source import source_of
 from inspector.types import Failure, FailureCode, ImageRef
 
 if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
     from inspector.photos.source import PhotoFile
-    from inspector.types import FailureCode
+    from inspector.types import FailureCode, FileFacts
 
 
 _ATTEMPTS = 2
@@ -36,13 +42,94 @@ _CODES = {
 """Failure codes by error number; any other says that the storage failed."""
 
 
+_MOST_HELD_BYTES = 32 << 20
+"""Size of a TIFF beyond which its bytes stay in the file: decoded it is large enough."""
+_LEFT_IN_THE_FILE = frozenset({"TIFF", "BigTIFF"})
+"""Formats whose decoders ask for one piece after the other."""
+
+
+class OpenBytes(io.RawIOBase):
+    """The bytes of a file that stays open, read when they are asked for: a slice, or as a file."""
+
+    def __init__(self, file: PhotoFile, facts: FileFacts, content_hash: str) -> None:
+        self._file = file
+        self._facts = facts
+        self._at = 0
+        self.content_hash = content_hash
+
+    def __len__(self) -> int:
+        return self._facts.size or 0
+
+    def __getitem__(self, part: slice) -> bytes:
+        begin, end, _ = part.indices(len(self))
+        try:
+            self._file.seek(begin)
+            return self._file.read(max(end - begin, 0))
+        except OSError as error:
+            raise Refused(*_storage_failure(error)) from error
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = max(0, offset + (0, self._at, len(self))[whence])
+        return self._at
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        found = self[self._at : self._at + len(buffer)]
+        buffer[: len(found)] = found
+        self._at += len(found)
+        return len(found)
+
+    def has_changed(self) -> bool:
+        """Whether the file is another than when its content was hashed."""
+        try:
+            return self._file.facts() != self._facts
+        except OSError:
+            return True
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.__exit__(None, None, None)
+        super().close()
+
+
+Bytes: TypeAlias = bytes | OpenBytes
+"""The bytes of a photo, in memory or in an open file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """All bytes of a file; `ref` has the size and time of the file that they were read from, which
-    may not be those of the listing any more."""
+    """All bytes of a file, to be left when they are not needed any more; `ref` has the size and
+    time of the file that they were read from, which may not be those of the listing any more."""
 
     ref: ImageRef
-    data: bytes
+    data: Bytes
+
+    @property
+    def content_hash(self) -> str:
+        """Sha256, hexadecimal; of bytes in memory computed here."""
+        if isinstance(self.data, OpenBytes):
+            return self.data.content_hash
+        return hashlib.sha256(self.data).hexdigest()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(self.data, OpenBytes):
+            self.data.close()
 
 
 def read(ref: ImageRef, limits: DecodeLimits) -> Contents | Failure:
@@ -51,15 +138,17 @@ def read(ref: ImageRef, limits: DecodeLimits) -> Contents | Failure:
     try:
         source = source_of(ref.path)
         for _ in range(_ATTEMPTS):
-            with source.open(ref.path) as file:
+            with ExitStack() as opened:
+                file = opened.enter_context(source.open(ref.path))
                 outcome = _read_once(file, ref, limits)
+                if isinstance(outcome, Contents) and isinstance(outcome.data, OpenBytes):
+                    opened.pop_all()
             if outcome is not None:
                 return outcome
     except Refused as refusal:
         return Failure(ref, refusal.code, refusal.detail)
     except OSError as error:
-        code = _CODES.get(error.errno or 0, FailureCode.IO_ERROR)
-        return Failure(ref, code, error.strerror or type(error).__name__)
+        return Failure(ref, *_storage_failure(error))
     except MemoryError:
         return Failure(ref, FailureCode.TOO_LARGE, "reading it needs more memory than there is")
     except ValueError as error:  # a name with a NUL byte, which no file can have
@@ -79,12 +168,24 @@ def sha256_within(address: str, max_bytes: int) -> bytes | None:
         return None
 
 
+def _storage_failure(error: OSError) -> tuple[FailureCode, str]:
+    code = _CODES.get(error.errno or 0, FailureCode.IO_ERROR)
+    return code, error.strerror or type(error).__name__
+
+
 def _read_once(file: PhotoFile, ref: ImageRef, limits: DecodeLimits) -> Contents | Failure | None:
     """Return None when the file changed meanwhile."""
     before = file.facts()
     if (ref.size, ref.mtime_us) != (before.size, before.mtime_us):
         ref = replace(ref, size=before.size, mtime_us=before.mtime_us)
     size = before.size or 0
+    if _MOST_HELD_BYTES < size <= limits.max_bytes:
+        if sniff(file.read(MAGIC_BYTES)) in _LEFT_IN_THE_FILE:
+            file.seek(0)
+            content_hash = hashlib.file_digest(file, "sha256").hexdigest()
+            is_same = before == file.facts()
+            return Contents(ref, OpenBytes(file, before, content_hash)) if is_same else None
+        file.seek(0)
     data = b"" if size > limits.max_bytes else _up_to(file, size, limits.max_bytes + 1)
     if max(size, len(data)) > limits.max_bytes:
         detail = f"more than {limits.max_bytes:,} bytes (--max-bytes)"

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 from inspector.photos.jpeg import refuse_damaged_parts
 from inspector.photos.reading import Refused
+from inspector.photos.tiff_directory import INTEGERS, LARGE_PART, MOST_VALUES, read_directory
 from inspector.types import FailureCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from inspector.photos.reading import Bytes
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _FILL_ORDER, _SAMPLES, _ROWS_PER_STRIP, _PLANAR, _SUB_DIRECTORIES = 266, 277, 278, 284, 330
@@ -28,12 +31,6 @@ _ASKED = frozenset(
     | {_JPEG_TABLES, _DNG_VERSION, *_PIXELS[0], *_PIXELS[1]}
 )
 
-_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
-               16: 8, 17: 8, 18: 8}  # fmt: skip
-"""Bytes per value of each field type (TIFF 6.0, section 2; BigTIFF)."""
-_INTEGERS = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q", 18: "Q"}
-_MOST_VALUES = 1 << 16
-"""Number of values of one field that are looked at: hostile files may claim any number."""
 _MOST_SUB_DIRECTORIES = 8
 
 _Fields = dict[int, tuple[int, ...]]
@@ -106,7 +103,7 @@ _KINDS: Mapping[tuple[int, int, bool], frozenset[tuple[int, ...]]] = {
 own (planar), and the ExtraSamples that may follow the colours."""
 
 
-def is_whole(data: bytes) -> bool:
+def is_whole(data: Bytes) -> bool:
     """Whether all that a TIFF's first directory points at lies within the file."""
     try:
         fields, is_whole = _fields(data)
@@ -115,7 +112,7 @@ def is_whole(data: bytes) -> bool:
     return is_whole and all(offset + count <= len(data) for offset, count in _parts(fields))
 
 
-def refuse_unreadable(data: bytes) -> None:
+def refuse_unreadable(data: Bytes) -> None:
     """Raise Refused for a TIFF that is not known to be read right, or whose pixels are not all
     there."""
     try:
@@ -125,13 +122,14 @@ def refuse_unreadable(data: bytes) -> None:
         raise Refused(FailureCode.TRUNCATED, detail) from error
     if not all(any(fields.get(tag, ())) for tag in (_WIDTH, _HEIGHT)):
         raise Refused(FailureCode.CORRUPT, "the TIFF does not say how wide and high it is")
+    _refuse_huge_parts(fields)
     unsupported = _preview(data, fields) or _unsupported(data, fields)
     if unsupported:
         raise Refused(FailureCode.UNSUPPORTED, unsupported)
     _refuse_missing_parts(fields)
 
 
-def refuse_damaged(data: bytes) -> None:
+def refuse_damaged(data: Bytes) -> None:
     """Raise Refused for JPEGs within a TIFF in which pixels are lost, of which libtiff says
     nothing. Only for a TIFF that `refuse_unreadable` lets pass."""
     fields, _ = _fields(data)
@@ -146,7 +144,7 @@ def _parts(fields: _Fields) -> Iterator[tuple[int, int]]:
         yield from zip(fields.get(offsets, ()), fields.get(counts, ()), strict=False)
 
 
-def _preview(data: bytes, fields: _Fields) -> str | None:
+def _preview(data: Bytes, fields: _Fields) -> str | None:
     """Say why the first page is not the photo itself; None if it is."""
     for at, mark, name in _CAMERA_RAW:
         if data[at : at + len(mark)] == mark:
@@ -166,7 +164,7 @@ def _preview(data: bytes, fields: _Fields) -> str | None:
     return None
 
 
-def _pixels(data: bytes, directory: int) -> int:
+def _pixels(data: Bytes, directory: int) -> int:
     """Count the pixels of a page; 0 where its directory is damaged."""
     try:
         fields, _ = _fields(data, directory)
@@ -175,10 +173,8 @@ def _pixels(data: bytes, directory: int) -> int:
     return fields.get(_WIDTH, (0,))[0] * fields.get(_HEIGHT, (0,))[0]
 
 
-def _unsupported(data: bytes, fields: _Fields) -> str | None:
+def _unsupported(data: Bytes, fields: _Fields) -> str | None:
     """Describe the kind of TIFF, if it is none that is read."""
-    if data[:4] == b"MM\0+":
-        return "BigTIFFs with the high bytes first are not supported"
     if _PHOTOMETRIC not in fields:
         return "the TIFF does not say what its numbers mean (no PhotometricInterpretation)"
     (photometric, *_), (compression, *_) = fields[_PHOTOMETRIC], fields.get(_COMPRESSION, (1,))
@@ -219,6 +215,15 @@ def _unsupported(data: bytes, fields: _Fields) -> str | None:
     return f"a TIFF of this kind is not supported: {', '.join([*words, packing])}"
 
 
+def _refuse_huge_parts(fields: _Fields) -> None:
+    """Raise Refused for tiles much larger than the photo, which take memory and hold nothing."""
+    (width, *_), (height, *_) = fields[_WIDTH], fields[_HEIGHT]
+    across, down = (fields.get(tag, (0,))[0] for tag in (_TILE_WIDTH, _TILE_HEIGHT))
+    if across * down > max(LARGE_PART, 4 * width * height):
+        detail = f"the TIFF says that its tiles are {across} x {down}, itself {width} x {height}"
+        raise Refused(FailureCode.CORRUPT, detail)
+
+
 def _refuse_missing_parts(fields: _Fields) -> None:
     """Raise Refused where strips or tiles are missing: Pillow and libtiff may leave them black."""
     (width, *_), (height, *_) = fields[_WIDTH], fields[_HEIGHT]
@@ -230,38 +235,20 @@ def _refuse_missing_parts(fields: _Fields) -> None:
     needed = -(-width // max(across, 1)) * -(-height // max(down, 1)) * planes
     offsets = next((fields[tag] for tag, _ in _PIXELS if tag in fields), ())
     there = sum(offset > 0 for offset in offsets)
-    if there < min(needed, _MOST_VALUES):
+    if there < min(needed, MOST_VALUES):
         detail = f"{needed - there:,} of the TIFF's {needed:,} strips or tiles are missing"
         raise Refused(FailureCode.TRUNCATED, detail)
 
 
-def _fields(data: bytes, directory: int | None = None) -> tuple[_Fields, bool]:
+def _fields(data: Bytes, directory: int | None = None) -> tuple[_Fields, bool]:
     """Read the fields in `_ASKED` of a directory, by default the first: values by tag, and whether
     those of all other fields lie within the file. Raises struct.error where one of these does
     not."""
-    order = "<" if data[:2] == b"II" else ">"
-    big = data[2:4] in (b"+\0", b"\0+")
-    word, number_of_entries = ("Q", "Q") if big else ("I", "H")
-    if directory is None:
-        (directory,) = struct.unpack_from(order + word, data, 8 if big else 4)
-    if directory > len(data):
-        raise struct.error("the directory lies beyond the end of the file")
-    (entries,) = struct.unpack_from(order + number_of_entries, data, directory)
-    form = struct.Struct(f"{order}HH{word}{word}")
-    inline = struct.calcsize(word)
-    first = directory + struct.calcsize(order + number_of_entries)
-    fields: _Fields = {}
-    is_whole = True
-    for entry in range(first, first + form.size * min(entries, _MOST_VALUES), form.size):
-        tag, kind, count, place = form.unpack_from(data, entry)
-        size = count * _TYPE_BYTES.get(kind, 0)
-        start = entry + form.size - inline if size <= inline else place
-        is_within = start + size <= len(data)
-        is_whole &= is_within
-        if tag not in _ASKED or tag in fields or kind not in _INTEGERS or not count:
-            continue
-        if not is_within:
-            raise struct.error("a field lies beyond the end of the file")
-        values = f"{order}{min(count, _MOST_VALUES)}{_INTEGERS[kind]}"
-        fields[tag] = struct.unpack_from(values, data, start)
-    return fields, is_whole
+    page = read_directory(data, directory)
+    fields = {}
+    for tag, entry in page.entries.items():
+        if tag in _ASKED and entry.kind in INTEGERS and entry.count:
+            if entry.end > len(data):
+                raise struct.error("a field lies beyond the end of the file")
+            fields[tag] = page.values(tag)
+    return fields, page.is_whole

@@ -214,6 +214,7 @@ def in_tiles_under_strip_tags() -> bytes:
 
 SOUND = {
     "BigTIFF": tiff(RGB, big=True),
+    "BigTIFF, high bytes first": tiff(RGB, big=True, order=">"),
     "tiles under the tags of strips": in_tiles_under_strip_tags(),
     "a smaller picture below": tiff(RGB, {330: (8,)}),
     "high bytes first": tiff(RGB, order=">"),
@@ -244,7 +245,6 @@ UNSUPPORTED = {
     "DNG": (tiff(RGB, {50706: (1, 4, 0, 0)}), "camera raw files (DNG)"),
     "a preview": (tiff(RGB, {254: (1,)}), "only a smaller version"),
     "a larger picture below": (with_larger_picture_below(), "only a smaller version"),
-    "BigTIFF, high bytes first": (tiff(RGB, big=True, order=">"), "BigTIFFs with the high bytes"),
     "WebP": (tiff(RGB, {259: (50001,)}), "8 bit RGB, WebP"),
     "WebP in BigTIFF": (tiff(RGB, {259: (50001,)}, big=True), "8 bit RGB, WebP"),
     "old JPEG": (tiff(RGB, {259: (6,)}), "8 bit RGB, old-style JPEG"),
