@@ -282,6 +282,18 @@ class Region:
     """Stage that decided its probability."""
 
 
+class SimpleRules(NamedTuple):
+    """Probabilities that a photo shows a crack, by rules that others use, of its windows that do
+    not overlap."""
+
+    maximum: float
+    top_three: float
+    """Mean of the three highest."""
+    noisy_or: float
+    """At least one of them, were they independent."""
+    mean: float
+
+
 @dataclass(frozen=True, slots=True)
 class PhotoScore:
     """The answer for a photo that was judged at its own scale."""
@@ -300,6 +312,8 @@ class PhotoScore:
     peak_x: float
     """Place of the strongest evidence, as a share of the width."""
     peak_y: float
+    simple: SimpleRules | None = None
+    """What simpler rules would say, for comparison."""
 
 
 @dataclass(frozen=True, slots=True)

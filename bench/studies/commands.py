@@ -212,6 +212,37 @@ def ood(
     _finish(bench_ood(config), COLUMNS, out)
 
 
+@app.command()
+def photos(
+    data: Annotated[
+        Path,
+        typer.Argument(help="Folder with photos/uavcrack, no_crack, mosaic.", show_default=False),
+    ],
+    images: Annotated[
+        Path,
+        typer.Argument(
+            help="Tiles as the recipe lays them out (runs/shipped/images).", show_default=False
+        ),
+    ],
+    model: Model = None,
+    fit: Annotated[
+        Path | None, typer.Option(help="Write a copy of the model whose dense view is fitted.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for photos.json, photos.md, answers.")] = Path(
+        "bench-results/photos"
+    ),
+) -> None:
+    """Verdicts and regions on photos with known cracks, among joints, cables and shadows."""
+    from bench.results import make_folder
+    from bench.studies.photos.report import markdown
+    from bench.studies.photos.run import PhotosConfig, study_photos
+
+    make_folder(out)
+    config = PhotosConfig(data=data, images=images, out=out, model=model, fit=fit)
+    _, found = study_photos(config)
+    print_lines(markdown(found).splitlines())
+
+
 def _numbers(option: str, text: str) -> tuple[int, ...]:
     words = _words(text)
     if not all(word.isdecimal() for word in words):

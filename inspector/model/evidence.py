@@ -1,22 +1,22 @@
 """From a photo's windows to places with evidence for a crack, and to one probability.
 
 Cells with evidence that touch are a candidate. What is known of each (how strong, how long, how
-straight, how far above the photo's own level) becomes its features; a logistic rule makes a
-probability of them, and another one the photo's, of its best candidates. The rule is `PhotoRule`,
-JSON in the bundle. Boxes and windows are in pixels of the upright photo, `sides` is its (height,
-width).
+thin) becomes its features; a logistic rule makes a probability of them, and another one the
+photo's, of its best candidate. The rule is `PhotoRule`, JSON in the bundle. Boxes and windows are
+in pixels of the upright photo, `sides` is its (height, width).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from inspector.errors import BundleError
-from inspector.model.verdict import probability
-from inspector.types import PhotoScore, Region
+from inspector.model.verdict import SURE, probability
+from inspector.types import PhotoScore, Region, SimpleRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,18 +32,15 @@ MOST_TILES = 8
 MOST_REGIONS = 100
 """Regions of a photo that are told at most, the most probable ones."""
 
-CANDIDATE_FEATURES = (
-    "peak", "sum", "window", "tile", "untiled", "length", "bent", "level", "inside",
-)  # fmt: skip
-"""Names of what a candidate's probability is made of, see `_features`."""
-PHOTO_FEATURES = ("best", "second", "windows")
-"""Names of what a photo's is made of: log odds of its two best candidates, and the logarithm of
-the number of its windows."""
+CANDIDATE_FEATURES = ("peak", "sum", "bent", "tile")
+"""What a candidate's probability is made of: its highest cell and the sum of its cells, both on a
+scale on which large log odds count less and less; how far its cells lie from its axis, as a share
+of its length: a crack is a line; and its exact tile."""
+PHOTO_FEATURES = ("best", "windows")
+"""What a photo's is made of: log odds of its best candidate, and the logarithm of the number of
+its windows: where one looks at more, more is found by chance."""
 
-_CANDIDATE = {
-    "bias": -6.0, "peak": 0.9, "sum": 0.5, "window": 0.9, "length": 0.7, "bent": -6.0,
-    "level": -1.3, "inside": -1.1,
-}  # fmt: skip
+_CANDIDATE = {"bias": -6.5, "peak": 1.6, "sum": 0.4, "bent": -5.3, "tile": 0.9}
 _PHOTO = {"bias": 0.0, "best": 1.0}
 
 
@@ -51,11 +48,11 @@ _PHOTO = {"bias": 0.0, "best": 1.0}
 class PhotoRule:
     """The rule by which photos are judged."""
 
-    grow: float = 1.0
+    grow: float = 2.0
     """Log odds from which a cell that touches a candidate belongs to it."""
-    seed: float = 4.0
+    seed: float = 5.0
     """Log odds that a candidate's best cell has at least, but for the photo's best."""
-    region_from: float = 0.3
+    region_from: float = 0.5
     """Probability from which a candidate is told as a region."""
     window_from: float = 0.0
     """Log odds from which a window counts as one that shows a crack."""
@@ -122,8 +119,7 @@ def find_candidates(
         first = label_HW[best]
         kept = [np.flatnonzero(label_HW == first)] if first >= 0 else [_flat(grid.odds_HW, best)]
     found = [grid.candidate(group) for group in kept]
-    weights = _without_tile(rule.candidate)
-    found.sort(key=lambda c: _logit(weights, c.features), reverse=True)
+    found.sort(key=lambda c: c.features["peak"] + c.features["sum"], reverse=True)
     return tuple(found)
 
 
@@ -142,10 +138,10 @@ def judge_photo(
     logits = []
     for k, candidate in enumerate(candidates):
         tile = tile_log_odds[k] if k < len(tile_log_odds) else None
-        logits.append(_logit(rule.candidate, with_tile(candidate.features, tile)))
+        logits.append(logit(rule.candidate, with_tile(candidate.features, tile)))
     order = sorted(range(len(candidates)), key=lambda k: logits[k], reverse=True)
     windows = window_map.log_odds_HW.size
-    p_crack = probability(_logit(rule.photo, photo_features([logits[k] for k in order], windows)))
+    p_crack = probability(logit(rule.photo, photo_features(logits, windows)))
     regions = []
     for k in order[:MOST_REGIONS]:
         found, p_region = candidates[k], float(probability(logits[k]))
@@ -163,6 +159,19 @@ def judge_photo(
         crack_windows=int((window_map.log_odds_HW >= rule.window_from).sum()),
         peak_x=float(np.clip(first.peak_x / sides[1], 0, 1)),
         peak_y=float(np.clip(first.peak_y / sides[0], 0, 1)),
+        simple=simple_rules(window_map),
+    )
+
+
+def simple_rules(window_map: WindowMap) -> SimpleRules:
+    """What rules without candidates say of a photo."""
+    step = -(-window_map.size // window_map.stride)
+    p_K = np.sort(probability(window_map.log_odds_HW[::step, ::step].ravel()))
+    return SimpleRules(
+        maximum=float(p_K[-1]),
+        top_three=float(p_K[-3:].mean()),
+        noisy_or=float(1 - np.exp(np.log1p(-np.minimum(p_K, 1 - SURE)).sum())),
+        mean=float(p_K.mean()),
     )
 
 
@@ -180,22 +189,15 @@ def _region(found: Candidate, p_crack: float, stage: str) -> Region:
 
 
 def with_tile(features: Mapping[str, float], tile_log_odds: float | None) -> dict[str, float]:
-    """A candidate's features with those of its exact tile: its log odds, or that it was not
-    judged."""
-    if tile_log_odds is None:
-        return {**features, "tile": 0.0, "untiled": 1.0}
-    return {**features, "tile": _bent(tile_log_odds), "untiled": 0.0}
+    """A candidate's features with that of its exact tile; where it was not judged, the window at
+    its peak stands for it."""
+    judged = {} if tile_log_odds is None else {"tile": _bent(tile_log_odds)}
+    return {**features, **judged}
 
 
 def photo_features(logits: Sequence[float], windows: int) -> dict[str, float]:
-    """A photo's features from the log odds of its candidates, by falling ones."""
-    best = logits[0]
-    second = logits[1] if len(logits) > 1 else _NONE
-    return {"best": best, "second": max(second, _NONE), "windows": float(np.log(windows))}
-
-
-_NONE = -6.0
-"""Log odds of a candidate that there is not."""
+    """A photo's features from the log odds of its candidates."""
+    return {"best": max(logits), "windows": math.log(windows)}
 
 
 def components(is_in_HW: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -226,8 +228,6 @@ class _Grid:
     lies within the photo. What its reflection beyond the border shows counts for nothing more."""
 
     odds_HW: NDArray[np.float32]
-    level: float
-    """Log odds that half of the photo's cells do not reach, at most 0."""
     rows: _Line
     columns: _Line
     window_map: WindowMap
@@ -248,7 +248,7 @@ class _Grid:
             rows.skipped : rows.skipped + rows.count,
             columns.skipped : columns.skipped + columns.count,
         ]
-        return cls(inside_HW, min(float(np.median(inside_HW)), 0.0), rows, columns, found)
+        return cls(inside_HW, rows, columns, found)
 
     def candidate(self, cell_K: NDArray[np.int64]) -> Candidate:
         row_K, column_K = np.divmod(cell_K, self.odds_HW.shape[1])
@@ -262,7 +262,6 @@ class _Grid:
         strong_K = weight_K >= 0.5 * weight_K[top]
         length, thickness = _axis(row_K, column_K, weight_K)
         proven, _ = _axis(row_K[strong_K], column_K[strong_K], weight_K[strong_K])
-        reach = min(peak_x, self.columns.side - peak_x, peak_y, self.rows.side - peak_y)
         return Candidate(
             x0, y0, x1 - x0, y1 - y0, tile_x, tile_y, peak_x, peak_y,
             length_at_least=max(0.0, proven - 1) * self.window_map.stride,
@@ -270,11 +269,8 @@ class _Grid:
             features={
                 "peak": _bent(odds_K[top]),
                 "sum": float(np.log1p(np.maximum(odds_K, 0).sum())),
-                "window": _bent(window),
-                "length": float(np.log(length + 1)),
                 "bent": thickness / (length + 1),
-                "level": _bent(self.level),
-                "inside": min(1.0, reach / self.window_map.size * 2),
+                "tile": _bent(window),
             },
         )  # fmt: skip
 
@@ -345,10 +341,6 @@ def _bent(odds: float) -> float:
     return float(np.arcsinh(odds))
 
 
-def _without_tile(weights: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in weights.items() if name not in ("tile", "untiled")}
-
-
-def _logit(weights: Mapping[str, float], features: Mapping[str, float]) -> float:
+def logit(weights: Mapping[str, float], features: Mapping[str, float]) -> float:
     total = weights.get("bias", 0.0)
     return total + sum(weights.get(name, 0.0) * value for name, value in features.items())

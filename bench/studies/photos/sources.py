@@ -1,0 +1,166 @@
+"""Real material for photos with known cracks, in three parts: a rule is fitted on one, thresholds
+are chosen on another, the third tests. Drone crops are divided by blocks of frame numbers, textures
+by name, tiles by group within what the recipe holds back from training."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from inspector.labelled.folder import find_labelled
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+    Mask = NDArray[np.bool_]
+
+FIT, CHOOSE, TEST = PARTS = ("fit", "choose", "test")
+_DRONE = {
+    TEST: ((160, 200), (360, 400), (650, 720), (915, 1070), (1395, 1470), (1590, 1700)),
+    CHOOSE: ((0, 100), (560, 600), (740, 840), (1140, 1250), (1535, 1560)),
+}
+"""Ranges of frame numbers of the drone's flight, from and to below; the rest is fitted on."""
+_SINGLES = 1700
+"""The drone's single photos test from this number on; those before are fitted on."""
+_TEXTURES = {
+    TEST: ("anti_slip_concrete", "asphalt_06", "brick_wall_08", "brushed_concrete_03",
+           "brown_floor_tiles"),
+    CHOOSE: ("brushed_concrete", "asphalt_07", "brick_floor_003", "beam_wall_01"),
+}  # fmt: skip
+_TILE = 227
+
+
+@dataclass(frozen=True, slots=True)
+class Drone:
+    """A drone crop: its name, part, block of neighbouring frames, pixels and crack mask."""
+
+    name: str
+    part: str
+    block: str
+    pixels: Pixels
+    mask: Mask
+
+
+def drone(data: Path) -> list[Drone]:
+    """All drone crops, in a fixed order."""
+    folder = data / "photos" / "uavcrack"
+    masks = {file.stem: file for file in (folder / "masks").iterdir()}
+    found = []
+    for file in sorted((folder / "images").iterdir()):
+        kind, digits = re.fullmatch(r"([A-Za-z]+)(\d+)", file.stem).groups()  # type: ignore[union-attr]
+        frame = int(digits)
+        part = _drone_part(kind, frame)
+        mask = np.asarray(Image.open(masks[file.stem]).convert("L")) > 127
+        found.append(Drone(file.stem, part, f"{kind}{frame // 20}", read(file), mask))
+    return found
+
+
+def _drone_part(kind: str, frame: int) -> str:
+    if kind == "DJI":
+        return TEST if frame >= _SINGLES else FIT
+    for part, ranges in _DRONE.items():
+        if any(low <= frame < high for low, high in ranges):
+            return part
+    return FIT
+
+
+def textures(data: Path, part: str) -> dict[str, Pixels]:
+    """Poly Haven's seamless crack-free textures by name."""
+    found = {}
+    for file in sorted((data / "photos" / "no_crack").glob("polyhaven_*.jpg")):
+        name = file.stem.removeprefix("polyhaven_").removesuffix("_2k")
+        if part == next((p for p, names in _TEXTURES.items() if name in names), FIT):
+            found[name] = read(file)
+    return found
+
+
+def tiles(images: Path, part: str) -> dict[tuple[str, bool], list[Path]]:
+    """Tiles by source and whether they are cracked, of what `bench.recipe.run.lay_out` holds back:
+    the test half tests, the validation half is divided by group."""
+    found: dict[tuple[str, bool], list[Path]] = {}
+    for image in find_labelled(images / ("test" if part == TEST else "validation")):
+        even = hashlib.sha256(image.group.encode()).digest()[0] % 2 == 0
+        if part == TEST or even == (part == CHOOSE):
+            found.setdefault((image.source, image.is_crack), []).append(Path(image.path))
+    return found
+
+
+def read(file: Path) -> Pixels:
+    with Image.open(file) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def clear_part(mask: Mask, margin: int, least: int) -> tuple[slice, slice] | None:
+    """The largest rectangle at least `margin` from any crack, unless a side is below `least`."""
+    taken = ndimage.binary_dilation(mask, iterations=margin)
+    coarse = ndimage.maximum_filter(taken, 8)[4::8, 4::8]
+    rows, columns = coarse.shape
+    run = np.zeros(columns, np.int64)
+    best, place = 0, None
+    for bottom in range(rows):
+        run = np.where(coarse[bottom], 0, run + 1)
+        for left in range(columns):
+            height = int(run[left])
+            for right in range(left, columns):
+                height = min(height, int(run[right]))
+                width = right - left + 1
+                if height * 8 < least:
+                    break
+                if width * 8 >= least and height * width > best:
+                    best = height * width
+                    place = (
+                        slice((bottom - height + 1) * 8, (bottom + 1) * 8),
+                        slice(left * 8, (right + 1) * 8),
+                    )
+    return place
+
+
+def crack_gain(photo: Drone) -> NDArray[np.float32]:
+    """What a photographed crack does to the light, 0 to 1.1 a pixel, without its surface: 1 off the
+    crack. Put on another surface, it is a crack that no generator has drawn."""
+    grey = photo.pixels.astype(np.float32).mean(axis=2) + 1
+    near = ndimage.binary_dilation(photo.mask, iterations=3)
+    weight = (~ndimage.binary_dilation(photo.mask, iterations=5)).astype(np.float32)
+    level = ndimage.gaussian_filter(grey * weight, 12) / (
+        ndimage.gaussian_filter(weight, 12) + 1e-3
+    )
+    soft = ndimage.gaussian_filter(near.astype(np.float32), 1)
+    gain = np.clip(grey / np.maximum(level, 1), 0.15, 1.1)
+    return np.asarray(1 + soft * (gain - 1), np.float32)
+
+
+def tiled(rng: np.random.Generator, texture: Pixels, height: int, width: int) -> Pixels:
+    """A cut of a seamless texture, across its borders, seen from near or far."""
+    scale = float(np.exp(rng.uniform(np.log(0.6), np.log(1.4))))
+    size = round(height / scale), round(width / scale)
+    first = rng.integers(texture.shape[0]), rng.integers(texture.shape[1])
+    rows, columns = (
+        (start + np.arange(n)) % side
+        for start, n, side in zip(first, size, texture.shape[:2], strict=True)
+    )
+    return resized(np.ascontiguousarray(texture[rows][:, columns]), height, width)
+
+
+def mirrored(rng: np.random.Generator, tile: Pixels, height: int, width: int) -> Pixels:
+    """A photo of a tile that its mirror images continue."""
+    tops = [int(rng.integers(0, _TILE // 2)) for _ in range(2)]
+    after = [
+        max(0, side - n - top)
+        for side, n, top in zip((height, width), tile.shape[:2], tops, strict=True)
+    ]
+    pixels = np.pad(tile, ((tops[0], after[0]), (tops[1], after[1]), (0, 0)), mode="symmetric")
+    return np.ascontiguousarray(pixels[:height, :width])
+
+
+def resized(pixels: Pixels, height: int, width: int) -> Pixels:
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
