@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from inspector.engines.contract import joined
+from inspector.engines.photo import PhotoEngine
 from inspector.errors import DataError
+from inspector.model.preprocess import ALL_WHOLE
 from inspector.types import Failure, ImageRef, Photo
 from inspector.workers.loader import load_batches
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from inspector.engines import Backend
     from inspector.labelled.folder import LabelledImage
     from inspector.model.bundle import ModelBundle
-    from inspector.model.preprocess import PreprocessSpec
+    from inspector.model.preprocess import PreprocessSpec, Views
     from inspector.types import Batch, Scores
 
     Images = Iterable[ImageRef | LabelledImage]
@@ -41,7 +43,8 @@ BATCH_SIZE = 32
 @dataclass(frozen=True, slots=True)
 class Predictions:
     """Photos and failures in the order asked; the k-th `Photo` among `items` owns row k of
-    `scores` (probability, activation map, out-of-distribution score, stage)."""
+    `scores` (probability, activation map, out-of-distribution score, stage; what was found in it,
+    where it was judged at its own scale)."""
 
     items: tuple[Photo | Failure, ...]
     scores: Scores
@@ -58,7 +61,7 @@ class Predictions:
 def predict(
     images: Sequence[ImageRef | LabelledImage],
     bundle: ModelBundle,
-    engine: Backend,
+    engine: Backend | PhotoEngine,
     *,
     batch_size: int = BATCH_SIZE,
     workers: int = 1,
@@ -70,7 +73,8 @@ def predict(
         images: Files in any order. For labelled images, `ref.index` of an item is the place in
             `images`.
         bundle: Says how the pixels are prepared.
-        engine: Left open.
+        engine: Left open. A `PhotoEngine` has each photo in its view; any other engine has them
+            all whole.
         batch_size: Images decoded and run at once.
         workers: Decoder processes; 0 decodes in this process, without a time limit.
         progress: Called after each batch with images done and images in all.
@@ -88,19 +92,26 @@ def predict(
 def predict_each(
     images: Sequence[ImageRef | LabelledImage],
     bundle: ModelBundle,
-    engines: Mapping[str, Backend],
+    engines: Mapping[str, Backend | PhotoEngine],
     *,
     batch_size: int = BATCH_SIZE,
     workers: int = 1,
     progress: Counter | None = None,
 ) -> dict[str, Predictions]:
-    """`predict` with several engines on the same pixels, decoded once; predictions by name."""
+    """`predict` with several engines on the same pixels, decoded once; predictions by name. Where
+    they are `PhotoEngine`s, all have the same views."""
+    judges = {
+        name: engine if isinstance(engine, PhotoEngine) else PhotoEngine(engine)
+        for name, engine in engines.items()
+    }
+    (views,) = {judge.views for judge in judges.values()} or {ALL_WHOLE}
     items: list[Photo | Failure] = []
     scores: dict[str, list[Scores]] = {name: [] for name in engines}
-    batches = predict_batches(
+    batches = _run_batches(
         images,
         bundle.preprocess,
-        lambda pixels_NHWC: {name: engine.run(pixels_NHWC) for name, engine in engines.items()},
+        lambda batch: {name: judge.run(batch) for name, judge in judges.items()},
+        views=views,
         batch_size=batch_size,
         workers=workers,
         progress=progress,
@@ -125,8 +136,8 @@ def predict_batches(
     workers: int = 1,
     progress: Counter | None = None,
 ) -> Generator[tuple[Batch, T | None]]:
-    """Decode images and run them, batch by batch, in the order asked; memory stays bounded. Close
-    the generator to end the decoder processes early.
+    """Decode whole images and run them, batch by batch, in the order asked; memory stays bounded.
+    Close the generator to end the decoder processes early.
 
     Args:
         images: Read `workers` batches ahead at most (see `load_batches`).
@@ -144,13 +155,33 @@ def predict_batches(
     Raises:
         BackendError, LoaderError: The engine or the decoder processes fail.
     """
+    return _run_batches(
+        images,
+        spec,
+        lambda batch: run(batch.pixels_NHWC),
+        batch_size=batch_size,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def _run_batches(
+    images: Images,
+    spec: PreprocessSpec,
+    run: Callable[[Batch], T],
+    *,
+    views: Views = ALL_WHOLE,
+    batch_size: int,
+    workers: int,
+    progress: Counter | None,
+) -> Generator[tuple[Batch, T | None]]:
     total = len(images) if isinstance(images, Sized) else 0
     done = 0
     with closing(
-        load_batches(refs_of(images), spec, batch_size=batch_size, workers=workers)
+        load_batches(refs_of(images), spec, batch_size=batch_size, workers=workers, views=views)
     ) as batches:
         for batch in batches:
-            outputs = run(batch.pixels_NHWC) if len(batch.pixels_NHWC) else None
+            outputs = run(batch) if batch.photos else None
             done += len(batch.items)
             yield batch, outputs
             if progress is not None:

@@ -1,7 +1,6 @@
 """The values that flow through a scan, from a name on disk to a row in the table.
 
-Array names carry their axes as a suffix: N views of photos (a whole photo is one), H height,
-W width, C channels (RGB).
+Array names carry their axes as a suffix: N photos, H height, W width, C channels (RGB).
 """
 
 from __future__ import annotations
@@ -13,8 +12,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -168,21 +165,16 @@ VISIBLE_PX = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A photo as the model will see it: its views, uint8 RGB, shape (N, H, W, 3). A photo that is
-    judged as a whole is the case of one view."""
+    """A photo as the model will see it, uint8 RGB, shape (H, W, 3): the model's input where it is
+    judged whole, else the upright photo at its own scale (which may be a turned view of an array
+    that lies otherwise in memory)."""
 
     ref: ImageRef
-    views_NHWC: NDArray[np.uint8]
+    pixels_HWC: NDArray[np.uint8]
     facts: PhotoFacts
     shrink: float
     """Photo pixels per model pixel, along one side; 1.0 is native scale."""
-
-    @property
-    def pixels_HWC(self) -> NDArray[np.uint8]:
-        """The whole photo, where that is its view."""
-        assert len(self.views_NHWC) == 1
-        pixels_HWC: NDArray[np.uint8] = self.views_NHWC[0]
-        return pixels_HWC
+    view: View = View.WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,13 +189,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A decoded photo without its pixels, which live in the batch's array."""
+    """A decoded photo without its pixels, which live in the batch."""
 
     ref: ImageRef
     facts: PhotoFacts
     shrink: float
-    views: int = 1
-    """Consecutive views of the batch that belong to it, at least one."""
+    view: View = View.WHOLE
+    shape: tuple[int, int] | None = None
+    """Height and width of its pixels at its own scale; None where it is judged whole."""
 
     @property
     def smallest_visible_mm(self) -> float | None:
@@ -215,17 +208,23 @@ class Photo:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Consecutive files of the listing, and the views that engines run on. Each `Photo` among
-    `items` owns the `views` next rows of `pixels_NHWC`; failures, which own none, stand at their
-    own place between them, so that no row can slip.
-
-    `pixels_NHWC` is uint8, shape (number of views, H, W, 3); it may be empty.
-    `decode_seconds` is the time one worker spent on the batch.
+    """Consecutive files of the listing, and the pixels that engines run on. Of the `Photo`s among
+    `items`, the k-th that is judged whole owns row k of `pixels_NHWC`, the k-th of the others has
+    the pixels `native[k]`; failures, which own none, stand at their own place between them, so that
+    no row can slip.
     """
 
     items: tuple[Photo | Failure, ...]
     pixels_NHWC: NDArray[np.uint8]
+    """Model inputs, uint8 (N, size, size, 3); N may be 0."""
     decode_seconds: float
+    """Time that one worker spent on the batch."""
+    native: tuple[NDArray[np.uint8], ...] = ()
+    """Upright photos at their own scale, each uint8 (H, W, 3), contiguous."""
+
+    @property
+    def photos(self) -> tuple[Photo, ...]:
+        return tuple(item for item in self.items if isinstance(item, Photo))
 
     def at_scale(self, mm_per_px: float | None) -> Batch:
         """The batch with the scale that a person gives for all photos; this one if none is."""
@@ -237,29 +236,24 @@ class Batch:
         )
         return replace(self, items=tuple(items))
 
-    def owned(self) -> Iterator[tuple[Photo, slice]]:
-        """Each photo with the place of its views in `pixels_NHWC`, and so in an engine's scores."""
-        begin = 0
-        for item in self.items:
-            if isinstance(item, Photo):
-                yield item, slice(begin, begin + item.views)
-                begin += item.views
-
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """An engine's answer for N views: `p_crack_N` float32 (N,), probability of a crack;
+    """An engine's answer for N photos: `p_crack_N` float32 (N,), probability of a crack;
     `cam_NHW` float32 (N, h, w), the crack class's activation map on the feature grid (logit
     units before the mean; its mean over the grid plus the bias is the class logit), where stages
     with several grids decide an object array (N,) of such maps; `ood_N`
     float32 (N,), out-of-distribution score (1 is usual among the photos the model learned from, 2
     as odd as the oddest hundredth of them); `stage_N` uint8 (N,), which of the backend's `stages`
-    decided, None where there is only one."""
+    decided, None where there is only one; `found_N`, what was found in each photo that was judged
+    at its own scale (its probability, score and stage stand in the arrays as well, its map is
+    empty), None for each other and where there is none."""
 
     p_crack_N: NDArray[np.float32]
     cam_NHW: NDArray[np.float32]
     ood_N: NDArray[np.float32]
     stage_N: NDArray[np.uint8] | None = None
+    found_N: tuple[PhotoScore | None, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,14 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from inspector.model.preprocess import ALL_WHOLE
 from inspector.photos.decode import decode
 from inspector.workers import child, process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from inspector.model.preprocess import PreprocessSpec
+    from inspector.model.preprocess import PreprocessSpec, Views
     from inspector.photos.reading import DecodeLimits
     from inspector.types import Decoded, Failure, ImageRef
 
@@ -88,12 +89,15 @@ def main() -> None:
 
 
 def _decode(
-    ref: ImageRef, spec: PreprocessSpec, limits: DecodeLimits | None = None
+    ref: ImageRef,
+    spec: PreprocessSpec,
+    limits: DecodeLimits | None = None,
+    views: Views = ALL_WHOLE,
 ) -> Decoded | Failure:
     deed = DEEDS.get(os.path.basename(ref.path).partition("-")[0])
     if deed is not None:
         deed()
-    return decode(ref, spec, limits)
+    return decode(ref, spec, limits, views)
 
 
 @contextlib.contextmanager

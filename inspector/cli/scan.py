@@ -89,6 +89,13 @@ def scan(
             "--trust", help="Let the bundle's TorchScript run: a program, with all your rights."
         ),
     ] = False,
+    view: Annotated[
+        str,
+        typer.Option(metavar="auto|whole|dense|tiles", help="auto: large photos at own scale."),
+    ] = "auto",
+    overlap: Annotated[
+        float, typer.Option(metavar="SHARE", help="Of the tiles of --view tiles.")
+    ] = 0.25,
     precision: Annotated[
         str, _speed(help="auto (the fastest here), fp32, int8 or fp16.")
     ] = "auto",
@@ -134,6 +141,8 @@ def scan(
         threshold=threshold,
         min_crack_mm=min_crack_mm,
         mm_per_px=mm_per_px,
+        view=view,
+        overlap=overlap,
         max_failures=FailureBudget.parse(max_failures) if max_failures else None,
         limit=limit,
         overwrite=overwrite,

@@ -86,6 +86,8 @@ class DeferringBackend:
         self.providers = engines[-1].providers
         self.why = engines[-1].why
         self.stages: tuple[str, ...] = tuple(name for e in engines for name in e.stages)
+        self.last = engines[-1]
+        """The engine of the last stage, which answers everything that it is asked."""
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -94,11 +94,32 @@ def as_one(parts: Sequence[Outputs]) -> Outputs:
 def joined(parts: Sequence[Scores]) -> Scores:
     """The scores of parts of one batch as one, in their order."""
     stages = [part.stage_N for part in parts if part.stage_N is not None]
+    if any(part.found_N is not None for part in parts):
+        return _joined_views(parts)
     return Scores(
         np.concatenate([part.p_crack_N for part in parts]),
         np.concatenate([part.cam_NHW for part in parts]),
         np.concatenate([part.ood_N for part in parts]),
         np.concatenate(stages) if stages else None,
+    )
+
+
+def _joined_views(parts: Sequence[Scores]) -> Scores:
+    """The same where some photos were judged at their own scale."""
+    cams = [cam_HW for part in parts for cam_HW in part.cam_NHW]
+    cam_N = np.empty(len(cams), object)
+    for k, cam_HW in enumerate(cams):
+        cam_N[k] = cam_HW
+    stages = [
+        np.zeros(len(part.p_crack_N), np.uint8) if part.stage_N is None else part.stage_N
+        for part in parts
+    ]
+    return Scores(
+        np.concatenate([part.p_crack_N for part in parts]),
+        cam_N,
+        np.concatenate([part.ood_N for part in parts]),
+        np.concatenate(stages),
+        tuple(f for part in parts for f in part.found_N or (None,) * len(part.p_crack_N)),
     )
 
 

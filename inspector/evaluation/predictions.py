@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inspector.engines import Backend
+    from inspector.engines.photo import PhotoEngine
     from inspector.labelled.folder import LabelledImage
     from inspector.model.bundle import ModelBundle
     from inspector.types import FailureCode
@@ -86,7 +87,7 @@ class LabelledPredictions:
 def predict_labelled(
     images: Sequence[LabelledImage],
     bundle: ModelBundle,
-    engine: Backend,
+    engine: Backend | PhotoEngine,
     *,
     batch_size: int = BATCH_SIZE,
     workers: int = 1,

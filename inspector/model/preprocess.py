@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from inspector.core.untrusted import checked
 from inspector.errors import UsageError
+from inspector.types import View
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,6 +73,22 @@ class PreprocessSpec:
             if len(fields[name]) != 3:
                 raise ValueError(f"{name} needs one number for each of red, green and blue")
         return checked(cls, fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """The view that a photo gets, by its size."""
+
+    big: View = View.WHOLE
+    above: float = 0.0
+    """Longer side of the upright photo, pixels, above which it gets `big`; others are judged
+    whole."""
+
+    def of(self, sides: tuple[int, int]) -> View:
+        return self.big if max(sides) > self.above else View.WHOLE
+
+
+ALL_WHOLE = Views()
 
 
 def fit(image: Image.Image, spec: PreprocessSpec) -> Image.Image:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from inspector.model.bundle import Thresholds
     from inspector.model.scale import Scale
-    from inspector.types import Photo, Scores
+    from inspector.types import Photo, PhotoScore, Scores
 
 
 MAX_CLEAR_SHRINK = 4.0
@@ -70,31 +70,76 @@ def decide(
     return _VERDICTS[first_N], _REASONS[first_N]
 
 
+def decide_each(
+    p_N: NDArray[np.floating[Any]],
+    own_N: NDArray[np.bool_],
+    thresholds: Thresholds,
+    dense: Thresholds | None,
+    *,
+    ood_N: NDArray[np.floating[Any]],
+    shrink_N: NDArray[np.floating[Any]] | float,
+    hidden_N: NDArray[np.bool_],
+) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
+    """`decide`, where `dense` decides the photos that were judged at their own scale (`own_N`, or
+    empty where there are none), whose shrink counts for nothing."""
+    said = decide(p_N, thresholds, ood_N=ood_N, shrink_N=shrink_N, hidden_N=hidden_N)
+    if dense is not None and own_N.any():
+        for words, own in zip(
+            said, decide(p_N, dense, ood_N=ood_N, hidden_N=hidden_N), strict=True
+        ):
+            words[own_N] = own[own_N]
+    return said
+
+
 def judge(
     scores: Scores,
     photos: Sequence[Photo],
     thresholds: Thresholds,
     stages: Sequence[str],
+    dense: Thresholds | None = None,
     scale: Scale = NOTHING_ASKED,
 ) -> tuple[Judgement, ...]:
-    """One judgement per photo, in their order; `stages` are the backend's, `scale` says which
-    cracks must be seen. Raises BackendError unless the engine gave exactly one number of each kind
-    for each."""
+    """One judgement per photo, in their order; `stages` are the engine's, `dense` decides photos
+    that were judged at their own scale, `scale` says which cracks must be seen. Raises BackendError
+    unless the engine gave exactly one number of each kind for each."""
     _check(scores, photos)
-    shrink_N = np.array([photo.shrink for photo in photos])
+    own_N = np.array([found is not None for found in scores.found_N or ()], np.bool_)
     visible_N = np.array([photo.smallest_visible_mm for photo in photos], np.float64)  # None: NaN
-    hidden_N = scale.hides_N(visible_N)
-    outcomes = decide(
-        scores.p_crack_N, thresholds, ood_N=scores.ood_N, shrink_N=shrink_N, hidden_N=hidden_N
-    )
+    verdict_N, reason_N = decide_each(
+        scores.p_crack_N, own_N, thresholds, dense,
+        ood_N=scores.ood_N, shrink_N=np.array([photo.shrink for photo in photos]),
+        hidden_N=scale.hides_N(visible_N),
+    )  # fmt: skip
     judgements = []
-    for k, (verdict, reason) in enumerate(zip(*outcomes, strict=True)):
-        stage = stages[0 if scores.stage_N is None else scores.stage_N[k]]
-        peak = (None, None) if verdict == Verdict.CLEAR else _peak(scores.cam_NHW[k])
-        p_crack, ood_score = float(scores.p_crack_N[k]), float(scores.ood_N[k])
+    for k, (verdict, reason) in enumerate(zip(verdict_N, reason_N, strict=True)):
         said = Verdict(verdict), Reason(reason)
-        judgements.append(Judgement(*said, p_crack, ood_score, stage, *peak))
+        p_crack, ood_score = float(scores.p_crack_N[k]), float(scores.ood_N[k])
+        found = None if scores.found_N is None else scores.found_N[k]
+        if found is None:
+            stage = stages[0 if scores.stage_N is None else scores.stage_N[k]]
+            peak = (None, None) if verdict == Verdict.CLEAR else _peak(scores.cam_NHW[k])
+            judgements.append(Judgement(*said, p_crack, ood_score, stage, *peak))
+        else:
+            judgements.append(_own_scale(found, photos[k], *said))
     return tuple(judgements)
+
+
+def _own_scale(found: PhotoScore, photo: Photo, verdict: Verdict, reason: Reason) -> Judgement:
+    is_clear = verdict is Verdict.CLEAR
+    return Judgement(
+        verdict,
+        reason,
+        found.p_crack,
+        found.ood_score,
+        found.stage,
+        peak_x=None if is_clear else found.peak_x,
+        peak_y=None if is_clear else found.peak_y,
+        view=photo.view,
+        windows=found.windows,
+        crack_windows=found.crack_windows,
+        crack_fraction=found.crack_windows / found.windows,
+        regions=found.regions,
+    )
 
 
 def _check(scores: Scores, photos: Sequence[Photo]) -> None:

@@ -13,7 +13,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 from inspector.core.text import printable
-from inspector.model.preprocess import PreprocessSpec, crop_box, fit, to_pixels
+from inspector.model.preprocess import ALL_WHOLE, PreprocessSpec, Views, crop_box, fit, to_pixels
 from inspector.photos import tiff, tiff_windows
 from inspector.photos.exif import UPRIGHT, ExifFacts, read_exif
 from inspector.photos.formats import MAGIC_BYTES, decodable, sniff
@@ -27,7 +27,7 @@ from inspector.photos.jpeg import (
 from inspector.photos.png import SIGNATURE, plain_png
 from inspector.photos.reading import Bytes, Contents, DecodeLimits, OpenBytes, Refused, read
 from inspector.photos.rgb import to_rgb
-from inspector.types import Decoded, Failure, FailureCode, ImageRef, PhotoFacts
+from inspector.types import Decoded, Failure, FailureCode, ImageRef, PhotoFacts, View
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +45,7 @@ _LONGEST_DETAIL = 200
 
 _HIGH_FIRST = b"MM\0+"
 """A BigTIFF with the high bytes first, which Pillow takes for another kind."""
+_ROWS_AT_ONCE = 256
 
 _PNG_END = b"IEND\xaeB\x60\x82"
 """The type and checksum of a PNG's last chunk (PNG, section 11.2.5)."""
@@ -62,24 +63,30 @@ _BMP_PACKINGS = frozenset({*range(7), *range(11, 14)})
 
 
 def decode(
-    ref: ImageRef, spec: PreprocessSpec, limits: DecodeLimits | None = None
+    ref: ImageRef,
+    spec: PreprocessSpec,
+    limits: DecodeLimits | None = None,
+    views: Views = ALL_WHOLE,
 ) -> Decoded | Failure:
-    """Read a photo and make it the model's input (a whole photo is one view, `size` x `size` x 3,
-    uint8 RGB), or a Failure that says why it cannot be judged. The ref of either has size and time
-    of the file that was read, should that have changed since the listing."""
+    """Read a photo and make it the model's input (`size` x `size` x 3, uint8 RGB) or, by `views`,
+    upright pixels at its own scale (height x width x 3); or a Failure that says why it cannot be
+    judged. The ref of either has size and time of the file that was read, should that have changed
+    since the listing."""
     limits = limits or DecodeLimits()
     contents = read(ref, limits)
     if isinstance(contents, Failure):
         return contents
     with contents:
-        outcome = _decode(contents, spec, limits)
+        outcome = _decode(contents, spec, limits, views)
         if isinstance(contents.data, OpenBytes) and contents.data.has_changed():
             detail = "written to while it was decoded"
             return Failure(contents.ref, FailureCode.CHANGED, detail, outcome.facts)
         return outcome
 
 
-def _decode(contents: Contents, spec: PreprocessSpec, limits: DecodeLimits) -> Decoded | Failure:
+def _decode(
+    contents: Contents, spec: PreprocessSpec, limits: DecodeLimits, views: Views
+) -> Decoded | Failure:
     ref, data = contents.ref, contents.data
     facts = PhotoFacts(content_hash=contents.content_hash)
     try:
@@ -92,14 +99,18 @@ def _decode(contents: Contents, spec: PreprocessSpec, limits: DecodeLimits) -> D
                 image.load()
                 exif = read_exif(image)
                 facts = _facts(image, exif, facts.content_hash)
-            pixels_HWC = _model_pixels(image, exif, spec, data)
+            view = views.of(image.size)
+            if view is View.WHOLE:
+                pixels_HWC = _model_pixels(image, exif, spec, data)
+                shrink = max(facts.width or 1, facts.height or 1) / spec.size
+            else:
+                pixels_HWC, shrink = _native_pixels(image, exif, data), 1.0
     except Refused as refusal:
         return Failure(ref, refusal.code, _in_one_line(refusal.detail), facts)
     except Exception as error:  # Pillow raises many types on damaged data
         code, detail = _why(error, data, opened=facts.width is not None, name=ref.path)
         return Failure(ref, code, _in_one_line(detail), facts)
-    shrink = max(facts.width or 1, facts.height or 1) / spec.size
-    return Decoded(ref, pixels_HWC[None], facts, shrink)
+    return Decoded(ref, pixels_HWC, facts, shrink, view)
 
 
 def _prepare_pillow(limits: DecodeLimits) -> None:
@@ -287,6 +298,43 @@ def _model_pixels(
     if exif.orientation in UPRIGHT:
         small = small.transpose(UPRIGHT[exif.orientation])
     return to_pixels(small)
+
+
+def _native_pixels(image: Image.Image, exif: ExifFacts, data: Bytes) -> NDArray[np.uint8]:
+    """Return all pixels of the photo, upright: a turned view of how they were decoded."""
+    pixels_HWC = None
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tiff.refuse_unreadable(data)
+        tiff.refuse_damaged(data)
+        pixels_HWC = tiff_windows.read_pixels(data)
+    if isinstance(image, JpegImageFile) and isinstance(data, bytes):
+        _refuse_endless_jpeg(image, data)
+        pixels_HWC = plain_pixels(data, image.size)
+    if pixels_HWC is None:
+        pixels_HWC = _in_pieces(image)
+    return turned(pixels_HWC, exif.orientation)
+
+
+def _in_pieces(image: Image.Image) -> NDArray[np.uint8]:
+    """Convert an image to an RGB array, a few rows at a time: it is never there a third time."""
+    import numpy as np
+
+    image.load()  # may change the mode
+    width, height = image.size
+    pixels_HWC = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _ROWS_AT_ONCE):
+        bottom = min(top + _ROWS_AT_ONCE, height)
+        pixels_HWC[top:bottom] = np.asarray(to_rgb(image.crop((0, top, width, bottom))))
+    return pixels_HWC
+
+
+def turned(pixels_HWC: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """A view of the pixels that shows them upright, by their EXIF orientation; nothing is moved."""
+    if orientation in (5, 6, 7, 8):
+        pixels_HWC = pixels_HWC.swapaxes(0, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return pixels_HWC[::rows, ::columns]
 
 
 def _refuse_endless_jpeg(image: JpegImageFile, data: bytes) -> None:

@@ -55,6 +55,11 @@ class Part:
     sha256: str
 
 
+THRESHOLDS = ("clear_below", "crack_from", "out_of_distribution")
+"""Their names in an identity; of those for photos at their own scale, behind `DENSE`."""
+DENSE = "dense_"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """`identity` names what decides the rows (the bundle's digest, options)."""
@@ -129,17 +134,23 @@ class Manifest:
 
     def thresholds(self) -> Thresholds | None:
         """Return the thresholds of the scan; None where the identity has none that can be."""
+        return self._thresholds("")
+
+    def dense_thresholds(self) -> Thresholds | None:
+        """Return those of photos that are judged at their own scale."""
+        return self._thresholds(DENSE)
+
+    def _thresholds(self, prefix: str) -> Thresholds | None:
         try:
-            low, high = (float(self.identity[name]) for name in ("clear_below", "crack_from"))
-            limit = self.identity["out_of_distribution"]
+            low, high, limit = (self.identity[prefix + name] for name in THRESHOLDS)
             found = Thresholds(
-                clear_below=low,
-                crack_from=high,
+                clear_below=float(low),
+                crack_from=float(high),
                 out_of_distribution=None if limit == repr(None) else float(limit),
             )
         except (KeyError, ValueError, UsageError):
             return None
-        return found if low > 0 and high < 1 else None
+        return found if found.clear_below > 0 and found.crack_from < 1 else None
 
     def scale(self) -> Scale | None:
         """Return what was said about the scale of the photos; None where it cannot be that."""

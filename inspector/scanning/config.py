@@ -8,6 +8,7 @@ from pathlib import Path
 
 from inspector.core.untrusted import take_paths
 from inspector.engines import BACKENDS, TORCH_BACKENDS, Device
+from inspector.engines.photo import OVERLAP, VIEWS
 from inspector.errors import UsageError
 from inspector.model.bundle import Thresholds
 from inspector.model.scale import Scale
@@ -17,6 +18,7 @@ from inspector.photos.source import Discovery
 
 PRECISIONS = ("fp32", "fp16", "int8")
 LOADERS = ("processes", "torch")
+MOST_OVERLAP = 0.9
 PROBATION = 200
 """Photos before a failure rate counts: a wrong mount shows within them, a few bad files at the
 start do not stop a scan."""
@@ -76,6 +78,12 @@ class ScanConfig:
     device: str = "auto"
     """`auto`, `cpu`, `cuda[:i]` or `cuda:all`; anything but `auto` is a demand."""
     backend: str = "auto"
+    view: str = "auto"
+    """How photos are judged: `whole`, brought to the model's input; `dense` or `tiles`, at their
+    own scale; `auto`: dense where the model can and the photo is more than 1.5 times its input,
+    else whole."""
+    overlap: float = OVERLAP
+    """Share of a tile's side that the next one covers as well, under `tiles`."""
     precision: str = "auto"
     """`auto`: what the results in `out` were made with, else the fastest on this machine of those
     in the bundle, which its gates have let through."""
@@ -131,6 +139,9 @@ class ScanConfig:
             raise UsageError("name at least one directory or file to scan")
         Device.parse(self.device)
         _one_of("backend", self.backend, ("auto", *BACKENDS))
+        _one_of("view", self.view, VIEWS)
+        if not 0 <= self.overlap <= MOST_OVERLAP:
+            raise UsageError(f"an overlap of {self.overlap} is not between 0 and {MOST_OVERLAP}")
         _one_of("precision", self.precision, ("auto", *PRECISIONS))
         if self.backend in TORCH_BACKENDS and (self.precision not in ("auto", "fp32")):
             raise UsageError(f"--backend {self.backend} runs fp32 only, not {self.precision}")

@@ -21,7 +21,7 @@ from inspector.photos.source import count_images
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from inspector.engines import Backend
+    from inspector.engines.photo import PhotoEngine
     from inspector.scanning.config import ScanConfig
     from inspector.scanning.plan import Plan
     from inspector.scanning.rejudge import RejudgeResult
@@ -62,7 +62,7 @@ class ScanConsole(Drawing):
         self._started = self._last_line = time.monotonic()
         self._continues = False
 
-    def start(self, plan: Plan, backend: Backend, table: Counts, notes: Sequence[str]) -> None:
+    def start(self, plan: Plan, backend: PhotoEngine, table: Counts, notes: Sequence[str]) -> None:
         self._started = self._last_line = time.monotonic()
         self._continues = bool(table.rows)
         if not self.quiet:
@@ -73,9 +73,13 @@ class ScanConsole(Drawing):
             threading.Thread(target=self._count, daemon=True).start()
 
     def update(self, tally: Tally) -> None:
-        rate = tally.looked_at / max(time.monotonic() - self._started, 1e-6)
+        seconds = max(time.monotonic() - self._started, 1e-6)
+        rate = tally.looked_at / seconds
         seen = tally.already_done + tally.looked_at
-        state = f"{rate:.1f}/s{self._time_left(seen, rate)}, "
+        state = f"{_rate(rate)}/s"
+        if tally.megapixels:
+            state += f", {_rate(tally.megapixels / seconds)} MP/s"
+        state += f"{self._time_left(seen, rate)}, "
         state += ("this run: " if self._continues else "") + _outcomes(tally.run)
         photos = f"{seen:,}" + (f" of {self.total:,}" if self.total else "") + " photos"
         if self.progress.disable:
@@ -99,6 +103,11 @@ class ScanConsole(Drawing):
         with suppress(InspectorError):  # the scan itself has said so
             total = count_images(self.config.discover())
             self.total = min(total, self.config.limit or total)
+
+
+def _rate(each_second: float) -> str:
+    """One decimal, or more where that would say nothing."""
+    return f"{each_second:.1f}" if each_second >= 1 else f"{each_second:.2g}"
 
 
 def print_summary(summary: ScanSummary, *, to_stderr: bool = False) -> None:

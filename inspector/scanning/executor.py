@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 
-from inspector.engines import open_backend
+from inspector.engines.photo import open_photo_engine
 from inspector.errors import LoaderError
 from inspector.scanning.plan import TORCH
 from inspector.types import Scores
@@ -18,15 +19,17 @@ from inspector.workers.ordered import make_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
-    from threading import Event
 
     from inspector.engines import Backend
+    from inspector.engines.photo import PhotoEngine
     from inspector.model.bundle import ModelBundle
+    from inspector.model.preprocess import Views
     from inspector.scanning.config import ScanConfig
     from inspector.scanning.plan import Plan
     from inspector.scanning.summary import Stopwatch
     from inspector.scanning.worklist import Worklist
     from inspector.types import Batch
+    from inspector.workers.ordered import Turn
 
 IN_FLIGHT = 2
 """Batches with the engine: one that it works on, one that waits; their pixels are in memory."""
@@ -40,14 +43,15 @@ _NO_SCORES = Scores(
 class Executor(Protocol):
     """Computes the predictions of a scan, here or elsewhere."""
 
-    engine: Backend
+    engine: PhotoEngine
     """The engine, or one like those elsewhere; gives its name, device, stages and notes."""
     busy_seconds: float
     """Seconds in which engines worked; they overlap with everything else."""
 
     def predictions(self) -> Generator[tuple[Batch, Scores]]:
-        """Every batch with the scores of its photos, in the order of the listing. Close the
-        generator to end early; raises BackendError and LoaderError."""
+        """Every batch with the scores of its photos, in the order of the listing, without the
+        pixels of those at their own scale. Close the generator to end early; raises BackendError
+        and LoaderError."""
         ...
 
     def close(self) -> None:
@@ -62,7 +66,7 @@ class LocalExecutor:
     def __init__(
         self,
         batches: Generator[Batch],
-        engine: Backend,
+        engine: PhotoEngine,
         clock: Stopwatch,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -122,13 +126,15 @@ class _Judge:
     def __init__(self, local: LocalExecutor) -> None:
         self._local = local
 
-    def make(self, batch: Batch, stop: Event) -> tuple[Batch, Scores]:
-        if not len(batch.pixels_NHWC):
-            return batch, _NO_SCORES
-        started = time.perf_counter()
-        scores = self._local.engine.run(batch.pixels_NHWC)
-        self._local.busy_seconds += time.perf_counter() - started
-        return batch, scores
+    def make(self, batch: Batch, turn: Turn) -> Iterator[tuple[Batch, Scores]]:
+        scores = _NO_SCORES
+        if len(batch.pixels_NHWC) or batch.native:
+            started = time.perf_counter()
+            scores = self._local.engine.run(batch)
+            self._local.busy_seconds += time.perf_counter() - started
+        if batch.native:
+            batch = replace(batch, native=())
+        yield batch, scores
 
     def close(self) -> None:
         """Nothing: the executor closes the engine."""
@@ -137,6 +143,7 @@ class _Judge:
 def open_local(
     config: ScanConfig,
     bundle: ModelBundle,
+    views: Views,
     plan: Plan,
     work: Worklist,
     clock: Stopwatch,
@@ -150,14 +157,17 @@ def open_local(
         bundle.preprocess,
         batch_size=plan.batch_size,
         workers=plan.workers,
+        views=views,
         dataloader=plan.loader == TORCH,
         limits=config.limits,
     )
     with ExitStack() as on_error:
         on_error.callback(batches.close)
-        engine = open_backend(
+        engine = open_photo_engine(
             bundle,
             plan.backend,
+            views=views,
+            overlap=config.overlap,
             device=config.device,
             precision=plan.precision,
             threads=plan.threads,

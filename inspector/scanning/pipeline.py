@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+from inspector.engines.photo import choose_views
 from inspector.engines.tuned import fastest_precision
 from inspector.errors import OutputError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from inspector.engines import Backend
+    from inspector.engines.photo import PhotoEngine
     from inspector.results.store import Results
     from inspector.scanning.config import ScanConfig
     from inspector.scanning.executor import Executor
@@ -86,7 +88,10 @@ class OpenScan:
         self.clock = Stopwatch()
         with self.clock.stage("start"):
             bundle = ModelBundle.load(config.model or DEFAULT_PATH, trust=config.trust)
+            views = choose_views(config.view, bundle)
             self.thresholds = config.thresholds(bundle.thresholds)
+            dense = bundle.dense
+            self.dense = None if dense is None else config.thresholds(dense.thresholds)
             self.work = Worklist(config, self.tally, stack.enter_context(StopSignals()))
             opened: dict[str, Backend] = {}
             stack.callback(close_all, opened)
@@ -96,7 +101,7 @@ class OpenScan:
             if self.work.leave_out_done(table.ledger) and (note := table.ledger.other_photos()):
                 table.notes.append(note)
             self.executor: Executor = stack.enter_context(
-                open_local(config, bundle, self.plan, self.work, self.clock, opened)
+                open_local(config, bundle, views, self.plan, self.work, self.clock, opened)
             )
             table.begin_with(self.plan.backend)
             facts = {**identity, **_facts(self.plan, self.executor.engine)}
@@ -111,9 +116,10 @@ class OpenScan:
         """Write one row for each item of `batch`, and count it."""
         with self.clock.stage("judge"):
             batch = batch.at_scale(self.scale.mm_per_px)
-            photos = [photo for photo, _ in batch.owned()]
             stages = self.executor.engine.stages
-            judgements = judge(scores, photos, self.thresholds, stages, self.scale)
+            judgements = judge(
+                scores, batch.photos, self.thresholds, stages, self.dense, self.scale
+            )
             own = iter(judgements)  # the k-th photo has the k-th judgement
             rows = [
                 make_row(item, next(own) if isinstance(item, Photo) else None)
@@ -122,7 +128,7 @@ class OpenScan:
         with self.clock.stage("write"):
             self.sink.write(rows)
         self.tally.count(batch, judgements)
-        self.tally.count_hidden(photos, self.scale)
+        self.tally.count_hidden(batch.photos, self.scale)
 
     def finish(self) -> None:
         """Commit the rows that wait; after a whole listing, settle those whose photos are gone."""
@@ -167,7 +173,7 @@ def _open_table(config: ScanConfig, identity: dict[str, str]) -> Iterator[Result
         yield table
 
 
-def _facts(plan: Plan, engine: Backend) -> dict[str, str]:
+def _facts(plan: Plan, engine: PhotoEngine) -> dict[str, str]:
     """Facts about this run, for the metadata of its parts."""
     return {
         "tool_version": __version__,

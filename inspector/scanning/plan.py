@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING
 
 from inspector.core.machine import shared_memory_free, usable_cores
 from inspector.engines import BACKENDS, TORCH_BACKENDS, Device, has_nvidia_driver
+from inspector.engines.contract import VARIANTS
+from inspector.engines.photo import choose_views, dense_variant
 from inspector.engines.tuned import find_recommendation, known_seconds
 from inspector.errors import UsageError
+from inspector.results.manifest import DENSE, THRESHOLDS
+from inspector.types import View
 from inspector.workers.loader import bytes_in_flight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from inspector.engines.tuned import Recommendation, Settings
-    from inspector.model.bundle import ModelBundle
+    from inspector.model.bundle import ModelBundle, Variant
     from inspector.scanning.config import ScanConfig
     from inspector.types import ImageRef
 
@@ -40,6 +44,11 @@ two threads that take turns."""
 PROCESSES, TORCH = "processes", "torch"
 """Values of `--loader`: decoder processes of our own, or those of a torch `DataLoader`."""
 
+_BYTES_PER_PIXEL = 0.35
+"""Of a camera's JPEG, which tells the size of a photo before it is opened."""
+_NATIVE_DECODE_S_PER_PIXEL = 12e-9
+_NATIVE_WORK = 1.2
+"""Pixels that the network sees for each pixel of a photo that is judged densely."""
 # Measured on one core of a 2-core x86 server: 0.3 ms for a 5 kB tile, 8 ms for 0.2 MB, 36 ms for
 # 2 MB (12 megapixels, decoded at a quarter of the size); ResNet18 46 ms in fp32, 23 ms in int8.
 _DECODE_S_PER_PHOTO = 0.0003
@@ -75,22 +84,27 @@ def make_plan(
 ) -> Plan:
     """Settings for a scan whose first photos (up to `PEEK`) are `first`. Raises UsageError when
     `--loader torch` is demanded and torch is not installed."""
-    cores = usable_cores()
-    decode_s = fmean([_decode_seconds(ref) for ref in first] or [0.0])
+    cores, views = usable_cores(), choose_views(config.view, bundle)
+    native = [views.of((round(_pixels(ref) ** 0.5),) * 2) is not View.WHOLE for ref in first]
+    own_scale = fmean(native or [0]) > 0.5
+    decode_s = fmean([_decode_seconds(*each) for each in zip(first, native, strict=True)] or [0.0])
     slow = decode_s > SLOW_DECODE_S
-    settings = choice.settings(slow=slow)
+    settings = None if own_scale else choice.settings(slow=slow)
     backend = settings.backend if settings else choice.backend
     if settings:
         workers, batch_size = settings.workers, settings.batch_size
     else:
         judge_s = 0.0 if choice.on_gpu else _judge_seconds(bundle, backend, choice.precision, cores)
+        if own_scale:
+            tiles = fmean(map(_pixels, first)) / bundle.preprocess.size**2
+            judge_s *= max(_NATIVE_WORK * tiles, 1)
         workers = _decoders(cores, decode_s, judge_s)
         batch_size = _batch_size(on_gpu=choice.on_gpu, slow=slow)
     purpose = "to decode ahead"
     if config.workers is not None:
         workers, purpose = config.workers, "to decode, as asked for"
     batch_size = config.batch_size or batch_size
-    size_bytes = bytes_in_flight(bundle.preprocess, batch_size=batch_size, workers=workers)
+    size_bytes = bytes_in_flight(bundle.preprocess, views, batch_size=batch_size, workers=workers)
     loader, remark = _loader(config, choice, workers, len(first), decode_s, size_bytes)
     processes = f"{cores} core{'s' * (cores != 1)}: {workers} process{'es' * (workers != 1)}"
     return Plan(
@@ -138,8 +152,14 @@ def _batch_size(*, on_gpu: bool, slow: bool) -> int:
     return SLOW_BATCH if slow else CPU_BATCH
 
 
-def _decode_seconds(ref: ImageRef) -> float:
+def _pixels(ref: ImageRef) -> float:
+    return (ref.size or 0) / _BYTES_PER_PIXEL
+
+
+def _decode_seconds(ref: ImageRef, native: bool) -> float:
     """Seconds on one core, by the size of the file."""
+    if native:
+        return _NATIVE_DECODE_S_PER_PIXEL * _pixels(ref)
     return _DECODE_S_PER_PHOTO + _DECODE_S_PER_BYTE * (ref.size or 0)
 
 
@@ -250,17 +270,31 @@ def _runs_on_gpu(device: str, backend: str) -> bool:
 
 
 def identity_of(config: ScanConfig, bundle: ModelBundle, precision: str) -> dict[str, str]:
-    """Everything that decides the rows of a scan; scans share a table only if it is equal."""
-    thresholds = config.thresholds(bundle.thresholds)
+    """Everything that decides the rows of a scan; scans share a table only if it is equal. Raises
+    BundleError for a view that the bundle does not have."""
+    view = _view_of(config, bundle, precision)
     if precision != "fp32":  # fp32 is defined by the weights, others by file and margins as well
-        variant = bundle.variant("onnxruntime", precision)
-        file = bundle.files[variant.file][:12]
-        precision = f"{precision} {file} {variant.margin!r} {variant.ood_margin!r}"
-    return {
-        "model": bundle.digest,
-        "precision": precision,
-        "clear_below": repr(thresholds.clear_below),
-        "crack_from": repr(thresholds.crack_from),
-        "out_of_distribution": repr(thresholds.out_of_distribution),
-        **config.scale.identity,
-    }
+        precision = _defined(bundle, bundle.variant(VARIANTS, precision))
+    identity = {"model": bundle.digest, "precision": precision, **view}
+    each = {"": bundle.thresholds}
+    if bundle.dense is not None:
+        each[DENSE] = bundle.dense.thresholds
+    for prefix, of_model in each.items():
+        thresholds = config.thresholds(of_model)
+        identity |= {prefix + name: repr(getattr(thresholds, name)) for name in THRESHOLDS}
+    return identity | config.scale.identity
+
+
+def _view_of(config: ScanConfig, bundle: ModelBundle, precision: str) -> dict[str, str]:
+    """The view, and what decides the answers in it."""
+    views = choose_views(config.view, bundle)
+    if views.big is View.WHOLE:
+        return {"view": str(View.WHOLE)}
+    if views.big is View.TILES:
+        return {"view": config.view, "overlap": repr(config.overlap)}
+    return {"view": config.view, "dense": _defined(bundle, dense_variant(bundle, precision))}
+
+
+def _defined(bundle: ModelBundle, variant: Variant) -> str:
+    file = bundle.files[variant.file][:12]
+    return f"{variant.precision} {file} {variant.margin!r} {variant.ood_margin!r}"

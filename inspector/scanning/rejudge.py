@@ -24,7 +24,7 @@ from inspector.engines.combined import UncertaintyBand
 from inspector.errors import OutputError, UsageError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.model.scale import NOTHING_ASKED, Scale
-from inspector.model.verdict import decide
+from inspector.model.verdict import decide_each
 from inspector.photos.address import text_of
 from inspector.photos.source import is_gone
 from inspector.results.ledger import list_of
@@ -131,7 +131,9 @@ def rejudge(config: RejudgeConfig, *, progress: Progress = no_progress) -> Rejud
     be judged again are not there; nothing has changed then.
     """
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
-    thresholds = config.as_scan().thresholds(bundle.thresholds)
+    thresholds, dense = config.as_scan().thresholds(bundle.thresholds), None
+    if bundle.dense is not None:
+        dense = config.as_scan().thresholds(bundle.dense.thresholds)
     if not Layout(config.out).manifest.is_file():
         raise OutputError(f"{config.out} holds no results of a scan; name the --out of one")
     with open_results(config.out, None, overwrite=False) as results:
@@ -140,10 +142,13 @@ def rejudge(config: RejudgeConfig, *, progress: Progress = no_progress) -> Rejud
         scale = config.scale(old.scale() or NOTHING_ASKED)
         if not config.has_thresholds:
             thresholds = old.thresholds() or thresholds
-        rule = replace(_Rule.of(bundle, thresholds, results.identity), scale=scale)
+            dense = old.dense_thresholds() or dense
+        rule = _Rule.of(bundle, thresholds, results.identity)
+        rule = replace(rule, dense=dense, scale=scale)
         identity = {**results.identity, **scale.identity}  # of the scan that continues the table
         if config.has_thresholds:
-            identity |= identity_of(config.as_scan(), bundle, rule.precision) | scale.identity
+            own = _in_view_of(results.identity, config.as_scan())
+            identity |= identity_of(own, bundle, rule.precision) | scale.identity
         work = _Rewriting(results, identity, rule, progress)
         changed = again = 0
         if identity != results.identity:
@@ -164,6 +169,12 @@ def rejudge(config: RejudgeConfig, *, progress: Progress = no_progress) -> Rejud
     )
 
 
+def _in_view_of(identity: Mapping[str, str], config: ScanConfig) -> ScanConfig:
+    """The scan with the view of a table."""
+    overlap = float(identity.get("overlap", config.overlap))
+    return replace(config, view=identity["view"], overlap=overlap)
+
+
 @dataclass(frozen=True, slots=True)
 class _Rule:
     """The rule by which rows get new verdicts, and by which some are not sure enough for it."""
@@ -175,14 +186,19 @@ class _Rule:
     """The stage whose answers hold at any threshold."""
     band: UncertaintyBand
     """Answers that the other stages leave to it."""
+    dense: Thresholds | None = None
+    """Of photos that were judged at their own scale."""
     scale: Scale = NOTHING_ASKED
 
     @classmethod
     def of(cls, bundle: ModelBundle, thresholds: Thresholds, old: Mapping[str, str]) -> _Rule:
         """The rule for a table of the identity `old`. Raises OutputError unless `bundle` judges
         like the one that made it."""
-        own = Manifest(identity=old).thresholds() or bundle.thresholds
-        if old["model"] not in (bundle.digest, replace(bundle, thresholds=own).digest):
+        made = Manifest(identity=old)
+        own, dense = made.thresholds() or bundle.thresholds, bundle.dense
+        if dense is not None:
+            dense = replace(dense, thresholds=made.dense_thresholds() or dense.thresholds)
+        if old["model"] not in (bundle.digest, replace(bundle, thresholds=own, dense=dense).digest):
             raise OutputError(
                 f"the table was made by model {old['model'][:12]}, and {bundle.path} is another "
                 "in more than its thresholds; name that one, or a copy of it, as --model"
@@ -199,12 +215,13 @@ class _Rule:
 
     def unsure(self, table: pa.Table) -> NDArray[np.bool_]:
         """Whether each row would have been deferred at these thresholds, and was not: its answer
-        comes from another stage than the final one, and lies in the band."""
+        comes from another stage than the final one, and lies in the band. Photos at their own scale
+        are never deferred as a whole."""
         p_N, ood_N = _numbers(table, "p_crack"), _numbers(table, "ood_score")
         stage_N = np.array(table["stage"].to_pylist(), object)
         ok_N = pc.equal(table["status"], Status.OK.value).to_numpy()
         near_N = self.band.contains(Scores(p_N, np.empty((len(p_N), 0, 0), np.float32), ood_N))
-        unsure_N: NDArray[np.bool_] = ok_N & (stage_N != self.final) & near_N
+        unsure_N: NDArray[np.bool_] = ok_N & _is_whole(table) & (stage_N != self.final) & near_N
         return unsure_N
 
     def apply(self, table: pa.Table) -> tuple[pa.Table, int]:
@@ -216,9 +233,11 @@ class _Rule:
         ok = pc.equal(table["status"], Status.OK.value)
         verdicts, reasons = (
             pc.if_else(ok, pa.array(words.tolist(), pa.string()), None)
-            for words in decide(
+            for words in decide_each(
                 _numbers(table, "p_crack"),
+                ~_is_whole(table),
                 self.thresholds,
+                self.dense,
                 ood_N=_numbers(table, "ood_score"),
                 shrink_N=shrink_N,
                 hidden_N=self.scale.hides_N(_numbers(table, "smallest_visible_mm")),
@@ -234,9 +253,15 @@ class _Rule:
     def _shrinks(self, table: pa.Table) -> NDArray[np.float64]:
         """Photo pixels per model pixel, as they were when the photos were judged."""
         sides_N = np.maximum(*(_numbers(table, name, np.float64) for name in ("width", "height")))
-        whole_N = pc.fill_null(pc.equal(table["view"], View.WHOLE.value), True).to_numpy()
-        shrink_N: NDArray[np.float64] = np.where(whole_N, sides_N / self.size, 1.0)
+        shrink_N: NDArray[np.float64] = np.where(_is_whole(table), sides_N / self.size, 1.0)
         return shrink_N
+
+
+def _is_whole(table: pa.Table) -> NDArray[np.bool_]:
+    whole_N: NDArray[np.bool_] = pc.fill_null(
+        pc.equal(table["view"], View.WHOLE.value), True
+    ).to_numpy()
+    return whole_N
 
 
 def _at_scale(table: pa.Table, mm_per_px: float, shrink_N: NDArray[np.float64]) -> pa.Table:

@@ -6,19 +6,20 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from math import prod
 from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 
 from inspector.core.text import display_path
 from inspector.photos.formats import decodable
-from inspector.types import Failure, FailureCode, Verdict
+from inspector.types import FailureCode, Photo, Verdict, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from inspector.engines import Backend
+    from inspector.engines.photo import PhotoEngine
     from inspector.model.scale import Scale
     from inspector.scanning.config import FailureBudget
     from inspector.scanning.pipeline import OpenScan
@@ -54,7 +55,7 @@ class Counts:
 class Watcher(Protocol):
     """Shows a scan's progress."""
 
-    def start(self, plan: Plan, backend: Backend, table: Counts, notes: Sequence[str]) -> None:
+    def start(self, plan: Plan, backend: PhotoEngine, table: Counts, notes: Sequence[str]) -> None:
         """The engine is up and the first photos are on their way; `table` is what was there
         before, `notes` what there is to know about it by then."""
         ...
@@ -79,6 +80,10 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     stages: Counter[str] = field(default_factory=Counter)
     """Photos by the stage that judged them."""
+    views: Counter[str] = field(default_factory=Counter)
+    """Photos by the way in which they were judged."""
+    megapixels: float = 0.0
+    """Of those judged at their own scale."""
     examples: dict[str, list[str]] = field(default_factory=dict)
     """A few failed files and what was wrong, by failure code."""
     decode_cpu_seconds: float = 0.0
@@ -107,8 +112,12 @@ class Tally:
         for judgement in judgements:
             self.outcomes[judgement.verdict.value] += 1
             self.stages[judgement.stage] += 1
+            self.views[judgement.view.value] += 1
         for item in batch.items:
-            if isinstance(item, Failure):
+            if isinstance(item, Photo):
+                if item.shape is not None:
+                    self.megapixels += prod(item.shape) / 1e6
+            else:
                 self.outcomes[item.code.value] += 1
                 examples = self.examples.setdefault(item.code.value, [])
                 if len(examples) < EXAMPLES:
@@ -229,6 +238,10 @@ class ScanSummary:
     stages: dict[str, int]
     """Photos of this run by the stage that judged them (precision@pixels), in the order in which
     stages are asked."""
+    views: dict[str, int]
+    """Photos of this run by the way in which they were judged: `whole`, `dense`, `tiles`."""
+    megapixels: float
+    """Of the photos that were judged at their own scale."""
     batch_size: int
     workers: int
     loader: str
@@ -304,6 +317,8 @@ def summarise(run: OpenScan) -> ScanSummary:
         providers=list(engine.providers),
         precision=plan.precision,
         stages={stage: tally.stages[stage] for stage in engine.stages},
+        views={str(view): tally.views[view] for view in View if tally.views[view]},
+        megapixels=tally.megapixels,
         batch_size=plan.batch_size,
         workers=plan.workers,
         loader=plan.loader,

@@ -20,23 +20,26 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from inspector.photos.decode import decode
-from inspector.types import Decoded, Photo
+from inspector.types import Decoded, Photo, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from inspector.model.preprocess import PreprocessSpec
+    from inspector.model.preprocess import PreprocessSpec, Views
     from inspector.photos.reading import DecodeLimits
     from inspector.types import Failure, ImageRef
 
     Answer = tuple[Any, NDArray[np.uint8] | None]
-    """A value to be pickled, and pixels that are sent after it as they lie in memory."""
+    """A value to be pickled, and pixels (H, W, 3) that are sent after it, row by row."""
     Handler = Callable[..., Iterator[Answer]]
 
 READY = b"\0inspector is ready\0"
 """The first thing that is said; whatever stands before it was printed by somebody else."""
+
+_SENT_AT_ONCE = 8 << 20
+"""Bytes of pixels that are brought in order together, where they lie otherwise in memory."""
 
 HEADER = struct.Struct("<QQ")
 """Before each answer: bytes of what is pickled, and of the pixels after it."""
@@ -53,17 +56,22 @@ enough that it takes a worker and not the scan, and not so much that it takes sm
 some other program has eaten everything."""
 
 
-def decode_views(
-    refs: list[ImageRef], spec: PreprocessSpec, limits: DecodeLimits
+def decode_photos(
+    refs: list[ImageRef], spec: PreprocessSpec, limits: DecodeLimits, views: Views
 ) -> Iterator[tuple[Photo | Failure, NDArray[np.uint8] | None]]:
-    """Decode each photo of `refs` in turn; answer with its views (N, H, W, 3), or why it failed."""
+    """Decode each photo of `refs` in turn; answer with its pixels (H, W, 3), or why it failed. They
+    are forgotten here before the next one is decoded."""
     for ref in refs:
-        outcome = decode(ref, spec, limits)
-        if isinstance(outcome, Decoded):
-            views_NHWC = np.ascontiguousarray(outcome.views_NHWC)
-            yield Photo(outcome.ref, outcome.facts, outcome.shrink, len(views_NHWC)), views_NHWC
-        else:
-            yield outcome, None
+        yield _decoded(decode(ref, spec, limits, views))
+
+
+def _decoded(outcome: Decoded | Failure) -> tuple[Photo | Failure, NDArray[np.uint8] | None]:
+    if not isinstance(outcome, Decoded):
+        return outcome, None
+    height, width, _ = outcome.pixels_HWC.shape
+    shape = None if outcome.view is View.WHOLE else (height, width)
+    photo = Photo(outcome.ref, outcome.facts, outcome.shrink, outcome.view, shape)
+    return photo, outcome.pixels_HWC
 
 
 def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Iterator[Answer]:
@@ -137,11 +145,21 @@ def _answer(answers: BinaryIO, made: Iterator[Answer], seconds: float) -> None:
         _set_alarm(0)
         if answer is None:
             return
-        item, pixels = pickle.dumps(answer[0]), answer[1]
-        answers.write(HEADER.pack(len(item), 0 if pixels is None else pixels.nbytes) + item)
-        if pixels is not None:
-            answers.write(pixels.data)
+        item, pixels_HWC = pickle.dumps(answer[0]), answer[1]
+        answers.write(HEADER.pack(len(item), 0 if pixels_HWC is None else pixels_HWC.nbytes) + item)
+        if pixels_HWC is not None:
+            _send_pixels(answers, pixels_HWC)
         answers.flush()
+        del answer, pixels_HWC  # a large photo is gone before the next one is made
+
+
+def _send_pixels(answers: BinaryIO, pixels_HWC: NDArray[np.uint8]) -> None:
+    """Without a second copy of a large photo that is turned."""
+    rows = len(pixels_HWC)
+    if not pixels_HWC.flags.c_contiguous:
+        rows = max(_SENT_AT_ONCE // max(pixels_HWC[0].nbytes, 1), 1)
+    for start in range(0, len(pixels_HWC), rows):
+        answers.write(np.ascontiguousarray(pixels_HWC[start : start + rows]).data)
 
 
 def _set_alarm(seconds: float) -> None:

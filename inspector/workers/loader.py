@@ -7,17 +7,16 @@ it died at; the process is replaced.
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from inspector.errors import LoaderError
+from inspector.model.preprocess import ALL_WHOLE
 from inspector.photos.reading import DecodeLimits
-from inspector.types import Batch, Failure, FailureCode, Photo
-from inspector.workers.child import decode_views
+from inspector.types import Failure, FailureCode, Photo, View
+from inspector.workers.child import decode_photos
+from inspector.workers.gathering import BATCH_BYTES, Gathering, PixelBudget, TooMuchError
 from inspector.workers.ordered import make_ahead
 from inspector.workers.process import (
     START_S,
@@ -28,18 +27,13 @@ from inspector.workers.process import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from threading import Event
 
-    from numpy.typing import NDArray
-
-    from inspector.model.preprocess import PreprocessSpec
-    from inspector.photos.reading import DecodeLimits
-    from inspector.types import Batch, Failure, ImageRef
+    from inspector.model.preprocess import PreprocessSpec, Views
+    from inspector.types import Batch, ImageRef
+    from inspector.workers.ordered import Turn
     from inspector.workers.torch_loader import TorchBatches
-
-    Items = tuple[Photo | Failure, ...]
-    Shape = tuple[int, int, int, int]
 
 
 PREFETCH = 2
@@ -54,22 +48,29 @@ def load_batches(
     *,
     batch_size: int,
     workers: int,
+    views: Views = ALL_WHOLE,
     dataloader: bool = False,
     limits: DecodeLimits | None = None,
 ) -> Generator[Batch]:
     """Load photos as batches, in the order of `refs`, whoever decodes them.
 
     A photo that ends or stalls the process that decodes it becomes a `Failure`. `refs` is read in
-    the caller's thread, up to `PREFETCH` batches per worker and one more ahead. Bound on memory,
-    with n workers: (n x PREFETCH + 1) x batch_size x size^2 x 3 bytes, with `dataloader` mostly of
-    shared memory; and for each process what Python and one photo at its full size take.
+    the caller's thread, up to `PREFETCH` batches per worker and one more ahead.
+
+    Bound on memory, with n workers: for photos that are judged whole, (n x PREFETCH + 1) x
+    batch_size x size^2 x 3 bytes, with `dataloader` mostly of shared memory. For photos at their
+    own scale, by the bytes of their pixels: `PIXELS_IN_FLIGHT`, and beyond that only the batch that
+    the caller waits for and those that it still holds, each closed at `BATCH_BYTES` or after one
+    photo. And for each process what Python and one photo at its full size take.
 
     Args:
         workers: Processes that decode; they start at once, not at the first batch. With 0 all
             happens in the caller's thread, one batch at a time: nothing then stands between a file
             and this process, and no time limit is kept.
+        views: Which photos come at their own scale.
         dataloader: Whether they are those of a torch `DataLoader`. If that fails, the photos that
-            it has not handed out are decoded by processes as without it.
+            it has not handed out are decoded by processes as without it; likewise from the first
+            batch on whose photos at their own scale have more than `BATCH_BYTES`.
 
     Close the generator to end the processes. Raises LoaderError when processes do not start or
     keep dying; what `refs` raises comes through.
@@ -77,39 +78,67 @@ def load_batches(
     limits = limits or DecodeLimits()
     chunks = chunks_of(refs, batch_size)
     if not workers:
-        return (load_batch(refs, spec, limits) for refs in chunks)
+        return _decode_here(chunks, spec, limits, views)
     if not dataloader:
-        return _decode_ahead(chunks, spec, limits, workers)
+        return _decode_ahead(chunks, spec, limits, views, workers)
     from inspector.workers.torch_loader import TorchBatches
 
-    loaded = TorchBatches(chunks, spec, limits, workers=workers, prefetch=PREFETCH)
-    return _load_with_torch(loaded, spec, limits, workers)
+    loaded = TorchBatches(chunks, spec, limits, views, workers=workers, prefetch=PREFETCH)
+    return _load_with_torch(loaded, spec, limits, views, workers)
 
 
-def bytes_in_flight(spec: PreprocessSpec, *, batch_size: int, workers: int) -> int:
-    """Return the bound on batches in memory that `load_batches` states."""
-    return (workers * PREFETCH + 1) * batch_size * spec.size**2 * 3
+def bytes_in_flight(spec: PreprocessSpec, views: Views, *, batch_size: int, workers: int) -> int:
+    """Return the bound on batches that a `DataLoader` may have in shared memory."""
+    each = batch_size * spec.size**2 * 3
+    if views.big is not View.WHOLE:
+        each = max(each, BATCH_BYTES)
+    return (workers * PREFETCH + 1) * each
+
+
+def _decode_here(
+    chunks: Iterator[list[ImageRef]], spec: PreprocessSpec, limits: DecodeLimits, views: Views
+) -> Generator[Batch]:
+    for refs in chunks:
+        gathering = Gathering(len(refs), spec)
+        for item, pixels_HWC in decode_photos(refs, spec, limits, views):
+            gathering.add(item, pixels_HWC)
+            del pixels_HWC
+            if gathering.is_full:
+                yield gathering.taken()
+        if gathering.items:
+            yield gathering.taken()
 
 
 def _decode_ahead(
-    chunks: Iterator[list[ImageRef]], spec: PreprocessSpec, limits: DecodeLimits, workers: int
+    chunks: Iterator[list[ImageRef]],
+    spec: PreprocessSpec,
+    limits: DecodeLimits,
+    views: Views,
+    workers: int,
 ) -> Generator[Batch]:
-    decoders = [Decoder(spec, limits) for _ in range(workers)]
+    budget = PixelBudget()
+    decoders = [Decoder(spec, limits, views, budget) for _ in range(workers)]
     return make_ahead(decoders, chunks, depth=workers * PREFETCH + 1)
 
 
 def _load_with_torch(
-    loaded: TorchBatches, spec: PreprocessSpec, limits: DecodeLimits, workers: int
+    loaded: TorchBatches,
+    spec: PreprocessSpec,
+    limits: DecodeLimits,
+    views: Views,
+    workers: int,
 ) -> Generator[Batch]:
     try:
         yield from loaded
         return
+    except TooMuchError:
+        _log.info("photos this large do not travel by DataLoader; other processes decode from here")
     except Exception as error:
         last_line = (str(error).strip() or type(error).__name__).splitlines()[-1]
         _log.warning("the DataLoader failed (%s); other processes decode from here", last_line)
     finally:
         loaded.close()
-    yield from _decode_ahead(loaded.left, spec, limits, workers)
+    yield from _decode_ahead(loaded.left, spec, limits, views, workers)
 
 
 MOST_IN_A_ROW = 50
@@ -126,75 +155,87 @@ _START_PAUSE_S = 0.2
 class Decoder:
     """Decodes photos in a process of its own, which starts at once. Not to be shared by threads."""
 
-    def __init__(self, spec: PreprocessSpec, limits: DecodeLimits) -> None:
+    def __init__(
+        self,
+        spec: PreprocessSpec,
+        limits: DecodeLimits,
+        views: Views = ALL_WHOLE,
+        budget: PixelBudget | None = None,
+    ) -> None:
+        """`budget` bounds the pixels of photos at their own scale, of all decoders together."""
         self._spec = spec
         self._limits = limits
+        self._views = views
+        self._budget = budget or PixelBudget()
         self._in_a_row = 0
         self._process: WorkerProcess | None = None
         with suppress(OSError):  # tried again, and reported, when there is something to decode
             self._process = WorkerProcess()
 
-    def make(self, refs: list[ImageRef], stop: Event) -> Batch:
-        """Decode a batch, whatever its photos do to the process.
+    def make(self, refs: list[ImageRef], turn: Turn) -> Iterator[Batch]:
+        """Decode a batch, or several of them where photos are large, whatever they do to the
+        process.
 
         A photo at which it dies is tried once more, as the first in a new process: perhaps it was
         only there when something else killed the first one. If that one dies too, the photo's code
         is `decoder_crash`. One without an answer in time gets `timeout`.
 
         Raises LoaderError when processes do not start or more than `MOST_IN_A_ROW` photos in a row
-        cost one; Stopped when `stop` is set.
+        cost one; Stopped when `turn.stop` is set.
         """
-        started = time.perf_counter()
-        views = ViewBuffer(len(refs), self._spec)
-        items: list[Photo | Failure] = []
+        gathering = Gathering(len(refs), self._spec)
         suspect = -1
-        while (place := len(items)) < len(refs):
+        while (place := gathering.done) < len(refs):
             asked = refs[place : place + 1] if place == suspect else refs[place:]
             try:
-                self._decode(asked, items, views, stop)
+                for _ in self._decode(asked, gathering, turn):
+                    if gathering.is_full:
+                        yield gathering.taken()
             except WorkerDied as death:
                 how = self._end_process()
                 how = str(death) or how
-                if len(items) == suspect:
+                if (place := gathering.done) == suspect:
                     crash = f"its decoder {how}, twice"
-                    items.append(self._quarantine(refs[suspect], FailureCode.DECODER_CRASH, crash))
+                    gathering.add(self._quarantine(refs[place], FailureCode.DECODER_CRASH, crash))
                 else:
-                    suspect = len(items)
+                    suspect = place
             except WorkerTimeout:
                 self._end_process()
                 late = f"no answer within {self._limits.max_seconds:g} seconds"
-                items.append(self._quarantine(refs[len(items)], FailureCode.TIMEOUT, late))
-        return Batch(tuple(items), views.filled_NHWC, time.perf_counter() - started)
+                timed_out = refs[gathering.done]
+                gathering.add(self._quarantine(timed_out, FailureCode.TIMEOUT, late))
+        if gathering.items:
+            yield gathering.taken()
 
     def close(self) -> None:
         """End the process, in the middle of a photo if need be."""
         self._end_process()
 
-    def _decode(
-        self, refs: list[ImageRef], items: list[Photo | Failure], views: ViewBuffer, stop: Event
-    ) -> None:
-        """Append the answers for `refs` to `items` and `views` as they come. Raises WorkerDied,
+    def _decode(self, refs: list[ImageRef], gathering: Gathering, turn: Turn) -> Iterator[None]:
+        """Add the answers for `refs` to `gathering` as they come, one at a time. Raises WorkerDied,
         WorkerTimeout, Stopped."""
-        process = self._ready(stop)
+        process = self._ready(turn.stop)
         seconds = self._limits.max_seconds
         try:
-            request = (refs, self._spec, self._limits)
-            process.ask(decode_views, request, seconds, Deadline(START_S, stop))
+            request = (refs, self._spec, self._limits, self._views)
+            process.ask(decode_photos, request, seconds, Deadline(START_S, turn.stop))
         except WorkerTimeout as error:  # it does not even listen, so no photo is to blame
             raise WorkerDied("did not listen") from error
         for ref in refs:
-            deadline = Deadline(seconds + GRACE_S, stop)
-            item, pixel_bytes = process.answer(deadline)
-            count = item.views if isinstance(item, Photo) else 0
-            if pixel_bytes != count * views.bytes_each:
+            item, pixel_bytes = process.answer(Deadline(seconds + GRACE_S, turn.stop))
+            if pixel_bytes != gathering.bytes_of(item):
                 raise WorkerDied(f"answered with {pixel_bytes} bytes of pixels")
-            if count:
-                process.read_into(views.room_for(count).data.cast("B"), deadline)
+            room_HWC = None
+            if isinstance(item, Photo):
+                room_HWC = gathering.room_for(item, self._budget, turn)
+                deadline = Deadline(seconds + GRACE_S, turn.stop)
+                process.read_into(room_HWC.data.cast("B"), deadline)
             if item.ref.index != ref.index:
                 raise WorkerDied("answered for another file")
-            views.filled += count
-            items.append(item)
+            gathering.add(item, room_HWC)
+            del room_HWC
             self._in_a_row = 0
+            yield
 
     def _ready(self, stop: Event) -> WorkerProcess:
         """Return the process; a new one if that has died since it was last used."""
@@ -240,54 +281,3 @@ def chunks_of(refs: Iterable[ImageRef], size: int) -> Iterator[list[ImageRef]]:
     waiting = iter(refs)
     while chunk := list(islice(waiting, size)):
         yield chunk
-
-
-class ViewBuffer:
-    """The pixels of a batch's views, one photo after the other. There is room for one view of each
-    of `photos`; it grows where photos have more. `new` makes the array."""
-
-    def __init__(
-        self,
-        photos: int,
-        spec: PreprocessSpec,
-        new: Callable[[Shape], NDArray[np.uint8]] = lambda shape: np.empty(shape, np.uint8),
-    ) -> None:
-        self._new = new
-        self._pixels_NHWC = new((photos, spec.size, spec.size, 3))
-        self.filled = 0
-        """Views that are complete."""
-        self.bytes_each = spec.size**2 * 3
-
-    @property
-    def filled_NHWC(self) -> NDArray[np.uint8]:
-        return self._pixels_NHWC[: self.filled]
-
-    def room_for(self, views: int) -> NDArray[np.uint8]:
-        """Return the place of the next `views`; count them in `filled` once they are there."""
-        end = self.filled + views
-        if end > len(self._pixels_NHWC):
-            larger_NHWC = self._new((2 * end, *self._pixels_NHWC.shape[1:]))
-            larger_NHWC[: self.filled] = self.filled_NHWC
-            self._pixels_NHWC = larger_NHWC
-        return self._pixels_NHWC[self.filled : end]
-
-
-def load_batch(refs: list[ImageRef], spec: PreprocessSpec, limits: DecodeLimits) -> Batch:
-    """Decode `refs` in this thread."""
-    started = time.perf_counter()
-    views = ViewBuffer(len(refs), spec)
-    items = decode_into(views, refs, spec, limits)
-    return Batch(items, views.filled_NHWC, time.perf_counter() - started)
-
-
-def decode_into(
-    views: ViewBuffer, refs: list[ImageRef], spec: PreprocessSpec, limits: DecodeLimits
-) -> Items:
-    """Decode `refs`; the views of those that succeed fill `views`."""
-    items: list[Photo | Failure] = []
-    for item, views_NHWC in decode_views(refs, spec, limits):
-        if views_NHWC is not None:
-            views.room_for(len(views_NHWC))[:] = views_NHWC
-            views.filled += len(views_NHWC)
-        items.append(item)
-    return tuple(items)

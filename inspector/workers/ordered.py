@@ -8,7 +8,7 @@ from collections import deque
 from concurrent.futures import Future
 from contextlib import nullcontext
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -20,13 +20,49 @@ _Task = TypeVar("_Task", contravariant=True)
 _Made = TypeVar("_Made", covariant=True)
 
 
+class Turn:
+    """What a maker may ask about the task that it is at."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self.stop = stop
+        """Once it is set, nobody wants any more; what is then made or raised is dropped."""
+        self.is_awaited = False
+        """Everything before it was taken, and somebody waits for what this task makes next: were it
+        to wait for room that only they can give, nothing would ever go on."""
+
+
 class Maker(Protocol[_Task, _Made]):
     """Works for one thread, which closes it when there is nothing left to do."""
 
-    def make(self, task: _Task, stop: threading.Event) -> _Made:
-        """Once `stop` is set, it should end early; what it then returns or raises is dropped."""
+    def make(self, task: _Task, turn: Turn) -> Iterator[_Made]:
+        """Yield what is made of `task`, in order; end early once `turn.stop` is set."""
 
     def close(self) -> None: ...
+
+
+class _Job(Turn, Generic[Made]):
+    """What was made of a task so far; None follows the last of it."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        super().__init__(stop)
+        self._made: SimpleQueue[Future[Made] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+
+    def put(self, made: Future[Made] | None) -> None:
+        with self._lock:
+            self.is_awaited = False
+            self._made.put(made)
+
+    def fail(self, error: BaseException) -> None:
+        failed: Future[Made] = Future()
+        failed.set_exception(error)
+        self.put(failed)
+
+    def take(self) -> Future[Made] | None:
+        """Wait for the next thing."""
+        with self._lock:
+            self.is_awaited = self._made.empty()
+        return self._made.get()
 
 
 def make_ahead(
@@ -40,12 +76,12 @@ def make_ahead(
     """Yield what `makers` make of `tasks`, in their order; each maker has a thread of its own.
 
     Work begins at once, not when it is first asked for; up to `depth` tasks (at least 1) are being
-    worked on, or done and not taken yet. `tasks` is read in the thread that asks. What it raises
-    comes after what precedes it, as in a plain loop; so does what a maker raises. Closing or
+    worked on, or done and not all taken yet. `tasks` is read in the thread that asks. What it
+    raises comes after what precedes it, as in a plain loop; so does what a maker raises. Closing or
     forgetting the generator ends the threads and closes the makers.
     `waiting` makes a context in which the one who asks waits for what is not done yet.
     """
-    todo: SimpleQueue[tuple[Task, Future[Made]] | None] = SimpleQueue()
+    todo: SimpleQueue[tuple[Task, _Job[Made]] | None] = SimpleQueue()
     stop = threading.Event()
     # Daemons: a program that ends without closing this must not wait for what they are at.
     threads = [
@@ -61,29 +97,30 @@ def make_ahead(
 
 def _in_order(
     threads: Sequence[threading.Thread],
-    todo: SimpleQueue[tuple[Task, Future[Made]] | None],
+    todo: SimpleQueue[tuple[Task, _Job[Made]] | None],
     stop: threading.Event,
     tasks: Iterator[Task],
     depth: int,
     waiting: Callable[[], AbstractContextManager[Any]],
 ) -> Generator[Made | None]:
     """Yield None when work has begun, then what is made."""
-    ahead: deque[Future[Made]] = deque()
+    ahead: deque[_Job[Made]] = deque()
+    taken: list[Future[Made]] = []
     more = True
 
     def hand_out() -> None:
         nonlocal more
         while more and len(ahead) < depth:
-            future: Future[Made] = Future()
+            job: _Job[Made] = _Job(stop)
             try:
-                todo.put((next(tasks), future))
+                todo.put((next(tasks), job))
             except StopIteration:
                 more = False
                 return
             except Exception as error:
                 more = False
-                future.set_exception(error)
-            ahead.append(future)
+                job.fail(error)
+            ahead.append(job)
 
     try:
         hand_out()
@@ -93,8 +130,13 @@ def _in_order(
             if not ahead:
                 return
             with waiting():
-                ahead[0].exception()
-            yield ahead.popleft().result()  # and keep no reference to it
+                made = ahead[0].take()
+            if made is None:
+                ahead.popleft()
+                continue
+            taken.append(made)
+            del made
+            yield taken.pop().result()  # and keep no reference to it
     finally:
         stop.set()
         for _ in threads:
@@ -107,29 +149,32 @@ def _in_order(
 
 def _work(
     maker: Maker[Task, Made],
-    todo: SimpleQueue[tuple[Task, Future[Made]] | None],
+    todo: SimpleQueue[tuple[Task, _Job[Made]] | None],
     stop: threading.Event,
 ) -> None:
     try:
-        while not stop.is_set() and _work_off(maker, todo, stop):
+        while not stop.is_set() and _work_off(maker, todo):
             pass
     finally:
         maker.close()
 
 
-def _work_off(
-    maker: Maker[Task, Made],
-    todo: SimpleQueue[tuple[Task, Future[Made]] | None],
-    stop: threading.Event,
-) -> bool:
+def _work_off(maker: Maker[Task, Made], todo: SimpleQueue[tuple[Task, _Job[Made]] | None]) -> bool:
     """Do one task; returns False when there will be none. A function of its own, so that nothing of
-    the task stays in memory while waiting for the next."""
-    job = todo.get()
-    if job is None:
+    the task stays in memory while waiting for the next; nor does what was made of it."""
+    asked = todo.get()
+    if asked is None:
         return False
-    task, future = job
+    task, job = asked
     try:
-        future.set_result(maker.make(task, stop))
+        for made in maker.make(task, job):
+            done: Future[Made] = Future()
+            done.set_result(made)
+            job.put(done)
+            del made, done
+            if job.stop.is_set():
+                break
     except BaseException as error:
-        future.set_exception(error)
+        job.fail(error)
+    job.put(None)
     return True

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from inspector.types import Batch
-from inspector.workers.loader import ViewBuffer, decode_into
+from inspector.workers.child import decode_photos
+from inspector.workers.gathering import BATCH_BYTES, Gathering, TooMuchError
 from inspector.workers.process import begin_worker, start_method
 
 if TYPE_CHECKING:
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from inspector.model.preprocess import PreprocessSpec
+    from inspector.model.preprocess import PreprocessSpec, Views
     from inspector.photos.reading import DecodeLimits
-    from inspector.types import ImageRef
-    from inspector.workers.loader import Items, Shape
+    from inspector.types import Failure, ImageRef, Photo
+    from inspector.workers.gathering import Shape
 
-    Loaded = tuple[Items, torch.Tensor, float]
+    Loaded = tuple[tuple[Photo | Failure, ...], list[torch.Tensor], float]
+    """Items, the array of model inputs and those of photos at their own scale, seconds."""
 
 _START_S = 60.0
 """Seconds for processes that import torch to come up on a busy machine."""
@@ -36,7 +38,8 @@ class TorchBatches(Iterator[Batch]):
 
     After an exception there are no more of them: end it by `close` and take what is `left`
     elsewhere. It comes from a process that died, from one that gives no answer in the time that a
-    file may take, or from `chunks`, whose `left` then raises it again in its place.
+    file may take, from a batch with more pixels than travel by shared memory (TooMuchError), or
+    from `chunks`, whose `left` then raises it again in its place.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class TorchBatches(Iterator[Batch]):
         chunks: Iterator[list[ImageRef]],
         spec: PreprocessSpec,
         limits: DecodeLimits,
+        views: Views,
         *,
         workers: int,
         prefetch: int,
@@ -52,7 +56,7 @@ class TorchBatches(Iterator[Batch]):
         self._handed_out: deque[list[ImageRef]] = deque()
         self._error: Exception | None = None
         self._seconds = min(limits.max_seconds + _START_S, threading.TIMEOUT_MAX)
-        self._loaded: Any = _start(self._listed(), spec, limits, workers, prefetch)
+        self._loaded: Any = _start(self._listed(), _Photos(spec, limits, views), workers, prefetch)
 
     def __next__(self) -> Batch:
         # Not the DataLoader's own `timeout`: what a worker has sent is fetched from it without
@@ -61,11 +65,12 @@ class TorchBatches(Iterator[Batch]):
         watchdog.daemon = True
         watchdog.start()
         try:
-            items, images, seconds = next(self._loaded)
+            items, arrays, seconds = next(self._loaded)
         finally:
             watchdog.cancel()
         self._handed_out.popleft()
-        return Batch(items, images.numpy(), seconds)
+        whole_NHWC, *native = (each.numpy() for each in arrays)
+        return Batch(items, whole_NHWC, seconds, tuple(native))
 
     @property
     def left(self) -> Iterator[list[ImageRef]]:
@@ -100,9 +105,10 @@ class _Photos:
     """The dataset, a copy of which goes to each worker. Its "index" is a list of refs, so that the
     listing streams."""
 
-    def __init__(self, spec: PreprocessSpec, limits: DecodeLimits) -> None:
+    def __init__(self, spec: PreprocessSpec, limits: DecodeLimits, views: Views) -> None:
         self.spec = spec
         self.limits = limits
+        self.views = views
 
     def __getitem__(self, refs: list[ImageRef]) -> Loaded:
         import torch
@@ -115,18 +121,22 @@ class _Photos:
         def new(shape: Shape) -> NDArray[np.uint8]:
             pixels: Any = torch.empty(shape, dtype=torch.uint8)
             shared.append(pixels.share_memory_())
-            pixels_NHWC: NDArray[np.uint8] = shared[-1].numpy()
-            return pixels_NHWC
+            array: NDArray[np.uint8] = shared[-1].numpy()
+            return array
 
-        views = ViewBuffer(len(refs), self.spec, new)
-        items = decode_into(views, refs, self.spec, self.limits)
-        return items, shared[-1][: views.filled], time.perf_counter() - started
+        gathering = Gathering(len(refs), self.spec, new)
+        for item, pixels_HWC in decode_photos(refs, self.spec, self.limits, self.views):
+            if gathering.bytes_of(item) + gathering.native_bytes > BATCH_BYTES:
+                raise TooMuchError
+            gathering.add(item, pixels_HWC)
+        whole, *native = shared
+        arrays = [whole[: gathering.whole], *native]
+        return tuple(gathering.items), arrays, time.perf_counter() - started
 
 
 def _start(
     listed: Iterator[list[ImageRef]],
-    spec: PreprocessSpec,
-    limits: DecodeLimits,
+    photos: _Photos,
     workers: int,
     prefetch: int,
 ) -> Any:
@@ -137,7 +147,7 @@ def _start(
         # More workers than cores are asked for on purpose: they wait for slow storage.
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
         loader: Any = DataLoader(
-            _Photos(spec, limits),  # type: ignore[arg-type]
+            photos,  # type: ignore[arg-type]
             sampler=listed,
             batch_size=None,
             collate_fn=_as_it_is,

@@ -13,7 +13,18 @@ from inspector.engines.parity import verdicts
 from inspector.errors import BackendError
 from inspector.model.bundle import Thresholds
 from inspector.model.verdict import MAX_CLEAR_SHRINK, decide, judge
-from inspector.types import ImageRef, Judgement, Photo, PhotoFacts, Reason, Scores, Verdict
+from inspector.types import (
+    ImageRef,
+    Judgement,
+    Photo,
+    PhotoFacts,
+    PhotoScore,
+    Reason,
+    Region,
+    Scores,
+    Verdict,
+    View,
+)
 
 shares = st.floats(0, 1, width=32)
 shrinks = st.floats(0.1, 30)
@@ -176,3 +187,29 @@ def test_the_stage_that_decided_is_named():
     judgements = judge(answer, [photo(k) for k in range(3)], Thresholds(), STAGES)
     assert [j.stage for j in judgements] == ["fp32@64", "int8@32", "fp32@64"]
     assert judge_one(0.5, Thresholds()).stage == "int8@32"
+
+
+REGION = Region(3, 4, 5, 6, 0.8, 1.0, 9.0, "fp32@64")
+OWN_SCALE = PhotoScore(0.4, 1.1, "int8@dense", (REGION,), 50, 5, 0.25, 0.75)
+
+
+def test_a_photo_at_its_own_scale_is_decided_by_its_own_thresholds():
+    strict = Thresholds(clear_below=0.1, crack_from=0.3)
+    lax = Thresholds(clear_below=0.5, crack_from=0.9)
+    photos = [photo(0), replace(photo(1), view=View.DENSE, shape=(900, 1200))]
+    cam_N = np.empty(2, object)
+    cam_N[0], cam_N[1] = np.ones((2, 2), np.float32), np.empty((0, 0), np.float32)
+    scores = Scores(
+        np.array([0.4, 0.4], np.float32), cam_N, np.array([1.0, 1.1], np.float32),
+        np.array([1, 2], np.uint8), (None, OWN_SCALE),
+    )  # fmt: skip
+    stages = (*STAGES, "int8@dense")
+    whole, dense = judge(scores, photos, lax, stages, strict)
+    assert (whole.verdict, dense.verdict) == (Verdict.CLEAR, Verdict.CRACK)
+    assert (whole.view, whole.windows, whole.regions) == (View.WHOLE, 1, None)
+    assert (dense.view, dense.stage, dense.windows) == (View.DENSE, "int8@dense", 50)
+    assert (dense.crack_windows, dense.crack_fraction) == (5, 0.1)
+    assert (dense.regions, dense.peak_x, dense.peak_y) == ((REGION,), 0.25, 0.75)
+    _, clear = judge(scores, photos, strict, stages, lax)
+    assert (clear.verdict, clear.peak_x, clear.peak_y) == (Verdict.CLEAR, None, None)
+    assert clear.regions == (REGION,)

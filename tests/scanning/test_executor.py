@@ -10,9 +10,10 @@ import pyarrow.dataset as ds
 import pytest
 from PIL import Image
 
-from inspector.engines import open_backend
+from inspector.engines import open_backend, photo
+from inspector.engines.photo import PhotoEngine
 from inspector.errors import BackendError
-from inspector.scanning import ScanConfig, executor, scan
+from inspector.scanning import ScanConfig, scan
 from inspector.scanning.executor import IN_FLIGHT, LocalExecutor
 from inspector.scanning.summary import Stopwatch
 from inspector.types import Batch, Scores
@@ -48,7 +49,7 @@ def batches(count: int, asked: list[int]):
 def test_predictions_come_in_order_with_their_own_scores():
     asked: list[int] = []
     engine = Echo()
-    run = LocalExecutor(batches(20, asked), engine, Stopwatch()).predictions()
+    run = LocalExecutor(batches(20, asked), PhotoEngine(engine), Stopwatch()).predictions()
     for k, (batch, scores) in enumerate(run):
         assert len(asked) <= k + IN_FLIGHT, "no more batches are taken than are in flight"
         assert scores.p_crack_N.tolist() == [np.float32(k) / np.float32(255)] * (k % 3)
@@ -58,14 +59,14 @@ def test_predictions_come_in_order_with_their_own_scores():
 
 
 def test_close_after_an_early_end_leaves_no_thread():
-    with LocalExecutor(batches(20, []), Echo(), Stopwatch()) as local:
+    with LocalExecutor(batches(20, []), PhotoEngine(Echo()), Stopwatch()) as local:
         next(local.predictions())
     assert not [t for t in threading.enumerate() if t.name.startswith("inspector-engine")]
 
 
 def test_predictions_count_waiting_and_working():
     clock = Stopwatch()
-    local = LocalExecutor(batches(10, []), Echo(), clock)
+    local = LocalExecutor(batches(10, []), PhotoEngine(Echo()), clock)
     list(local.predictions())
     assert local.busy_seconds > 0.01 and clock.seconds["engine"] > 0
 
@@ -90,7 +91,7 @@ def test_an_engine_that_dies_keeps_the_rows_before_it(tmp_path, tiny_bundle, mon
             return self.engine.run(pixels_NHWC)
 
     monkeypatch.setattr(
-        executor, "open_backend", lambda *args, **options: Dying(open_backend(*args, **options))
+        photo, "open_backend", lambda *args, **options: Dying(open_backend(*args, **options))
     )
     config = ScanConfig(
         sources=(str(photos),), out=tmp_path / "out", model=tiny_bundle.path, batch_size=2

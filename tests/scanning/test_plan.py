@@ -35,7 +35,7 @@ def plan_on(
     first = [ImageRef(k, "x", "file:///x", size, 0) for k in range(count)]
     monkeypatch.setattr(planning, "known_seconds", lambda *_: judge_s / cores)
     monkeypatch.setattr(planning, "find_recommendation", lambda *_: advice)
-    bundle: Any = SimpleNamespace(preprocess=PreprocessSpec(), digest="", variants={})
+    bundle: Any = SimpleNamespace(preprocess=PreprocessSpec(), digest="", variants={}, dense=None)
     config = ScanConfig(sources=("x",), precision="fp32", **options)
     return make_plan(config, bundle, choose_engine(config, bundle, {}), first)
 

@@ -25,6 +25,7 @@ from inspector.photos.reading import DecodeLimits
 from inspector.types import Decoded, Failure, FailureCode, ImageRef, Photo
 from inspector.workers import loader
 from inspector.workers.loader import Decoder, load_batches
+from inspector.workers.ordered import Turn
 from tests.workers.processes import (
     children_of,
     is_gone,
@@ -172,10 +173,10 @@ from inspector.workers import child
 from inspector.photos.decode import decode
 from inspector.types import Decoded
 
-def cropped(ref, spec, limits=None):
-    outcome = decode(ref, spec, limits)
+def cropped(ref, spec, limits, views):
+    outcome = decode(ref, spec, limits, views)
     if isinstance(outcome, Decoded):
-        pixels = outcome.views_NHWC[:, :-1]
+        pixels = outcome.pixels_HWC[:-1]
         return type(outcome)(outcome.ref, pixels, outcome.facts, outcome.shrink)
     return outcome
 
@@ -197,7 +198,7 @@ def test_one_that_died_while_idle_is_replaced_and_nobody_suspected(folder, monke
     refs, own = refs_of(folder, good(0, 1, 2)), children_of(os.getpid())
     one = Decoder(SPEC, DecodeLimits())
     for _ in range(3):
-        assert_as_alone([one.make(refs, Event())], refs)
+        assert_as_alone(list(one.make(refs, Turn(Event()))), refs)
         (process,) = children_of(os.getpid()) - own
         os.kill(process, signal.SIGKILL)
         wait_until(partial(is_gone, process))
@@ -208,10 +209,10 @@ def test_one_that_died_while_idle_is_replaced_and_nobody_suspected(folder, monke
 def test_a_stopped_process_is_replaced(folder):
     refs, own = refs_of(folder, good(0, 1, 2)), children_of(os.getpid())
     one = Decoder(SPEC, DecodeLimits(max_seconds=0.5))
-    one.make(refs, Event())
+    list(one.make(refs, Turn(Event())))
     (process,) = children_of(os.getpid()) - own
     os.kill(process, signal.SIGSTOP)
-    batch = one.make(refs, Event())
+    (batch,) = one.make(refs, Turn(Event()))
     assert [getattr(item, "code", None) for item in batch.items] == [
         FailureCode.TIMEOUT, None, None,
     ]  # fmt: skip

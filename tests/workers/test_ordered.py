@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,19 +29,20 @@ class Slow:
         self.seen: list[int] = []
         self.closed_by: list[threading.Thread] = []
 
-    def make(self, task, stop):
+    def make(self, task, turn):
         self.seen.append(task)
-        stop.wait(random.uniform(0, self.seconds))
-        return -task
+        turn.stop.wait(random.uniform(0, self.seconds))
+        yield -task
 
     def close(self):
         self.closed_by.append(threading.current_thread())
 
 
 class Endless(Slow):
-    def make(self, task, stop):
+    def make(self, task, turn):
         self.seen.append(task)
-        stop.wait(60)
+        turn.stop.wait(60)
+        yield from ()
 
 
 def wait_until(done: Callable[[], bool]) -> None:
@@ -131,10 +134,10 @@ def test_what_the_listing_raises_comes_after_what_precedes_it():
 
 def test_what_a_maker_raises_comes_in_its_place():
     class Buggy(Slow):
-        def make(self, task, stop):
+        def make(self, task, turn):
             if task == 2:
                 raise ZeroDivisionError("bug")
-            return super().make(task, stop)
+            yield from super().make(task, turn)
 
     made = make_ahead([Buggy(), Buggy()], iter(range(9)), depth=5)
     assert [next(made), next(made)] == [0, -1]
@@ -143,12 +146,13 @@ def test_what_a_maker_raises_comes_in_its_place():
     assert own_threads() == []
 
 
-def test_an_interrupt_while_waiting_ends_the_threads(monkeypatch):
-    def interrupted(_self, _timeout=None):
+def test_an_interrupt_while_waiting_ends_the_threads():
+    @contextmanager
+    def interrupted():
         raise KeyboardInterrupt
+        yield
 
-    made = make_ahead([Endless()], iter(range(9)), depth=1)
-    monkeypatch.setattr("concurrent.futures.Future.exception", interrupted)
+    made = make_ahead([Endless()], iter(range(9)), depth=1, waiting=interrupted)
     with pytest.raises(KeyboardInterrupt):
         next(made)
     assert own_threads() == []
@@ -158,8 +162,75 @@ def test_a_program_that_ends_does_not_wait():
     program = (
         "import time; from inspector.workers.ordered import make_ahead\n"
         "class Deaf:\n"
-        "    def make(self, task, stop): time.sleep(600)\n"
+        "    def make(self, task, turn): time.sleep(600); yield\n"
         "    def close(self): pass\n"
         "made = make_ahead([Deaf()], iter([1]), depth=1)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+class Several(Slow):
+    """Makes as many things of a number as it says."""
+
+    def make(self, task, turn):
+        self.seen.append(task)
+        for k in range(task):
+            turn.stop.wait(random.uniform(0, self.seconds))
+            yield task, k
+
+
+@settings(max_examples=40, deadline=None)
+@given(tasks=st.lists(st.integers(0, 4), max_size=12), threads=st.integers(1, 3))
+def test_a_task_may_make_several_things_or_none(tasks, threads):
+    made = make_ahead([Several(0.001) for _ in range(threads)], iter(tasks), depth=4)
+    assert list(made) == [(task, k) for task in tasks for k in range(task)]
+
+
+def test_the_first_of_several_things_comes_before_the_last_is_made():
+    class Stuck(Slow):
+        def make(self, task, turn):
+            yield task
+            turn.stop.wait(60)
+            yield -1
+
+    made = make_ahead([Stuck()], iter([7]), depth=1)
+    assert next(made) == 7
+    made.close()
+
+
+def test_only_the_task_that_is_waited_for_is_awaited():
+    free = threading.Event()
+    turns = {}
+
+    class Waits(Slow):
+        def make(self, task, turn):
+            turns[task] = turn
+            while not (turn.is_awaited or turn.stop.is_set()):
+                time.sleep(0.001)
+            yield task
+            free.wait(60)
+
+    made = make_ahead([Waits(), Waits()], iter(range(2)), depth=2)
+    assert next(made) == 0
+    wait_until(lambda: len(turns) == 2)
+    assert not turns[0].is_awaited and not turns[1].is_awaited
+    free.set()
+    assert next(made) == 1
+    assert list(made) == []
+
+
+def test_what_was_made_is_not_kept():
+    """Large photos: nobody but the one who took it holds it, while the next one is being made."""
+
+    class Thing:
+        pass
+
+    class Things(Slow):
+        def make(self, task, turn):
+            yield Thing()
+            turn.stop.wait(60)
+
+    made = make_ahead([Things()], iter(range(9)), depth=1)
+    thing = weakref.ref(next(made))
+    wait_until(lambda: thing() is None)
+    made.close()

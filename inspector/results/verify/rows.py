@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from inspector.model.verdict import decide
+from inspector.model.verdict import decide_each
 from inspector.photos.address import LOCAL, text_of
 from inspector.results.verify.findings import Flaw
-from inspector.types import VISIBLE_PX, FailureCode, Reason, ScaleSource, Status, Verdict
+from inspector.types import VISIBLE_PX, FailureCode, Reason, ScaleSource, Status, Verdict, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,26 +32,40 @@ _WORDS = {
     "verdict": Verdict,
     "reason": Reason,
     "failure_code": FailureCode,
+    "view": View,
     "mm_per_px_source": ScaleSource,
 }
-_JUDGED = ("verdict", "p_crack", "ood_score", "reason", "stage", "width", "height", "format")
-_UNJUDGED = ("verdict", "p_crack", "ood_score", "reason", "stage", "peak_x", "peak_y")
+_OWN_SCALE = ("crack_windows", "crack_fraction", "regions")
+"""Of photos that were judged at their own scale only."""
+_JUDGED = ("verdict", "p_crack", "ood_score", "reason", "stage", "view", "windows", "width",
+           "height", "format")  # fmt: skip
+_UNJUDGED = ("verdict", "p_crack", "ood_score", "reason", "stage", "peak_x", "peak_y", "view",
+             "windows", *_OWN_SCALE)  # fmt: skip
+_SIDES = ("width", "height")
+_ROUNDING = 1e-6
 _EXPLAINED = ("failure_code", "detail")
 
 
 def flaws_in(
-    batch: pa.RecordBatch, thresholds: Thresholds | None, scale: Scale | None, *, peaks: bool
+    batch: pa.RecordBatch,
+    thresholds: Thresholds | None,
+    dense: Thresholds | None,
+    scale: Scale | None,
+    *,
+    peaks: bool,
 ) -> Iterator[tuple[Flaw, str, Mask]]:
     """Yield each flaw of rows in the table's schema: its kind, in words, and a mask (N,). Verdicts
-    are not checked without thresholds and scale; with `peaks`, every photo that is not clear has a
-    place of the evidence."""
+    are not checked without thresholds and scale, those at a photo's own scale not without `dense`;
+    with `peaks`, every photo that is not clear has a place of the evidence."""
     columns = {name: batch.column(name) for name in batch.schema.names}
     checks = (
         *_wrong_uris(columns),
         *_wrong_values(columns),
         *_wrong_nulls(columns, peaks=peaks),
         *_wrong_scales(columns),
-        *_wrong_verdicts(columns, thresholds, scale),
+        *_wrong_windows(columns),
+        *_wrong_regions(columns),
+        *_wrong_verdicts(columns, thresholds, dense, scale),
     )
     return ((flaw, what, mask) for flaw, what, mask in checks if mask.any())
 
@@ -78,7 +92,7 @@ def _wrong_values(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
     for name, words in _WORDS.items():
         allowed = pc.is_in(columns[name], pa.array([*map(str, words)]))
         yield Flaw.ROW_VALUE, f"an unknown {name}", _valid(columns[name]) & ~_true(allowed)
-    for name in ("p_crack", "peak_x", "peak_y"):
+    for name in ("p_crack", "peak_x", "peak_y", "crack_fraction"):
         within = pc.and_(pc.greater_equal(columns[name], 0), pc.less_equal(columns[name], 1))
         yield Flaw.ROW_VALUE, f"{name} is not in 0..1", _valid(columns[name]) & ~_true(within)
     for name, least in (("width", 1), ("height", 1), ("size_bytes", 0)):
@@ -120,22 +134,72 @@ def _wrong_scales(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
     yield Flaw.ROW_VALUE, "smallest_visible_mm is less than two pixels", finer
 
 
+def _wrong_windows(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
+    view, windows, cracked = (columns[name] for name in ("view", "windows", "crack_windows"))
+    whole = _true(pc.equal(view, View.WHOLE))
+    own_scale = _valid(view) & ~whole
+    for name in _OWN_SCALE:
+        yield Flaw.ROW_NULLS, f"judged whole, with {name}", whole & _valid(columns[name])
+        what = f"judged at its own scale, without {name}"
+        yield Flaw.ROW_NULLS, what, own_scale & ~_valid(columns[name])
+    one = _true(pc.equal(windows, 1))
+    yield Flaw.ROW_VALUE, "judged whole, in other than one window", whole & ~one
+    yield Flaw.ROW_VALUE, "windows is below 1", _true(pc.less(windows, 1))
+    within = pc.and_(pc.greater_equal(cracked, 0), pc.less_equal(cracked, windows))
+    wrong = _valid(cracked) & ~_true(within)
+    yield Flaw.ROW_VALUE, "crack_windows is not in 0..windows", wrong
+    share = pc.divide(pc.cast(cracked, pa.float64()), pc.cast(windows, pa.float64()))
+    off = pc.greater(pc.abs(pc.subtract(share, columns["crack_fraction"])), _ROUNDING)
+    yield Flaw.ROW_VALUE, "crack_fraction is not crack_windows / windows", _true(off) & ~wrong
+
+
+def _wrong_regions(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
+    """Look at each region of each row."""
+    column = columns["regions"]
+    regions = pc.list_flatten(column)
+    row_K = pc.list_parent_indices(column).to_numpy()
+    x_K, y_K, width_K, height_K, p_K, least_K, most_K = (
+        pc.struct_field(regions, name).to_numpy(zero_copy_only=False).astype(np.float64)
+        for name in ("x", "y", "width", "height", "p_crack", "length_at_least", "length_at_most")
+    )
+    sides = [columns[n].to_numpy(zero_copy_only=False).astype(np.float64) for n in _SIDES]
+    inside_K = (np.minimum(x_K, y_K) >= 0) & (np.minimum(width_K, height_K) >= 1)
+    inside_K &= (x_K + width_K <= sides[0][row_K]) & (y_K + height_K <= sides[1][row_K])
+    lengths_K = (least_K >= 0) & (least_K <= most_K)
+    for what, right_K in (
+        ("a region is not inside the photo", inside_K),
+        ("p_crack of a region is not in 0..1", (p_K >= 0) & (p_K <= 1)),
+        ("length of a region is at least more than at most", lengths_K),
+    ):
+        mask = np.zeros(len(column), np.bool_)
+        mask[row_K[~right_K]] = True
+        yield Flaw.ROW_VALUE, what, mask
+
+
 def _wrong_verdicts(
-    columns: dict[str, Any], thresholds: Thresholds | None, scale: Scale | None
+    columns: dict[str, Any],
+    thresholds: Thresholds | None,
+    dense: Thresholds | None,
+    scale: Scale | None,
 ) -> Iterator[tuple[Flaw, str, Mask]]:
     """Compare with the scan's own rule; how far a photo was shrunk is not in the table, so either
-    answer is right."""
+    answer is right. At its own scale it was not."""
     if thresholds is None or scale is None:
         return
     p_N, ood_N, verdict_N, reason_N = (
         columns[name].to_numpy(zero_copy_only=False)
         for name in ("p_crack", "ood_score", "verdict", "reason")
     )
+    own_N = _valid(columns["view"]) & ~_true(pc.equal(columns["view"], View.WHOLE))
     hidden_N = scale.hides_N(columns["smallest_visible_mm"].to_numpy(zero_copy_only=False))
     right = np.zeros(len(p_N), np.bool_)
     for shrink in (0.0, np.inf):
-        expected = decide(p_N, thresholds, ood_N=ood_N, shrink_N=shrink, hidden_N=hidden_N)
+        expected = decide_each(
+            p_N, own_N, thresholds, dense, ood_N=ood_N, shrink_N=shrink, hidden_N=hidden_N
+        )
         right |= (verdict_N == expected[0]) & (reason_N == expected[1])
+    if dense is None:
+        right |= own_N
     judged = _valid(columns["p_crack"]) & _valid(columns["verdict"]) & _valid(columns["reason"])
     yield Flaw.ROW_VERDICT, "the verdict contradicts the scores and thresholds", judged & ~right
 

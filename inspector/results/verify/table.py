@@ -51,7 +51,7 @@ class TableCheck:
         self._promised = {part.file: part for part in manifest.parts}
         self.findings = findings
         self.parts: dict[str, int] = {}
-        self._thresholds, self._scale = manifest.thresholds(), manifest.scale()
+        self._decides = manifest.thresholds(), manifest.dense_thresholds(), manifest.scale()
         self._census = UriCensus()
 
     def run(self, progress: Progress) -> None:
@@ -180,8 +180,7 @@ class TableCheck:
             rows += batch.num_rows
             uris = batch.column("uri").to_pylist()
             self._census.add(name, uris)
-            decides = (self._thresholds, self._scale)
-            for flaw, what, mask in flaws_in(batch, *decides, peaks=not rejudged):
+            for flaw, what, mask in flaws_in(batch, *self._decides, peaks=not rejudged):
                 counts[flaw, what] += int(mask.sum())
                 examples.setdefault((flaw, what), uris[int(mask.argmax())])
         for (flaw, what), count in counts.items():

@@ -1,0 +1,270 @@
+"""Photos of any size as one engine: whole ones as model inputs, others at their own scale."""
+
+from __future__ import annotations
+
+from functools import partial
+from math import ceil
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from inspector.engines import open_backend
+from inspector.engines.combined import DeferringBackend
+from inspector.engines.contract import VARIANTS
+from inspector.errors import BundleError, UsageError
+from inspector.model.evidence import MOST_TILES, find_candidates, judge_photo
+from inspector.model.preprocess import ALL_WHOLE, Views
+from inspector.model.verdict import log_odds
+from inspector.model.windows import WindowMap
+from inspector.types import Scores, View
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from inspector.engines import Backend
+    from inspector.model.bundle import DenseView, ModelBundle, Thresholds, Variant
+    from inspector.types import Batch, PhotoScore
+
+AUTO = "auto"
+VIEWS = (AUTO, *map(str, View))
+"""Values of `--view`."""
+BIG = 1.5
+"""A photo whose longer side is more than this many times the model's input is judged at its own
+scale, unless another view is asked for."""
+OVERLAP = 0.25
+"""Share of a tile's side that the next one covers as well, under `--view tiles`."""
+TILES_AT_ONCE = 32
+
+
+class Mapper(Protocol):
+    """Judges the windows of a photo at its own scale."""
+
+    stage: str
+    """Its name, as `precision@dense`."""
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+    def run(self, pixels_HWC: NDArray[np.uint8]) -> WindowMap:
+        """Judge a photo, upright uint8 (H, W, 3)."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def choose_views(name: str, bundle: ModelBundle) -> Views:
+    """The views that `--view` means for a bundle: `auto` judges large photos densely where the
+    bundle can, `dense` and `tiles` take every photo at its own scale. Raises UsageError for other
+    names, BundleError where the bundle cannot."""
+    if name not in VIEWS:
+        raise UsageError(f"unknown view {name!r}; choose one of: {', '.join(VIEWS)}")
+    if name == View.WHOLE or (name == AUTO and bundle.dense is None):
+        return ALL_WHOLE
+    if bundle.dense is None:
+        raise BundleError(
+            f"{bundle.path} has no dense view, which --view {name} needs: leave it out to judge "
+            "photos whole, or make a bundle that has one with: inspector calibrate --view dense"
+        )
+    if name == AUTO:
+        return Views(View.DENSE, BIG * bundle.preprocess.size)
+    return Views(View(name))
+
+
+def dense_variant(bundle: ModelBundle, precision: str) -> Variant:
+    """The variant that judges photos densely beside a tile engine of `precision`: of the same one,
+    or else of fp32. Raises BundleError where there is neither."""
+    for each in bundle.variants.values():
+        if (each.backend, each.precision, each.view) == (VARIANTS, precision, View.DENSE):
+            return each
+    return bundle.variant(VARIANTS, "fp32", View.DENSE)
+
+
+class PhotoEngine:
+    """Judges the photos of a batch, each in its own view. Not to be shared by threads."""
+
+    def __init__(
+        self,
+        tiles: Backend,
+        dense: DenseView | None = None,
+        views: Views = ALL_WHOLE,
+        *,
+        size: int = 224,
+        stage: str = "",
+        open_mapper: Callable[[], Mapper] | None = None,
+    ) -> None:
+        """Takes over `tiles`, which judges model inputs and exact tiles, `size` pixels along each
+        side, and closes it. `open_mapper` opens what judges windows, whose stage is `stage`, with
+        the first photo that needs it."""
+        self.tiles = tiles
+        self.views = views
+        self.name, self.device = tiles.name, tiles.device
+        self.providers, self.why = tiles.providers, tiles.why
+        self._stage = stage or tiles.stages[0]
+        self.stages: tuple[str, ...] = tuple(dict.fromkeys((*tiles.stages, self._stage)))
+        self._dense = dense
+        self._size = size
+        self._open_mapper = open_mapper
+        self._mapper: Mapper | None = None
+        last = tiles.last if isinstance(tiles, DeferringBackend) else tiles
+        self._exact = last
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (*self.tiles.notes, *(self._mapper.notes if self._mapper else ()))
+
+    def run(self, batch: Batch) -> Scores:
+        """Answers for the photos of a batch, at least one, in their order. Raises BackendError."""
+        if not batch.native:
+            return self.tiles.run(batch.pixels_NHWC)
+        found = self._judge_native(batch.native)
+        whole = self.tiles.run(batch.pixels_NHWC) if len(batch.pixels_NHWC) else None
+        whole_N = [photo.view is View.WHOLE for photo in batch.photos]
+        return _merged(whole_N, whole, found, self.stages)
+
+    def _judge_native(self, photos: Sequence[NDArray[np.uint8]]) -> list[PhotoScore]:
+        """The exact tiles of all photos are judged together."""
+        assert self._dense is not None, "photos at their own scale need a dense view"
+        maps = [self._map(pixels_HWC) for pixels_HWC in photos]
+        candidates = [
+            find_candidates(window_map, pixels_HWC.shape[:2], self._dense)
+            for window_map, pixels_HWC in zip(maps, photos, strict=True)
+        ]
+        tiles = [
+            cut_tile(pixels_HWC, found.tile_x, found.tile_y, self._size)
+            for pixels_HWC, some in zip(photos, candidates, strict=True)
+            for found in some[:MOST_TILES]
+        ]
+        odds_K = log_odds(self._exact.run(np.stack(tiles)).p_crack_N) if tiles else np.empty(0)
+        scores = []
+        for pixels_HWC, window_map, some in zip(photos, maps, candidates, strict=True):
+            own_K, odds_K = np.split(odds_K, [min(len(some), MOST_TILES)])
+            stages = (self._stage, self._exact.stages[-1])
+            sides = pixels_HWC.shape[:2]
+            scores.append(judge_photo(window_map, some, own_K.tolist(), sides, self._dense, stages))
+        return scores
+
+    def _map(self, pixels_HWC: NDArray[np.uint8]) -> WindowMap:
+        if self._mapper is None:
+            assert self._open_mapper is not None
+            self._mapper = self._open_mapper()
+        return self._mapper.run(pixels_HWC)
+
+    def close(self) -> None:
+        """Give back memory and threads; the engine cannot run afterwards."""
+        self.tiles.close()
+        if self._mapper is not None:
+            self._mapper.close()
+
+
+def _merged(
+    whole_N: Sequence[bool], whole: Scores | None, found: list[PhotoScore], stages: Sequence[str]
+) -> Scores:
+    """Scores of all photos in their order, from those of the ones that were judged whole and what
+    was found in the others."""
+    count = len(whole_N)
+    p_N, ood_N = np.empty(count, np.float32), np.empty(count, np.float32)
+    stage_N, cam_N = np.zeros(count, np.uint8), np.empty(count, object)
+    if whole is not None:
+        is_whole_N = np.array(whole_N)
+        p_N[is_whole_N], ood_N[is_whole_N] = whole.p_crack_N, whole.ood_N
+        if whole.stage_N is not None:
+            stage_N[is_whole_N] = whole.stage_N
+        for k, cam_HW in zip(np.flatnonzero(is_whole_N), whole.cam_NHW, strict=True):
+            cam_N[k] = cam_HW
+    own = iter(found)
+    found_N = tuple(None if is_whole else next(own) for is_whole in whole_N)
+    for place, score in enumerate(found_N):
+        if score is not None:
+            p_N[place], ood_N[place] = score.p_crack, score.ood_score
+            stage_N[place] = stages.index(score.stage)
+            cam_N[place] = np.empty((0, 0), np.float32)
+    return Scores(p_N, cam_N, ood_N, stage_N, found_N)
+
+
+def cut_tile(pixels_HWC: NDArray[np.uint8], x: int, y: int, size: int) -> NDArray[np.uint8]:
+    """The tile of `size` pixels along each side whose corner is (x, y), pushed into the photo where
+    it would overhang; a photo that is smaller is continued by its own reflection."""
+    height, width = pixels_HWC.shape[:2]
+    x, y = (max(0, min(at, side - size)) for at, side in ((x, width), (y, height)))
+    tile_HWC = pixels_HWC[y : y + size, x : x + size]
+    missing = [(0, size - side) for side in tile_HWC.shape[:2]]
+    if any(map(any, missing)):
+        return np.pad(tile_HWC, (*missing, (0, 0)), mode="reflect")
+    return tile_HWC
+
+
+class TileMapper:
+    """Judges overlapping tiles one by one, as images of their own. Does not close `tiles`."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, tiles: Backend, size: int, overlap: float) -> None:
+        self.stage = tiles.stages[0]
+        self._tiles = tiles
+        self._size = size
+        self._stride = max(round(size * (1 - overlap)), 1)
+
+    def run(self, pixels_HWC: NDArray[np.uint8]) -> WindowMap:
+        """Windows of the last row and column stand on the grid, also where their tiles are pushed
+        back into the photo."""
+        size, stride = self._size, self._stride
+        rows, columns = (1 + ceil(max(side - size, 0) / stride) for side in pixels_HWC.shape[:2])
+        corners = [(x * stride, y * stride) for y in range(rows) for x in range(columns)]
+        odds, oods = [], []
+        for start in range(0, len(corners), TILES_AT_ONCE):
+            some = corners[start : start + TILES_AT_ONCE]
+            scores = self._tiles.run(np.stack([cut_tile(pixels_HWC, x, y, size) for x, y in some]))
+            odds.append(log_odds(scores.p_crack_N))
+            oods.append(scores.ood_N)
+        return WindowMap(
+            log_odds_HW=np.concatenate(odds).astype(np.float32).reshape(rows, columns),
+            ood_HW=np.concatenate(oods).reshape(rows, columns),
+            cells_HW=None,
+            size=size,
+            stride=stride,
+            left=0,
+            top=0,
+        )
+
+    def close(self) -> None: ...
+
+
+def open_photo_engine(
+    bundle: ModelBundle,
+    name: str = "onnxruntime",
+    *,
+    views: Views = ALL_WHOLE,
+    overlap: float = OVERLAP,
+    device: str = "auto",
+    precision: str = "fp32",
+    threads: int | None = None,
+    thresholds: Thresholds | None = None,
+    opened: dict[str, Backend] | None = None,
+) -> PhotoEngine:
+    """Load a bundle into an engine for photos in `views`. The other arguments and errors are those
+    of `open_backend`; what judges photos densely is opened with the first of them."""
+    tiles = open_backend(
+        bundle,
+        name,
+        device=device,
+        precision=precision,
+        threads=threads,
+        thresholds=thresholds,
+        opened=opened,
+    )
+    size, dense = bundle.preprocess.size, bundle.dense
+    if views.big is View.WHOLE:
+        return PhotoEngine(tiles)
+    open_mapper: Callable[[], Mapper] = partial(TileMapper, tiles, size, overlap)
+    stage = tiles.stages[0]
+    if views.big is View.DENSE:
+        from inspector.engines.dense import open_dense
+
+        precision = dense_variant(bundle, precision).precision
+        stage = f"{precision}@{View.DENSE}"
+        open_mapper = partial(
+            open_dense, bundle, name, device=device, precision=precision, threads=threads
+        )
+    return PhotoEngine(tiles, dense, views, size=size, stage=stage, open_mapper=open_mapper)
