@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,17 +14,21 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from PIL import Image
 
+ASSETS = Path(__file__).parent / "assets"
+"""Folder of what pages of several commands are made of: `viewer.js`, the photo on its stage, and
+`viewer.css`."""
 _SHARED = Path(__file__).parents[1] / "evaluation" / "template"
 """Folder of `report.css`, the style of every page."""
 
 
 def page_environment(templates: Path) -> Environment:
-    """Load the templates of a folder and `report.css`. Values are escaped, a missing one is an
-    error. Filters: `printable` for text from outside, `svg` for an object that has a chart."""
+    """Load the templates of a folder, `report.css` and `ASSETS`. Values are escaped, a missing one
+    is an error. Filters: `printable` for text from outside, `svg` for an object that has a
+    chart."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader([templates, _SHARED]),
+        loader=FileSystemLoader([templates, _SHARED, ASSETS]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -32,6 +37,16 @@ def page_environment(templates: Path) -> Environment:
     environment.filters["svg"] = _chart
     environment.filters["printable"] = printable
     return environment
+
+
+def inline_script(*files: Path) -> tuple[str, str]:
+    """Return modules as one script to stand in a page, with the source by which the page's
+    Content-Security-Policy lets it and no other run."""
+    from markupsafe import Markup
+
+    script = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return Markup(script), f"sha256-{digest}"
 
 
 def data_uri(image: Image.Image, kind: str, **options: Any) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from inspector.core.pages import data_uri
 from inspector.core.text import printable
 from inspector.photos.decode import decode
-from inspector.photos.pictures import HeatScale, draw_heat
+from inspector.photos.drawing import HeatScale, draw_heat
 from inspector.types import Decoded, ImageRef, Verdict
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Photos and heat maps as a screen can show them.
+"""Photos as a screen can show them.
 
 Photos are opened in processes of their own (`workers.process.Helpers`).
 """
@@ -101,6 +101,14 @@ def open_whole(address: str) -> Opened:
     return Opened(whole, *sides, content_hash, ref.size, ref.mtime_us)
 
 
+def open_full(address: str) -> Opened:
+    """Open a photo with every pixel it has, upright. Raises CannotShowError."""
+    ref, data = _read(address)
+    image, exif = _open(data)
+    full = _upright(_rgb(image), exif)
+    return Opened(full, *full.size, hashlib.sha256(data).hexdigest(), ref.size, ref.mtime_us)
+
+
 def region(address: str, box: Box, width: int) -> Picture:
     """A part of the photo, `width` pixels wide or as many as it has. Raises CannotShowError."""
     global _last
@@ -171,47 +179,3 @@ def _spread(values_HW: NDArray[np.float64]) -> NDArray[np.uint8]:
 def _upright(image: Image.Image, exif: ExifFacts) -> Image.Image:
     turn = UPRIGHT.get(exif.orientation)
     return image if turn is None else image.transpose(turn)
-
-
-SIDE = 56
-"""Pixels of a drawn map's longer side: who shows it smooths it up to the photo's size."""
-OPACITY = 0.85
-"""Opacity where the evidence is strongest."""
-_INFERNO = np.array(
-    [(0, 0, 3), (32, 12, 74), (87, 15, 109), (137, 34, 105), (187, 55, 84), (228, 90, 49),
-     (249, 142, 8), (248, 203, 52), (252, 254, 164)],
-    np.float64,
-)  # fmt: skip
-"""Every eighth of Matplotlib's `inferno`, whose colours are ordered by lightness for every kind of
-eye (S. van der Walt and N. Smith, CC0)."""
-
-
-@dataclass(frozen=True, slots=True)
-class HeatScale:
-    """Activations (logit units) drawn as nothing and as the full colour. One scale for all photos
-    that are looked at together: a pale map means little evidence."""
-
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, cam_NHW: NDArray[np.float32]) -> HeatScale:
-        """Span from the typical cell to the strongest cell of a typical crack."""
-        strongest_N = cam_NHW.max(axis=(1, 2))
-        low, high = float(np.median(cam_NHW)), float(np.quantile(strongest_N, 0.9))
-        return cls(low, max(high, low + 1e-6))
-
-
-def draw_heat(cam_HW: NDArray[np.float32], scale: HeatScale) -> Image.Image:
-    """Draw an activation map (h, w; logit units) with transparency where there is no evidence, to
-    be stretched over the photo."""
-    share_HW = np.clip((cam_HW - scale.low) / (scale.high - scale.low), 0, 1).astype(np.float32)
-    rows, columns = share_HW.shape
-    factor = SIDE / max(rows, columns)
-    size = (round(columns * factor), round(rows * factor))
-    smooth = Image.fromarray(share_HW).resize(size, Image.Resampling.BICUBIC)
-    share_HW = np.clip(np.asarray(smooth), 0, 1)
-    steps = np.linspace(0, 1, len(_INFERNO))
-    channels = [np.interp(share_HW, steps, _INFERNO[:, channel]) for channel in range(3)]
-    rgba = np.stack([*channels, 255 * OPACITY * np.sqrt(share_HW)], axis=2)
-    return Image.fromarray(rgba.round().astype(np.uint8))

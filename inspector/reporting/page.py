@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inspector.core.layout import TABLE
-from inspector.core.pages import page_environment
+from inspector.core.pages import ASSETS, inline_script, page_environment
 from inspector.core.text import display_path
 from inspector.model.bundle import ModelBundle
 from inspector.model.stamp import find_bundle
-from inspector.photos.address import text_of
+from inspector.photos.address import LOCAL, text_of
 from inspector.reporting import wording
 from inspector.reporting.contents import AT_REST
 from inspector.reporting.counting import OUTCOMES
@@ -24,25 +24,47 @@ from inspector.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from inspector.photos.address import Moved
     from inspector.reporting.contents import Report
     from inspector.reporting.counting import Group
-    from inspector.reporting.shots import Shot
+    from inspector.reporting.shots import Box, Shot
     from inspector.types import JsonObject
 
     Places = Sequence[tuple[float, float, Group]]
 
 
+TEMPLATES = Path(__file__).parent / "template"
 SITES_DRAWN = 6
 SPOTS_LISTED = 20
+REGIONS_DRAWN = 50
+"""Of a photo, those likeliest to be a crack."""
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A photo in the page: its row, its picture, and its name below what all photos share."""
+    """A photo in the page: its row, its picture, its name below what all photos share, and the
+    address of its file, where a browser may open that."""
 
     row: JsonObject
     shot: Shot
     name: str
+    address: str
+
+    @property
+    def marks(self) -> list[tuple[Box, str, str]]:
+        """Where its regions lie (as `Shot.parts` do), how likely each is, and what is known of
+        it."""
+        across, down = self.row["width"], self.row["height"]
+        if not across or not down:
+            return []
+        return [
+            (
+                (r["x"] / across, r["y"] / down, r["width"] / across, r["height"] / down),
+                f"{r['p_crack']:.2f}",
+                wording.region(self.row, number),
+            )
+            for number, r in enumerate((self.row["regions"] or [])[:REGIONS_DRAWN])
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +77,22 @@ class Key:
     note: str
 
 
-def render_page(report: Report, shots: Sequence[Shot], model: Path | None) -> str:
+def render_page(
+    report: Report, shots: Sequence[Shot], model: Path | None, moved: Moved | None = None
+) -> str:
     """Return one HTML document that needs nothing but itself; everything from outside is escaped.
-    `shots` are pictures of the report's `cracks` and `differing`, in this order."""
-    environment = page_environment(Path(__file__).parent / "template")
+    `shots` are pictures of the report's `cracks` and `differing`, in this order; `moved` says where
+    photos lie now."""
+    environment = page_environment(TEMPLATES)
+    script, allowed = inline_script(ASSETS / "viewer.js", TEMPLATES / "closer.js")
     environment.filters |= {
         "count": wording.count,
         "size": wording.size,
         "moment": lambda moment: moment.strftime("%Y-%m-%d %H:%M"),
+        "lying": _lying,
     }
     cards = [
-        Card(row, shot, _name(report, row))
+        Card(row, shot, _name(report, row), _address(row, moved))
         for row, shot in zip([*report.cracks, *report.differing], shots, strict=True)
     ]
     sites = find_sites(report.places)
@@ -75,6 +102,9 @@ def render_page(report: Report, shots: Sequence[Shot], model: Path | None) -> st
         keys=_keys(report),
         sentences=wording.sentences(report),
         share=wording.share,
+        regions=wording.regions,
+        script=script,
+        script_allowed=allowed,
         at_rest=AT_REST,
         outcomes=OUTCOMES,
         reasons=wording.REASONS,
@@ -130,6 +160,18 @@ def _chosen(report: Report, model: Path | None) -> str:
 def _name(report: Report, row: JsonObject) -> str:
     """Return the photo's name below the folder that all photos share."""
     return text_of(row["uri"]).removeprefix(report.root).lstrip("/")
+
+
+def _address(row: JsonObject, moved: Moved | None) -> str:
+    """Return the address of a photo's own file; empty where it is none."""
+    uri: str = moved.apply(row["uri"]) if moved else row["uri"]
+    return uri if uri.startswith(LOCAL) else ""
+
+
+def _lying(box: Box) -> str:
+    """Say in CSS where a part of a photo lies."""
+    sides = zip(("left", "top", "width", "height"), box, strict=True)
+    return ";".join(f"{side}:{100 * share:.3f}%" for side, share in sides)
 
 
 def _query(out: Path) -> str:

@@ -105,8 +105,9 @@ def report(config: ReportConfig, *, progress: Progress = no_progress) -> Report:
     counted = read_steadily(config.out, read)
     if config.html is not None:
         rows = [*counted.cracks, *counted.differing]
-        shots = take_shots(rows, Moved.parse(config.moved) if config.moved else None, progress)
-        page = render_page(counted, shots, config.model)
+        moved = Moved.parse(config.moved) if config.moved else None
+        shots = take_shots(rows, moved, progress)
+        page = render_page(counted, shots, config.model, moved)
         with _writing(config.html, "--html"):
             publish(page.encode(), config.html)
     return counted

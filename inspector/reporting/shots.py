@@ -5,32 +5,45 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from inspector.core.pages import data_uri
-from inspector.photos.pictures import CannotShowError, open_whole
+from inspector.photos.pictures import CannotShowError, open_full, open_whole
 from inspector.workers.process import HelperError, Helpers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
 
     from inspector.photos.address import Moved
     from inspector.types import JsonObject
 
-SIDE = 400
-"""Longest side of a picture, pixels: sharp on screens and at a third of a printed page."""
+SMALL, LARGE = 400, 1024
+"""Longest side of a picture, pixels: sharp at a third of a printed page, or looked at closely."""
+MOST_LARGE = 60
+"""Pictures on a page up to which they are large: a page stays below some 20 MB."""
 CLOSE_UP = 2 / 7
 """Side of a close-up, as a share of the photo's longer side: two cells of the model's 7 x 7 grid
 of evidence, so that what it saw is inside."""
-NEEDS_CLOSE_UP = 2 * SIDE
+NATIVE_SIDE = 384
+"""Side of the close-up of a photo that was judged at its own scale, pixels of the photo."""
+PATCHES = 4
+"""Parts of a photo at most that come with more pixels than the whole of it has."""
+NEEDS_CLOSE_UP = 2 * SMALL
 """Photos at least this long lose their thin cracks in a small picture."""
+_AROUND = 0.1
+"""Of a region, shown on each side of it."""
 _QUALITY = 80
 _SECONDS = 60.0
 _MOST_PROCESSES = 4
+_HEAVY = 50_000_000
+"""Pixels from which one photo is opened at a time."""
+
+_LANCZOS = Image.Resampling.LANCZOS
 
 Box = tuple[float, float, float, float]
 """Left, top, width and height as shares of the photo's."""
@@ -38,14 +51,20 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A photo as data URIs: the whole of it and, of a large one, what is inside `box`. Empty where
-    there is nothing to show, for the reason `why`. `ratio` is width by height."""
+    """A photo as data URIs: the whole of it and, of a large one, parts of it at their places with
+    more of their pixels; the first is the close-up of where the evidence peaks. Empty where there
+    is nothing to show, for the reason `why`."""
 
     whole: str = ""
-    close_up: str = ""
-    box: Box | None = None
-    ratio: float = 1.0
+    parts: tuple[tuple[Box, str], ...] = ()
+    width: int = 1
+    height: int = 1
     why: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """Width by height."""
+        return self.width / self.height
 
 
 def take_shots(
@@ -54,19 +73,19 @@ def take_shots(
     """A picture of each row's photo, as long as its bytes are those that were judged."""
     if not rows:
         return []
+    large = len(rows) <= MOST_LARGE
 
     def shot(row: JsonObject) -> Shot:
         if row["content_hash"] is None:
             return Shot(why="the scan could not read this file")
         try:
             address = moved.apply(row["uri"]) if moved else row["uri"]
-            answer = helpers.ask(address, row["content_hash"], row["peak_x"], row["peak_y"])
+            answer = helpers.ask(address, row["content_hash"], places_of(row), large)
         except HelperError as error:
             return Shot(why=str(error))
         return Shot(*answer)
 
-    count = min(_MOST_PROCESSES, os.cpu_count() or 1, len(rows))
-    with closing(Helpers(look, _SECONDS, count)) as helpers, ThreadPoolExecutor(count) as threads:
+    with shot_helpers(look, rows) as (helpers, threads):
         taken = []
         for found in threads.map(shot, rows):
             taken.append(found)
@@ -74,33 +93,68 @@ def take_shots(
     return taken
 
 
+@contextmanager
+def shot_helpers(
+    handler: Callable[..., Any], rows: Sequence[JsonObject]
+) -> Iterator[tuple[Helpers, ThreadPoolExecutor]]:
+    """Processes that open the photos of `rows`, fewer where these take much memory, and as many
+    threads to ask them."""
+    pixels = max((row["width"] or 0) * (row["height"] or 0) for row in rows)
+    count = 1 if pixels > _HEAVY else min(_MOST_PROCESSES, os.cpu_count() or 1, len(rows))
+    with (
+        closing(Helpers(handler, _SECONDS, count)) as helpers,
+        ThreadPoolExecutor(count) as threads,
+    ):
+        yield helpers, threads
+
+
+def places_of(row: JsonObject) -> list[Box]:
+    """Parts of a row's photo that are worth a closer look, the close-up first; none of a small
+    photo."""
+    sides = row["width"], row["height"]
+    if not all(sides) or max(sides) < NEEDS_CLOSE_UP:
+        return []
+    places = []
+    if row["peak_x"] is not None and row["peak_y"] is not None:
+        side = CLOSE_UP * max(sides) if row["regions"] is None else NATIVE_SIDE
+        places.append(_around(row["peak_x"], row["peak_y"], side, *sides))
+    for region in (row["regions"] or [])[: PATCHES - 1]:
+        left, top = region["x"] / sides[0], region["y"] / sides[1]
+        width, height = region["width"] / sides[0], region["height"] / sides[1]
+        more_x, more_y = _AROUND * width, _AROUND * height
+        left, top = max(0.0, left - more_x), max(0.0, top - more_y)
+        right, bottom = min(1.0, left + width + 2 * more_x), min(1.0, top + height + 2 * more_y)
+        places.append((left, top, right - left, bottom - top))
+    return places
+
+
 def look(
-    address: str, content_hash: str, peak_x: float | None, peak_y: float | None
-) -> tuple[str, str, Box | None, float]:
+    address: str, content_hash: str, places: Sequence[Box], large: bool
+) -> tuple[str, tuple[tuple[Box, str], ...], int, int]:
     """The values of a `Shot`. Raises CannotShowError."""
-    whole = open_whole(address)
-    if whole.content_hash != content_hash:
+    opened = open_full(address) if places else open_whole(address)
+    if opened.content_hash != content_hash:
         raise CannotShowError("the file has changed since the scan")
-    box, close_up = None, ""
-    if peak_x is not None and peak_y is not None and max(whole.image.size) >= NEEDS_CLOSE_UP:
-        box = _around(peak_x, peak_y, *whole.image.size)
+    sides = opened.image.size
+    whole = opened.image.copy() if places else opened.image
+    side = LARGE if large and places else SMALL
+    whole.thumbnail((side, side), _LANCZOS, 2.0)
+    parts: list[tuple[Box, str]] = []
+    for box in places if large else places[:1]:
         left, top, width, height = box
-        across, down = whole.image.size
-        corners = (left * across, top * down, (left + width) * across, (top + height) * down)
-        close_up = _encoded(whole.image.crop(tuple(map(round, corners))))  # type: ignore[arg-type]
-    ratio = whole.width / whole.height
-    return _encoded(whole.image), close_up, box, ratio
+        closer = SMALL / max(width * sides[0], height * sides[1])
+        if parts and closer < max(whole.size) / max(sides):
+            continue  # the whole of it shows as much
+        right, bottom = left + width, top + height
+        corners = (left * sides[0], top * sides[1], right * sides[0], bottom * sides[1])
+        part = opened.image.crop(tuple(map(round, corners)))  # type: ignore[arg-type]
+        part.thumbnail((SMALL, SMALL), _LANCZOS, 2.0)
+        parts.append((box, data_uri(part, "JPEG", quality=_QUALITY)))
+    return data_uri(whole, "JPEG", quality=_QUALITY), tuple(parts), opened.width, opened.height
 
 
-def _around(x: float, y: float, width: int, height: int) -> Box:
+def _around(x: float, y: float, side: float, width: int, height: int) -> Box:
     """A square around a place, moved so that it lies within the photo, or as much of it as fits."""
-    side = CLOSE_UP * max(width, height)
     across, down = min(1.0, side / width), min(1.0, side / height)
     left, top = (min(max(0.0, at - size / 2), 1 - size) for at, size in ((x, across), (y, down)))
     return left, top, across, down
-
-
-def _encoded(image: Image.Image) -> str:
-    small = image.copy()
-    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    return data_uri(small, "JPEG", quality=_QUALITY)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from inspector.reporting.contents import People, Report
     from inspector.reporting.counting import Group
+    from inspector.types import JsonObject
 
 
 REASONS = {
@@ -98,6 +99,42 @@ def _cannot_show(report: Report) -> str:
     assert report.min_crack_mm is not None
     judged = report.total.photos - report.model[FAILED]
     return cannot_show(report.coarse, report.unknown_scale, judged, report.min_crack_mm)
+
+
+def regions(row: JsonObject) -> str:
+    """Say how many regions a photo has, and how long the longest of them is; empty for one that was
+    judged whole."""
+    found = row["regions"]
+    if found is None:
+        return ""
+    if not found:
+        return "no region"
+    longest = max(found, key=lambda region: float(region["length_at_least"]))
+    number = "1 region," if len(found) == 1 else f"{count(len(found))} regions, the longest"
+    return f"{number} {length(longest, row)}"
+
+
+def region(row: JsonObject, number: int) -> str:
+    """Say what is known of one region of a photo."""
+    found = row["regions"][number]
+    return (
+        f"region {number + 1} of {len(row['regions'])}: p {found['p_crack']:.3f}, "
+        f"{length(found, row)}"
+    )
+
+
+def length(found: JsonObject, row: JsonObject) -> str:
+    """Give a region's length along its axis, in the photo's pixels, and in millimetres where its
+    scale is known."""
+    ends = found["length_at_least"], found["length_at_most"]
+    text = f"{_between(*ends)} px long"
+    scale = row.get("mm_per_px")
+    return f"{text} ({_between(*(scale * end for end in ends))} mm)" if scale else text
+
+
+def _between(least: float, most: float) -> str:
+    low, high = f"{least:,.0f}", f"{most:,.0f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def said_by_people(people: People, rows: int) -> str:

@@ -13,7 +13,8 @@ from inspector.engines import open_backend
 from inspector.model.bundle import ModelBundle
 from inspector.model.golden import read_golden
 from inspector.photos.decode import decode
-from inspector.photos.pictures import CannotShowError, HeatScale, draw_heat
+from inspector.photos.drawing import HeatScale, draw_heat
+from inspector.photos.pictures import CannotShowError
 from inspector.types import Failure, ImageRef
 
 if TYPE_CHECKING:

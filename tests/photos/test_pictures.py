@@ -15,8 +15,7 @@ from PIL import Image
 from inspector.photos.pictures import (
     SCREEN_SIDE,
     CannotShowError,
-    HeatScale,
-    draw_heat,
+    open_full,
     region,
     screen,
 )
@@ -55,6 +54,16 @@ def test_a_turned_photo_is_shown_upright(tmp_path):
     assert part.size == (600, 1200)
     expected = photo.transpose(Image.Transpose.ROTATE_270).crop((600, 600, 1200, 1800))
     assert np.abs(np.asarray(part, int) - np.asarray(expected, int)).mean() < 3
+
+
+def test_every_pixel_is_there_where_it_is_asked_for(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    wall(1, 2400, 1200).save(tmp_path / "turned.png", exif=exif)
+    opened_full = open_full(str(tmp_path / "turned.png"))
+    expected = wall(1, 2400, 1200).transpose(Image.Transpose.ROTATE_270)
+    assert np.array_equal(np.asarray(opened_full.image), np.asarray(expected))
+    assert (opened_full.width, opened_full.height) == (1200, 2400)
 
 
 def test_a_small_photo_keeps_every_pixel(tmp_path):
@@ -102,28 +111,6 @@ def test_what_is_no_photo_is_said(tmp_path):
         screen(str(tmp_path / "text.jpg"))
     with pytest.raises(CannotShowError, match="vanished"):
         screen(str(tmp_path / "none.jpg"))
-
-
-def test_draw_heat_shows_where_the_evidence_is_and_how_much():
-    cam_HW = np.full((7, 7), -1, np.float32)
-    cam_HW[1, 5] = 3
-    scale = HeatScale(low=0.0, high=3.0)
-    strong, weak, none = (np.asarray(draw_heat(cam_HW * share, scale)) for share in (1, 0.3, -1))
-    row, column = np.unravel_index(strong[:, :, 3].argmax(), strong.shape[:2])
-    assert (int(row) * 7 // len(strong), int(column) * 7 // len(strong)) == (1, 5)
-    assert strong[-1, 0, 3] == 0
-    assert strong[:, :, 3].max() > weak[:, :, 3].max() > 0, "one scale for all photos"
-    assert none.shape == strong.shape
-    clear = draw_heat(np.full((7, 7), -1, np.float32), scale)
-    assert not np.asarray(clear)[:, :, 3].any()
-
-
-def test_heat_colours_grow_lighter_with_the_evidence():
-    """So that eyes that see no colours tell them apart, too."""
-    cam_HW = np.tile(np.linspace(0, 1, 56, dtype=np.float32), (56, 1))
-    rgba = np.asarray(draw_heat(cam_HW, HeatScale(0.0, 1.0)))
-    lightness = rgba[28, :, :3] @ np.array([0.2126, 0.7152, 0.0722])
-    assert (np.diff(lightness) >= -1).all() and lightness[-1] - lightness[0] > 200
 
 
 def answer(what):

@@ -56,7 +56,7 @@ def test_names_that_mean_harm_are_text(html):
 
 def test_a_photo_that_is_gone_or_another_is_not_shown(html, site):
     assert "no picture: vanished" in html and "no picture: the file has changed" in html
-    assert f"2 of {len(re.findall('<figure title|<figure class=.pair', html))} photos" in html
+    assert f"2 of {len(re.findall('<figure class=.card', html))} photos" in html
 
 
 def test_a_persons_word_stands_beside_the_models(html, site):
@@ -110,17 +110,19 @@ def test_it_opens_alone_and_in_peace(page, written):
     wanted = [text for text in page.heard if not text.startswith("data:image/")]
     assert wanted == [written[0].as_uri()]
     assert page.evaluate("document.images.length") > 4
-    assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+    assert page.evaluate(
+        "[...document.querySelectorAll('img[src]')].every(i => i.naturalWidth > 0)"
+    )
     assert page.evaluate("document.querySelectorAll('svg.site').length") == 2
 
 
 def test_pictures_keep_their_shape_and_marks_lie_on_them(page):
-    shapes = page.evaluate("""[...document.querySelectorAll('.photo')].map(photo => {
+    shapes = page.evaluate("""[...document.querySelectorAll('.frame .photo')].map(photo => {
         const box = photo.getBoundingClientRect(), image = photo.querySelector('img');
         return [box.width / box.height, image.naturalWidth / image.naturalHeight];
     })""")
     assert all(abs(drawn / own - 1) < 0.03 for drawn, own in shapes)
-    assert page.evaluate("document.querySelectorAll('.pair-of .box').length") >= 1
+    assert page.evaluate("document.querySelectorAll('.pair-of .region').length") >= 1
 
 
 @pytest.mark.parametrize(
@@ -140,3 +142,24 @@ def test_light_dark_and_paper(page, scheme, media, light):
 def test_a_phone_needs_no_sideways_scrolling(page):
     page.emulate_media(color_scheme="light", media="screen")
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_a_photo_can_be_looked_at_closely(page):
+    """By keys alone: open it, zoom, go on to the next one, and back to the page."""
+    page.emulate_media(color_scheme="light", media="screen")
+    page.locator("figure.pair-of").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#closer[open] .photo:not([hidden])")
+    first = page.text_content("#closer strong")
+    fitted = page.evaluate("document.querySelector('#closer .photo').getBoundingClientRect().width")
+    page.keyboard.press("+")
+    zoomed = page.evaluate("document.querySelector('#closer .photo').getBoundingClientRect().width")
+    assert zoomed == pytest.approx(1.5 * fitted, rel=0.01)
+    assert page.get_attribute("#closer .bar-of a", "href").startswith("file:///")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("name => document.querySelector('#closer strong').textContent != name",
+                           arg=first)  # fmt: skip
+    page.keyboard.press("Escape")
+    assert not page.evaluate("document.getElementById('closer').open")
+    assert page.evaluate("document.activeElement.tagName") == "FIGURE"
+    assert [text for text in page.heard if not text.startswith("data:image/")] == [page.url]

@@ -1,0 +1,167 @@
+"""What is drawn on photos: heat, boxes around regions, and what both mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from inspector.model.windows import WindowMap
+
+SIDE = 56
+"""Pixels of a drawn map's longer side: who shows it smooths it up to the photo's size."""
+PER_CELL = 4
+"""Pixels of a drawn map per cell of a large photo's map."""
+OPACITY = 0.85
+"""Opacity where the evidence is strongest."""
+_INFERNO = np.array(
+    [(0, 0, 3), (32, 12, 74), (87, 15, 109), (137, 34, 105), (187, 55, 84), (228, 90, 49),
+     (249, 142, 8), (248, 203, 52), (252, 254, 164)],
+    np.float64,
+)  # fmt: skip
+"""Every eighth of Matplotlib's `inferno`, whose colours are ordered by lightness for every kind of
+eye (S. van der Walt and N. Smith, CC0)."""
+_INK, _PAPER = (0, 0, 0), (255, 255, 255)
+_FOOT = (24, 24, 24)
+
+
+@dataclass(frozen=True, slots=True)
+class HeatScale:
+    """Activations (logit units) drawn as nothing and as the full colour. One scale for all photos
+    that are looked at together: a pale map means little evidence."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, cam_NHW: NDArray[np.float32]) -> HeatScale:
+        """Span from the typical cell to the strongest cell of a typical crack."""
+        strongest_N = cam_NHW.max(axis=(1, 2))
+        low, high = float(np.median(cam_NHW)), float(np.quantile(strongest_N, 0.9))
+        return cls(low, max(high, low + 1e-6))
+
+
+def draw_heat(
+    cam_HW: NDArray[np.float32],
+    scale: HeatScale,
+    size: tuple[int, int] | None = None,
+    box: tuple[float, float, float, float] | None = None,
+) -> Image.Image:
+    """Draw an activation map (h, w; logit units) with transparency where there is no evidence, to
+    be stretched over the photo. `box` is the part of it that lies on the photo (left, top, right,
+    bottom; in cells), all of it if not given; `size` that of the drawing."""
+    share_HW = np.clip((cam_HW - scale.low) / (scale.high - scale.low), 0, 1).astype(np.float32)
+    rows, columns = share_HW.shape
+    if size is None:
+        factor = SIDE / max(rows, columns)
+        size = (round(columns * factor), round(rows * factor))
+    smooth = Image.fromarray(share_HW).resize(size, Image.Resampling.BICUBIC, box=box)
+    share_HW = np.clip(np.asarray(smooth), 0, 1)
+    return Image.fromarray(_coloured(share_HW))
+
+
+def draw_window_heat(found: WindowMap, scale: HeatScale, width: int, height: int) -> Image.Image:
+    """Draw the windows of a photo of `width` x `height` pixels as `draw_heat` does: the evidence
+    of each cell, or where windows were judged one by one, theirs around their middles."""
+    values_HW, left, top = found.cells_HW, float(found.left), float(found.top)
+    if values_HW is None:
+        values_HW = found.log_odds_HW
+        left, top = (side + (found.size - found.stride) / 2 for side in (left, top))
+    begin = np.array([-left, -top]) / found.stride
+    end = begin + np.array([width, height]) / found.stride
+    rows, columns = values_HW.shape
+    before = np.ceil(np.maximum(-begin, 0)).astype(int)
+    after = np.ceil(np.maximum(end - (columns, rows), 0)).astype(int)
+    # Beyond the outermost cells the photo goes on with their evidence.
+    padded_HW = np.pad(values_HW, ((before[1], after[1]), (before[0], after[0])), mode="edge")
+    left_c, top_c, right_c, bottom_c = map(float, (*(begin + before), *(end + before)))
+    cells = max(right_c - left_c, bottom_c - top_c)
+    factor = max(SIDE, round(cells * PER_CELL)) / max(width, height)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return draw_heat(padded_HW, scale, size, (left_c, top_c, right_c, bottom_c))
+
+
+def _coloured(share_HW: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Shares from 0 to 1 as uint8 RGBA (H, W, 4)."""
+    steps = np.linspace(0, 1, len(_INFERNO))
+    channels = [np.interp(share_HW, steps, _INFERNO[:, channel]) for channel in range(3)]
+    rgba = np.stack([*channels, 255 * OPACITY * np.sqrt(share_HW)], axis=2)
+    return rgba.round().astype(np.uint8)
+
+
+def mark_regions(
+    image: Image.Image, regions: Sequence[Mapping[str, Any]], scale: float = 1.0
+) -> None:
+    """Draw a box around each region, with its probability, on an upright RGB photo of which
+    `scale` pixels are one of the original's. White within black: seen on any photo, by any eye."""
+    draw = ImageDraw.Draw(image)
+    line = max(1, round(max(image.size) / 700))
+    font = _font(image)
+    for region in reversed(regions):  # the likeliest one above the others
+        left, top = region["x"] * scale, region["y"] * scale
+        right, bottom = left + region["width"] * scale, top + region["height"] * scale
+        box = (left, top, max(right, left + 1), max(bottom, top + 1))
+        for width, colour in ((3 * line, _INK), (line, _PAPER)):
+            grown = (width - line) / 2
+            around = (box[0] - grown, box[1] - grown, box[2] + grown, box[3] + grown)
+            draw.rectangle(around, outline=colour, width=width)
+        _chip(draw, box[:2], f"{region['p_crack']:.2f}", font, image.size)
+
+
+def _chip(
+    draw: ImageDraw.ImageDraw,
+    corner: tuple[float, float],
+    text: str,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    size: tuple[int, int],
+) -> None:
+    """Write black on white above a corner, or below it where there is no room."""
+    _, _, right, bottom = draw.textbbox((0, 0), text, font=font)
+    pad = max(2, int(bottom) // 5)
+    width, height = right + 2 * pad, bottom + 2 * pad
+    x = min(max(0.0, corner[0]), max(0.0, size[0] - width))
+    y = corner[1] - height if corner[1] >= height else max(0.0, corner[1])
+    draw.rectangle((x, y, x + width, y + height), fill=_PAPER, outline=_INK)
+    draw.text((x + pad, y + pad), text, font=font, fill=_INK)
+
+
+def with_legend(image: Image.Image, words: str, *, heat: bool) -> Image.Image:
+    """Put a line below a photo that says what is drawn: the colours of the heat from weak to
+    strong, and `words`, cut where there is no room for more."""
+    font = _font(image)
+    probe = ImageDraw.Draw(image)
+    _, _, _, text_height = probe.textbbox((0, 0), "Ag", font=font)
+    height = round(text_height * 1.8)
+    drawn = Image.new("RGB", (image.width, image.height + height), _FOOT)
+    drawn.paste(image)
+    draw = ImageDraw.Draw(drawn)
+    pad, y = height // 3, image.height + (height - text_height) / 2
+    x: float = pad
+    if heat:
+        bar = max(8, min(height * 5, image.width // 5))
+        colours = _coloured(np.tile(np.linspace(0, 1, bar, dtype=np.float32), (height // 2, 1)))
+        strip = Image.fromarray(colours)
+        for word in ("weak", "", "strong evidence"):
+            if word:
+                draw.text((x, y), word, font=font, fill=_PAPER)
+                x += draw.textlength(word, font=font) + pad
+            else:
+                drawn.paste(strip.convert("RGB"), (round(x), image.height + height // 4))
+                x += bar + pad
+        x += pad
+    while words and x + draw.textlength(words, font=font) > image.width:
+        words = words[:-1]
+    draw.text((x, y), words, font=font, fill=_PAPER)
+    return drawn
+
+
+def _font(image: Image.Image) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(max(11, round(max(image.size) / 75)))
