@@ -3,7 +3,8 @@ content.
 
     OUT/_inspector/labels.jsonl   a line of JSON per decision, never changed, only added to
 
-The last line of a photo counts. A label belongs to the bytes that were looked at. It applies to a
+The last line of a photo counts: it says all that is said of the photo and of its regions. A label
+belongs to the bytes that were looked at. It applies to a
 row of the table as long as the row was made from the same bytes, so it outlives a rescan and never
 sticks to a replaced photo.
 """
@@ -32,6 +33,18 @@ if TYPE_CHECKING:
     from inspector.photos.address import Moved
     from inspector.types import JsonObject
 
+REGION = pa.struct(
+    [
+        pa.field("x", pa.int32(), nullable=False),
+        pa.field("y", pa.int32(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+    ]
+)
+"""What a person said of one of a photo's regions: its box in pixels of the upright photo, and
+`crack` or `clear`."""
+
 SCHEMA = pa.schema(
     [
         pa.field("id", pa.int64(), nullable=False),
@@ -46,11 +59,13 @@ SCHEMA = pa.schema(
         pa.field("labelled_at", pa.timestamp("us"), nullable=False),
         pa.field("reviewer", pa.string(), nullable=False),
         pa.field("undoes", pa.int64()),
+        pa.field("regions", pa.list_(REGION)),
     ]
 )
 """`id` counts from 0; times are UTC; `verdict`, `p_crack` and `model` (the bundle's digest) are
-what the table said at that moment. A line that takes back the decision `undoes` says again what
-stood before, or has a null `label`."""
+what the table said at that moment. `label` is null where only regions were labelled; `regions` is
+null where none was, also in lines of versions that knew of none. A line that takes back the
+decision `undoes` says again what stood before, or has neither."""
 
 
 class Label(StrEnum):
@@ -62,19 +77,33 @@ class Label(StrEnum):
     """Looked at and left open; nothing learns from it."""
 
 
+@dataclass(frozen=True, slots=True)
+class RegionLabel:
+    """What a person said of a region; fields as in `REGION`."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    label: Label
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """One look at one photo. `content_hash`, `size_bytes` and `mtime` (UTC, no time zone) are
     those of the bytes that were shown; None where there was nothing to show."""
 
     uri: str
-    label: Label
+    label: Label | None
+    """None: nothing is said of the photo as a whole."""
     content_hash: str | None
     size_bytes: int | None
     mtime: datetime | None
     verdict: str | None
     p_crack: float | None
     model: str | None
+    regions: tuple[RegionLabel, ...] = ()
+    """All that is said of its regions."""
 
 
 class LabelStore:
@@ -84,6 +113,7 @@ class LabelStore:
         self.out = out
         self.reviewer = reviewer.encode("utf-8", "backslashreplace").decode()
         self._rows: list[JsonObject] = read_decisions(out).to_pylist()
+        self._last = {row["uri"]: row for row in self._rows}
 
     @property
     def table(self) -> pa.Table:
@@ -95,7 +125,8 @@ class LabelStore:
 
     def add(self, decision: Decision) -> None:
         """Keep a decision; it is on disk when this returns. Raises OutputError."""
-        self._append(asdict(decision) | self._now())
+        values = asdict(decision)
+        self._append(values | {"regions": list(values["regions"]) or None} | self._now())
 
     def undo(self) -> JsonObject | None:
         """Take back this reviewer's newest standing decision and return it; None where there is
@@ -116,13 +147,13 @@ class LabelStore:
     def last(self, uri: str) -> JsonObject | None:
         """Return the decision that counts for a photo; its `label` is None where the only one was
         taken back."""
-        return next((row for row in reversed(self._rows) if row["uri"] == uri), None)
+        return self._last.get(uri)
 
     def move(self, moved: Moved) -> None:
         """Repeat the decisions about photos for the addresses that they have now. Raises
         OutputError."""
         known = {row["uri"] for row in self._rows}
-        said = latest(self.table).to_pylist()
+        said = [row for row in self._last.values() if row["label"] or row["regions"]]
         new = [row | {"uri": moved.apply(row["uri"]), "undoes": None} for row in said]
         self._append(*(row for row in new if row["uri"] not in known))
 
@@ -139,6 +170,7 @@ class LabelStore:
         with reporting(self.out, lambda: "earlier labels are safe, this one is not kept"):
             append_synced(lines.encode(), Layout(self.out).labels)
         self._rows += rows
+        self._last |= {row["uri"]: row for row in rows}
 
 
 @contextlib.contextmanager
@@ -162,8 +194,8 @@ def open_labels(out: Path, reviewer: str) -> Iterator[LabelStore]:
 
 
 def read_labels(out: Path) -> pa.Table:
-    """Return the decision that counts for each photo of a result directory, in the order in which
-    they were made; columns as in `SCHEMA`. Raises OutputError for a file that is damaged."""
+    """Return the decision that counts for each labelled photo of a result directory, in the order
+    in which they were made; columns as in `SCHEMA`. Raises OutputError for a damaged file."""
     return latest(read_decisions(out))
 
 

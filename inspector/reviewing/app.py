@@ -24,6 +24,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from inspector.core import pages
 from inspector.core.layout import RESULTS_DIR
 from inspector.core.text import printable
 from inspector.core.untrusted import checked, finite, parse_json
@@ -48,12 +49,16 @@ if TYPE_CHECKING:
 
 
 ASSETS = Path(__file__).parent / "assets"
+_SHARED = ("viewer.js", "viewer.css")
+"""Files that other pages have as well."""
 _FILES = {
     "app.js": "text/javascript",
     "api.js": "text/javascript",
     "page.js": "text/javascript",
+    "regions.js": "text/javascript",
     "viewer.js": "text/javascript",
     "style.css": "text/css",
+    "viewer.css": "text/css",
     "icon.svg": "image/svg+xml",
 }
 _KEPT_PICTURES = 24
@@ -92,6 +97,19 @@ class _Said:
 
 
 @dataclass(frozen=True, slots=True)
+class _SaidOfRegion:
+    """Request of the page to keep a decision about one of a photo's regions; an empty `label`
+    takes it back."""
+
+    generation: int
+    row: int
+    uri: str
+    region: int
+    label: str
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Undo:
     """Request of the page to take a decision back."""
 
@@ -112,6 +130,7 @@ def make_app(session: Session, workers: Workers, token: str) -> ASGIApp:
         Route("/api/region/{generation:int}/{row:int}", api.region),
         Route("/api/heat/{generation:int}/{row:int}", api.heat),
         Route("/api/labels", api.label, methods=["POST"]),
+        Route("/api/regions", api.label_region, methods=["POST"]),
         Route("/api/undo", api.undo, methods=["POST"]),
     ]
     refusals: dict[Any, Any] = {
@@ -140,7 +159,8 @@ class _Api:
         name = request.path_params["name"]
         if name not in _FILES:
             return Response(status_code=404)
-        return FileResponse(ASSETS / name, media_type=_FILES[name])
+        folder = pages.ASSETS if name in _SHARED else ASSETS
+        return FileResponse(folder / name, media_type=_FILES[name])
 
     async def about(self, request: Request) -> Response:
         clear_below, crack_from = self._session.thresholds
@@ -200,6 +220,13 @@ class _Api:
         ask = partial(
             self._session.decide, said.generation, said.row, said.uri, Label(said.label), said.queue
         )
+        return JSONResponse(finite(await asyncio.to_thread(ask)))
+
+    async def label_region(self, request: Request) -> Response:
+        said = await _sent(_SaidOfRegion, request)
+        label = Label(said.label) if said.label else None
+        place = said.generation, said.row, said.uri, said.region
+        ask = partial(self._session.decide_region, *place, label, said.queue)
         return JSONResponse(finite(await asyncio.to_thread(ask)))
 
     async def undo(self, request: Request) -> Response:

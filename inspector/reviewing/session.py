@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from inspector.results.labels import Decision, Label, is_of_same_bytes
+from inspector.results.labels import Decision, Label, RegionLabel, is_of_same_bytes
 from inspector.results.query import Query
 from inspector.results.reader import StaleTableError, Table, read_steadily
 from inspector.reviewing.queue import Filters, counts, make_queue, rank
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+    from typing import Any
 
     from inspector.photos.address import Moved
     from inspector.photos.pictures import Picture
@@ -30,8 +32,9 @@ _EPOCH = datetime(1970, 1, 1)
 _MODEL = "model"
 """The table's facts name the bundle's digest so."""
 _SHOWN = (
-    "uri path verdict p_crack reason stage failure_code detail peak_x peak_y width height format "
-    "size_bytes mtime content_hash taken_at gps_lat gps_lon camera"
+    "uri path verdict p_crack reason stage failure_code detail peak_x peak_y view windows "
+    "crack_windows regions width height format size_bytes mtime content_hash taken_at gps_lat "
+    "gps_lon camera"
 ).split()
 
 
@@ -44,6 +47,14 @@ class _Queue:
     labelled: int
     changes: Counter[int] = field(default_factory=Counter)
     """Changes to `labelled` that are not in it yet, by row; the row may not be in the list."""
+
+
+_Box = tuple[int, int, int, int]
+"""A region's place: left, top, width and height in pixels of the upright photo."""
+
+
+def _box(region: Mapping[str, Any]) -> _Box:
+    return region["x"], region["y"], region["width"], region["height"]
 
 
 class PhotoError(Exception):
@@ -173,9 +184,49 @@ class Session:
             values = self._row(generation, row)
             if values["uri"] != uri:
                 raise StaleTableError(uri)
-            seen = self._seen(values, label)
-            decision = Decision(
-                uri=uri,
+            said = self._said_of_regions(values)
+            if label is Label.CLEAR and Label.CRACK in said.values():
+                raise PhotoError("you called one of its regions a crack; take that back first")
+            self._keep(values, label, said)
+            return {"row": self._for_page(values), **self._progress(queue)}
+
+    def decide_region(
+        self, generation: int, row: int, uri: str, region: int, label: Label | None, queue: str
+    ) -> JsonObject:
+        """Keep what is said of a region, the `region`-th of the row; None takes it back. Raises as
+        `decide`, and ValueError for a region that there is not."""
+        with self._lock:
+            values = self._row(generation, row)
+            if values["uri"] != uri:
+                raise StaleTableError(uri)
+            found = values["regions"] or []
+            if not 0 <= region < len(found) or label is Label.UNSURE:
+                raise ValueError(f"the photo has {len(found)} regions, each crack or clear")
+            own = self._label(row)
+            if label is Label.CRACK and own == Label.CLEAR:
+                raise PhotoError("you said that the photo shows no crack; change that first")
+            said = self._said_of_regions(values)
+            box = _box(found[region])
+            said.pop(box, None)
+            if label is not None:
+                said[box] = label
+            self._keep(values, Label(own) if own else None, said, seen_as=Label.CRACK)
+            return {"row": self._for_page(values), **self._progress(queue)}
+
+    def _keep(
+        self,
+        values: JsonObject,
+        label: Label | None,
+        regions: dict[_Box, Label],
+        *,
+        seen_as: Label | None = None,
+    ) -> None:
+        """Add a decision; `seen_as` says for which label the photo must have been seen, if not for
+        its own."""
+        seen = self._seen(values, seen_as or label)
+        self._store.add(
+            Decision(
+                uri=values["uri"],
                 label=label,
                 content_hash=seen["content_hash"],
                 size_bytes=seen["size_bytes"],
@@ -183,10 +234,17 @@ class Session:
                 verdict=values["verdict"],
                 p_crack=values["p_crack"],
                 model=self.model or None,
+                regions=tuple(RegionLabel(*box, said) for box, said in regions.items()),
             )
-            self._store.add(decision)
-            self._set_label(row, uri, label)
-            return {"row": self._for_page(values), **self._progress(queue)}
+        )
+        self._set_label(values["row"], values["uri"], label)
+
+    def _said_of_regions(self, values: JsonObject) -> dict[_Box, Label]:
+        """Return what stands of the regions of a row's photo, by their boxes."""
+        last = self._store.last(values["uri"])
+        if last is None or not is_of_same_bytes(values, last):
+            return {}
+        return {_box(region): Label(region["label"]) for region in last["regions"] or []}
 
     def undo(self, queue: str) -> JsonObject:
         """Take back this reviewer's newest decision: `row`, that photo's row, or None; `at`, its
@@ -246,7 +304,7 @@ class Session:
             self._rows.popitem(last=False)
         return self._rows[row]
 
-    def _seen(self, values: JsonObject, label: Label) -> JsonObject:
+    def _seen(self, values: JsonObject, label: Label | None) -> JsonObject:
         """Return the bytes that a `crack` or `clear` is about; an `unsure` is about the row, shown
         or not."""
         if label is Label.UNSURE:
@@ -285,6 +343,11 @@ class Session:
             name: value.isoformat() if isinstance(value, datetime) else value
             for name, value in values.items()
         }
+        if values["regions"]:
+            said = self._said_of_regions(values)
+            fit["regions"] = [
+                {**region, "human": said.get(_box(region))} for region in values["regions"]
+            ]
         return {**fit, "label": self._label(values["row"])}
 
     def _label(self, row: int) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -16,7 +17,7 @@ import pytest
 
 from inspector.core.layout import Layout
 from inspector.errors import OutputError
-from inspector.results.labels import Decision, Label, open_labels, read_labels
+from inspector.results.labels import Decision, Label, RegionLabel, open_labels, read_labels
 from inspector.results.query import human_verdicts, with_human_verdicts
 from tests.reviewing.tables import row_of, write_table
 
@@ -33,7 +34,7 @@ FROM '{out}/table/*.parquet' t LEFT JOIN (
 
 def said(uri, label, content_hash="a", **changes):
     values = {
-        "uri": uri, "label": Label(label), "content_hash": content_hash, "size_bytes": 5,
+        "uri": uri, "label": label and Label(label), "content_hash": content_hash, "size_bytes": 5,
         "mtime": NOW, "verdict": "review", "p_crack": 0.5, "model": "f",
     }  # fmt: skip
     return Decision(**(values | changes))
@@ -64,6 +65,45 @@ def test_the_newest_standing_decision_counts(tmp_path):
     assert labels_in(tmp_path) == {}
     with open_labels(tmp_path, "ann") as store:
         assert len(store) == store.table.num_rows == 6, "nothing that was said is forgotten"
+
+
+REGION = {"x": 10, "y": 20, "width": 224, "height": 300}
+
+
+def test_what_is_said_of_regions_stands_beside_the_photos_label(tmp_path):
+    """And is taken back with the decision that said it."""
+    label = RegionLabel(**REGION, label=Label.CRACK)
+    with open_labels(tmp_path, "ann") as store:
+        store.add(said("file:///1", "crack"))
+        store.add(said("file:///1", "crack", regions=(label,)))
+        store.add(said("file:///2", None, regions=(label,)))
+    assert labels_in(tmp_path) == {"file:///1": "crack"}, "a region is no label of the photo"
+    (row,) = read_labels(tmp_path).to_pylist()
+    assert row["regions"] == [REGION | {"label": "crack"}]
+    with open_labels(tmp_path, "ann") as store:
+        last = store.last("file:///2")
+        assert last is not None
+        assert (last["label"], last["regions"]) == (None, [REGION | {"label": "crack"}])
+        assert undone(store) == ("file:///2", None)
+        assert store.table["regions"].to_pylist()[-1] is None
+        assert undone(store) == ("file:///1", "crack")
+        assert store.table["regions"].to_pylist()[-1] is None
+    assert labels_in(tmp_path) == {"file:///1": "crack"}
+
+
+def test_labels_of_versions_that_knew_no_regions_are_read(tmp_path):
+    with open_labels(tmp_path, "ann") as store:
+        store.add(said("file:///1", "crack"))
+        store.add(said("file:///2", "clear"))
+    file = Layout(tmp_path).labels
+    old = [json.loads(line) for line in file.read_text().splitlines()]
+    for line in old:
+        del line["regions"]
+    file.write_text("".join(json.dumps(line) + "\n" for line in old))
+    assert labels_in(tmp_path) == {"file:///1": "crack", "file:///2": "clear"}
+    with open_labels(tmp_path, "ann") as store:
+        assert undone(store) == ("file:///2", "clear")
+    assert labels_in(tmp_path) == {"file:///1": "crack"}
 
 
 def test_undo_takes_back_only_what_one_said_oneself(tmp_path):

@@ -111,7 +111,7 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", ["api/labels", "api/undo"])
+@pytest.mark.parametrize("path", ["api/labels", "api/regions", "api/undo"])
 def test_whatever_is_sent_is_refused_in_words(live, path):
     for body in WRONG:
         said = live.ask(path, body)

@@ -10,7 +10,7 @@ const PAN = 0.25; // of the stage, by one key
 
 export class Viewer {
   // `refine(box, width)` gives a picture of a part, `busy` says whether one is waited for;
-  // `changed(scale, fitted)` follows the zoom, `picked(k)` the region that was chosen.
+  // `changed(scale, fitted)` follows the zoom, `picked(k)` the region that is chosen, null for none.
   constructor(stage, { refine, busy = () => {}, changed = () => {}, picked = () => {} } = {}) {
     Object.assign(this, { stage, refine, busy, changed, picked });
     const find = (name) => stage.querySelector(`.${name}`);
@@ -27,9 +27,9 @@ export class Viewer {
       stage.addEventListener(kind, (event) => this.#pointer(event));
   }
 
-  // `picture`: `url` of the whole photo, perhaps reduced, and the photo's own `width` and `height`.
-  // Resolves once it is on the screen.
-  async show(picture) {
+  // `picture`: `url` of the whole photo, perhaps reduced, and the photo's own `width` and `height`;
+  // `regions` as for `mark`. Resolves once it is on the screen.
+  async show(picture, regions = []) {
     const serial = ++this.serial;
     this.#dropSharp();
     this.whole.src = picture.url;
@@ -37,6 +37,7 @@ export class Viewer {
     if (serial !== this.serial) return false;
     this.size = [picture.width, picture.height];
     this.photo.hidden = false;
+    this.mark(regions);
     this.fit();
     return true;
   }
@@ -55,23 +56,28 @@ export class Viewer {
   // `title` says all, `said` is what a person said (`crack`, `clear` or nothing).
   mark(regions) {
     this.regions = regions;
-    this.at = null;
+    this.choose(null);
     this.marks.replaceChildren(...regions.map(({ box, text, title, said }, k) => {
       const mark = document.createElement("div");
       mark.className = `region ${said ?? ""} ${box[1] < 0.05 ? "high" : ""} ${box[0] > 0.9 ? "far" : ""}`;
       place(mark, box);
-      const chip = Object.assign(document.createElement("button"), { type: "button", textContent: text, title });
+      const chip = document.createElement("button");
+      Object.assign(chip, { type: "button", textContent: text, title });
       chip.addEventListener("click", (event) => { if (event.detail) chip.blur(); this.pick(k); });
       mark.append(chip);
       return mark;
     }));
   }
 
-  // Zoom to a region; `jump` to the next one, or back.
-  pick(k) {
+  choose(k) {
     this.at = k;
     [...this.marks.children].forEach((mark, other) => mark.classList.toggle("on", other === k));
     this.picked(k);
+  }
+
+  // Zoom to a region; `jump` to the next one, or back.
+  pick(k) {
+    this.choose(k);
     if (!this.size) return;
     const sides = [this.stage.clientWidth, this.stage.clientHeight];
     const [left, top, width, height] = this.regions[k].box.map((share, side) => share * this.size[side % 2]);

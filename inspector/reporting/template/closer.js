@@ -8,7 +8,7 @@ const figures = [...document.querySelectorAll("figure[data-sides]")];
 let at = 0;
 
 const viewer = new Viewer(closer.querySelector(".stage"), {
-  picked: (k) => { about.textContent = viewer.regions[k].title; },
+  picked: (k) => { if (k !== null) about.textContent = viewer.regions[k].title; },
 });
 
 const lying = ({ style }) => [style.left, style.top, style.width, style.height].map((side) => parseFloat(side) / 100);
@@ -29,13 +29,13 @@ function show(k) {
     place(patch, lying(part));
     viewer.marks.before(patch);
   }
-  const regions = [...figure.querySelectorAll(".region[data-text]")];
-  viewer.mark(regions.map((mark) => ({ box: lying(mark), text: mark.dataset.text, title: mark.title })));
+  const marks = [...figure.querySelectorAll(".region[data-text]")];
+  const regions = marks.map((mark) => ({ box: lying(mark), text: mark.dataset.text, title: mark.title }));
   const [x, y] = peakOf(figure) ?? [];
   peak.hidden = x === undefined;
   if (!peak.hidden) Object.assign(peak.style, { left: `${x * 100}%`, top: `${y * 100}%` });
   if (!closer.open) closer.showModal();
-  viewer.show({ url: figure.querySelector(".photo img").src, width, height });
+  viewer.show({ url: figure.querySelector(".photo img").src, width, height }, regions);
 }
 
 const peakOf = (figure) => figure.dataset.peak?.split(" ").map(Number);

@@ -40,6 +40,7 @@ export const rows = async (queue, start, count) =>
   (await ask(`api/rows?${new URLSearchParams({ queue, start, count })}`)).json();
 const facts = async (key) => (await ask(`api/row/${key}`)).json();
 export const label = (decision) => send("api/labels", decision);
+export const labelRegion = (decision) => send("api/regions", decision);
 export const undo = (queue) => send("api/undo", { queue });
 
 async function picture(address) {

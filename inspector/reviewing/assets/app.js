@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import {
   $, PAGE, notice, setBusy, showChoices, showEmpty, showFacts, showList, showProgress, showSaved, toast,
 } from "./page.js";
+import { boxesOf, showRegion } from "./regions.js";
 import { Viewer } from "./viewer.js";
 
 const AHEAD = 4;
@@ -17,14 +18,15 @@ let heatWanted = false;
 let peakWanted = true;
 let turn = 0; // counts the photos that were asked for: an answer for an older one is not shown
 
-const viewer = new Viewer(
-  (box, width) => api.region(state.generation, state.row.row, box, width),
-  (busy) => setBusy("zoom-button", busy),
-  (scale, fitted) => {
+const viewer = new Viewer($("stage"), {
+  refine: (box, width) => api.region(state.generation, state.row.row, box, width),
+  busy: (busy) => setBusy("zoom-button", busy),
+  changed: (scale, fitted) => {
     $("zoom").textContent = scale === null || fitted ? "Fit" : `${Math.round(scale * 100)} %`;
     $("zoom-button").setAttribute("aria-pressed", String(!fitted));
   },
-);
+  picked: (k) => showRegion(viewer?.size ? state.row : null, k),
+});
 
 // --- the list
 
@@ -72,7 +74,7 @@ async function go(at) {
   const asked = photos.get(state.generation, listed.row);
   const row = await asked.facts;
   if (mine !== turn) return;
-  Object.assign(row, { label: listed.label });
+  Object.assign(row, { label: listed.label, regions: listed.regions ?? row.regions });
   state.row = row;
   showFacts(row);
   await showPhoto(row, asked.picture, mine);
@@ -106,7 +108,7 @@ async function showPhoto(row, opening, mine) {
     clearTimeout(slow);
     notice(picture.same ? "" : "This file has changed since the scan. Scan again, then label it.");
     placePeak(row);
-    if (!(await viewer.show(picture)) || mine !== turn) return;
+    if (!(await viewer.show(picture, boxesOf(row))) || mine !== turn) return;
     state.shown = picture;
     document.body.dataset.shown = row.uri;
     if (heatWanted) showHeat();
@@ -122,9 +124,11 @@ async function showPhoto(row, opening, mine) {
   }
 }
 
+// Regions say where; without any, the mark of the strongest evidence does.
 function placePeak(row) {
-  const known = row.peak_x !== null && row.peak_y !== null;
+  const known = row.peak_x !== null && row.peak_y !== null && !row.regions?.length;
   $("peak").hidden = !known || !peakWanted;
+  viewer.marks.hidden = !peakWanted;
   if (known) Object.assign($("peak").style, { left: `${row.peak_x * 100}%`, top: `${row.peak_y * 100}%` });
 }
 
@@ -193,6 +197,38 @@ function decide(label) {
   else { showFacts(row); showList(state, pick); toast("End of this list."); }
 }
 
+// Said of the chosen region; the same once more takes it back. The next one without a label follows.
+function decideRegion(label) {
+  const { row, queue, generation } = state;
+  if (!row?.regions?.length) return toast("The model marked no region in this photo.");
+  if (!state.shown?.same) return toast("Wait until the photo is there, as it was scanned.");
+  if (viewer.at === null) return toast("Choose a region first: R, or a click on its number.");
+  const k = viewer.at;
+  const region = row.regions[k];
+  const before = region.human;
+  region.human = before === label ? null : label;
+  save(async () => {
+    try {
+      showProgress(await api.labelRegion({
+        generation, row: row.row, uri: row.uri, region: k, label: region.human ?? "", queue,
+      }));
+    } catch (error) {
+      region.human = before;
+      if (error.kind === "stale") return again(error);
+      toast(`NOT SAVED: ${error.message}`, true);
+      if (state.row === row) remark(row, k);
+    }
+  });
+  const open = row.regions.findIndex(({ human }, other) => !human && other > k);
+  remark(row, k);
+  if (region.human && open >= 0) viewer.pick(open);
+}
+
+function remark(row, k) {
+  viewer.mark(boxesOf(row));
+  viewer.choose(k);
+}
+
 function undo() {
   save(async () => {
     try {
@@ -233,22 +269,21 @@ const KEYS = {
   u: undo,
   h: toggleHeat,
   p: togglePeak,
-  z: () => viewer.toggle(peakPlace()),
-  "+": () => viewer.zoomBy(1.5),
-  "=": () => viewer.zoomBy(1.5),
-  "-": () => viewer.zoomBy(1 / 1.5),
+  y: () => decideRegion("crack"),
+  x: () => decideRegion("clear"),
   arrowleft: () => go(state.at - 1),
   arrowright: () => go(state.at + 1),
   "?": () => $("help").showModal(),
   "/": () => { openSide(); $("text").focus(); },
 };
-const MAY_REPEAT = new Set(["arrowleft", "arrowright", "+", "=", "-"]);
+const MAY_REPEAT = new Set(["arrowleft", "arrowright"]);
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || $("help").open) return;
   if (event.key === "Escape") return void (document.activeElement?.blur(), closeSide());
   if (event.target.closest("input, select")) return;
   if (event.target.closest("button") && [" ", "Enter"].includes(event.key)) return;
+  if (viewer.key(event, peakPlace())) return event.preventDefault();
   const key = event.key.toLowerCase();
   if (!(key in KEYS) || (event.repeat && !MAY_REPEAT.has(key))) return;
   event.preventDefault();
@@ -270,7 +305,11 @@ onClick("back", KEYS.arrowleft);
 onClick("on", KEYS.arrowright);
 onClick("heat-button", toggleHeat);
 onClick("peak-button", togglePeak);
-onClick("zoom-button", KEYS.z);
+onClick("zoom-button", () => viewer.toggle(peakPlace()));
+onClick("region-back", () => viewer.jump(-1));
+onClick("region-on", () => viewer.jump(1));
+onClick("region-crack", KEYS.y);
+onClick("region-clear", KEYS.x);
 onClick("help-button", KEYS["?"]);
 onClick("page-back", () => go(Math.max(0, (Math.floor(state.at / PAGE) - 1) * PAGE)));
 onClick("page-on", () => go(Math.min(state.count - 1, (Math.floor(state.at / PAGE) + 1) * PAGE)));

@@ -51,6 +51,7 @@ export function showFacts(row) {
     row.taken_at && row.taken_at.replace("T", " ").slice(0, 16),
     row.gps_lat != null && row.gps_lon != null && `${row.gps_lat.toFixed(5)}, ${row.gps_lon.toFixed(5)}`,
     row.camera,
+    row.crack_windows != null && `${row.view}: ${row.crack_windows.toLocaleString("en")} of ${row.windows.toLocaleString("en")} windows`,
   ];
   $("details").textContent = facts.filter(Boolean).join(" · ");
   const verdict = row.verdict ?? "failed";

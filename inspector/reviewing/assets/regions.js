@@ -1,0 +1,34 @@
+// The regions of the photo on the stage: their boxes, and the bar that says what is known of one.
+
+import { $ } from "./page.js";
+
+const number = (value) => Math.round(value).toLocaleString("en");
+
+function length({ length_at_least: least, length_at_most: most }, scale) {
+  const between = (factor) => [...new Set([least, most].map((end) => number(end * factor)))].join(" to ");
+  return `${between(1)} px long${scale ? ` (${between(scale)} mm)` : ""}`;
+}
+
+// What the viewer draws.
+export function boxesOf(row) {
+  if (!row.regions || !row.width || !row.height) return [];
+  return row.regions.map((region) => ({
+    box: [region.x / row.width, region.y / row.height, region.width / row.width, region.height / row.height],
+    text: `${{ crack: "✓ ", clear: "✕ " }[region.human] ?? ""}${region.p_crack.toFixed(2)}`,
+    title: `p(crack) ${region.p_crack.toFixed(3)}, ${length(region, row.mm_per_px)}`,
+    said: region.human,
+  }));
+}
+
+// The bar below the photo; `k` is the chosen region, or null.
+export function showRegion(row, k) {
+  const found = row?.regions ?? [];
+  $("regions").hidden = !found.length;
+  const region = k === null ? null : found[k];
+  const said = found.filter(({ human }) => human).length;
+  $("region").textContent = region
+    ? `${k + 1} of ${found.length} · ${region.p_crack.toFixed(3)} · ${length(region, row.mm_per_px)}`
+    : `${found.length} region${found.length === 1 ? "" : "s"}${said ? `, ${said} labelled` : ""}`;
+  for (const label of ["crack", "clear"])
+    $(`region-${label}`).setAttribute("aria-pressed", String(region?.human === label));
+}
