@@ -2,6 +2,7 @@
 
     OUT/table/part-000000.parquet ...   the table: part files and nothing else
     OUT/_report.html                    the page of `inspector report`
+    OUT/_heatmaps/<name>.jpg            overlays of photos (`inspector scan --heatmaps`)
     OUT/_inspector/manifest.json        which scan the table belongs to, and its parts
     OUT/_inspector/part-000000.photos ...   whose rows a part has, should it get lost
     OUT/_inspector/next, before         the table to be and the one that was, while one replaces
@@ -17,9 +18,11 @@ well as OUT/table; nothing else below OUT ends in `.parquet`.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from inspector.core.durable import PARTIAL, sync_directory
 from inspector.core.untrusted import opened
@@ -35,6 +38,8 @@ RESULTS_DIR = "_inspector"
 MANIFEST = "manifest.json"
 _ENDING, _PHOTOS = ".parquet", ".photos"
 _PART = re.compile(r"part-(\d{6,})\.parquet")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_LONGEST_NAME = 80
 
 
 class Layout:
@@ -51,6 +56,13 @@ class Layout:
         self.labels = self.work / "labels.jsonl"
         self.labels_lock = self.work / "labels.lock"
         self.page = out / "_report.html"
+        self.heatmaps = out / "_heatmaps"
+
+    def heatmap(self, uri: str) -> Path:
+        """Return the place of a photo's overlay: by its name, for people, and its uri, which no
+        other photo has."""
+        name = _UNSAFE.sub("_", unquote(uri.rpartition("/")[2], errors="replace"))[:_LONGEST_NAME]
+        return self.heatmaps / f"{name}-{hashlib.sha256(uri.encode()).hexdigest()[:16]}.jpg"
 
     def draft(self, name: str) -> Path:
         """Return the place where a part or the manifest is made before it gets its name."""

@@ -103,10 +103,11 @@ def open_whole(address: str) -> Opened:
 
 def open_full(address: str) -> Opened:
     """Open a photo with every pixel it has, upright. Raises CannotShowError."""
-    ref, data = _read(address)
-    image, exif = _open(data)
-    full = _upright(_rgb(image), exif)
-    return Opened(full, *full.size, hashlib.sha256(data).hexdigest(), ref.size, ref.mtime_us)
+    with _read(address) as contents:
+        ref, content_hash = contents.ref, contents.content_hash
+        image, exif = _open(contents.data)
+        full = _upright(_rgb(image), exif)
+    return Opened(full, *full.size, content_hash, ref.size, ref.mtime_us)
 
 
 def region(address: str, box: Box, width: int) -> Picture:

@@ -40,7 +40,7 @@ SIDES = tuple(1 << power for power in range(18))
 """Sides of squares, in these steps: from a metre to more than a hundred kilometres."""
 SHOWN = (
     "uri path verdict p_crack reason failure_code peak_x peak_y view regions width height "
-    "content_hash taken_at gps_lat gps_lon camera"
+    "mm_per_px content_hash taken_at gps_lat gps_lon camera"
 ).split()
 """Columns of a photo on the page."""
 _RUN = ("tool_version", "backend", "device", "providers", "stages")

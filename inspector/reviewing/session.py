@@ -33,8 +33,8 @@ _MODEL = "model"
 """The table's facts name the bundle's digest so."""
 _SHOWN = (
     "uri path verdict p_crack reason stage failure_code detail peak_x peak_y view windows "
-    "crack_windows regions width height format size_bytes mtime content_hash taken_at gps_lat "
-    "gps_lon camera"
+    "crack_windows regions mm_per_px width height format size_bytes mtime content_hash taken_at "
+    "gps_lat gps_lon camera"
 ).split()
 
 

@@ -8,7 +8,7 @@ import os
 import pyarrow.parquet as pq
 import pytest
 
-from inspector.core.layout import refuse_other
+from inspector.core.layout import Layout, refuse_other
 from inspector.errors import OutputError
 from tests.results.test_results import look_into_any, numbers_in, snapshot, write
 
@@ -79,3 +79,16 @@ def test_every_page_of_a_part_carries_a_checksum(tmp_path):
         file = pq.ParquetFile(io.BytesIO(damaged), page_checksum_verification=True)
         with pytest.raises(OSError, match="checksum"):
             file.read()
+
+
+def test_overlays_of_photos_with_the_same_name_lie_apart(tmp_path):
+    """And any name makes one that every file system takes."""
+    uris = ["file:///a/IMG_1.jpg", "file:///b/IMG_1.jpg", "file:///a/IMG%5F1.jpg",
+            "file:///a/caf%E9%0A.jpg", "file:///a/..", "file:///a/" + "x" * 300,
+            "file:///a/scan.tif#page=2", "file:///a/"]  # fmt: skip
+    files = [Layout(tmp_path).heatmap(uri) for uri in uris]
+    assert len({file.name.casefold() for file in files}) == len(uris)
+    assert files[0].name.startswith("IMG_1.jpg-")
+    for file in files:
+        assert file.parent == tmp_path / "_heatmaps" and len(file.name) < 120
+        assert file.name.isascii() and set(file.name).isdisjoint('/\\:*?"<>|\n #')
