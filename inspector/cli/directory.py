@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 
+_files = partial(typer.Option, rich_help_panel="More files")
 Out = Annotated[Path, typer.Argument(help="Result directory of a scan.", show_default=False)]
 
 
@@ -140,7 +142,8 @@ def review(
 
 @commands.command(
     epilog="Examples:\n\ninspector report results\n\ninspector report results --html bridge-7.html "
-    "--geojson bridge-7.geojson\n\ninspector report results --json"
+    "--geojson bridge-7.geojson\n\ninspector report results --xlsx cracks.xlsx --csv cracks.csv\n\n"
+    "inspector report results --json"
 )
 def report(
     out: Out,
@@ -148,9 +151,18 @@ def report(
         Path | None,
         typer.Option(metavar="FILE", help="The page; OUT/_report.html if not given."),
     ] = None,
+    csv: Annotated[
+        Path | None, _files(metavar="FILE", help="A list of all photos, cracks first.")
+    ] = None,
+    xlsx: Annotated[Path | None, _files(metavar="FILE", help="The same list for Excel.")] = None,
     geojson: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Also write the photos with GPS, for a map (QGIS)."),
+        Path | None, _files(metavar="FILE", help="The photos with GPS, for a map (QGIS).")
+    ] = None,
+    geoparquet: Annotated[
+        Path | None, _files(metavar="FILE", help="The same as GeoParquet (QGIS, GeoPandas).")
+    ] = None,
+    coco: Annotated[
+        Path | None, _files(metavar="FILE", help="The regions, for CVAT or Label Studio.")
     ] = None,
     as_json: Annotated[
         bool,
@@ -177,7 +189,16 @@ def report(
 
     page = html if html is not None or as_json else Layout(out).page
     config = ReportConfig(
-        out=out, html=page, geojson=geojson, pictures=pictures, model=model, moved=moved
+        out=out,
+        html=page,
+        csv=csv,
+        xlsx=xlsx,
+        geojson=geojson,
+        geoparquet=geoparquet,
+        coco=coco,
+        pictures=pictures,
+        model=model,
+        moved=moved,
     )
     with CountingBar() as bar:
         counted = run_report(config, progress=bar)
@@ -185,4 +206,4 @@ def report(
         print(json.dumps(counted.to_json(), indent=2))
     else:
         print_lines(report_lines(counted))
-    print_lines(file_lines(page, geojson), to_stderr=as_json)
+    print_lines(file_lines(counted, config.files), to_stderr=as_json)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _MARKS = (b"drone-dji", b"drone-parrot", b"pix4d.com/camera")
 """One of them is in every packet that tells a pose: others are not parsed for it."""
-_DOWN = -90.0
+STRAIGHT_DOWN = -90.0
 NADIR = 15.0
 """Degrees off straight down up to which a photo shows the ground below, whose distance is the
 drone's height. A facade's distance has nothing to do with it."""
@@ -59,7 +59,7 @@ def read_pose(xmp: Mapping[str, str], detail: Mapping[int, Any], sides: tuple[in
                  "drone-dji:FlightYawDegree")  # fmt: skip
     pitch = _first(xmp, "drone-dji:GimbalPitchDegree", "drone-parrot:CameraPitchDegree")
     if pitch is None and (below := _first(xmp, "Camera:Pitch")) is not None:
-        pitch = _DOWN + below  # Pix4D counts from straight down
+        pitch = STRAIGHT_DOWN + below  # Pix4D counts from straight down
     roll = _first(xmp, "drone-dji:GimbalRollDegree", "drone-parrot:CameraRollDegree", "Camera:Roll")
     height = _within(number(xmp.get("drone-dji:RelativeAltitude")), -_MOST_HEIGHT, _MOST_HEIGHT)
     laser = _laser(xmp)
@@ -96,7 +96,7 @@ def _laser(xmp: Mapping[str, str]) -> float | None:
 
 def off_nadir(pitch: float | None) -> float | None:
     """Degrees off straight down; None where the photo does not show the ground below."""
-    off = None if pitch is None else abs(pitch - _DOWN)
+    off = None if pitch is None else abs(pitch - STRAIGHT_DOWN)
     return off if off is not None and off <= NADIR else None
 
 

@@ -137,6 +137,8 @@ class Report:
     differing: Sequence[JsonObject] = field(repr=False)
     """Rows to be shown: cracks, and those of which a person says the opposite of the model."""
     all_differing: int
+    said: Mapping[str, str] = field(default_factory=dict)
+    """What there is to say of the files that were written, by option."""
 
     @property
     def digest(self) -> str:
@@ -195,6 +197,7 @@ class Report:
                 for name in ("clear_below", "crack_from", "out_of_distribution")
             },
             "runs": [dict(run) | {"rows": int(run["rows"])} for run in self.runs],
+            "files": dict(self.said),
             "written": [moment.isoformat(timespec="seconds") for moment in self.written],
         }
 

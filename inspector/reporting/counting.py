@@ -146,10 +146,7 @@ def count_folders(query: Query) -> tuple[str, tuple[Folders, ...]]:
     ((first, last),) = query.db.execute("SELECT min(folder), max(folder) FROM folders").fetchall()
     if first is None:
         return "", ()
-    # What the first and the last in order share, all share.
-    same = next((k for k, pair in enumerate(zip(first, last, strict=False)) if len({*pair}) > 1),
-                min(len(first), len(last)))  # fmt: skip
-    root = first[: first.rfind("/", 0, same) + 1]
+    root = common_folder(first, last)
     tables: list[Folders] = []
     seen = 1
     for level in (1, 2):
@@ -159,6 +156,14 @@ def count_folders(query: Query) -> tuple[str, tuple[Folders, ...]]:
             seen = number
             tables.append(folders)
     return text_of(root).rstrip("/") or "/", tuple(tables)
+
+
+def common_folder(first: str, last: str) -> str:
+    """Return the folder, with its slash, that holds all addresses whose first and last in order are
+    these: what the two share, all share."""
+    same = next((k for k, pair in enumerate(zip(first, last, strict=False)) if len({*pair}) > 1),
+                min(len(first), len(last)))  # fmt: skip
+    return first[: first.rfind("/", 0, same) + 1]
 
 
 def _count_level(query: Query, root: str, level: int) -> Folders:

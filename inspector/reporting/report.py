@@ -1,22 +1,25 @@
-"""`report`: count a scan's table, and write the page and the map of it."""
+"""`report`: count a scan's table, and write the page, the lists and the maps of it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inspector.core.durable import make_directory, publish, replacing
+from inspector.core.durable import make_directory, publish
 from inspector.core.layout import refuse_other
 from inspector.core.progress import no_progress
 from inspector.core.untrusted import take_paths
 from inspector.errors import OutputError, UsageError
 from inspector.photos.address import Moved
+from inspector.reporting.coco import write_coco
 from inspector.reporting.contents import Report, count_table
 from inspector.reporting.counting import PASSES
+from inspector.reporting.lists import Links, write_csv, write_xlsx
+from inspector.reporting.maps import write_geojson, write_geoparquet
 from inspector.reporting.page import render_page
 from inspector.reporting.shots import take_shots
 from inspector.results.labels import read_decisions
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     from inspector.core.progress import Progress
     from inspector.results.reader import Table
 
+EXPORTS = ("csv", "xlsx", "geojson", "geoparquet", "coco")
+_PASSES = {"--csv": 4, "--xlsx": 4, "--geojson": 2, "--geoparquet": 2, "--coco": 3}
+"""Readings of the rows by each of them."""
 MOST_PICTURES = 500
 """Photos on one page: some 50 kB each."""
 
@@ -42,8 +48,16 @@ class ReportConfig:
     """Result directory of a scan."""
     html: Path | None = None
     """The page's file; None: no page."""
+    csv: Path | None = None
+    """A list of all photos; None, here and below: no such file."""
+    xlsx: Path | None = None
+    """The same for Excel."""
     geojson: Path | None = None
-    """A file for the photos that know their place; None: no such file."""
+    """A file for the photos that know their place."""
+    geoparquet: Path | None = None
+    """The same as GeoParquet."""
+    coco: Path | None = None
+    """The regions of photos that were judged at their own scale, as COCO JSON."""
     pictures: int = 48
     """Cracks that are shown as pictures, at most."""
     model: Path | None = None
@@ -57,11 +71,18 @@ class ReportConfig:
             raise UsageError(f"--pictures {self.pictures} is not between 0 and {MOST_PICTURES}")
         if self.moved is not None:
             Moved.parse(self.moved)
-        for option, file in (("--html", self.html), ("--geojson", self.geojson)):
-            if file is not None:
-                self._check_file(option, file)
-        if self.html is not None and self.html == self.geojson:
-            raise UsageError(f"--html and --geojson are both {self.html}; name two files")
+        seen: dict[Path, str] = {}
+        for option, file in self.files.items():
+            self._check_file(option, file)
+            other = seen.setdefault(file.absolute(), option)
+            if other != option:
+                raise UsageError(f"{other} and {option} are both {file}; name two files")
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that are asked for, by option."""
+        names = ("html", *EXPORTS)
+        return {f"--{name}": file for name in names if (file := getattr(self, name)) is not None}
 
     def _check_file(self, option: str, file: Path) -> None:
         """A page that a reader of the table would take for a piece of it would break the table."""
@@ -79,16 +100,17 @@ class ReportConfig:
 
 
 def report(config: ReportConfig, *, progress: Progress = no_progress) -> Report:
-    """Count the table of `config.out`, and write the page and the map where they are asked for.
+    """Count the table of `config.out`, and write the files that are asked for.
 
-    Nothing but these two files is changed. Raises OutputError where there is no table, a scan keeps
+    Nothing but these files is changed. Raises OutputError where there is no table, a scan keeps
     changing it, or a file cannot be written; BundleError where `config.model` is none.
     """
     refuse_reimport("report")
     refuse_other(config.out)
 
     def read(table: Table) -> Report:
-        done, total = 0, len(table) * PASSES
+        passes = PASSES + sum(_PASSES[option] for option in config.files if option != "--html")
+        done, total = 0, len(table) * passes
 
         def count(rows: int) -> None:
             nonlocal done
@@ -97,10 +119,12 @@ def report(config: ReportConfig, *, progress: Progress = no_progress) -> Report:
 
         with closing(Query(table, read_decisions(config.out), progress=count)) as query:
             counted = count_table(query, config.pictures)
-            if config.geojson is not None:
-                with _writing(config.geojson, "--geojson"):
-                    write_geojson(query, config.geojson)
-        return counted
+            said = {
+                option: _export(query, option, file, config)
+                for option, file in config.files.items()
+                if option != "--html"
+            }
+        return replace(counted, said=said)
 
     counted = read_steadily(config.out, read)
     if config.html is not None:
@@ -113,31 +137,20 @@ def report(config: ReportConfig, *, progress: Progress = no_progress) -> Report:
     return counted
 
 
-def write_geojson(query: Query, file: Path) -> None:
-    """Write the photos whose place is known as a FeatureCollection (RFC 7946) of points.
-
-    Its properties are columns of the table, `human_verdict`, and `after_review`: what stands after
-    people had their say. Raises OSError, OutputError, StaleTableError.
-    """
-    columns = "path uri p_crack reason failure_code taken_at camera gps_lat gps_lon gps_alt".split()
-    features = query.each(
-        columns,
-        """SELECT to_json({
-             type: 'Feature',
-             geometry: {type: 'Point', coordinates: if(coalesce(isfinite(gps_alt), false),
-               [gps_lon, gps_lat, gps_alt], [gps_lon, gps_lat])},
-             properties: {path: path, uri: uri, verdict: verdict,
-               p_crack: if(isfinite(p_crack), round(p_crack::DOUBLE, 6), NULL), reason: reason,
-               failure_code: failure_code, human_verdict: human, camera: camera,
-               taken_at: strftime(taken_at, '%Y-%m-%dT%H:%M:%S'), after_review: after}
-           })
-           FROM photos WHERE isfinite(gps_lat) AND isfinite(gps_lon)""",
-    )
-    with replacing(file) as draft, draft.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.write('{"type": "FeatureCollection", "features": [\n')
-        for number, (feature,) in enumerate(features):
-            stream.write(f",\n{feature}" if number else feature)
-        stream.write("\n]}\n")
+def _export(query: Query, option: str, file: Path, config: ReportConfig) -> str:
+    """Write one file, and return what there is to say of it."""
+    moved = Moved.parse(config.moved) if config.moved else None
+    links = Links(file.parent, config.out, moved)
+    with _writing(file, option):
+        if option == "--csv":
+            return write_csv(query, file, links)
+        if option == "--xlsx":
+            return write_xlsx(query, file, links)
+        if option == "--geojson":
+            return write_geojson(query, file)
+        if option == "--geoparquet":
+            return write_geoparquet(query, file)
+        return write_coco(query, file, moved)
 
 
 @contextlib.contextmanager

@@ -168,10 +168,23 @@ def in_folder(group: Group) -> str:
 _FOLDERS = 3
 
 
-def file_lines(html: Path | None, geojson: Path | None) -> list[str]:
-    """Say where the files are."""
-    files = (("report", html), ("places", geojson))
-    return [_whole(title, display_path(str(file))) for title, file in files if file is not None]
+_TITLES = {
+    "--html": "report",
+    "--csv": "list",
+    "--xlsx": "Excel",
+    "--geojson": "map",
+    "--geoparquet": "map",
+    "--coco": "regions",
+}
+
+
+def file_lines(report: Report, files: Mapping[str, Path]) -> list[str]:
+    """Say where the files are, by option, and what there is to say of each."""
+    lines = []
+    for option, file in files.items():
+        lines.append(_whole(_TITLES[option], display_path(str(file))))
+        lines += wrapped("", said) if (said := report.said.get(option)) else []
+    return lines
 
 
 def report_lines(report: Report) -> list[str]:

@@ -1,0 +1,97 @@
+"""Regions as COCO JSON, which CVAT, Label Studio and others take to correct them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from inspector.core.durable import replacing
+from inspector.photos.address import text_of
+from inspector.reporting.counting import common_folder
+from inspector.types import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from inspector.photos.address import Moved
+    from inspector.results.query import Query
+    from inspector.types import JsonObject
+
+_CATEGORY = {"id": 1, "name": "crack", "supercategory": "damage"}
+_LOOKED_AT = "regions IS NOT NULL AND width > 0 AND height > 0"
+"""A photo that was judged whole has no regions, also where it shows a crack: a program that learns
+from this file would take it for an example without one."""
+
+
+def write_coco(query: Query, file: Path, moved: Moved | None = None) -> str:
+    """Write the photos that were judged at their own scale as `images`, and their regions as
+    `annotations` with `bbox` and `score`; of a photo that people call clear, none.
+
+    `file_name` is relative to the folder that holds all of them, which `info` names. Returns what
+    there is to say of the file. Raises OSError, OutputError, StaleTableError.
+    """
+    ((first, last),) = query.ask(
+        ["uri", "regions", "width", "height"],
+        f"SELECT min(uri), max(uri) FROM photos WHERE {_LOOKED_AT}",
+    )
+    root = common_folder(first or "", last or "")
+    about = {"description": "cracks found by inspector", "root": text_of(root).rstrip("/")}
+    counts = {}
+    with replacing(file) as draft, draft.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.write(f'{{"info": {json.dumps(about)},\n"licenses": [],\n')
+        stream.write(f'"categories": [{json.dumps(_CATEGORY)}]')
+        lists = {"images": _images(query, root, moved), "annotations": _annotations(query)}
+        for name, entries in lists.items():
+            stream.write(f',\n"{name}": [')
+            counts[name] = 0
+            for entry in entries:
+                stream.write(f"{',' if counts[name] else ''}\n{json.dumps(entry)}")
+                counts[name] += 1
+            stream.write("\n]")
+        stream.write("}\n")
+    left_out = len(query.table) - counts["images"]
+    return (
+        f"{counts['annotations']:,} regions in {counts['images']:,} photos; {left_out:,} were not "
+        "judged at their own scale"
+    )
+
+
+def _images(query: Query, root: str, moved: Moved | None) -> Iterator[JsonObject]:
+    names = ["uri", "width", "height", "regions", "p_crack", "verdict"]
+    for row, human, uri, width, height, p_crack, verdict in query.each(
+        names,
+        f"SELECT row, human, uri, width, height, p_crack, verdict FROM photos WHERE {_LOOKED_AT}",
+    ):
+        yield {
+            "id": row + 1,
+            "file_name": text_of(uri.removeprefix(root)),
+            "width": width,
+            "height": height,
+            "coco_url": moved.apply(uri) if moved else uri,
+            "verdict": verdict,
+            "human_verdict": human,
+            "p_crack": round(p_crack, 6),
+        }
+
+
+def _annotations(query: Query) -> Iterator[JsonObject]:
+    number = 0
+    for row, regions in query.each(
+        ["regions", "width", "height"],
+        f"""SELECT row, regions FROM photos
+            WHERE {_LOOKED_AT} AND len(regions) > 0 AND after <> '{Verdict.CLEAR}'""",
+    ):
+        for region in regions:
+            number += 1
+            box = [region[side] for side in ("x", "y", "width", "height")]
+            yield {
+                "id": number,
+                "image_id": row + 1,
+                "category_id": _CATEGORY["id"],
+                "bbox": box,
+                "area": box[2] * box[3],
+                "iscrowd": 0,
+                "segmentation": [],
+                "score": round(region["p_crack"], 6),
+            }

@@ -1,0 +1,283 @@
+"""Lists of photos for people: CSV and Excel, what is pressing first, with links to the pictures."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote_from_bytes
+
+from inspector.core.durable import replacing
+from inspector.core.text import printable
+from inspector.photos.address import LOCAL, path_of, text_of
+from inspector.results.query import FAILED
+from inspector.types import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from inspector.photos.address import Moved
+    from inspector.results.query import Query
+
+ORDER = (str(Verdict.CRACK), str(Verdict.REVIEW), FAILED, str(Verdict.CLEAR))
+"""Outcomes in the order of a list; within each, photos stand in the order of the table."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", *"\uff1d\uff0b\uff0d\uff20")
+"""Beginnings by which spreadsheets take a text for a program; of letters, also the wide ones."""
+_UNSAFE = frozenset('%"<>[]`^{}|\\#? ')
+"""ASCII letters that no link may hold as they are."""
+
+Kind = Literal["text", "count", "number", "time", "link"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A column of a list: its values, and for Excel its width in letters and its format."""
+
+    name: str
+    kind: Kind = "text"
+    width: int = 12
+    format: str = "General"
+
+
+FIELDS = (
+    Field("folder", width=40),
+    Field("file", width=24),
+    Field("verdict"),
+    Field("human_verdict", width=14),
+    Field("after_review"),
+    Field("p_crack", "number", format="0.000"),
+    Field("reason", width=18),
+    Field("regions", "count", 9),
+    Field("longest_region", width=20),
+    Field("px_at_least", "number", format="0"),
+    Field("px_at_most", "number", format="0"),
+    Field("mm_at_least", "number", format="0"),
+    Field("mm_at_most", "number", format="0"),
+    Field("mm_per_px", "number", format="0.000"),
+    Field("mm_per_px_source", width=16),
+    Field("smallest_visible_mm", "number", 18, "0.00"),
+    Field("taken_at", "time", 19, "yyyy-mm-dd hh:mm:ss"),
+    Field("gps_lat", "number", format="0.000000"),
+    Field("gps_lon", "number", format="0.000000"),
+    Field("gps_alt", "number", format="0.0"),
+    Field("camera_yaw", "number", format="0.0"),
+    Field("camera_pitch", "number", format="0.0"),
+    Field("camera", width=24),
+    Field("photo", "link", 30),
+    Field("overlay", "link", 30),
+)
+_TAKEN = """regions p_crack reason failure_code mm_per_px mm_per_px_source smallest_visible_mm
+            taken_at gps_lat gps_lon gps_alt camera_yaw camera_pitch camera""".split()
+_ASKED = f"""SELECT row, uri, model, human, after, len(regions),
+               if(len(regions) > 0, regions, NULL), {", ".join(_TAKEN[1:])} FROM photos"""
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Links of a list that lies in `folder`: relative, so that it can be handed on with the photos,
+    to where they lie now; none to a photo that is no file of its own."""
+
+    folder: Path
+    out: Path
+    moved: Moved | None = None
+
+    def photo(self, uri: str) -> str:
+        uri = self.moved.apply(uri) if self.moved else uri
+        if not uri.startswith(LOCAL) or "!/" in uri:
+            return ""
+        return self._to(path_of(uri))
+
+    def overlay(self, row: int) -> str:
+        """The photo with its heat map, where that was drawn."""
+        return ""
+
+    def _to(self, path: str) -> str:
+        try:
+            path = os.path.relpath(path, self.folder.resolve())
+        except ValueError:  # on another drive
+            return printable(f"{LOCAL}/{path}")
+        link = "".join(map(_quoted, path.replace(os.sep, "/")))
+        return link if link.startswith("..") else f"./{link}"
+
+
+def _quoted(letter: str) -> str:
+    plain = letter.isprintable() and letter not in _UNSAFE
+    return letter if plain else quote_from_bytes(os.fsencode(letter), safe="")
+
+
+def each_photo(query: Query, where: str = "true") -> Iterator[dict[str, Any]]:
+    """Yield the photos for which SQL `where` holds, as values by the names of `FIELDS` but for the
+    links, beside `row` and `uri`. Raises as `Query.ask`."""
+    names = ["row", "uri", "model", "human", "after", "count", *_TAKEN]
+    for values in query.each(["uri", *_TAKEN], f"{_ASKED} WHERE {where}"):
+        found = dict(zip(names, values, strict=True))
+        folder, _, name = found["uri"].rpartition("/")
+        yield {
+            **found,
+            "folder": printable(text_of(folder)) or "/",
+            "file": printable(text_of(name)),
+            "verdict": found["model"],
+            "human_verdict": found["human"],
+            "after_review": found["after"],
+            "p_crack": _short(found["p_crack"]),
+            "reason": found["reason"] or found["failure_code"],
+            "mm_per_px": _short(found["mm_per_px"]),
+            "smallest_visible_mm": _short(found["smallest_visible_mm"]),
+            "camera_yaw": _short(found["camera_yaw"]),
+            "camera_pitch": _short(found["camera_pitch"]),
+            "camera": None if found["camera"] is None else printable(found["camera"]),
+            **_longest(found["regions"], found["mm_per_px"]),
+            "regions": found["count"],
+        }
+
+
+def _longest(regions: list[dict[str, Any]] | None, mm_per_px: float | None) -> dict[str, Any]:
+    """The longest region: its box in pixels (left, top, width, height), and its length."""
+    if not regions:
+        return {}
+    longest = max(regions, key=lambda region: float(region["length_at_most"]))
+    found: dict[str, Any] = {
+        "longest_region": "{x}, {y}, {width} x {height}".format(**longest),
+        "px_at_least": _short(longest["length_at_least"]),
+        "px_at_most": _short(longest["length_at_most"]),
+    }
+    if mm_per_px is not None:
+        found["mm_at_least"] = _short(longest["length_at_least"] * mm_per_px)
+        found["mm_at_most"] = _short(longest["length_at_most"] * mm_per_px)
+    return found
+
+
+def _short(value: float | None) -> float | None:
+    """A number of single precision without the digits that it does not have."""
+    return None if value is None else float(f"{value:.6g}")
+
+
+def listed(query: Query, links: Links) -> Iterator[dict[str, Any]]:
+    """Yield all photos in the order of a list, with their links."""
+    for outcome in ORDER:
+        for photo in each_photo(query, f"after = '{outcome}'"):
+            row, uri = photo["row"], photo["uri"]
+            yield {**photo, "photo": links.photo(uri), "overlay": links.overlay(row)}
+
+
+def write_csv(query: Query, file: Path, links: Links) -> str:
+    """Write the list as CSV in UTF-8 with a byte order mark, by which Excel knows it. Returns what
+    there is to say of it. Raises OSError, OutputError, StaleTableError."""
+    count = 0
+    with (
+        replacing(file) as draft,
+        draft.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="") as stream,
+    ):
+        writer = csv.writer(stream)
+        writer.writerow([field.name for field in FIELDS])
+        for count, photo in enumerate(listed(query, links), start=1):  # noqa: B007
+            writer.writerow([_cell(photo.get(field.name), field.kind) for field in FIELDS])
+    return f"{count:,} photos"
+
+
+def _cell(value: Any, kind: Kind) -> Any:
+    """A cell that no spreadsheet runs, whatever a file is called."""
+    if value is None:
+        return ""
+    if kind == "time":
+        return value.isoformat(" ", "seconds")
+    if kind == "text" and value.startswith(_FORMULA):
+        return f"'{value}"
+    return value
+
+
+MOST_ROWS = 1_048_576
+MOST_LINKS = 65_530
+"""What a sheet of Excel holds."""
+_LONGEST_CELL, _LONGEST_LINK = 32_767, 2_000
+_FIRST_YEAR = 1900
+_FILLS = {str(Verdict.CRACK): "#F8CBAD", str(Verdict.REVIEW): "#FFE699", FAILED: "#D9D9D9"}
+
+
+def write_xlsx(query: Query, file: Path, links: Links, *, most_rows: int = MOST_ROWS) -> str:
+    """Write the list for Excel, as much of it as a sheet holds. Returns what there is to say of it.
+    Raises OSError, OutputError, StaleTableError."""
+    import xlsxwriter
+
+    with replacing(file) as draft, draft.open("wb") as stream:
+        # Of a row that is done only its links stay in memory.
+        options = {"constant_memory": True, "default_date_format": "yyyy-mm-dd hh:mm:ss"}
+        with xlsxwriter.Workbook(stream, options) as book:
+            sheet = _Sheet(book, most_rows)
+            for photo in listed(query, links):
+                sheet.add(photo)
+            sheet.finish()
+    said = f"{sheet.rows:,} photos"
+    if sheet.left_out:
+        said += (
+            f", cracks first; {sheet.left_out:,} more do not fit into a sheet of Excel: see --csv"
+        )
+    if sheet.unlinked:
+        said += f"; {sheet.unlinked:,} without links, of which a sheet holds {MOST_LINKS:,}"
+    return said
+
+
+class _Sheet:
+    """The one sheet of a workbook, filled row by row."""
+
+    def __init__(self, book: Any, most_rows: int) -> None:
+        self._most_rows = most_rows
+        self._sheet = book.add_worksheet("photos")
+        self._formats = [
+            None
+            if field.kind in ("text", "link")
+            else book.add_format({"num_format": field.format})
+            for field in FIELDS
+        ]
+        self._fills = {word: book.add_format({"bg_color": fill}) for word, fill in _FILLS.items()}
+        self._heads = book.add_format({"bold": True})
+        self._links = 0
+        self.rows = self.left_out = self.unlinked = 0
+        for column, field in enumerate(FIELDS):
+            self._sheet.set_column(column, column, field.width)
+            self._sheet.write_string(0, column, field.name, self._heads)
+        self._sheet.freeze_panes(1, 2)
+
+    def add(self, photo: dict[str, Any]) -> None:
+        if self.rows + 1 >= self._most_rows:
+            self.left_out += 1
+            return
+        self.rows += 1
+        wanted = sum(bool(photo[name]) for name in ("photo", "overlay"))
+        linked = self._links + wanted <= MOST_LINKS
+        self.unlinked += not linked
+        for column, field in enumerate(FIELDS):
+            if (value := photo.get(field.name)) not in (None, ""):
+                self._write(column, field, value, linked)
+
+    def _write(self, column: int, field: Field, value: Any, linked: bool) -> None:
+        sheet, row, style = self._sheet, self.rows, self._formats[column]
+        if field.kind in ("count", "number"):
+            sheet.write_number(row, column, value, style)
+        elif field.kind == "time" and value.year >= _FIRST_YEAR:
+            sheet.write_datetime(row, column, value, style)
+        elif field.kind == "link" and linked and len(value) <= _LONGEST_LINK:
+            self._links += 1
+            sheet.write_url(row, column, link_to(value), string=None)
+        else:
+            fill = self._fills.get(value) if field.name == "after_review" else None
+            sheet.write_string(row, column, str(value)[:_LONGEST_CELL], fill)
+
+    def finish(self) -> None:
+        self._sheet.autofilter(0, 0, self.rows, len(FIELDS) - 1)
+
+
+def link_to(reference: str) -> Any:
+    """A link of XlsxWriter to a relative reference as it stands: by itself it writes backslashes,
+    which only Windows follows."""
+    from xlsxwriter.url import Url
+
+    class Reference(Url):
+        def _target(self) -> str:
+            return reference
+
+    link = Reference("external:photo")
+    link.text = reference.rpartition("/")[2]
+    return link
