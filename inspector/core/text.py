@@ -38,6 +38,8 @@ class Whole(str):
 def printable(text: str) -> str:
     """Escape everything in a text from outside (a file name, an error) that is not printable: line
     breaks, and what would control the terminal."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote_from_bytes
 
 from inspector.core.durable import replacing
 from inspector.core.text import printable
-from inspector.photos.address import LOCAL, path_of, text_of
+from inspector.photos.address import LOCAL, path_of, text_of, uri_of
 from inspector.results.query import FAILED
 from inspector.types import Verdict
 
@@ -25,8 +26,8 @@ ORDER = (str(Verdict.CRACK), str(Verdict.REVIEW), FAILED, str(Verdict.CLEAR))
 """Outcomes in the order of a list; within each, photos stand in the order of the table."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", *"\uff1d\uff0b\uff0d\uff20")
 """Beginnings by which spreadsheets take a text for a program; of letters, also the wide ones."""
-_UNSAFE = frozenset('%"<>[]`^{}|\\#? ')
-"""ASCII letters that no link may hold as they are."""
+_UNSAFE = re.compile(r'[%"<>\[\]`^{}|\\#? ]')
+"""Printable letters that no link may hold as they are."""
 
 Kind = Literal["text", "count", "number", "time", "link"]
 
@@ -74,14 +75,15 @@ _ASKED = f"""SELECT row, uri, model, human, after, len(regions),
                if(len(regions) > 0, regions, NULL), {", ".join(_TAKEN[1:])} FROM photos"""
 
 
-@dataclass(frozen=True, slots=True)
 class Links:
     """Links of a list that lies in `folder`: relative, so that it can be handed on with the photos,
     to where they lie now; none to a photo that is no file of its own."""
 
-    folder: Path
-    out: Path
-    moved: Moved | None = None
+    def __init__(self, folder: Path, out: Path, moved: Moved | None = None) -> None:
+        self.out = out
+        self.moved = moved
+        self._folder = folder.resolve()
+        self._below: dict[str, str] = {}
 
     def photo(self, uri: str) -> str:
         uri = self.moved.apply(uri) if self.moved else uri
@@ -94,17 +96,27 @@ class Links:
         return ""
 
     def _to(self, path: str) -> str:
+        folder, name = os.path.split(path)
+        if folder not in self._below:
+            self._below = {folder: self._to_folder(folder)}  # photos of a folder come together
+        return f"{self._below[folder]}/{_quoted(name)}"
+
+    def _to_folder(self, folder: str) -> str:
         try:
-            path = os.path.relpath(path, self.folder.resolve())
+            link = _quoted(os.path.relpath(folder, self._folder).replace(os.sep, "/"))
         except ValueError:  # on another drive
-            return printable(f"{LOCAL}/{path}")
-        link = "".join(map(_quoted, path.replace(os.sep, "/")))
-        return link if link.startswith("..") else f"./{link}"
+            return uri_of(folder)
+        return link if link.startswith(".") else f"./{link}"
 
 
-def _quoted(letter: str) -> str:
-    plain = letter.isprintable() and letter not in _UNSAFE
-    return letter if plain else quote_from_bytes(os.fsencode(letter), safe="")
+def _quoted(path: str) -> str:
+    """A piece of a link; letters of all languages stay, as browsers and spreadsheets take them."""
+    if path.isprintable() and not _UNSAFE.search(path):
+        return path
+    return "".join(
+        c if c.isprintable() and not _UNSAFE.match(c) else quote_from_bytes(os.fsencode(c), safe="")
+        for c in path
+    )
 
 
 def each_photo(query: Query, where: str = "true") -> Iterator[dict[str, Any]]:

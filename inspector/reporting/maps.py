@@ -151,7 +151,7 @@ _ATTRIBUTES = [
 ]
 _POINT = np.dtype([("order", "u1"), ("type", "<u4"), ("lon", "<f8"), ("lat", "<f8")])
 """A point as well-known binary, little-endian (OGC 06-103r4, 8.2.4)."""
-_ROWS_PER_GROUP = 50_000
+_ROWS_PER_GROUP = 10_000
 
 
 def write_geoparquet(query: Query, file: Path) -> str:
