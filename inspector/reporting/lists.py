@@ -286,7 +286,7 @@ def link_to(reference: str) -> Any:
     which only Windows follows."""
     from xlsxwriter.url import Url
 
-    class Reference(Url):
+    class Reference(Url):  # type: ignore[misc]  # XlsxWriter says no types
         def _target(self) -> str:
             return reference
 

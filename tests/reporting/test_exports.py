@@ -10,6 +10,7 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import unquote
 
 import openpyxl
@@ -36,7 +37,7 @@ def table(tmp_path):
     """A table of rows with something to say, and the folder of its photos, of which one exists."""
     photos = tmp_path / "bridge 7 #1"
     photos.mkdir()
-    names = {
+    names: dict[str, tuple[str, dict[str, Any]]] = {
         "clear": ("00 wäll.jpg", {"verdict": "clear", "reason": "model", "p_crack": 0.01, **SEEN,
                                   "regions": []}),
         "crack": ("01.jpg", {
@@ -172,7 +173,7 @@ def test_geojson_shows_where_cameras_looked(table):
     assert summary.said["--geojson"] == "2 photos, 5 have no place"
     assert summary.to_json()["gps"] == {"photos": 2, "without": 5}
     features = json.loads(file.read_text())["features"]
-    by_kind = {}
+    by_kind: dict[str, list] = {}
     for feature in features:
         by_kind.setdefault(feature["properties"]["kind"], []).append(feature)
     assert {kind: len(found) for kind, found in by_kind.items()} == {
