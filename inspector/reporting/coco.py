@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from inspector.core.durable import replacing
 from inspector.photos.address import text_of
 from inspector.reporting.counting import common_folder
+from inspector.reporting.wording import photos
 from inspector.types import Verdict
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ def write_coco(query: Query, file: Path, moved: Moved | None = None) -> str:
         stream.write("}\n")
     left_out = len(query.table) - counts["images"]
     return (
-        f"{counts['annotations']:,} regions in {counts['images']:,} photos; {left_out:,} were not "
-        "judged at their own scale"
+        f"{counts['annotations']:,} regions in {photos(counts['images'])}; {left_out:,} not judged "
+        "at their own scale"
     )
 
 

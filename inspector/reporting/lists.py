@@ -12,6 +12,7 @@ from urllib.parse import quote_from_bytes
 from inspector.core.durable import replacing
 from inspector.core.text import printable
 from inspector.photos.address import LOCAL, path_of, text_of, uri_of
+from inspector.reporting.wording import photos
 from inspector.results.query import FAILED
 from inspector.types import Verdict
 
@@ -186,7 +187,7 @@ def write_csv(query: Query, file: Path, links: Links) -> str:
         writer.writerow([field.name for field in FIELDS])
         for count, photo in enumerate(listed(query, links), start=1):  # noqa: B007
             writer.writerow([_cell(photo.get(field.name), field.kind) for field in FIELDS])
-    return f"{count:,} photos"
+    return photos(count)
 
 
 def _cell(value: Any, kind: Kind) -> Any:
@@ -221,7 +222,7 @@ def write_xlsx(query: Query, file: Path, links: Links, *, most_rows: int = MOST_
             for photo in listed(query, links):
                 sheet.add(photo)
             sheet.finish()
-    said = f"{sheet.rows:,} photos"
+    said = photos(sheet.rows)
     if sheet.left_out:
         said += (
             f", cracks first; {sheet.left_out:,} more do not fit into a sheet of Excel: see --csv"

@@ -14,6 +14,7 @@ from inspector.core.durable import replacing
 from inspector.photos.pose import STRAIGHT_DOWN, off_nadir
 from inspector.reporting.lists import FIELDS, each_photo
 from inspector.reporting.page import METRES_PER_DEGREE
+from inspector.reporting.wording import photos
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,7 +55,8 @@ def write_geojson(query: Query, file: Path) -> str:
 
 
 def _without_place(placed: int, query: Query) -> str:
-    return f"{placed:,} photos, {len(query.table) - placed:,} have no place"
+    without = len(query.table) - placed
+    return f"{photos(placed)}, {without:,} {'has' if without == 1 else 'have'} no place"
 
 
 def _points(query: Query) -> Iterator[str]:
@@ -184,13 +186,13 @@ def write_geoparquet(query: Query, file: Path) -> str:
     return _without_place(bounds[0], query)
 
 
-def _batch(photos: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
-    points_N = np.zeros(len(photos), _POINT)
+def _batch(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
+    points_N = np.zeros(len(rows), _POINT)
     points_N["order"], points_N["type"] = 1, 1
-    points_N["lon"] = [photo["gps_lon"] for photo in photos]
-    points_N["lat"] = [photo["gps_lat"] for photo in photos]
+    points_N["lon"] = [photo["gps_lon"] for photo in rows]
+    points_N["lat"] = [photo["gps_lat"] for photo in rows]
     columns = [
-        pa.array([photo.get(field.name) for photo in photos], field.type) for field in _ATTRIBUTES
+        pa.array([photo.get(field.name) for photo in rows], field.type) for field in _ATTRIBUTES
     ]
     points = pa.array([point.tobytes() for point in points_N], pa.binary())
     return pa.RecordBatch.from_arrays([*columns, points], schema=schema)

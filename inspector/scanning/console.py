@@ -258,6 +258,7 @@ def print_rejudged(result: RejudgeResult) -> None:
     limits = result.thresholds
     lines = [
         f"thresholds clear below {limits['clear_below']:g}, crack from {limits['crack_from']:g}",
+        *_asked(result.scale["min_crack_mm"], result.scale["mm_per_px"]),
         f"before     {_outcomes(result.before)}",
         f"now        {_outcomes(result.table)}",
         f"changed    {result.changed:,} of {result.before.rows:,} rows",
@@ -269,6 +270,12 @@ def print_rejudged(result: RejudgeResult) -> None:
             "them again: what decided them is not sure enough of them here",
         )
     print_lines([*lines, f"table      {result.out} ({result.table.rows:,} rows)"])
+
+
+def _asked(min_crack_mm: float | None, mm_per_px: float | None) -> list[str]:
+    said = [] if min_crack_mm is None else [f"cracks of {min_crack_mm:g} mm must be seen"]
+    said += [] if mm_per_px is None else [f"a pixel shows {mm_per_px:g} mm"]
+    return [f"scale      {', '.join(said)}"] if said else []
 
 
 def print_preview(preview: Preview) -> None:

@@ -112,6 +112,8 @@ class RejudgeResult:
     """Photos that have no row now and are to be judged again: what decided them is not sure enough
     of them at these thresholds."""
     thresholds: JsonObject
+    scale: JsonObject
+    """What is said about the scale of the photos now: `mm_per_px`, `min_crack_mm`."""
 
     @property
     def exit_code(self) -> int:
@@ -166,6 +168,7 @@ def rejudge(config: RejudgeConfig, *, progress: Progress = no_progress) -> Rejud
             "crack_from": thresholds.crack_from,
             "out_of_distribution": thresholds.out_of_distribution,
         },
+        scale=asdict(scale),
     )
 
 

@@ -108,6 +108,16 @@ def test_rejudging_gives_what_a_scan_would(root, tiny_bundle, tmp_path, asked):
         assert result.table.rows == 8
 
 
+def test_the_command_says_what_is_asked_for_now(root, tiny_bundle, tmp_path):
+    out = shutil.copytree(root / "out", tmp_path / "out")
+    words = ["rejudge", str(out), "--model", str(tiny_bundle.path), "--min-crack-mm", "0.3"]
+    ended = CliRunner().invoke(app, words)
+    assert ended.exit_code == 0, ended.output
+    assert "scale      cracks of 0.3 mm must be seen\n" in ended.output
+    ended = CliRunner().invoke(app, [*words[:-2], "--mm-per-px", "0.1"])
+    assert "cracks of 0.3 mm must be seen, a pixel shows 0.1 mm\n" in ended.output
+
+
 def test_other_thresholds_keep_the_width_asked_for(root, tiny_bundle, tmp_path):
     out = tmp_path / "out"
     scan_of(root, tiny_bundle, out, min_crack_mm=0.3)
