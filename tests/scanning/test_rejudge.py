@@ -191,13 +191,13 @@ def test_rows_of_a_stage_that_is_not_final_are_unsure_inside_the_band():
         final="fp32@64", band=UncertaintyBand(((0.4, 0.6),)),
     )  # fmt: skip
     rows = [
-        {"status": "ok", "stage": stage, "p_crack": p, "ood_score": 1.0}
+        {"status": "ok", "stage": stage, "p_crack": p, "ood_score": 1.0, "view": "whole"}
         for stage in ("int8@64", "fp32@64")
         for p in (0.001, 0.5)
     ] + [{"status": "failed"}]
     table = pa.table({
         name: pa.array([row.get(name) for row in rows], SCHEMA.field(name).type)
-        for name in ("status", "stage", "p_crack", "ood_score")
+        for name in ("status", "stage", "p_crack", "ood_score", "view")
     })  # fmt: skip
     assert rule.unsure(table).tolist() == [False, True, False, False, False]
 
