@@ -7,6 +7,7 @@ import platform
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ SMALLEST_SHARED_MEMORY = 256 << 20
 wait per process, and Docker's default of 64 MB ends in a bus error."""
 
 _NEEDED = ("onnxruntime", "pyarrow", "duckdb", "pillow", "numpy")
-_OPTIONAL = ("torch", "torchvision", "openvino")
+_OPTIONAL = ("torch", "torchvision", "openvino", "pillow-heif", "rawpy")
 _ORT_BUILDS = ("onnxruntime", "onnxruntime-gpu")
 
 
@@ -68,7 +69,7 @@ def examine(bundle_path: Path | str | None = None) -> DoctorReport:
     """Check the installation, the machine and a bundle (None: the shipped one), whose golden images
     are predicted again with every engine that runs here. Problems are reported, never raised."""
     model = _model(Path(bundle_path or DEFAULT_PATH))
-    return DoctorReport((*_installation(), _providers(), *_hardware(), *model))
+    return DoctorReport((*_installation(), _formats(), _providers(), *_hardware(), *model))
 
 
 def render(report: DoctorReport) -> str:
@@ -107,6 +108,18 @@ def _installation() -> Iterator[Check]:
             "one installed last has overwritten the other",
             "uninstall both, then install crack-inspector again",
         )
+
+
+def _formats() -> Check:
+    """The kinds of photos that can be read here, and what to install for the others."""
+    from inspector.photos.formats import EXTRAS, decodable
+
+    finding = f"photos are read from {', '.join(decodable())}"
+    absent = {form: extra for form, (extra, module) in EXTRAS.items() if find_spec(module) is None}
+    remedy = "; ".join(
+        f"for {form}: pip install 'crack-inspector[{extra}]'" for form, extra in absent.items()
+    )
+    return Check("formats", Health.OK, finding, remedy)
 
 
 def _providers() -> Check:

@@ -44,6 +44,8 @@ class Reason(StrEnum):
     """The photo was shrunk so much that a thin crack may have vanished: not safe to call clear."""
     SCALE = "scale"
     """The photo cannot show the crack width that was asked for, or nobody knows whether it can."""
+    PREVIEW = "preview"
+    """Of a camera raw photo only the small preview could be read: not safe to call clear."""
 
 
 class View(StrEnum):
@@ -127,6 +129,10 @@ class ImageRef:
         return cls(index, os.fspath(path), "", None, None)
 
 
+PREVIEW = " preview"
+"""End of a photo's format where what was read is not the photo itself but its preview."""
+
+
 @dataclass(frozen=True, slots=True)
 class PhotoFacts:
     """Facts that a photo tells about itself. `width` and `height` in pixels as displayed (after
@@ -151,6 +157,11 @@ class PhotoFacts:
     laser_distance: float | None = None
     mm_per_px: float | None = None
     mm_per_px_source: ScaleSource | None = None
+
+    @property
+    def is_preview(self) -> bool:
+        """Whether only the photo's preview could be read."""
+        return (self.format or "").endswith(PREVIEW)
 
     def at_scale(self, mm_per_px: float | None) -> PhotoFacts:
         """The facts with the scale that a person gives; these if none is given."""

@@ -6,6 +6,7 @@ import os
 import shutil
 import warnings
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -61,6 +62,16 @@ def test_the_shipped_model_is_replayed_in_every_precision():
     replays = [check.finding for check in report.checks if "golden images" in check.finding]
     for precision in ("fp32", "int8", "fp16"):
         assert any(finding.startswith(f"{precision} on cpu") for finding in replays), precision
+
+
+def test_formats_that_need_an_extra_are_named(monkeypatch):
+    monkeypatch.setattr(
+        "inspector.doctor.find_spec", lambda name: None if name == "rawpy" else find_spec(name)
+    )
+    check = doctor._formats()
+    assert check.health is Health.OK
+    assert check.finding.startswith("photos are read from JPEG, PNG, ")
+    assert "pip install 'crack-inspector[raw]'" in check.remedy
 
 
 class Thief(torch.nn.Module):

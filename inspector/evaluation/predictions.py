@@ -100,7 +100,11 @@ def predict_labelled(
     scores, photos = found.scores, found.photos
     shrink_N = np.array([photo.shrink for photo in photos])
     verdict_N, reason_N = decide(
-        scores.p_crack_N, bundle.thresholds, ood_N=scores.ood_N, shrink_N=shrink_N
+        scores.p_crack_N,
+        bundle.thresholds,
+        ood_N=scores.ood_N,
+        shrink_N=shrink_N,
+        preview_N=np.array([photo.facts.is_preview for photo in photos], np.bool_),
     )
     return LabelledPredictions(
         images=tuple(images[photo.ref.index] for photo in photos),

@@ -32,6 +32,7 @@ _OUTCOMES = (
     (Verdict.CRACK, Reason.MODEL),
     (Verdict.REVIEW, Reason.NEAR_THRESHOLD),
     (Verdict.REVIEW, Reason.DOWNSCALED),
+    (Verdict.REVIEW, Reason.PREVIEW),
     (Verdict.REVIEW, Reason.SCALE),
     (Verdict.CLEAR, Reason.MODEL),
 )
@@ -48,14 +49,16 @@ def decide(
     ood_N: NDArray[np.floating[Any]] | float = 0.0,
     shrink_N: NDArray[np.floating[Any]] | float = 0.0,
     hidden_N: NDArray[np.bool_] | bool = False,
+    preview_N: NDArray[np.bool_] | bool = False,
 ) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
     """The verdict rule: verdicts and reasons of N images, as words.
 
-    `p_N` are crack probabilities, `ood_N` OOD scores, `shrink_N` photo pixels per model pixel, and
-    `hidden_N` says which cannot show the crack width asked for (`Scale.hides_N`); left out, these
-    count for nothing. Probabilities are compared in float32, the
-    precision of the scores and of the table: one equal to a threshold as float32 has reached it,
-    which errs towards finding cracks. What is not a number goes to a person.
+    `p_N` are crack probabilities, `ood_N` OOD scores, `shrink_N` photo pixels per model pixel;
+    `hidden_N` says which cannot show the crack width asked for (`Scale.hides_N`), and `preview_N`
+    of which only the preview was read; left out, these count for nothing. Probabilities are
+    compared in float32, the precision of the scores and of the table: one equal to a threshold as
+    float32 has reached it, which errs towards finding cracks. What is not a number goes to a
+    person.
     """
     p_N = p_N.astype(np.float32)
     limit = thresholds.out_of_distribution
@@ -64,6 +67,7 @@ def decide(
         p_N >= np.float32(thresholds.crack_from),
         ~(p_N < np.float32(thresholds.clear_below)),
         np.asarray(shrink_N) > MAX_CLEAR_SHRINK,
+        np.asarray(preview_N),
         np.asarray(hidden_N),
     )
     first_N = np.select(holds, range(len(holds)), len(holds))
@@ -79,14 +83,14 @@ def decide_each(
     ood_N: NDArray[np.floating[Any]],
     shrink_N: NDArray[np.floating[Any]] | float,
     hidden_N: NDArray[np.bool_],
+    preview_N: NDArray[np.bool_],
 ) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
     """`decide`, where `dense` decides the photos that were judged at their own scale (`own_N`, or
     empty where there are none), whose shrink counts for nothing."""
-    said = decide(p_N, thresholds, ood_N=ood_N, shrink_N=shrink_N, hidden_N=hidden_N)
+    rest: Any = {"ood_N": ood_N, "hidden_N": hidden_N, "preview_N": preview_N}
+    said = decide(p_N, thresholds, shrink_N=shrink_N, **rest)
     if dense is not None and own_N.any():
-        for words, own in zip(
-            said, decide(p_N, dense, ood_N=ood_N, hidden_N=hidden_N), strict=True
-        ):
+        for words, own in zip(said, decide(p_N, dense, **rest), strict=True):
             words[own_N] = own[own_N]
     return said
 
@@ -109,6 +113,7 @@ def judge(
         scores.p_crack_N, own_N, thresholds, dense,
         ood_N=scores.ood_N, shrink_N=np.array([photo.shrink for photo in photos]),
         hidden_N=scale.hides_N(visible_N),
+        preview_N=np.array([photo.facts.is_preview for photo in photos], np.bool_),
     )  # fmt: skip
     judgements = []
     for k, (verdict, reason) in enumerate(zip(verdict_N, reason_N, strict=True)):

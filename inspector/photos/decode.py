@@ -14,9 +14,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from inspector.core.text import printable
 from inspector.model.preprocess import ALL_WHOLE, PreprocessSpec, Views, crop_box, fit, to_pixels
-from inspector.photos import tiff, tiff_windows
+from inspector.photos import iso_media, tiff, tiff_windows
 from inspector.photos.exif import UPRIGHT, ExifFacts, read_exif
-from inspector.photos.formats import MAGIC_BYTES, decodable, sniff
+from inspector.photos.formats import MAGIC_BYTES, PLAIN, decodable, sniff
 from inspector.photos.jpeg import (
     END_OF_IMAGE,
     first_scan,
@@ -25,6 +25,7 @@ from inspector.photos.jpeg import (
     plain_pixels,
 )
 from inspector.photos.png import SIGNATURE, plain_png
+from inspector.photos.raw import RawImage, is_camera_raw, open_raw
 from inspector.photos.reading import Bytes, Contents, DecodeLimits, OpenBytes, Refused, read
 from inspector.photos.rgb import to_rgb
 from inspector.types import Decoded, Failure, FailureCode, ImageRef, PhotoFacts, View
@@ -38,6 +39,10 @@ _JPEG_EXIF = frozenset({"exif", "xmp"})
 
 _PILLOW = r"PIL\."
 _PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(_PILLOW), 0)
+
+_LATE = frozenset({"PNG", "HEIF"})
+"""Formats that tell all facts only when their pixels are decoded: a PNG's EXIF may stand behind
+them, a HEIF's size may be another than its header says."""
 
 _LONGEST_SIDE = 2**31 - 1
 """The largest number that fits the table's `width` and `height`."""
@@ -92,11 +97,12 @@ def _decode(
     try:
         _prepare_pillow(limits)
         with _open(data, limits) as image:
-            late_exif = image.format == "PNG"  # may stand behind the pixels
-            exif = ExifFacts() if late_exif else _early_exif(image)
+            is_late = image.format in _LATE or isinstance(image, RawImage)
+            exif = ExifFacts() if is_late else _early_exif(image)
             facts = _facts(image, exif, facts.content_hash)
-            if late_exif:
+            if is_late:
                 image.load()
+                _refuse_huge(image, limits)
                 exif = read_exif(image)
                 facts = _facts(image, exif, facts.content_hash)
             view = views.of(image.size)
@@ -130,13 +136,17 @@ def _prepare_pillow(limits: DecodeLimits) -> None:
 def _open(data: Bytes, limits: DecodeLimits) -> Image.Image:
     """Read the header, decode nothing."""
     image = open_image(data)
+    _refuse_huge(image, limits)
+    return image
+
+
+def _refuse_huge(image: Image.Image, limits: DecodeLimits) -> None:
     width, height = image.size
     if width < 1 or height < 1:
         raise Refused(FailureCode.CORRUPT, f"the header says {width} x {height} pixels")
     if width * height > limits.max_pixels or max(width, height) > _LONGEST_SIDE:
         detail = f"{width} x {height} is more than {limits.max_pixels:,} pixels (--max-pixels)"
         raise Refused(FailureCode.TOO_LARGE, detail)
-    return image
 
 
 def open_image(data: Bytes) -> Image.Image:
@@ -145,13 +155,17 @@ def open_image(data: Bytes) -> Image.Image:
     # By itself it reads several kinds of uncompressed TIFF wrongly; libtiff, which has all others,
     # reads them as well.
     TiffImagePlugin.READ_LIBTIFF = True
+    if is_camera_raw(data, data[:MAGIC_BYTES]):
+        return open_raw(data)
     if data[:4] == _HIGH_FIRST:
         data = tiff_windows.header(data)
     if isinstance(data, OpenBytes):
         return Image.open(cast("IO[bytes]", data), formats=("TIFF",))
+    if sniff(data[:MAGIC_BYTES]) in iso_media.FORMATS:
+        return iso_media.open_boxes(data)
     if data.startswith(SIGNATURE):
         data = plain_png(data)
-    return Image.open(BytesIO(data), formats=decodable())
+    return Image.open(BytesIO(data), formats=PLAIN)
 
 
 def _why(error: Exception, data: Bytes, *, opened: bool, name: str) -> tuple[FailureCode, str]:
@@ -163,7 +177,9 @@ def _why(error: Exception, data: Bytes, *, opened: bool, name: str) -> tuple[Fai
         return FailureCode.TOO_LARGE, "its picture has more pixels than --max-pixels allows"
     if announced is None and isinstance(error, UnidentifiedImageError):
         return FailureCode.NOT_AN_IMAGE, "the content is in no known image format"
-    if announced is not None and announced not in (*decodable(), "BigTIFF"):
+    if announced in iso_media.FORMATS and "ecurity limit" in str(error):
+        return FailureCode.TOO_LARGE, "its picture is larger than libheif decodes"
+    if announced is not None and announced not in (*decodable(), "BigTIFF", *iso_media.FORMATS):
         return FailureCode.UNSUPPORTED, f"{announced} files are not supported"
     if announced in ("TIFF", "BigTIFF"):
         try:
@@ -185,6 +201,8 @@ def is_whole(data: Bytes, announced: str) -> bool:
     if announced in ("TIFF", "BigTIFF"):
         return tiff.is_whole(data)
     assert isinstance(data, bytes)
+    if announced in iso_media.FORMATS:
+        return iso_media.is_whole(data)
     if announced == "JPEG":
         scan = first_scan(data)
         return scan is not None and data.find(END_OF_IMAGE, scan) >= 0

@@ -32,6 +32,9 @@ UPRIGHT: Mapping[int, Transpose] = {
 """The turn that brings each EXIF orientation upright (EXIF 2.32, tag 0x0112); 1 and unknown ones
 need none."""
 
+_TURNED_BY_ITSELF = ("TIFF", "DNG", "RAW")
+"""Formats whose images are upright when they are opened. Pillow turns a TIFF by itself: its size
+when it is opened, its pixels when loaded."""
 _SWAPPING = frozenset({5, 6, 7, 8})
 _LONGEST_CAMERA = 120
 
@@ -107,8 +110,7 @@ def read_exif(image: Image.Image) -> ExifFacts:
         )
         place = place if is_placed else _xmp_place(xmp) or place
     return ExifFacts(
-        # Pillow turns a TIFF by itself: its size when it is opened, its pixels when loaded.
-        orientation=1 if image.format == "TIFF" else _orientation(base),
+        orientation=1 if (image.format or "").startswith(_TURNED_BY_ITSELF) else _orientation(base),
         taken_at=taken_at,
         gps_lat=place.lat,
         gps_lon=place.lon,

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from importlib.util import find_spec
 from os import path
 
 _DECODABLE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .webp .tif .tiff .bmp .dib .gif".split()
+    ".jpg .jpeg .jpe .jfif .mpo .png .webp .tif .tiff .btf .tf8 .bmp .dib .gif .heic .heics .heif"
+    " .heifs .hif .avif .avifs .dng .raw .cr2 .cr3 .crw .nef .nrw .arw .sr2 .srf .srw .orf .rw2"
+    " .rwl .raf .pef .iiq .3fr .fff .erf .mef .mos .mrw .kdc .dcr .x3f .gpr".split()
 )
 _OTHER_IMAGE_SUFFIXES = frozenset(
-    ".heic .heics .heif .heifs .hif .avif .avifs .jxl .jp2 .j2k .j2c .jpc .jpf .jpx .jxr .wdp"
-    " .dng .raw .cr2 .cr3 .crw .nef .nrw .arw .sr2 .srf .srw .orf .rw2 .rwl .raf .pef .iiq .3fr"
-    " .fff .erf .mef .mos .mrw .kdc .dcr .x3f .psd .psb .xcf .exr .hdr .tga .pcx .dds .qoi .dpx"
+    ".jxl .jp2 .j2k .j2c .jpc .jpf .jpx .jxr .wdp .psd .psb .xcf .exr .hdr .tga .pcx .dds .qoi .dpx"
     " .ppm .pgm .pbm .pnm .pam .pfm .ico .bpg".split()
 )
 IMAGE_SUFFIXES = _DECODABLE_SUFFIXES | _OTHER_IMAGE_SUFFIXES
 """Lower-case name endings that promise an image, decodable or not."""
+
+RAW = "camera raw"
+"""Beginning of the names of all formats of what a camera's sensor saw."""
+EXTRAS = {"HEIC": ("heif", "pillow_heif"), RAW: ("raw", "rawpy")}
+"""Formats that need an extra: its name, and the module that it brings."""
 
 MAGIC_BYTES = 16
 """Number of leading bytes that `sniff` looks at."""
@@ -66,7 +73,7 @@ _BRANDS = {
     **dict.fromkeys((b"hevc", b"hevx", b"hevm", b"hevs"), "HEIC"),
     **dict.fromkeys((b"mif1", b"mif2", b"mif3", b"msf1", b"miaf"), "HEIF"),
     **dict.fromkeys((b"avif", b"avis"), "AVIF"),
-    b"crx ": "CR3",
+    b"crx ": "camera raw (Canon CR3)",
 }
 """Formats by the first brand of an ISO base media file (ISO/IEC 14496-12, section 4.3)."""
 _NETPBM = re.compile(rb"P[1-6]\s+(?:#|\d+\s+\d)|P7\n[A-Z#]|P7 332|P[Ff]\n-?\d")
@@ -75,11 +82,24 @@ _TARGA = re.compile(rb".[\x00\x01][\x01-\x03\x09-\x0b]", re.DOTALL)
 """The beginning of a TGA, and of many other files, too."""
 
 
+PLAIN = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+"""The formats that Pillow opens by itself, by its names. An MPO (several JPEGs in one file) is
+opened as a JPEG; Pillow knows no opener of that name."""
+
+
+@lru_cache
 def decodable() -> tuple[str, ...]:
-    """The formats that can be decoded with what is installed, by Pillow's names; nothing else ever
-    reaches a decoder. An MPO (several JPEGs in one file) is opened as a JPEG; Pillow knows no
-    opener of that name."""
-    return ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+    """The formats that what is installed decodes; nothing else ever reaches a decoder."""
+    modules = {"AVIF": "PIL._avif", "HEIF": EXTRAS["HEIC"][1], RAW: EXTRAS[RAW][1]}
+    optional = (form for form, module in modules.items() if find_spec(module))
+    return (*PLAIN, *optional)
+
+
+def missing_extra(form: str) -> str:
+    """Say what to install for a format of `EXTRAS`, or for AVIF."""
+    if form in EXTRAS:
+        return f'{form} files need: pip install "crack-inspector[{EXTRAS[form][0]}]"'
+    return f"{form} files need a Pillow that was built with it: pip install --upgrade pillow"
 
 
 def named_like_an_image(name: str) -> bool:

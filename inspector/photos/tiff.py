@@ -6,6 +6,7 @@ list is therefore refused; what it lists, tests compare with an independent read
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from typing import TYPE_CHECKING
 
@@ -31,14 +32,16 @@ _ASKED = frozenset(
     | {_JPEG_TABLES, _DNG_VERSION, *_PIXELS[0], *_PIXELS[1]}
 )
 
-_MOST_SUB_DIRECTORIES = 8
+_MOST_BELOW = 8
 
 _Fields = dict[int, tuple[int, ...]]
 
 _REDUCED_RESOLUTION = 1
 """TIFF 6.0, section 8: this bit of the tag marks a smaller version of another image in the file."""
-_CAMERA_RAW = ((8, b"CR", "Canon CR2"), (8, b"IIII", "Phase One"), (8, b"MMMM", "Phase One"))
-"""Marks of camera raw files that are TIFFs as well; their first page is only a preview."""
+_CAMERA_RAW = ((8, b"CR"), (8, b"IIII"), (8, b"MMMM"))
+"""Marks of camera raw files that are TIFFs as well, of Canon and Phase One."""
+_SENSOR = frozenset({32803, 34892})
+"""PhotometricInterpretations of what a sensor saw (TIFF/EP, DNG)."""
 
 _UNCOMPRESSED, _JPEG = 1, 7
 _COMPRESSIONS = {
@@ -104,17 +107,40 @@ own (planar), and the ExtraSamples that may follow the colours."""
 
 
 def is_whole(data: Bytes) -> bool:
-    """Whether all that a TIFF's first directory points at lies within the file."""
+    """Whether all that a TIFF's first directory, and those below it, point at lies within the
+    file."""
     try:
         fields, is_whole = _fields(data)
+        below = [_fields(data, at)[0] for at in fields.get(_SUB_DIRECTORIES, ())[:_MOST_BELOW]]
     except struct.error:
         return False
-    return is_whole and all(offset + count <= len(data) for offset, count in _parts(fields))
+    parts = (part for page in (fields, *below) for part in _parts(page))
+    return is_whole and all(offset + count <= len(data) for offset, count in parts)
 
 
-def refuse_unreadable(data: Bytes) -> None:
+def is_dng(data: Bytes) -> bool:
+    """Whether a file is a DNG."""
+    if data[:2] not in (b"II", b"MM"):
+        return False
+    with contextlib.suppress(struct.error):
+        return _DNG_VERSION in read_directory(data).entries
+    return False
+
+
+def is_camera_raw(data: Bytes) -> bool:
+    """Whether a TIFF holds what a sensor saw; its first page is then often a preview."""
+    if is_dng(data) or any(data[at : at + len(mark)] == mark for at, mark in _CAMERA_RAW):
+        return True
+    with contextlib.suppress(struct.error):
+        fields, _ = _fields(data)
+        pages = (fields, *_pages_below(data, fields))
+        return any(_SENSOR.intersection(page.get(_PHOTOMETRIC, ())) for page in pages)
+    return False
+
+
+def refuse_unreadable(data: Bytes, *, preview: bool = False) -> None:
     """Raise Refused for a TIFF that is not known to be read right, or whose pixels are not all
-    there."""
+    there; unless `preview` is wanted also where its first page is not the photo itself."""
     try:
         fields, _ = _fields(data)
     except struct.error as error:
@@ -123,7 +149,9 @@ def refuse_unreadable(data: Bytes) -> None:
     if not all(any(fields.get(tag, ())) for tag in (_WIDTH, _HEIGHT)):
         raise Refused(FailureCode.CORRUPT, "the TIFF does not say how wide and high it is")
     _refuse_huge_parts(fields)
-    unsupported = _preview(data, fields) or _unsupported(data, fields)
+    unsupported = _unsupported(fields)
+    if not preview:
+        unsupported = _preview(data, fields) or unsupported
     if unsupported:
         raise Refused(FailureCode.UNSUPPORTED, unsupported)
     _refuse_missing_parts(fields)
@@ -146,34 +174,28 @@ def _parts(fields: _Fields) -> Iterator[tuple[int, int]]:
 
 def _preview(data: Bytes, fields: _Fields) -> str | None:
     """Say why the first page is not the photo itself; None if it is."""
-    for at, mark, name in _CAMERA_RAW:
-        if data[at : at + len(mark)] == mark:
-            return f"camera raw files ({name}) are not supported"
-    if _DNG_VERSION in fields:
-        return "camera raw files (DNG) are not supported"
     pixels = fields[_WIDTH][0] * fields[_HEIGHT][0]
-    larger = any(
-        _pixels(data, at) > pixels
-        for at in fields.get(_SUB_DIRECTORIES, ())[:_MOST_SUB_DIRECTORIES]
-    )
+    larger = any(_pixels(below) > pixels for below in _pages_below(data, fields))
     if larger or fields.get(_SUBFILE, (0,))[0] & _REDUCED_RESOLUTION:
         return (
-            "the first page is only a smaller version of another picture, as in camera raw files"
-            " and GDAL's .ovr files"
+            "the first page is only a smaller version of another picture, as in GDAL's .ovr files"
         )
     return None
 
 
-def _pixels(data: Bytes, directory: int) -> int:
-    """Count the pixels of a page; 0 where its directory is damaged."""
-    try:
-        fields, _ = _fields(data, directory)
-    except struct.error:
-        return 0
+def _pages_below(data: Bytes, fields: _Fields) -> Iterator[_Fields]:
+    """Read the pages that the first one names as its own, except damaged ones."""
+    for at in fields.get(_SUB_DIRECTORIES, ())[:_MOST_BELOW]:
+        with contextlib.suppress(struct.error):
+            yield _fields(data, at)[0]
+
+
+def _pixels(fields: _Fields) -> int:
+    """Count the pixels of a page."""
     return fields.get(_WIDTH, (0,))[0] * fields.get(_HEIGHT, (0,))[0]
 
 
-def _unsupported(data: Bytes, fields: _Fields) -> str | None:
+def _unsupported(fields: _Fields) -> str | None:
     """Describe the kind of TIFF, if it is none that is read."""
     if _PHOTOMETRIC not in fields:
         return "the TIFF does not say what its numbers mean (no PhotometricInterpretation)"

@@ -28,6 +28,7 @@ REASONS = {
     "probability means nothing",
     Reason.DOWNSCALED: "the photo was shrunk more than four times, where a thin crack may vanish",
     Reason.SCALE: "the photo cannot show the crack width asked for, or its scale is not known",
+    Reason.PREVIEW: "only the small preview of a camera raw photo could be read",
 }
 FAILURES = {
     FailureCode.EMPTY: "the file has no bytes",

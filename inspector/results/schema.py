@@ -6,13 +6,17 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from inspector.core.text import calendar_time
 from inspector.photos.address import text_of
-from inspector.types import Failure, Status
+from inspector.types import PREVIEW, Failure, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from inspector.types import Judgement, Photo
 
@@ -113,7 +117,13 @@ COLUMNS = (
     ),
     Column("width", pa.int32(), True, "Pixels, upright (after EXIF orientation)."),
     Column("height", pa.int32(), True, "Pixels, upright (after EXIF orientation)."),
-    Column("format", pa.string(), True, "The content's format, whatever the name says."),
+    Column(
+        "format",
+        pa.string(),
+        True,
+        "The content's format, whatever the name says; of camera raw "
+        "photos of which only the preview could be read it ends in ` preview`.",
+    ),
     Column("size_bytes", pa.int64(), True, "Of the file."),
     Column("mtime", pa.timestamp("us"), True, "When the file was last changed; UTC, no time zone."),
     Column("content_hash", pa.string(), True, "SHA-256 of the file, hexadecimal."),
@@ -182,6 +192,14 @@ def make_row(item: Photo | Failure, judgement: Judgement | None) -> dict[str, An
         return row | {"failure_code": item.code, "detail": _text(item.detail)}
     assert judgement is not None
     return row | asdict(judgement) | {"smallest_visible_mm": item.smallest_visible_mm}
+
+
+def are_previews(formats: Any) -> NDArray[np.bool_]:
+    """Tell of which rows only the photo's preview was read, by their column `format`."""
+    ends: NDArray[np.bool_] = pc.fill_null(pc.ends_with(formats, PREVIEW), False).to_numpy(
+        zero_copy_only=False
+    )
+    return ends
 
 
 def to_table(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> pa.Table:

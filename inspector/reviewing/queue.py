@@ -53,7 +53,7 @@ def rank(query: Query) -> None:
             ORDER BY CASE
               WHEN verdict IS NULL THEN 3
               WHEN reason = 'near_threshold' THEN 0
-              WHEN reason IN ('downscaled', 'scale') THEN 2
+              WHEN reason IN ('downscaled', 'scale', 'preview') THEN 2
               WHEN reason = 'model' THEN 4
               ELSE 1 -- the model did not know what it saw, for one
             END, coalesce(CASE

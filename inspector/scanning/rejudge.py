@@ -30,7 +30,7 @@ from inspector.photos.source import is_gone
 from inspector.results.ledger import list_of
 from inspector.results.manifest import AGAIN, Manifest, Part, fingerprint_of
 from inspector.results.parts import FINGERPRINT, REJUDGED, counted, encode, outcomes_of, read_part
-from inspector.results.schema import METADATA_PREFIX, SCHEMA
+from inspector.results.schema import METADATA_PREFIX, SCHEMA, are_previews
 from inspector.results.store import open_results
 from inspector.scanning.config import ScanConfig
 from inspector.scanning.plan import identity_of
@@ -244,6 +244,7 @@ class _Rule:
                 ood_N=_numbers(table, "ood_score"),
                 shrink_N=shrink_N,
                 hidden_N=self.scale.hides_N(_numbers(table, "smallest_visible_mm")),
+                preview_N=are_previews(table["format"]),
             )
         )
         clear = pc.fill_null(pc.equal(verdicts, Verdict.CLEAR.value), False)

@@ -163,9 +163,8 @@ EXIT_INCOMPLETE = 3
 EXIT_SIGNAL_BASE = 128
 """A shell's way to say which signal ended a program."""
 _REMEDIES = {
-    FailureCode.UNSUPPORTED: f"convert them to one of {', '.join(decodable())} and scan the "
-    "copies, for example with ImageMagick: magick mogrify -format jpg -quality 95 *.heic (RAW "
-    "photos: with darktable or the camera's own program)",
+    FailureCode.UNSUPPORTED: "install what their `detail` names, if it does (inspector doctor "
+    f"lists what is readable here), or convert them to one of {', '.join(decodable())}",
     FailureCode.PERMISSION: "give the user who runs the scan the right to read them",
     FailureCode.TOO_LARGE: "cut them into tiles, or raise --max-pixels or --max-bytes",
     FailureCode.TIMEOUT: "copy them to a faster disk, or raise --max-seconds",

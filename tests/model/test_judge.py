@@ -67,6 +67,17 @@ def test_thresholds_decide_in_float32(p, limits, shrink):
     assert judgement.p_crack == np.float32(p)
 
 
+@given(shares, thresholds(), shrinks)
+def test_a_photo_whose_preview_alone_was_read_is_never_clear(p, limits, shrink):
+    known, preview = (
+        decide(np.array([p]), limits, shrink_N=shrink, preview_N=np.array([only_preview]))
+        for only_preview in (False, True)
+    )
+    said, of_preview = ((str(v[0]), str(r[0])) for v, r in (known, preview))
+    clear = (Verdict.CLEAR, Reason.MODEL)
+    assert of_preview == ((Verdict.REVIEW, Reason.PREVIEW) if said == clear else said)
+
+
 def test_a_probability_in_double_precision_is_compared_in_single():
     limits = Thresholds(clear_below=0.1, crack_from=0.7)
     just_below = np.nextafter(np.array([0.1, 0.7]), 0)

@@ -240,9 +240,6 @@ def with_larger_picture_below() -> bytes:
 GREY = RGB[..., :1]
 UNSUPPORTED = {
     "no photometric": (tiff(GREY, {262: None}), "does not say what its numbers mean"),
-    "Canon raw": (tiff(RGB, head=b"CR\2\0" + bytes(4)), "camera raw files (Canon CR2)"),
-    "Phase One raw": (tiff(RGB, head=b"IIII" + bytes(4)), "camera raw files (Phase One)"),
-    "DNG": (tiff(RGB, {50706: (1, 4, 0, 0)}), "camera raw files (DNG)"),
     "a preview": (tiff(RGB, {254: (1,)}), "only a smaller version"),
     "a larger picture below": (with_larger_picture_below(), "only a smaller version"),
     "WebP": (tiff(RGB, {259: (50001,)}), "8 bit RGB, WebP"),
@@ -260,7 +257,6 @@ UNSUPPORTED = {
         "8 bit grey, 4 channels",
     ),
     "white is zero": (tiff(GREY.astype(np.uint16), {262: (0,)}), "16 bit grey with white as zero"),
-    "a sensor's mosaic": (tiff(GREY, {262: (32803,)}), "a sensor's mosaic"),
     "inks that are not CMYK": (
         tiff(CHANNELS[..., :4], {262: (5,), 332: (2,)}),
         "8 bit CMYK, other inks",

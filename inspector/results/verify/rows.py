@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from inspector.model.verdict import decide_each
 from inspector.photos.address import LOCAL, text_of
+from inspector.results.schema import are_previews
 from inspector.results.verify.findings import Flaw
 from inspector.types import VISIBLE_PX, FailureCode, Reason, ScaleSource, Status, Verdict, View
 
@@ -192,11 +193,10 @@ def _wrong_verdicts(
     )
     own_N = _valid(columns["view"]) & ~_true(pc.equal(columns["view"], View.WHOLE))
     hidden_N = scale.hides_N(columns["smallest_visible_mm"].to_numpy(zero_copy_only=False))
+    rest: dict[str, Any] = {"hidden_N": hidden_N, "preview_N": are_previews(columns["format"])}
     right = np.zeros(len(p_N), np.bool_)
     for shrink in (0.0, np.inf):
-        expected = decide_each(
-            p_N, own_N, thresholds, dense, ood_N=ood_N, shrink_N=shrink, hidden_N=hidden_N
-        )
+        expected = decide_each(p_N, own_N, thresholds, dense, ood_N=ood_N, shrink_N=shrink, **rest)
         right |= (verdict_N == expected[0]) & (reason_N == expected[1])
     if dense is None:
         right |= own_N

@@ -9,7 +9,7 @@ const NAMES = {
 };
 const WHY = {
   model: "clearly on one side", near_threshold: "near the threshold", downscaled: "much downscaled",
-  out_of_distribution: "unlike concrete", scale: "too coarse a scale",
+  out_of_distribution: "unlike concrete", scale: "too coarse a scale", preview: "only a preview",
 };
 const ALL = { verdict: "anything", reason: "any reason", failure: "any failure", label: "anything" };
 
