@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 OWN = "candidates"
 RULES = {
-    OWN: "candidates (this model's rule)",
+    OWN: "this model's rule",
     "maximum": "highest window",
-    "top_three": "mean of the three highest windows",
-    "noisy_or": "noisy-or of all windows",
-    "mean": "mean of all windows",
+    "top_three": "mean of the highest three",
+    "noisy_or": "noisy-or of the windows",
+    "mean": "mean of the windows",
 }
 """Names of the rules in words; the windows do not overlap."""
 ALARMS = 0.1
@@ -68,7 +68,8 @@ def _share(is_N: NDArray[np.bool_]) -> float:
     return float(is_N.mean()) if len(is_N) else math.nan
 
 
-COLUMNS = ("rule", "ROC AUC", f"recall at {ALARMS:.0%} alarms", "recall at 0.5", "alarms at 0.5")
+COLUMNS = ("rule", "ROC AUC", f"found at {ALARMS:.0%} alarms", "found", "alarms")
+"""The last two at a probability of one half."""
 
 
 def cells(figures: RuleFigures) -> tuple[str, ...]:

@@ -127,7 +127,9 @@ def fit_rule(photos: Sequence[Measured], dense: DenseView) -> JsonObject:
     y_N = np.array(labels)
     weight_N = _balanced(np.array(weights), y_N, np.array(families))
     candidate = _logistic(np.array(rows), y_N, weight_N, WEIGHTS)
-    rule = asdict(replace(PhotoRule(), candidate=candidate))
+    rule = asdict(
+        replace(PhotoRule(), candidate=candidate, window_from=_window_from(photos, dense))
+    )
     dense = replace(dense, photo=rule)
     rows = [[photo_odds(photo, dense)[name] for name in PHOTO_WEIGHTS] for photo in photos]
     y_N = np.array([photo.is_crack for photo in photos])
@@ -138,6 +140,16 @@ def fit_rule(photos: Sequence[Measured], dense: DenseView) -> JsonObject:
 
 def box_of(found: Candidate) -> tuple[int, int, int, int]:
     return found.x, found.y, found.x + found.width, found.y + found.height
+
+
+WINDOW_ALARMS = 0.02
+"""Share of the crack-free windows that count as ones that show a crack."""
+
+
+def _window_from(photos: Sequence[Measured], dense: DenseView) -> float:
+    odds_N, is_crack_N = labelled_windows(photos)
+    raw = float(np.quantile(odds_N[~is_crack_N], 1 - WINDOW_ALARMS))
+    return round(raw / dense.temperature + dense.shift, 1)
 
 
 def features_of(photo: Measured, dense: DenseView) -> list[tuple[Candidate, dict[str, float]]]:

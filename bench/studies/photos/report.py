@@ -32,6 +32,7 @@ FAMILIES = {
     "patches": "METU tiles side by side, 454 to 1135 px",
     "slabs": "slabs with joints, cracks of 1 to 5 px, 1920 x 1080 px",
     "large": "textures with joints or cables, cracks of 1 to 6 px, 12 MP",
+    "sheets": "METU tiles side by side, 3.6 to 7 MP",
     "mosaics": "METU mosaics, 7 MP",
 }
 _WIDTHS = (1.0, 1.5, 2.5, 4.0, 6.1)

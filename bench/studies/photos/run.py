@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from inspector.model.bundle import DenseView
     from inspector.types import JsonObject
 
-COUNTS = {"boards": 60, "tiles": 60, "walls": 60, "patches": 24, "slabs": 16, "large": 4}
+COUNTS = {
+    "boards": 60, "tiles": 60, "walls": 60, "patches": 24, "slabs": 16, "large": 4, "sheets": 8,
+}  # fmt: skip
 """Composed photos of each family in each part, half of them cracked."""
 RESULTS, REPORT = "photos.json", "photos.md"
 

@@ -158,19 +158,32 @@ class Scenes:
         return _unmasked(name, "tiles", part, file.stem, pixels, is_crack, facts)
 
     def _patches(self, name: str, part: str, k: int) -> Made:
-        """METU tiles side by side, of even tone, none or one to three of them cracked."""
+        """METU tiles side by side, 0.2 to 1 MP."""
         rng = _rng(name)
-        rows, columns = int(rng.integers(2, 5)), int(rng.integers(2, 6))
+        return self._side_by_side(name, part, k, rng, (2, 5), (2, 6))
+
+    def _sheets(self, name: str, part: str, k: int) -> Made:
+        """The same at 3.6 to 7 MP."""
+        rng = _rng(name)
+        return self._side_by_side(name, part, k, rng, (7, 11), (10, 15))
+
+    def _side_by_side(
+        self, name: str, part: str, k: int, rng: np.random.Generator, rows: tuple[int, int],
+        columns: tuple[int, int],
+    ) -> Made:  # fmt: skip
+        """Crack-free METU tiles, and, where `k` is odd, one to three cracked ones among them."""
+        height, width = int(rng.integers(*rows)), int(rng.integers(*columns))
         clear, cracked = (self.tiles[part]["metu", is_crack] for is_crack in (False, True))
-        chosen = {int(v) for v in rng.choice(rows * columns, int(rng.integers(1, 4)), False)}
+        chosen = {int(v) for v in rng.choice(height * width, int(rng.integers(1, 4)), False)}
         chosen = chosen if k % 2 else set()
-        pixels = np.zeros((rows * 227, columns * 227, 3), np.uint8)
-        for n in range(rows * columns):
+        pixels = np.zeros((height * 227, width * 227, 3), np.uint8)
+        for n in range(height * width):
             pool = cracked if n in chosen else clear
             tile = resized(read(pool[int(rng.integers(len(pool)))]), 227, 227)
-            top, left = 227 * (n // columns), 227 * (n % columns)
+            top, left = 227 * (n // width), 227 * (n % width)
             pixels[top : top + 227, left : left + 227] = tile
-        return _unmasked(name, "patches", part, name, pixels, bool(chosen), {"surface": "metu"})
+        family, facts = name.split("-")[0], {"surface": "metu"}
+        return _unmasked(name, family, part, name, pixels, bool(chosen), facts)
 
     def _surface(
         self, rng: np.random.Generator, part: str, height: int, width: int, concrete: float = 0.6
