@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.recipe.card import read_metrics, render_card
+from bench.recipe.photos import fit_photos
 from inspector.evaluation.figures import Evaluation
 from inspector.evaluation.page import METRICS
 from inspector.evaluation.run import EvaluateConfig, evaluate
@@ -214,6 +215,8 @@ def main(
         shipped / TESTED / METRICS,
         out,
     )
+    if (data / "photos").is_dir():
+        fit_photos(data, shipped / "images", work, out)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ class PhotoRule:
     """Log odds from which a cell that touches a candidate belongs to it."""
     seed: float = 5.8
     """Log odds that a candidate's best cell has at least, but for the photo's best."""
-    region_from: float = 0.5
+    region_from: float = 0.6
     """Probability from which a candidate is told as a region."""
     window_from: float = 0.0
     """Log odds from which a window counts as one that shows a crack."""

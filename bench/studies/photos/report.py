@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.studies.photos.fit import NEAR, is_inside, score
+from bench.studies.photos.scenes import CURVE
 from inspector.evaluation.metrics import roc_auc
 from inspector.evaluation.photo_rules import COLUMNS, RuleFigures, cells, compare_rules
 from inspector.model.verdict import decide
@@ -35,12 +36,12 @@ FAMILIES = {
     "sheets": "METU tiles side by side, 3.6 to 7 MP",
     "mosaics": "METU mosaics, 7 MP",
 }
-_WIDTHS = (1.0, 1.5, 2.5, 4.0, 6.1)
-_CONTRASTS = (0.2, 0.45, 0.65, 0.91)
 
 
 def figures(photos: Sequence[Measured], dense: DenseView) -> JsonObject:
     """All figures of photos, as data."""
+    curve = [photo for photo in photos if photo.family == CURVE]
+    photos = [photo for photo in photos if photo.family != CURVE]
     answers = [score(photo, dense) for photo in photos]
     p_N = np.array([answer.p_crack for answer in answers])
     verdict_N, _ = decide(p_N, dense.thresholds)
@@ -60,7 +61,7 @@ def figures(photos: Sequence[Measured], dense: DenseView) -> JsonObject:
     return {
         "families": families,
         "rules": [asdict(rule) for rule in rules],
-        "recall": _recall(photos, verdict_N),
+        "recall": _recall(curve, dense),
     }
 
 
@@ -110,35 +111,22 @@ def _places(chosen: Iterable[tuple[Measured, PhotoScore]]) -> JsonObject:
     }
 
 
-def _recall(photos: Sequence[Measured], verdict_N: NDArray[np.str_]) -> list[JsonObject]:
-    """Verdicts of photos with drawn cracks by the last one's width and contrast, and by surface."""
-    cells: dict[tuple[str, int, int], list[str]] = {}
-    for photo, verdict in zip(photos, verdict_N.tolist(), strict=True):
-        if not photo.is_crack or "width" not in photo.facts or "taken" in photo.facts:
-            continue
-        width = int(np.searchsorted(_WIDTHS, photo.facts["width"], side="right")) - 1
-        contrast = int(np.searchsorted(_CONTRASTS, photo.facts["contrast"], side="right")) - 1
-        for surface in (_surface(photo), ALL):
-            cells.setdefault((surface, max(width, 0), max(contrast, 0)), []).append(verdict)
+def _recall(photos: Sequence[Measured], dense: DenseView) -> list[JsonObject]:
+    """Verdicts of the photos of the recall curve, by company, width and contrast."""
+    said: dict[tuple[str, float, float], list[str]] = {}
+    for photo in photos:
+        verdict, _ = decide(np.array([score(photo, dense).p_crack]), dense.thresholds)
+        facts = photo.facts
+        case = str(facts["surface"]), float(facts["width"]), float(facts["contrast"])
+        said.setdefault(case, []).append(str(verdict[0]))
     return [
         {
-            "surface": surface,
-            "width": [_WIDTHS[w], _WIDTHS[w + 1]],
-            "contrast": [_CONTRASTS[c], _CONTRASTS[c + 1]],
-            "photos": len(said),
-            "found": said.count(Verdict.CRACK) / len(said),
-            "missed": said.count(Verdict.CLEAR) / len(said),
+            "surface": surface, "width": width, "contrast": contrast, "photos": len(verdicts),
+            "found": verdicts.count(Verdict.CRACK) / len(verdicts),
+            "missed": verdicts.count(Verdict.CLEAR) / len(verdicts),
         }
-        for (surface, w, c), said in sorted(cells.items())
-        if w + 1 < len(_WIDTHS) and c + 1 < len(_CONTRASTS)
-    ]
-
-
-def _surface(photo: Measured) -> str:
-    name = str(photo.facts["surface"])
-    if name in ("metu", "noncrack", "rissbilder", "drawn"):
-        return "drawn" if name == "drawn" else "photographed concrete"
-    return "concrete texture" if "concrete" in name or "beam" in name else "other texture"
+        for (surface, width, contrast), verdicts in sorted(said.items())
+    ]  # fmt: skip
 
 
 def _share(is_N: NDArray[np.bool_]) -> float | None:
@@ -150,8 +138,8 @@ def _auc(is_crack_N: NDArray[np.bool_], p_N: NDArray[np.float64]) -> float | Non
     return value if math.isfinite(value) else None
 
 
-def markdown(found: JsonObject) -> str:
-    """The figures as tables."""
+def families_table(found: JsonObject) -> list[str]:
+    """Verdicts and regions by family."""
     lines = [
         "| photos | cracked | called clear | called crack | crack-free | called crack | review "
         "| ROC AUC | crack pixels touched | regions off a crack (of cracked photos) |",
@@ -165,17 +153,34 @@ def markdown(found: JsonObject) -> str:
             f"| {_percent(f['review'])} | {_number(f['roc_auc'])} "
             f"| {_percent(f['pixels_touched'])} | {off} |"
         )
-    lines += ["", f"| {' | '.join(COLUMNS)} |", "| --- | ---: | ---: | ---: | ---: |"]
-    lines += [f"| {' | '.join(cells(RuleFigures(**rule)))} |" for rule in found["rules"]]
-    lines += ["", "| surface | width, px | contrast | photos | called crack | called clear |"]
-    lines.append("| --- | --- | --- | ---: | ---: | ---: |")
-    for c in found["recall"]:
-        width, contrast = ("{} to {}".format(*c[name]) for name in ("width", "contrast"))
-        lines.append(
-            f"| {c['surface']} | {width} | {contrast} | {c['photos']} | {_percent(c['found'])} "
-            f"| {_percent(c['missed'])} |"
-        )
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def rules_table(found: JsonObject) -> list[str]:
+    """The rule beside simpler ones."""
+    lines = [f"| {' | '.join(COLUMNS)} |", "| --- | ---: | ---: | ---: | ---: |"]
+    return lines + [f"| {' | '.join(cells(RuleFigures(**rule)))} |" for rule in found["rules"]]
+
+
+def recall_table(found: JsonObject) -> list[str]:
+    """Cracked photos called crack / called clear, by width, contrast and company."""
+    contrasts = sorted({case["contrast"] for case in found["recall"]})
+    lines = [
+        f"| | width, px | {' | '.join(f'contrast {contrast:g}' for contrast in contrasts)} |",
+        f"| --- | ---: |{' ---: |' * len(contrasts)}",
+    ]
+    rows: dict[tuple[str, float], list[str]] = {}
+    for case in found["recall"]:
+        shares = f"{100 * case['found']:.0f} % / {100 * case['missed']:.0f} %"
+        rows.setdefault((case["surface"], case["width"]), []).append(shares)
+    lines += [f"| {of} | {width:g} | {' | '.join(row)} |" for (of, width), row in rows.items()]
+    return lines
+
+
+def markdown(found: JsonObject) -> str:
+    """The figures as tables."""
+    tables = (families_table(found), rules_table(found), recall_table(found))
+    return "\n\n".join("\n".join(lines) for lines in tables) + "\n"
 
 
 def _percent(share: float | None) -> str:

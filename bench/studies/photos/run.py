@@ -17,7 +17,7 @@ from bench.processes import describe_system
 from bench.studies.photos.fit import fit_dense, fit_view
 from bench.studies.photos.measure import measure
 from bench.studies.photos.report import figures, markdown
-from bench.studies.photos.scenes import Scenes
+from bench.studies.photos.scenes import CURVE, CURVE_CASES, Scenes
 from bench.studies.photos.sources import TEST
 from export.restamp import check_free, write_copy
 from inspector.core.durable import publish
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 COUNTS = {
     "boards": 60, "tiles": 60, "walls": 60, "patches": 24, "slabs": 16, "large": 4, "sheets": 8,
+    CURVE: 4 * len(CURVE_CASES),
 }  # fmt: skip
 """Composed photos of each family in each part, half of them cracked."""
 RESULTS, REPORT = "photos.json", "photos.md"

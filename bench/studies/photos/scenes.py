@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,6 +48,13 @@ _LEAST_ABOVE = 1.5
 """The same in standard deviations of the surface's own fine texture around it: nobody can be asked
 to see fainter ones."""
 
+CURVE, BARE, JOINTS = "curve", "bare concrete", "among joints"
+CURVE_WIDTHS = (1.0, 1.5, 2.0, 3.0, 4.5, 6.0)
+CURVE_CONTRASTS = (0.25, 0.5, 0.8)
+CURVE_CASES = tuple(product(CURVE_WIDTHS, CURVE_CONTRASTS, (BARE, JOINTS)))
+"""Widths in pixels, contrasts (share of the light that the crack swallows) and company, each in
+four photos."""
+
 
 @dataclass(frozen=True, slots=True)
 class Made:
@@ -85,7 +93,7 @@ class Scenes:
         for family, count in counts.items():
             make = getattr(self, f"_{family}")
             for k in range(count):
-                for part in PARTS:
+                for part in (TEST,) if family == CURVE else PARTS:
                     name = f"{family}-{part}-{k:03d}"
                     yield name, partial(make, name, part, k)
 
@@ -135,6 +143,25 @@ class Scenes:
                 pixels = make(pixels, rng)
         pixels = _distracted(pixels, rng, int(rng.integers(0, 3)))
         return self._finish(name, "walls", part, surface, pixels, rng, k, (1.0, 6.0), 2)
+
+    def _curve(self, name: str, part: str, k: int) -> Made:
+        """One crack of a given width and contrast on concrete, bare or among joints, 448 px;
+        however faint it is there."""
+        rng = _rng(name)
+        place, (width, contrast, company) = k % 4, CURVE_CASES[k // 4 % len(CURVE_CASES)]
+        pixels, surface = self._surface(rng, part, 448, 448, concrete=1.0)
+        if company == JOINTS:
+            pixels = (hard.boards if place % 2 else hard.slabs)(pixels, rng)
+        style = CrackStyle(
+            width_px=width,
+            contrast=contrast,
+            blur_px=float(rng.uniform(0.2, 1.0)),
+            roughness=float(rng.uniform(0.03, 0.2)),
+            through=bool(rng.random() < 0.5),
+        )
+        pixels, mask = add_crack(pixels, rng, style)
+        facts = {"surface": company, "width": width, "contrast": contrast}
+        return Made(name, CURVE, part, surface, _jpeg(pixels, rng), mask, True, facts)
 
     def _large(self, name: str, part: str, k: int) -> Made:
         """12 MP of a tiled texture with joints, cracks of 1 to 6 px."""
@@ -214,11 +241,7 @@ class Scenes:
             for _ in range(int(rng.integers(1, most + 1))):
                 pixels, mask, drawn = self._cracked(pixels, mask, rng, part, widths)
                 facts |= drawn
-        quality = int(rng.integers(70, 96))
-        stream = io.BytesIO()
-        Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
-        pixels = np.asarray(Image.open(stream).convert("RGB"))
-        return Made(name, family, part, surface, pixels, mask, bool(k % 2), facts)
+        return Made(name, family, part, surface, _jpeg(pixels, rng), mask, bool(k % 2), facts)
 
     def _cracked(
         self, pixels: Pixels, mask: Mask, rng: np.random.Generator, part: str,
@@ -259,6 +282,12 @@ class Scenes:
         out[cut] = np.rint(pixels[cut] * gain[:, :, None]).clip(0, 255)
         mask[cut] = share > 0.3
         return out, mask, {"taken": photo.name}
+
+
+def _jpeg(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=int(rng.integers(70, 96)))
+    return np.asarray(Image.open(stream).convert("RGB"))
 
 
 def _unmasked(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import bench
+from bench.recipe.photos import told
 from bench.studies.photos import hard
 from bench.studies.photos.fit import (
     PHOTO_WEIGHTS,
@@ -18,10 +21,20 @@ from bench.studies.photos.fit import (
     labelled_windows,
 )
 from bench.studies.photos.measure import FIRST, Measured, load, save, tile
-from bench.studies.photos.report import figures, markdown
+from bench.studies.photos.report import (
+    families_table,
+    figures,
+    markdown,
+    recall_table,
+    rules_table,
+)
+from bench.studies.photos.run import RESULTS
+from bench.studies.photos.scenes import CURVE
 from bench.studies.photos.sources import CHOOSE, FIT, TEST, Drone, clear_part, crack_gain
+from inspector.model.bundle import CARD, DEFAULT_PATH, ModelBundle
 from inspector.model.windows import WindowMap
 
+DOCS = Path(bench.__file__).parents[1] / "docs" / "explanation"
 ROWS, COLUMNS = 14, 16
 SIDES = (ROWS * 32, COLUMNS * 32)
 
@@ -130,12 +143,33 @@ def test_a_rule_is_fitted_and_keeps_its_signs() -> None:
     assert dense.thresholds.clear_below <= dense.thresholds.crack_from
     assert "30 composed" in dense.thresholds.chosen
 
-    found = figures([photo for photo in everything if photo.part == TEST], dense)
+    tested = [photo for photo in everything if photo.part == TEST]
+    tested += [measured(1000 + k, TEST, is_crack=True, family=CURVE) for k in range(4)]
+    found = figures(tested, dense)
     boards = found["families"]["boards"]
     assert boards["cracked"] == boards["clear"] == 15
     assert boards["roc_auc"] > 0.95
     assert boards["pixels_touched"] > 0.9
     assert boards["regions_off"] < 0.2
     assert {rule["rule"] for rule in found["rules"]} >= {"candidates", "maximum", "mean"}
-    assert any(cell["width"] == [1.0, 1.5] for cell in found["recall"])
-    assert "candidates" in markdown(found)
+    (cell,) = found["recall"]
+    assert (cell["width"], cell["contrast"], cell["photos"]) == (1.2, 0.5, 4)
+    assert "| metu | 1.2 | " in markdown(found)
+    assert "this model's rule" in markdown(found)
+
+
+def test_the_page_and_the_card_tell_the_shipped_figures() -> None:
+    found = json.loads((DEFAULT_PATH / RESULTS).read_text(encoding="utf-8"))
+    page = (DOCS / "photos.md").read_text(encoding="utf-8")
+    for table in (families_table, rules_table, recall_table):
+        assert "\n".join(table(found)) in page
+    card = (DEFAULT_PATH / CARD).read_text(encoding="utf-8")
+    assert "\n".join(families_table(found)) in card
+    assert found["settings"]["model"] == ModelBundle.load(DEFAULT_PATH).digest
+
+
+def test_the_card_tells_of_photos_once() -> None:
+    bundle = ModelBundle.load(DEFAULT_PATH)
+    found = json.loads((DEFAULT_PATH / RESULTS).read_text(encoding="utf-8"))
+    card = (DEFAULT_PATH / CARD).read_text(encoding="utf-8")
+    assert told(card, bundle, bundle, found) == card
