@@ -78,7 +78,7 @@ def write_copy(source: ModelBundle, changed: ModelBundle, target: Path) -> Model
         for name in names:
             _put(source.file(name), target / name, stamp if name in files else None)
         if CARD in names:
-            _amend_card(target / CARD, source, changed.thresholds)
+            _amend_card(target / CARD, source, changed)
         copy.with_files(*names).save()
     except OSError as error:
         raise OutputError(f"cannot write the model to {target}: {error}") from error
@@ -107,14 +107,25 @@ def _put(file: Path, place: Path, stamp: Mapping[str, str] | None) -> None:
             restamp_torchscript(file, draft, stamp)
 
 
-def _amend_card(card: Path, source: ModelBundle, thresholds: Thresholds) -> None:
+def _amend_card(card: Path, source: ModelBundle, changed: ModelBundle) -> None:
+    """Say whose thresholds are others than the card's: of the model's input, of photos at their own
+    scale."""
+    lines = []
+    if changed.thresholds != source.thresholds:
+        lines.append(_told(changed.thresholds, ""))
+    if changed.dense is not None and source.dense is not None and changed.dense != source.dense:
+        lines.append(_told(changed.dense.thresholds, "photos at their own scale: "))
     note = (
         "> **Other thresholds than below.** This copy was given thresholds of its own by\n"
-        f"> `inspector calibrate`: `clear` below {thresholds.clear_below:g}, `crack` from "
-        f"{thresholds.crack_from:g}.\n"
+        f"> `inspector calibrate`: {'; '.join(lines)}.\n"
         "> The rule and what it guarantees stand in `bundle.json`. Everything below was measured\n"
         f"> with the model's first thresholds (digest `{source.digest}`).\n\n"
     )
     text = card.read_text(encoding="utf-8")
     with replacing(card) as draft:
-        draft.write_text(note + text, encoding="utf-8")
+        draft.write_text(note + text if lines else text, encoding="utf-8")
+
+
+def _told(thresholds: Thresholds, what: str) -> str:
+    low, high = thresholds.clear_below, thresholds.crack_from
+    return f"{what}`clear` below {low:g}, `crack` from {high:g}"

@@ -16,19 +16,20 @@ from export.restamp import check_free, with_thresholds, write_copy
 from inspector.calibration.thresholds import Judged, Rule, count_verdicts, recalibrated
 from inspector.core.progress import no_progress
 from inspector.core.untrusted import check_model_name, take_paths
-from inspector.engines import open_backend, open_engine
+from inspector.engines import open_engine
+from inspector.engines.photo import PhotoEngine, choose_views, open_photo_engine
 from inspector.errors import UsageError
 from inspector.labelled.folder import VALIDATION, measured_on
 from inspector.labelled.split import data_digest
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.predict import predict_each
+from inspector.types import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from inspector.core.progress import Progress
-    from inspector.engines import Backend
     from inspector.model.bundle import Thresholds
     from inspector.types import JsonObject
 
@@ -51,6 +52,8 @@ class CalibrateConfig:
     positive: str | tuple[str, ...] = ()
     groups: Path | None = None
     """CSV with columns `file`, `group`; with it, groups are counted instead of photos."""
+    view: str = View.WHOLE
+    """`whole`, or `dense`: thresholds for photos at their own scale, of their own probability."""
     device: str = "auto"
     batch_size: int = 32
     workers: int = 1
@@ -60,6 +63,8 @@ class CalibrateConfig:
         check_model_name(self.out)
         if self.batch_size < 1 or self.workers < 0:
             raise UsageError("batch size must be at least 1, and workers cannot be negative")
+        if self.view not in (View.WHOLE, View.DENSE):
+            raise UsageError(f"--view must be whole or dense here, not {self.view!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,7 @@ def calibrate(
         np.array([image.source for image in kept]),
         np.array([image.group for image in kept]) if config.groups is not None else None,
     )
-    own = bundle.thresholds
+    own = _thresholds(bundle, config.view)
     chosen = recalibrated(
         judged, config.rule, own, on=f"{len(kept):,} labelled photos",
         allow_laxer=config.allow_laxer,
@@ -126,21 +131,34 @@ def calibrate(
     )
     if config.out is None:
         return result
-    scores = {precision: predictions.scores for precision, predictions in found.items()}
-    changed, left_out = with_thresholds(bundle, result.thresholds, scores)
-    provenance = {"data_digest": data_digest(kept), "digest": bundle.digest}
+    left_out: tuple[str, ...] = ()
+    if bundle.dense is not None and config.view == View.DENSE:
+        changed = replace(bundle, dense=replace(bundle.dense, thresholds=result.thresholds))
+    else:
+        scores = {precision: predictions.scores for precision, predictions in found.items()}
+        changed, left_out = with_thresholds(bundle, result.thresholds, scores)
+    provenance = {"data_digest": data_digest(kept), "digest": bundle.digest, "view": config.view}
     training = {**bundle.training, "thresholds_changed": provenance}
     copy = write_copy(bundle, replace(changed, training=training), config.out)
     return replace(result, bundle=copy, left_out=left_out)
 
 
-def _engines(config: CalibrateConfig, bundle: ModelBundle, stack: ExitStack) -> dict[str, Backend]:
+def _thresholds(bundle: ModelBundle, view: str) -> Thresholds:
+    if bundle.dense is not None and view == View.DENSE:
+        return bundle.dense.thresholds
+    return bundle.thresholds
+
+
+def _engines(
+    config: CalibrateConfig, bundle: ModelBundle, stack: ExitStack
+) -> dict[str, PhotoEngine]:
     """Engines by precision: fp32, and each whose margin a copy needs, the latter on the CPU, where
-    their margins were chosen."""
-    exact = open_backend(bundle, _ENGINE, device=config.device)
+    their margins were chosen. Photos at their own scale are judged by fp32 alone."""
+    views = choose_views(config.view, bundle)
+    exact = open_photo_engine(bundle, _ENGINE, views=views, device=config.device)
     engines = {_EXACT: stack.enter_context(closing(exact))}
-    if config.out is not None:
+    if config.out is not None and config.view == View.WHOLE:
         for precision in sorted({v.precision for v in bundle.whole.values() if v.margin}):
-            engine = open_engine(bundle, _ENGINE, device="cpu", precision=precision)
+            engine = PhotoEngine(open_engine(bundle, _ENGINE, device="cpu", precision=precision))
             engines[precision] = stack.enter_context(closing(engine))
     return engines

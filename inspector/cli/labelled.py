@@ -18,6 +18,7 @@ from inspector.cli.options import (
     TargetRecall,
     TargetSpecificity,
     Verbose,
+    View,
     rule_of,
 )
 from inspector.core.text import Whole, plain_table
@@ -59,6 +60,7 @@ def evaluate(
         int, typer.Option(metavar="N", help="Show at most N pictures of each kind of mistake.")
     ] = 60,
     device: Device = "auto",
+    view: View = "auto",
     batch_size: Annotated[int, typer.Option("-b", "--batch-size")] = 32,
     workers: Annotated[int, typer.Option("-j", "--workers", help="Decoder processes.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json.")] = False,
@@ -79,7 +81,7 @@ def evaluate(
     config = EvaluateConfig(
         data=data, model=model, positive=tuple(positive or ()), groups=groups, by=by, out=out,
         gallery=gallery, trained_on=trained_on, strict_splits=strict_splits, device=device,
-        batch_size=batch_size, workers=workers,
+        view=view, batch_size=batch_size, workers=workers,
     )  # fmt: skip
     with CountingBar() as progress:
         result = run_evaluate(config, progress, lambda line: print_lines([line], to_stderr=True))
@@ -95,7 +97,8 @@ def evaluate(
 
 @commands.command(
     epilog="Examples:\n\ninspector calibrate /labelled\n\n"
-    "inspector calibrate /labelled --target-recall 0.99 --out my-walls"
+    "inspector calibrate /labelled --target-recall 0.99 --out my-walls\n\n"
+    "inspector calibrate /large-photos --view dense --out my-walls"
 )
 def calibrate(
     data: Annotated[
@@ -116,6 +119,10 @@ def calibrate(
     ] = False,
     groups: Groups = None,
     positive: Positive = None,
+    view: Annotated[
+        str,
+        typer.Option(metavar="whole|dense", help="dense: thresholds for photos at own scale."),
+    ] = "whole",
     device: Device = "auto",
     verbose: Verbose = False,
 ) -> None:
@@ -137,7 +144,7 @@ def calibrate(
     )  # fmt: skip
     config = CalibrateConfig(
         data=data, model=model, out=out, rule=rule, allow_laxer=allow_laxer,
-        positive=tuple(positive or ()), groups=groups, device=device,
+        positive=tuple(positive or ()), groups=groups, view=view, device=device,
     )  # fmt: skip
     with CountingBar() as progress:
         result = run_calibrate(config, progress, lambda line: print_lines([line], to_stderr=True))

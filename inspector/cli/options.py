@@ -43,6 +43,10 @@ Device = Annotated[
     ),
 ]
 
+View = Annotated[
+    str,
+    typer.Option(metavar="auto|whole|dense|tiles", help="auto: large photos at their own scale."),
+]
 Threshold = Annotated[
     float | None,
     typer.Option(metavar="P", help="Crack from this probability on, clear below, no review."),

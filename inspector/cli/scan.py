@@ -18,6 +18,7 @@ from inspector.cli.options import (
     Quiet,
     Threshold,
     Verbose,
+    View,
     auto_or_count,
 )
 from inspector.photos.reading import DecodeLimits
@@ -89,10 +90,7 @@ def scan(
             "--trust", help="Let the bundle's TorchScript run: a program, with all your rights."
         ),
     ] = False,
-    view: Annotated[
-        str,
-        typer.Option(metavar="auto|whole|dense|tiles", help="auto: large photos at own scale."),
-    ] = "auto",
+    view: View = "auto",
     overlap: Annotated[
         float, typer.Option(metavar="SHARE", help="Of the tiles of --view tiles.")
     ] = 0.25,

@@ -16,6 +16,7 @@ from inspector.core.text import printable
 from inspector.core.untrusted import finite
 from inspector.evaluation import metrics
 from inspector.evaluation.metrics import FALSE_RATES, RESAMPLES, at_rate, resampled
+from inspector.evaluation.photo_rules import RuleFigures, compare_rules
 from inspector.model.verdict import log_odds
 from inspector.types import Verdict
 
@@ -110,6 +111,9 @@ class Evaluation:
     sources: tuple[Figures, ...]
     widths: tuple[WidthFigures, ...] = ()
     without_leaks: tuple[Figures, ...] = ()
+    rules: tuple[RuleFigures, ...] = ()
+    """Of the photos judged at their own scale: the model's rule beside simpler ones; empty where
+    there are none."""
     leaks: JsonObject | None = None
     failed: tuple[str, ...] = ()
     """Images that could not be decoded, with the reason; they are in no figure."""
@@ -145,9 +149,19 @@ def assess(
         sources=measure(found),
         widths=measure_widths(found),
         without_leaks=clean,
+        rules=_rules(found),
         leaks=leaks.to_json() if leaks is not None else None,
         failed=tuple(f"{printable(image.path)}: {code}" for image, code in found.failures),
     )
+
+
+def _rules(found: LabelledPredictions) -> tuple[RuleFigures, ...]:
+    scores = enumerate(found.found_N or ())
+    simple = {k: score.simple for k, score in scores if score is not None and score.simple}
+    if not simple:
+        return ()
+    places = list(simple)
+    return compare_rules(found.is_crack_N[places], found.p_crack_N[places], list(simple.values()))
 
 
 def measure(found: LabelledPredictions) -> tuple[Figures, ...]:

@@ -128,7 +128,9 @@ def collect(
 ) -> dict[str, Gallery | list[Pair]]:
     """Galleries by name: `missed`, `false_alarms` and `caught` with at most `limit` pictures each,
     `suspects` (labels to check), and `leaks`, a list of pairs."""
-    mistakes, scale = find_mistakes(found), HeatScale.of(found.cam_NHW)
+    mistakes = find_mistakes(found)
+    maps = [cam_HW for cam_HW in found.cam_NHW if cam_HW.size]
+    scale = HeatScale.of(np.stack(maps)) if maps else None
 
     def gallery(rows: Rows, most: int) -> Gallery:
         return Gallery(len(rows), [_shown(found, int(k), spec, scale) for k in rows[:most]])
@@ -142,8 +144,14 @@ def collect(
     }
 
 
-def _shown(found: LabelledPredictions, k: int, spec: PreprocessSpec, scale: HeatScale) -> Shown:
-    image = found.images[k]
+def _shown(
+    found: LabelledPredictions, k: int, spec: PreprocessSpec, scale: HeatScale | None
+) -> Shown:
+    """A photo that was judged at its own scale has no heat map here."""
+    image, cam_HW = found.images[k], found.cam_NHW[k]
+    heat = ""
+    if scale is not None and cam_HW.size:
+        heat = data_uri(draw_heat(cam_HW, scale), "PNG", optimize=True)
     return Shown(
         path=printable(image.path),
         name=_end_of(printable(os.path.basename(image.path))),
@@ -152,7 +160,7 @@ def _shown(found: LabelledPredictions, k: int, spec: PreprocessSpec, scale: Heat
         verdict=str(found.verdict_N[k]),
         p_crack=float(found.p_crack_N[k]),
         picture=picture_of(image.path, spec),
-        heat=data_uri(draw_heat(found.cam_NHW[k], scale), "PNG", optimize=True),
+        heat=heat,
     )
 
 

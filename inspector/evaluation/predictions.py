@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inspector.model.verdict import decide
+from inspector.model.verdict import decide_each
 from inspector.predict import BATCH_SIZE, predict
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from inspector.engines.photo import PhotoEngine
     from inspector.labelled.folder import LabelledImage
     from inspector.model.bundle import ModelBundle
-    from inspector.types import FailureCode
+    from inspector.types import FailureCode, PhotoScore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,8 @@ class LabelledPredictions:
     cam_NHW: NDArray[np.float32]
     ood_N: NDArray[np.float32] | None = None
     width_px_N: NDArray[np.float64] | None = None
+    found_N: tuple[PhotoScore | None, ...] | None = None
+    """What was found in each photo that was judged at its own scale, as in `Scores`."""
     failures: tuple[tuple[LabelledImage, FailureCode], ...] = ()
     """Images that could not be decoded; they are in no figure."""
     provider: str = ""
@@ -72,6 +74,9 @@ class LabelledPredictions:
             cam_NHW=self.cam_NHW[wanted_N],
             ood_N=None if self.ood_N is None else self.ood_N[wanted_N],
             width_px_N=None if self.width_px_N is None else self.width_px_N[wanted_N],
+            found_N=None
+            if self.found_N is None
+            else tuple(self.found_N[k] for k in np.flatnonzero(wanted_N)),
         )
 
     def without(self, paths: Collection[str]) -> LabelledPredictions:
@@ -99,9 +104,13 @@ def predict_labelled(
     )
     scores, photos = found.scores, found.photos
     shrink_N = np.array([photo.shrink for photo in photos])
-    verdict_N, reason_N = decide(
+    dense = None if bundle.dense is None else bundle.dense.thresholds
+    own_N = np.array([score is not None for score in scores.found_N or ()], np.bool_)
+    verdict_N, reason_N = decide_each(
         scores.p_crack_N,
+        own_N,
         bundle.thresholds,
+        dense,
         ood_N=scores.ood_N,
         shrink_N=shrink_N,
         preview_N=np.array([photo.facts.is_preview for photo in photos], np.bool_),
@@ -113,6 +122,7 @@ def predict_labelled(
         reason_N=reason_N,
         cam_NHW=scores.cam_NHW,
         ood_N=None if bundle.thresholds.out_of_distribution is None else scores.ood_N,
+        found_N=scores.found_N,
         failures=tuple((images[f.ref.index], f.code) for f in found.failures),
         provider=engine.providers[0],
     )

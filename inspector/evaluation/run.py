@@ -12,7 +12,7 @@ import numpy as np
 
 from inspector.core.progress import no_progress
 from inspector.core.untrusted import take_paths
-from inspector.engines import open_backend
+from inspector.engines.photo import AUTO, choose_views, open_photo_engine
 from inspector.errors import DataError, UsageError
 from inspector.evaluation.figures import Evaluation, assess
 from inspector.evaluation.page import Subject, check_free, write_report
@@ -63,6 +63,8 @@ class EvaluateConfig:
     """Refuse to measure where images leak, or where that is not known."""
     backend: str = "onnxruntime"
     device: str = "auto"
+    view: str = AUTO
+    """How photos are judged, as for a scan."""
     batch_size: int = 32
     workers: int = 1
     """Decoder processes; 0: decode in this process."""
@@ -99,7 +101,10 @@ def evaluate(
     leaks = audit_against_training(config, bundle, images)
     for line in leaks.lines() if leaks is not None else ():
         say(line)
-    with closing(open_backend(bundle, config.backend, device=config.device)) as engine:
+    views = choose_views(config.view, bundle)
+    with closing(
+        open_photo_engine(bundle, config.backend, views=views, device=config.device)
+    ) as engine:
         found = predict_labelled(
             split_by(config, images), bundle, engine,
             batch_size=config.batch_size, workers=config.workers,

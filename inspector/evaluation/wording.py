@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from inspector.core.text import plain_table, printable
 from inspector.evaluation.metrics import FALSE_RATES, at_rate
+from inspector.evaluation.photo_rules import rules_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -213,6 +214,9 @@ def render(evaluation: Evaluation) -> str:
     if evaluation.without_leaks:
         leakless = _table(evaluation.by, evaluation.without_leaks)
         lines += ["without the images that leaked:", *leakless]
+    if evaluation.rules:
+        lines += ["photos at their own scale, by this and by simpler rules:"]
+        lines += rules_table(evaluation.rules)
     if evaluation.failed:
         lines.append(f"{len(evaluation.failed)} images could not be decoded")
     lines.append("missed: cracks called clear; alarms: clear images called crack")
