@@ -82,8 +82,8 @@ def decide_each(
     *,
     ood_N: NDArray[np.floating[Any]],
     shrink_N: NDArray[np.floating[Any]] | float,
-    hidden_N: NDArray[np.bool_],
-    preview_N: NDArray[np.bool_],
+    hidden_N: NDArray[np.bool_] | bool = False,
+    preview_N: NDArray[np.bool_] | bool = False,
 ) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
     """`decide`, where `dense` decides the photos that were judged at their own scale (`own_N`, or
     empty where there are none), whose shrink counts for nothing."""

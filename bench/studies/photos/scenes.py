@@ -160,7 +160,8 @@ class Scenes:
             through=bool(rng.random() < 0.5),
         )
         pixels, mask = add_crack(pixels, rng, style)
-        facts = {"surface": company, "width": width, "contrast": contrast}
+        facts: dict[str, float | str] = {"surface": company}
+        facts |= {"width": width, "contrast": contrast}
         return Made(name, CURVE, part, surface, _jpeg(pixels, rng), mask, True, facts)
 
     def _large(self, name: str, part: str, k: int) -> Made:
