@@ -48,9 +48,9 @@ _PHOTO = {"bias": 0.0, "best": 1.0}
 class PhotoRule:
     """The rule by which photos are judged."""
 
-    grow: float = 2.8
+    grow: float = 3.25
     """Log odds from which a cell that touches a candidate belongs to it."""
-    seed: float = 5.8
+    seed: float = 6.5
     """Log odds that a candidate's best cell has at least, but for the photo's best."""
     region_from: float = 0.6
     """Probability from which a candidate is told as a region."""

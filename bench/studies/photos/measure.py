@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bench.studies.photos.scenes import Made
     from inspector.model.evidence import Candidate
 
-FIRST = DenseView(temperature=1.1, shift=1.3, offset_x=-8.0, offset_y=-10.0)
+FIRST = DenseView(temperature=1.0, shift=1.6, offset_x=-8.0, offset_y=-10.0)
 """A view by which candidates are found before one is fitted."""
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from bench.processes import describe_system
 from bench.studies.photos.fit import fit_dense, fit_view
-from bench.studies.photos.measure import measure
+from bench.studies.photos.measure import FIRST, measure
 from bench.studies.photos.report import figures, markdown
 from bench.studies.photos.scenes import CURVE, CURVE_CASES, Scenes
 from bench.studies.photos.sources import TEST
@@ -66,10 +66,12 @@ def study_photos(config: PhotosConfig) -> tuple[ModelBundle, JsonObject]:
         check_free(config.fit)
     scenes = Scenes(config.data, config.images)
     if config.fit is None:
-        photos = [photo for photo in _measured(scenes, bundle, config.out, bundle.dense)]
+        photos = _measured(scenes, bundle, config.out, bundle.dense)
     else:
-        view = fit_view(_measured(scenes, bundle, config.out, None))
-        photos = _measured(scenes, bundle, config.out, view)
+        photos = _measured(scenes, bundle, config.out, None)
+        view = fit_view(photos)
+        if view != FIRST:  # other candidates, and so other exact tiles
+            photos = _measured(scenes, bundle, config.out, view)
         dense = fit_dense(photos, view)
         bundle = write_copy(bundle, replace(bundle, dense=dense), config.fit)
     assert bundle.dense is not None
