@@ -40,8 +40,8 @@ PHOTO_FEATURES = ("best", "windows")
 """What a photo's is made of: log odds of its best candidate, and the logarithm of the number of
 its windows: where one looks at more, more is found by chance."""
 
-_CANDIDATE = {"bias": -6.5, "peak": 1.6, "sum": 0.4, "bent": -5.3, "tile": 0.9}
-_PHOTO = {"bias": 0.0, "best": 1.0}
+_CANDIDATE = {"bias": -11.9434, "peak": 2.4785, "sum": 0.9287, "bent": -10.2653, "tile": 0.7551}
+_PHOTO = {"bias": 0.7726, "best": 0.9734, "windows": -0.2807}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class PhotoRule:
     """Log odds that a candidate's best cell has at least, but for the photo's best."""
     region_from: float = 0.6
     """Probability from which a candidate is told as a region."""
-    window_from: float = 0.0
+    window_from: float = 2.1
     """Log odds from which a window counts as one that shows a crack."""
     candidate: Mapping[str, float] = field(default_factory=lambda: dict(_CANDIDATE))
     """Weights of `CANDIDATE_FEATURES`, and `bias`; a missing one is 0."""

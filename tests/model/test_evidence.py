@@ -15,7 +15,15 @@ from inspector.model.windows import WindowMap
 from inspector.types import PhotoScore
 
 SIDES = (640, 960)
-VIEW = DenseView(temperature=1.0, shift=0.0)
+RULE = {
+    "grow": 2.0,
+    "seed": 5.0,
+    "region_from": 0.5,
+    "window_from": 0.0,
+    "candidate": {"bias": -6.5, "peak": 1.6, "sum": 0.4, "bent": -5.3, "tile": 0.9},
+    "photo": {"bias": 0.0, "best": 1.0},
+}
+VIEW = DenseView(temperature=1.0, shift=0.0, photo=RULE)
 STAGES = ("dense", "exact")
 
 
@@ -128,12 +136,10 @@ def test_windows_judged_one_by_one_mark_their_middles() -> None:
 
 
 def test_an_exact_tile_decides_with_and_says_so() -> None:
-    rule = PhotoRule()
-    view = replace(VIEW, photo={"candidate": {**rule.candidate, "tile": 1.0}})
     found = window_map(with_line())
-    candidates = find_candidates(found, SIDES, view)
+    candidates = find_candidates(found, SIDES, VIEW)
     low, high = (
-        judge_photo(found, candidates, (tile,), SIDES, view, STAGES) for tile in (-4.0, 4.0)
+        judge_photo(found, candidates, (tile,), SIDES, VIEW, STAGES) for tile in (-4.0, 4.0)
     )
     assert low.p_crack < high.p_crack
     assert high.stage == high.regions[0].stage == "exact"
