@@ -17,6 +17,7 @@ from inspector.core.text import Whole, print_lines, wrapped
 from inspector.errors import InspectorError
 from inspector.model.scale import cannot_show
 from inspector.photos.source import count_images
+from inspector.types import View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -146,7 +147,7 @@ def _headline(summary: ScanSummary) -> list[str]:
             f"verdicts   whole table: {_outcomes(table)}",
             f"           this run:    {_outcomes(run)}",
         ]
-    lines += [f"photos     {total}", *_past(summary), *_scale(summary)]
+    lines += [f"photos     {total}", *_views(summary), *_past(summary), *_scale(summary)]
     if summary.remedy:
         lines += wrapped("nothing", f"none of these photos could be judged: {summary.remedy}")
     if summary.budget_exceeded:
@@ -154,6 +155,15 @@ def _headline(summary: ScanSummary) -> list[str]:
     if summary.interrupted_by is not None:
         lines.append(f"stopped    by signal {summary.interrupted_by}")
     return lines
+
+
+def _views(summary: ScanSummary) -> list[str]:
+    """Say how the photos of this run were judged, unless all were judged whole."""
+    if set(summary.views) <= {View.WHOLE}:
+        return []
+    words = {View.WHOLE: "whole", View.DENSE: "densely", View.TILES: "in tiles"}
+    said = ", ".join(f"{count:,} {words[View(view)]}" for view, count in summary.views.items())
+    return [f"judged     {said}"]
 
 
 def _past(summary: ScanSummary) -> list[str]:
@@ -239,9 +249,12 @@ def _times(summary: ScanSummary) -> list[str]:
     workers += " of a DataLoader" if summary.loader == "torch" else ""
     engine = f"{summary.backend} on {summary.device}, batches of {summary.batch_size}"
     decided = ", ".join(f"{stage} {count:,}" for stage, count in summary.stages.items())
+    speed = f"{_rate(summary.images_per_second)} photos/s in {_duration(summary.seconds)}"
+    if summary.megapixels:
+        speed += f", {_rate(summary.megapixels / summary.seconds)} megapixels/s at their own scale"
     tuned = "engine and settings not given here are as inspector bench recommends on this machine"
     return [
-        f"speed      {summary.images_per_second:.1f} photos/s in {_duration(summary.seconds)}",
+        *wrapped("speed", speed),
         *wrapped(
             "time",
             f"{spent}; meanwhile decoding {summary.decode_cpu_seconds:.1f} s in {workers}, model "

@@ -16,6 +16,7 @@ from inspector.engines.tuned import find_recommendation, known_seconds
 from inspector.errors import UsageError
 from inspector.results.manifest import DENSE, THRESHOLDS
 from inspector.types import View
+from inspector.workers.gathering import BATCH_BYTES
 from inspector.workers.loader import bytes_in_flight
 
 if TYPE_CHECKING:
@@ -95,17 +96,21 @@ def make_plan(
         workers, batch_size = settings.workers, settings.batch_size
     else:
         judge_s = 0.0 if choice.on_gpu else _judge_seconds(bundle, backend, choice.precision, cores)
-        if own_scale:
-            tiles = fmean(map(_pixels, first)) / bundle.preprocess.size**2
-            judge_s *= max(_NATIVE_WORK * tiles, 1)
-        workers = _decoders(cores, decode_s, judge_s)
         batch_size = _batch_size(on_gpu=choice.on_gpu, slow=slow)
+        if own_scale:
+            pixels = fmean(map(_pixels, first))
+            judge_s *= max(_NATIVE_WORK * pixels / bundle.preprocess.size**2, 1)
+            # Large ones travel alone, so that decoders share them out.
+            batch_size = min(max(int(BATCH_BYTES / (3 * pixels)), 1), batch_size)
+        workers = _decoders(cores, decode_s, judge_s)
     purpose = "to decode ahead"
     if config.workers is not None:
         workers, purpose = config.workers, "to decode, as asked for"
     batch_size = config.batch_size or batch_size
     size_bytes = bytes_in_flight(bundle.preprocess, views, batch_size=batch_size, workers=workers)
     loader, remark = _loader(config, choice, workers, len(first), decode_s, size_bytes)
+    if own_scale and config.loader == AUTO:  # large ones do not fit a DataLoader's batches
+        loader, remark = PROCESSES, ""
     processes = f"{cores} core{'s' * (cores != 1)}: {workers} process{'es' * (workers != 1)}"
     return Plan(
         backend=backend,

@@ -9,6 +9,7 @@ import pytest
 
 from inspector.engines.tuned import Recommendation, Settings
 from inspector.errors import UsageError
+from inspector.model.bundle import DenseView
 from inspector.model.preprocess import PreprocessSpec
 from inspector.scanning import plan as planning
 from inspector.scanning.config import ScanConfig
@@ -27,7 +28,7 @@ TILE, PHOTO = 10_000, 4_000_000
 
 def plan_on(
     monkeypatch, cores, size, *, count=PEEK, cuda=False, shm=None, judge_s=0.05, advice=None,
-    **options,
+    dense=None, **options,
 ):  # fmt: skip
     monkeypatch.setattr(planning, "usable_cores", lambda: cores)
     monkeypatch.setattr(planning, "has_nvidia_driver", lambda: cuda)
@@ -35,7 +36,7 @@ def plan_on(
     first = [ImageRef(k, "x", "file:///x", size, 0) for k in range(count)]
     monkeypatch.setattr(planning, "known_seconds", lambda *_: judge_s / cores)
     monkeypatch.setattr(planning, "find_recommendation", lambda *_: advice)
-    bundle: Any = SimpleNamespace(preprocess=PreprocessSpec(), digest="", variants={}, dense=None)
+    bundle: Any = SimpleNamespace(preprocess=PreprocessSpec(), digest="", variants={}, dense=dense)
     config = ScanConfig(sources=("x",), precision="fp32", **options)
     return make_plan(config, bundle, choose_engine(config, bundle, {}), first)
 
@@ -135,3 +136,16 @@ def test_a_benchmarks_pace_is_kept_unless_something_else_is_asked_for(monkeypatc
     assert demanded.batch_size == SLOW_BATCH, "measured with another engine"
     asked = plan_on(monkeypatch, 8, TILE, advice=advice, workers=0, batch_size=7)
     assert (asked.batch_size, asked.workers) == (7, 0)
+
+
+def test_large_photos_at_their_own_scale_travel_alone(monkeypatch):
+    """Twelve megapixels keep the engine busy for seconds: one decoder is enough for it, and a GPU
+    is fed by all of them."""
+    view = DenseView(temperature=1.0, shift=0.0)
+    plan = plan_on(monkeypatch, 16, PHOTO, dense=view)
+    assert (plan.batch_size, plan.workers, plan.threads) == (1, 1, 15)
+    fed = plan_on(monkeypatch, 16, PHOTO, dense=view, cuda=True)
+    assert (fed.batch_size, fed.workers, fed.loader) == (1, 15, "processes")
+    assert plan_on(monkeypatch, 16, TILE, dense=view) == plan_on(monkeypatch, 16, TILE)
+    assert plan_on(monkeypatch, 16, PHOTO, dense=view, view="whole").batch_size > 1
+    assert 1 < plan_on(monkeypatch, 16, 400_000, dense=view).batch_size < CPU_BATCH
