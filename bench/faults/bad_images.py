@@ -217,8 +217,8 @@ def _tiffs(seeds: Seeds) -> dict[str, Item]:
         "big_endian.tif": again(tiff(seeds.pixels_HWC, order=">"), "high bytes first"),
         "loop.tif": again(with_tiff_loop(seeds.tiff), "a directory that follows itself"),
         "pages.tif": again(
-            encoded(image, "TIFF", save_all=True, append_images=seeds.others),
-            "several pages: the first one counts",
+            encoded(image, "TIFF", save_all=True, append_images=[image.reduce(2)]),
+            "a smaller version behind it",
         ),
         "cmyk.tif": Item(encoded(image.convert("CMYK"), "TIFF"), "CMYK"),
         "jpeg.tif": Item(encoded(image, "TIFF", compression="jpeg"), "JPEG within TIFF"),

@@ -20,6 +20,21 @@ _WINDOWS = os.name == "nt"
 _DRIVE = re.compile(r"/[A-Za-z]:(/|\Z)")
 
 
+_PAGE = re.compile(r"#page=([1-9]\d{0,5})\Z")
+"""End of the uri of a page behind the first; in a name, the mark is quoted."""
+
+
+def page_uri(uri: str, page: int) -> str:
+    """Return the uri of a page of a file, counted from 1, which is the file itself."""
+    return uri if page == 1 else f"{uri}#page={page}"
+
+
+def page_of(address: str) -> int:
+    """Return the page that an address names, 1 where it names none."""
+    found = _PAGE.search(address) if address.startswith(LOCAL) else None
+    return int(found[1]) if found else 1
+
+
 def uri_of(path: str, *, windows: bool = _WINDOWS) -> str:
     """Return the uri of an absolute path, as it is spelled."""
     if not windows:
@@ -30,8 +45,9 @@ def uri_of(path: str, *, windows: bool = _WINDOWS) -> str:
 
 
 def path_of(uri: str, *, windows: bool = _WINDOWS) -> str:
-    """Return the path that a `file://` uri stands for. Raises ValueError for any other."""
-    path = os.fsdecode(unquote_to_bytes(uri.removeprefix(LOCAL)))
+    """Return the path that a `file://` uri stands for, of a page that of its file. Raises
+    ValueError for any other."""
+    path = os.fsdecode(unquote_to_bytes(_PAGE.sub("", uri.removeprefix(LOCAL))))
     if windows and uri.startswith(LOCAL):
         path = path[1:] if _DRIVE.match(path) else f"//{path}"
         return path.replace("/", "\\")
@@ -56,7 +72,7 @@ def text_of(uri: str) -> str:
     r"""Return a uri, or a piece of one, as people read it; bytes that are not UTF-8 as \xNN.
     Control characters stay; who prints it makes them harmless."""
     if _WINDOWS and uri.startswith(LOCAL):
-        return path_of(uri)
+        return page_uri(path_of(uri), page_of(uri))
     return unquote_to_bytes(uri.removeprefix(LOCAL)).decode("utf-8", "backslashreplace")
 
 

@@ -107,6 +107,11 @@ def named_like_an_image(name: str) -> bool:
     return path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
+def named_like_a_tiff(name: str) -> bool:
+    """Whether a name ends like that of a TIFF, which may hold several photos."""
+    return name[-5:].lower().endswith((".tif", ".tiff", ".btf", ".tf8"))
+
+
 def sniff(head: bytes, name: str = "") -> str | None:
     """Return the image format that the first bytes of a file announce, or None. For a format that
     these do not tell apart from other files, its name has to announce it as well."""

@@ -6,6 +6,7 @@ a directory the order is that of the names' bytes, so it is the same on every ru
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -16,9 +17,11 @@ from typing import TYPE_CHECKING
 
 from inspector.core.layout import MANIFEST, RESULTS_DIR
 from inspector.errors import SourceError
-from inspector.photos.address import LOCAL, directory_uri, path_of, quoted
-from inspector.photos.formats import MAGIC_BYTES, named_like_an_image, sniff
+from inspector.photos.address import LOCAL, directory_uri, page_of, page_uri, path_of, quoted
+from inspector.photos.formats import MAGIC_BYTES, named_like_a_tiff, named_like_an_image, sniff
+from inspector.photos.opened import OpenBytes, Refused
 from inspector.photos.selection import APPLE_DOUBLE, Pattern, split_pattern
+from inspector.photos.tiff_directory import photo_pages
 from inspector.types import FileFacts
 
 if TYPE_CHECKING:
@@ -66,16 +69,16 @@ class Local:
             yield from LocalRoot(address, directory_uri(address)).photos(listing)
         else:
             folder, name = os.path.split(address.rstrip("/"))
-            yield address, listing.folder_uri(folder) + quoted(name), _facts(about)
+            yield from _pages(address, listing.folder_uri(folder) + quoted(name), about)
 
     def plain(self, uri: str) -> str:
-        return path_of(uri) if uri.startswith(LOCAL) else uri
+        return path_of(uri) if uri.startswith(LOCAL) and page_of(uri) == 1 else uri
 
     def facts(self, address: str) -> FileFacts:
-        return _facts(os.stat(self.plain(address)))
+        return _facts(os.stat(_file_of(address)))
 
     def open(self, address: str) -> LocalFile:
-        path = self.plain(address)
+        path = _file_of(address)
         if stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe disturbs its writer
             file = LocalFile(io.FileIO(path, opener=_open_without_waiting))
             if file.is_regular():
@@ -84,10 +87,12 @@ class Local:
         raise OSError(errno.ENXIO, "not a regular file")
 
     def is_gone(self, address: str) -> bool:
-        """Whether there is neither a file nor a link of this name."""
-        path = self.plain(address)
+        """Whether there is neither a file nor a link of this name, or the file has no such page."""
+        path = _file_of(address)
         try:
-            os.stat(path)
+            about = os.stat(path)
+            if (page := page_of(address)) > 1:
+                return page > len(list(_pages(path, "", about)))
         except (FileNotFoundError, NotADirectoryError):
             return not os.path.islink(path)
         except (OSError, ValueError):
@@ -149,12 +154,12 @@ class LocalRoot:
 
     def photos(self, listing: Discovery) -> Iterator[Found]:
         if not self.is_dir:
-            yield self.path, self.uri, _facts(_stat(self.path))
+            yield from _pages(self.path, self.uri, _stat(self.path))
             return
         for entry, uri in self._entries(listing):
             about = _stat(entry.path)
             if _is_photo(entry, about, listing):
-                yield entry.path, uri + quoted(entry.name), _facts(about)
+                yield from _pages(entry.path, uri + quoted(entry.name), about)
 
     def count(self, listing: Discovery) -> int:
         if not self.is_dir:
@@ -198,6 +203,25 @@ class LocalRoot:
         is_dir = is_dir or (self.pattern.spells(names) and _is_dir(entry, follow_symlinks=True))
         meant = self.pattern.matches(names, is_dir=is_dir)
         return is_dir, meant, is_dir and self.pattern.may_match_below(names)
+
+
+def _file_of(address: str) -> str:
+    """Return the path of the file that an address names, or a page of which it names."""
+    return path_of(address) if address.startswith(LOCAL) else address
+
+
+def _pages(path: str, uri: str, about: os.stat_result | None) -> Iterator[Found]:
+    """Yield a file, and each further photo in it if it is a TIFF with several; those have no path
+    of their own, their uri is their address."""
+    facts = _facts(about)
+    yield path, uri, facts
+    if about is None or not stat.S_ISREG(about.st_mode) or not named_like_a_tiff(path):
+        return
+    with contextlib.suppress(OSError, Refused):
+        with LocalFile(io.FileIO(path, opener=_open_without_waiting)) as file:
+            count = len(photo_pages(OpenBytes(file, facts, "")))
+        for page in range(2, count + 1):
+            yield page_uri(uri, page), page_uri(uri, page), facts
 
 
 def _list(path: str, listing: Discovery) -> list[os.DirEntry[str]]:

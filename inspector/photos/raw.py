@@ -26,7 +26,7 @@ from inspector.types import PREVIEW, FailureCode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inspector.photos.reading import Bytes
+    from inspector.photos.opened import Bytes
 
 _RULE = {"use_camera_wb": True, "no_auto_bright": True, "adjust_maximum_thr": 0.0, "output_bps": 8}
 """The last but one keeps the white level that the camera states, whatever the brightest pixel."""

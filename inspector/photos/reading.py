@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import io
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from inspector.errors import UsageError
+from inspector.photos.address import page_of
 from inspector.photos.formats import MAGIC_BYTES, sniff
+from inspector.photos.opened import Bytes, OpenBytes, storage_failure
+from inspector.photos.opened import Refused as Refused
 from inspector.photos.source import source_of
+from inspector.photos.tiff_directory import at_page, photo_pages
 from inspector.types import Failure, FailureCode, ImageRef
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from inspector.photos.source import PhotoFile
-    from inspector.types import FailureCode, FileFacts
 
 
 _ATTEMPTS = 2
@@ -28,80 +29,10 @@ _ATTEMPTS = 2
 _CHUNK = 1 << 20
 """Bytes read at a time beyond the size that a file claims to have."""
 
-_CODES = {
-    errno.ENOENT: FailureCode.VANISHED,
-    errno.ENOTDIR: FailureCode.VANISHED,
-    errno.ELOOP: FailureCode.VANISHED,
-    errno.ESTALE: FailureCode.VANISHED,
-    errno.EACCES: FailureCode.PERMISSION,
-    errno.EPERM: FailureCode.PERMISSION,
-    errno.ENXIO: FailureCode.NOT_A_FILE,
-    errno.ENODEV: FailureCode.NOT_A_FILE,
-    errno.EISDIR: FailureCode.NOT_A_FILE,
-}
-"""Failure codes by error number; any other says that the storage failed."""
-
-
 _MOST_HELD_BYTES = 32 << 20
 """Size of a TIFF beyond which its bytes stay in the file: decoded it is large enough."""
 _LEFT_IN_THE_FILE = frozenset({"TIFF", "BigTIFF"})
 """Formats whose decoders ask for one piece after the other."""
-
-
-class OpenBytes(io.RawIOBase):
-    """The bytes of a file that stays open, read when they are asked for: a slice, or as a file."""
-
-    def __init__(self, file: PhotoFile, facts: FileFacts, content_hash: str) -> None:
-        self._file = file
-        self._facts = facts
-        self._at = 0
-        self.content_hash = content_hash
-
-    def __len__(self) -> int:
-        return self._facts.size or 0
-
-    def __getitem__(self, part: slice) -> bytes:
-        begin, end, _ = part.indices(len(self))
-        try:
-            self._file.seek(begin)
-            return self._file.read(max(end - begin, 0))
-        except OSError as error:
-            raise Refused(*_storage_failure(error)) from error
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = max(0, offset + (0, self._at, len(self))[whence])
-        return self._at
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        found = self[self._at : self._at + len(buffer)]
-        buffer[: len(found)] = found
-        self._at += len(found)
-        return len(found)
-
-    def has_changed(self) -> bool:
-        """Whether the file is another than when its content was hashed."""
-        try:
-            return self._file.facts() != self._facts
-        except OSError:
-            return True
-
-    def close(self) -> None:
-        if not self.closed:
-            self._file.__exit__(None, None, None)
-        super().close()
-
-
-Bytes: TypeAlias = bytes | OpenBytes
-"""The bytes of a photo, in memory or in an open file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +42,9 @@ class Contents:
 
     ref: ImageRef
     data: Bytes
-
-    @property
-    def content_hash(self) -> str:
-        """Sha256, hexadecimal; of bytes in memory computed here."""
-        if isinstance(self.data, OpenBytes):
-            return self.data.content_hash
-        return hashlib.sha256(self.data).hexdigest()
+    """Of a TIFF so that the page that `ref` names is the first."""
+    content_hash: str
+    """Sha256 of the file, hexadecimal."""
 
     def __enter__(self) -> Self:
         return self
@@ -148,7 +75,7 @@ def read(ref: ImageRef, limits: DecodeLimits) -> Contents | Failure:
     except Refused as refusal:
         return Failure(ref, refusal.code, refusal.detail)
     except OSError as error:
-        return Failure(ref, *_storage_failure(error))
+        return Failure(ref, *storage_failure(error))
     except MemoryError:
         return Failure(ref, FailureCode.TOO_LARGE, "reading it needs more memory than there is")
     except ValueError as error:  # a name with a NUL byte, which no file can have
@@ -168,11 +95,6 @@ def sha256_within(address: str, max_bytes: int) -> bytes | None:
         return None
 
 
-def _storage_failure(error: OSError) -> tuple[FailureCode, str]:
-    code = _CODES.get(error.errno or 0, FailureCode.IO_ERROR)
-    return code, error.strerror or type(error).__name__
-
-
 def _read_once(file: PhotoFile, ref: ImageRef, limits: DecodeLimits) -> Contents | Failure | None:
     """Return None when the file changed meanwhile."""
     before = file.facts()
@@ -184,7 +106,8 @@ def _read_once(file: PhotoFile, ref: ImageRef, limits: DecodeLimits) -> Contents
             file.seek(0)
             content_hash = hashlib.file_digest(file, "sha256").hexdigest()
             is_same = before == file.facts()
-            return Contents(ref, OpenBytes(file, before, content_hash)) if is_same else None
+            data = OpenBytes(file, before, content_hash)
+            return Contents(ref, _at_page(data, ref), content_hash) if is_same else None
         file.seek(0)
     data = b"" if size > limits.max_bytes else _up_to(file, size, limits.max_bytes + 1)
     if max(size, len(data)) > limits.max_bytes:
@@ -195,7 +118,21 @@ def _read_once(file: PhotoFile, ref: ImageRef, limits: DecodeLimits) -> Contents
     if len(data) < size:
         detail = f"the storage gave {len(data):,} of {size:,} bytes"
         return Failure(ref, FailureCode.IO_ERROR, detail)
-    return Contents(ref, data) if data else Failure(ref, FailureCode.EMPTY, "0 bytes")
+    if not data:
+        return Failure(ref, FailureCode.EMPTY, "0 bytes")
+    return Contents(ref, _at_page(data, ref), hashlib.sha256(data).hexdigest())
+
+
+def _at_page(data: Bytes, ref: ImageRef) -> Bytes:
+    """Return the file as if the page that `ref` names were its first. Raises Refused."""
+    page = page_of(ref.path)
+    if page == 1:
+        return data
+    places = photo_pages(data)
+    if page > len(places):
+        detail = f"the file has {len(places)} pages that show photos, not {page}"
+        raise Refused(FailureCode.VANISHED, detail)
+    return at_page(data, places[page - 1])
 
 
 def _up_to(file: PhotoFile, size: int, most: int) -> bytes:
@@ -229,12 +166,3 @@ class DecodeLimits:
             if not getattr(self, name) > 0:
                 option = name.replace("_", "-")
                 raise UsageError(f"--{option} {getattr(self, name)} is not above 0")
-
-
-class Refused(Exception):
-    """Carries the failure code from where a file is refused to where its row is made."""
-
-    def __init__(self, code: FailureCode, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
-from inspector.photos.address import directory_uri
+from inspector.photos.address import directory_uri, page_of, path_of
 from inspector.photos.local import Local
 from inspector.photos.selection import Excludes, Once, is_list, names_in
 from inspector.types import ImageRef
@@ -260,6 +260,7 @@ class Discovery:
 
 def suffix_of(name: str) -> str:
     """Return the lower-case name ending by which files are counted, or `(none)`."""
+    name = path_of(name) if page_of(name) > 1 else name
     return os.path.splitext(name)[1].lower() or "(none)"
 
 

@@ -18,7 +18,7 @@ from inspector.types import FailureCode
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from inspector.photos.reading import Bytes
+    from inspector.photos.opened import Bytes
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _FILL_ORDER, _SAMPLES, _ROWS_PER_STRIP, _PLANAR, _SUB_DIRECTORIES = 266, 277, 278, 284, 330

@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from inspector.photos.reading import Bytes
+    from inspector.photos.opened import Bytes
+
+_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT = 254, 255, 256, 257
+_NO_PHOTO = 1 | 4
+"""TIFF 6.0, section 8: bits of the tag that mark a smaller version and a mask."""
 
 TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
               16: 8, 17: 8, 18: 8}  # fmt: skip
@@ -23,8 +27,8 @@ MOST_VALUES = 1 << 16
 """Number of values of one field that are looked at together: hostile files may claim any number."""
 LARGE_PART = 1 << 24
 """Pixels; tiles of up to this size may be larger than the photo."""
-MOST_DIRECTORIES = 1000
-"""Number of pages that are followed."""
+MOST_DIRECTORIES, MOST_ENTRIES = 10_000, 1 << 18
+"""Numbers of pages that are followed, and of fields in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +106,58 @@ def read_directory(data: Bytes, at: int | None = None) -> Directory:
 
 def later_pages(page: Directory) -> Iterator[Directory]:
     """Yield the pages behind `page`, as far as they can be read; never one twice."""
-    seen = {0}
-    while page.next not in seen and len(seen) < MOST_DIRECTORIES:
+    seen, entries = {0}, 0
+    while page.next not in seen and len(seen) < MOST_DIRECTORIES and entries < MOST_ENTRIES:
         seen.add(page.next)
+        entries += len(page.entries)
         try:
             page = read_directory(page.data, page.next)
         except struct.error:
             return
         yield page
+
+
+def photo_pages(data: Bytes) -> list[int]:
+    """Return the places of the directories that show photos of their own: the first, and each
+    later one that is no mask and no smaller version of the first. Only the first where the file is
+    no TIFF or damaged."""
+    try:
+        first = read_directory(data)
+        places = [0]
+        at = first.next
+        for page in later_pages(first):
+            if _shows_another(page, first):
+                places.append(at)
+            at = page.next
+    except struct.error:
+        return [0]
+    return places
+
+
+def _shows_another(page: Directory, first: Directory) -> bool:
+    """Whether a page is a photo of its own, by TIFF 6.0's tags and by its sides: smaller than the
+    first page and of its proportions it is a step of a pyramid, or a thumbnail."""
+    if page.first(_SUBFILE, 0) & _NO_PHOTO or page.first(_OLD_SUBFILE, 1) == 2:
+        return False
+    (width, height), (own_width, own_height) = (
+        (each.first(_WIDTH, 0), each.first(_HEIGHT, 0)) for each in (first, page)
+    )
+    if not own_width or not own_height:
+        return False
+    is_alike = abs(own_width * height - own_height * width) <= max(width, height)
+    return not (is_alike and own_width < width)
+
+
+def at_page(data: Bytes, directory: int) -> Bytes:
+    """Return a TIFF whose first page is another of its pages."""
+    order = "<" if data[:2] == b"II" else ">"
+    is_big = data[2:4] in (b"+\0", b"\0+")
+    head = (
+        data[:8] + struct.pack(f"{order}Q", directory)
+        if is_big
+        else (data[:4] + struct.pack(f"{order}I", directory))
+    )
+    return head + data[len(head) :] if isinstance(data, bytes) else data.with_head(head)
 
 
 def _unpack(form: str, data: Bytes, at: int) -> tuple[int, ...]:

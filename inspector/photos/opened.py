@@ -1,0 +1,105 @@
+"""The bytes of an open file, and what stands for them where they cannot be had."""
+
+from __future__ import annotations
+
+import errno
+import io
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+from inspector.types import FailureCode
+
+if TYPE_CHECKING:
+    from inspector.photos.source import PhotoFile
+    from inspector.types import FileFacts
+
+_CODES = {
+    errno.ENOENT: FailureCode.VANISHED,
+    errno.ENOTDIR: FailureCode.VANISHED,
+    errno.ELOOP: FailureCode.VANISHED,
+    errno.ESTALE: FailureCode.VANISHED,
+    errno.EACCES: FailureCode.PERMISSION,
+    errno.EPERM: FailureCode.PERMISSION,
+    errno.ENXIO: FailureCode.NOT_A_FILE,
+    errno.ENODEV: FailureCode.NOT_A_FILE,
+    errno.EISDIR: FailureCode.NOT_A_FILE,
+}
+"""Failure codes by error number; any other says that the storage failed."""
+
+
+class Refused(Exception):
+    """Carries the failure code from where a file is refused to where its row is made."""
+
+    def __init__(self, code: FailureCode, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+def storage_failure(error: OSError) -> tuple[FailureCode, str]:
+    """Return the code for what the operating system says about a file, and its words."""
+    code = _CODES.get(error.errno or 0, FailureCode.IO_ERROR)
+    return code, error.strerror or type(error).__name__
+
+
+class OpenBytes(io.RawIOBase):
+    """The bytes of a file that stays open, read when they are asked for: a slice, or as a file."""
+
+    def __init__(self, file: PhotoFile, facts: FileFacts, content_hash: str) -> None:
+        self._file = file
+        self._facts = facts
+        self._at = 0
+        self._head = b""
+        self.content_hash = content_hash
+
+    def __len__(self) -> int:
+        return self._facts.size or 0
+
+    def __getitem__(self, part: slice) -> bytes:
+        begin, end, _ = part.indices(len(self))
+        try:
+            self._file.seek(begin)
+            found = self._file.read(max(end - begin, 0))
+        except OSError as error:
+            raise Refused(*storage_failure(error)) from error
+        other = self._head[begin:end]
+        return other + found[len(other) :]
+
+    def with_head(self, head: bytes) -> Self:
+        """Take these as the first bytes, whatever the file has there."""
+        self._head = head
+        return self
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = max(0, offset + (0, self._at, len(self))[whence])
+        return self._at
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        found = self[self._at : self._at + len(buffer)]
+        buffer[: len(found)] = found
+        self._at += len(found)
+        return len(found)
+
+    def has_changed(self) -> bool:
+        """Whether the file is another than when its content was hashed."""
+        try:
+            return self._file.facts() != self._facts
+        except OSError:
+            return True
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.__exit__(None, None, None)
+        super().close()
+
+
+Bytes: TypeAlias = bytes | OpenBytes
+"""The bytes of a photo, in memory or in an open file."""
