@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pyarrow.dataset as ds
 import pytest
 from PIL import ExifTags, Image
@@ -14,6 +15,7 @@ from inspector.errors import OutputError, UsageError
 from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning import RejudgeConfig, ScanConfig, rejudge, scan
 from inspector.scanning.console import print_summary
+from inspector.synthesis import Kind, make_scene
 from tests.photos.test_pose import DJI, LASER, packet
 from tests.scanning.walls import wall
 
@@ -132,3 +134,26 @@ def test_impossible_scales_are_refused_before_anything_starts(root, words, tmp_p
         app, ["scan", str(root / "photos"), "--out", str(tmp_path / "o"), *words]
     )
     assert isinstance(ended.exception, UsageError) and not (tmp_path / "o").exists()
+
+
+def test_a_photo_at_its_own_scale_shows_two_of_its_pixels(tmp_path):
+    """With the shipped model: of two photos of one scale, the smaller one is shrunk and shows
+    less."""
+    (tmp_path / "photos").mkdir()
+    for name, side in (("whole", 320), ("own", 420)):
+        pixels = make_scene(np.random.default_rng(side), 240, side, Kind.CLEAN).pixels
+        Image.fromarray(pixels).save(tmp_path / f"photos/{name}.png")
+    sources, asked = (str(tmp_path / "photos"),), {"mm_per_px": 0.15, "min_crack_mm": 0.3}
+    options: dict = {"sources": sources, "precision": "int8", "workers": 0}
+    scan(ScanConfig(out=tmp_path / "asked", **options, **asked))
+    rows = rows_of(tmp_path / "asked")
+    assert (rows["own.png"]["view"], rows["whole.png"]["view"]) == ("dense", "whole")
+    assert rows["own.png"]["smallest_visible_mm"] == pytest.approx(0.3)
+    assert rows["whole.png"]["smallest_visible_mm"] == pytest.approx(0.3 * 320 / 224)
+    assert rows["own.png"]["reason"] != "scale" and rows["whole.png"]["verdict"] != "clear"
+    scan(ScanConfig(out=tmp_path / "later", **options))
+    rejudge(RejudgeConfig(out=tmp_path / "later", **asked))
+    for name, row in rows_of(tmp_path / "later").items():
+        places = ("peak_x", "peak_y")
+        assert {**row, **dict.fromkeys(places)} == {**rows[name], **dict.fromkeys(places)}
+    assert verify(VerifyConfig(out=tmp_path / "later")).damage == ()
