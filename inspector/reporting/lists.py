@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote_from_bytes
 
 from inspector.core.durable import replacing
+from inspector.core.layout import Layout
 from inspector.core.text import printable
 from inspector.photos.address import LOCAL, path_of, text_of, uri_of
 from inspector.reporting.wording import photos
@@ -29,6 +30,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", *"\uff1d\uff0b\uff0d\uff20")
 """Beginnings by which spreadsheets take a text for a program; of letters, also the wide ones."""
 _UNSAFE = re.compile(r'[%"<>\[\]`^{}|\\#? ]')
 """Printable letters that no link may hold as they are."""
+
+_FOLDERS_KEPT = 100
 
 Kind = Literal["text", "count", "number", "time", "link"]
 
@@ -81,10 +84,12 @@ class Links:
     to where they lie now; none to a photo that is no file of its own."""
 
     def __init__(self, folder: Path, out: Path, moved: Moved | None = None) -> None:
-        self.out = out
         self.moved = moved
+        self._at = Layout(out.resolve())
+        self._drawn = self._at.heatmaps.is_dir()
         self._folder = folder.resolve()
         self._below: dict[str, str] = {}
+        """Links to the folders that photos and overlays were last in."""
 
     def photo(self, uri: str) -> str:
         uri = self.moved.apply(uri) if self.moved else uri
@@ -92,14 +97,19 @@ class Links:
             return ""
         return self._to(path_of(uri))
 
-    def overlay(self, row: int) -> str:
+    def overlay(self, uri: str) -> str:
         """The photo with its heat map, where that was drawn."""
-        return ""
+        if not self._drawn:
+            return ""
+        file = self._at.heatmap(uri)
+        return self._to(str(file.absolute())) if file.is_file() else ""
 
     def _to(self, path: str) -> str:
         folder, name = os.path.split(path)
         if folder not in self._below:
-            self._below = {folder: self._to_folder(folder)}  # photos of a folder come together
+            if len(self._below) > _FOLDERS_KEPT:
+                self._below.clear()
+            self._below[folder] = self._to_folder(folder)
         return f"{self._below[folder]}/{_quoted(name)}"
 
     def _to_folder(self, folder: str) -> str:
@@ -171,8 +181,8 @@ def listed(query: Query, links: Links) -> Iterator[dict[str, Any]]:
     """Yield all photos in the order of a list, with their links."""
     for outcome in ORDER:
         for photo in each_photo(query, f"after = '{outcome}'"):
-            row, uri = photo["row"], photo["uri"]
-            yield {**photo, "photo": links.photo(uri), "overlay": links.overlay(row)}
+            uri = photo["uri"]
+            yield {**photo, "photo": links.photo(uri), "overlay": links.overlay(uri)}
 
 
 def write_csv(query: Query, file: Path, links: Links) -> str:

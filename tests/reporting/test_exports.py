@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from inspector import ReportConfig, report
+from inspector.core.layout import Layout
 from inspector.errors import UsageError
 from inspector.reporting import lists
 from inspector.reporting.lists import FIELDS
@@ -122,6 +123,18 @@ def test_links_lead_to_the_photos_from_where_the_list_lies(table):
         assert not row["photo"].startswith(("/", "file:"))
         if row["file"] == "01.jpg":
             assert Path(os.fsdecode(path)).read_bytes() == b"photo"
+
+
+def test_overlays_that_were_drawn_are_linked(table):
+    drawn = Layout(table.out).heatmap(table.rows["crack"]["uri"])
+    drawn.parent.mkdir()
+    drawn.write_bytes(b"overlay")
+    made(table, csv=table.folder / "list.csv", xlsx=table.folder / "list.xlsx")
+    first, *others = read_csv(table.folder / "list.csv")
+    assert (table.folder / unquote(first["overlay"])).read_bytes() == b"overlay"
+    assert not any(row["overlay"] for row in others)
+    sheet = openpyxl.load_workbook(table.folder / "list.xlsx").active
+    assert sheet.cell(2, len(FIELDS)).hyperlink.target == first["overlay"]
 
 
 def test_photos_that_moved_are_linked_where_they_are(table):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
 import numpy as np
 import pyarrow.dataset as ds
@@ -143,8 +144,9 @@ def test_a_photo_at_its_own_scale_shows_two_of_its_pixels(tmp_path):
     for name, side in (("whole", 320), ("own", 420)):
         pixels = make_scene(np.random.default_rng(side), 240, side, Kind.CLEAN).pixels
         Image.fromarray(pixels).save(tmp_path / f"photos/{name}.png")
-    sources, asked = (str(tmp_path / "photos"),), {"mm_per_px": 0.15, "min_crack_mm": 0.3}
-    options: dict = {"sources": sources, "precision": "int8", "workers": 0}
+    asked: dict[str, Any] = {"mm_per_px": 0.15, "min_crack_mm": 0.3}
+    sources = (str(tmp_path / "photos"),)
+    options: dict[str, Any] = {"sources": sources, "precision": "int8", "workers": 0}
     scan(ScanConfig(out=tmp_path / "asked", **options, **asked))
     rows = rows_of(tmp_path / "asked")
     assert (rows["own.png"]["view"], rows["whole.png"]["view"]) == ("dense", "whole")
