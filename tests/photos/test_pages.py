@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageFile
 
 from inspector.photos import reading
 from inspector.photos.address import page_of, page_uri, path_of, text_of, uri_of
@@ -79,7 +79,8 @@ def test_smaller_versions_masks_and_thumbnails_are_no_photos(tmp_path):
     assert (second.facts.width, second.facts.height) == (80, 30)
 
 
-def test_a_page_can_be_shown(tmp_path):
+def test_a_page_can_be_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)  # set back: it is shown here
     pages(tmp_path / "scan.tif")
     picture = screen(listed(tmp_path)[2].uri)
     assert (picture.width, picture.height) == (50, 40)
