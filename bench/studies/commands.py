@@ -63,6 +63,24 @@ def memory(
 
 
 @app.command()
+def formats(
+    megapixels: Annotated[
+        str, typer.Option(help="Sizes of the photo, separated by commas.")
+    ] = "12,100",
+    rounds: Rounds = 3,
+    out: Annotated[Path, typer.Option(help="Folder for results.json and report.md.")] = Path(
+        "bench-results/formats"
+    ),
+) -> None:  # fmt: skip
+    """Time and memory that each format of photos takes to decode at its own scale."""
+    from bench.results import make_folder
+    from bench.studies.formats import COLUMNS, bench_formats
+
+    make_folder(out)
+    _finish(bench_formats(_numbers("--megapixels", megapixels), rounds), COLUMNS, out)
+
+
+@app.command()
 def faults(
     source: Annotated[
         Path | None,

@@ -15,7 +15,7 @@ from inspector.model.preprocess import PreprocessSpec
 from inspector.photos.decode import open_image
 from inspector.types import FailureCode
 from tests.photos.files import ORIENTATION, difference, failure, photo, surface
-from tests.photos.negatives import dng
+from bench.faults.negatives import dng
 
 SIDES = (96, 64)
 RGB = np.asarray(surface(*SIDES))
