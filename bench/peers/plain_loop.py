@@ -34,14 +34,19 @@ def main() -> None:
     bundle = ModelBundle.load(args.bundle, verify=False)
     session = open_session(bundle, args.device)
     started = time.perf_counter()
-    files = (f for f in args.source.rglob("*") if f.is_file() and named_like_an_image(f.name))
-    paths = sorted(files)
+    paths = photos_in(args.source)
     probabilities: list[float | None] = []
     for start in range(0, len(paths), BATCH):
         photos = [load(path, bundle.preprocess) for path in paths[start : start + BATCH]]
         probabilities += judge(session, bundle, photos)
     names = [str(path) for path in paths]
     finish(args.table, names, probabilities, started=started, device=args.device)
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """Files named like images, at any depth, sorted."""
+    files = (f for f in folder.rglob("*") if f.is_file() and named_like_an_image(f.name))
+    return sorted(files)
 
 
 def open_session(bundle: ModelBundle, device: str) -> Any:

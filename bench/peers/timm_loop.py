@@ -55,14 +55,19 @@ def alternatives(device: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
         yield "amp", (False, True)
 
 
+def load_model(bundle: ModelBundle) -> Any:
+    """timm's ResNet18 with the bundle's weights, in evaluation mode."""
+    model: Any = timm.create_model("resnet18", num_classes=len(bundle.labels))
+    model.load_state_dict(from_storage(read_weights(bundle.file(WEIGHTS))).state_dict())
+    return model.eval()
+
+
 class TimmProgram:
     """The model once, and any number of passes over a folder."""
 
     def __init__(self, bundle: ModelBundle, device: str) -> None:
         self.bundle, self.device = bundle, torch.device(device)
-        model: Any = timm.create_model("resnet18", num_classes=len(bundle.labels))
-        model.load_state_dict(from_storage(read_weights(bundle.file(WEIGHTS))).state_dict())
-        self.model = model.eval().to(self.device)
+        self.model = load_model(bundle).to(self.device)
         timm_data.add_img_extensions(sorted(IMAGE_SUFFIXES))
 
     def run(self, source: Path, setting: TimmSetting) -> tuple[list[str], list[float], float]:
