@@ -23,7 +23,7 @@ from inspector.model.preprocess import PreprocessSpec
 from inspector.photos.decode import decode
 from inspector.photos.source import Discovery
 from inspector.synthesis import Kind, make_scene
-from inspector.types import Decoded
+from inspector.types import Decoded, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
     from inspector.types import ImageRef
 
-TILES, PHOTOS = "tiles", "photos"
+TILES, PHOTOS, NATIVE = "tiles", "photos", "native"
+"""Names of inputs. `photos` are judged whole, as far smaller images; some of the same files are
+judged at their own scale as well."""
 TILE = 227
 """Side of a tile, pixels, as METU's are."""
 LARGE = 1000
@@ -59,6 +61,11 @@ class Input:
     """Where the images come from, in words."""
     truth: dict[str, bool] = field(default_factory=dict)
     """Whether there is a crack, by path, where that is known."""
+
+    @property
+    def view(self) -> View:
+        """How scans judge it."""
+        return View.DENSE if self.name == NATIVE else View.WHOLE
 
     def facts(self) -> Images:
         """Description for the results."""
@@ -109,6 +116,12 @@ def link_photos(refs: Iterable[ImageRef], folder: Path, *, root: Path) -> None:
             place.symlink_to(ref.path)
         except OSError:
             shutil.copyfile(ref.path, place)
+
+
+def some_of(photos: Input, count: int, folder: Path) -> Input:
+    """A few of the photos once more, to be judged at their own scale."""
+    link_photos(spread_evenly(photos.refs, count), folder, root=photos.folder)
+    return _input(NATIVE, folder, f"{count} of the photos")
 
 
 def _linked(name: str, refs: Sequence[ImageRef], folder: Path, root: Path) -> Input:

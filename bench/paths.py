@@ -15,6 +15,7 @@ from bench.peers.registry import PEERS, Peer, loop_seconds, read_answers
 from bench.processes import Ended, run_program
 from bench.results import FAILED, OK, PEER, SCAN, UNAVAILABLE, Case, Compared, Usage
 from inspector.core.machine import usable_cores
+from inspector.types import View
 
 if TYPE_CHECKING:
     from bench.prepare import Bench, Job
@@ -89,8 +90,9 @@ class PathCase:
     @property
     def expected(self) -> Answers:
         """The right answers."""
-        full_size = self.peer is not None and self.peer.full_size
-        return self.job.at_full_size if full_size else self.job.expected
+        if self.peer is not None and (self.peer.full_size or self.peer.view is View.TILES):
+            return self.job.of_other_programs
+        return self.job.expected
 
     def arguments(self, bench: Bench, source: str, table: str) -> list[str]:
         """Arguments of `python -m`."""
@@ -106,10 +108,17 @@ class PathCase:
         assert self.spec is not None, "a peer has no such options"
         given = ["inspector", "scan", "--backend", self.spec.engine]
         given += ["--precision", self.spec.precision, "--device", self.spec.device]
+        given += ["--view", self.job.input.view]
         given += ["--batch-size", str(self.batch_size)] if self.batch_size else []
         given += ["--workers", str(self.workers)] if self.workers is not None else []
         given += ["--loader", self.loader] if self.loader else []
         return given
+
+
+def peers_for(job: Job, names: Sequence[str]) -> list[str]:
+    """Those of the peers that judge photos in the way in which a job wants them judged."""
+    whole = job.input.view is View.WHOLE
+    return [name for name in names if (PEERS[name].view is View.WHOLE) is whole]
 
 
 def peer_case(job: Job, name: str) -> PathCase:

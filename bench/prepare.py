@@ -6,26 +6,28 @@ from __future__ import annotations
 import hashlib
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.answers import MISTAKEN, Answer, mistaken
 from bench.engines import CPU, CUDA
-from bench.inputs import TILES, link_photos, make_inputs
+from bench.inputs import PHOTOS, TILES, link_photos, make_inputs, some_of
+from bench.peers.tiles import cut, read_photo
 from export.photos import spread_evenly
 from inspector.core.text import display_path
 from inspector.engines import Device, has_nvidia_driver, open_backend
 from inspector.engines.contract import joined
+from inspector.engines.photo import choose_views, open_photo_engine
 from inspector.errors import BundleError, ExportError, SourceError
 from inspector.model.bundle import ModelBundle
-from inspector.model.verdict import decide
-from inspector.predict import BATCH_SIZE, predict_batches
+from inspector.model.verdict import decide, judge
+from inspector.predict import BATCH_SIZE, predict, predict_batches
 from inspector.types import Photo, Scores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -78,8 +80,9 @@ class Job:
     """Folder with some of its photos."""
     expected: Answers
     """By path."""
-    at_full_size: Answers
-    """Right answers of programs that decode JPEGs at full size."""
+    of_other_programs: Answers
+    """Right answers of programs that decode JPEGs at full size; of those that cut photos into
+    tiles, mean probabilities."""
     mistakes: Mistaken
 
 
@@ -172,11 +175,15 @@ def prepare(config: BenchConfig, bundle: ModelBundle, work: Path) -> Bench:
     with closing(open_backend(bundle, "eager", device=device)) as eager:
         tiles = next(each for each in inputs if each.name == TILES)
         pool, truth = _pool(bundle, tiles, eager, config.effort.pool)
-        jobs = tuple(_job(bundle, each, eager, work / each.name) for each in inputs)
+        jobs = [_job(bundle, each, eager, work / each.name) for each in inputs]
+        if bundle.dense is not None:
+            photos = next(each for each in inputs if each.name == PHOTOS)
+            native = some_of(photos, config.effort.native, work / "images" / "native")
+            jobs.append(_native_job(bundle, native, eager, work / "native"))
     pool_file = work / "pool.npz"
     pool.write(pool_file)
-    return Bench(bundle=bundle, engines_bundle=engines_bundle, device=device, work=work, jobs=jobs,
-                 pool=pool, pool_file=pool_file, truth=truth)  # fmt: skip
+    return Bench(bundle=bundle, engines_bundle=engines_bundle, device=device, work=work,
+                 jobs=tuple(jobs), pool=pool, pool_file=pool_file, truth=truth)  # fmt: skip
 
 
 def with_torchscript(bundle: ModelBundle, place: Path) -> ModelBundle:
@@ -204,9 +211,43 @@ def _job(bundle: ModelBundle, images: Input, eager: Backend, place: Path) -> Job
         one=place / "one",
         few=place / "few",
         expected=expected,
-        at_full_size=reference.answers(refs, replace(spec, decode_margin=FULL_SIZE)),
+        of_other_programs=reference.answers(refs, replace(spec, decode_margin=FULL_SIZE)),
         mistakes=mistaken(eager, reference.kept, spec),
     )
+
+
+def _native_job(bundle: ModelBundle, images: Input, eager: Backend, place: Path) -> Job:
+    """Photos at their own scale. Scans must say what they say in fp32, other programs the mean of
+    their tiles, by the weights in eager torch."""
+    link_photos(images.refs[:1], place, root=images.folder)
+    views = choose_views(images.view, bundle)
+    with closing(open_photo_engine(bundle, views=views, device="cpu")) as engine:
+        found = predict(images.refs, bundle, engine, workers=0)
+        assert bundle.dense is not None
+        said = judge(found.scores, found.photos, bundle.thresholds, engine.stages,
+                     bundle.dense.thresholds)  # fmt: skip
+    names = [display_path(photo.ref.path) for photo in found.photos]
+    of_tiles = [_mean_of_tiles(Path(photo.ref.path), bundle, eager) for photo in found.photos]
+    return Job(
+        input=images,
+        one=place,
+        few=place,
+        expected={
+            name: Answer(each.p_crack, each.verdict) for name, each in zip(names, said, strict=True)
+        },
+        of_other_programs={n: Answer(p) for n, p in zip(names, of_tiles, strict=True)},
+        mistakes={},
+    )
+
+
+def _mean_of_tiles(file: Path, bundle: ModelBundle, eager: Backend) -> float:
+    size = bundle.preprocess.size
+    photo_HWC = read_photo(file, size)
+    assert photo_HWC is not None
+    tiles_NHWC = cut(photo_HWC, size)
+    starts = range(0, len(tiles_NHWC), BATCH_SIZE)
+    found = [eager.run(tiles_NHWC[at : at + BATCH_SIZE]).p_crack_N for at in starts]
+    return float(np.concatenate(found).astype(np.float64).mean())
 
 
 def _pool(

@@ -12,9 +12,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bench.alone import EngineCase, engine_cases, engine_results, measure_engine
 from bench.ceilings import add_shares, ask_ceilings, count_operations
-from bench.engines import candidates
+from bench.engines import ENGINES, candidates
 from bench.inputs import check_source
-from bench.paths import PathCase, measure_path, path_result, peer_case, variants, warm_up
+from bench.paths import (
+    PathCase,
+    measure_path,
+    path_result,
+    peer_case,
+    peers_for,
+    variants,
+    warm_up,
+)
 from bench.prepare import prepare
 from bench.processes import describe_system, share_of_others
 from bench.recommend import mark_best, recommend, remember
@@ -22,6 +30,7 @@ from bench.results import ENGINE, PEER, SCAN, UNAVAILABLE, Results, make_folder,
 from bench.rounds import ratio_of, repeat
 from inspector.core.progress import Progress, no_progress
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
+from inspector.types import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +56,7 @@ PROBES = 5
 NO_TIME = "there was no time left for it; give it more with --budget"
 REFERENCE = "onnxruntime fp32"
 """Engine with which others are compared."""
-_PEERS_COMPARED = ("plain", "timm")
+_PEERS_COMPARED = ("plain", "timm", "tiles", "timm-tiles")
 
 METHOD = (
     "Engine alone: from uint8 pixels in memory to probabilities in memory, copies to and from a "
@@ -58,6 +67,9 @@ METHOD = (
     "runs, because a scan decodes ahead while its engine comes up. Every program first judges one "
     "photo, which is not counted; files come from the page cache, and what is remembered from "
     "earlier runs is hidden.",
+    "Photos are judged whole, which is what a model for tiles makes of them by itself; a few "
+    "also at their own scale (native), beside loops that cut them into tiles. Such a scan must "
+    "give the verdicts that it gives in fp32, a loop the mean probability of its tiles.",
     "Cases take turns, in a new random order each round, until the interval of each is within 3 % "
     "or the time is over. Figures are medians of the rounds. Intervals: 95 %, percentiles of the "
     "medians of 2,000 resamples of the rounds (bootstrap); of 3 or 4 rounds they are about their "
@@ -244,8 +256,13 @@ def _paths(run: _Run, engines: Sequence[EngineCase]) -> list[PathCase]:
     most = max(run.config.effort.scans, len(chosen) + 1)
     chosen += [case for case in able if case not in chosen][: most - len(chosen)]
     peers = run.config.effort.peers if run.config.peers is None else run.config.peers
-    cases = [PathCase(job=job, spec=case.spec) for job in run.bench.jobs for case in chosen]
-    cases += [peer_case(job, name) for job in run.bench.jobs for name in peers]
+    cases = [
+        PathCase(job=job, spec=case.spec)
+        for job in run.bench.jobs
+        for case in chosen
+        if job.input.view is View.WHOLE or case.spec.engine == ENGINES[0]
+    ]
+    cases += [peer_case(job, name) for job in run.bench.jobs for name in peers_for(job, peers)]
     for case in cases:
         if case.usual or time.perf_counter() < run.end:
             warm_up(case, run.bench)
@@ -257,6 +274,8 @@ def _settings(run: _Run, paths: Sequence[PathCase]) -> list[PathCase]:
     """The fastest scan of each input with other batch sizes and numbers of workers."""
     cases: list[PathCase] = []
     for job in run.bench.jobs:
+        if job.input.view is not View.WHOLE:
+            continue
         scans = [c for c in paths if c.job is job and c.spec and c.open and c.rates]
         if scans:
             fastest = max(scans, key=lambda case: median(case.rates))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow.dataset as ds
 
 from bench.answers import Answer, Rule
+from inspector.types import View
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +31,8 @@ class Peer:
     """It decodes JPEGs at full size, so its right answers are those to such pixels."""
     needs: str = ""
     """A package that must be installed."""
+    view: View = View.WHOLE
+    """`tiles`: it judges photos at their own scale, and is compared with scans that do so, too."""
     tunes: bool = False
     """With `--tune` it searches its fastest setting, for `--setting`."""
 
@@ -52,6 +55,18 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
             tunes=True,
             about="timm's loader, transforms and model with the bundle's weights, in the fastest "
             "of its settings on a few of the photos",
+        ),
+        "tiles": Peer(
+            module="bench.peers.tiles_loop",
+            view=View.TILES,
+            about="a loop that cuts photos into tiles that overlap by a fifth, and runs them "
+            "through ONNX Runtime, as one would write it in an afternoon",
+        ),
+        "timm-tiles": Peer(
+            module="bench.peers.timm_tiles_loop",
+            view=View.TILES,
+            needs="timm",
+            about="the same tiles through timm's model with the bundle's weights",
         ),
         "ray": Peer(
             module="bench.peers.ray_loop",

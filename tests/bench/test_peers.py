@@ -12,7 +12,9 @@ from dataclasses import asdict, replace
 from importlib.util import find_spec
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from bench.answers import examine
 from bench.peers import eager_loop
@@ -48,6 +50,28 @@ def test_it_judges_the_same_files(name, tiny_bundle, sample_tiles, tmp_path):
     outcome = examine(expected, *read_answers(table), peer.rule, tiny_bundle.thresholds)
     assert outcome.trouble == ""
     assert outcome.images == len(expected) - (name != "timm") > 10
+
+
+@pytest.mark.parametrize("name", ["tiles", "timm-tiles"])
+def test_tiles_of_a_photo_are_judged_and_their_mean_told(name, tiny_bundle, tmp_path):
+    peer = PEERS[name]
+    if peer.needs and find_spec(peer.needs) is None:
+        pytest.skip(f"{peer.needs}, of the bench extra, is not installed")
+    photo_HWC = np.random.default_rng(1).integers(0, 256, (100, 130, 3), np.uint8)
+    (photos := tmp_path / "photos").mkdir()
+    Image.fromarray(photo_HWC).save(photos / "wall.png")
+    (photos / "z broken.png").write_bytes(b"junk")
+    table = tmp_path / "table.parquet"
+    command = [sys.executable, "-m", peer.module, photos, tiny_bundle.path, table]
+    subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    answers, rows = read_answers(table)
+    assert tiny_bundle.preprocess.size == 64
+    tiles = [photo_HWC[y : y + 64, x : x + 64] for y in (0, 36) for x in (0, 51, 66)]
+    with closing(open_backend(tiny_bundle, device="cpu")) as engine:
+        right = engine.run(np.stack(tiles)).p_crack_N.mean()
+    assert rows == 2
+    assert answers[str(photos / "z broken.png")].p_crack is None
+    assert answers[str(photos / "wall.png")].p_crack == pytest.approx(right, abs=1e-4)
 
 
 @pytest.mark.skipif(find_spec("timm") is None, reason="timm, of the bench extra, is missing")
