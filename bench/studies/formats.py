@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -53,7 +53,7 @@ COLUMNS: Columns = {
 }
 
 
-def bench_formats(megapixels: Sequence[float], rounds: int) -> JsonObject:
+def bench_formats(megapixels: Sequence[int], rounds: int) -> JsonObject:
     """Measure every format that can be decoded here."""
     kinds = [kind for kind in KINDS if _NEEDS.get(kind) in (None, *decodable())]
     cases = []
@@ -107,17 +107,18 @@ def _write(kind: str, pixels_HWC: np.ndarray, path: Path) -> None:
 
             pillow_heif.register_heif_opener()
         form = "HEIF" if kind == "heic" else kind.upper()
-        options = {"speed": 9} if kind == "avif" else {}
+        options: dict[str, Any] = {"speed": 9} if kind == "avif" else {}
         Image.fromarray(pixels_HWC).save(path, form, quality=90, compress_level=1, **options)
     elif kind == "dng":
         path.write_bytes(dng(pixels_HWC))
     else:
-        options = {
+        layouts: dict[str, dict[str, Any]] = {
             "tiff": {"rowsperstrip": 16},
             "tiff one strip": {"rowsperstrip": len(pixels_HWC)},
             "bigtiff deflate": {"tile": (512, 512), "compression": "deflate", "predictor": True},
             "bigtiff jpeg": {"tile": (256, 256), "compression": "jpeg"},
-        }[kind]
+        }
+        options = layouts[kind]
         is_big = kind.startswith("big")
         tifffile.imwrite(path, pixels_HWC, photometric="rgb", bigtiff=is_big, **options)
 

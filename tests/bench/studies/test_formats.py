@@ -11,7 +11,7 @@ from bench.studies.commands import app
 
 def test_each_format_is_measured(tmp_path):
     out = tmp_path / "out"
-    ended = CliRunner().invoke(app, ["formats", "--megapixels", "0.05", "--rounds", "1",
+    ended = CliRunner().invoke(app, ["formats", "--megapixels", "1", "--rounds", "1",
                                      "--out", str(out)])  # fmt: skip
     assert ended.exit_code == 0, ended.output
     cases = json.loads((out / "results.json").read_text())["cases"]
