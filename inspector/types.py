@@ -319,6 +319,8 @@ class PhotoScore:
     peak_y: float
     simple: SimpleRules | None = None
     """What simpler rules would say, for comparison."""
+    window_map: Any = field(default=None, repr=False, compare=False)
+    """The answers for its windows (`inspector.model.windows.WindowMap`), for who draws them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,14 @@ def scan(
         ),
     ] = False,
     view: View = "auto",
+    heatmaps: Annotated[
+        str | None,
+        typer.Option(
+            metavar="crack|review|all",
+            help="Draw where the evidence lies, on photos called crack (or left to review; or all),"
+            " into OUT/_heatmaps.",
+        ),
+    ] = None,
     overlap: Annotated[
         float, typer.Option(metavar="SHARE", help="Of the tiles of --view tiles.")
     ] = 0.25,
@@ -140,6 +148,7 @@ def scan(
         min_crack_mm=min_crack_mm,
         mm_per_px=mm_per_px,
         view=view,
+        heatmaps=heatmaps,
         overlap=overlap,
         max_failures=FailureBudget.parse(max_failures) if max_failures else None,
         limit=limit,

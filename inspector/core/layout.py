@@ -126,7 +126,8 @@ class Layout:
     def check(self) -> None:
         """Raise OutputError where a link stands for one of these directories, or where an earlier
         version has put its parts directly into `out`; OSError."""
-        for folder in (self.table, self.work, self.next_table, self.table_before):
+        own = (self.table, self.work, self.next_table, self.table_before, self.heatmaps)
+        for folder in own:
             if folder.is_symlink():
                 raise OutputError(
                     f"{folder} is a link, and only a directory of its own may hold results; "

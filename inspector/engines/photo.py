@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Protocol
@@ -142,7 +143,8 @@ class PhotoEngine:
             own_K, odds_K = np.split(odds_K, [min(len(some), MOST_TILES)])
             stages = (self._stage, self._exact.stages[-1])
             sides = pixels_HWC.shape[:2]
-            scores.append(judge_photo(window_map, some, own_K.tolist(), sides, self._dense, stages))
+            found = judge_photo(window_map, some, own_K.tolist(), sides, self._dense, stages)
+            scores.append(replace(found, window_map=window_map))
         return scores
 
     def _map(self, pixels_HWC: NDArray[np.uint8]) -> WindowMap:

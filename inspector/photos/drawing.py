@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from inspector.model.windows import WindowMap
+from inspector.photos.pictures import CannotShowError, open_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
     from numpy.typing import NDArray
-
-    from inspector.model.windows import WindowMap
 
 SIDE = 56
 """Pixels of a drawn map's longer side: who shows it smooths it up to the photo's size."""
@@ -49,6 +51,69 @@ class HeatScale:
         return cls(low, max(high, low + 1e-6))
 
 
+CELLS = HeatScale(0.0, 20.0)
+"""For the cells of photos judged at their own scale (log odds): a hairline's reach 10 to 30."""
+WINDOWS = HeatScale(0.0, 6.0)
+"""For windows that were judged one by one (log odds)."""
+OVERLAY_SIDE = 2048
+"""Pixels of an overlay's longer side at most."""
+_QUALITY = 88
+_VEIL = 0.65
+_NARROW = 400
+"""Pixels below which a legend has room for words alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """What is drawn over a photo: `evidence` is that of its windows, moved by `offset` pixels (x,
+    y) where it is that of cells, or the activation map of a photo judged whole; `regions` are boxes
+    in its pixels, `peak` the place of the strongest evidence as shares of its sides, and `words`
+    stand below it."""
+
+    evidence: WindowMap | NDArray[np.float32]
+    scale: HeatScale
+    offset: tuple[float, float]
+    regions: Sequence[Mapping[str, Any]]
+    peak: tuple[float, float] | None
+    words: str
+
+
+def draw_overlay(address: str, content_hash: str, overlay: Overlay) -> bytes:
+    """Draw an overlay as a JPEG, upright, at most `OVERLAY_SIDE` pixels wide and not much higher.
+    Raises CannotShowError, also for a photo with other bytes than `content_hash`."""
+    opened = open_whole(address, OVERLAY_SIDE)
+    if opened.content_hash != content_hash:
+        raise CannotShowError("the file has changed since it was judged")
+    image, found = opened.image.convert("RGB"), overlay.evidence
+    if isinstance(found, WindowMap):
+        sides = opened.width, opened.height
+        heat = draw_window_heat(found, overlay.scale, *sides, offset=overlay.offset)
+    else:
+        heat = draw_heat(found, overlay.scale)
+    heat = heat.resize(image.size, Image.Resampling.BICUBIC)
+    # The crack itself is to be seen below it.
+    image.paste(heat.convert("RGB"), mask=heat.getchannel("A").point(lambda a: round(a * _VEIL)))
+    if overlay.regions:
+        mark_regions(image, overlay.regions, image.width / opened.width)
+    elif overlay.peak is not None:
+        _ring(image, overlay.peak)
+    stream = BytesIO()
+    with_legend(image, overlay.words, heat=image.width >= _NARROW).save(
+        stream, "JPEG", quality=_QUALITY
+    )
+    return stream.getvalue()
+
+
+def _ring(image: Image.Image, place: tuple[float, float]) -> None:
+    draw = ImageDraw.Draw(image)
+    x, y = place[0] * image.width, place[1] * image.height
+    line = max(1, round(max(image.size) / 700))
+    radius = max(image.size) / 28
+    for width, colour in ((3 * line, _INK), (line, _PAPER)):
+        around = radius + (width - line) / 2
+        draw.ellipse((x - around, y - around, x + around, y + around), outline=colour, width=width)
+
+
 def draw_heat(
     cam_HW: NDArray[np.float32],
     scale: HeatScale,
@@ -68,13 +133,20 @@ def draw_heat(
     return Image.fromarray(_coloured(share_HW))
 
 
-def draw_window_heat(found: WindowMap, scale: HeatScale, width: int, height: int) -> Image.Image:
+def draw_window_heat(
+    found: WindowMap,
+    scale: HeatScale,
+    width: int,
+    height: int,
+    offset: tuple[float, float] = (0.0, 0.0),
+) -> Image.Image:
     """Draw the windows of a photo of `width` x `height` pixels as `draw_heat` does: the evidence
-    of each cell, or where windows were judged one by one, theirs around their middles."""
-    values_HW, left, top = found.cells_HW, float(found.left), float(found.top)
+    of each cell, moved by `offset` pixels (x, y), or where windows were judged one by one, theirs
+    around their middles."""
+    values_HW, left, top = found.cells_HW, found.left + offset[0], found.top + offset[1]
     if values_HW is None:
         values_HW = found.log_odds_HW
-        left, top = (side + (found.size - found.stride) / 2 for side in (left, top))
+        left, top = (side + (found.size - found.stride) / 2 for side in (found.left, found.top))
     begin = np.array([-left, -top]) / found.stride
     end = begin + np.array([width, height]) / found.stride
     rows, columns = values_HW.shape

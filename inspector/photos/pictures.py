@@ -90,15 +90,15 @@ def screen(address: str) -> Picture:
     return open_whole(address).encoded()
 
 
-def open_whole(address: str) -> Opened:
-    """Open the photo that `screen` shows. Raises CannotShowError."""
+def open_whole(address: str, side: int = SCREEN_SIDE) -> Opened:
+    """Open a photo at most `side` pixels long; `screen` shows it so. Raises CannotShowError."""
     with _read(address) as contents:
         ref, content_hash = contents.ref, contents.content_hash
         image, exif = _open(contents.data)
     sides = image.size[::-1] if exif.swaps_sides else image.size
-    image.draft(None, (SCREEN_SIDE, SCREEN_SIDE))
+    image.draft(None, (side, side))
     whole = _upright(_rgb(image), exif)
-    whole.thumbnail((SCREEN_SIDE, SCREEN_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    whole.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     return Opened(whole, *sides, content_hash, ref.size, ref.mtime_us)
 
 

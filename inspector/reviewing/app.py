@@ -212,7 +212,8 @@ class _Api:
         if heats is None:
             raise PhotoError(self._workers.why_no_heat)
         path = await asyncio.to_thread(self._session.path, *_which(request))
-        png = await asyncio.to_thread(heats.ask, str(bundle), path)
+        view = (await asyncio.to_thread(self._session.facts, *_which(request)))["view"]
+        png = await asyncio.to_thread(heats.ask, str(bundle), path, view)
         return Response(png, media_type="image/png")
 
     async def label(self, request: Request) -> Response:

@@ -15,6 +15,7 @@ from inspector.model.scale import Scale
 from inspector.photos.address import Moved
 from inspector.photos.reading import DecodeLimits
 from inspector.photos.source import Discovery
+from inspector.scanning.overlays import DRAWN
 
 PRECISIONS = ("fp32", "fp16", "int8")
 LOADERS = ("processes", "torch")
@@ -82,6 +83,9 @@ class ScanConfig:
     """How photos are judged: `whole`, brought to the model's input; `dense` or `tiles`, at their
     own scale; `auto`: dense where the model can and the photo is more than 1.5 times its input,
     else whole."""
+    heatmaps: str | None = None
+    """Photos that get an overlay beside the table: `crack`, those called so; `review`, also those
+    left to a person; `all`; None: none."""
     overlap: float = OVERLAP
     """Share of a tile's side that the next one covers as well, under `tiles`."""
     precision: str = "auto"
@@ -142,6 +146,8 @@ class ScanConfig:
         _one_of("view", self.view, VIEWS)
         if not 0 <= self.overlap <= MOST_OVERLAP:
             raise UsageError(f"an overlap of {self.overlap} is not between 0 and {MOST_OVERLAP}")
+        if self.heatmaps is not None:
+            _one_of("value of heatmaps", self.heatmaps, tuple(DRAWN))
         _one_of("precision", self.precision, ("auto", *PRECISIONS))
         if self.backend in TORCH_BACKENDS and (self.precision not in ("auto", "fp32")):
             raise UsageError(f"--backend {self.backend} runs fp32 only, not {self.precision}")

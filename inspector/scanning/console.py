@@ -38,6 +38,7 @@ _STAGES = {
     "load": "waiting for photos",
     "engine": "waiting for the model",
     "judge": "verdicts",
+    "draw": "overlays",
     "write": "writing",
 }
 

@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+from inspector.core.durable import reporting
+from inspector.core.layout import Layout
 from inspector.engines.photo import choose_views
 from inspector.engines.tuned import fastest_precision
 from inspector.errors import OutputError
@@ -16,6 +18,7 @@ from inspector.results.parts import FINGERPRINT
 from inspector.results.schema import make_row, to_table
 from inspector.results.store import open_results, recorded_facts
 from inspector.scanning.executor import close_all, open_local
+from inspector.scanning.overlays import Overlays
 from inspector.scanning.plan import AUTO, PEEK, choose_engine, identity_of, make_plan
 from inspector.scanning.prune import move_photos, settle_vanished
 from inspector.scanning.summary import Counts, Stopwatch, Tally, summarise
@@ -104,6 +107,9 @@ class OpenScan:
                 open_local(config, bundle, views, self.plan, self.work, self.clock, opened)
             )
             table.begin_with(self.plan.backend)
+            with reporting(table.out, lambda: "nothing was scanned"):
+                overlays = Overlays(config.heatmaps, Layout(table.out), bundle)
+            self.overlays = stack.enter_context(overlays)
             facts = {**identity, **_facts(self.plan, self.executor.engine)}
             self.sink = stack.enter_context(ParquetSink(table, facts))
 
@@ -127,6 +133,9 @@ class OpenScan:
             ]
         with self.clock.stage("write"):
             self.sink.write(rows)
+        if self.config.heatmaps:
+            with self.clock.stage("draw"):
+                self.overlays.take(batch.photos, judgements, scores)
         self.tally.count(batch, judgements)
         self.tally.count_hidden(batch.photos, self.scale)
 
@@ -139,6 +148,9 @@ class OpenScan:
                 gone = self.config.source_gone
                 settle_vanished(self.table, self.work, self.tally, prune=prune, gone=gone)
             self.sink.finish()
+        if self.config.heatmaps:
+            with self.clock.stage("draw"):
+                self.overlays.finish()
 
     @property
     def complete(self) -> bool:

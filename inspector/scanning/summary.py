@@ -282,6 +282,7 @@ def summarise(run: OpenScan) -> ScanSummary:
     found, rows = work.discovery, Counts.of(table.outcomes)
     seconds = time.perf_counter() - run.started
     failures = tally.run.failures or (rows.failures if tally.already_done else {})
+    notes = (*found.notes, *table.notes, *engine.notes, *run.overlays.notes)
     judged = tally.run.ok or table.ledger.judged_and_seen or work.stopped
     return ScanSummary(
         table=rows,
@@ -304,7 +305,7 @@ def summarise(run: OpenScan) -> ScanSummary:
         gone_but_named=tally.gone_but_named,
         unreadable_dirs=[display_path(str(unread)) for unread in found.unreadable_dirs],
         linked_dirs=[display_path(path) for path in found.linked_dirs],
-        notes=[display_path(note) for note in (*found.notes, *table.notes, *engine.notes)],
+        notes=[display_path(note) for note in notes],
         seconds=seconds,
         stage_seconds=run.clock.seconds,
         engine_seconds=run.executor.busy_seconds,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from io import BytesIO
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,11 +12,15 @@ from PIL import Image
 from inspector.model.windows import WindowMap
 from inspector.photos.drawing import (
     HeatScale,
+    Overlay,
     draw_heat,
+    draw_overlay,
     draw_window_heat,
     mark_regions,
     with_legend,
 )
+from inspector.photos.pictures import CannotShowError
+from tests.photos.turned import TURNS, save_turned
 
 
 def test_draw_heat_shows_where_the_evidence_is_and_how_much():
@@ -101,3 +108,40 @@ def test_a_legend_stands_below_the_photo_and_leaves_it_alone():
     assert drawn.width == 640 and drawn.height > 200
     assert (np.asarray(drawn)[:200] == 77).all()
     assert len(np.unique(np.asarray(drawn)[200:].reshape(-1, 3), axis=0)) > 20
+
+
+def test_all_eight_orientations_give_the_same_overlay(tmp_path):
+    """Looked at on 2026-11-28: heat and box on the red place, the legend below."""
+    photo = Image.new("RGB", (2600, 1400), (120, 120, 120))
+    photo.paste((200, 20, 20), (1600, 320, 1856, 512))
+    cells_HW = np.full((50, 90), -5, np.float32)
+    row, column = (320 + 48) // 32 + 2, (1600 + 48) // 32 + 3
+    cells_HW[row : row + 2, column : column + 3] = 18
+    box = region(1600, 320, 256, 192)
+    words = "crack 0.970 (model), 1 region, dense"
+    overlay = Overlay(
+        window_map(cells_HW, -48, -48), HeatScale(0, 20), (-8.0, -10.0), [box], None, words
+    )
+    drawn = []
+    for turn in TURNS:
+        file = save_turned(photo, tmp_path / f"{turn}.jpg", turn)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        jpeg = Image.open(BytesIO(draw_overlay(str(file), digest, overlay)))
+        drawn.append(np.asarray(jpeg, int))
+    assert {picture.shape for picture in drawn} == {drawn[0].shape}
+    assert drawn[0].shape[1] == 2048 and drawn[0].shape[0] > 1400 * 2048 // 2600
+    for picture in drawn[1:]:
+        assert np.abs(picture - drawn[0]).mean() < 1.5
+    scale = 2048 / 2600
+    y, x = round((320 + 96) * scale), round((1600 + 128) * scale)
+    hot = drawn[0][y - 8 : y + 8, x - 8 : x + 8].mean(axis=(0, 1))
+    assert hot[0] > 180 and hot[1] > 50, "heat over the red place"
+    far = drawn[0][200:300, 200:300].mean(axis=(0, 1))
+    assert np.abs(far - 120).max() < 4, "none where there is no evidence"
+
+
+def test_other_bytes_than_those_judged_are_not_drawn(tmp_path):
+    Image.new("RGB", (300, 300)).save(tmp_path / "a.png")
+    overlay = Overlay(np.zeros((7, 7), np.float32), HeatScale(0, 1), (0, 0), [], (0.5, 0.5), "")
+    with pytest.raises(CannotShowError, match="changed"):
+        draw_overlay(str(tmp_path / "a.png"), "0" * 64, overlay)
