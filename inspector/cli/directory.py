@@ -164,6 +164,11 @@ def report(
     coco: Annotated[
         Path | None, _files(metavar="FILE", help="The regions, for CVAT or Label Studio.")
     ] = None,
+    annotate: Annotated[
+        Path | None, _files(metavar="DIR", help="Photos with cracks, their regions marked.")
+    ] = None,
+    crops: Annotated[Path | None, _files(metavar="DIR", help="Their regions, cut out.")] = None,
+    copy_cracks: Annotated[Path | None, _files(metavar="DIR", help="Copies of them.")] = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print the counts as JSON; a page only with --html."),
@@ -196,6 +201,9 @@ def report(
         geojson=geojson,
         geoparquet=geoparquet,
         coco=coco,
+        annotate=annotate,
+        crops=crops,
+        copy_cracks=copy_cracks,
         pictures=pictures,
         model=model,
         moved=moved,
@@ -206,4 +214,4 @@ def report(
         print(json.dumps(counted.to_json(), indent=2))
     else:
         print_lines(report_lines(counted))
-    print_lines(file_lines(counted, config.files), to_stderr=as_json)
+    print_lines(file_lines(counted, config.files | config.folders), to_stderr=as_json)

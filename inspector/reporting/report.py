@@ -14,9 +14,10 @@ from inspector.core.layout import refuse_other
 from inspector.core.progress import no_progress
 from inspector.core.untrusted import take_paths
 from inspector.errors import OutputError, UsageError
-from inspector.photos.address import Moved
+from inspector.photos.address import Moved, uri_of
 from inspector.reporting.coco import write_coco
 from inspector.reporting.contents import Report, count_table
+from inspector.reporting.copies import ANNOTATE, COPY, CROPS, check_folder, write_copies
 from inspector.reporting.counting import PASSES
 from inspector.reporting.lists import Links, write_csv, write_xlsx
 from inspector.reporting.maps import write_geojson, write_geoparquet
@@ -58,6 +59,12 @@ class ReportConfig:
     """The same as GeoParquet."""
     coco: Path | None = None
     """The regions of photos that were judged at their own scale, as COCO JSON."""
+    annotate: Path | None = None
+    """A new folder for the photos with cracks, their regions marked; None, here and below: none."""
+    crops: Path | None = None
+    """A new folder for their regions, cut out."""
+    copy_cracks: Path | None = None
+    """A new folder for copies of them."""
     pictures: int = 48
     """Cracks that are shown as pictures, at most."""
     model: Path | None = None
@@ -72,6 +79,10 @@ class ReportConfig:
         if self.moved is not None:
             Moved.parse(self.moved)
         seen: dict[Path, str] = {}
+        for option, folder in self.folders.items():
+            check_folder(option, folder, self.out)
+            if (other := seen.setdefault(folder.absolute(), option)) != option:
+                raise UsageError(f"{other} and {option} are both {folder}; name two folders")
         for option, file in self.files.items():
             self._check_file(option, file)
             other = seen.setdefault(file.absolute(), option)
@@ -83,6 +94,12 @@ class ReportConfig:
         """The files that are asked for, by option."""
         names = ("html", *EXPORTS)
         return {f"--{name}": file for name in names if (file := getattr(self, name)) is not None}
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The folders of pictures that are asked for, by option."""
+        named = {ANNOTATE: self.annotate, CROPS: self.crops, COPY: self.copy_cracks}
+        return {option: folder for option, folder in named.items() if folder is not None}
 
     def _check_file(self, option: str, file: Path) -> None:
         """A page that a reader of the table would take for a piece of it would break the table."""
@@ -124,6 +141,10 @@ def report(config: ReportConfig, *, progress: Progress = no_progress) -> Report:
                 for option, file in config.files.items()
                 if option != "--html"
             }
+            if config.folders:
+                moved = Moved.parse(config.moved) if config.moved else None
+                root = uri_of(counted.root).rstrip("/") + "/"
+                said |= write_copies(query, config.folders, root, moved, progress)
         return replace(counted, said=said)
 
     counted = read_steadily(config.out, read)

@@ -176,6 +176,9 @@ _TITLES = {
     "--geojson": "map",
     "--geoparquet": "map",
     "--coco": "regions",
+    "--annotate": "marked",
+    "--crops": "cut out",
+    "--copy-cracks": "copies",
 }
 
 

@@ -1,0 +1,164 @@
+"""Pictures of a table's cracks in folders of their own: with their regions marked, cut out, or as
+they are. Photos keep their folders, and are opened by processes of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from inspector.core.durable import make_directory, publish
+from inspector.errors import OutputError, UsageError
+from inspector.photos.drawing import mark_regions
+from inspector.photos.pictures import CannotShowError, open_full
+from inspector.photos.reading import DecodeLimits, read
+from inspector.reporting.counting import SHOWN
+from inspector.reporting.shots import shot_helpers
+from inspector.types import Failure, ImageRef
+from inspector.workers.process import HelperError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from PIL import Image
+
+    from inspector.core.progress import Progress
+    from inspector.photos.address import Moved
+    from inspector.results.query import Query
+    from inspector.types import JsonObject
+
+ANNOTATE, CROPS, COPY = "--annotate", "--crops", "--copy-cracks"
+_AT_ONCE = 200
+"""Rows in memory."""
+_LONGEST_NAME = 200
+"""Bytes of one name."""
+_LONGEST_SIDE = 65_500
+"""Pixels of a JPEG's side."""
+_AROUND = 32
+"""Pixels around a region that is cut out."""
+_QUALITY = 92
+
+
+def check_folder(option: str, folder: Path, out: Path) -> None:
+    """Raise UsageError for a folder that is not empty, or in which readers of the table would find
+    pictures."""
+    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{option} {folder} is there and not empty; name a new folder")
+    if out.resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise UsageError(f"{option} {folder} lies in the result directory; name another folder")
+
+
+def write_copies(
+    query: Query, folders: Mapping[str, Path], root: str, moved: Moved | None, progress: Progress
+) -> dict[str, str]:
+    """Write the pictures of all cracks, as they stand after people had their say, into `folders`,
+    by option. `root` is the uri of the folder that holds all photos. Returns what there is to say
+    of each. Raises OutputError, StaleTableError."""
+    numbers = [n for (n,) in query.ask([], "SELECT row FROM photos WHERE after = 'crack'")]
+    written, missing, first, done = dict.fromkeys(folders, 0), 0, "", 0
+    taken: set[str] = set()
+    for start in range(0, len(numbers), _AT_ONCE):
+        rows = query.rows(numbers[start : start + _AT_ONCE], SHOWN)
+        places = [_unique(place_of(row["uri"], root), row["uri"], taken) for row in rows]
+
+        def make(row: JsonObject) -> dict[str, list[bytes]] | str:
+            address = moved.apply(row["uri"]) if moved else row["uri"]
+            boxes = row["regions"] or []
+            try:
+                found: dict[str, list[bytes]] = helpers.ask(
+                    address, row["content_hash"], boxes, tuple(folders)
+                )
+            except HelperError as error:
+                return f"{row['path']}: {error}"
+            return found
+
+        with shot_helpers(make_pictures, rows) as (helpers, threads):
+            for place, made in zip(places, threads.map(make, rows), strict=True):
+                done += 1
+                progress("copies", done, len(numbers))
+                if isinstance(made, str):
+                    missing, first = missing + 1, first or made
+                    continue
+                for option, contents in made.items():
+                    written[option] += len(contents)
+                    _write(option, folders[option], place, contents)
+    gone = f"; {missing:,} photos could not be read, first {first}" if missing else ""
+    return {option: f"{count:,} pictures{gone}" for option, count in written.items()}
+
+
+def make_pictures(
+    address: str, content_hash: str, regions: Sequence[JsonObject], options: Sequence[str]
+) -> dict[str, list[bytes]]:
+    """The files of one photo by option, as bytes. Raises CannotShowError."""
+    found: dict[str, list[bytes]] = {}
+    if COPY in options:
+        contents = read(ImageRef.of(address), DecodeLimits())
+        if isinstance(contents, Failure):
+            raise CannotShowError(f"{contents.code}: {contents.detail}")
+        with contents:
+            if contents.content_hash != content_hash:
+                raise CannotShowError("the file has changed since the scan")
+            found[COPY] = [bytes(contents.data[:])]
+    if ANNOTATE not in options and CROPS not in options:
+        return found
+    opened = open_full(address)
+    if opened.content_hash != content_hash:
+        raise CannotShowError("the file has changed since the scan")
+    image = opened.image
+    if CROPS in options:
+        parts = []
+        for region in regions:
+            left, top = max(0, region["x"] - _AROUND), max(0, region["y"] - _AROUND)
+            right = min(image.width, region["x"] + region["width"] + _AROUND)
+            bottom = min(image.height, region["y"] + region["height"] + _AROUND)
+            if left < right and top < bottom:
+                parts.append(_jpeg(image.crop((left, top, right, bottom))))
+        found[CROPS] = parts
+    if ANNOTATE in options:
+        image = image.convert("RGB")
+        image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+        mark_regions(image, regions, image.width / opened.width)
+        found[ANNOTATE] = [_jpeg(image)]
+    return found
+
+
+def place_of(uri: str, root: str) -> str:
+    """Where a photo belongs below a folder: its path below `root`. Names that would lead out of it
+    or that no file system takes become others."""
+    below = uri.removeprefix(root).replace("#", "-") if uri.startswith(root) else uri
+    names = []
+    for part in below.split("/"):
+        name = unquote_to_bytes(part).replace(b"/", b"_").replace(b"\0", b"_")
+        if name not in (b"", b".", b".."):
+            names.append(os.fsdecode(name[:_LONGEST_NAME]))
+    return "/".join(names) or "photo"
+
+
+def _unique(place: str, uri: str, taken: set[str]) -> str:
+    """The place, or one beside it where another photo has it, in letters of any case."""
+    if place.casefold() in taken:
+        place = f"{place}-{hashlib.sha256(uri.encode()).hexdigest()[:16]}"
+    taken.add(place.casefold())
+    return place
+
+
+def _write(option: str, folder: Path, place: str, contents: Sequence[bytes]) -> None:
+    endings = {COPY: "", ANNOTATE: "-regions.jpg"}
+    for number, content in enumerate(contents, 1):
+        file = folder / f"{place}{endings.get(option, f'-region-{number}.jpg')}"
+        try:
+            make_directory(file.parent)
+            publish(content, file)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {file}: {error.strerror or error}; name another place with {option}"
+            ) from error
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    stream = BytesIO()
+    image.save(stream, "JPEG", quality=_QUALITY)
+    return stream.getvalue()

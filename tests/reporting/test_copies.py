@@ -1,0 +1,78 @@
+"""Pictures of cracks in folders of their own: named apart, right whichever way a photo lies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inspector.errors import UsageError
+from inspector.reporting.copies import place_of
+from inspector.reporting.report import ReportConfig, report
+from tests.photos.turned import TURNS, save_turned
+from tests.reporting.test_regions import HEIGHT, RED, WIDTH, dense_row, region_of
+from tests.reviewing.tables import write_table
+
+
+@pytest.fixture
+def site(tmp_path):
+    """The same photo, stored in eight ways, each under the same name; one is gone since."""
+    photo = Image.new("RGB", (WIDTH, HEIGHT), (120, 120, 120))
+    left, top = RED["x"], RED["y"]
+    photo.paste((200, 20, 20), (left, top, left + RED["width"], top + RED["height"]))
+    rows = []
+    for turn in TURNS:
+        folder = tmp_path / "photos" / f"span {turn}"
+        folder.mkdir(parents=True)
+        rows.append(dense_row(save_turned(photo, folder / "a.jpg", turn), region_of()))
+    rows.append(dense_row(tmp_path / "photos" / "gone.jpg", region_of()))
+    clear = dense_row(save_turned(photo, tmp_path / "photos" / "b.jpg", 1), verdict="clear")
+    return write_table(tmp_path / "out", [*rows, clear])
+
+
+def test_every_crack_is_marked_cut_out_and_copied_once(site, tmp_path):
+    folders = {"annotate": tmp_path / "1", "crops": tmp_path / "2", "copy_cracks": tmp_path / "3"}
+    counted = report(ReportConfig(out=site, **folders))
+    assert "1 photos could not be read" in counted.said["--annotate"]
+    assert "gone.jpg: vanished" in counted.said["--crops"]
+    names = {
+        name: sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.jpg"))
+        for name, folder in folders.items()
+    }
+    assert names["copy_cracks"] == [f"span {turn}/a.jpg" for turn in TURNS]
+    assert names["annotate"] == [f"span {turn}/a.jpg-regions.jpg" for turn in TURNS]
+    assert names["crops"] == [f"span {turn}/a.jpg-region-1.jpg" for turn in TURNS]
+    marked = [np.asarray(Image.open(folders["annotate"] / n), int) for n in names["annotate"]]
+    for picture in marked[1:]:
+        assert np.abs(picture - marked[0]).mean() < 1
+    x, y = RED["x"] + RED["width"] // 2, RED["y"] + RED["height"] // 2
+    assert marked[0].shape == (HEIGHT, WIDTH, 3)
+    assert (np.abs(marked[0][y, x] - (200, 20, 20)) < 10).all()
+    for name in names["crops"]:
+        cut = np.asarray(Image.open(folders["crops"] / name), int)
+        assert cut.shape == (RED["height"] + 64, RED["width"] + 64, 3)
+        assert (np.abs(cut[40:-40, 40:-40] - (200, 20, 20)) < 12).all()
+    source = tmp_path / "photos" / "span 6" / "a.jpg"
+    assert (folders["copy_cracks"] / "span 6/a.jpg").read_bytes() == source.read_bytes()
+
+
+def test_a_folder_with_files_or_inside_the_results_is_refused(site, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.jpg").touch()
+    for folder in (tmp_path / "mine", site / "_marked", site, tmp_path / "mine" / "a.jpg"):
+        with pytest.raises(UsageError, match=r"name (a new|another) folder"):
+            ReportConfig(out=site, annotate=folder)
+    with pytest.raises(UsageError, match="name two folders"):
+        ReportConfig(out=site, annotate=tmp_path / "x", crops=tmp_path / "x")
+
+
+@pytest.mark.parametrize(("uri", "place"), [
+    ("file:///p/a/b%20c.jpg", "a/b c.jpg"),
+    ("file:///p/../../etc/x.jpg", "etc/x.jpg"),
+    ("file:///p/%2e%2e/x%2Fy%00.jpg", "x_y_.jpg"),
+    ("file:///p/", "photo"),
+    ("file:///q/x.jpg", "file:/q/x.jpg"),
+    ("file:///p/s.tif#page=2", "s.tif-page=2"),
+])  # fmt: skip
+def test_no_name_leads_out_of_the_folder(uri, place):
+    assert place_of(uri, "file:///p/") == place
