@@ -98,8 +98,10 @@ def demo(repository, tmp_path_factory):
 
 def test_tutorial_shows_what_the_demo_prints(demo, capsys):
     result = CliRunner().invoke(app, ["verify", str(demo)])
+    said = result.output.replace(str(demo), "demo-results")
+    said = re.sub(r"part files: \d+", "part files: 1", said)  # more where scanning took long
     shown = after("docs/tutorial.md", "<!-- verify -->").splitlines()
-    assert result.output.replace(str(demo), "demo-results").splitlines() == shown[1:]
+    assert said.splitlines() == shown[1:]
     show.show(demo)
     printed = capsys.readouterr().out.splitlines()
     block = after("docs/tutorial.md", "<!-- demo -->").splitlines()
