@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from inspector.core.untrusted import check_model_name, take_paths
 from inspector.errors import UsageError
 from inspector.model.bundle import DEFAULT_PATH, Variant
+from inspector.types import View
 
 DEFAULT_OUT = Path("inspector-model")
 """Directory for variants of the shipped bundle: the installed package is not written to."""
@@ -25,6 +26,13 @@ REDUCED = {
     "onnx-int8": Variant(file="model.int8.onnx", backend="onnxruntime", precision="int8"),
     "onnx-fp16": Variant(file="model.fp16.onnx", backend="onnxruntime", precision="fp16"),
 }
+DENSE = {
+    f"dense-{tile.precision}": replace(
+        tile, file=tile.file.replace("model", "dense"), view=View.DENSE
+    )
+    for tile in (EXACT["onnx-fp32"], *REDUCED.values())
+}
+"""Made with the ONNX variant of the same precision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +105,16 @@ class ExportConfig:
         return {k: v for k, v in REDUCED.items() if wanted[v.precision]}
 
     @property
+    def dense(self) -> dict[str, Variant]:
+        """The dense variants that belong to them. With any of lower precision comes that of fp32,
+        which they are compared with."""
+        onnx = [
+            v for v in (*self.exact.values(), *self.reduced.values()) if v.file.endswith("onnx")
+        ]
+        made = {"fp32", *(variant.precision for variant in onnx)} if onnx else set()
+        return {name: variant for name, variant in DENSE.items() if variant.precision in made}
+
+    @property
     def variants(self) -> dict[str, Variant]:
-        """All variants asked for."""
-        return {**self.exact, **self.reduced}
+        """All variants that are made."""
+        return {**self.exact, **self.reduced, **self.dense}

@@ -7,7 +7,7 @@ out-of-distribution score of every window (`inspector.model.network.DenseModel`)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -17,33 +17,44 @@ from onnx.helper import make_node
 from export.graph import map_convolution, read_weights, write_model
 from inspector.errors import ExportError
 from inspector.model.bundle import DENSE_OUTPUTS, INPUT_NAME
-from inspector.model.ood import GRID, MOVING
+from inspector.model.ood import GRID, moving_cells
+from inspector.model.windows import STRIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from export.graph import Weights
+
 _BATCH, _HEIGHT, _WIDTH = "batch", "height", "width"
 _WEIGHT, _OFFSET = "domain.weight", "domain.offset"
+
+
+def can_be_dense(size: int) -> bool:
+    """Whether a model for images of `size` px has a dense form: its features' grid must fill them,
+    and windows of two cells are the least."""
+    return size % STRIDE == 0 and size >= 2 * STRIDE
 
 
 def densify_to(tile: Path, out: Path, crack: int, metadata: Mapping[str, str]) -> None:
     """Write the dense form of the ONNX file `tile` (as `export_onnx`, `quantise_to` and `halve_to`
     write it) to `out`; `crack` is the place of the crack class among the model's outputs.
 
-    `images` uint8 (batch, height, width, 3), sides of multiples of 32 and at least 224 px, ->
-    `log_odds` and `window_domain` float32. Raises ExportError when the graph is none of these.
+    `images` uint8 (batch, height, width, 3), sides of multiples of 32 and at least a tile's, ->
+    `log_odds` and `window_domain` float32 (batch, rows, columns). Raises ExportError when the graph
+    is none of these.
     """
     proto = onnx.load(tile)
     graph = proto.graph
     kernel, bias = _difference(graph, crack)
     features = map_convolution(graph).input[0]
     pools = [node.input[0] for node in graph.node if node.op_type == "AveragePool"]
-    if len(pools) != len(MOVING):
+    cells = moving_cells(graph.input[0].type.tensor_type.shape.dim[1].dim_value)
+    if len(pools) != len(cells):
         raise ExportError(f"{tile.name} has another out-of-distribution head; export it again")
     weights = read_weights(graph)
-    nodes = [*_leading_to(graph, {features, *pools}), *_evidence(features), *_domain(pools)]
-    own = {"dense.kernel": kernel, "dense.bias": bias, **_constants()}
+    nodes = [*_leading_to(graph, {features, *pools}), *_evidence(features), *_domain(pools, cells)]
+    own: Weights = {"dense.kernel": kernel, "dense.bias": bias, **_constants()}
     own |= {"dense.weight": weights[_WEIGHT].reshape(1, -1, 1, 1), _OFFSET: weights[_OFFSET]}
     kept = [w for w in graph.initializer if any(w.name in n.input for n in nodes)]
     kept = [w for w in kept if w.name not in own]
@@ -89,22 +100,15 @@ def _evidence(features: str) -> list[onnx.NodeProto]:
 
 
 def _constants() -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
-    """Axes, and where the slices of `_deviation` begin, end and step."""
-    values = {"dense.one": [1], "dense.first": [0], "dense.axes": [2, 3]}
-    for place, (_, step, stride) in enumerate(MOVING):
-        values[f"dense.{place}.steps"] = [stride, stride]
-        last = (GRID - 1) * step
-        for y in range(GRID):
-            for x in range(GRID):
-                starts = [step * y, step * x]
-                values[f"dense.{place}.starts.{y}{x}"] = starts
-                ends = [start - last or np.iinfo(np.int64).max for start in starts]
-                values[f"dense.{place}.ends.{y}{x}"] = ends
-    return {name: np.array(value, np.int64) for name, value in values.items()}
+    return {"dense.one": np.array([1], np.int64), "dense.sides": np.array([2, 3], np.int64)}
 
 
-def _domain(stages: Sequence[str]) -> list[onnx.NodeProto]:
-    nodes = [node for place, stage in enumerate(stages) for node in _deviation(stage, place)]
+def _domain(stages: Sequence[str], cells: Sequence[tuple[int, int, int]]) -> list[onnx.NodeProto]:
+    nodes = [
+        node
+        for place, (stage, moving) in enumerate(zip(stages, cells, strict=True))
+        for node in _deviation(stage, f"dense.{place}", *moving)
+    ]
     parts = [f"dense.{place}.deviation" for place in range(len(stages))]
     return [
         *nodes,
@@ -117,31 +121,29 @@ def _domain(stages: Sequence[str]) -> list[onnx.NodeProto]:
     ]
 
 
-def _deviation(stage: str, place: int) -> list[onnx.NodeProto]:
-    """`pool_moving` of one stage."""
-    side, _, _ = MOVING[place]
-    name = f"dense.{place}"
-    nodes = [
-        make_node(
-            "AveragePool", [stage], [f"{name}.pool"], f"{name}.pool", kernel_shape=[side, side]
-        )
-    ]
-    cells = [f"{y}{x}" for y in range(GRID) for x in range(GRID)]
-    for cell in cells:
-        inputs = [f"{name}.pool", f"{name}.starts.{cell}", f"{name}.ends.{cell}", "dense.axes"]
-        out = f"{name}.slice.{cell}"
-        nodes.append(make_node("Slice", [*inputs, f"{name}.steps"], [out], out))
-        nodes.append(make_node("Unsqueeze", [out, "dense.first"], [f"{out}.cell"], f"{out}.cell"))
-    first = "dense.first"
-    steps = ["cells", "mean", "off", "square", "variance", "deviation"]
-    all_, mean, off, square, variance, deviation = (f"{name}.{step}" for step in steps)
-    parts = [f"{name}.slice.{cell}.cell" for cell in cells]
-    return [
-        *nodes,
-        make_node("Concat", parts, [all_], all_, axis=0),
-        make_node("ReduceMean", [all_, first], [mean], mean, keepdims=1),
-        make_node("Sub", [all_, mean], [off], off),
-        make_node("Mul", [off, off], [square], square),
-        make_node("ReduceMean", [square, first], [variance], variance, keepdims=0),
-        make_node("Sqrt", [variance], [deviation], deviation),
-    ]
+def _deviation(stage: str, prefix: str, side: int, step: int, stride: int) -> list[onnx.NodeProto]:
+    """`pool_moving` of one stage, by the means of its cells and of their squares. Each channel's
+    mean over the image is taken off before, so that no digits are lost in their difference."""
+    nodes: list[onnx.NodeProto] = []
+
+    def add(kind: str, inputs: list[str], what: str, **attributes: Any) -> str:
+        name = f"{prefix}.{what}"
+        nodes.append(make_node(kind, inputs, [name], name, **attributes))
+        return name
+
+    if side % 2 == step % 2 == stride % 2 == 0:  # the mean of means of four, with fewer additions
+        stage = add("AveragePool", [stage], "quarter", kernel_shape=[2, 2], strides=[2, 2])
+        side, step, stride = side // 2, step // 2, stride // 2
+    cells = add("AveragePool", [stage], "cells", kernel_shape=[side, side])
+    middle = add("ReduceMean", [cells, "dense.sides"], "middle", keepdims=1)
+    cells = add("Sub", [cells, middle], "off")
+    moving = {
+        "kernel_shape": [GRID, GRID],
+        "dilations": [step, step],
+        "strides": [stride, stride],
+    }
+    squares = add("AveragePool", [add("Mul", [cells, cells], "squares")], "moment", **moving)
+    mean = add("AveragePool", [cells], "mean", **moving)
+    variance = add("Sub", [squares, add("Mul", [mean, mean], "mean_square")], "variance")
+    add("Sqrt", [add("Relu", [variance], "positive")], "deviation")
+    return nodes

@@ -12,6 +12,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from export.config import EXACT, EXACT_LIMIT, ExportConfig
+from export.dense_gate import make_dense
+from export.densify import can_be_dense
 from export.gates import engine_version, gate_exact
 from export.onnx import export_onnx
 from export.photos import gather_photos, golden_inputs, pick_photos, refs_to
@@ -60,7 +62,9 @@ def export_bundle(config: ExportConfig) -> ModelBundle:
             proven = _with_reduced(source, proven, config, photos)
         elif config.reduced:
             proven = _with_carried(proven, config)
-        return _publish(source, proven, config.target)
+        if can_be_dense(source.preprocess.size):
+            proven = make_dense(source, proven, config, photos)
+        return _publish(_without(source, config.dense), proven, config.target)
 
 
 def _load_source(config: ExportConfig, fresh: set[str]) -> ModelBundle:
@@ -172,6 +176,16 @@ def _with_carried(proven: ModelBundle, config: ExportConfig) -> ModelBundle:
         shutil.copyfile(original.file(file), proven.file(file))
     carried = {name: original.variants[name] for name in config.reduced}
     return replace(proven, variants={**proven.variants, **carried})
+
+
+def _without(source: ModelBundle, dense: Mapping[str, Variant]) -> ModelBundle:
+    """The source without variants that belong to those it had, not to the new ones."""
+    gone = {variant.file for variant in dense.values()}
+    return replace(
+        source,
+        files={name: sha256 for name, sha256 in source.files.items() if name not in gone},
+        variants={n: v for n, v in source.variants.items() if v.file not in gone},
+    )
 
 
 def _publish(source: ModelBundle, proven: ModelBundle, target: Path) -> ModelBundle:

@@ -11,12 +11,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from inspector.core import machine
 from inspector.core.machine import CACHE_VARIABLE, installed_version, private_folder
 from inspector.core.text import wrapped
 from inspector.engines import has_nvidia_driver
 from inspector.errors import InspectorError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
+from inspector.types import Scores, View
 from inspector.version import __version__
 
 if TYPE_CHECKING:
@@ -184,8 +187,11 @@ def _model(path: Path) -> Iterator[Check]:
     if not any(variant.backend == "onnxruntime" for variant in bundle.whole.values()):
         remedy = f"make it with: inspector export {path} --onnx"
         yield Check("model", Health.FAIL, "no ONNX variant, so a scan cannot run it", remedy)
-    for variant in bundle.whole.values():
-        yield from _replays(bundle, variant, golden)
+    for variant in bundle.variants.values():
+        if variant.view == View.WHOLE:
+            yield from _replays(bundle, variant, golden)
+        elif bundle.dense is not None:
+            yield _replay_dense(bundle, variant, golden)
     with suppress(InspectorError):  # the replays have said what is wrong
         yield _speed(bundle)
 
@@ -245,6 +251,25 @@ def _replay(
         return Check(engine, Health.FAIL, str(error), remedy)
     report = parity(golden.names, golden.scores, found, bundle.thresholds)
     return _judge_replay(engine, where, report, exact=variant.precision == "fp32")
+
+
+def _replay_dense(bundle: ModelBundle, variant: Variant, golden: Golden) -> Check:
+    """Predict the golden images, each alone, with a variant for photos at their own scale."""
+    from inspector.engines.dense import open_dense
+    from inspector.engines.parity import parity
+    from inspector.model.verdict import probability
+
+    name = "dense view"
+    try:
+        with closing(open_dense(bundle, device="cpu", precision=variant.precision)) as engine:
+            log_odds_N, ood_N = engine.judge_lone(golden.pixels_NHWC)
+    except (InspectorError, ImportError) as error:
+        return Check(name, Health.FAIL, str(error), "install crack-inspector again")
+    p_N = probability(log_odds_N / bundle.temperature).astype(np.float32)
+    found = Scores(p_N, golden.scores.cam_NHW, ood_N)
+    report = parity(golden.names, golden.scores, found, bundle.thresholds)
+    where = f"{variant.precision} on {engine.device}"
+    return _judge_replay(name, where, report, exact=variant.precision == "fp32")
 
 
 def _judge_replay(engine: str, where: str, report: ParityReport, *, exact: bool) -> Check:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from inspector.core.untrusted import parse_json
 from inspector.errors import DataError
 from inspector.evaluation.figures import Evaluation, Figures, Measured, WidthFigures
+from inspector.types import View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -182,7 +183,23 @@ def _parity(bundle: ModelBundle) -> str:
             f"{seen['reference']} {seen['max_difference']:.1e}, verdicts that differ: "
             f"{len(seen['verdict_flips'])}" + _judged_again(variant)
         )
+    for name, variant in sorted(bundle.variants.items()):
+        if variant.view == View.DENSE:
+            lines.append(f"- `{name}`, for photos at their own scale: {_dense(variant.parity)}")
     return "\n".join(lines) + "\n"
+
+
+def _dense(seen: JsonObject) -> str:
+    alike = f"tiles as by the variant for tiles up to {seen['tiles']['max_difference']:.1e}"
+    if "windows" not in seen:
+        return (
+            f"{alike}; log odds of scenes as {seen['reference']} up to {seen['max_difference']:.1e}"
+        )
+    return (
+        f"{alike}; in {seen['windows']:,} windows of {seen['photos']} photos, log odds "
+        f"{seen['mean_difference']:.2f} from {seen['reference']} in the mean and "
+        f"{seen['moved']:.2f} in 99 of 100, {seen['other_side']:.1%} on the other side of even odds"
+    )
 
 
 def _judged_again(variant: Variant) -> str:

@@ -28,6 +28,7 @@ from inspector.labelled.folder import LabelledImage, find_labelled
 from inspector.labelled.leaks import LeakKind, audit_fingerprints
 from inspector.labelled.split import hold_back
 from inspector.model.bundle import BUNDLE_JSON, CARD, DEFAULT_PATH, GOLDEN, WEIGHTS, ModelBundle
+from inspector.types import View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -166,8 +167,8 @@ def make_quick(bundle_dir: Path, images: Path) -> ModelBundle:
 def ship(bundle: ModelBundle, card: str, tested: Path, target: Path) -> None:
     """Copy what a scan needs, and `tested`, the figures that the card tells. TorchScript stays out,
     `inspector export` makes it again; ONNX files with float kernels refer to those in the weights,
-    which keeps the package small."""
-    from bench.recipe.share import share_weights
+    which keeps the package small, and the dense int8 file to the tiles' one."""
+    from bench.recipe.share import share_bytes, share_weights
 
     kept = {name: v for name, v in bundle.variants.items() if v.backend == "onnxruntime"}
     names = [WEIGHTS, GOLDEN, *(variant.file for variant in kept.values())]
@@ -176,8 +177,11 @@ def ship(bundle: ModelBundle, card: str, tested: Path, target: Path) -> None:
     for name in names:
         shutil.copyfile(bundle.file(name), target / name)
     for variant in kept.values():
+        file = target / variant.file
         if variant.precision in FLOATS:
-            share_weights(target / variant.file, target / WEIGHTS)
+            share_weights(file, target / WEIGHTS)
+        elif variant.view == View.DENSE:
+            share_bytes(file, target / bundle.variant(variant.backend, variant.precision).file)
     (target / CARD).write_text(card, encoding="utf-8")
     shutil.copyfile(tested, target / METRICS)
     shipped = replace(bundle, path=target, variants=kept, files={})

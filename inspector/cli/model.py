@@ -189,8 +189,18 @@ def export(
     )
     exported = export_bundle(config)
     for name in config.variants:
-        variant = exported.variants[name]
+        variant = exported.variants.get(name)
+        if variant is None:
+            print_lines([f"{name} was left out: of no use for this model"])
+            continue
         seen = variant.parity
+        if variant.view == "dense":
+            moved = f"largest difference of log odds {seen['max_difference']:.1e}"
+            looked = (
+                f"{seen['windows']} windows" if "windows" in seen else f"{seen['scenes']} scenes"
+            )
+            print_lines([f"{exported.file(variant.file)}  {looked}, {moved}"])
+            continue
         line = (
             f"{exported.file(variant.file)}  {seen['images']} images, largest probability "
             f"difference {seen['max_difference']:.1e}"

@@ -45,17 +45,16 @@ def check_graph(
     `[?,H,W,C]`), `outputs` name, data type and rank, in the engine's words, which are `dtypes` for
     uint8 and float32."""
     size = bundle.preprocess.size
-    sides, names, ranks = f"{size},{size}", OUTPUT_NAMES, OUTPUT_RANKS
+    sides, named = f"{size},{size}", dict(zip(OUTPUT_NAMES, OUTPUT_RANKS, strict=True))
     if view == View.DENSE:
-        sides, names, ranks = "height,width", DENSE_OUTPUTS, (3, 3)
+        sides, named = "height,width", dict.fromkeys(DENSE_OUTPUTS, 3)
     if list(inputs) != [(INPUT_NAME, dtypes[0], f"[?,{sides},3]")]:
         raise BundleError(
             f"{file} takes {inputs}, not {INPUT_NAME!r} as uint8 [?,{sides},3]; export it again"
         )
-    expected = zip(names, ranks, strict=True)
-    if list(outputs) != [(name, dtypes[1], rank) for name, rank in expected]:
+    if list(outputs) != [(name, dtypes[1], rank) for name, rank in named.items()]:
         raise BundleError(
-            f"{file} answers {outputs}, not float32 {names} of ranks {ranks}; export it again"
+            f"{file} answers {outputs}, not float32 of ranks {named}; export it again"
         )
     check_metadata(bundle, file.name, metadata)
 

@@ -11,15 +11,7 @@ from inspector.engines.contract import VARIANTS, in_one_line, is_out_of_memory
 from inspector.engines.onnxruntime import check_session, obtained, open_session
 from inspector.errors import BackendError, BundleError
 from inspector.model.bundle import DENSE_OUTPUTS, INPUT_NAME
-from inspector.model.windows import (
-    CELLS,
-    MOST_PIXELS,
-    SIZE,
-    STRIDE,
-    WindowMap,
-    plan_blocks,
-    window_means,
-)
+from inspector.model.windows import MOST_PIXELS, STRIDE, WindowMap, plan_blocks, window_means
 from inspector.types import View
 
 if TYPE_CHECKING:
@@ -28,8 +20,8 @@ if TYPE_CHECKING:
     from inspector.model.bundle import DenseView, ModelBundle
     from inspector.model.windows import Plan
 
-_FEWEST_PIXELS = 500_000
-"""Pixels of a block below which a photo is not judged in smaller ones."""
+_FEWEST_PIXELS = 1_000_000
+"""Pixels of a block that are not halved when memory runs out."""
 
 
 def open_dense(
@@ -72,7 +64,8 @@ def open_dense(
     file = bundle.file(bundle.variant(VARIANTS, precision, View.DENSE).file)
     session, why = open_session(file, place, threads)
     check_session(bundle, file, session, View.DENSE)
-    return DenseEngine(session, bundle.dense, precision, why=why, notes=notes, most=most)
+    size = bundle.preprocess.size
+    return DenseEngine(session, bundle.dense, precision, size, why=why, notes=notes, most=most)
 
 
 class DenseEngine:
@@ -85,12 +78,15 @@ class DenseEngine:
         session: Any,
         dense: DenseView,
         precision: str,
+        size: int,
         *,
         why: str = "",
         notes: tuple[str, ...] = (),
         most: int = MOST_PIXELS,
     ) -> None:
+        """`size` is the side of a window, in pixels."""
         self._session = session
+        self._size = size
         self._dense = dense
         self._most = most
         self._smaller: tuple[str, ...] = ()
@@ -111,10 +107,30 @@ class DenseEngine:
         if pixels_HWC.dtype != np.uint8 or pixels_HWC.ndim != 3 or pixels_HWC.shape[2] != 3:
             raise ValueError(f"not uint8 (H, W, 3): {pixels_HWC.dtype} {pixels_HWC.shape}")
         while True:
-            plan = plan_blocks(*pixels_HWC.shape[:2], self._most)
+            plan = plan_blocks(*pixels_HWC.shape[:2], self._size, self._most)
             found = self._try(pixels_HWC, plan)
             if found is not None:
                 return found
+
+    def judge_block(
+        self, pixels_HWC: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The graph's answers for pixels whose sides are multiples of 32, padded with zeros at
+        their border: uncalibrated log odds of each cell, and out-of-distribution scores of each
+        window. Raises what ONNX Runtime raises."""
+        (log_odds_HW,), (ood_HW,) = self._session.run(
+            list(DENSE_OUTPUTS), {INPUT_NAME: np.ascontiguousarray(pixels_HWC)[None]}
+        )
+        return log_odds_HW, ood_HW
+
+    def judge_lone(
+        self, pixels_NHWC: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Uncalibrated log odds and out-of-distribution scores of N tiles, each judged without
+        anything around it: as the variant for tiles judges them."""
+        answers = [self.judge_block(pixels_HWC) for pixels_HWC in pixels_NHWC]
+        log_odds_N = [log_odds_HW.mean(dtype=np.float64) for log_odds_HW, _ in answers]
+        return np.array(log_odds_N), np.array([ood_HW[0, 0] for _, ood_HW in answers])
 
     def _try(self, pixels_HWC: NDArray[np.uint8], plan: Plan) -> WindowMap | None:
         """None when memory ran out and blocks were made smaller. The engine's exception must be
@@ -142,17 +158,18 @@ class DenseEngine:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Log odds of the cells and out-of-distribution scores of the windows, block by block."""
         rows, columns = plan.rows, plan.columns
+        window = self._size // STRIDE
         cells_HW = np.empty((rows.cells, columns.cells), np.float32)
-        ood_HW = np.empty((rows.windows, columns.windows), np.float32)
+        ood_HW = np.empty_like(cells_HW[window - 1 :, window - 1 :])
         for down, across in plan:
             seen_HWC = pixels_HWC.take(rows.seen(down), axis=0)
             seen_HWC = seen_HWC.take(columns.seen(across), axis=1)
-            outputs = self._session.run(list(DENSE_OUTPUTS), {INPUT_NAME: seen_HWC[None]})
-            for target_HW, (answer_HW,), reach in zip(
-                (cells_HW, ood_HW), outputs, (0, CELLS // 2), strict=True
+            outputs = self.judge_block(seen_HWC)
+            for target_HW, answer_HW, several in zip(
+                (cells_HW, ood_HW), outputs, (1, window), strict=True
             ):
                 places, wanted = zip(
-                    rows.counted(down, reach), columns.counted(across, reach), strict=True
+                    rows.counted(down, several), columns.counted(across, several), strict=True
                 )
                 target_HW[places] = answer_HW[wanted]
         return cells_HW, ood_HW
@@ -167,10 +184,10 @@ class DenseEngine:
             )
         cells_HW = (cells_HW / self._dense.temperature + self._dense.shift).astype(np.float32)
         return WindowMap(
-            log_odds_HW=window_means(cells_HW).astype(np.float32),
+            log_odds_HW=window_means(cells_HW, self._size // STRIDE).astype(np.float32),
             ood_HW=ood_HW,
             cells_HW=cells_HW,
-            size=SIZE,
+            size=self._size,
             stride=STRIDE,
             left=plan.columns.first,
             top=plan.rows.first,

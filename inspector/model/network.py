@@ -200,16 +200,18 @@ class DeployedModel(nn.Module):
 class DenseModel(nn.Module):
     """Network as it looks at a photo at its own scale: every window's answer from one pass.
 
-    `forward(images)`: uint8 (N, H, W, 3) RGB, sides of multiples of 32 and at least 224 px ->
+    `forward(images)`: uint8 (N, H, W, 3) RGB, sides of multiples of 32 and at least `size` px ->
     `log_odds` float32 (N, h, w), the evidence of each position of the last features' grid (its mean
-    over the 7 x 7 positions of a window is the log odds of that window, before any temperature),
-    and `domain` float32 (N, h - 6, w - 6), the out-of-distribution score of each window. Inside a
-    larger image a window sees its neighbours where a tile's border is padded with zeros.
+    over the positions of a window is the log odds of that window, before any temperature), and
+    `window_domain` float32 (N, rows, columns), the out-of-distribution score of each window. Inside
+    a larger image a window sees its neighbours where a tile's border is padded with zeros.
     """
 
-    def __init__(self, model: DeployedModel) -> None:
+    def __init__(self, model: DeployedModel, size: int) -> None:
+        """`size` is the side of a window, that of the model's input."""
         super().__init__()
         self.model = model
+        self.size = size
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         stages = self.model.stages(self.model.normalise(images))
@@ -217,7 +219,7 @@ class DenseModel(nn.Module):
         kernel = (layer.weight[crack] - layer.weight[1 - crack]).view(1, FEATURES, 1, 1)
         bias = (layer.bias[crack] - layer.bias[1 - crack]).view(1)
         log_odds = nn.functional.conv2d(stages[-1], kernel, bias).squeeze(1)
-        return log_odds, self.model.domain.moving(stages)
+        return log_odds, self.model.domain.moving(stages, self.size)
 
 
 def load_deployed(bundle: ModelBundle) -> DeployedModel:

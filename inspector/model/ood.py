@@ -23,6 +23,8 @@ MIN_TRAINING = 64
 """Training images below which nothing is fitted."""
 _LEAST_SPREAD = 0.01
 _TAIL = 0.99
+_STRIDES, _LAST_STRIDE = (4, 8, 16), 32
+"""Pixels between neighbouring positions in layer1 to layer3, and in layer4."""
 
 
 def pool_for_ood(stages: Sequence[Tensor]) -> Tensor:
@@ -55,27 +57,26 @@ def _deviation(x_NCHW: Tensor) -> Tensor:
     return ((x_NCHW - mean_NC11) ** 2).mean(dim=(2, 3)).sqrt()
 
 
-def pool_moving(stages: Sequence[Tensor]) -> Tensor:
-    """Pool the same features for every window of a larger image: from the outputs of layer1 to
-    layer3, float32 (N, F, h - `WINDOW` + 1, w - `WINDOW` + 1), where (h, w) is layer 4's grid.
-
-    A window is `WINDOW` positions of that grid along a side, and its cells are those of an image of
-    its size.
-    """
+def pool_moving(stages: Sequence[Tensor], size: int) -> Tensor:
+    """Pool the same features for every window of `size` px of a larger image: from the outputs of
+    layer1 to layer3, float32 (N, F, rows, columns). The windows are as far apart as the positions
+    of layer 4's grid, and the cells of each are those of an image of its size."""
+    moving = moving_cells(size)
     return torch.cat(
         [
-            _moving_deviation(stage.float(), *moving)
-            for stage, moving in zip(stages[:3], MOVING, strict=True)
+            _moving_deviation(stage.float(), *cells)
+            for stage, cells in zip(stages[:3], moving, strict=True)
         ],
         dim=1,
     )
 
 
-WINDOW = 7
-"""Positions along a side of layer 4's grid for an image of 224 px."""
-MOVING = ((14, 14, 8), (7, 7, 4), (5, 3, 2))
-"""Of layer1 to layer3, in their positions: the side of a cell, the distance of cells, and that of
-windows. What `_cells` comes to for an image of 224 px."""
+def moving_cells(size: int) -> tuple[tuple[int, int, int], ...]:
+    """Of layer1 to layer3, in their positions: the side of a cell, the distance of the cells of a
+    window, and that of windows. What `_cells` comes to for images of `size` px, a multiple of 32
+    and at least 64."""
+    sides = [(size // stride, _LAST_STRIDE // stride) for stride in _STRIDES]
+    return tuple((side - (GRID - 1) * (side // GRID), side // GRID, apart) for side, apart in sides)
 
 
 def _moving_deviation(stage_NCHW: Tensor, side: int, step: int, stride: int) -> Tensor:
@@ -121,9 +122,9 @@ class OodHead(nn.Module):
         """Score the outputs of the network's layer1 to layer4 (N, C, h, w): float32 (N,)."""
         return self.score(pool_for_ood(stages))
 
-    def moving(self, stages: Sequence[Tensor]) -> Tensor:
+    def moving(self, stages: Sequence[Tensor], size: int) -> Tensor:
         """Score every window of larger images: float32 (N, rows, columns), as `pool_moving`."""
-        pooled_NFHW = pool_moving(stages)
+        pooled_NFHW = pool_moving(stages, size)
         return torch.einsum("nfhw,f->nhw", pooled_NFHW, self.weight) + self.offset
 
     def score(self, pooled_NF: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Windows of a photo that is judged at its own scale: where they lie, and what was found in them.
 
 A photo is covered by square cells of `STRIDE` px, a little beyond its borders, where it is
-continued by its reflection; a window is `CELLS` x `CELLS` of them, one at every cell. The network
+continued by its reflection; a window is a square of some of them, one at every cell. The network
 looks at it in blocks of one shape, which overlap, so that no cell that counts lies near a block's
 border: there the network pads with zeros. Blocks follow from the photo's size alone, so a photo's
 answers do not depend on what is judged beside it.
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 
 STRIDE = 32
 """Pixels from window to window: the stride of the network's last features."""
-CELLS = 7
-"""Cells along a side of a window."""
-SIZE = CELLS * STRIDE
-"""Pixels along a side of a window."""
+USUAL = 7
+"""Cells along a side of a window of 224 px."""
 OVERHANG = 48
 """Pixels by which windows lie over the photo's borders, at least, and at most half a cell more: a
 pixel at the border then lies in two or three windows along each axis."""
@@ -35,7 +33,7 @@ OUTER = 2
 they keep the photo itself four cells away from it."""
 HALO = 4
 """Cells between a cell that counts and the border of its block, within the photo: 128 px, with
-which no window's log odds differed by more than 0.005 from those of one pass over a whole photo."""
+which log odds of windows differ by less than 0.01 from those of one pass over a whole photo."""
 MOST_PIXELS = 4_000_000
 """Pixels of a block at most, with its halo; what the network holds at once."""
 
@@ -89,10 +87,6 @@ class Axis:
     """Cells of a block."""
     blocks: tuple[Block, ...]
 
-    @property
-    def windows(self) -> int:
-        return self.cells - CELLS + 1
-
     def seen(self, block: Block) -> NDArray[np.intp]:
         """The photo's pixels that a block looks at, by their places; beyond the border they are
         those of the reflection, which turns without repeating the outermost pixel."""
@@ -102,12 +96,12 @@ class Axis:
         places %= period
         return np.minimum(places, period - places) if self.pixels > 1 else np.zeros_like(places)
 
-    def counted(self, block: Block, reach: int) -> tuple[slice, slice]:
-        """Which of a block's answers count: where they belong, and where they lie in its output.
-        `reach` is 0 for answers of cells; for those of squares of 2 `reach` + 1 cells the middle
-        cell tells."""
-        begin = max(block.begin - reach, 0)
-        end = min(block.end - reach, self.cells - 2 * reach)
+    def counted(self, block: Block, several: int) -> tuple[slice, slice]:
+        """Which of a block's answers for `several` neighbouring cells count, by the middle one of
+        them: where the answers belong, and where they lie in the block's output."""
+        begin = block.begin - several // 2 if block.begin else 0
+        last = block.end == self.cells
+        end = self.cells - several + 1 if last else block.end - several // 2
         return slice(begin, end), slice(begin - block.start, end - block.start)
 
 
@@ -135,46 +129,47 @@ class Plan:
 
 
 @lru_cache(maxsize=64)
-def plan_blocks(height: int, width: int, most: int = MOST_PIXELS) -> Plan:
-    """The plan for a photo of this size whose blocks have at most `most` pixels (the least there
-    can be is about 0.2 million) and the fewest together. Raises ValueError for a photo without
-    pixels."""
+def plan_blocks(height: int, width: int, window: int, most: int = MOST_PIXELS) -> Plan:
+    """The plan for a photo of this size and windows of `window` px, whose blocks have at most
+    `most` pixels (half a million at least) and the fewest together. Raises ValueError for a photo
+    without pixels."""
     if min(height, width) < 1:
         raise ValueError(f"{height} x {width} is no size of a photo")
-    return min(
-        (Plan(rows, columns) for rows, columns in _within(height, width, most)),
-        key=lambda plan: (plan.pixels, len(plan.rows.blocks) * len(plan.columns.blocks)),
+    down, across = (
+        max(-(-(pixels + 2 * OVERHANG) // STRIDE), window // STRIDE) for pixels in (height, width)
     )
+    plans = (
+        Plan(_axis(height, down, rows), _axis(width, across, columns))
+        for rows, columns in _numbers(down, across, most // STRIDE**2)
+    )
+    return min(plans, key=lambda plan: (plan.pixels, len(plan.rows.blocks)))
 
 
-def _within(height: int, width: int, most: int) -> Iterator[tuple[Axis, Axis]]:
-    """For each number of columns of blocks, the fewest rows with which they are small enough."""
-    for across in range(1, _most_blocks(width) + 1):
-        columns = _axis(width, across)
-        length = most // (columns.length * STRIDE * STRIDE)
-        if length <= 2 * HALO + 1:
-            continue
-        seen = _cells(height) + 2 * OUTER
-        down = 1 if seen <= length else -(-(seen - 2 * HALO) // (length - 2 * HALO))
-        yield _axis(height, down), columns
+def _numbers(down: int, across: int, most: int) -> Iterator[tuple[int, int]]:
+    """Numbers of rows and columns of blocks with at most `most` cells: for each number of columns,
+    the fewest rows."""
+    for columns in range(1, _number(across, 4 * HALO) + 1):
+        longest = most // _length(across, columns)
+        if longest > 2 * HALO:
+            yield _number(down, longest), columns
 
 
-def _cells(pixels: int) -> int:
-    return max(-(-(pixels + 2 * OVERHANG) // STRIDE), CELLS)
+def _number(cells: int, longest: int) -> int:
+    """The fewest blocks along an axis that are no longer than that."""
+    seen = cells + 2 * OUTER
+    return 1 if seen <= longest else -(-(seen - 2 * HALO) // (longest - 2 * HALO))
 
 
-def _most_blocks(pixels: int) -> int:
-    """Blocks along an axis at most: with more, a block would be more halo than photo."""
-    return max((_cells(pixels) + 2 * OUTER - 2 * HALO) // (2 * HALO), 1)
+def _length(cells: int, count: int) -> int:
+    return -(-(cells + 2 * OUTER + 2 * HALO * (count - 1)) // count)
 
 
 @lru_cache(maxsize=256)
-def _axis(pixels: int, count: int) -> Axis:
+def _axis(pixels: int, cells: int, count: int) -> Axis:
     """`count` blocks of equal length that overlap by at least twice the halo; each counts up to
     the middle of the overlap."""
-    cells = _cells(pixels)
     seen = cells + 2 * OUTER
-    length = -(-(seen + 2 * HALO * (count - 1)) // count)
+    length = _length(cells, count)
     starts = [k * (seen - length) // max(count - 1, 1) - OUTER for k in range(count)]
     between = [(this + length + following) // 2 for this, following in pairwise(starts)]
     ends = [*between, cells]
@@ -182,9 +177,10 @@ def _axis(pixels: int, count: int) -> Axis:
     return Axis(pixels, -((cells * STRIDE - pixels) // 2), cells, length, blocks)
 
 
-def window_means(cells_HW: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The mean over the cells of each window: (rows, columns) of cells -> of windows."""
+def window_means(cells_HW: NDArray[np.floating[Any]], window: int = USUAL) -> NDArray[np.float64]:
+    """The mean over the `window` x `window` cells of each window: (rows, columns) of cells -> of
+    windows."""
     sums = np.zeros((cells_HW.shape[0] + 1, cells_HW.shape[1] + 1))
     sums[1:, 1:] = cells_HW.cumsum(axis=0, dtype=np.float64).cumsum(axis=1)
-    rows = sums[CELLS:] - sums[:-CELLS]
-    return (rows[:, CELLS:] - rows[:, :-CELLS]) / CELLS**2
+    rows = sums[window:] - sums[:-window]
+    return np.asarray((rows[:, window:] - rows[:, :-window]) / window**2)

@@ -35,6 +35,7 @@ def run(model, pixels):
 def test_bundle_holds_exactly_its_files(tiny_bundle_dir):
     assert sorted(os.listdir(tiny_bundle_dir)) == [
         "bundle.json",
+        "dense.onnx",
         "golden.npz",
         "model.onnx",
         "model.ts",
@@ -45,11 +46,11 @@ def test_bundle_holds_exactly_its_files(tiny_bundle_dir):
 def test_every_file_has_its_hash(tiny_bundle_dir):
     bundle = ModelBundle.load(tiny_bundle_dir)
     assert set(bundle.files) == set(os.listdir(tiny_bundle_dir)) - {"bundle.json"}
-    assert set(bundle.variants) == {"onnx-fp32", "torchscript-fp32"}
+    assert set(bundle.variants) == {"onnx-fp32", "torchscript-fp32", "dense-fp32"}
 
 
 def test_evidence_is_in_the_bundle(tiny_bundle):
-    for variant in tiny_bundle.variants.values():
+    for variant in tiny_bundle.whole.values():
         assert variant.parity["images"] == variant.parity["golden_images"] >= 10
         assert variant.parity["verdict_flips"] == []
         assert variant.parity["max_difference"] < 1e-4

@@ -79,7 +79,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 def test_the_bundle_gains_two_variants(reduced_dir, tiny_bundle):
     bundle = ModelBundle.load(reduced_dir)
-    assert set(bundle.variants) == {"onnx-fp32", "torchscript-fp32", "onnx-int8", "onnx-fp16"}
+    assert set(bundle.whole) == {"onnx-fp32", "torchscript-fp32", "onnx-int8", "onnx-fp16"}
     assert bundle.digest == tiny_bundle.digest
     assert bundle.files["model.onnx"] == tiny_bundle.files["model.onnx"]
 
@@ -225,7 +225,7 @@ def test_reduced_variant_joins_an_earlier_export(reduced_dir, tiny_bundle_dir, t
     script = {"torchscript-fp32": plain.variants["torchscript-fp32"]}
     replace(plain, path=out, files=files, variants=script).save()
     bundle = export_bundle(ExportConfig(bundle=reduced_dir, int8=True, out=out))
-    assert set(bundle.variants) == {"onnx-fp32", "torchscript-fp32", "onnx-int8"}
+    assert set(bundle.whole) == {"onnx-fp32", "torchscript-fp32", "onnx-int8"}
 
 
 def test_carried_variant_that_drifted_is_refused(reduced_copy, tmp_path):
@@ -272,7 +272,7 @@ def test_export_config_rejects_impossible_photo_options(tmp_path):
         ExportConfig(int8=True, images=photos)
     with pytest.raises(SourceError, match="no images below"):
         gather_photos(ExportConfig(int8=True, calibration=photos))
-    assert set(ExportConfig(int8=True, fp16=True).variants) == {"onnx-int8", "onnx-fp16"}
+    assert set(ExportConfig(int8=True, fp16=True).reduced) == {"onnx-int8", "onnx-fp16"}
     assert not ExportConfig(int8=True).exact
 
 
@@ -296,7 +296,7 @@ def test_the_command_line_says_what_was_found(reduced_dir, tmp_path):
     command = ["export", str(reduced_dir), "--int8", "--fp16", "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.exception
-    first, second = result.stdout.splitlines()
+    first, second, *_dense = result.stdout.splitlines()
     assert "model.int8.onnx" in first and "judged again in fp32, no verdicts differ" in first
     assert "model.fp16.onnx" in second
 

@@ -273,7 +273,7 @@ def test_a_second_variant_joins_the_first(plain_dir, full_dir, tmp_path):
     replace(only_onnx, files=files, variants={"onnx-fp32": only_onnx.variants["onnx-fp32"]}).save()
     (full_dir / "model.ts").unlink()
     bundle = export_bundle(torchscript(plain_dir, out=full_dir))
-    assert set(bundle.variants) == {"onnx-fp32", "torchscript-fp32"}
+    assert set(bundle.whole) == {"onnx-fp32", "torchscript-fp32"}
 
 
 def test_a_directory_with_another_model_is_not_overwritten(full_dir, plain_dir):
@@ -314,7 +314,7 @@ def test_the_shipped_bundle_is_not_written_to():
     ],
 )
 def test_no_flag_exports_onnx_and_torchscript(chosen, names):
-    assert set(ExportConfig(**chosen).variants) == names
+    assert set(ExportConfig(**chosen).exact) == names
 
 
 def test_export_config_rejects_impossible_options(tmp_path):
