@@ -40,8 +40,10 @@ def judge(model: Any, bundle: ModelBundle, photo_HWC: NDArray[Any], device: str)
     mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (spec.mean, spec.std))
     tiles_NHWC = torch.from_numpy(cut(photo_HWC, spec.size))
     found = []
-    for batch_NHWC in tiles_NHWC.split(BATCH):
-        x_NCHW = batch_NHWC.to(device).permute(0, 3, 1, 2)  # channels-last already
+    for start in range(0, len(tiles_NHWC), BATCH):
+        x_NCHW = (
+            tiles_NHWC[start : start + BATCH].to(device).permute(0, 3, 1, 2)
+        )  # channels-last already
         logits_NC = model((x_NCHW / 255 - mean) / std).float()
         found.append(torch.softmax(logits_NC / bundle.temperature, dim=1))
     return float(torch.cat(found)[:, bundle.positive_index].mean())

@@ -106,8 +106,8 @@ def _read_once(file: PhotoFile, ref: ImageRef, limits: DecodeLimits) -> Contents
             file.seek(0)
             content_hash = hashlib.file_digest(file, "sha256").hexdigest()
             is_same = before == file.facts()
-            data = OpenBytes(file, before, content_hash)
-            return Contents(ref, _at_page(data, ref), content_hash) if is_same else None
+            left = OpenBytes(file, before, content_hash)
+            return Contents(ref, _at_page(left, ref), content_hash) if is_same else None
         file.seek(0)
     data = b"" if size > limits.max_bytes else _up_to(file, size, limits.max_bytes + 1)
     if max(size, len(data)) > limits.max_bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import tifffile
@@ -19,7 +21,9 @@ from tests.photos.files import SPEC, failure, photo
 GREYS = (30, 90, 150, 210)
 
 
-def pages(path, count: int = 3, *, big: bool = False, order: str = "<", **options) -> None:
+def pages(
+    path, count: int = 3, *, big: bool = False, order: Literal["<", ">"] = "<", **options
+) -> None:
     with tifffile.TiffWriter(path, bigtiff=big, byteorder=order) as file:
         for grey in GREYS[:count]:
             file.write(np.full((40, 50, 3), grey, np.uint8), photometric="rgb", **options)

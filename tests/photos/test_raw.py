@@ -11,11 +11,11 @@ import pytest
 from PIL import Image, ImageOps
 
 from bench.faults.encodings import tiff
+from bench.faults.negatives import dng
 from inspector.model.preprocess import PreprocessSpec
 from inspector.photos.decode import open_image
 from inspector.types import FailureCode
 from tests.photos.files import ORIENTATION, difference, failure, photo, surface
-from bench.faults.negatives import dng
 
 SIDES = (96, 64)
 RGB = np.asarray(surface(*SIDES))
