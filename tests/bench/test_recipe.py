@@ -67,7 +67,7 @@ def test_whole_recipe_makes_a_bundle_with_a_card(data, tmp_path, monkeypatch):
     out = tmp_path / "shipped"
     recipe.main(data, tmp_path / "work", init="random", out=out)
     bundle = ModelBundle.load(out)
-    assert set(bundle.variants) == {"onnx-fp32"}
+    assert set(bundle.variants) == {"onnx-fp32", "dense-fp32"}
     card = (out / CARD).read_text()
     assert bundle.digest in card and "| rissbilder* |" in card and "What more data buys" in card
     tested = read_metrics(out / METRICS)
