@@ -219,15 +219,19 @@ def test_what_gdal_calls_no_data_is_grey(words, hidden, decode_bytes):
 
 
 PEAK = """
-import resource, sys
+import re, sys
 from inspector.photos.decode import open_image
 from inspector.photos.reading import DecodeLimits, read
 from inspector.photos.tiff_windows import read_pixels
 from inspector.types import ImageRef
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+
+before = peak()
 with read(ImageRef.of(sys.argv[1]), DecodeLimits()) as contents:
     pixels = read_pixels(contents.data)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / pixels.nbytes)
+print((peak() - before) / pixels.nbytes)
 """
 """Prints the memory that it takes to decode, in sizes of the pixels."""
 
@@ -245,4 +249,4 @@ def test_memory_holds_the_pixels_once(layout, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", PEAK, path], capture_output=True, text=True, check=True
     )
-    assert float(done.stdout) < 1.4
+    assert 0.9 < float(done.stdout) < 1.4
