@@ -29,8 +29,8 @@ A photo whose longer side is more than 1.5 times the model's input is judged at 
 every window of it, with thresholds of its own: `clear` below {clear_below}, `crack` from
 {crack_from}, out of distribution from {foreign}, chosen {chosen}.
 
-Measured on other photos (`python -m bench photos`; `photos.json` has all figures, among them recall
-by width and contrast of the crack):
+Measured on other photos, which were looked at while the rule was made (`python -m bench
+photos`; `photos.json` has all figures, among them recall by width and contrast of the crack):
 
 {table}
 **This calibration is semi-synthetic until labelled photos come in through review**: it rests on
