@@ -336,6 +336,7 @@ def _damaged(seeds: Seeds) -> _Files:
     flipped = bytearray(seeds.png)
     flipped[len(flipped) // 2] ^= 1
     return {
+        "phone.jpg": (b"\0\0\0\x18ftypavif" + bytes(64), "AVIF by another name"),
         "bad_sector.jpg": (
             jpeg[:middle] + bytes(512) + jpeg[middle + 512 :],
             "512 bytes lost in the middle",
@@ -368,11 +369,8 @@ def _unsupported(seeds: Seeds) -> _Files:
         "lab.tif": (encoded(Image.new("LAB", small), "TIFF"), "CIELAB"),
         "raw.tif": (encoded(seeds.image, "TIFF", tiffinfo=preview), "begins with a preview"),
         "no_meaning.tif": (tiff(seeds.pixels_HWC[..., :1], {262: None}), "not what 0 means"),
-        "canon.cr2": (tiff(seeds.pixels_HWC, head=b"CR\2\0\0\0\0\0"), "camera raw"),
-        "phase_one.iiq": (tiff(seeds.pixels_HWC, head=b"IIII\0\0\0\0"), "camera raw"),
         "fuji.raf": (b"FUJIFILMCCD-RAW 0201" + bytes(64), "camera raw"),
         "olympus.orf": (b"IIRO\x08\0\0\0" + bytes(64), "camera raw"),
-        "canon.crw": (b"II\x1a\0\0\0HEAPCCDR" + bytes(64), "camera raw"),
         "masks.bmp": (
             seeds.bmp[:28] + struct.pack("<HI", 32, 3) + seeds.bmp[34:],
             "masks that nobody uses",
@@ -380,8 +378,6 @@ def _unsupported(seeds: Seeds) -> _Files:
         "packing.tif": (with_tiff_fields(seeds.tiff, {259: 12345}), "an unknown compression"),
         "lossless.jpg": (with_jpeg_frame(seeds.jpeg, marker=0xC3), "lossless JPEG"),
         "bits12.jpg": (with_jpeg_frame(seeds.jpeg, marker=0xC1, bits=12), "12 bits"),
-        "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(64), "HEIC"),
-        "phone.jpg": (b"\0\0\0\x18ftypavif" + bytes(64), "AVIF by another name"),
         "scan.jp2": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(64), "JPEG 2000"),
         "layers.psd": (b"8BPS\0\x01" + bytes(64), "Photoshop"),
         "camera.pgm": (b"P5\n2 2\n255\n" + bytes(4), "PGM"),

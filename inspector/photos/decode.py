@@ -9,7 +9,7 @@ from dataclasses import asdict
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, cast
 
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 from inspector.core.text import printable
@@ -123,6 +123,7 @@ def _decode(
 def _prepare_pillow(limits: DecodeLimits) -> None:
     """Pillow warns about odd but decodable files; their row says all there is to say. It has a
     bound on pixels of its own, which must not lie below `limits`: it refuses twice that number.
+    And somebody may have told it to make up the pixels that a truncated file lacks.
 
     For the whole process and for good: `warnings.catch_warnings` would restore, in one thread,
     filters that another still needs. In front again if another filter was put before it.
@@ -132,6 +133,7 @@ def _prepare_pillow(limits: DecodeLimits) -> None:
     bound = Image.MAX_IMAGE_PIXELS
     if bound is not None and 2 * bound < limits.max_pixels:
         Image.MAX_IMAGE_PIXELS = -(-limits.max_pixels // 2)
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
 def _open(data: Bytes, limits: DecodeLimits) -> Image.Image:

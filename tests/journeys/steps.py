@@ -181,6 +181,16 @@ SCANS = (
     Step("scan - --model tiny --out listed -q", columns=None,
          given=b"photos/P0.png\0photos/P1.png\0"),
     Step("verify listed", ("2 rows",)),
+    Step("scan photos --model tiny --out other --view dense", ("has no dense view",), code=1,
+         columns=60),
+    Step("scan photos --model tiny --out scaled --view whole --overlap 0.5 --min-crack-mm 0.3 "
+         "--mm-per-px 0.12 --heatmaps review", (r"= \d+ ok", "overlays drawn")),
+    Step("rejudge scaled --min-crack-mm 0.2 --mm-per-px 0.12 --model tiny", ("0.2 mm",),
+         columns=60),
+    Step("report scaled --html bridge-7.html --csv cracks.csv --xlsx cracks.xlsx "
+         "--geojson bridge-7.geojson --geoparquet bridge-7.parquet --coco regions.json "
+         "--annotate marked --crops regions --copy-cracks cracks",
+         ("list cracks.csv", "marked marked")),
 )  # fmt: skip
 
 _HASTY = (
@@ -220,7 +230,8 @@ LEARNING = (
          "--no-leak-audit --out probe -q -v",
          columns=None),
     Step("evaluate 'other walls' --model my-model --out evaluation --gallery 2 -b 4 -j 1 "
-         "--device cpu --trained-on labelled", ("cracks clear", "report: evaluation/report.html")),
+         "--device cpu --view auto --trained-on labelled",
+         ("cracks clear", "report: evaluation/report.html")),
     Step("evaluate 'other walls' --model my-model --out evaluation --groups groups.csv "
          "--by folder --positive Positive", ("folder",), columns=60),
     Step("evaluate 'other walls' --model my-model --strict-splits --json -v", ('"sources"',),
@@ -233,6 +244,8 @@ LEARNING = (
          ("nothing was written",), columns=None),
     Step("calibrate 'other walls' --target-recall 0.99 --pooled --groups groups.csv "
          "--positive Positive --model my-model", ("too few", "it takes"), code=1, columns=60),
+    Step("calibrate 'other walls' --view dense --out my-walls-dense --model tiny",
+         ("has no dense view",), code=1),
     Step("export --help", ("Usage: inspector export",)),
     Step("export tiny --onnx --torchscript --out deploy --images 'other walls' --images-limit 5 -v",
          ("model.onnx",), columns=None),
