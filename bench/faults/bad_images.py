@@ -290,6 +290,7 @@ def _cut(seeds: Seeds) -> _Files:
         ".webp": seeds.webp,
         ".gif": seeds.gif,
         ".bmp": seeds.bmp,
+        ".avif": encoded(seeds.image, "AVIF"),
         ".tif": seeds.tiff,
         "_lzw.tif": encoded(seeds.image, "TIFF", compression="tiff_lzw"),
         "_tail.tif": tiff(seeds.pixels_HWC, order=">"),
@@ -336,7 +337,6 @@ def _damaged(seeds: Seeds) -> _Files:
     flipped = bytearray(seeds.png)
     flipped[len(flipped) // 2] ^= 1
     return {
-        "phone.jpg": (b"\0\0\0\x18ftypavif" + bytes(64), "AVIF by another name"),
         "bad_sector.jpg": (
             jpeg[:middle] + bytes(512) + jpeg[middle + 512 :],
             "512 bytes lost in the middle",

@@ -56,6 +56,8 @@ class Directory:
     """Whether the values of all fields lie within the file."""
     next: int
     """Place of the next page's directory; 0 where there is none."""
+    at: int
+    """Its own place."""
 
     def values(self, tag: int, begin: int = 0, count: int = MOST_VALUES) -> tuple[int, ...]:
         """Return up to `count` of the field's values from `begin` on; none if it is missing or
@@ -101,12 +103,12 @@ def read_directory(data: Bytes, at: int | None = None) -> Directory:
         entries.setdefault(tag, entry)
     end = data[first + size : first + size + inline]
     following = struct.unpack(order + word, end)[0] if len(end) == inline else 0
-    return Directory(data, order, entries, is_whole, following)
+    return Directory(data, order, entries, is_whole, following, at)
 
 
 def later_pages(page: Directory) -> Iterator[Directory]:
     """Yield the pages behind `page`, as far as they can be read; never one twice."""
-    seen, entries = {0}, 0
+    seen, entries = {0, page.at}, 0
     while page.next not in seen and len(seen) < MOST_DIRECTORIES and entries < MOST_ENTRIES:
         seen.add(page.next)
         entries += len(page.entries)

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageFile
 
+from bench.faults.encodings import with_tiff_loop
 from inspector.photos import reading
 from inspector.photos.address import page_of, page_uri, path_of, text_of, uri_of
 from inspector.photos.decode import decode
@@ -16,7 +17,7 @@ from inspector.photos.pictures import screen
 from inspector.photos.source import Discovery, is_gone, suffix_of
 from inspector.scanning import ScanConfig, scan
 from inspector.types import FailureCode, ImageRef
-from tests.photos.files import SPEC, failure, photo
+from tests.photos.files import SPEC, encoded, failure, photo, surface
 
 GREYS = (30, 90, 150, 210)
 
@@ -42,6 +43,11 @@ def test_addresses():
     assert text_of(second) == "/a/b#page=2 ü.tif#page=12"
     assert suffix_of(second) == ".tif"
     assert page_of("/plain/path#page=3") == page_of(f"{uri}#page=0") == 1
+
+
+def test_a_directory_that_follows_itself_is_one_page(tmp_path):
+    (tmp_path / "loop.tif").write_bytes(with_tiff_loop(encoded(surface(40, 30), "TIFF")))
+    assert len(listed(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("big", [False, True])
