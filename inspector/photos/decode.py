@@ -300,9 +300,7 @@ def _model_pixels(
 ) -> NDArray[np.uint8]:
     """Return the upright photo at the model's size; a JPEG is decoded not much larger than that."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        tiff.refuse_unreadable(data)
-        tiff.refuse_damaged(data)
-        image = Image.fromarray(tiff_windows.read_pixels(data))
+        image = Image.fromarray(_tiff_pixels(data))
     if isinstance(image, JpegImageFile) and isinstance(data, bytes):
         _refuse_endless_jpeg(image, data)
         image.draft(None, (spec.decode_side, spec.decode_side))
@@ -325,15 +323,20 @@ def _native_pixels(image: Image.Image, exif: ExifFacts, data: Bytes) -> NDArray[
     """Return all pixels of the photo, upright: a turned view of how they were decoded."""
     pixels_HWC = None
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        tiff.refuse_unreadable(data)
-        tiff.refuse_damaged(data)
-        pixels_HWC = tiff_windows.read_pixels(data)
+        pixels_HWC = _tiff_pixels(data)
     if isinstance(image, JpegImageFile) and isinstance(data, bytes):
         _refuse_endless_jpeg(image, data)
         pixels_HWC = plain_pixels(data, image.size)
     if pixels_HWC is None:
         pixels_HWC = _in_pieces(image)
     return turned(pixels_HWC, exif.orientation)
+
+
+def _tiff_pixels(data: Bytes) -> NDArray[np.uint8]:
+    """Return all pixels of a TIFF, upright. Raises Refused where they cannot be trusted."""
+    tiff.refuse_unreadable(data)
+    tiff.refuse_damaged(data)
+    return tiff_windows.read_pixels(data)
 
 
 def _in_pieces(image: Image.Image) -> NDArray[np.uint8]:

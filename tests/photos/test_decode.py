@@ -23,6 +23,7 @@ from tests.photos.files import (
     png_chunk,
     surface,
 )
+from tests.photos.turned import TURNS
 
 # --- the formats that work -------------------------------------------------------------------
 
@@ -148,23 +149,11 @@ def test_opaque_pixels_of_an_alpha_photo_stay(decode_bytes):
 
 # --- orientation and scaled decoding ---------------------------------------------------------
 
-STORED_AS = {
-    1: None,
-    2: Transpose.FLIP_LEFT_RIGHT,
-    3: Transpose.ROTATE_180,
-    4: Transpose.FLIP_TOP_BOTTOM,
-    5: Transpose.TRANSPOSE,
-    6: Transpose.ROTATE_90,
-    7: Transpose.TRANSVERSE,
-    8: Transpose.ROTATE_270,
-}
-"""How a camera held in another way stores an upright scene (EXIF 2.32, tag 0x0112)."""
 
-
-@pytest.mark.parametrize("orientation", STORED_AS)
+@pytest.mark.parametrize("orientation", TURNS)
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "TIFF lzw"])
 def test_every_orientation_comes_upright(form, orientation, decode_bytes):
-    scene, turn = surface(120, 80), STORED_AS[orientation]
+    scene, turn = surface(120, 80), TURNS[orientation]
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     options: dict[str, Any] = {"quality": 95} if form == "JPEG" else LOSSLESS[form]
