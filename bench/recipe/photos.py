@@ -27,7 +27,7 @@ _HEADING, _NEXT = "## Photos at their own scale\n", "## What it is bad at\n"
 _SECTION = """{heading}\
 A photo whose longer side is more than 1.5 times the model's input is judged at its own scale, by
 every window of it, with thresholds of its own: `clear` below {clear_below}, `crack` from
-{crack_from}, out of distribution from {foreign}, chosen {chosen}.
+{crack_from}, out of distribution from {ood}, chosen {chosen}.
 
 Measured on other photos, which were looked at while the rule was made (`python -m bench
 photos`; `photos.json` has all figures, among them recall by width and contrast of the crack):
@@ -73,7 +73,7 @@ def told(card: str, source: ModelBundle, bundle: ModelBundle, found: JsonObject)
         heading=_HEADING,
         clear_below=thresholds.clear_below,
         crack_from=thresholds.crack_from,
-        foreign=thresholds.out_of_distribution,
+        ood=thresholds.out_of_distribution,
         chosen=thresholds.chosen,
         table="\n".join(families_table(found)) + "\n",
     )

@@ -209,7 +209,7 @@ def training(
 @app.command()
 def ood(
     data: Annotated[Path, typer.Argument(help="Concrete: DATA/SOURCE/...", show_default=False)],
-    foreign: Annotated[Path, typer.Argument(help="Other things: KIND/...", show_default=False)],
+    other: Annotated[Path, typer.Argument(help="Other things: KIND/...", show_default=False)],
     model: Model = None,
     threshold: Annotated[
         float | None, typer.Option(help="Out of distribution from this score; else the model's.")
@@ -224,7 +224,7 @@ def ood(
     from bench.studies.ood import COLUMNS, OodBenchConfig, bench_ood
 
     config = OodBenchConfig(
-        concrete=data, foreign=foreign, model=model, threshold=threshold, limit=limit
+        concrete=data, other=other, model=model, threshold=threshold, limit=limit
     )
     make_folder(out)
     _finish(bench_ood(config), COLUMNS, out)

@@ -45,7 +45,7 @@ _NOTHING = {
 
 METHOD = (
     "Every picture goes through the exported model as a scan shows it, shrunk or cropped to the "
-    "model's input. AUROC: the chance that a foreign picture scores higher than a picture of "
+    "model's input. AUROC: the chance that something else scores higher than a picture of "
     "concrete, all sources of it together; one half is guessing.",
     "flagged: at the threshold named below, the model's own unless another was given. The concrete "
     "must be other than what that was chosen on.",
@@ -66,11 +66,11 @@ COLUMNS: Columns = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OodBenchConfig:
-    """`concrete` and `foreign` are folders; their first subfolders are sources and kinds. At most
+    """`concrete` and `other` are folders; their first subfolders are sources and kinds. At most
     `limit` images of each. `threshold` None: the model's own. Raises UsageError."""
 
     concrete: Path
-    foreign: Path
+    other: Path
     model: Path | None = None
     threshold: float | None = None
     limit: int = 400
@@ -95,14 +95,14 @@ def bench_ood(config: OodBenchConfig) -> JsonObject:
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
     threshold = config.threshold or bundle.thresholds.out_of_distribution
     if threshold is None:
-        raise BundleError(f"{bundle.path} does not know what is foreign to it; train it again")
+        raise BundleError(f"{bundle.path} has no out-of-distribution score; train it again")
     with closing(open_backend(bundle)) as backend:
-        concrete, foreign = (
+        concrete, other = (
             {
                 name: _answers(backend, bundle, spread_evenly(refs, config.limit))
                 for name, refs in _by_subfolder(folder).items()
             }
-            for folder in (config.concrete, config.foreign)
+            for folder in (config.concrete, config.other)
         )
     return {
         "benchmark": "domain",
@@ -115,7 +115,7 @@ def bench_ood(config: OodBenchConfig) -> JsonObject:
         "system": describe_system(),
         "cases": [
             *_cases(bundle, concrete, threshold, reference=None, what="concrete"),
-            *_cases(bundle, foreign, threshold, reference=_all(concrete), what="foreign"),
+            *_cases(bundle, other, threshold, reference=_all(concrete), what="other"),
         ],
     }
 
@@ -169,7 +169,7 @@ def _cases(
     reference: Answers | None,
     what: str,
 ) -> list[JsonObject]:
-    """One case per part and one for all; `reference`: the concrete that foreign parts differ
+    """One case per part and one for all; `reference`: the concrete that other parts differ
     from."""
     return [
         _case(bundle, f"{what}: {printable(name)}", part, threshold, reference)
@@ -201,6 +201,6 @@ def _case(
     }
 
 
-def _roc_auc(concrete_N: NDArray[np.float32], foreign_N: NDArray[np.float32]) -> float:
-    truth = np.repeat([0, 1], [len(concrete_N), len(foreign_N)])
-    return float(roc_auc_score(truth, np.concatenate([concrete_N, foreign_N])))
+def _roc_auc(concrete_N: NDArray[np.float32], other_N: NDArray[np.float32]) -> float:
+    truth = np.repeat([0, 1], [len(concrete_N), len(other_N)])
+    return float(roc_auc_score(truth, np.concatenate([concrete_N, other_N])))

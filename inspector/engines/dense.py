@@ -50,10 +50,7 @@ def open_dense(
         BundleError: The bundle has no dense view, or lacks the variant.
     """
     if bundle.dense is None:
-        raise BundleError(
-            f"{bundle.path} has no dense view, so photos are judged whole; add one with: "
-            "inspector calibrate --view dense"
-        )
+        raise BundleError(f"{bundle.path} has no dense view; its photos are judged in tiles")
     place = Device.parse(device)
     notes: tuple[str, ...] = ()
     if backend != VARIANTS:

@@ -13,7 +13,7 @@ from inspector.engines import open_backend
 from inspector.engines.combined import DeferringBackend
 from inspector.engines.contract import VARIANTS
 from inspector.errors import BundleError, UsageError
-from inspector.model.evidence import MOST_TILES, find_candidates, judge_photo
+from inspector.model.evidence import MOST_TILES, STRONGEST_TILE, find_candidates, judge_photo
 from inspector.model.preprocess import ALL_WHOLE, Views
 from inspector.model.verdict import log_odds
 from inspector.model.windows import WindowMap
@@ -56,21 +56,20 @@ class Mapper(Protocol):
 
 
 def choose_views(name: str, bundle: ModelBundle) -> Views:
-    """The views that `--view` means for a bundle: `auto` judges large photos densely where the
-    bundle can, `dense` and `tiles` take every photo at its own scale. Raises UsageError for other
-    names, BundleError where the bundle cannot."""
+    """The views that `--view` means for a bundle: `auto` judges large photos at their own scale,
+    densely where the bundle can, else in tiles; `dense` and `tiles` take every photo so. Raises
+    UsageError for other names, BundleError where the bundle cannot."""
     if name not in VIEWS:
         raise UsageError(f"unknown view {name!r}; choose one of: {', '.join(VIEWS)}")
-    if name == View.WHOLE or (name == AUTO and bundle.dense is None):
-        return ALL_WHOLE
-    if bundle.dense is None:
+    if name == View.DENSE and bundle.dense is None:
         raise BundleError(
-            f"{bundle.path} has no dense view, which --view {name} needs: leave it out to judge "
-            "photos whole, or make a bundle that has one with: inspector calibrate --view dense"
+            f"{bundle.path} has no dense view; leave --view out: large photos are then judged in "
+            "overlapping tiles"
         )
     if name == AUTO:
-        return Views(View.DENSE, BIG * bundle.preprocess.size)
-    return Views(View(name))
+        own = View.TILES if bundle.dense is None else View.DENSE
+        return Views(own, BIG * bundle.preprocess.size)
+    return ALL_WHOLE if name == View.WHOLE else Views(View(name))
 
 
 def dense_variant(bundle: ModelBundle, precision: str) -> Variant:
@@ -209,11 +208,17 @@ class TileMapper:
         self._stride = max(round(size * (1 - overlap)), 1)
 
     def run(self, pixels_HWC: NDArray[np.uint8]) -> WindowMap:
-        """Windows of the last row and column stand on the grid, also where their tiles are pushed
-        back into the photo."""
+        """Outermost windows overhang the photo alike on both sides, by less than half of a window;
+        their tiles are pushed back into it."""
         size, stride = self._size, self._stride
         rows, columns = (1 + ceil(max(side - size, 0) / stride) for side in pixels_HWC.shape[:2])
-        corners = [(x * stride, y * stride) for y in range(rows) for x in range(columns)]
+        top, left = (
+            (side - size - (count - 1) * stride) // 2
+            for count, side in zip((rows, columns), pixels_HWC.shape[:2], strict=True)
+        )
+        corners = [
+            (left + x * stride, top + y * stride) for y in range(rows) for x in range(columns)
+        ]
         odds, oods = [], []
         for start in range(0, len(corners), TILES_AT_ONCE):
             some = corners[start : start + TILES_AT_ONCE]
@@ -226,8 +231,8 @@ class TileMapper:
             cells_HW=None,
             size=size,
             stride=stride,
-            left=0,
-            top=0,
+            left=left,
+            top=top,
         )
 
     def close(self) -> None: ...
@@ -256,7 +261,7 @@ def open_photo_engine(
         thresholds=thresholds,
         opened=opened,
     )
-    size, dense = bundle.preprocess.size, bundle.dense
+    size, dense = bundle.preprocess.size, bundle.dense or STRONGEST_TILE
     if views.big is View.WHOLE:
         return PhotoEngine(tiles)
     open_mapper: Callable[[], Mapper] = partial(TileMapper, tiles, size, overlap)

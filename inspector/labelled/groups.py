@@ -56,11 +56,11 @@ class FileTable:
         places = {_key(key): k for k, image in enumerate(images) for key in _ways(image.path)}
         bases = [os.path.abspath(base) for base in (self.path.parent, *roots, Path())]
         said: dict[int, Row] = {}
-        strangers = []
+        unmatched = []
         for row in self.rows:
             found = _find(row.file, bases, places)
             if found is None:
-                strangers.append(row)
+                unmatched.append(row)
             elif row.cells[wanted]:
                 before = said.setdefault(found, row)
                 if before.cells[wanted] != row.cells[wanted]:
@@ -70,7 +70,7 @@ class FileTable:
                         f"{printable(row.cells[wanted])!r} in line {row.line}"
                     )
         values = [said[k].cells[wanted] if k in said else "" for k in range(len(images))]
-        return values, strangers
+        return values, unmatched
 
 
 def with_groups(
@@ -80,13 +80,13 @@ def with_groups(
     about what did not match. Raises DataError where the CSV names none of the images, or cannot be
     read."""
     table = read_table(groups_csv)
-    groups, strangers = table.column(GROUP, images, roots)
-    if len(strangers) < len(table.rows) and not any(groups):
+    groups, unmatched = table.column(GROUP, images, roots)
+    if len(unmatched) < len(table.rows) and not any(groups):
         raise DataError(f"{groups_csv} has nothing in its column `{GROUP}` for the images it names")
     if not any(groups):
         raise DataError(
             f"{groups_csv} names none of the images below {roots[0]}"
-            f"{_named('; its first rows are about', [row.file for row in strangers])}; its column "
+            f"{_named('; its first rows are about', [row.file for row in unmatched])}; its column "
             "`file` must be given from the CSV's folder, from DATA or from the working directory"
         )
     without = [image.path for image, group in zip(images, groups, strict=True) if not group]
@@ -96,10 +96,10 @@ def with_groups(
             f"WARNING: {groups_csv} gives no group to {len(without):,} of {len(images):,} images, "
             f"which are groups of their own{_named(', first', without)}"
         )
-    if strangers:
+    if unmatched:
         remarks.append(
-            f"{len(strangers):,} of {len(table.rows):,} rows of {groups_csv} are about no image "
-            f"here{_named(', first', [row.file for row in strangers])}"
+            f"{len(unmatched):,} of {len(table.rows):,} rows of {groups_csv} are about no image "
+            f"here{_named(', first', [row.file for row in unmatched])}"
         )
     found = [
         replace(image, group=group or image.path)

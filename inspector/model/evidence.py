@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inspector.errors import BundleError
+from inspector.model.bundle import DenseView
 from inspector.model.verdict import SURE, probability
 from inspector.types import PhotoScore, Region, SimpleRules
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from inspector.model.bundle import DenseView
     from inspector.model.windows import WindowMap
     from inspector.types import JsonObject
 
@@ -32,10 +32,10 @@ MOST_TILES = 8
 MOST_REGIONS = 100
 """Regions of a photo that are told at most, the most probable ones."""
 
-CANDIDATE_FEATURES = ("peak", "sum", "bent", "tile")
+CANDIDATE_FEATURES = ("peak", "sum", "bent", "tile", "window")
 """What a candidate's probability is made of: its highest cell and the sum of its cells, both on a
 scale on which large log odds count less and less; how far its cells lie from its axis, as a share
-of its length: a crack is a line; and its exact tile."""
+of its length: a crack is a line; its exact tile, on that scale too, and as it is."""
 PHOTO_FEATURES = ("best", "windows")
 """What a photo's is made of: log odds of its best candidate, and the logarithm of the number of
 its windows: where one looks at more, more is found by chance."""
@@ -77,6 +77,22 @@ class PhotoRule:
         except (TypeError, ValueError, AttributeError) as error:
             raise BundleError(f"the bundle's rule for photos is damaged ({error})") from error
         return rule
+
+
+STRONGEST_TILE = DenseView(
+    temperature=1.0,
+    shift=0.0,
+    photo={
+        "grow": 0.0,
+        "seed": 0.0,
+        "region_from": 0.5,
+        "window_from": 0.0,
+        "candidate": {"window": 1.0},
+        "photo": {"best": 1.0},
+    },
+)
+"""The rule for models without a dense view: a photo is as probably cracked as the tile of it that
+looks it most, and the tiles' thresholds decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +207,9 @@ def _region(found: Candidate, p_crack: float, stage: str) -> Region:
 def with_tile(features: Mapping[str, float], tile_log_odds: float | None) -> dict[str, float]:
     """A candidate's features with that of its exact tile; where it was not judged, the window at
     its peak stands for it."""
-    judged = {} if tile_log_odds is None else {"tile": _bent(tile_log_odds)}
-    return {**features, **judged}
+    if tile_log_odds is None:
+        return dict(features)
+    return {**features, "tile": _bent(tile_log_odds), "window": tile_log_odds}
 
 
 def photo_features(logits: Sequence[float], windows: int) -> dict[str, float]:
@@ -271,6 +288,7 @@ class _Grid:
                 "sum": float(np.log1p(np.maximum(odds_K, 0).sum())),
                 "bent": thickness / (length + 1),
                 "tile": _bent(window),
+                "window": window,
             },
         )  # fmt: skip
 

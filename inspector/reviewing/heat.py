@@ -11,12 +11,12 @@ import numpy as np
 
 from inspector.engines import open_backend
 from inspector.engines.dense import open_dense
-from inspector.engines.photo import dense_variant
+from inspector.engines.photo import OVERLAP, TileMapper, dense_variant
 from inspector.model.bundle import ModelBundle
 from inspector.model.golden import read_golden
 from inspector.model.preprocess import ALL_WHOLE, Views
 from inspector.photos.decode import decode
-from inspector.photos.drawing import CELLS, HeatScale, draw_heat, draw_window_heat
+from inspector.photos.drawing import CELLS, WINDOWS, HeatScale, draw_heat, draw_window_heat
 from inspector.photos.pictures import CannotShowError
 from inspector.types import Failure, ImageRef, View
 
@@ -31,17 +31,20 @@ def heat(bundle_path: str, address: str, view: str | None = None) -> bytes:
     scale of the model's golden images; of others, `view` says so, the windows. Raises
     CannotShowError."""
     bundle = _bundle(bundle_path)
-    whole = view in (None, View.WHOLE) or bundle.dense is None
+    whole = view in (None, View.WHOLE)
     views = ALL_WHOLE if whole else Views(View.DENSE)
     outcome = decode(ImageRef.of(address), bundle.preprocess, views=views)
     if isinstance(outcome, Failure):
         raise CannotShowError(f"{outcome.code}: {outcome.detail}")
     pixels_HWC = np.ascontiguousarray(outcome.pixels_HWC)
-    if bundle.dense is None or whole:
-        backend, scale = _engine(bundle_path)
+    backend, scale = _engine(bundle_path)
+    height, width = pixels_HWC.shape[:2]
+    if whole:
         drawn = draw_heat(backend.run(pixels_HWC[np.newaxis]).cam_NHW[0], scale)
+    elif bundle.dense is None:
+        found = TileMapper(backend, bundle.preprocess.size, OVERLAP).run(pixels_HWC)
+        drawn = draw_window_heat(found, WINDOWS, width, height)
     else:
-        height, width = pixels_HWC.shape[:2]
         found = _dense(bundle_path).run(pixels_HWC)
         offset = bundle.dense.offset_x, bundle.dense.offset_y
         drawn = draw_window_heat(found, CELLS, width, height, offset)

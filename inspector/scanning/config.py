@@ -81,8 +81,8 @@ class ScanConfig:
     backend: str = "auto"
     view: str = "auto"
     """How photos are judged: `whole`, brought to the model's input; `dense` or `tiles`, at their
-    own scale; `auto`: dense where the model can and the photo is more than 1.5 times its input,
-    else whole."""
+    own scale; `auto`: whole up to 1.5 times the model's input, beyond that dense where the model
+    can, else tiles."""
     heatmaps: str | None = None
     """Photos that get an overlay beside the table: `crack`, those called so; `review`, also those
     left to a person; `all`; None: none."""

@@ -21,8 +21,9 @@ from inspector.engines.photo import (
 )
 from inspector.errors import BundleError, UsageError
 from inspector.model.bundle import DEFAULT_PATH, DenseView, ModelBundle
-from inspector.model.evidence import MOST_TILES
+from inspector.model.evidence import MOST_TILES, STRONGEST_TILE, find_candidates
 from inspector.model.preprocess import ALL_WHOLE, Views
+from inspector.model.verdict import probability
 from inspector.model.windows import WindowMap
 from inspector.types import Batch, ImageRef, Photo, PhotoFacts, PhotoScore, Scores, View
 
@@ -153,6 +154,24 @@ def test_the_exact_tiles_of_all_photos_are_judged_together_by_the_last_stage():
         assert found is not None and {r.stage for r in found.regions} <= {"fp32@32", "int8@dense"}
 
 
+def test_without_a_dense_view_the_likeliest_tile_is_the_photo():
+    grey = Grey()
+    engine = PhotoEngine(
+        grey, STRONGEST_TILE, Views(View.TILES, 48), size=SIZE,
+        open_mapper=lambda: TileMapper(grey, SIZE, 0.25),
+    )  # fmt: skip
+    batch = batch_of([(90, 80), (70, 200), (20, 100)])
+    scores = engine.run(batch)
+    assert scores.found_N is not None
+    for pixels_HWC, p_crack, found in zip(
+        batch.native, scores.p_crack_N, scores.found_N, strict=True
+    ):
+        tiles = TileMapper(Grey(), SIZE, 0.25).run(pixels_HWC).log_odds_HW
+        assert p_crack == pytest.approx(probability(tiles.max()), abs=1e-6)
+        assert found is not None and all(region.p_crack >= 0.5 for region in found.regions)
+        assert bool(found.regions) == (p_crack >= 0.5)
+
+
 def test_nothing_is_opened_for_whole_photos_and_all_is_closed():
     tiles, mapper = Grey(), Bright()
     engine = engine_of(tiles, mapper)
@@ -179,22 +198,28 @@ def test_a_tile_is_cut_out_of_the_photo(height, width, x, y):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(1, 200), st.integers(1, 200), st.sampled_from([0.0, 0.25, 0.5, 0.9]))
-def test_tiles_cover_every_pixel(height, width, overlap):
-    """One bright pixel at the far corner is seen, and only by the windows that have it."""
+@given(
+    st.integers(1, 200), st.integers(1, 200), st.sampled_from([0.0, 0.25, 0.5, 0.9]),
+    st.sampled_from([0, -1]),
+)  # fmt: skip
+def test_tiles_cover_every_pixel(height, width, overlap, corner):
+    """One bright pixel in a corner is seen, and only by the windows that have it; its place is a
+    candidate's."""
     photo = np.zeros((height, width, 3), np.uint8)
-    photo[-1, -1] = 255
+    photo[corner, corner] = 255
     tiles = Grey()
     found = TileMapper(tiles, SIZE, overlap).run(photo)
     assert max(tiles.seen) <= TILES_AT_ONCE
     assert sum(tiles.seen) == found.log_odds_HW.size == found.ood_HW.size
-    assert found.log_odds_HW[-1, -1] == found.log_odds_HW.max() > found.log_odds_HW.min() or (
-        found.log_odds_HW.size == 1
-    )
-    rows, columns = found.log_odds_HW.shape
-    for count, side in ((rows, height), (columns, width)):
+    odds_HW = found.log_odds_HW
+    assert odds_HW[corner, corner] == odds_HW.max() > odds_HW.min() or odds_HW.size == 1
+    for count, side in zip(odds_HW.shape, (height, width), strict=True):
         assert (count - 1) * found.stride + SIZE >= side
         assert count == 1 or (count - 2) * found.stride + SIZE < side
+    (best,) = find_candidates(found, (height, width), STRONGEST_TILE)
+    assert best.features["window"] == odds_HW.max()
+    assert best.x <= (width - 1) * -corner < best.x + best.width
+    assert best.y <= (height - 1) * -corner < best.y + best.height
 
 
 def test_views_by_name():
@@ -205,10 +230,11 @@ def test_views_by_name():
     assert choose_views("whole", shipped) == ALL_WHOLE
     assert choose_views("tiles", shipped).of((1, 1)) is View.TILES
     without = replace(shipped, dense=None)
-    assert choose_views("auto", without) == ALL_WHOLE
-    for name in ("dense", "tiles"):
-        with pytest.raises(BundleError, match="calibrate --view dense"):
-            choose_views(name, without)
+    views = choose_views("auto", without)
+    assert [views.of((224, side)) for side in (336, 337)] == [View.WHOLE, View.TILES]
+    assert choose_views("tiles", without).of((1, 1)) is View.TILES
+    with pytest.raises(BundleError, match="no dense view; leave --view out"):
+        choose_views("dense", without)
     with pytest.raises(UsageError, match="unknown view"):
         choose_views("sliced", shipped)
 

@@ -96,11 +96,11 @@ def test_a_probability_at_a_threshold_has_reached_it(threshold, shrink):
 
 @given(st.floats(width=32), st.floats(width=32), thresholds(), st.none() | st.floats(0.01, 100))
 @example(
-    p=float(np.float32(0.7295)), domain=0.0, limits=Thresholds(crack_from=0.7295), foreign_from=None
+    p=float(np.float32(0.7295)), domain=0.0, limits=Thresholds(crack_from=0.7295), ood_from=None
 )
-def test_scan_and_gate_judge_alike(p, domain, limits, foreign_from):
+def test_scan_and_gate_judge_alike(p, domain, limits, ood_from):
     """At and beside each threshold, too."""
-    limits = replace(limits, out_of_distribution=foreign_from)
+    limits = replace(limits, out_of_distribution=ood_from)
     beside = [np.float32(t) for t in (limits.clear_below, limits.crack_from)]
     places = [p, *beside, *(np.nextafter(t, np.float32(way)) for t in beside for way in (-1, 2))]
     p_N = np.array(places, np.float32)
@@ -112,9 +112,9 @@ def test_scan_and_gate_judge_alike(p, domain, limits, foreign_from):
         assert judge_one(p_N[k], limits, domain=domain).verdict == gate_N[k]
 
 
-@pytest.mark.parametrize("foreign_from", [None, 1.5])
-def test_what_is_no_number_is_for_a_person(foreign_from):
-    limits = Thresholds(clear_below=0.2, crack_from=0.8, out_of_distribution=foreign_from)
+@pytest.mark.parametrize("ood_from", [None, 1.5])
+def test_what_is_no_number_is_for_a_person(ood_from):
+    limits = Thresholds(clear_below=0.2, crack_from=0.8, out_of_distribution=ood_from)
     assert decide(np.array([np.nan]), limits)[0] == [Verdict.REVIEW]
 
 

@@ -169,10 +169,13 @@ def test_all_photos_densely(photos, tmp_path):
     assert {row["view"] for row in rows} == {"dense", None}
 
 
-def test_a_model_without_the_dense_view_judges_whole(photos, tmp_path, tiny_bundle):
+def test_a_model_without_the_dense_view_judges_in_tiles(photos, tmp_path, tiny_bundle):
     options = {"model": tiny_bundle.path, "precision": "auto"}
     scan(config_for(photos, tmp_path / "out", **options))
-    assert {row["view"] for row in rows_of(tmp_path / "out")} == {"whole", None}
+    rows = rows_of(tmp_path / "out")
+    assert {row["view"] for row in rows} == {"tiles", None}
+    assert "downscaled" not in {row["reason"] for row in rows}
+    assert verify(VerifyConfig(out=tmp_path / "out")).damage == ()
     with pytest.raises(BundleError, match="has no dense view"):
         scan(config_for(photos, tmp_path / "other", view="dense", **options))
     assert not (tmp_path / "other").exists()

@@ -52,7 +52,7 @@ def test_photos_of_one_name_have_overlays_of_their_own(photos, tiny_bundle):
     ("crack", 1e-6, 4), ("crack", 0.999999, 0), ("review", 0.999999, 4), ("all", 0.999999, 4),
 ])  # fmt: skip
 def test_those_asked_for_are_drawn(photos, tiny_bundle, kind, threshold, drawn):
-    """To the small model these photos are foreign: without a crack, they are left to a person."""
+    """To the small model these photos are out of distribution, so none is clear."""
     out, _ = run(photos, tiny_bundle, heatmaps=kind, threshold=threshold)
     assert len(list(Layout(out).heatmaps.iterdir())) == drawn
 

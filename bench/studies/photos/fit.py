@@ -57,12 +57,12 @@ def fit_dense(photos: Sequence[Measured], view: DenseView, rule: Rule = RULE) ->
     `CHOOSE`. The exact tiles that `view` asks for must have been judged."""
     fitted = replace(view, photo=fit_rule([p for p in photos if p.part == FIT], view))
     chosen_on = [p for p in photos if p.part == CHOOSE]
-    foreign = choose_ood_threshold(
+    ood = choose_ood_threshold(
         np.array([score(photo, fitted).ood_score for photo in chosen_on]),
         [photo.family for photo in chosen_on],
     )
     thresholds = choose(chosen_on, fitted, rule)
-    return replace(fitted, thresholds=replace(thresholds, out_of_distribution=foreign))
+    return replace(fitted, thresholds=replace(thresholds, out_of_distribution=ood))
 
 
 def labelled_windows(photos: Sequence[Measured]) -> tuple[Floats, NDArray[np.bool_]]:
