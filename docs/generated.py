@@ -17,6 +17,7 @@ import typer
 
 import inspector
 from inspector.cli import app
+from inspector.cli.help import panels, purpose, spelling
 
 API_INTRO = """# Python API
 
@@ -80,43 +81,25 @@ def _command(words: str, command: Any, heading: str) -> Iterator[str]:
     yield f"{_text(command.help)}\n"
     inner = getattr(command, "commands", {})
     if not inner or command.invoke_without_command:
-        arguments = [param for param in command.params if param.param_type_name == "argument"]
-        names = [str(param.metavar or param.name).upper() for param in arguments]
-        yield "```text\n" + " ".join([words, "[OPTIONS]", *names]) + "\n```\n"
-        yield from _examples(command)
-        yield from _parameters(command)
+        context = command.context_class(command)
+        usage = " ".join([words, *command.collect_usage_pieces(context)])
+        yield f"```text\n{usage}\n```\n"
+        if command.epilog:
+            yield f"```\n{command.epilog}\n```\n"
+        for panel, params in panels(command, context).items():
+            rows = [f"| `{_cell(spelling(param))}` | {_text(purpose(param))} |" for param in params]
+            yield "\n".join([f"| {panel} | |", "| --- | --- |", *rows, ""])
     for name, below in inner.items():
         yield from _command(f"{words} {name}", below, f"{heading}#")
 
 
-def _examples(command: Any) -> Iterator[str]:
-    paragraphs = [" ".join(text.split()) for text in (command.epilog or "").split("\n\n")]
-    lines = [text for text in paragraphs if re.match(r"(\S+ .*\| )?inspector ", text)]
-    if lines:
-        yield "\n".join(["```", *lines, "```\n"])
-
-
-def _parameters(command: Any) -> Iterator[str]:
-    context = command.context_class(command)
-    tables: dict[str, list[str]] = {}
-    for param in command.params:
-        if (record := param.get_help_record(context)) is None:
-            continue
-        spelling, text = record
-        kind = "Arguments" if param.param_type_name == "argument" else "Options"
-        panel = getattr(param, "rich_help_panel", None) or kind
-        if kind == "Arguments":
-            spelling = str(param.metavar or param.name).upper()
-        spelling = spelling.replace("|", "\\|")
-        tables.setdefault(panel, []).append(f"| `{spelling}` | {_text(text)} |")
-    for panel, rows in tables.items():
-        yield "\n".join([f"| {panel} | |", "| --- | --- |", *rows, ""])
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _text(text: str | None) -> str:
-    """Help text as Markdown: without Rich's escapes, `<` and `*` as they are."""
-    plain = re.sub(r"\\\[", "[", inspect.cleandoc(text or ""))
-    return re.sub(r"([<*_|])", r"\\\1", plain)
+    """Help text as Markdown, `<` and `*` as they are."""
+    return re.sub(r"([<*_|])", r"\\\1", inspect.cleandoc(text or ""))
 
 
 def python_page() -> Iterator[str]:

@@ -5,7 +5,6 @@ Heavy imports stand inside the commands, so that `inspector --help` stays fast.
 
 from __future__ import annotations
 
-import inspect
 import sys
 import traceback
 from typing import Annotated
@@ -13,6 +12,7 @@ from typing import Annotated
 import typer
 
 from inspector.cli import bench, directory, labelled, model, scan
+from inspector.cli.help import Command, Group, examples
 from inspector.cli.options import at_home, tracebacks_wanted
 from inspector.core.text import patient_streams
 from inspector.errors import InspectorError, MissingExtraError
@@ -27,19 +27,21 @@ EXTRAS = {
 
 app = typer.Typer(
     name="inspector",
-    no_args_is_help=True,
+    cls=Group,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    help="Find cracks in photos of concrete: one verdict per photo, as a Parquet table.",
-    epilog="Start with: inspector scan /photos",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Find cracks in photos of concrete: one verdict per photo, in one table.",
+    epilog=examples(
+        ("inspector scan /photos", "judge every photo"),
+        ("inspector report photos-results", "look at the cracks"),
+        ("inspector COMMAND -h", "options and examples of a command"),
+    ),
 )
 for part in (scan, directory, model, labelled, bench):
     app.add_typer(part.commands)
-for group in (*app.registered_groups, bench.commands.registered_groups[0]):
-    for command in group.typer_instance.registered_commands if group.typer_instance else ():
-        # A docstring's line breaks are those of the source; a terminal has its own.
-        paragraphs = inspect.cleandoc(str(command.callback.__doc__)).split("\n\n")
-        command.help = "\n\n".join(" ".join(text.split()) for text in paragraphs)
+for part in (*app.registered_groups, bench.commands.registered_groups[0]):
+    for command in part.typer_instance.registered_commands if part.typer_instance else ():
+        command.cls = Command
 
 
 def _version(wanted: bool) -> None:
@@ -51,17 +53,18 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option("-V", "--version", callback=_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None: ...
 
 
 def main() -> None:
     """Run the command line; an InspectorError becomes one line and its exit code."""
-    arguments = [at_home(word) for word in sys.argv[1:]]
+    arguments = [at_home(word) for word in sys.argv[1:]] or ["--help"]
     with patient_streams():
         try:
-            app(arguments)
+            app(arguments, prog_name="inspector")
         except InspectorError as error:
             _fail(error)
         except ModuleNotFoundError as error:

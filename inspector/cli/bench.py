@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from inspector.cli.options import Model, Verbose
+from inspector.cli.help import Group, examples
+from inspector.cli.options import Model, Verbose, completed, output
 
 REGRESSED = 3
 """Exit code of a comparison that found something slower or wrong."""
 
 
-class _RunUnlessNamed(TyperGroup):
+class _RunUnlessNamed(Group):
     """Group in which `bench SOURCE --quick` means `bench run SOURCE --quick`; a folder called
     `compare` is `./compare`."""
 
@@ -36,45 +36,67 @@ _time = partial(typer.Option, rich_help_panel="How long")
 
 
 @group.command(
-    epilog="Examples:\n\ninspector bench --quick\n\ninspector bench /photos --out bench-results\n\n"
-    "inspector bench --backends onnxruntime,openvino --batch-sizes 1,8,32\n\n"
-    "inspector bench compare before after"
+    epilog=examples(
+        ("inspector bench --quick", "on generated photos, within 5 minutes"),
+        ("inspector bench /photos --out bench-results", "on your own"),
+        ("inspector bench --backends onnxruntime,openvino --batch-sizes 1,8,32", "only these"),
+        ("inspector bench compare before after", "what changed between two benchmarks"),
+    )
 )
 def run(
     source: Annotated[
-        Path | None, typer.Argument(help="Photos; generated ones if not given.", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="SOURCE", help="Photos; not given: generated ones.", show_default=False
+        ),
     ] = None,
     quick: Annotated[bool, _time("--quick", help="Within 5 minutes.")] = False,
     full: Annotated[bool, _time("--full", help="All peers and batch sizes, an hour.")] = False,
     budget: Annotated[
-        float | None, _time(metavar="SECONDS", help="Time for it all, roughly.")
+        float | None, _time(metavar="SECONDS", help="About as long as this.")
     ] = None,
     backends: Annotated[
         str | None,
         _scope(
+            metavar="NAME,NAME",
             help="onnxruntime, openvino, tensorrt, torchscript, eager, channels-last, compile; "
-            "separated by commas. All if not given.",
+            "not given: all.",
         ),
     ] = None,
     precisions: Annotated[
-        str | None, _scope(help="fp32, bf16, fp16, int8. All if not given.")
+        str | None,
+        _scope(metavar="NAME,NAME", help="fp32, bf16, fp16, int8; not given: all."),
     ] = None,
-    batch_sizes: Annotated[str | None, _scope(metavar="N,N")] = None,
+    batch_sizes: Annotated[
+        str | None, _scope(metavar="N,N", help="Photos that the model takes at once.")
+    ] = None,
     workers: Annotated[
-        str | None, _scope(metavar="N,N", help="Decoding processes of a scan.")
+        str | None, _scope(metavar="N,N", help="Processes that decode in a scan.")
     ] = None,
     peers: Annotated[
         str | None,
         _scope(
-            help="Other programs: plain (Pillow, ONNX Runtime), eager, timm, ray, daft; or none."
+            metavar="NAME,NAME",
+            help="Other programs: plain (Pillow, ONNX Runtime), eager, timm, ray, daft; or none.",
         ),
     ] = None,
-    device: Annotated[str, _scope(help="auto (CPU and GPU), cpu or cuda.")] = "auto",
+    device: Annotated[
+        str,
+        _scope(
+            metavar="auto|cpu|cuda",
+            autocompletion=completed("auto", "cpu", "cuda"),
+            help="auto: the CPU and the GPU, if there is one.",
+        ),
+    ] = "auto",
     model: Model = None,
-    out: Annotated[Path, typer.Option(help="Folder for the reports.")] = Path("bench-results"),
-    seed: Annotated[int, typer.Option(help="Of the order of cases.")] = 0,
+    out: Annotated[
+        Path, output("-o", "--out", metavar="DIR", help="Where the reports are written.")
+    ] = Path("bench-results"),
+    seed: Annotated[
+        int, _time(metavar="N", help="Another seed, another order of the cases.")
+    ] = 0,
     no_remember: Annotated[
-        bool, typer.Option("--no-remember", help="Later scans do not follow what it recommends.")
+        bool, output("--no-remember", help="Later scans do not follow what it recommends.")
     ] = False,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
@@ -83,7 +105,8 @@ def run(
     Engines alone, and whole paths from files to a table, on tiles and on 12 megapixel photos.
     Writes report.html, report.md and results.json; later scans follow the recommendation, unless
     the machine was busy. inspector bench compare A B says what changed between two such folders.
-    Exit code 1: a case failed or gave wrong answers.
+
+    Exit code 0: done; 1: a case failed or gave wrong answers.
     """
     from bench.config import FULL, QUICK, STANDARD, BenchConfig
     from bench.report.markdown import terminal_lines
@@ -118,17 +141,25 @@ def run(
 
 
 @group.command(
-    epilog="Examples:\n\ninspector bench compare before after\n\n"
-    "inspector bench compare main/results.json branch/results.json --threshold 0.1 --json"
+    epilog=examples(
+        ("inspector bench compare before after", "two folders"),
+        (
+            "inspector bench compare main/results.json branch/results.json --threshold 0.1 --json",
+            "for a script",
+        ),
+    )
 )
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="Results before.", show_default=False)],
     b: Annotated[Path, typer.Argument(metavar="B", help="Results after.", show_default=False)],
     threshold: Annotated[
-        float, typer.Option(help="Share by which something must be slower to count.")
+        float,
+        _scope(metavar="SHARE", help="Something must be slower by this share to count."),
     ] = 0.05,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="For a pull request.")] = False,
+    as_json: Annotated[bool, output("--json", help="Print it as JSON.")] = False,
+    markdown: Annotated[
+        bool, output("--markdown", help="Print it as Markdown, for a pull request.")
+    ] = False,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Say what changed between two benchmarks: regressions, improvements, or nothing beyond chance.

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inspector.cli.options import MinCrackMm, MmPerPx, Model, Moved, Threshold, Verbose
+from inspector.cli.help import examples
+from inspector.cli.options import MinCrackMm, MmPerPx, Model, Moved, Threshold, Verbose, output
 from inspector.core.text import Whole
 
 if TYPE_CHECKING:
@@ -19,19 +20,30 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 
+_page = partial(typer.Option, rich_help_panel="Page")
 _files = partial(typer.Option, rich_help_panel="More files")
-Out = Annotated[Path, typer.Argument(help="Result directory of a scan.", show_default=False)]
+Out = Annotated[
+    Path, typer.Argument(metavar="OUT", help="Result directory of a scan.", show_default=False)
+]
 
 
 @commands.command(
-    epilog="Examples:\n\ninspector verify results\n\ninspector verify results --photos"
+    epilog=examples(
+        ("inspector verify results", "prove the table"),
+        ("inspector verify results --photos", "and say which photos have changed since"),
+    )
 )
 def verify(
     out: Out,
     photos: Annotated[
-        bool, typer.Option("--photos", help="Read the photos, too, and say which have changed.")
+        bool,
+        typer.Option(
+            "--photos",
+            rich_help_panel="Photos",
+            help="Read the photos, too, and say which have changed.",
+        ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print findings as JSON.")] = False,
+    as_json: Annotated[bool, output("--json", help="Print findings as JSON.")] = False,
     verbose: Verbose = False,
 ) -> None:
     """Prove a table: every part as committed, one row per file, no row that contradicts itself.
@@ -54,9 +66,11 @@ def verify(
 
 
 @commands.command(
-    epilog="Examples:\n\ninspector rejudge results --threshold 0.3\n\n"
-    "inspector rejudge results --model my-walls-model\n\n"
-    "inspector rejudge results --min-crack-mm 0.3"
+    epilog=examples(
+        ("inspector rejudge results --threshold 0.3", "crack from 0.3 on, no review"),
+        ("inspector rejudge results --model my-walls-model", "thresholds of inspector calibrate"),
+        ("inspector rejudge results --min-crack-mm 0.3", "clear only where 0.3 mm would show"),
+    )
 )
 def rejudge(
     out: Out,
@@ -64,14 +78,16 @@ def rejudge(
     model: Model = None,
     min_crack_mm: MinCrackMm = None,
     mm_per_px: MmPerPx = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what changed as JSON.")] = False,
+    as_json: Annotated[bool, output("--json", help="Print what changed as JSON.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Other thresholds or another scale for a table, without judging its photos again.
+    """Give a table other thresholds or another scale, without looking at its photos again.
 
-    Verdicts follow from the stored scores; --model names a copy with other thresholds. Killed, the
-    same command completes it. Exit code 0: done; 3: done, but the photos that int8 cannot
-    decide there have no row until a scan with the same thresholds judges them again.
+    Verdicts follow from the stored probabilities; --model names a copy of the model with other
+    thresholds. Killed, the same command completes it.
+
+    Exit code 0: done; 3: done, but the photos that int8 cannot decide there have no row until a
+    scan with the same thresholds judges them again.
     """
     from inspector.core.progress import CountingBar
     from inspector.scanning import RejudgeConfig
@@ -91,25 +107,28 @@ def rejudge(
 
 
 @commands.command(
-    epilog="Examples:\n\ninspector review results\n\ninspector review results --port 9000 "
-    "--no-browser\n\nthen: inspector train /labelled --labels results"
+    epilog=examples(
+        ("inspector review results", "open the page in the browser"),
+        ("inspector review results --port 9000 --no-browser", "only print its address"),
+        ("inspector train /labelled --labels results", "learn from what was said"),
+    )
 )
 def review(
     out: Out,
     port: Annotated[
-        int | None, typer.Option(help="On 127.0.0.1; 8765 if it is free, else any.")
+        int | None,
+        _page(metavar="N", help="Port on 127.0.0.1; not given: 8765 if it is free, else any."),
     ] = None,
-    no_browser: Annotated[
-        bool, typer.Option("--no-browser", help="Only print the address.")
-    ] = False,
+    no_browser: Annotated[bool, _page("--no-browser", help="Only print the address.")] = False,
     model: Model = None,
     moved: Moved = None,
     reviewer: Annotated[
-        str | None, typer.Option(help="Your name, kept with each label; the login if not given.")
+        str | None,
+        _page(metavar="NAME", help="Kept with each label; not given: your login name."),
     ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Look at photos, those most worth it first, and say crack or no crack by one key.
+    """Look at photos, those most worth it first, and say crack or clear by one key.
 
     Opens a page that only you can reach, by an address that holds a secret. Labels go to
     OUT/_inspector/labels.jsonl, each on disk before it counts; inspector train --labels OUT
@@ -141,15 +160,18 @@ def review(
 
 
 @commands.command(
-    epilog="Examples:\n\ninspector report results\n\ninspector report results --html bridge-7.html "
-    "--geojson bridge-7.geojson\n\ninspector report results --xlsx cracks.xlsx --csv cracks.csv\n\n"
-    "inspector report results --json"
+    epilog=examples(
+        ("inspector report results", "write results/_report.html"),
+        ("inspector report results --html bridge-7.html --geojson bridge-7.geojson", "and a map"),
+        ("inspector report results --xlsx cracks.xlsx --csv cracks.csv", "and lists"),
+        ("inspector report results --json", "the counts, for a script"),
+    )
 )
 def report(
     out: Out,
     html: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The page; OUT/_report.html if not given."),
+        _page(metavar="FILE", help="Where to write it.", show_default="OUT/_report.html"),
     ] = None,
     csv: Annotated[
         Path | None, _files(metavar="FILE", help="A list of all photos, cracks first.")
@@ -171,19 +193,17 @@ def report(
     copy_cracks: Annotated[Path | None, _files(metavar="DIR", help="Copies of them.")] = None,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print the counts as JSON; a page only with --html."),
+        output("--json", help="Print the counts as JSON; a page only with --html."),
     ] = False,
-    pictures: Annotated[
-        int, typer.Option(metavar="N", help="Show at most N cracks as pictures.")
-    ] = 48,
+    pictures: Annotated[int, _page(metavar="N", help="Show at most N cracks as pictures.")] = 48,
     moved: Moved = None,
     model: Model = None,
     verbose: Verbose = False,
 ) -> None:
-    """Sum up a table: verdicts, folders, time, places, failures, and the cracks as pictures.
+    """Write a page with the cracks as pictures, counts by folder, time and place, and failures.
 
-    One page that opens and prints anywhere, from the table alone. What people
-    said in inspector review counts in its totals, beside the model's verdicts.
+    It opens and prints anywhere, from the table alone. What people said in inspector review counts
+    in its totals, beside the model's verdicts.
     """
     from inspector.core.layout import Layout
     from inspector.core.progress import CountingBar

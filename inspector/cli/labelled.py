@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inspector.cli.model import Groups, Positive
+from inspector.cli.help import examples
+from inspector.cli.model import DATA, Groups, Positive
 from inspector.cli.options import (
     Confidence,
     Device,
@@ -19,7 +21,11 @@ from inspector.cli.options import (
     TargetSpecificity,
     Verbose,
     View,
+    completed,
+    output,
     rule_of,
+    speed,
+    verdicts,
 )
 from inspector.core.text import Whole, plain_table
 
@@ -32,44 +38,63 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 
+_report = partial(typer.Option, rich_help_panel="Report")
+_data = partial(typer.Option, rich_help_panel="Labelled photos")
+
 
 @commands.command(
-    epilog="Examples:\n\ninspector evaluate /labelled --out evaluation\n\ninspector evaluate "
-    "/labelled --groups groups.csv --by folder\n\ninspector evaluate /labelled --json"
+    epilog=examples(
+        ("inspector evaluate /labelled --out evaluation", "figures, and a page with the mistakes"),
+        ("inspector evaluate /labelled --groups groups.csv --by folder", "figures by folder"),
+        ("inspector evaluate /labelled --json", "for a script"),
+    )
 )
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="Folder with Positive/ and Negative/, any depth.")],
+    data: Annotated[Path, DATA],
     model: Model = None,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="Write report.html, metrics.json, predictions here."),
+        _report(
+            "-o", "--out", metavar="DIR", help="Write report.html, metrics.json, predictions here."
+        ),
     ] = None,
     by: Annotated[
-        str, typer.Option(help="Split figures by source, folder, group, or a column of --groups.")
+        str,
+        _report(
+            metavar="COLUMN",
+            autocompletion=completed("source", "folder", "group"),
+            help="Split figures by source, folder, group, or a column of --groups.",
+        ),
     ] = "source",
     groups: Groups = None,
     positive: Positive = None,
     trained_on: Annotated[
         Path | None,
-        typer.Option(help="Folder the model learned from: images of DATA in it are leaks."),
+        _data(
+            metavar="DIR", help="Folder the model learned from: images of DATA in it are leaks."
+        ),
     ] = None,
     strict_splits: Annotated[
-        bool, typer.Option("--strict-splits", help="Stop if the model has seen any of the images.")
+        bool, _data("--strict-splits", help="Stop if the model has seen any of the images.")
     ] = False,
     gallery: Annotated[
-        int, typer.Option(metavar="N", help="Show at most N pictures of each kind of mistake.")
+        int, _report(metavar="N", help="Show at most N pictures of each kind of mistake.")
     ] = 60,
     device: Device = "auto",
     view: View = "auto",
-    batch_size: Annotated[int, typer.Option("-b", "--batch-size")] = 32,
-    workers: Annotated[int, typer.Option("-j", "--workers", help="Decoder processes.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json.")] = False,
+    batch_size: Annotated[
+        int, speed("-b", "--batch-size", metavar="N", help="Photos that the model takes at once.")
+    ] = 32,
+    workers: Annotated[
+        int, speed("-j", "--workers", metavar="N", help="Processes that decode.")
+    ] = 1,
+    as_json: Annotated[bool, output("--json", help="Print metrics.json.")] = False,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
-    """Measure a model on labelled images it has not learned from, with intervals, per source.
+    """Measure a model on labelled photos that it has not learned from, per source.
 
-    With --out, a report that opens anywhere: figures, curves, calibration, and mistakes as pictures
-    with heat maps.
+    Every figure has its interval. With --out, a page that opens anywhere: figures, curves,
+    calibration, and the mistakes as pictures with heat maps.
     """
     from inspector.core.progress import CountingBar
     from inspector.core.text import print_lines
@@ -96,18 +121,24 @@ def evaluate(
 
 
 @commands.command(
-    epilog="Examples:\n\ninspector calibrate /labelled\n\n"
-    "inspector calibrate /labelled --target-recall 0.99 --out my-walls\n\n"
-    "inspector calibrate /large-photos --view dense --out my-walls"
+    epilog=examples(
+        ("inspector calibrate /labelled", "only say what thresholds it takes"),
+        ("inspector calibrate /labelled --target-recall 0.99 --out my-walls", "and write a model"),
+        ("inspector calibrate /large-photos --view dense --out my-walls", "at their own scale"),
+    )
 )
 def calibrate(
-    data: Annotated[
-        Path, typer.Argument(help="Labelled photos the model has not learned from, as for train.")
-    ],
+    data: Annotated[Path, DATA],
     model: Model = None,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="Write a copy of the model that has the thresholds."),
+        typer.Option(
+            "-o",
+            "--out",
+            rich_help_panel="Thresholds",
+            metavar="BUNDLE",
+            help="Write a copy of the model that has the thresholds.",
+        ),
     ] = None,
     target_recall: TargetRecall = None,
     target_specificity: TargetSpecificity = None,
@@ -115,13 +146,21 @@ def calibrate(
     pooled: Pooled = False,
     allow_laxer: Annotated[
         bool,
-        typer.Option("--allow-laxer", help="Let more photos be called clear than the model does."),
+        typer.Option(
+            "--allow-laxer",
+            rich_help_panel="Thresholds",
+            help="Let more photos be called clear than the model does.",
+        ),
     ] = False,
     groups: Groups = None,
     positive: Positive = None,
     view: Annotated[
         str,
-        typer.Option(metavar="whole|dense", help="dense: thresholds for photos at own scale."),
+        verdicts(
+            metavar="whole|dense",
+            autocompletion=completed("whole", "dense"),
+            help="dense: thresholds for photos that are judged at their own scale.",
+        ),
     ] = "whole",
     device: Device = "auto",
     verbose: Verbose = False,
@@ -129,9 +168,8 @@ def calibrate(
     """Choose thresholds on labelled photos of your own walls, and say what they guarantee.
 
     With --groups, whole groups are counted, which holds for further walls. Where the photos are too
-    few for the targets, it says how many it takes, changes nothing and exits with 1.
-
-    Probabilities stay what they are; to change those, train.
+    few for the targets, it says how many it takes, changes nothing and exits with 1. Probabilities
+    stay what they are; to change those, train.
     """
     from inspector.calibration.run import CalibrateConfig
     from inspector.calibration.run import calibrate as run_calibrate

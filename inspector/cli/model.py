@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from inspector.cli.help import examples
 from inspector.cli.options import (
     Confidence,
     Device,
@@ -15,90 +17,122 @@ from inspector.cli.options import (
     TargetRecall,
     TargetSpecificity,
     Verbose,
+    completed,
     rule_of,
+    speed,
 )
 
 commands = typer.Typer()
 
+_data = partial(typer.Option, rich_help_panel="Labelled photos")
+_learning = partial(typer.Option, rich_help_panel="Learning")
+_variants = partial(typer.Option, rich_help_panel="What is written")
+_gate = partial(typer.Option, rich_help_panel="Photos that decide whether it may be written")
+
+DATA = typer.Argument(
+    metavar="DATA", help="Folder with Positive/ and Negative/, at any depth.", show_default=False
+)
+Bundle = Annotated[
+    Path | None,
+    typer.Argument(metavar="BUNDLE", help="The model; not given: the one that comes along."),
+]
 Positive = Annotated[
     list[str] | None,
-    typer.Option(
+    _data(
         metavar="NAME",
-        help="Name of the folders with cracks, if not Positive or the like; may be repeated.",
+        help="Folders with cracks have this name, instead of Positive or the like; repeatable.",
     ),
 ]
 Groups = Annotated[
-    Path | None, typer.Option(help="CSV with columns file, group: images of one place.")
+    Path | None,
+    _data(metavar="CSV", help="Columns file and group: which photos show one place."),
 ]
 
 
 @commands.command(
-    epilog="Examples:\n\ninspector train /labelled --out my-model\n\ninspector train /labelled "
-    "--init default --freeze-backbone --epochs 3\n\ninspector train /labelled --labels results"
+    epilog=examples(
+        ("inspector train /labelled --out my-model", "from ImageNet's weights"),
+        (
+            "inspector train /labelled --init default --freeze-backbone --epochs 3",
+            "a quick start from the model that comes along",
+        ),
+        ("inspector train /labelled --labels results", "with what inspector review was told"),
+    )
 )
 def train(
-    data: Annotated[
-        Path | None, typer.Argument(help="Folder with Positive/ and Negative/, any depth.")
-    ] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Bundle to write.")] = Path(
-        "inspector-model"
-    ),
+    data: Annotated[Path | None, DATA] = None,
+    out: Annotated[
+        Path, _learning("-o", "--out", metavar="BUNDLE", help="The model to write.")
+    ] = Path("inspector-model"),
     labels: Annotated[
         list[Path] | None,
-        typer.Option(
-            metavar="OUT", help="Results labelled in inspector review; may be repeated."
-        ),
+        _data(metavar="OUT", help="Results labelled in inspector review; repeatable."),
     ] = None,
     validation: Annotated[
-        Path | None, typer.Option(help="Labelled folder to validate on, outside DATA.")
+        Path | None, _data(metavar="DIR", help="Labelled folder to validate on, outside DATA.")
     ] = None,
     groups: Groups = None,
     positive: Positive = None,
     init: Annotated[
-        str, typer.Option(help="imagenet (download), default (shipped model), random, or a file.")
+        str,
+        _learning(
+            metavar="FROM",
+            autocompletion=completed("imagenet", "default", "random"),
+            help="Where weights begin: imagenet (a download), default (the model that comes "
+            "along), random, or a file.",
+        ),
     ] = "imagenet",
-    epochs: Annotated[int, typer.Option(help="Number of epochs at most.")] = 6,
-    batch_size: Annotated[int, typer.Option("-b", "--batch-size")] = 100,
+    epochs: Annotated[int, _learning(metavar="N", help="Epochs at most.")] = 6,
+    batch_size: Annotated[
+        int, _learning("-b", "--batch-size", metavar="N", help="Photos in one step.")
+    ] = 100,
     learning_rate: Annotated[
-        float | None, typer.Option("--lr", help="Peak rate; 3e-4, or 1e-3 with a frozen backbone.")
+        float | None,
+        _learning("--lr", metavar="RATE", help="Peak rate; 3e-4, or 1e-3 with a frozen backbone."),
     ] = None,
     freeze_backbone: Annotated[
-        bool, typer.Option("--freeze-backbone", help="Train the last layer only.")
+        bool, _learning("--freeze-backbone", help="Train the last layer only.")
     ] = False,
-    size: Annotated[int, typer.Option(help="Side of the model's input, pixels.")] = 224,
+    size: Annotated[int, _learning(metavar="PX", help="Side of the model's input.")] = 224,
     train_size: Annotated[
-        int | None, typer.Option(help="Smaller side for all epochs but the last: faster.")
+        int | None,
+        _learning(metavar="PX", help="A smaller side for all epochs but the last: faster."),
     ] = None,
     synthetic: Annotated[
         float,
-        typer.Option(help="Share of crack-free images given a synthetic crack or distractor."),
+        _learning(
+            metavar="SHARE",
+            help="So many of the photos without cracks get a synthetic crack or distractor.",
+        ),
     ] = 0.0,
     target_recall: TargetRecall = None,
     target_specificity: TargetSpecificity = None,
     confidence: Confidence = None,
     pooled: Pooled = False,
-    seed: Annotated[int, typer.Option(help="Same seed, same data: same model.")] = 0,
+    seed: Annotated[
+        int, _learning(metavar="N", help="The same seed and data give the same model.")
+    ] = 0,
     device: Device = "auto",
     workers: Annotated[
-        int | None, typer.Option("-j", "--workers", help="Loader processes.")
+        int | None, speed("-j", "--workers", metavar="N", help="Processes that decode.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the last epoch's checkpoint.")
+        bool, _learning("--resume", help="Continue from the last epoch's checkpoint.")
     ] = False,
     strict_splits: Annotated[
-        bool, typer.Option("--strict-splits", help="Refuse validation images that leak.")
+        bool, _data("--strict-splits", help="Refuse validation photos that leak.")
     ] = False,
     no_leak_audit: Annotated[
-        bool, typer.Option("--no-leak-audit", help="Do not look for leaking images.")
+        bool, _data("--no-leak-audit", help="Do not look for photos that leak.")
     ] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
-    """Fine-tune ResNet18 on two folders of images and write a model bundle that scans.
+    """Fine-tune ResNet18 on two folders of photos and write a model that scans.
 
     A divided folder is used as it is: train/ to train on, val/ to validate on, test/ not at all.
-    The report training/report.html in the bundle shows figures and curves on the validation images,
-    and pictures of the mistakes.
+    The page training/report.html in the bundle shows figures and curves on the validation photos,
+    and the mistakes as pictures.
     """
     from inspector.calibration.thresholds import for_unseen_walls
     from inspector.training import TrainConfig
@@ -139,39 +173,40 @@ def train(
 
 
 @commands.command(
-    epilog="Examples:\n\ninspector export my-model\n\ninspector export --onnx --out deploy\n\n"
-    "inspector export my-model --int8 --calibration /photos"
+    epilog=examples(
+        ("inspector export my-model", "ONNX and TorchScript, into the bundle"),
+        ("inspector export --onnx --out deploy", "a file that stands alone"),
+        ("inspector export my-model --int8 --calibration /photos", "faster on a CPU"),
+    )
 )
 def export(
-    bundle: Annotated[
-        Path | None, typer.Argument(help="Model bundle; the shipped one by default.")
-    ] = None,
-    onnx: Annotated[bool, typer.Option("--onnx", help="ONNX in fp32.")] = False,
-    torchscript: Annotated[bool, typer.Option("--torchscript", help="TorchScript.")] = False,
-    int8: Annotated[bool, typer.Option("--int8", help="ONNX in int8, for CPUs.")] = False,
-    fp16: Annotated[bool, typer.Option("--fp16", help="ONNX in fp16, for GPUs.")] = False,
+    bundle: Bundle = None,
+    onnx: Annotated[bool, _variants("--onnx", help="ONNX in fp32.")] = False,
+    torchscript: Annotated[bool, _variants("--torchscript", help="TorchScript.")] = False,
+    int8: Annotated[bool, _variants("--int8", help="ONNX in int8, for CPUs.")] = False,
+    fp16: Annotated[bool, _variants("--fp16", help="ONNX in fp16, for GPUs.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="Where to write; the bundle itself if not given."),
+        _variants("-o", "--out", metavar="DIR", help="Where to write; not given: the bundle."),
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Folder of photos that set the ranges of int8."),
+        _gate(metavar="DIR", help="Photos that set the ranges of int8."),
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(help="Other photos, on which verdicts must agree."),
+        _gate(metavar="DIR", help="Other photos, on which verdicts must agree."),
     ] = None,
     images_limit: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Compare N photos at most; 256, or 6000 for int8."),
+        _gate(metavar="N", help="Compare N of them at most.", show_default="256; int8: 6000"),
     ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Export a model, to ONNX and TorchScript by default.
+    """Write a model as ONNX and TorchScript, or as what is named, and compare its verdicts.
 
-    Writes nothing if verdicts differ: none may in fp32, 1 in 1,000 in int8 and fp16, where fp32
-    decides near the thresholds.
+    Nothing is written where verdicts differ: none may in fp32, 1 in 1,000 in int8 and fp16, where
+    fp32 decides near the thresholds.
     """
     from export import ExportConfig, export_bundle
     from inspector.core.text import print_lines
@@ -210,14 +245,17 @@ def export(
         print_lines([f"{line}, {len(seen['verdict_flips']) or 'no'} verdicts differ"])
 
 
-@commands.command(epilog="Examples:\n\ninspector doctor\n\ninspector doctor my-model")
+@commands.command(
+    epilog=examples(
+        ("inspector doctor", "this machine, and the model that comes along"),
+        ("inspector doctor my-model", "this machine, and your model"),
+    )
+)
 def doctor(
-    bundle: Annotated[
-        Path | None, typer.Argument(help="Model bundle; the shipped one by default.")
-    ] = None,
+    bundle: Bundle = None,
     verbose: Verbose = False,
 ) -> None:
-    """Check this machine and a model: versions, providers, hashes, answers on golden inputs.
+    """Check this machine and a model: versions, formats, hashes, known answers, speed.
 
     Safe for a bundle from somebody else: its TorchScript, which is a program, is not run.
     """

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from inspector.calibration.thresholds import Rule
 
 
@@ -28,42 +30,74 @@ def _want_tracebacks(verbose: bool) -> bool:
     return verbose
 
 
+def completed(*words: str) -> Callable[[str], list[str]]:
+    """What a shell offers for an option: those of `words` that begin with what is there."""
+
+    def matching(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return matching
+
+
+verdicts = partial(typer.Option, rich_help_panel="Verdicts")
+speed = partial(typer.Option, rich_help_panel="Speed")
+output = partial(typer.Option, rich_help_panel="Output")
+
 Verbose = Annotated[
     bool,
-    typer.Option("-v", "--verbose", callback=_want_tracebacks, help="Show an error's traceback."),
+    output(
+        "-v", "--verbose", callback=_want_tracebacks, help="Say more; show an error's traceback."
+    ),
 ]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
+Quiet = Annotated[bool, output("-q", "--quiet", help="Say nothing but errors.")]
 Model = Annotated[
-    Path | None, typer.Option(help="Model bundle; the one that comes along if not given.")
+    Path | None,
+    verdicts(metavar="BUNDLE", help="Another model than the one that comes along."),
 ]
 Device = Annotated[
     str,
-    typer.Option(
-        help="auto, cpu, cuda[:i] or, to scan, cuda:all; cuda stops without a usable GPU."
+    speed(
+        metavar="auto|cpu|cuda",
+        autocompletion=completed("auto", "cpu", "cuda", "cuda:0", "cuda:all"),
+        help="Where the model runs. cuda stops without a usable GPU; cuda:1 is the second one, "
+        "cuda:all are all of them (scan only).",
     ),
 ]
 
 View = Annotated[
     str,
-    typer.Option(metavar="auto|whole|dense|tiles", help="auto: large photos at their own scale."),
+    verdicts(
+        metavar="auto|whole|dense|tiles",
+        autocompletion=completed("auto", "whole", "dense", "tiles"),
+        help="whole: shrunk to the model's input; dense and tiles: at the photo's own scale; "
+        "auto: dense for large photos.",
+    ),
 ]
 Threshold = Annotated[
     float | None,
-    typer.Option(metavar="P", help="Crack from this probability on, clear below, no review."),
+    verdicts(metavar="P", help="Crack from this probability on, clear below it, no review."),
 ]
 MmPerPx = Annotated[
     float | None,
-    typer.Option(
-        metavar="MM", help="Millimetres that a pixel of every photo shows; else as drones tell."
+    verdicts(
+        metavar="MM",
+        help="How many millimetres a pixel shows; drones often tell it themselves.",
     ),
 ]
 MinCrackMm = Annotated[
     float | None,
-    typer.Option(metavar="MM", help="Never clear: photos that cannot show cracks of this width."),
+    verdicts(
+        metavar="MM",
+        help="The narrowest crack that matters: a photo that cannot show it is never clear.",
+    ),
 ]
 Moved = Annotated[
     str | None,
-    typer.Option(metavar="OLD=NEW", help="Photos scanned below OLD now lie below NEW."),
+    typer.Option(
+        rich_help_panel="Photos",
+        metavar="OLD=NEW",
+        help="Photos that were scanned below OLD now lie below NEW.",
+    ),
 ]
 
 
@@ -83,31 +117,49 @@ def auto_or_count(option: str, text: str) -> int | None:
     return int(text)
 
 
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kMGT]?)(i?)([PB]?)", re.IGNORECASE)
+
+
+def size(text: str | int) -> int:
+    """`180MP`, `1GB` or `1GiB` as pixels or bytes; a bare number, as defaults are, is one. Raises
+    BadParameter."""
+    match = _SIZE.fullmatch(str(text).strip())
+    if match is None or not (value := _value(*match.groups())).is_integer():
+        raise typer.BadParameter(f"{text!r} is no size like 180MP or 1GB")
+    return int(value)
+
+
+def _value(number: str, prefix: str, binary: str, _: str) -> float:
+    factor: int = (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
+    return float(number) * factor
+
+
 _thresholds = partial(typer.Option, rich_help_panel="Thresholds")
 TargetRecall = Annotated[
     float | None,
     _thresholds(
         metavar="SHARE",
-        help="Of each source's cracks, at least so many are not called clear (default 0.9).",
+        show_default="0.9",
+        help="Of each source's cracks, at least this share is not called clear.",
     ),
 ]
 TargetSpecificity = Annotated[
     float | None,
     _thresholds(
         metavar="SHARE",
-        help="Of each source's crack-free photos, at least so many are not called crack "
-        "(default 0.92).",
+        show_default="0.92",
+        help="Of each source's photos without cracks, at least this share is not called crack.",
     ),
 ]
 Confidence = Annotated[
     float | None,
-    _thresholds(metavar="P", help="How surely the targets hold on further photos (default 0.95)."),
+    _thresholds(
+        metavar="P", show_default="0.95", help="How surely the targets hold on further photos."
+    ),
 ]
 Pooled = Annotated[
     bool,
-    _thresholds(
-        "--pooled", help="Keep the targets over all sources together, not for each of them."
-    ),
+    _thresholds("--pooled", help="Keep the targets over all sources together, not for each."),
 ]
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from inspector.cli.help import examples
 from inspector.cli.options import (
     Device,
     MinCrackMm,
@@ -20,122 +21,182 @@ from inspector.cli.options import (
     Verbose,
     View,
     auto_or_count,
+    completed,
+    output,
+    size,
+    speed,
+    verdicts,
 )
 from inspector.photos.reading import DecodeLimits
 
 commands = typer.Typer()
 
-_speed = partial(typer.Option, rich_help_panel="Speed")
+_photos = partial(typer.Option, rich_help_panel="Photos")
+_table = partial(typer.Option, rich_help_panel="Table")
 _limits = partial(typer.Option, rich_help_panel="Limits")
 _DEFAULT = DecodeLimits()
 
 
 @commands.command(
-    epilog="Examples:\n\ninspector scan /photos\n\ninspector scan a b.jpg --out results -j 4"
-    "\n\ninspector scan /photos --max-failures 5% --json"
-    "\n\ninspector scan /photos --min-crack-mm 0.3 --mm-per-px 0.12"
+    epilog=examples(
+        ("inspector scan /photos", "every photo below, into photos-results"),
+        ("inspector scan a b.jpg --out results -j 4", "several sources, 4 decoders"),
+        ("inspector scan /photos --max-failures 5% --json", "for a script"),
+        ("inspector scan /photos --min-crack-mm 0.3 --mm-per-px 0.12", "cracks of 0.3 mm matter"),
+    )
 )
 def scan(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", show_default=False)],
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            show_default=False,
+            help="Directories, files, patterns ('photos/**/*.jpg') or lists of names (@list.txt; "
+            "- for the standard input).",
+        ),
+    ],
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="Result directory; the same one continues a scan.")
-    ] = Path("inspector-results"),
+        Path | None,
+        _table(
+            "-o",
+            "--out",
+            metavar="DIR",
+            help="Where the results lie; the same directory continues a scan.",
+            show_default="SOURCE-results",
+        ),
+    ] = None,
     model: Model = None,
     threshold: Threshold = None,
     min_crack_mm: MinCrackMm = None,
     mm_per_px: MmPerPx = None,
     max_failures: Annotated[
-        str | None, typer.Option(metavar="5%|N", help="Stop when more photos cannot be judged.")
+        str | None,
+        _limits(metavar="5%|N", help="Stop when more photos than that could not be judged."),
     ] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first N photos.")] = None,
+    limit: Annotated[int | None, _photos(metavar="N", help="Only the first N photos.")] = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Only the files that failed before, again.")
+        bool, _photos("--retry-failed", help="Only the photos that failed before, again.")
     ] = False,
     verify_content: Annotated[
-        bool, typer.Option("--verify-content", help="Tell changed files by hash.")
+        bool,
+        _photos("--verify-content", help="Tell a changed photo by its content, not by its date."),
     ] = False,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Drop the rows of files that are gone.")
+        bool, _table("--prune", help="Drop the rows of photos that are gone.")
     ] = False,
     source_gone: Annotated[
         list[str] | None,
-        typer.Option(metavar="DIR", help="Drop its photos' rows: it is gone for good; repeatable."),
+        _table(
+            metavar="DIR", help="DIR is gone for good: drop the rows of its photos; repeatable."
+        ),
     ] = None,
     moved: Moved = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Remove earlier results from the directory.")
+        bool, _table("--overwrite", help="Remove earlier results from the directory.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be scanned.")
+        bool, output("--dry-run", help="Only say what would be scanned.")
     ] = False,
     follow_symlinks: Annotated[
-        bool, _limits("--follow-symlinks", help="Enter links to directories.")
+        bool, _photos("--follow-symlinks", help="Enter links to directories.")
     ] = False,
     exclude: Annotated[
         list[str] | None,
-        _limits(metavar="GLOB", help="Leave out names or paths like this; repeatable."),
+        _photos(metavar="GLOB", help="Leave out names or paths like this; repeatable."),
     ] = None,
-    max_pixels: Annotated[int, _limits(help="Refuse larger photos.")] = _DEFAULT.max_pixels,
-    max_bytes: Annotated[int, _limits(help="Refuse larger files.")] = _DEFAULT.max_bytes,
+    max_pixels: Annotated[
+        int,
+        _limits(
+            parser=size, metavar="SIZE", help="Larger photos fail.", show_default="180MP"
+        ),
+    ] = _DEFAULT.max_pixels,
+    max_bytes: Annotated[
+        int,
+        _limits(parser=size, metavar="SIZE", help="Larger files fail.", show_default="1GiB"),
+    ] = _DEFAULT.max_bytes,
     max_seconds: Annotated[
-        float, _limits(help="Give up on a file after that.")
+        float, _limits(metavar="SECONDS", help="A photo that takes longer fails.")
     ] = _DEFAULT.max_seconds,
     device: Device = "auto",
     backend: Annotated[
-        str, _speed(help="auto, onnxruntime, openvino, tensorrt, torchscript or eager.")
+        str,
+        speed(
+            metavar="auto|NAME",
+            autocompletion=completed(
+                "auto", "onnxruntime", "openvino", "tensorrt", "torchscript", "eager"
+            ),
+            help="What runs the model: onnxruntime, openvino, tensorrt, torchscript or eager.",
+        ),
     ] = "auto",
     trust: Annotated[
         bool,
-        _speed(
-            "--trust", help="Let the bundle's TorchScript run: a program, with all your rights."
+        speed(
+            "--trust",
+            help="Let the bundle's TorchScript run, which is a program with all your rights.",
         ),
     ] = False,
     view: View = "auto",
     heatmaps: Annotated[
         str | None,
-        typer.Option(
+        output(
             metavar="crack|review|all",
-            help="Draw where the evidence lies, on photos called crack (or left to review; or all),"
-            " into OUT/_heatmaps.",
+            autocompletion=completed("crack", "review", "all"),
+            help="Draw where the evidence lies, into OUT/_heatmaps: on photos called crack, also "
+            "on those left to review, or on all.",
         ),
     ] = None,
     overlap: Annotated[
-        float, typer.Option(metavar="SHARE", help="Of the tiles of --view tiles.")
+        float,
+        verdicts(metavar="SHARE", help="How much neighbours overlap, under --view tiles."),
     ] = 0.25,
     precision: Annotated[
-        str, _speed(help="auto (the fastest here), fp32, int8 or fp16.")
+        str,
+        speed(
+            metavar="auto|fp32|fp16|int8",
+            autocompletion=completed("auto", "fp32", "fp16", "int8"),
+            help="auto: the fastest on this machine.",
+        ),
     ] = "auto",
-    batch_size: Annotated[str, _speed("-b", "--batch-size", metavar="auto|N")] = "auto",
+    batch_size: Annotated[
+        str,
+        speed(
+            "-b", "--batch-size", metavar="auto|N", help="Photos that the model takes at once."
+        ),
+    ] = "auto",
     workers: Annotated[
         str,
-        _speed("-j", "--workers", metavar="auto|N", help="Processes that decode; 0: none."),
+        speed("-j", "--workers", metavar="auto|N", help="Processes that decode; 0: none."),
     ] = "auto",
     loader: Annotated[
-        str, _speed(help="auto, processes or torch: a DataLoader decodes.")
+        str,
+        speed(
+            metavar="auto|processes|torch",
+            autocompletion=completed("auto", "processes", "torch"),
+            help="What decodes: own processes, or a torch DataLoader.",
+        ),
     ] = "auto",
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the summary as JSON on stdout.")
+        bool, output("--json", help="Print the summary as JSON on stdout.")
     ] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
-    """Give every photo in SOURCE one row with a crack verdict.
+    """Give every photo one verdict: crack, clear, or review, where a person must look.
 
-    SOURCE: directories, files, patterns ('photos/**/*.jpg'), lists of names
-    (@list.txt, or - for the standard input; relative to the current directory).
-    A photo has one row, however it is named.
+    The results are one table (Parquet) with one row per photo, however often it is named. Stopped
+    or killed, the same command continues.
 
-    Stopped or killed, the same command continues. Exit code 0: done; 3: done, but more photos
-    failed than --max-failures allows, none could be judged, or a directory could not be read; 130,
-    143: interrupted.
+    Exit code 0: done; 3: done, but more photos failed than --max-failures allows, none could be
+    judged, or a directory could not be read; 130, 143: interrupted.
     """
     from inspector.scanning import FailureBudget, ScanConfig, preview
     from inspector.scanning import scan as run_scan
+    from inspector.scanning.config import AFTER_SOURCE
     from inspector.scanning.console import ScanConsole, print_preview, print_summary
 
     config = ScanConfig(
         sources=tuple(sources),
-        out=out,
+        out=AFTER_SOURCE if out is None else out,
         model=model,
         device=device,
         backend=backend,

@@ -154,8 +154,8 @@ class DecodeLimits:
     """Bounds that a file must keep to; beyond them it becomes a failed row, not a stopped scan.
     Raises UsageError when a bound cannot be right."""
 
-    max_pixels: int = 178_956_970
-    """Width times height by the header; the default is Pillow's own decompression-bomb limit."""
+    max_pixels: int = 180_000_000
+    """Width times height by the header; the default is close to Pillow's own decompression-bomb limit."""
     max_bytes: int = 1 << 30
     """Size of the file, checked before reading."""
     max_seconds: float = 60.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from inspector.model.bundle import Thresholds
 from inspector.model.scale import Scale
 from inspector.photos.address import Moved
 from inspector.photos.reading import DecodeLimits
+from inspector.photos.selection import is_list, split_pattern
 from inspector.photos.source import Discovery
 from inspector.scanning.overlays import DRAWN
 
@@ -23,6 +26,10 @@ MOST_OVERLAP = 0.9
 PROBATION = 200
 """Photos before a failure rate counts: a wrong mount shows within them, a few bad files at the
 start do not stop a scan."""
+
+
+AFTER_SOURCE = Path("SOURCE-results")
+"""For `out`: a directory named after the source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +79,9 @@ class ScanConfig:
     sources: tuple[str, ...]
     """Directories, single files, patterns (`photos/**/*.jpg`) and lists (`@list.txt`, `-` for the
     standard input)."""
-    out: Path = Path("inspector-results")
-    """The result directory; made when it is not there, continued when it holds the same scan."""
+    out: Path = AFTER_SOURCE
+    """The result directory; made when it is not there, continued when it holds the same scan. Not
+    given: named after the source, such as `bridge-results` in the current directory."""
     model: Path | None = None
     """A model bundle; None: the one that comes with the package."""
     device: str = "auto"
@@ -137,7 +145,10 @@ class ScanConfig:
     """Remove the results of an earlier scan from `out` first."""
 
     def __post_init__(self) -> None:
+        unnamed = self.out is AFTER_SOURCE
         take_paths(self)
+        if unnamed:
+            object.__setattr__(self, "out", results_of(self.sources))
         self.moves()
         if not self.sources:
             raise UsageError("name at least one directory or file to scan")
@@ -187,6 +198,15 @@ class ScanConfig:
         return Thresholds(
             clear_below=self.threshold, crack_from=self.threshold, chosen="given as --threshold"
         )
+
+
+def results_of(sources: Sequence[str]) -> Path:
+    """Name a result directory after the one source, whatever leads to it; several sources, a
+    pattern or a list have no name."""
+    name = ""
+    if len(sources) == 1 and not is_list(sources[0]) and split_pattern(sources[0]) is None:
+        name = os.path.basename(os.path.abspath(sources[0]))
+    return Path(f"{name or 'inspector'}-results")
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

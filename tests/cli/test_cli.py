@@ -25,19 +25,9 @@ def run(*arguments, cwd=None, home=None):
     )  # fmt: skip
 
 
-COMMANDS = ("scan", "verify", "report", "train", "evaluate", "export", "doctor")
-
-
 def test_version():
-    done = run("--version")
+    done = run("-V")
     assert (done.returncode, done.stdout) == (0, f"inspector {__version__}\n")
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_examples(command):
-    result = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "80", "NO_COLOR": "1"})
-    assert result.exit_code == 0
-    assert f"inspector {command}" in result.output and "Examples:" in result.output
 
 
 @pytest.mark.parametrize(
@@ -49,6 +39,7 @@ def test_every_command_has_help_with_examples(command):
         (["scan", ".", "--threshold", "1.5"], 2, "threshold"),
         (["scan", ".", "-b", "0"], 2, "batch size"),
         (["scan", ".", "-j", "few"], 2, "few"),
+        (["scan", ".", "--max-pixels", "big"], 2, "180MP"),
         (["scan", ".", "--device", "tpu"], 2, "tpu"),
         (["scan"], 2, "SOURCE"),
         (["verify", "nowhere"], 1, "nowhere"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 import shlex
-from collections.abc import Iterator
 
 import typer
 
@@ -51,11 +50,6 @@ def shown() -> list[list[str]]:
     pages = [page for pattern in PAGES for page in sorted(REPOSITORY.glob(pattern))]
     text = "\n".join(code for page in pages for code in FENCE.findall(page.read_text("utf-8")))
     lines = re.findall(r"^(?:.*\| )?(inspector .*)", text, re.M)
-    lines += [line for command in commands().values() for line in _examples(command.epilog or "")]
+    epilogs = [command.epilog or "" for command in commands().values()]
+    lines += [line for epilog in epilogs for line in epilog.splitlines()]
     return [shlex.split(line, comments=True)[1:] for line in dict.fromkeys(lines)]
-
-
-def _examples(epilog: str) -> Iterator[str]:
-    for part in re.split(r"\n\n|  ·  ", epilog):
-        if found := re.search(r"inspector .*", " ".join(part.split())):
-            yield found[0]

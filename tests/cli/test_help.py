@@ -1,0 +1,72 @@
+"""Help texts: what a person reads before the first scan, on any terminal."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from inspector.cli import app
+from inspector.cli.help import PANELS, panels, purpose, spelling
+from inspector.cli.options import completed, size
+from tests.journeys.documented import commands
+
+APP = typer.main.get_command(app)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+@pytest.mark.parametrize("command", ["", *commands()])
+def test_help_fits_and_explains_every_option(command, columns):
+    words = [*command.split(), "-h"]
+    result = CliRunner().invoke(app, words, env={"COLUMNS": str(columns), "NO_COLOR": "1"})
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert lines[0].startswith(f" Usage: inspector {command}".rstrip())
+    boxed = [line for line in lines if line[:1] in "╭│╰"]
+    assert {len(line) for line in boxed if line} == {min(columns, 100) - 1}
+    assert not any(word in result.output for word in ("<bool>", "<", "python -m"))
+    assert " Examples:" in lines
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_option_has_a_panel_a_value_and_a_sentence(command):
+    context = commands()[command].context_class(commands()[command])
+    for panel, params in panels(commands()[command], context).items():
+        for param in params:
+            assert panel != "Options" and param.help, f"{command}: {spelling(param)}"
+            assert "None" not in spelling(param), f"{command}: {spelling(param)} needs a metavar"
+            assert purpose(param).partition(" [")[0].endswith("."), f"{spelling(param)}: no end"
+
+
+def test_every_command_stands_in_a_panel():
+    assert sorted(name for panel in PANELS.values() for name in panel) == sorted(
+        APP.commands  # type: ignore[attr-defined]
+    )
+
+
+def test_examples_begin_with_the_command_and_say_what_it_does():
+    for command in commands().values():
+        for line in (command.epilog or "").splitlines():
+            assert line.startswith("inspector ") and "  # " in line
+
+
+@pytest.mark.parametrize(
+    ("text", "means"),
+    [("180MP", 180_000_000), ("1GB", 10**9), ("1 GiB", 2**30), ("0.5kB", 500), ("77", 77)],
+)
+def test_sizes_are_written_as_people_write_them(text, means):
+    assert size(text) == means
+
+
+@pytest.mark.parametrize("text", ["", "MP", "1.5", "-1MB", "1XB", "1e9"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(typer.BadParameter, match="180MP"):
+        size(text)
+
+
+def test_a_shell_completes_the_values_of_an_option():
+    assert completed("fp32", "fp16", "int8")("fp") == ["fp32", "fp16"]
+    typed = {"COMP_WORDS": "inspector scan --precision f", "COMP_CWORD": "3"}
+    environment = {"_INSPECTOR_COMPLETE": "complete_bash", **typed}
+    shown = CliRunner().invoke(app, [], env=environment, prog_name="inspector").output
+    assert shown.split() == ["fp32", "fp16"]
