@@ -42,6 +42,7 @@ _DEFAULT = DecodeLimits()
         ("inspector scan /photos", "every photo below, into photos-results"),
         ("inspector scan a b.jpg --out results -j 4", "several sources, 4 decoders"),
         ("inspector scan /photos --max-failures 5% --json", "for a script"),
+        ("inspector scan /photos --out results/3-of-8 --shard 3/8", "one of eight machines"),
         ("inspector scan /photos --min-crack-mm 0.3 --mm-per-px 0.12", "cracks of 0.3 mm matter"),
     )
 )
@@ -74,6 +75,10 @@ def scan(
         _limits(metavar="5%|N", help="Stop when more photos than that could not be judged."),
     ] = None,
     limit: Annotated[int | None, _photos(metavar="N", help="Only the first N photos.")] = None,
+    shard: Annotated[
+        str | None,
+        _photos(metavar="I/N", help="Only share I of N (0 to N - 1); see inspector merge."),
+    ] = None,
     retry_failed: Annotated[
         bool, _photos("--retry-failed", help="Only the photos that failed before, again.")
     ] = False,
@@ -213,6 +218,7 @@ def scan(
         overlap=overlap,
         max_failures=FailureBudget.parse(max_failures) if max_failures else None,
         limit=limit,
+        shard=shard,
         overwrite=overwrite,
         follow_symlinks=follow_symlinks,
         exclude=tuple(exclude or ()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+import hashlib
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from inspector.errors import SourceError
+from inspector.errors import SourceError, UsageError
 from inspector.photos.formats import MAGIC_BYTES, sniff
 
 if TYPE_CHECKING:
@@ -202,6 +203,35 @@ def names_in(source: str) -> Iterator[str]:
             f"cannot read the list {source}: {error.strerror or error}; ./{source} names a file "
             "called so"
         ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of `count` shares of all photos, numbered from 0: a photo belongs to the share that a
+    hash of its uri names, whatever else is listed with it, on every machine and in every version.
+    """
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """`0/3`. Raises UsageError."""
+        match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+        if match is None or not int(match[2]):
+            raise UsageError(f"--shard {text!r} is no number of a shard and their count, as in 0/3")
+        number, count = int(match[1]), int(match[2])
+        if number >= count:
+            raise UsageError(f"--shard {text!r}: {count:,} shards are numbered 0 to {count - 1:,}")
+        return cls(number, count)
+
+    def has(self, uri: str) -> bool:
+        """Whether the photo of this uri belongs to it."""
+        digest = hashlib.blake2b(uri.encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") % self.count == self.number
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
 
 
 class Once:

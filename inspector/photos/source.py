@@ -22,6 +22,7 @@ from inspector.types import ImageRef
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from inspector.photos.selection import Shard
     from inspector.types import FileFacts
 
     Found = tuple[str, str, FileFacts]
@@ -192,9 +193,18 @@ class Discovery:
     """
 
     def __init__(
-        self, sources: Sequence[str], *, follow_symlinks: bool = False, exclude: Sequence[str] = ()
+        self,
+        sources: Sequence[str],
+        *,
+        follow_symlinks: bool = False,
+        exclude: Sequence[str] = (),
+        shard: Shard | None = None,
     ) -> None:
+        """`shard`: only its photos are listed; the others are counted."""
         self.discovered = 0
+        self.elsewhere = 0
+        """Photos that belong to other shards."""
+        self.shard = shard
         self.ignored_by_suffix: Counter[str] = Counter()
         """Files that are no images, by lower-case name ending."""
         self.unreadable_dirs: list[Unread] = []
@@ -216,6 +226,8 @@ class Discovery:
         probe = Discovery((), follow_symlinks=follow_symlinks, exclude=exclude) if sources else self
         for root in self.sources:
             root.check(probe)
+        self.without_photos = [root.uri for root in self.sources if root.is_dir]
+        """Directories below which nothing has been met yet, in whichever shard."""
 
     @property
     def excluded(self) -> Counter[str]:
@@ -235,7 +247,12 @@ class Discovery:
     def __iter__(self) -> Iterator[ImageRef]:
         for root in self.sources:
             for address, uri, facts in root.photos(self):
-                if self._once is None or self._once.meets(uri):
+                for directory in tuple(self.without_photos):
+                    if uri.startswith(directory):
+                        self.without_photos.remove(directory)
+                if self.shard is not None and not self.shard.has(uri):
+                    self.elsewhere += 1
+                elif self._once is None or self._once.meets(uri):
                     index = self.discovered
                     self.discovered += 1
                     yield ImageRef(index, address, uri, facts.size, facts.mtime_us)
@@ -265,6 +282,7 @@ def suffix_of(name: str) -> str:
 
 
 def count_images(walk: Discovery) -> int:
-    """Count the photos to list by their names alone: quick, for an estimate of the time left.
-    Raises SourceError."""
-    return sum(root.count(walk) for root in walk.sources)
+    """Count the photos to list by their names alone: quick, for an estimate of the time left; of a
+    shard, about so many. Raises SourceError."""
+    total = sum(root.count(walk) for root in walk.sources)
+    return total if walk.shard is None else round(total / walk.shard.count)

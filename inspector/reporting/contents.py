@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from inspector.reporting.counting import (
     total_of,
 )
 from inspector.results.labels import Label
-from inspector.results.manifest import Manifest, ManifestError
+from inspector.results.manifest import SHARD, Manifest, ManifestError
 from inspector.results.query import FAILED
 from inspector.types import Verdict
 
@@ -91,6 +91,8 @@ class State:
 
     kind: str
     note: str
+    shard: str | None = None
+    """Whose photos the table has; None: all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,8 +254,19 @@ def _moment(table: Table, choose: Callable[[Iterable[int]], int]) -> datetime:
 
 
 def state_of(table: Table) -> State:
-    """Tell whether the table's directory is whole. A scan that was stopped between two parts leaves
-    no trace: that its listing was worked through, only the scan itself can say."""
+    """Tell whether the table's directory is whole, and whose photos it has."""
+    state = _state_of(table)
+    with contextlib.suppress(ManifestError):
+        manifest = Manifest.read(table.out)
+        if shard := manifest and manifest.identity.get(SHARD):
+            note = f"{state.note} These are the photos of shard {shard} alone."
+            return replace(state, note=note, shard=shard)
+    return state
+
+
+def _state_of(table: Table) -> State:
+    """A scan that was stopped between two parts leaves no trace: that its listing was worked
+    through, only the scan itself can say."""
     at = Layout(table.out)
     if is_being_written(table.out):
         return State(

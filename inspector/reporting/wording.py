@@ -200,6 +200,8 @@ def report_lines(report: Report) -> list[str]:
         f"{count(total.photos)}, of them {count(failed)} not judged "
         f"({share(failed, total.photos)})",
     )
+    if report.state.shard is not None:
+        lines += wrapped("shard", f"{report.state.shard}; inspector merge makes one table of all")
     if report.state.kind != AT_REST:
         lines += wrapped(report.state.kind, report.state.note)
     judged = [outcome for outcome in OUTCOMES if outcome != FAILED]

@@ -20,6 +20,7 @@ from inspector.core.untrusted import NotAFileError, parse_json, read_plain
 from inspector.errors import OutputError, UsageError
 from inspector.model.bundle import Thresholds
 from inspector.model.scale import Scale
+from inspector.photos.selection import Shard
 from inspector.results.schema import SCHEMA_VERSION
 from inspector.version import __version__
 
@@ -58,6 +59,8 @@ class Part:
 THRESHOLDS = ("clear_below", "crack_from", "out_of_distribution")
 """Their names in an identity; of those for photos at their own scale, behind `DENSE`."""
 DENSE = "dense_"
+SHARD = "shard"
+"""Name in an identity of the shard whose photos the table has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +162,12 @@ class Manifest:
         except (ValueError, UsageError):
             return None
 
+    def shard(self) -> Shard | None:
+        """Return the shard whose photos the table has; None for a table of all photos. Raises
+        UsageError where the identity says what cannot be."""
+        text = self.identity.get(SHARD)
+        return None if text is None else Shard.parse(text)
+
     def gone(self, present: Container[str]) -> list[Part]:
         """Return the listed and lost parts that are not among those `present`."""
         return [part for part in (*self.parts, *self.lost) if part.file not in present]
@@ -208,8 +217,10 @@ def complete_switch(at: Layout) -> None:
 
 
 def fingerprint_of(identity: Mapping[str, str]) -> str:
-    """Return the sha256 of the identity; every part carries it."""
-    return hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
+    """Return the sha256 of the identity; every part carries it. It is one for all shards of a
+    scan: what decides a row is the same in each of them."""
+    decides = {name: value for name, value in identity.items() if name != SHARD}
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
 def _check_version(file: Path, values: JsonObject) -> None:
@@ -263,9 +274,9 @@ def check_identity(out: Path, identity: Mapping[str, str], manifest: Manifest | 
         return
     old = manifest.identity
     differing = [
-        f"{name} {_short(old.get(name))} there, {_short(value)} now"
-        for name, value in identity.items()
-        if old.get(name) != value
+        f"{name} {_short(old.get(name))} there, {_short(identity.get(name))} now"
+        for name in {**identity, **old}
+        if old.get(name) != identity.get(name)
     ]
     raise OutputError(
         f"{out} holds the results of another scan ({'; '.join(differing)}): give the same model "
@@ -275,4 +286,4 @@ def check_identity(out: Path, identity: Mapping[str, str], manifest: Manifest | 
 
 
 def _short(value: object) -> str:
-    return str(value)[:12]
+    return "none" if value is None else str(value)[:12]

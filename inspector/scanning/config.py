@@ -16,7 +16,7 @@ from inspector.model.bundle import Thresholds
 from inspector.model.scale import Scale
 from inspector.photos.address import Moved
 from inspector.photos.reading import DecodeLimits
-from inspector.photos.selection import is_list, split_pattern
+from inspector.photos.selection import Shard, is_list, split_pattern
 from inspector.photos.source import Discovery
 from inspector.scanning.overlays import DRAWN
 
@@ -121,6 +121,9 @@ class ScanConfig:
     """Failed photos beyond which the scan stops, with what is done kept; None: no bound."""
     limit: int | None = None
     """Only the first so many photos of the listing."""
+    shard: str | None = None
+    """`i/n`, i from 0 to n - 1: only the photos that a hash of their uri gives to this one of n
+    shards, each with a result directory of its own; None: all."""
     follow_symlinks: bool = False
     """Enter links to directories; one that leads back to where it came from is not."""
     exclude: tuple[str, ...] = ()
@@ -150,6 +153,11 @@ class ScanConfig:
         if unnamed:
             object.__setattr__(self, "out", results_of(self.sources))
         self.moves()
+        if self.share() and self.moved:
+            raise UsageError(
+                "a photo's shard follows from its address; merge the shards (inspector merge), "
+                "then use --moved"
+            )
         if not self.sources:
             raise UsageError("name at least one directory or file to scan")
         Device.parse(self.device)
@@ -186,7 +194,15 @@ class ScanConfig:
 
     def discover(self) -> Discovery:
         """The listing of the sources. Raises SourceError."""
-        return Discovery(self.sources, follow_symlinks=self.follow_symlinks, exclude=self.exclude)
+        return Discovery(
+            self.sources,
+            follow_symlinks=self.follow_symlinks,
+            exclude=self.exclude,
+            shard=self.share(),
+        )
+
+    def share(self) -> Shard | None:
+        return None if self.shard is None else Shard.parse(self.shard)
 
     def moves(self) -> Moved | None:
         return None if self.moved is None else Moved.parse(self.moved)

@@ -63,6 +63,7 @@ class ScanConsole(Drawing):
         self._task = self.progress.add_task("starting", total=None, state="")
         self._started = self._last_line = time.monotonic()
         self._continues = False
+        self._about = "about " if config.shard else ""
 
     def start(self, plan: Plan, backend: PhotoEngine, table: Counts, notes: Sequence[str]) -> None:
         self._started = self._last_line = time.monotonic()
@@ -83,7 +84,8 @@ class ScanConsole(Drawing):
             state += f", {_rate(tally.megapixels / seconds)} MP/s"
         state += f"{self._time_left(seen, rate)}, "
         state += ("this run: " if self._continues else "") + _outcomes(tally.run)
-        photos = f"{seen:,}" + (f" of {self.total:,}" if self.total else "") + " photos"
+        total = f" of {self._about}{self.total:,}" if self.total else ""
+        photos = f"{seen:,}{total} photos"
         if self.progress.disable:
             self._line(f"{photos}, {state}")
         else:
@@ -148,7 +150,8 @@ def _headline(summary: ScanSummary) -> list[str]:
             f"verdicts   whole table: {_outcomes(table)}",
             f"           this run:    {_outcomes(run)}",
         ]
-    lines += [f"photos     {total}", *_views(summary), *_past(summary), *_scale(summary)]
+    lines += [f"photos     {total}", *_shard(summary), *_views(summary)]
+    lines += [*_past(summary), *_scale(summary)]
     if summary.remedy:
         lines += wrapped("nothing", f"none of these photos could be judged: {summary.remedy}")
     if summary.budget_exceeded:
@@ -156,6 +159,13 @@ def _headline(summary: ScanSummary) -> list[str]:
     if summary.interrupted_by is not None:
         lines.append(f"stopped    by signal {summary.interrupted_by}")
     return lines
+
+
+def _shard(of: ScanSummary | Preview) -> list[str]:
+    """Say that these are not all photos, where they are not."""
+    if of.shard is None:
+        return []
+    return wrapped("shard", f"{of.shard}; photos of the other shards: {of.elsewhere:,}")
 
 
 def _views(summary: ScanSummary) -> list[str]:
@@ -298,6 +308,7 @@ def print_preview(preview: Preview) -> None:
     lines = [
         f"photos     {preview.discovered:,}, of them {preview.already_done:,} already done"
         + left_out,
+        *_shard(preview),
         f"to scan    {preview.new:,} new and {preview.changed:,} again, "
         f"{preview.size_bytes / 1e6:,.1f} MB",
         f"by name    {_counts(_first(preview.photos_by_suffix)) or 'none'}",

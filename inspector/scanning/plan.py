@@ -14,7 +14,7 @@ from inspector.engines.contract import VARIANTS
 from inspector.engines.photo import choose_views, dense_variant
 from inspector.engines.tuned import find_recommendation, known_seconds
 from inspector.errors import UsageError
-from inspector.results.manifest import DENSE, THRESHOLDS
+from inspector.results.manifest import DENSE, SHARD, THRESHOLDS
 from inspector.types import View
 from inspector.workers.gathering import BATCH_BYTES
 from inspector.workers.loader import bytes_in_flight
@@ -238,6 +238,10 @@ def choose_engine(
     if wanted in TORCH_BACKENDS:
         precision, why = "fp32", "fp32 weights"
     on_gpu = _runs_on_gpu(config.device, wanted)
+    if precision == AUTO and config.shard is not None:
+        # What is fastest is measured, and may differ from machine to machine.
+        precision = _unmeasured(bundle, on_gpu=on_gpu)
+        why = f"{precision} in all shards, unless --precision is given to all"
     found = find_recommendation(bundle, "cuda" if on_gpu else "cpu")
     if found is not None and not _fits(found, wanted, precision):
         found = None
@@ -245,8 +249,7 @@ def choose_engine(
     if found is not None:
         precision, why = found.precision, RECOMMENDED
     elif precision == AUTO and on_gpu:
-        half = any(variant.precision == "fp16" for variant in bundle.whole.values())
-        precision, why = "fp16" if half else "fp32", "a GPU judges"
+        precision, why = _unmeasured(bundle, on_gpu=True), "a GPU judges"
     backend = backend if wanted == AUTO else wanted
     if recorded and begun and begun != backend:
         why = f"the table was begun with {begun}; {why}"
@@ -258,6 +261,13 @@ def choose_engine(
         recommendation=found,
         wanted=wanted,
     )
+
+
+def _unmeasured(bundle: ModelBundle, *, on_gpu: bool) -> str:
+    """The precision of every machine of one kind, where none is given and none is measured."""
+    reduced = "fp16" if on_gpu else "int8"
+    there = {variant.precision for variant in bundle.whole.values()}
+    return reduced if reduced in there else "fp32"
 
 
 def _fits(found: Recommendation, wanted: str, precision: str) -> bool:
@@ -287,7 +297,8 @@ def identity_of(config: ScanConfig, bundle: ModelBundle, precision: str) -> dict
     for prefix, of_model in each.items():
         thresholds = config.thresholds(of_model)
         identity |= {prefix + name: repr(getattr(thresholds, name)) for name in THRESHOLDS}
-    return identity | config.scale.identity
+    identity |= config.scale.identity
+    return identity if (shard := config.share()) is None else {**identity, SHARD: str(shard)}
 
 
 def _view_of(config: ScanConfig, bundle: ModelBundle, precision: str) -> dict[str, str]:

@@ -51,7 +51,7 @@ def settle_vanished(
     roots = [source for source in work.discovery.sources if source.is_dir]
     idle = {directory: spellings(directory) for directory in gone}
     for_good = tuple(chain.from_iterable(idle.values()))
-    suspect = tuple(work.sources_without_photos)
+    suspect = tuple(work.discovery.without_photos)
     kept: Counter[str] = Counter()
     waiting: dict[str, list[str]] = {}
     for file, uris in results.unseen((*(root.uri for root in roots), *for_good)):

@@ -183,6 +183,10 @@ class ScanSummary:
     """All rows in `out`, of this run and earlier ones."""
     run: Counts
     """The rows that this run has made."""
+    shard: str | None
+    """Whose photos these are; None: all."""
+    elsewhere: int
+    """Photos that belong to other shards."""
     discovered: int
     already_done: int
     """Photos whose row was made by an earlier run."""
@@ -287,6 +291,8 @@ def summarise(run: OpenScan) -> ScanSummary:
     return ScanSummary(
         table=rows,
         run=tally.run,
+        shard=None if found.shard is None else str(found.shard),
+        elsewhere=found.elsewhere,
         discovered=found.discovered,
         already_done=tally.already_done,
         changed=table.superseded,

@@ -84,8 +84,6 @@ class Worklist:
     def __init__(self, config: ScanConfig, tally: Tally, stop: StopSignals) -> None:
         self.discovery = config.discover()
         self.stop = stop
-        self.sources_without_photos = [s.uri for s in self.discovery.sources if s.is_dir]
-        """Directories below which nothing has been listed yet."""
         self._config = config
         self._tally = tally
         self._refs = self._until_stopped(islice(self.discovery, config.limit))
@@ -127,9 +125,6 @@ class Worklist:
         for ref in refs:
             if self.stopped:
                 return
-            for uri in tuple(self.sources_without_photos):
-                if ref.uri.startswith(uri):
-                    self.sources_without_photos.remove(uri)
             yield ref
 
 
@@ -174,6 +169,10 @@ def _digests(
 class Preview:
     """Counts of files; `size_bytes` of the photos that a scan would look at."""
 
+    shard: str | None
+    """Whose photos are counted here; None: all."""
+    elsewhere: int
+    """Photos of the other shards."""
     discovered: int
     new: int
     """Without a row."""
@@ -212,6 +211,8 @@ def preview(config: ScanConfig) -> Preview:
     others = ledger.other_photos() if counts else None
     without_row = counts[Need.FIRST_ROW]
     return Preview(
+        shard=None if discovery.shard is None else str(discovery.shard),
+        elsewhere=discovery.elsewhere,
         discovered=counts.total(),
         new=0 if config.retry_failed else without_row,
         changed=counts[Need.NEW_ROW],

@@ -191,6 +191,9 @@ SCANS = (
          "--geojson bridge-7.geojson --geoparquet bridge-7.parquet --coco regions.json "
          "--annotate marked --crops regions --copy-cracks cracks",
          ("list cracks.csv", "marked marked")),
+    Step("scan photos --model tiny --out shards/0 --shard 0/2 --precision fp32",
+         ("shard 0/2; photos of the other shards: [1-9]",), columns=60),
+    Step("verify shards/0", ("shard 0/2", "proven"), columns=60),
 )  # fmt: skip
 
 _HASTY = (

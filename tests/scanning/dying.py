@@ -12,6 +12,7 @@ import pyarrow.dataset as ds
 import pytest
 
 from inspector.photos.address import path_of
+from inspector.results.manifest import SHARD
 from inspector.results.schema import make_row
 from inspector.results.store import open_results
 from inspector.scanning import ScanConfig, Tally
@@ -70,8 +71,11 @@ def quick_scan(photos: Path | str, out: Path, *, rows_per_part: int = 2, **optio
     config = ScanConfig(sources=(str(photos),), out=out, **options)
     tally = Tally()
     work = Worklist(config, tally, StopSignals())
+    own = {} if config.shard is None else {SHARD: config.shard}
     with (
-        open_results(out, IDENTITY, overwrite=False, by_content=config.verify_content) as results,
+        open_results(
+            out, IDENTITY | own, overwrite=False, by_content=config.verify_content
+        ) as results,
         ParquetSink(results, {}, rows_per_part=rows_per_part) as sink,
     ):
         if moved := config.moves():

@@ -25,11 +25,11 @@ from inspector.core.layout import (
 )
 from inspector.core.progress import no_progress
 from inspector.core.untrusted import opened, read_plain, take_paths
-from inspector.errors import OutputError
+from inspector.errors import OutputError, UsageError
 from inspector.photos.address import text_of
 from inspector.photos.reading import Refused
 from inspector.photos.source import source_of
-from inspector.results.manifest import RESTORE, Manifest, ManifestError, fingerprint_of
+from inspector.results.manifest import RESTORE, SHARD, Manifest, ManifestError, fingerprint_of
 from inspector.results.verify.findings import Finding, Findings, Flaw, Remark, VerifyResult
 from inspector.results.verify.table import ROWS_AT_ONCE, TableCheck
 
@@ -87,6 +87,7 @@ def verify(config: VerifyConfig, *, progress: Progress = no_progress) -> VerifyR
         out=out,
         rows=sum(table.parts.values()) if table else 0,
         parts=len(table.parts) if table else 0,
+        shard=table.manifest.identity.get(SHARD) if table else None,
         photos=photos,
         skipped=findings.counts[Remark.PHOTO_SKIPPED],
         damage=findings.of(Flaw),
@@ -130,6 +131,10 @@ def _check_manifest(manifest: Manifest, findings: Findings) -> None:
         findings.add(Flaw.IDENTITY, where, what, RESTORE)
     elif manifest.thresholds() is None:
         findings.add(Flaw.IDENTITY, where, "its identity has no usable thresholds", RESTORE)
+    try:
+        manifest.shard()
+    except UsageError as error:
+        findings.add(Flaw.IDENTITY, where, str(error), RESTORE)
     if not manifest.rewriting.keys() <= {part.file for part in manifest.parts}:
         findings.add(Flaw.MANIFEST, where, "it is rewriting what is not a part", RESTORE)
     total = sum(part.rows for part in manifest.parts)

@@ -47,6 +47,8 @@ class Flaw(StrEnum):
     """A file of unknown origin that plain readers would take for a piece of the table."""
     DOUBLED_URI = "doubled_uri"
     """A file has more than one row."""
+    ROW_SHARD = "row_shard"
+    """A row belongs to another shard than its table."""
     ROW_URI = "row_uri"
     """A uri is not pure ASCII, or names another file than the path beside it."""
     ROW_NULLS = "row_nulls"
@@ -121,6 +123,8 @@ class VerifyResult:
     """Rows of the parts that were read."""
     parts: int
     """Parts whose content was read to the end."""
+    shard: str | None
+    """Whose photos the table has; None: all."""
     photos: int | None
     """Rows that were held against the files on disk; None when that was not asked for."""
     skipped: int
@@ -140,6 +144,8 @@ class VerifyResult:
 def result_lines(result: VerifyResult) -> list[str]:
     """Say what was proven, or what is damaged and how to repair it."""
     lines = [f"table      {result.out} ({result.rows:,} rows, part files: {result.parts:,})"]
+    if result.shard is not None:
+        lines.append(f"shard      {result.shard}; inspector merge makes one table of all shards")
     if result.photos is not None:
         lines.append(
             f"photos     {result.photos - result.skipped:,} compared with the files on disk, "

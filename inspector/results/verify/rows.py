@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from inspector.model.bundle import Thresholds
     from inspector.model.scale import Scale
+    from inspector.photos.selection import Shard
 
     Mask = NDArray[np.bool_]
 
@@ -54,13 +55,16 @@ def flaws_in(
     scale: Scale | None,
     *,
     peaks: bool,
+    shard: Shard | None = None,
 ) -> Iterator[tuple[Flaw, str, Mask]]:
     """Yield each flaw of rows in the table's schema: its kind, in words, and a mask (N,). Verdicts
     are not checked without thresholds and scale, those at a photo's own scale not without `dense`;
-    with `peaks`, every photo that is not clear has a place of the evidence."""
+    with `peaks`, every photo that is not clear has a place of the evidence; every photo belongs to
+    `shard`."""
     columns = {name: batch.column(name) for name in batch.schema.names}
     checks = (
         *_wrong_uris(columns),
+        *_wrong_shards(columns, shard),
         *_wrong_values(columns),
         *_wrong_nulls(columns, peaks=peaks),
         *_wrong_scales(columns),
@@ -77,6 +81,12 @@ def _wrong_uris(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
     yield Flaw.ROW_URI, "the uri is no plain ASCII address", odd
     differ = _mask(not fits(uri, path) for uri, path in zip(uris, paths, strict=True))
     yield Flaw.ROW_URI, "uri and path name different files", differ & ~odd
+
+
+def _wrong_shards(columns: dict[str, Any], shard: Shard | None) -> Iterator[tuple[Flaw, str, Mask]]:
+    if shard is not None:
+        others = _mask(not shard.has(uri) for uri in columns["uri"].to_pylist())
+        yield Flaw.ROW_SHARD, f"the photo does not belong to shard {shard}", others
 
 
 def fits(uri: str, path: str) -> bool:

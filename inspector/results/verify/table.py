@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections import Counter
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 
 from inspector.core.layout import RESULTS_DIR, TABLE, Layout, is_part_name
 from inspector.core.untrusted import NotAFileError, opened
+from inspector.errors import UsageError
 from inspector.results.ledger import read_list
 from inspector.results.manifest import AGAIN, Manifest, Part
 from inspector.results.parts import REJUDGED, UNREADABLE
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inspector.core.progress import Progress
+    from inspector.photos.selection import Shard
 
 _NEXT, _BEFORE = f"{RESULTS_DIR}/next", f"{RESULTS_DIR}/before"
 ROWS_AT_ONCE = 65_536
@@ -52,6 +55,9 @@ class TableCheck:
         self.findings = findings
         self.parts: dict[str, int] = {}
         self._decides = manifest.thresholds(), manifest.dense_thresholds(), manifest.scale()
+        self._shard: Shard | None = None
+        with contextlib.suppress(UsageError):  # the manifest is damaged then, and said to be
+            self._shard = manifest.shard()
         self._census = UriCensus()
 
     def run(self, progress: Progress) -> None:
@@ -180,7 +186,8 @@ class TableCheck:
             rows += batch.num_rows
             uris = batch.column("uri").to_pylist()
             self._census.add(name, uris)
-            for flaw, what, mask in flaws_in(batch, *self._decides, peaks=not rejudged):
+            flaws = flaws_in(batch, *self._decides, peaks=not rejudged, shard=self._shard)
+            for flaw, what, mask in flaws:
                 counts[flaw, what] += int(mask.sum())
                 examples.setdefault((flaw, what), uris[int(mask.argmax())])
         for (flaw, what), count in counts.items():
