@@ -155,7 +155,7 @@ class DecodeLimits:
     Raises UsageError when a bound cannot be right."""
 
     max_pixels: int = 180_000_000
-    """Width times height by the header; the default is close to Pillow's own decompression-bomb limit."""
+    """Width times height by the header; the default is close to Pillow's own bound."""
     max_bytes: int = 1 << 30
     """Size of the file, checked before reading."""
     max_seconds: float = 60.0
