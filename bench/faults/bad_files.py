@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from bench.faults.bad_archives import make_archives
 from bench.faults.bad_images import OK, Seeds, broken_images, whole_images
 from bench.faults.encodings import encoded
 from inspector.core.layout import RESULTS_DIR
@@ -27,7 +28,7 @@ from inspector.types import FailureCode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["IGNORED", "OK", "Entry", "make_catalogue"]
+__all__ = ["IGNORED", "OK", "Entry", "make_catalogue", "sources_of"]
 
 IGNORED = "ignored"
 """Outcome of a file that is no photo, by name and content: it is counted and has no row."""
@@ -86,13 +87,27 @@ def make_catalogue(root: Path) -> dict[bytes, Entry]:
             (root / kind / name).write_bytes(item.data)
             same_as = f"{kind}/{item.same_as}".encode() if item.same_as else None
             entries[f"{kind}/{name}".encode()] = Entry(item.about, item.expected, same_as)
-    for make in (_names, _long_path, _plain_surroundings, _odd_times, _links, _no_files, _secrets):
+    for make in (
+        _names,
+        _long_path,
+        _plain_surroundings,
+        _odd_times,
+        _links,
+        _no_files,
+        _secrets,
+        _archives,
+    ):
         folder = root / make.__name__.strip("_")
         folder.mkdir()
         entries.update(
             {os.fsencode(folder.name) + b"/" + name: entry for name, entry in make(folder)}
         )
     return entries
+
+
+def sources_of(root: Path) -> list[str]:
+    """What a scan has to name to meet all of a catalogue."""
+    return [str(root), str(root / "archives" / "*.[zt]*")]
 
 
 def _photo(number: int) -> bytes:
@@ -188,6 +203,19 @@ def _bind_socket(path: Path) -> bool:
         except OSError:
             return False
     return True
+
+
+def _archives(folder: Path) -> Iterator[tuple[bytes, Entry]]:
+    (folder / "alone.png").write_bytes(_photo(140))
+    yield b"alone.png", Entry("a photo that lies in archives, too", OK)
+    for name, about, expected in make_archives(folder, _photo(140)):
+        yield (
+            name.encode(),
+            Entry(about, expected, b"archives/alone.png" if expected == OK else None),
+        )
+    for path in folder.iterdir():
+        if path.suffix != ".png":
+            yield path.name.encode(), Entry("an archive", IGNORED)
 
 
 def _secrets(folder: Path) -> Iterator[tuple[bytes, Entry]]:

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from bench.faults.bad_files import IGNORED, make_catalogue
+from bench.faults.bad_files import IGNORED, make_catalogue, sources_of
 from bench.faults.case import FaultCase
 from bench.faults.rows import rows_by_path
 from bench.faults.scans import Scans
@@ -32,12 +32,12 @@ def scan_catalogue(setting: Setting, folder: Path) -> FaultCase:
     entries = make_catalogue(root)
     print(f"catalogue: {len(entries)} files", file=sys.stderr)
     with Scans(setting, folder / "runs") as scans:
-        ended = scans.run(root, out)
+        ended = scans.run(root, out, sources=sources_of(root))
     case.expect(ended.summary is not None, f"no summary; {ended.trouble}")
     case.note_left(ended.left)
     rows = rows_by_path(out)
     case.runs, case.rows = len(entries), sum(map(len, rows.values()))
-    by_name = {os.fsencode(os.path.relpath(path, root)): own for path, own in rows.items()}
+    by_name = {os.fsencode(path.removeprefix(f"{root}/")): own for path, own in rows.items()}
     doubled = sum(len(own) - 1 for own in rows.values())
     case.difference += Difference(doubled=doubled, changed=len(set(by_name) - set(entries)))
     found = {name: own[0] for name, own in by_name.items()}

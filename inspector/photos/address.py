@@ -13,12 +13,17 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from inspector.core.text import display_path
 from inspector.errors import UsageError
 
 LOCAL = "file://"
 _WINDOWS = os.name == "nt"
 _DRIVE = re.compile(r"/[A-Za-z]:(/|\Z)")
-
+MEMBER = "!"
+"""Behind the uri of an archive, before a slash and the name of a photo in it; in any other local
+uri, where it is quoted, it cannot stand. In an address the place of the photo in the archive, as a
+hexadecimal number, may stand before the slash: `file:///photos.zip!1f3a/north/1.jpg`."""
+_PLACE = re.compile(rf"{MEMBER}[0-9a-f]+/")
 
 _PAGE = re.compile(r"#page=([1-9]\d{0,5})\Z")
 """End of the uri of a page behind the first; in a name, the mark is quoted."""
@@ -71,9 +76,22 @@ def quoted(name: str, safe: str = "") -> str:
 def text_of(uri: str) -> str:
     r"""Return a uri, or a piece of one, as people read it; bytes that are not UTF-8 as \xNN.
     Control characters stay; who prints it makes them harmless."""
+    uri = without_place(uri)
     if _WINDOWS and uri.startswith(LOCAL):
         return page_uri(path_of(uri), page_of(uri))
     return unquote_to_bytes(uri.removeprefix(LOCAL)).decode("utf-8", "backslashreplace")
+
+
+def without_place(address: str) -> str:
+    """Return the uri of a photo in an archive, without its place there; other addresses as they
+    are."""
+    is_member = MEMBER in address and address.startswith(LOCAL)
+    return _PLACE.sub(f"{MEMBER}/", address, count=1) if is_member else address
+
+
+def shown(address: str) -> str:
+    """Return an address as people read it: a path as it is, a uri as `text_of` it."""
+    return text_of(address) if address.startswith(LOCAL) else display_path(address)
 
 
 @dataclass(frozen=True, slots=True)

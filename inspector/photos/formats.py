@@ -112,6 +112,15 @@ def named_like_a_tiff(name: str) -> bool:
     return name[-5:].lower().endswith((".tif", ".tiff", ".btf", ".tf8"))
 
 
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+"""Lower-case ends of the names of archives that are read."""
+
+
+def named_like_an_archive(name: str) -> bool:
+    """Whether a name ends like that of an archive that can be read."""
+    return name[-7:].lower().endswith(ARCHIVES)
+
+
 def sniff(head: bytes, name: str = "") -> str | None:
     """Return the image format that the first bytes of a file announce, or None. For a format that
     these do not tell apart from other files, its name has to announce it as well."""

@@ -17,8 +17,22 @@ from typing import TYPE_CHECKING
 
 from inspector.core.layout import MANIFEST, RESULTS_DIR
 from inspector.errors import SourceError
-from inspector.photos.address import LOCAL, directory_uri, page_of, page_uri, path_of, quoted
-from inspector.photos.formats import MAGIC_BYTES, named_like_a_tiff, named_like_an_image, sniff
+from inspector.photos.address import (
+    LOCAL,
+    MEMBER,
+    directory_uri,
+    page_of,
+    page_uri,
+    path_of,
+    quoted,
+)
+from inspector.photos.formats import (
+    MAGIC_BYTES,
+    named_like_a_tiff,
+    named_like_an_archive,
+    named_like_an_image,
+    sniff,
+)
 from inspector.photos.opened import OpenBytes, Refused
 from inspector.photos.selection import APPLE_DOUBLE, Pattern, split_pattern
 from inspector.photos.tiff_directory import photo_pages
@@ -30,10 +44,7 @@ if TYPE_CHECKING:
     from inspector.photos.source import Discovery, Found
 
 _URI = re.compile(r"[a-z][a-z0-9+.-]+://")
-_MEMBER = "!/"
-"""Stands between an archive's uri and the name of a photo in it; in a local photo's uri, which has
-no exclamation mark, it cannot."""
-_APPLE_DOUBLE_MAGIC = b"\x00\x05\x16\x07"
+APPLE_DOUBLE_MAGIC = b"\x00\x05\x16\x07"
 _RESULTS = (b'"schema_version"', b'"fingerprint"')
 """Words at the beginning of the manifest of a scan's results."""
 
@@ -44,7 +55,7 @@ class Local:
     def owns(self, address: str) -> bool:
         if not _URI.match(address):
             return True
-        return address.startswith(LOCAL) and not (_MEMBER in address or "%00" in address)
+        return address.startswith(LOCAL) and not (MEMBER in address or "%00" in address)
 
     def root(self, address: str) -> LocalRoot:
         address = self.plain(address)
@@ -63,13 +74,17 @@ class Local:
             ) from error
 
     def named(self, address: str, listing: Discovery) -> Iterator[Found]:
-        address = self.plain(address)
+        page = page_of(address)
+        address = _file_of(address)
         about = _stat(address)
         if about is not None and stat.S_ISDIR(about.st_mode):
             yield from LocalRoot(address, directory_uri(address)).photos(listing)
         else:
             folder, name = os.path.split(address.rstrip("/"))
-            yield from _pages(address, listing.folder_uri(folder) + quoted(name), about)
+            uri = listing.folder_uri(folder) + quoted(name)
+            found = _pages(address, uri, about)
+            wanted = page_uri(uri, page)
+            yield from found if page == 1 else (each for each in found if each[1] == wanted)
 
     def plain(self, uri: str) -> str:
         return path_of(uri) if uri.startswith(LOCAL) and page_of(uri) == 1 else uri
@@ -80,7 +95,7 @@ class Local:
     def open(self, address: str) -> LocalFile:
         path = _file_of(address)
         if stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe disturbs its writer
-            file = LocalFile(io.FileIO(path, opener=_open_without_waiting))
+            file = LocalFile(io.FileIO(path, opener=open_without_waiting))
             if file.is_regular():
                 return file
             file.close()
@@ -147,7 +162,8 @@ class LocalRoot:
             return False
         if self.pattern is None:
             return True
-        names = path_of(uri).removeprefix(path_of(self.uri)).split("/")
+        path = path_of(uri.partition(MEMBER)[0])
+        names = path.removeprefix(path_of(self.uri)).split("/")
         return self.pattern.matches(names, is_dir=False) or any(
             self.pattern.matches(names[:depth], is_dir=True) for depth in range(1, len(names))
         )
@@ -156,19 +172,26 @@ class LocalRoot:
         if not self.is_dir:
             yield from _pages(self.path, self.uri, _stat(self.path))
             return
-        for entry, uri in self._entries(listing):
+        for entry, uri, named in self._entries(listing):
             about = _stat(entry.path)
-            if _is_photo(entry, about, listing):
+            if named and named_like_an_archive(entry.name):
+                yield from listing.named(entry.path)
+            elif _is_photo(entry, about, listing):
                 yield from _pages(entry.path, uri + quoted(entry.name), about)
 
     def count(self, listing: Discovery) -> int:
         if not self.is_dir:
             return 1
-        return sum(named_like_an_image(entry.name) for entry, _ in self._entries(listing))
+        return sum(
+            listing.count_of(entry.path)
+            if named and named_like_an_archive(entry.name)
+            else named_like_an_image(entry.name)
+            for entry, _, named in self._entries(listing)
+        )
 
-    def _entries(self, listing: Discovery) -> Iterator[tuple[os.DirEntry[str], str]]:
+    def _entries(self, listing: Discovery) -> Iterator[tuple[os.DirEntry[str], str, bool]]:
         """Yield everything below the directory that is no directory and not left out, with the uri
-        of the directory that it is in."""
+        of the directory that it is in, and whether the pattern names it and not only that."""
         if listing.is_keyed:
             listing.entered.clear()  # what was met before is told by each photo's uri
         levels = [_Level(self.uri, (), self.pattern is None, _list(self.path, listing))]
@@ -188,8 +211,8 @@ class LocalRoot:
                 continue
             if not is_dir:
                 if len(listing.claimed) < 2 or not _is_claimed_file(level, entry, listing):
-                    yield entry, level.uri
-            elif uri := _entered(level, entry, listing):
+                    yield entry, level.uri, chosen and not level.chosen
+            elif uri := _entered(level, entry, listing, is_keyed=self.may_repeat):
                 below = (*level.below, entry.name)
                 levels.append(_Level(uri, below, chosen, _list(entry.path, listing)))
 
@@ -218,7 +241,7 @@ def _pages(path: str, uri: str, about: os.stat_result | None) -> Iterator[Found]
     if about is None or not stat.S_ISREG(about.st_mode) or not named_like_a_tiff(path):
         return
     with contextlib.suppress(OSError, Refused):
-        with LocalFile(io.FileIO(path, opener=_open_without_waiting)) as file:
+        with LocalFile(io.FileIO(path, opener=open_without_waiting)) as file:
             count = len(photo_pages(OpenBytes(file, facts, "")))
         for page in range(2, count + 1):
             yield page_uri(uri, page), page_uri(uri, page), facts
@@ -240,20 +263,24 @@ def _is_left_out(
     entry: os.DirEntry[str], below: tuple[str, ...], listing: Discovery, *, is_dir: bool
 ) -> bool:
     is_attributes = not is_dir and entry.name.startswith(APPLE_DOUBLE)
-    if is_attributes and _head(entry.path, 4) == _APPLE_DOUBLE_MAGIC:
+    if is_attributes and _head(entry.path, 4) == APPLE_DOUBLE_MAGIC:
         listing.excluded[f"{APPLE_DOUBLE}*"] += 1
         return True
     return listing.excludes.leave_out(entry.name, below, is_dir=is_dir)
 
 
-def _entered(level: _Level, entry: os.DirEntry[str], listing: Discovery) -> str | None:
-    """Return the uri of a directory that is to be covered from here; None for any other."""
+def _entered(
+    level: _Level, entry: os.DirEntry[str], listing: Discovery, *, is_keyed: bool
+) -> str | None:
+    """Return the uri of a directory that is to be covered from here; None for any other. What is
+    told by each photo's uri (`is_keyed`) is covered from another source as well: that may read no
+    archives."""
     if entry.name == RESULTS_DIR and _holds_results(entry.path):
         listing.excluded[f"{RESULTS_DIR}/ of a scan's results"] += 1
         return None
     is_link = entry.is_symlink()
     uri = directory_uri(entry.path) if is_link else f"{level.uri}{quoted(entry.name)}/"
-    if uri in listing.claimed:
+    if uri in listing.claimed and not is_keyed:
         listing.notes.append(f"{entry.path} is a source of its own; it is covered once")
         return None
     if listing.follow_symlinks:
@@ -280,7 +307,7 @@ def _is_photo(entry: os.DirEntry[str], about: os.stat_result | None, listing: Di
     regular = about is not None and stat.S_ISREG(about.st_mode)
     if regular and sniff(_head(entry.path, MAGIC_BYTES)) is not None:
         return True
-    listing.ignores(entry.name)
+    listing.ignores(entry.path)
     return False
 
 
@@ -312,11 +339,11 @@ def _head(path: str, count: int) -> bytes:
     """Read the first bytes of a file, none where that fails; never wait for what became a pipe
     meanwhile."""
     try:
-        with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+        with open(path, "rb", buffering=0, opener=open_without_waiting) as file:
             return file.read(count) or b""
     except OSError:
         return b""
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
+def open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # not on Windows

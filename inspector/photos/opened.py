@@ -22,6 +22,7 @@ _CODES = {
     errno.ENXIO: FailureCode.NOT_A_FILE,
     errno.ENODEV: FailureCode.NOT_A_FILE,
     errno.EISDIR: FailureCode.NOT_A_FILE,
+    errno.EBADMSG: FailureCode.CORRUPT,
 }
 """Failure codes by error number; any other says that the storage failed."""
 

@@ -1,26 +1,19 @@
-"""Selecting photos: patterns and lists that name many at once, and patterns that leave some out."""
+"""Selecting photos: patterns that name many at once, and patterns that leave some out."""
 
 from __future__ import annotations
 
 import fnmatch
-import functools
 import hashlib
 import os
 import re
-import shutil
-import stat
-import sys
-import tempfile
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from inspector.errors import SourceError, UsageError
-from inspector.photos.formats import MAGIC_BYTES, sniff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 NO_PHOTOS = frozenset(
     {
@@ -161,50 +154,6 @@ def _compiled(name: str, *, hidden: bool) -> re.Pattern[str]:
     return re.compile(("" if shown else r"(?!\.)") + fnmatch.translate(name))
 
 
-STANDARD_INPUT = "-"
-_MARK = "@"
-"""First letter of a source that is a list: `@photos.txt`."""
-_BLOCK = 1 << 16
-_BOM = b"\xef\xbb\xbf"
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-
-
-def is_list(source: str) -> bool:
-    """Whether a source names a list; `./@name` and `./-` are files called so."""
-    return source == STANDARD_INPUT or source.startswith(_MARK)
-
-
-def names_in(source: str) -> Iterator[str]:
-    """Yield the names in a list, in order; a piece of it is in memory at a time. Bytes that are not
-    UTF-8 stay what they are; a byte order mark, empty lines and Windows' line ends do not
-    count. Raises SourceError for what cannot be read or is no list."""
-    try:
-        with _opened(source) as file:
-            block = os.pread(file, _BLOCK, 0)
-            _refuse_other(source, block)
-            end, spare = (b"\0", b"") if b"\0" in block else (b"\n", b"\r")
-            place, rest = len(block), b""
-            block = block.removeprefix(_BOM)
-            while block:
-                if end == b"\n" and b"\0" in block:
-                    raise SourceError(f"{source} has names that end in a line and in a zero byte")
-                *lines, rest = (rest + block).split(end)
-                if len(rest) > _BLOCK:
-                    raise SourceError(f"{source} is no list of names: one goes on for ever")
-                yield from (
-                    os.fsdecode(name) for line in lines if (name := line.removesuffix(spare))
-                )
-                block = os.pread(file, _BLOCK, place)
-                place += len(block)
-            if name := rest.removesuffix(spare):
-                yield os.fsdecode(name)
-    except OSError as error:
-        raise SourceError(
-            f"cannot read the list {source}: {error.strerror or error}; ./{source} names a file "
-            "called so"
-        ) from error
-
-
 @dataclass(frozen=True, slots=True)
 class Shard:
     """One of `count` shares of all photos, numbered from 0: a photo belongs to the share that a
@@ -260,40 +209,3 @@ class Once:
             ) from error
         self.repeated += not new
         return new
-
-
-def _refuse_other(source: str, block: bytes) -> None:
-    if block.startswith(_UTF_16):
-        raise SourceError(f"{source} is in UTF-16, as PowerShell writes it; save it as UTF-8")
-    if b"\0" in block and sniff(block[:MAGIC_BYTES]) is not None:
-        raise SourceError(f"{source} is a photo, not a list of photos; ./{source} scans it")
-
-
-@contextmanager
-def _opened(source: str) -> Iterator[int]:
-    """Open a list so that it can be read at any place."""
-    if source == STANDARD_INPUT:
-        yield _kept(source).fileno()
-        return
-    with open(_path(source), "rb", buffering=0) as file:
-        regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-        yield file.fileno() if regular else _kept(source).fileno()
-
-
-@functools.cache
-def _kept(source: str) -> IO[bytes]:
-    """Copy a list that can be read only once into a temporary file, for all who read it."""
-    kept = tempfile.TemporaryFile()  # noqa: SIM115
-    if source != STANDARD_INPUT:
-        with open(_path(source), "rb") as file:
-            shutil.copyfileobj(file, kept)
-    elif sys.stdin is None or sys.stdin.isatty():
-        raise SourceError("the list - is the standard input, and nothing is piped into that")
-    else:
-        shutil.copyfileobj(sys.stdin.buffer, kept)
-    kept.flush()
-    return kept
-
-
-def _path(source: str) -> str:
-    return os.path.expanduser(source.removeprefix(_MARK))

@@ -8,15 +8,19 @@ with a class like `local.Local` and a line in `SOURCES`.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
-from inspector.photos.address import directory_uri, page_of, path_of
+from inspector.photos.address import LOCAL, MEMBER, directory_uri
+from inspector.photos.archive import Archives
+from inspector.photos.formats import ARCHIVES, named_like_an_archive
+from inspector.photos.lists import is_list, names_in
 from inspector.photos.local import Local
-from inspector.photos.selection import Excludes, Once, is_list, names_in
+from inspector.photos.selection import Excludes, Once
 from inspector.types import ImageRef
 
 if TYPE_CHECKING:
@@ -27,6 +31,10 @@ if TYPE_CHECKING:
 
     Found = tuple[str, str, FileFacts]
     """Address and uri of a photo in a listing, and its facts, empty where they cannot be read."""
+
+
+_BEHIND_NAME = re.compile(r"(;\d+)?(#page=\d+)?\Z")
+"""In a uri: which of several members of one name, which page."""
 
 
 class PhotoFile(AbstractContextManager["PhotoFile"], Protocol):
@@ -104,7 +112,7 @@ class Source(Protocol):
         """Whether it is certain that the photo is not there any more."""
 
 
-SOURCES: list[Source] = [Local()]
+SOURCES: list[Source] = [Archives(), Local()]
 """The first that owns an address answers for it."""
 
 
@@ -165,7 +173,7 @@ class _ListRoot:
     def photos(self, listing: Discovery) -> Iterator[Found]:
         name = ""
         for name in self._names(listing):
-            yield from _named_by(name).named(name, listing)
+            yield from listing.named(name)
         if not name:
             listing.notes.append(f"the list {self.path} names nothing")
 
@@ -179,8 +187,8 @@ class _ListRoot:
 class Discovery:
     """The photos of `sources`, to be iterated once; the counters fill while iterating.
 
-    A source is a directory, a file, a pattern (`photos/**/*.jpg`), or a list of files and
-    directories (`@list.txt`, or `-` for the standard input). In a directory, a name that ends like
+    A source is a directory, a file, an archive, a pattern (`photos/**/*.jpg`), or a list of these
+    (`@list.txt`, or `-` for the standard input). In a directory, a name that ends like
     an image's is a photo, whatever it holds; another regular file is one if its first bytes are an
     image's; what is named, on the command line or in a list, always is, and if it is not there that
     is what its row says. Links to files are read; links to directories are only followed if
@@ -211,6 +219,10 @@ class Discovery:
         self.linked_dirs: list[str] = []
         """Links to directories, not followed."""
         self.notes: list[str] = []
+        self._met: dict[str, str] = {}
+        """Paths of archives that were met and not named for that, by their real paths."""
+        self.read: set[str] = set()
+        """Real paths of archives that were looked into."""
         self.sources: list[Root] = []
         self.follow_symlinks = follow_symlinks
         self.excludes = Excludes(exclude)
@@ -256,14 +268,44 @@ class Discovery:
                     index = self.discovered
                     self.discovered += 1
                     yield ImageRef(index, address, uri, facts.size, facts.mtime_us)
+        self._note_archives()
+
+    def named(self, name: str) -> Iterator[Found]:
+        """Yield the photo or all photos of what a list or a pattern names."""
+        return _named_by(name).named(name, self)
+
+    def count_of(self, path: str) -> int:
+        """Count the photos in what a pattern names. Raises SourceError."""
+        return _named_by(path).root(path).count(self)
 
     def misses(self, directory: str, reason: str) -> None:
         """Record a directory that cannot be read to its end."""
         self.unreadable_dirs.append(Unread(directory, reason))
 
-    def ignores(self, name: str) -> None:
+    def ignores(self, path: str) -> None:
         """Count a file that is no photo."""
-        self.ignored_by_suffix[suffix_of(name)] += 1
+        self.ignored_by_suffix[suffix_of(path)] += 1
+        if named_like_an_archive(path):
+            self._met[os.path.realpath(path)] = path
+
+    def _note_archives(self) -> None:
+        """Say which archives were only met, and what to do to have them read."""
+        within: list[str] = []
+        beside: list[str] = []
+        for real, path in self._met.items():
+            if real not in self.read:
+                (within if f"{MEMBER}/" in path else beside).append(path)
+        if beside:
+            ending = next(each for each in ARCHIVES if beside[0].lower().endswith(each))
+            self.notes.append(
+                f"archives not looked into: {len(beside):,}, first {beside[0]}; name them to have "
+                f"their photos scanned, one by one or as 'DIR/**/*{ending}'"
+            )
+        if within:
+            self.notes.append(
+                f"archives within archives, never looked into: {len(within):,}, first {within[0]}; "
+                "unpack the outer one"
+            )
 
     def _claim(self, root: Root) -> None:
         """Add a source unless it repeats another. A source inside another is left out where
@@ -275,10 +317,11 @@ class Discovery:
             self.sources.append(root)
 
 
-def suffix_of(name: str) -> str:
+def suffix_of(address: str) -> str:
     """Return the lower-case name ending by which files are counted, or `(none)`."""
-    name = path_of(name) if page_of(name) > 1 else name
-    return os.path.splitext(name)[1].lower() or "(none)"
+    if address.startswith(LOCAL):
+        address = _BEHIND_NAME.sub("", address)
+    return os.path.splitext(address)[1].lower() or "(none)"
 
 
 def count_images(walk: Discovery) -> int:

@@ -12,7 +12,7 @@ from urllib.parse import quote_from_bytes
 from inspector.core.durable import replacing
 from inspector.core.layout import Layout
 from inspector.core.text import printable
-from inspector.photos.address import LOCAL, path_of, text_of, uri_of
+from inspector.photos.address import LOCAL, MEMBER, path_of, text_of, uri_of
 from inspector.reporting.wording import photos
 from inspector.results.query import FAILED
 from inspector.types import Verdict
@@ -93,7 +93,7 @@ class Links:
 
     def photo(self, uri: str) -> str:
         uri = self.moved.apply(uri) if self.moved else uri
-        if not uri.startswith(LOCAL) or "!/" in uri:
+        if not uri.startswith(LOCAL) or MEMBER in uri:
             return ""
         return self._to(path_of(uri))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from inspector.core.durable import make_directory, publish
 from inspector.core.text import display_path
 from inspector.model.golden import read_golden
+from inspector.photos.address import shown
 from inspector.photos.drawing import CELLS, WINDOWS, HeatScale, Overlay, draw_overlay
 from inspector.types import Verdict
 from inspector.workers.process import HelperError, Helpers
@@ -92,7 +93,7 @@ class Overlays:
             publish(jpeg, self._at.heatmap(photo.ref.uri))
             self.drawn += 1
         except (HelperError, OSError) as error:
-            self._failed.append(f"{display_path(photo.ref.path)}: {error}")
+            self._failed.append(f"{shown(photo.ref.path)}: {error}")
         finally:
             self._places.release()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 import numpy as np
 
 from inspector.core.text import display_path
+from inspector.photos.address import shown
 from inspector.photos.formats import decodable
 from inspector.types import FailureCode, Photo, Verdict, View
 
@@ -121,7 +122,7 @@ class Tally:
                 self.outcomes[item.code.value] += 1
                 examples = self.examples.setdefault(item.code.value, [])
                 if len(examples) < EXAMPLES:
-                    examples.append(f"{display_path(item.ref.path)}: {item.detail}")
+                    examples.append(f"{shown(item.ref.path)}: {item.detail}")
 
     def count_hidden(self, photos: Sequence[Photo], scale: Scale) -> None:
         """Count the photos that cannot show the crack width asked for, if one is."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from inspector.errors import LoaderError
 from inspector.model.preprocess import ALL_WHOLE
+from inspector.photos.address import shown
 from inspector.photos.reading import DecodeLimits
 from inspector.types import Failure, FailureCode, Photo, View
 from inspector.workers.child import decode_photos
@@ -269,9 +270,9 @@ class Decoder:
         if self._in_a_row > MOST_IN_A_ROW:
             raise LoaderError(
                 f"{self._in_a_row} photos in a row could not be decoded, the last of them "
-                f"{ref.path!r} ({code}: {detail}); that is rather the machine or the storage than "
-                "the photos: see that memory is free and that they can be read, then run the same "
-                "command again"
+                f"{shown(ref.path)!r} ({code}: {detail}); that is rather the machine or the "
+                "storage than the photos: see that memory is free and that they can be read, then "
+                "run the same command again"
             )
         return Failure(ref, code, detail)
 

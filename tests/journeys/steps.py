@@ -23,6 +23,7 @@ from tests.journeys.terminal import (
     flaws,
     in_pipe,
 )
+from tests.photos.packed import pack
 from tests.reviewing.live import ask
 
 HOME = {"BROWSER": "true"}
@@ -123,6 +124,17 @@ def say_crack(screen: str) -> str:
     return "\x03"
 
 
+def make_archives(room: Path) -> None:
+    """A ZIP with photos, and two shards, of which one is cut off."""
+    pictures = [*(room / "photos").glob("P[0-3].png")]
+    pack(room / "photos.zip", [(f"Süd/{p.name}", p.read_bytes()) for p in pictures])
+    (room / "shards").mkdir()
+    for name in ("0.tar", "1.tar"):
+        pack(room / "shards" / name, [(p.name, p.read_bytes()) for p in pictures])
+    whole = (room / "shards" / "1.tar").read_bytes()
+    (room / "shards" / "1.tar").write_bytes(whole[: len(whole) // 2])
+
+
 SCANS = (
     Step("", ("Usage: inspector", "scan Give every photo"), columns=60),
     Step("-V", (r"inspector \d",)),
@@ -181,6 +193,10 @@ SCANS = (
     Step("scan - --model tiny --out listed -q", columns=None,
          given=b"photos/P0.png\0photos/P1.png\0"),
     Step("verify listed", ("2 rows",)),
+    Step("scan photos.zip 'shards/*.tar' --model tiny --out packed",
+         ("unreadable shards/1.tar: it is cut off",), code=3, columns=60, before=make_archives),
+    Step("scan . --model tiny --dry-run --exclude '*/'",
+         ("archives not looked into: 1, first ./photos.zip",)),
     Step("scan photos --model tiny --out other --view dense", ("has no dense view",), code=1,
          columns=60),
     Step("scan photos --model tiny --out scaled --view whole --overlap 0.5 --min-crack-mm 0.3 "

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from inspector.errors import SourceError
 from inspector.photos.address import uri_of
+from inspector.photos.lists import names_in
 from inspector.photos.reading import DecodeLimits, read
-from inspector.photos.selection import names_in
 from inspector.photos.source import Discovery, count_images
 from inspector.types import Failure, FailureCode
 
@@ -187,3 +189,29 @@ def test_a_long_list_takes_little_memory(place):
     tracemalloc.stop()
     assert discovery.repeated == count
     assert peak < 1_000_000
+
+
+@pytest.mark.parametrize("kind", ["string", "large_string", "binary", "dictionary"])
+@pytest.mark.parametrize("column", ["uri", "path"])
+def test_a_column_of_a_parquet_file_is_a_list(place, kind, column):
+    wanted = ["photos/a.jpg", None, uri_of(f"{place}/photos/sub/b.jpg"), "", "photos/a.jpg"]
+    values = pa.array(wanted, pa.string())
+    values = values.dictionary_encode() if kind == "dictionary" else values.cast(kind)
+    others = {"path": pa.nulls(5)} if column == "uri" else {"label": pa.array(range(5))}
+    pq.write_table(pa.table({**others, column: values}), "list.parquet", row_group_size=2)
+    discovery = Discovery(["@list.parquet"])
+    assert [os.path.relpath(ref.path) for ref in discovery] == ["photos/a.jpg", "photos/sub/b.jpg"]
+    assert (discovery.repeated, count_images(Discovery(["@list.parquet"]))) == (1, 3)
+
+
+def test_a_parquet_file_that_is_no_list(place):
+    for table, words in (
+        ({"name": ["a.jpg"]}, "neither a column uri nor one path"),
+        ({"uri": [1]}, "holds no text"),
+    ):
+        pq.write_table(pa.table(table), "list")
+        with pytest.raises(SourceError, match=words):
+            list(Discovery(["@list"]))
+    Path("list").write_bytes(b"PAR1 and no more")
+    with pytest.raises(SourceError, match="cannot read the list @list"):
+        list(Discovery(["@list"]))

@@ -1,0 +1,229 @@
+"""Photos in archives of this machine, read in place: the second of the sources.
+
+An archive is read by the places of its members, in whatever process. While it is listed, 16 to 32
+bytes are kept of each name; to find a photo by its uri alone, 16 bytes of each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inspector.errors import SourceError
+from inspector.photos.address import (
+    LOCAL,
+    MEMBER,
+    directory_uri,
+    page_of,
+    page_uri,
+    path_of,
+    quoted,
+    without_place,
+)
+from inspector.photos.formats import (
+    ARCHIVES,
+    MAGIC_BYTES,
+    named_like_an_archive,
+    named_like_an_image,
+    sniff,
+)
+from inspector.photos.local import APPLE_DOUBLE_MAGIC
+from inspector.photos.open_archive import OpenArchive, is_file, opened_archive
+from inspector.photos.opened import Refused
+from inspector.photos.selection import APPLE_DOUBLE
+from inspector.types import FileFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inspector.photos.members import Member, MemberFile
+    from inspector.photos.source import Discovery, Found
+
+_BORDER = f"{MEMBER}/"
+_URI = re.compile(r"[a-z][a-z0-9+.-]+://")
+_SHOWN = re.compile(rf"(.*?(?:{'|'.join(map(re.escape, ARCHIVES))})){_BORDER}(.+)", re.I | re.S)
+"""An archive's path and the name of a photo in it, as in the table's column `path`."""
+_FOLDERS_KEPT = 10_000
+
+
+class Archives:
+    """The `Source` of archives and of what is in them."""
+
+    def owns(self, address: str) -> bool:
+        if address.startswith(LOCAL):
+            if MEMBER in address:
+                return "%00" not in address.partition(MEMBER)[0]
+            return named_like_an_archive(address) and is_file(path_of(address))
+        if _BORDER in address and (found := _SHOWN.fullmatch(address)):
+            return is_file(found[1])
+        return named_like_an_archive(address) and not _URI.match(address) and is_file(address)
+
+    def root(self, address: str) -> ArchiveRoot:
+        root = ArchiveRoot(address, _uri_of(address))
+        try:
+            opened = OpenArchive(root.file)
+            if not root.is_dir:
+                opened.find(root.uri)
+        except OSError as error:
+            raise SourceError(
+                f"cannot scan {address!r}: {error.strerror or error}; name an archive, or a photo "
+                "in one, that can be read"
+            ) from error
+        return root
+
+    def named(self, address: str, listing: Discovery) -> Iterator[Found]:
+        return ArchiveRoot(address, _uri_of(address)).photos(listing)
+
+    def plain(self, uri: str) -> str:
+        return uri if MEMBER in uri else path_of(uri)
+
+    def facts(self, address: str) -> FileFacts:
+        with self.open(address) as file:
+            return file.facts()
+
+    def open(self, address: str) -> MemberFile:
+        opened = opened_archive(_path_of(address))
+        return opened.file_of(opened.find(address))
+
+    def is_gone(self, address: str) -> bool:
+        """Whether there is no such archive, or it can be read to its end and has no such photo."""
+        try:
+            opened = opened_archive(_path_of(address))
+            member = opened.find(address)
+            if (page := page_of(address)) > 1:
+                return page > opened.pages_of(member)
+        except (FileNotFoundError, NotADirectoryError):
+            return not os.path.islink(_path_of(address))
+        except (OSError, ValueError, Refused):
+            pass
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveRoot:
+    """An archive, or a photo in one (see `source.Root`)."""
+
+    path: str
+    uri: str
+    may_repeat = False
+
+    @property
+    def is_dir(self) -> bool:
+        return self.uri.endswith(_BORDER)
+
+    @property
+    def key(self) -> str:
+        return self.uri
+
+    @property
+    def file(self) -> str:
+        """The archive's path."""
+        return _path_of(self.uri)
+
+    def check(self, listing: Discovery) -> None:
+        """Nothing is left to check."""
+
+    def covers(self, uri: str) -> bool:
+        return self.is_dir and uri.startswith(self.uri)
+
+    def count(self, listing: Discovery) -> int:
+        if not self.is_dir:
+            return 1
+        try:
+            opened = OpenArchive(self.file)
+            if opened.archive.is_stream:
+                raise SourceError(f"{self.path} would have to be unpacked to be counted")
+            return sum(
+                named_like_an_image(os.fsdecode(each.name)) for each in opened.archive.members()
+            )
+        except OSError:  # the listing says so
+            return 0
+
+    def photos(self, listing: Discovery) -> Iterator[Found]:
+        if not self.is_dir:
+            yield from self._photo()
+            return
+        listing.read.add(os.path.realpath(self.file))
+        folders: dict[tuple[str, ...], bool] = {}
+        try:
+            opened = OpenArchive(self.file)  # its own: others read at other places meanwhile
+            for member, uri in opened.each(self.uri):
+                names = tuple(
+                    name for name in os.fsdecode(member.name).split("/") if name not in ("", ".")
+                )
+                if member.is_dir or _is_left_out(names, listing, folders):
+                    continue
+                path = f"{self.path}{_BORDER}{'/'.join(names)}"
+                if _is_photo(opened, member, path, listing):
+                    yield from _each_page(opened, member, uri)
+        except OSError as error:
+            listing.misses(self.path, error.strerror or type(error).__name__)
+
+    def _photo(self) -> Iterator[Found]:
+        """Yield the photo, there or not, and all its pages unless one is named."""
+        try:
+            opened = opened_archive(self.file)
+            member = opened.find(self.uri)
+        except OSError:
+            yield self.uri, self.uri, FileFacts()
+            return
+        found = _each_page(opened, member, self.uri.partition("#")[0])
+        page = page_of(self.uri)
+        yield from found if page == 1 else (each for each in found if each[1] == self.uri)
+
+
+def _each_page(opened: OpenArchive, member: Member, uri: str) -> Iterator[Found]:
+    """Yield a photo by the address that says its place, and the pages behind the first."""
+    address = uri.replace(_BORDER, f"{MEMBER}{member.place:x}/", 1)
+    facts = opened.facts_of(member)
+    yield address, uri, facts
+    with contextlib.suppress(OSError, Refused):
+        for page in range(2, opened.pages_of(member) + 1):
+            yield page_uri(address, page), page_uri(uri, page), facts
+
+
+def _is_left_out(
+    names: tuple[str, ...], listing: Discovery, folders: dict[tuple[str, ...], bool]
+) -> bool:
+    """Whether a member is left out, by its name or by one of its `folders`, which are counted
+    once."""
+    if len(folders) > _FOLDERS_KEPT:
+        folders.clear()
+    leave_out = listing.excludes.leave_out
+    for depth in range(1, len(names)):
+        folder = names[:depth]
+        if folder not in folders:
+            folders[folder] = leave_out(folder[-1], folder[:-1], is_dir=True)
+        if folders[folder]:
+            return True
+    return bool(names) and leave_out(names[-1], names[:-1], is_dir=False)
+
+
+def _is_photo(opened: OpenArchive, member: Member, path: str, listing: Discovery) -> bool:
+    name = os.path.basename(path)
+    if name.startswith(APPLE_DOUBLE) and opened.head_of(member, 4) == APPLE_DOUBLE_MAGIC:
+        listing.excluded[f"{APPLE_DOUBLE}*"] += 1
+        return False
+    if member.name and (
+        named_like_an_image(name) or sniff(opened.head_of(member, MAGIC_BYTES)) is not None
+    ):
+        return True
+    listing.ignores(path)
+    return False
+
+
+def _uri_of(address: str) -> str:
+    """Return the uri of a photo in an archive; of an archive, what begins those of its photos."""
+    if address.startswith(LOCAL):
+        return without_place(address) if MEMBER in address else address + _BORDER
+    found = _SHOWN.fullmatch(address)
+    path, name = (found[1], found[2]) if found else (address, "")
+    folder, own = os.path.split(path)
+    return directory_uri(folder) + quoted(own) + _BORDER + quoted(name, safe="/")
+
+
+def _path_of(address: str) -> str:
+    return path_of(address.partition(MEMBER)[0])
