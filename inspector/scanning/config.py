@@ -15,8 +15,9 @@ from inspector.errors import UsageError
 from inspector.model.bundle import Thresholds
 from inspector.model.scale import Scale
 from inspector.photos.address import Moved
+from inspector.photos.lists import is_list
 from inspector.photos.reading import DecodeLimits
-from inspector.photos.selection import Shard, is_list, split_pattern
+from inspector.photos.selection import Shard, split_pattern
 from inspector.photos.source import Discovery
 from inspector.scanning.overlays import DRAWN
 
