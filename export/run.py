@@ -7,6 +7,7 @@ import os
 import shutil
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from export.photos import gather_photos, golden_inputs, pick_photos, refs_to
 from export.reduced import check_carried, make_reduced
 from export.torchscript import export_torchscript
 from inspector.core.durable import check_writable, replacing
+from inspector.core.progress import no_progress
 from inspector.engines import open_backend
 from inspector.engines.contract import joined
 from inspector.engines.parity import PROBABILITY_TOLERANCE, parity
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from export.photos import Photos
+    from inspector.core.progress import Progress
     from inspector.engines import Backend
     from inspector.model.bundle import Variant
 
@@ -42,13 +45,15 @@ _EAGER = "eager"
 _WRITERS = {"onnxruntime": export_onnx, "torchscript": export_torchscript}
 
 
-def export_bundle(config: ExportConfig) -> ModelBundle:
+def export_bundle(config: ExportConfig, progress: Progress = no_progress) -> ModelBundle:
     """The bundle at the target, with the new variants and golden images; its other variants stay.
+    `progress` is called as each phase begins.
 
     Raises BundleError when the source is damaged, ExportError when a variant predicts differently,
     OutputError when the target holds something else or cannot be written; after any of them the
     target is as it was.
     """
+    progress("starting PyTorch", 0, 0)
     photos = None
     if config.reduced and (config.calibration or config.images):
         photos = gather_photos(config)
@@ -56,14 +61,21 @@ def export_bundle(config: ExportConfig) -> ModelBundle:
     check_writable(config.target)
     source = _load_source(config, fresh)
     with TemporaryDirectory(prefix="inspector-export-") as scratch:
-        draft = _write_variants(source, _exact_variants(config, source), Path(scratch))
-        proven = _prove(source, draft, config)
+        exact = _exact_variants(config, source)
+        if exact:
+            progress(f"writing {', '.join(exact)}", 0, 0)
+        draft = _write_variants(source, exact, Path(scratch))
+        progress("comparing answers with the original", 0, 0)
+        proven = _prove(source, draft, config, progress)
         if photos is not None:
+            progress(f"making and comparing {', '.join(config.reduced)}", 0, 0)
             proven = _with_reduced(source, proven, config, photos)
         elif config.reduced:
             proven = _with_carried(proven, config)
         if can_be_dense(source.preprocess.size):
+            progress(f"making and comparing {', '.join(config.dense)}", 0, 0)
             proven = make_dense(source, proven, config, photos)
+        progress("putting the files in place", 0, 0)
         return _publish(_without(source, config.dense), proven, config.target)
 
 
@@ -117,7 +129,9 @@ def _write_variants(
     return replace(source, path=scratch, variants=variants, trusted=True)
 
 
-def _prove(source: ModelBundle, draft: ModelBundle, config: ExportConfig) -> ModelBundle:
+def _prove(
+    source: ModelBundle, draft: ModelBundle, config: ExportConfig, progress: Progress
+) -> ModelBundle:
     """The draft with golden images, each variant with its evidence. Raises ExportError."""
     compared = config.images if draft.variants else None
     limit = config.images_limit or EXACT_LIMIT
@@ -135,7 +149,8 @@ def _prove(source: ModelBundle, draft: ModelBundle, config: ExportConfig) -> Mod
         scores = {name: engine.run(pixels_NHWC) for name, engine in engines.items()}
         golden = Golden(names, pixels_NHWC, scores[_EAGER])
         if photos:
-            found = predict_each(refs_to(photos), source, engines)
+            count = partial(progress, "comparing answers with the original")
+            found = predict_each(refs_to(photos), source, engines, progress=count)
             names = (*names, *(photo.ref.path for photo in found[_EAGER].photos))
             scores = {name: joined([of, found[name].scores]) for name, of in scores.items()}
     evidence = {}

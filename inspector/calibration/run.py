@@ -94,6 +94,7 @@ def calibrate(
     After an error `config.out` is as it was, or holds no `bundle.json`. Raises DataError, also
     where the photos are too few for the targets, BundleError, BackendError, OutputError.
     """
+    progress("listing the labelled photos", 0, 0)
     if config.out is not None:
         check_free(config.out)
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
@@ -106,7 +107,7 @@ def calibrate(
         found = predict_each(
             images, bundle, _engines(config, bundle, stack),
             batch_size=config.batch_size, workers=config.workers,
-            progress=partial(progress, "predicting"),
+            progress=partial(progress, "judging the photos"),
         )  # fmt: skip
     exact = found[_EXACT]
     kept = [images[photo.ref.index] for photo in exact.photos]
@@ -116,6 +117,7 @@ def calibrate(
         np.array([image.source for image in kept]),
         np.array([image.group for image in kept]) if config.groups is not None else None,
     )
+    progress("choosing thresholds", 0, 0)
     own = _thresholds(bundle, config.view)
     chosen = recalibrated(
         judged, config.rule, own, on=f"{len(kept):,} labelled photos",
@@ -131,6 +133,7 @@ def calibrate(
     )
     if config.out is None:
         return result
+    progress("writing the copy of the model", 0, 0)
     left_out: tuple[str, ...] = ()
     if bundle.dense is not None and config.view == View.DENSE:
         changed = replace(bundle, dense=replace(bundle.dense, thresholds=result.thresholds))

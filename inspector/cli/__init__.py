@@ -39,8 +39,8 @@ app = typer.Typer(
 )
 for part in (scan, directory, model, labelled, bench):
     app.add_typer(part.commands)
-for part in (*app.registered_groups, bench.commands.registered_groups[0]):
-    for command in part.typer_instance.registered_commands if part.typer_instance else ():
+for group in (*app.registered_groups, bench.commands.registered_groups[0]):
+    for command in group.typer_instance.registered_commands if group.typer_instance else ():
         command.cls = Command
 
 

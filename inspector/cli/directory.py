@@ -92,7 +92,7 @@ def rejudge(
     from inspector.core.progress import CountingBar
     from inspector.scanning import RejudgeConfig
     from inspector.scanning import rejudge as run_rejudge
-    from inspector.scanning.console import print_rejudged
+    from inspector.scanning.outcome import print_rejudged
 
     config = RejudgeConfig(
         out=out, threshold=threshold, model=model, mm_per_px=mm_per_px, min_crack_mm=min_crack_mm

@@ -26,6 +26,7 @@ from inspector.cli.options import (
     rule_of,
     speed,
     verdicts,
+    working,
 )
 from inspector.core.text import Whole, plain_table
 
@@ -98,10 +99,12 @@ def evaluate(
     """
     from inspector.core.progress import CountingBar
     from inspector.core.text import print_lines
-    from inspector.evaluation.page import PAGE
-    from inspector.evaluation.run import EvaluateConfig
-    from inspector.evaluation.run import evaluate as run_evaluate
-    from inspector.evaluation.wording import render
+
+    with working("loading scikit-learn and Matplotlib"):
+        from inspector.evaluation.page import PAGE
+        from inspector.evaluation.run import EvaluateConfig
+        from inspector.evaluation.run import evaluate as run_evaluate
+        from inspector.evaluation.wording import render
 
     config = EvaluateConfig(
         data=data, model=model, positive=tuple(positive or ()), groups=groups, by=by, out=out,
@@ -171,10 +174,12 @@ def calibrate(
     few for the targets, it says how many it takes, changes nothing and exits with 1. Probabilities
     stay what they are; to change those, train.
     """
-    from inspector.calibration.run import CalibrateConfig
-    from inspector.calibration.run import calibrate as run_calibrate
     from inspector.core.progress import CountingBar
     from inspector.core.text import print_lines
+
+    with working("loading scikit-learn"):
+        from inspector.calibration.run import CalibrateConfig
+        from inspector.calibration.run import calibrate as run_calibrate
 
     rule = rule_of(
         target_recall=target_recall, target_specificity=target_specificity, confidence=confidence,

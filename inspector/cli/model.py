@@ -20,6 +20,7 @@ from inspector.cli.options import (
     completed,
     rule_of,
     speed,
+    working,
 )
 
 commands = typer.Typer()
@@ -134,10 +135,11 @@ def train(
     The page training/report.html in the bundle shows figures and curves on the validation photos,
     and the mistakes as pictures.
     """
-    from inspector.calibration.thresholds import for_unseen_walls
-    from inspector.training import TrainConfig
-    from inspector.training import train as run_train
-    from inspector.training.console import TrainConsole, print_result
+    with working("loading PyTorch", quiet=quiet):
+        from inspector.calibration.thresholds import for_unseen_walls
+        from inspector.training import TrainConfig
+        from inspector.training import train as run_train
+        from inspector.training.console import TrainConsole, print_result
 
     rule = rule_of(
         target_recall=target_recall, target_specificity=target_specificity, confidence=confidence,
@@ -166,8 +168,10 @@ def train(
         strict_splits=strict_splits,
         leak_audit=not no_leak_audit,
     )
-    with TrainConsole(quiet=quiet) as console:
-        result = run_train(config, progress=console, say=console.say, warn=console.warn)
+    with TrainConsole(quiet=quiet, verbose=verbose) as console:
+        result = run_train(
+            config, progress=console, say=console.say, warn=console.warn, detail=console.detail
+        )
     if not quiet:
         print_result(result)
 
@@ -208,8 +212,11 @@ def export(
     Nothing is written where verdicts differ: none may in fp32, 1 in 1,000 in int8 and fp16, where
     fp32 decides near the thresholds.
     """
-    from export import ExportConfig, export_bundle
+    from inspector.core.progress import CountingBar
     from inspector.core.text import print_lines
+
+    with working("loading PyTorch"):
+        from export import ExportConfig, export_bundle
 
     config = ExportConfig(
         bundle=bundle,
@@ -222,7 +229,8 @@ def export(
         images=images,
         images_limit=images_limit,
     )
-    exported = export_bundle(config)
+    with CountingBar() as progress:
+        exported = export_bundle(config, progress)
     for name in config.variants:
         variant = exported.variants.get(name)
         if variant is None:
@@ -262,6 +270,7 @@ def doctor(
     from inspector.core.text import print_lines
     from inspector.doctor import examine, render
 
-    report = examine(bundle)
+    with working("checking this machine and the model"):
+        report = examine(bundle)
     print_lines(render(report).splitlines())
     raise typer.Exit(report.exit_code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from inspector.calibration.thresholds import Rule
 
@@ -161,6 +162,16 @@ Pooled = Annotated[
     bool,
     _thresholds("--pooled", help="Keep the targets over all sources together, not for each."),
 ]
+
+
+@contextmanager
+def working(phase: str, *, quiet: bool = False) -> Iterator[None]:
+    """Name what is being done, as long as it takes."""
+    from inspector.core.progress import CountingBar
+
+    with CountingBar(quiet=quiet) as bar:
+        bar(phase, 0, 0)
+        yield
 
 
 def rule_of(

@@ -199,7 +199,8 @@ def scan(
     from inspector.scanning import FailureBudget, ScanConfig, preview
     from inspector.scanning import scan as run_scan
     from inspector.scanning.config import AFTER_SOURCE
-    from inspector.scanning.console import ScanConsole, print_preview, print_summary
+    from inspector.scanning.console import ScanConsole
+    from inspector.scanning.outcome import print_preview, print_summary
 
     config = ScanConfig(
         sources=tuple(sources),
@@ -235,10 +236,10 @@ def scan(
         seen = preview(config)
         print(json.dumps(seen.to_json(), indent=2)) if as_json else print_preview(seen)
         return
-    with ScanConsole(config, quiet=quiet) as console:
+    with ScanConsole(config, quiet=quiet, verbose=verbose) as console:
         summary = run_scan(config, watch=console)
     if as_json:
         print(json.dumps(summary.to_json(), indent=2))
     if not quiet:
-        print_summary(summary, to_stderr=as_json)
+        print_summary(summary, to_stderr=as_json, verbose=verbose)
     raise typer.Exit(summary.exit_code)

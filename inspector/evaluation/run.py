@@ -90,6 +90,7 @@ def evaluate(
 
     Raises DataError, BundleError, BackendError, LoaderError, OutputError.
     """
+    progress("listing the labelled photos", 0, 0)
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
     if config.out:
         check_free(config.out)
@@ -98,9 +99,11 @@ def evaluate(
     )
     for line in remarks:
         say(line)
+    progress("looking for photos the model has learned from", 0, 0)
     leaks = audit_against_training(config, bundle, images)
     for line in leaks.lines() if leaks is not None else ():
         say(line)
+    progress("starting the model", 0, 0)
     views = choose_views(config.view, bundle)
     with closing(
         open_photo_engine(bundle, config.backend, views=views, device=config.device)
@@ -108,13 +111,15 @@ def evaluate(
         found = predict_labelled(
             split_by(config, images), bundle, engine,
             batch_size=config.batch_size, workers=config.workers,
-            progress=partial(progress, "predicting"),
+            progress=partial(progress, "judging the photos"),
         )  # fmt: skip
+    progress("computing figures and intervals", 0, 0)
     if (width_of := _widths_px(config, images)) is not None:
         widths = [width_of[image.path] for image in found.images]
         found = replace(found, width_px_N=np.array(widths, np.float64))
     evaluation = assess(found, bundle, by=config.by, leaks=leaks)
     if config.out:
+        progress("writing the report: charts, mistakes, heat maps", 0, 0)
         subject = Subject(
             title=f"How far to trust this model on {config.data.resolve().name}",
             data=str(config.data),

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import ResNet, ResNet18_Weights, resnet18
 
+from inspector.core.text import plain_table
 from inspector.errors import BundleError, DownloadError
 from inspector.model.bundle import DEFAULT_PATH, WEIGHTS, ModelBundle
 from inspector.model.ood import OodHead
@@ -235,9 +236,31 @@ def load_deployed(bundle: ModelBundle) -> DeployedModel:
     return model.eval()
 
 
+def outline(network: nn.Module) -> list[str]:
+    """A network as a table: its parts, what they are, their parameters and how many are trained."""
+    parts = [*network.named_children(), ("all", network)]
+    rows = [
+        [name, _kind(part) if name != "all" else "", f"{_count(part):,}", f"{_trained(part):,}"]
+        for name, part in parts
+    ]
+    return plain_table((type(network).__name__, "layers", "parameters", "trained"), rows)
+
+
+def _kind(part: nn.Module) -> str:
+    if isinstance(part, nn.Sequential):
+        return f"{len(part)} x {type(part[0]).__name__}"
+    sizes = part.weight.shape[1::-1] if isinstance(part, nn.Conv2d | nn.Linear) else ()
+    return " ".join([type(part).__name__, " to ".join(map(str, sizes))]).strip()
+
+
+def _count(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+def _trained(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
 def describe(network: nn.Module) -> str:
     """Describe a network: layers as torch prints them, and the number of parameters."""
-    parameters: list[Any] = list(network.parameters())
-    total = sum(p.numel() for p in parameters)
-    trained = sum(p.numel() for p in parameters if p.requires_grad)
-    return f"{network}\n{total:,} parameters, {trained:,} of them trained"
+    return f"{network}\n{_count(network):,} parameters, {_trained(network):,} of them trained"

@@ -13,7 +13,7 @@ import numpy as np
 
 from inspector.core.text import display_path
 from inspector.photos.address import shown
-from inspector.photos.formats import decodable
+from inspector.results.codes import REMEDIES
 from inspector.types import FailureCode, Photo, Verdict, View
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from inspector.scanning.config import FailureBudget
     from inspector.scanning.pipeline import OpenScan
     from inspector.scanning.plan import Plan
+    from inspector.scanning.worklist import StopSignals
     from inspector.types import Batch, JsonObject, Judgement, Photo
 
 
@@ -80,13 +81,16 @@ class Tally:
     gone_but_named: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     stages: Counter[str] = field(default_factory=Counter)
-    """Photos by the stage that judged them."""
+    """Photos by the stage that judged them; those judged densely by that view, whatever looked
+    closer at their regions."""
     views: Counter[str] = field(default_factory=Counter)
     """Photos by the way in which they were judged."""
     megapixels: float = 0.0
     """Of those judged at their own scale."""
     examples: dict[str, list[str]] = field(default_factory=dict)
     """A few failed files and what was wrong, by failure code."""
+    stop: StopSignals | None = None
+    """Signals that end the scan after what is under way."""
     decode_cpu_seconds: float = 0.0
     coarse: int = 0
     """Photos whose scale cannot show the crack width asked for."""
@@ -97,6 +101,10 @@ class Tally:
     def run(self) -> Counts:
         """The rows of this run."""
         return Counts.of(self.outcomes)
+
+    def judged_by(self, stage: str) -> int:
+        """Photos that one of the engine's stages judged."""
+        return self.stages[stage.rpartition("@")[2] if stage.endswith(View.DENSE) else stage]
 
     @property
     def looked_at(self) -> int:
@@ -112,7 +120,8 @@ class Tally:
         self.decode_cpu_seconds += batch.decode_seconds
         for judgement in judgements:
             self.outcomes[judgement.verdict.value] += 1
-            self.stages[judgement.stage] += 1
+            dense = judgement.view is View.DENSE
+            self.stages[str(View.DENSE) if dense else judgement.stage] += 1
             self.views[judgement.view.value] += 1
         for item in batch.items:
             if isinstance(item, Photo):
@@ -163,16 +172,6 @@ EXIT_INCOMPLETE = 3
 """Done, but photos are missing from what was found out, and somebody should know."""
 EXIT_SIGNAL_BASE = 128
 """A shell's way to say which signal ended a program."""
-_REMEDIES = {
-    FailureCode.UNSUPPORTED: "install what their `detail` names, if it does (inspector doctor "
-    f"lists what is readable here), or convert them to one of {', '.join(decodable())}",
-    FailureCode.PERMISSION: "give the user who runs the scan the right to read them",
-    FailureCode.TOO_LARGE: "cut them into tiles, or raise --max-pixels or --max-bytes",
-    FailureCode.TIMEOUT: "copy them to a faster disk, or raise --max-seconds",
-    FailureCode.IO_ERROR: "see that their storage is well and still mounted",
-    FailureCode.VANISHED: "see that their storage is still mounted",
-}
-"""Remedies for photos that all fail alike; what to do about other codes depends on the photo."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,8 +239,8 @@ class ScanSummary:
     providers: list[str]
     precision: str
     stages: dict[str, int]
-    """Photos of this run by the stage that judged them (precision@pixels), in the order in which
-    stages are asked."""
+    """Photos of this run by the stage that judged them (precision@pixels; precision@dense for all
+    photos of the dense view), in the order in which stages are asked."""
     views: dict[str, int]
     """Photos of this run by the way in which they were judged: `whole`, `dense`, `tiles`."""
     megapixels: float
@@ -323,7 +322,7 @@ def summarise(run: OpenScan) -> ScanSummary:
         device=engine.device,
         providers=list(engine.providers),
         precision=plan.precision,
-        stages={stage: tally.stages[stage] for stage in engine.stages},
+        stages={stage: tally.judged_by(stage) for stage in engine.stages},
         views={str(view): tally.views[view] for view in View if tally.views[view]},
         megapixels=tally.megapixels,
         batch_size=plan.batch_size,
@@ -336,14 +335,8 @@ def summarise(run: OpenScan) -> ScanSummary:
         interrupted_by=work.stop.received,
         budget_exceeded=tally.over_budget(finished=True),
         complete=run.complete,
-        remedy="" if judged or not failures else _remedy(failures),
+        remedy="" if judged or not failures else REMEDIES[FailureCode(next(iter(failures)))],
     )
-
-
-def _remedy(failures: Mapping[str, int]) -> str:
-    """Advice for photos of which none can be judged, by their most frequent failure."""
-    code = FailureCode(next(iter(failures)))
-    return _REMEDIES.get(code, "open one of them in a viewer; if it shows a photo, report this")
 
 
 def _check(run: OpenScan) -> None:

@@ -83,7 +83,7 @@ class Worklist:
 
     def __init__(self, config: ScanConfig, tally: Tally, stop: StopSignals) -> None:
         self.discovery = config.discover()
-        self.stop = stop
+        self.stop = tally.stop = stop
         self._config = config
         self._tally = tally
         self._refs = self._until_stopped(islice(self.discovery, config.limit))

@@ -19,14 +19,19 @@ SHOWN = 5
 class TrainConsole(CountingBar):
     """Progress bar that also prints what a training says. Use it as a context manager."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         super().__init__(quiet=quiet)
-        self._quiet = quiet
+        self._verbose = verbose
 
     def say(self, line: str) -> None:
         """Print a line, unless quiet."""
         if not self._quiet:
             print_lines([line])
+
+    def detail(self, line: str) -> None:
+        """Print a line where more was asked for."""
+        if self._verbose:
+            self.say(line)
 
     def warn(self, line: str) -> None:
         """Print a line on stderr, also when quiet."""

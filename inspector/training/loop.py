@@ -176,6 +176,7 @@ class Trainer:
         config = self.config
         started = time.perf_counter()
         loss_sum, hits, seen = 0.0, 0, 0
+        progress(f"epoch {epoch + 1}/{config.epochs}", 0, self.steps_per_epoch)
         self.model.train(not config.freeze_backbone)
         batches = load(
             self._drawn(epoch), config.batch_size, workers=config.workers,
@@ -198,6 +199,7 @@ class Trainer:
         if not seen:
             raise TrainingError("none of the training images could be decoded")
         train_seconds = time.perf_counter() - started
+        progress(f"epoch {epoch + 1}/{config.epochs}: validating", 0, 0)
         found = self.predict()
         if len(set(found.is_crack_N.tolist())) < 2:
             raise TrainingError("none of the validation images of one class could be decoded")

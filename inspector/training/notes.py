@@ -9,11 +9,13 @@ import shlex
 from contextlib import closing, contextmanager
 from dataclasses import asdict, fields
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from inspector.core.durable import check_writable, publish, replacing
+from inspector.core.progress import no_progress
 from inspector.core.text import printable
 from inspector.engines import open_backend
 from inspector.errors import BundleError, OutputError, TrainingError
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from inspector.core.progress import Progress
     from inspector.evaluation.predictions import LabelledPredictions
     from inspector.labelled.folder import LabelledImage
     from inspector.labelled.leaks import LeakAudit
@@ -52,14 +55,22 @@ class Log:
     """Lines that a training says, passed on to its caller and appended to a file."""
 
     def __init__(
-        self, file: Path, say: Callable[[str], object], warn: Callable[[str], object]
+        self,
+        file: Path,
+        say: Callable[[str], object],
+        warn: Callable[[str], object],
+        detail: Callable[[str], object],
     ) -> None:
         self._file = file
         self._say = say
         self._warn = warn
+        self._detail = detail
 
     def say(self, text: str) -> None:
         self._put(text, self._say)
+
+    def detail(self, text: str) -> None:
+        self._put(text, self._detail)
 
     def warn(self, text: str) -> None:
         self._put(text, self._warn)
@@ -165,14 +176,17 @@ def write_artifacts(
     validation: Sequence[LabelledImage],
     notes: Path,
     leaks: LeakAudit | None = None,
+    progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
     """Write the report on the validation images, `history.csv` and `misclassified.csv` to `notes`;
     returns the misclassified images, the most confident first. Raises OutputError."""
     with closing(open_backend(bundle, "eager", device=config.device)) as backend:
         workers = 1 if config.workers is None else min(1, config.workers)
         judged = predict_labelled(
-            validation, bundle, backend, batch_size=config.batch_size, workers=workers
-        )
+            validation, bundle, backend, batch_size=config.batch_size, workers=workers,
+            progress=partial(progress, "judging the validation photos"),
+        )  # fmt: skip
+    progress("writing the report: figures, charts, mistakes", 0, 0)
     epochs = [asdict(result) for result in history]
     publish(_csv(epochs, list(epochs[0])), notes / "history.csv")
     missed = _rows(judged)

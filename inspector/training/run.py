@@ -26,7 +26,7 @@ from inspector.evaluation.metrics import (
 )
 from inspector.labelled.split import data_digest
 from inspector.model.bundle import WEIGHTS, ModelBundle, sha256_of
-from inspector.model.network import build_network, describe, from_storage, to_storage
+from inspector.model.network import build_network, describe, from_storage, outline, to_storage
 from inspector.training.images import audit_split, read_images
 from inspector.training.loop import Trainer, fit
 from inspector.training.notes import (
@@ -80,6 +80,7 @@ def train(
     progress: Progress = no_progress,
     say: Callable[[str], object] = lambda _: None,
     warn: Callable[[str], object] = lambda _: None,
+    detail: Callable[[str], object] = lambda _: None,
 ) -> TrainResult:
     """Fine-tune ResNet18 on labelled images, and write a bundle that scans to `config.out`.
 
@@ -87,10 +88,11 @@ def train(
 
     Args:
         config: Data, options and place of the bundle.
-        progress: Called while leaks are looked for, and after each step.
-        say: Called with each line of the log: the images, the network, each epoch.
+        progress: Called as each phase begins, while leaks are looked for, and after each step.
+        say: Called with each line of the log: the images, the network's parts, each epoch.
         warn: Called with lines that a person must see: leaks, groups without a match, what is left
             of an interrupted training.
+        detail: Called with the lines of the whole network, which the log has, too.
 
     Raises:
         DataError: Wrong layout, a wrong CSV, or leaks under `strict_splits`.
@@ -100,15 +102,17 @@ def train(
         OutputError: The bundle cannot be written, or labels cannot be read.
         ExportError: The trained model cannot be exported; it is kept.
     """
+    progress("listing the labelled photos", 0, 0)
     found = read_images(config)
     training, validation = found.training, found.validation
     notes = prepare_notes(config)
-    log = Log(notes / LOG, say, warn)
+    log = Log(notes / LOG, say, warn, detail)
     with telling_what_is_left(config, log):
         for line in found.lines:
             log.say(line)
         for line in found.warnings:
             log.warn(line)
+        progress(f"loading the weights to begin with ({config.init})", 0, 0)
         trainer = Trainer(config, _network(config), training, validation)
         digest = data_digest([*training, *validation])
         if config.resume:
@@ -116,15 +120,18 @@ def train(
         leaks = audit_split(config, training, validation, notes, progress=progress)
         for line in leaks.lines() if leaks else ():
             (log.warn if leaks and leaks.leaks else log.say)(line)
-        log.say(describe(trainer.model.network))
+        log.say("\n".join(outline(trainer.model.network)))
+        log.detail(describe(trainer.model.network))
         log.say(_plan(config, training, validation, str(trainer.device)))
         trained = fit(trainer, notes / CHECKPOINT, digest, progress=progress, say=log.say)
         if trained.broken:
             log.say(f"{len(trained.broken)} images could not be decoded and were left out")
-        bundle = _finish(config, trainer, trained, digest)
+        bundle = _finish(config, trainer, trained, digest, progress)
         (notes / CHECKPOINT).unlink()  # ten times the model, and of no more use
-        missed = write_artifacts(config, bundle, trained.history, validation, notes, leaks)
-    return TrainResult(_exported(config, log), trained, missed, notes, leaks)
+        missed = write_artifacts(
+            config, bundle, trained.history, validation, notes, leaks, progress
+        )
+    return TrainResult(_exported(config, log, progress), trained, missed, notes, leaks)
 
 
 def _network(config: TrainConfig) -> ResNet:
@@ -151,13 +158,17 @@ def _plan(
     )
 
 
-def _finish(config: TrainConfig, trainer: Trainer, trained: Trained, digest: str) -> ModelBundle:
+def _finish(
+    config: TrainConfig, trainer: Trainer, trained: Trained, digest: str, progress: Progress
+) -> ModelBundle:
     """Round the weights as they are stored, then calibrate and measure what will be shipped, and
     write the bundle. The calibration's shift goes into the last layer's bias."""
     weights = to_storage(trained.network)
     trainer.judged.network.load_state_dict(from_storage(weights).state_dict())
+    progress("learning what is no concrete (out-of-distribution score)", 0, 0)
     head = fit_ood(trainer)
     weights = to_storage(trained.network, head)
+    progress("calibrating probabilities and thresholds", 0, 0)
     found = trainer.predict()
     calibration = fit_calibration(found.logits_N2, found.is_crack_N)
     weights["fc.bias"][LABELS.index("crack")] += calibration.shift
@@ -223,7 +234,7 @@ def _provenance(
     }
 
 
-def _exported(config: TrainConfig, log: Log) -> ModelBundle:
+def _exported(config: TrainConfig, log: Log, progress: Progress) -> ModelBundle:
     """Export the bundle to ONNX and TorchScript, gated on the validation folder."""
     from export import ExportConfig, export_bundle
 
@@ -233,7 +244,7 @@ def _exported(config: TrainConfig, log: Log) -> ModelBundle:
         again += f" --images {shlex.quote(str(images))}"
     kept = f"the trained model is kept in {config.out}; go on with: {again}"
     try:
-        return export_bundle(ExportConfig(bundle=config.out, images=images))
+        return export_bundle(ExportConfig(bundle=config.out, images=images), progress)
     except KeyboardInterrupt:
         log.warn(f"interrupted; {kept}")
         raise

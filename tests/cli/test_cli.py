@@ -202,8 +202,9 @@ def test_train_then_scan(pictures, tmp_path):
         "-b", "8", "--size", "64", "-j", "0", "--device", "cpu",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "Linear(in_features=512, out_features=2, bias=True)" in done.stdout
-    assert "11,177,538 parameters" in done.stdout and "accuracy" in done.stdout
+    assert "Linear 512 to 2" in done.stdout and "11,177,538" in done.stdout
+    assert "Conv2d(" not in done.stdout and "accuracy" in done.stdout
+    assert "Conv2d(3, 64" in (bundle / "training" / "log.txt").read_text(encoding="utf-8")
     assert (bundle / "model.onnx").is_file() and (bundle / "model.ts").is_file()
     done = run("scan", pictures, "--model", bundle, "--out", tmp_path / "out", "--json", "-q")
     assert done.returncode == 0, done.stderr

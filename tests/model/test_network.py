@@ -19,6 +19,7 @@ from inspector.model.network import (
     describe,
     from_storage,
     load_deployed,
+    outline,
     read_weights,
     to_storage,
 )
@@ -62,6 +63,8 @@ def test_the_head_has_two_outputs():
     network = build_network("random")
     assert tuple(network.fc.weight.shape) == (2, 512)
     assert "Linear(in_features=512, out_features=2, bias=True)" in describe(network)
+    assert any("layer1" in line and "2 x BasicBlock" in line for line in outline(network))
+    assert outline(network)[-1].split() == ["all", "11,177,538", "11,177,538"]
     assert "11,177,538 parameters, 11,177,538 of them trained" in describe(network)
 
 

@@ -12,7 +12,8 @@ from inspector.errors import OutputError
 from inspector.results.verify import Flaw, VerifyConfig, verify
 from inspector.scanning import scan
 from inspector.scanning.config import ScanConfig
-from inspector.scanning.console import ScanConsole, print_summary
+from inspector.scanning.console import ScanConsole
+from inspector.scanning.outcome import print_summary
 from tests.scanning.dying import Killed, dying_at, quick_scan, table_of
 from tests.scanning.walls import wall
 

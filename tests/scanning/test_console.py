@@ -13,7 +13,8 @@ import pytest
 
 from bench.faults.bad_files import make_catalogue
 from inspector.scanning.config import ScanConfig
-from inspector.scanning.console import ScanConsole, print_preview, print_summary
+from inspector.scanning.console import ScanConsole
+from inspector.scanning.outcome import print_preview, print_summary
 from inspector.scanning.pipeline import scan
 from inspector.scanning.worklist import preview
 from tests.scanning.walls import wall
@@ -36,7 +37,10 @@ def test_summary_of_a_zoo(zoo_config, capsys):
     assert all(c.isprintable() for c in out.replace("\n", ""))  # no escapes, no turned text
     assert f"{summary.discovered} = {summary.run.ok} ok + {summary.run.failed} failed" in out
     for code, count in summary.run.failures.items():
-        assert f"{code} {count}" in out
+        assert f"{code} {count}: " in out
+    assert "engine" not in out and "inspector report" in out and "--retry-failed" in out
+    print_summary(summary, verbose=True)
+    assert re.search(r"decided by \w+@\d+ \d", capsys.readouterr().out)
     assert ".txt 2" in out
     paths = str(zoo_config.sources[0])
     prose = [line for line in out.splitlines() if paths not in line and "read it" not in line]
@@ -66,7 +70,9 @@ def test_the_line_that_reads_a_table_works_for_a_name_with_a_colon(zoo_config, c
     (line,) = (line for line in capsys.readouterr().out.splitlines() if "read it" in line)
     command = line.removeprefix("read it").strip().replace("python", shlex.quote(sys.executable), 1)
     done = subprocess.run(command, shell=True, check=True, capture_output=True, text=True)
-    assert "uri" in done.stdout
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert {row[0] for row in rows} <= {"crack", "clear", "review", "None"}
+    assert all(str(zoo_config.sources[0]) in row[2] for row in rows)
 
 
 def test_preview_says_what_is_left(zoo_config, capsys):
@@ -78,7 +84,7 @@ def test_preview_says_what_is_left(zoo_config, capsys):
 def test_lines_instead_of_a_bar_where_there_is_no_terminal(
     tmp_path: Path, tiny_bundle, capsys, monkeypatch
 ):
-    monkeypatch.setattr("inspector.scanning.console.SECONDS_PER_LINE", 0.0)
+    monkeypatch.setattr("inspector.core.progress.SECONDS_PER_LINE", 0.0)
     photos = tmp_path / "photos"
     photos.mkdir()
     for k in range(4):
@@ -86,10 +92,10 @@ def test_lines_instead_of_a_bar_where_there_is_no_terminal(
     config = ScanConfig(
         sources=(str(photos),), out=tmp_path / "out", model=tiny_bundle.path, batch_size=2
     )
-    with ScanConsole(config) as console:
+    with ScanConsole(config, verbose=True) as console:
         scan(config, watch=console)
     out, err = capsys.readouterr()
     assert out == ""
     assert "onnxruntime on cpu" in err
-    assert re.search(r"^4( of 4)? photos, [\d.]+/s", err, re.MULTILINE)
+    assert re.search(r"^4 (of 4|photos), (.+ left, )?crack \d", err, re.MULTILINE)
     assert "\x1b" not in err

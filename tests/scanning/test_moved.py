@@ -15,7 +15,7 @@ from inspector.results.labels import Decision, Label, open_labels, read_labels
 from inspector.results.query import human_verdicts
 from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning import ScanConfig, preview, scan
-from inspector.scanning.console import print_summary
+from inspector.scanning.outcome import print_summary
 from tests.scanning.dying import Killed, dying_at, quick_scan, table_of
 from tests.scanning.walls import wall
 

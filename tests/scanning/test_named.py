@@ -9,7 +9,7 @@ import pyarrow.dataset as ds
 import pytest
 
 from inspector.scanning import ScanConfig, preview, scan
-from inspector.scanning.console import print_preview, print_summary
+from inspector.scanning.outcome import print_preview, print_summary
 from tests.scanning.dying import quick_scan, table_of
 from tests.scanning.walls import wall
 

@@ -15,7 +15,7 @@ from inspector.cli import app
 from inspector.errors import OutputError, UsageError
 from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning import RejudgeConfig, ScanConfig, rejudge, scan
-from inspector.scanning.console import print_summary
+from inspector.scanning.outcome import print_summary
 from inspector.synthesis import Kind, make_scene
 from tests.photos.test_pose import DJI, LASER, packet
 from tests.scanning.walls import wall

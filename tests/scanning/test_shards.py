@@ -16,7 +16,7 @@ from inspector.results.reader import Table
 from inspector.results.verify import VerifyConfig, verify
 from inspector.results.verify.findings import result_lines
 from inspector.scanning import ScanConfig, preview, scan
-from inspector.scanning.console import print_summary
+from inspector.scanning.outcome import print_summary
 from tests.scanning.dying import quick_scan, table_of
 
 COUNT = 3

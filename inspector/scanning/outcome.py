@@ -1,0 +1,304 @@
+"""The outcome of a scan as text: what the table says, what to do next."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+from inspector.core.layout import TABLE
+from inspector.core.progress import duration
+from inspector.core.text import Whole, columns, display_path, plain_table, print_lines, wrapped
+from inspector.errors import OutputError
+from inspector.model.scale import cannot_show
+from inspector.results.codes import REASONS, REMEDIES
+from inspector.scanning.highlights import Highlights, find
+from inspector.types import FailureCode, Reason, Verdict, View
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from inspector.scanning.rejudge import RejudgeResult
+    from inspector.scanning.summary import Counts, ScanSummary
+    from inspector.scanning.worklist import Preview
+
+_MOST_LISTED = 8
+"""Entries of a long list that are printed; `--json` has all."""
+_STAGES = {
+    "start": "start",
+    "load": "waiting for photos",
+    "engine": "waiting for the model",
+    "judge": "verdicts",
+    "draw": "overlays",
+    "write": "writing",
+}
+_READ = (
+    'import sys, pyarrow.dataset as d; [print(*row.values(), sep="\\t") for row in '
+    'd.dataset(sys.argv[1]).head(20, columns=["verdict", "p_crack", "path"]).to_pylist()]'
+)
+"""A program that prints the first rows of a table; it needs PyArrow only."""
+
+
+def print_summary(summary: ScanSummary, *, to_stderr: bool = False, verbose: bool = False) -> None:
+    """Print what the table says and what to do next, on 80 columns; paths are never cut. `verbose`:
+    also how it was computed."""
+    lines = [*_stopped(summary), *_verdicts(summary), *_table_says(summary)]
+    lines += [*_shard(summary), *_past(summary), *_scale(summary)]
+    lines += [*_omissions(summary), *_photos(summary)]
+    lines += _times(summary) if verbose else []
+    print_lines([*lines, *_next(summary)], to_stderr=to_stderr)
+
+
+def _stopped(summary: ScanSummary) -> list[str]:
+    why = [] if summary.interrupted_by is None else [f"by signal {summary.interrupted_by}"]
+    why += ["more photos failed than --max-failures allows"] if summary.budget_exceeded else []
+    kept = "what is done is kept, the same command continues"
+    return wrapped("stopped", "; ".join([*why, kept])) if why else []
+
+
+def _verdicts(summary: ScanSummary) -> list[str]:
+    table, run = summary.table, summary.run
+    if table == run:
+        return wrapped("verdicts", outcomes(table))
+    names = [*table.verdicts, "failed"]
+    both = ([*of.verdicts.values(), of.failed] for of in (table, run))
+    rows = [
+        [f"           {name}", f"{there:,}", f"{now:,}"]
+        for name, there, now in zip(names, *both, strict=True)
+    ]
+    return plain_table(("verdicts", "table", "this run"), rows)
+
+
+def _table_says(summary: ScanSummary) -> Iterator[str]:
+    """The likeliest cracks by name, why photos are left to a person, and what failed."""
+    try:
+        found = find(summary.out)
+    except OutputError as error:
+        yield from wrapped("note", str(error))
+        return
+    for number, (p, path) in enumerate(found.cracks):
+        title = "" if number else "cracks"
+        yield f"{title:<11}p {p:.3f}  {nearby(path)}"
+    if (rest := summary.table.verdicts[Verdict.CRACK] - len(found.cracks)) > 0:
+        yield f"           and {rest:,} more"
+    for reason, count in found.reasons.items():
+        yield from wrapped("review", f"{count:,}: {REASONS[Reason(reason)]}")
+    yield from _failures(summary, found)
+    if summary.remedy:
+        yield from wrapped("nothing", f"none of these photos could be judged: {summary.remedy}")
+
+
+def _failures(summary: ScanSummary, found: Highlights) -> Iterator[str]:
+    for code, count in summary.table.failures.items():
+        now = summary.run.failures.get(code, 0)
+        which = f" ({now:,} in this run)" if now != count else ""
+        yield from wrapped("failed", f"{code} {count:,}{which}: {REMEDIES[FailureCode(code)]}")
+        yield from (f"             {nearby(example)}" for example in found.failed.get(code, []))
+
+
+def nearby(path: str) -> str:
+    """A path as one would type it here."""
+    here = os.path.join(os.path.realpath(os.curdir), "")
+    return path.removeprefix(display_path(here))
+
+
+def _photos(summary: ScanSummary) -> list[str]:
+    run = summary.run
+    total = f"{run.ok:,} ok + {run.failed:,} failed"
+    if summary.already_done:
+        total += f" + {summary.already_done:,} already done"
+    if summary.left_out:
+        total += f" + {summary.left_out:,} left out"
+    if summary.complete:
+        total = f"{summary.discovered:,} = {total}"
+    took = f"in {duration(summary.seconds)}, {rate(summary.images_per_second)}/s"
+    return wrapped("photos", f"{total}; {took}" if run.rows else total)
+
+
+def _next(summary: ScanSummary) -> list[str]:
+    """Commands to go on with, and a line that reads the table where there is no `inspector`."""
+    out, review = str(summary.out), summary.table.verdicts[Verdict.REVIEW]
+    said = [(f"inspector report {shlex.quote(out)}", "the cracks as pictures")]
+    if review:
+        said.append((f"inspector review {shlex.quote(out)}", f"decide on {review:,} photos"))
+    wide = max(len(command) for command, _ in said)
+    lines: list[str] = []
+    for command, what in said:
+        line = f"{'' if lines else 'next':<11}{command:<{wide}}"
+        told = f"{line}  # {what}"
+        lines.append(Whole(told if len(told) < columns() else line.rstrip()))
+    if summary.table.failed:
+        lines += wrapped("", "the same scan with --retry-failed, once failed photos are mended")
+    # Arrow takes a relative name with a colon for an address.
+    place = os.path.join(summary.out.absolute() if ":" in out else out, TABLE)
+    return [
+        *lines,
+        f"table      {out} ({summary.table.rows:,} rows, part files: {summary.parts:,})",
+        Whole(f"read it    python -c '{_READ}' {shlex.quote(place)}"),
+    ]
+
+
+def _shard(of: ScanSummary | Preview) -> list[str]:
+    """Say that these are not all photos, where they are not."""
+    if of.shard is None:
+        return []
+    return wrapped("shard", f"{of.shard}; photos of the other shards: {of.elsewhere:,}")
+
+
+def _views(summary: ScanSummary) -> list[str]:
+    """Say how the photos of this run were judged, unless all were judged whole."""
+    if set(summary.views) <= {View.WHOLE}:
+        return []
+    words = {View.WHOLE: "whole", View.DENSE: "densely", View.TILES: "in tiles"}
+    said = ", ".join(f"{count:,} {words[View(view)]}" for view, count in summary.views.items())
+    return [f"judged     {said}"]
+
+
+def _past(summary: ScanSummary) -> list[str]:
+    """Lines about rows that were there before."""
+    said = (
+        (summary.changed, "replaced", "older rows of these photos: {:,}"),
+        (
+            summary.left_out,
+            "left out",
+            "photos without a row yet: {:,}; run without --retry-failed",
+        ),
+        (
+            summary.lost,
+            "lost",
+            "rows that are not there again: {:,}; scan all sources of this table (--prune gives up "
+            "photos that are gone)",
+        ),
+        (summary.pruned, "dropped", "rows of files that are gone: {:,}"),
+        (summary.gone_but_named, "gone", "photos that a list names: {:,}; their rows are kept"),
+        (summary.moved, "moved", "rows with the new address of their photos: {:,}"),
+        (
+            summary.vanished - summary.pruned,
+            "gone",
+            "rows whose files are gone: {:,}; kept, --prune drops them",
+        ),
+    )
+    return [
+        line
+        for count, title, text in said
+        if count > 0
+        for line in wrapped(title, text.format(count))
+    ]
+
+
+def _scale(summary: ScanSummary) -> list[str]:
+    """Say how many photos of this run cannot show the cracks asked for."""
+    if summary.min_crack_mm is None:
+        return []
+    counts = summary.coarse, summary.unknown_scale, summary.run.ok
+    run = "this run: " if summary.table != summary.run else ""
+    return wrapped("scale", run + cannot_show(*counts, summary.min_crack_mm))
+
+
+def _omissions(summary: ScanSummary | Preview) -> list[str]:
+    """Lines about everything that was seen and left out."""
+    lines = []
+    if summary.ignored_by_suffix:
+        lines.append(f"no photos  {_counts(_first(summary.ignored_by_suffix))}")
+    if summary.excluded:
+        lines.append(f"excluded   {_counts(_first(summary.excluded))} (a directory counts once)")
+    if summary.repeated:
+        lines.append(f"repeated   photos named more than once: {summary.repeated:,}; covered once")
+    lines += _listed("unreadable", summary.unreadable_dirs)
+    lines += _listed("link", [f"{path}, not followed" for path in summary.linked_dirs])
+    lines += _listed("note", summary.notes)
+    return lines
+
+
+def _listed(title: str, entries: list[str]) -> list[str]:
+    lines = [f"{title:<10} {entry}" for entry in entries[:_MOST_LISTED]]
+    if len(entries) > _MOST_LISTED:
+        lines.append(f"{title:<10} ... and {len(entries) - _MOST_LISTED:,} more (see --json)")
+    return lines
+
+
+def _times(summary: ScanSummary) -> list[str]:
+    stages = summary.stage_seconds.items()
+    spent = ", ".join(f"{_STAGES[name]} {seconds:.1f} s" for name, seconds in stages)
+    number = summary.workers
+    processes = "1 process" if number == 1 else f"{number} processes"
+    workers = processes if number else "its own thread"
+    workers += " of a DataLoader" if summary.loader == "torch" else ""
+    engine = f"{summary.backend} on {summary.device}, batches of {summary.batch_size}"
+    decided = ", ".join(f"{stage} {count:,}" for stage, count in summary.stages.items())
+    speed = f"{rate(summary.images_per_second)} photos/s in {duration(summary.seconds)}"
+    if summary.megapixels:
+        speed += f", {rate(summary.megapixels / summary.seconds)} megapixels/s at their own scale"
+    tuned = "engine and settings not given here are as inspector bench recommends on this machine"
+    return [
+        *_views(summary),
+        *wrapped("speed", speed),
+        *wrapped(
+            "time",
+            f"{spent}; meanwhile decoding {summary.decode_cpu_seconds:.1f} s in {workers}, model "
+            f"{summary.engine_seconds:.1f} s",
+        ),
+        *wrapped("engine", f"{engine}; decided by {decided}; {summary.why}"),
+        *(wrapped("tuned", tuned) if summary.recommended else []),
+        f"model      {summary.model[:12]}",
+    ]
+
+
+def print_rejudged(result: RejudgeResult) -> None:
+    """Print what `rejudge` has changed."""
+    limits = result.thresholds
+    lines = [
+        f"thresholds clear below {limits['clear_below']:g}, crack from {limits['crack_from']:g}",
+        *_asked(result.scale["min_crack_mm"], result.scale["mm_per_px"]),
+        f"before     {outcomes(result.before)}",
+        f"now        {outcomes(result.table)}",
+        f"changed    {result.changed:,} of {result.before.rows:,} rows",
+    ]
+    if result.again:
+        lines += wrapped(
+            "again",
+            f"{result.again:,} photos have no row until a scan with these thresholds has judged "
+            "them again: what decided them is not sure enough of them here",
+        )
+    print_lines([*lines, f"table      {result.out} ({result.table.rows:,} rows)"])
+
+
+def _asked(min_crack_mm: float | None, mm_per_px: float | None) -> list[str]:
+    said = [] if min_crack_mm is None else [f"cracks of {min_crack_mm:g} mm must be seen"]
+    said += [] if mm_per_px is None else [f"a pixel shows {mm_per_px:g} mm"]
+    return [f"scale      {', '.join(said)}"] if said else []
+
+
+def print_preview(preview: Preview) -> None:
+    """Print the outcome of `--dry-run`."""
+    left_out = f", {preview.left_out:,} left out" if preview.left_out else ""
+    lines = [
+        f"photos     {preview.discovered:,}, of them {preview.already_done:,} already done"
+        + left_out,
+        *_shard(preview),
+        f"to scan    {preview.new:,} new and {preview.changed:,} again, "
+        f"{preview.size_bytes / 1e6:,.1f} MB",
+        f"by name    {_counts(_first(preview.photos_by_suffix)) or 'none'}",
+        *_omissions(preview),
+    ]
+    print_lines(lines)
+
+
+def _first(counts: Mapping[str, int]) -> dict[str, int]:
+    """The largest few of counts that come largest first, and the sum of the others."""
+    items = list(counts.items())
+    rest = sum(count for _, count in items[_MOST_LISTED:])
+    return dict(items[:_MOST_LISTED]) | ({"others": rest} if rest else {})
+
+
+def outcomes(of: Counts) -> str:
+    return _counts(of.verdicts | ({"failed": of.failed} if of.failed else {}))
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def rate(each_second: float) -> str:
+    """One decimal, or more where that would say nothing."""
+    return f"{each_second:.1f}" if each_second >= 1 else f"{each_second:.2g}"
