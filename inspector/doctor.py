@@ -34,7 +34,7 @@ SMALLEST_SHARED_MEMORY = 256 << 20
 wait per process, and Docker's default of 64 MB ends in a bus error."""
 
 _NEEDED = ("onnxruntime", "pyarrow", "duckdb", "pillow", "numpy")
-_OPTIONAL = ("torch", "torchvision", "openvino", "pillow-heif", "rawpy")
+_OPTIONAL = ("torch", "torchvision", "openvino", "pillow-heif", "rawpy", "obstore")
 _ORT_BUILDS = ("onnxruntime", "onnxruntime-gpu")
 
 
@@ -72,7 +72,9 @@ def examine(bundle_path: Path | str | None = None) -> DoctorReport:
     """Check the installation, the machine and a bundle (None: the shipped one), whose golden images
     are predicted again with every engine that runs here. Problems are reported, never raised."""
     model = _model(Path(bundle_path or DEFAULT_PATH))
-    return DoctorReport((*_installation(), _formats(), _providers(), *_hardware(), *model))
+    return DoctorReport(
+        (*_installation(), _formats(), _places(), _providers(), *_hardware(), *model)
+    )
 
 
 def render(report: DoctorReport) -> str:
@@ -123,6 +125,15 @@ def _formats() -> Check:
         f"for {form}: pip install 'crack-inspector[{extra}]'" for form, extra in absent.items()
     )
     return Check("formats", Health.OK, finding, remedy)
+
+
+def _places() -> Check:
+    """The places that photos are read from; nobody is asked for anything."""
+    finding = "photos are read from directories, files and lists"
+    if find_spec("obstore") is None:
+        remedy = "for buckets and web servers: pip install 'crack-inspector[buckets]'"
+        return Check("places", Health.OK, finding, remedy)
+    return Check("places", Health.OK, f"{finding}, s3://, gs://, az:// and https://")
 
 
 def _providers() -> Check:

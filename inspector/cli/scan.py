@@ -42,6 +42,7 @@ _DEFAULT = DecodeLimits()
         ("inspector scan /photos", "every photo below, into photos-results"),
         ("inspector scan a b.jpg --out results -j 4", "several sources, 4 decoders"),
         ("inspector scan photos.zip 'shards/*.tar'", "archives, read in place"),
+        ("inspector scan s3://bucket/bridge-7 --out results", "a bucket"),
         ("inspector scan /photos --max-failures 5% --json", "for a script"),
         ("inspector scan /photos --out results/3-of-8 --shard 3/8", "one of eight machines"),
         ("inspector scan /photos --min-crack-mm 0.3 --mm-per-px 0.12", "cracks of 0.3 mm matter"),
@@ -53,9 +54,9 @@ def scan(
         typer.Argument(
             metavar="SOURCE...",
             show_default=False,
-            help="Directories, files, archives (.zip, .tar, .tar.gz), patterns "
-            "('photos/**/*.jpg') or lists of names (@list.txt, @list.parquet; - for the standard "
-            "input).",
+            help="Directories, files, archives (.zip, .tar, .tar.gz), buckets (s3://, gs://, "
+            "az://), web addresses of photos, patterns ('photos/**/*.jpg') or lists of names "
+            "(@list.txt, @list.parquet; - for the standard input).",
         ),
     ],
     out: Annotated[

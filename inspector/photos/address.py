@@ -17,6 +17,7 @@ from inspector.core.text import display_path
 from inspector.errors import UsageError
 
 LOCAL = "file://"
+WEB = ("http://", "https://")
 _WINDOWS = os.name == "nt"
 _DRIVE = re.compile(r"/[A-Za-z]:(/|\Z)")
 MEMBER = "!"
@@ -25,6 +26,7 @@ uri, where it is quoted, it cannot stand. In an address the place of the photo i
 hexadecimal number, may stand before the slash: `file:///photos.zip!1f3a/north/1.jpg`."""
 _PLACE = re.compile(rf"{MEMBER}[0-9a-f]+/")
 
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://")
 _PAGE = re.compile(r"#page=([1-9]\d{0,5})\Z")
 """End of the uri of a page behind the first; in a name, the mark is quoted."""
 
@@ -36,8 +38,18 @@ def page_uri(uri: str, page: int) -> str:
 
 def page_of(address: str) -> int:
     """Return the page that an address names, 1 where it names none."""
-    found = _PAGE.search(address) if address.startswith(LOCAL) else None
+    found = _PAGE.search(address) if is_uri(address) else None
     return int(found[1]) if found else 1
+
+
+def without_page(uri: str) -> str:
+    """Return the uri of the file itself, whatever page of it a uri names."""
+    return _PAGE.sub("", uri)
+
+
+def is_uri(address: str) -> bool:
+    """Whether an address is a uri; all else is a path."""
+    return _SCHEME.match(address) is not None
 
 
 def uri_of(path: str, *, windows: bool = _WINDOWS) -> str:
@@ -52,7 +64,7 @@ def uri_of(path: str, *, windows: bool = _WINDOWS) -> str:
 def path_of(uri: str, *, windows: bool = _WINDOWS) -> str:
     """Return the path that a `file://` uri stands for, of a page that of its file. Raises
     ValueError for any other."""
-    path = os.fsdecode(unquote_to_bytes(_PAGE.sub("", uri.removeprefix(LOCAL))))
+    path = os.fsdecode(unquote_to_bytes(without_page(uri.removeprefix(LOCAL))))
     if windows and uri.startswith(LOCAL):
         path = path[1:] if _DRIVE.match(path) else f"//{path}"
         return path.replace("/", "\\")
@@ -127,6 +139,9 @@ class Moved:
 
 def spellings(path: str) -> tuple[str, ...]:
     """Return the uris, each with a slash at its end, of a directory that may be gone: that to which
-    links lead, and that of its own name."""
+    links lead, and that of its own name; of a part of a bucket the one that it has."""
+    if is_uri(path) and not path.startswith(LOCAL):
+        scheme, _, rest = path.partition("://")
+        return (f"{scheme}://{quoted(os.fsdecode(unquote_to_bytes(rest)), safe='/').rstrip('/')}/",)
     plain = os.path.abspath(os.path.expanduser(path))
     return tuple(dict.fromkeys((directory_uri(plain), f"{uri_of(plain).rstrip('/')}/")))

@@ -17,6 +17,7 @@ from inspector.photos.address import (
     LOCAL,
     MEMBER,
     directory_uri,
+    is_uri,
     page_of,
     page_uri,
     path_of,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from inspector.photos.source import Discovery, Found
 
 _BORDER = f"{MEMBER}/"
-_URI = re.compile(r"[a-z][a-z0-9+.-]+://")
 _SHOWN = re.compile(rf"(.*?(?:{'|'.join(map(re.escape, ARCHIVES))})){_BORDER}(.+)", re.I | re.S)
 """An archive's path and the name of a photo in it, as in the table's column `path`."""
 _FOLDERS_KEPT = 10_000
@@ -59,7 +59,7 @@ class Archives:
             return named_like_an_archive(address) and is_file(path_of(address))
         if _BORDER in address and (found := _SHOWN.fullmatch(address)):
             return is_file(found[1])
-        return named_like_an_archive(address) and not _URI.match(address) and is_file(address)
+        return named_like_an_archive(address) and not is_uri(address) and is_file(address)
 
     def root(self, address: str) -> ArchiveRoot:
         root = ArchiveRoot(address, _uri_of(address))

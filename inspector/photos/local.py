@@ -10,7 +10,6 @@ import contextlib
 import errno
 import io
 import os
-import re
 import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from inspector.photos.address import (
     LOCAL,
     MEMBER,
     directory_uri,
+    is_uri,
     page_of,
     page_uri,
     path_of,
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
     from inspector.photos.source import Discovery, Found
 
-_URI = re.compile(r"[a-z][a-z0-9+.-]+://")
 APPLE_DOUBLE_MAGIC = b"\x00\x05\x16\x07"
 _RESULTS = (b'"schema_version"', b'"fingerprint"')
 """Words at the beginning of the manifest of a scan's results."""
@@ -53,7 +52,7 @@ class Local:
     """The `Source` of everything that has a path."""
 
     def owns(self, address: str) -> bool:
-        if not _URI.match(address):
+        if not is_uri(address):
             return True
         return address.startswith(LOCAL) and not (MEMBER in address or "%00" in address)
 
@@ -160,13 +159,8 @@ class LocalRoot:
     def covers(self, uri: str) -> bool:
         if not self.is_dir or not uri.startswith(self.uri):
             return False
-        if self.pattern is None:
-            return True
-        path = path_of(uri.partition(MEMBER)[0])
-        names = path.removeprefix(path_of(self.uri)).split("/")
-        return self.pattern.matches(names, is_dir=False) or any(
-            self.pattern.matches(names[:depth], is_dir=True) for depth in range(1, len(names))
-        )
+        names = path_of(uri.partition(MEMBER)[0]).removeprefix(path_of(self.uri)).split("/")
+        return self.pattern is None or self.pattern.reaches(names)
 
     def photos(self, listing: Discovery) -> Iterator[Found]:
         if not self.is_dir:

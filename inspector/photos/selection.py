@@ -55,6 +55,12 @@ class Pattern:
         """Whether the path with these names matches."""
         return (is_dir or not self.dirs_only) and self._fits(names, self.names)
 
+    def reaches(self, names: Sequence[str]) -> bool:
+        """Whether it matches the file with these names, or a directory on the way to it."""
+        return self.matches(names, is_dir=False) or any(
+            self.matches(names[:depth], is_dir=True) for depth in range(1, len(names))
+        )
+
     def may_match_below(self, names: Sequence[str]) -> bool:
         """Whether a path that begins with these names may match."""
         for name, wanted in zip(names, self.names, strict=False):

@@ -10,16 +10,20 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
-from inspector.photos.address import LOCAL, MEMBER, directory_uri
+from inspector.photos.address import MEMBER, directory_uri, is_uri
 from inspector.photos.archive import Archives
 from inspector.photos.formats import ARCHIVES, named_like_an_archive
 from inspector.photos.lists import is_list, names_in
 from inspector.photos.local import Local
+from inspector.photos.object_file import is_far
+from inspector.photos.objects import OBJECTS
 from inspector.photos.selection import Excludes, Once
 from inspector.types import ImageRef
 
@@ -112,7 +116,7 @@ class Source(Protocol):
         """Whether it is certain that the photo is not there any more."""
 
 
-SOURCES: list[Source] = [Archives(), Local()]
+SOURCES: list[Source] = [OBJECTS, Archives(), Local()]
 """The first that owns an address answers for it."""
 
 
@@ -140,6 +144,12 @@ def is_gone(address: str) -> bool:
         return False
 
 
+def gone_among(uris: Sequence[str]) -> list[str]:
+    """Those of `uris` that are certainly not there any more; many are asked for at a time."""
+    with ThreadPoolExecutor(_ASKED_AT_ONCE) as threads:
+        return [uri for uri, gone in zip(uris, threads.map(is_gone, uris), strict=True) if gone]
+
+
 @dataclass(frozen=True, slots=True)
 class Unread:
     """A directory whose photos are missing from the listing, wholly or from some point on."""
@@ -149,6 +159,11 @@ class Unread:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
+
+
+_ASKED_AT_ONCE = 16
+_NAMES_AHEAD = 64
+"""Names of a list that are looked up together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +187,11 @@ class _ListRoot:
 
     def photos(self, listing: Discovery) -> Iterator[Found]:
         name = ""
-        for name in self._names(listing):
-            yield from listing.named(name)
+        names = self._names(listing)
+        while some := list(islice(names, _NAMES_AHEAD)):
+            with OBJECTS.looked_up(some):
+                for name in some:
+                    yield from listing.named(name)
         if not name:
             listing.notes.append(f"the list {self.path} names nothing")
 
@@ -285,7 +303,7 @@ class Discovery:
     def ignores(self, path: str) -> None:
         """Count a file that is no photo."""
         self.ignored_by_suffix[suffix_of(path)] += 1
-        if named_like_an_archive(path):
+        if named_like_an_archive(path) and not is_far(path):
             self._met[os.path.realpath(path)] = path
 
     def _note_archives(self) -> None:
@@ -319,7 +337,7 @@ class Discovery:
 
 def suffix_of(address: str) -> str:
     """Return the lower-case name ending by which files are counted, or `(none)`."""
-    if address.startswith(LOCAL):
+    if is_uri(address):
         address = _BEHIND_NAME.sub("", address)
     return os.path.splitext(address)[1].lower() or "(none)"
 

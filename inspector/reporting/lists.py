@@ -12,7 +12,7 @@ from urllib.parse import quote_from_bytes
 from inspector.core.durable import replacing
 from inspector.core.layout import Layout
 from inspector.core.text import printable
-from inspector.photos.address import LOCAL, MEMBER, path_of, text_of, uri_of
+from inspector.photos.address import LOCAL, MEMBER, WEB, path_of, text_of, uri_of
 from inspector.reporting.wording import photos
 from inspector.results.query import FAILED
 from inspector.types import Verdict
@@ -81,7 +81,7 @@ _ASKED = f"""SELECT row, uri, model, human, after, len(regions),
 
 class Links:
     """Links of a list that lies in `folder`: relative, so that it can be handed on with the photos,
-    to where they lie now; none to a photo that is no file of its own."""
+    to where they lie now; none to a photo that is no file of its own nor on a web server."""
 
     def __init__(self, folder: Path, out: Path, moved: Moved | None = None) -> None:
         self.moved = moved
@@ -93,6 +93,8 @@ class Links:
 
     def photo(self, uri: str) -> str:
         uri = self.moved.apply(uri) if self.moved else uri
+        if uri.startswith(WEB):
+            return uri
         if not uri.startswith(LOCAL) or MEMBER in uri:
             return ""
         return self._to(path_of(uri))

@@ -14,7 +14,7 @@ from inspector.core.pages import ASSETS, inline_script, page_environment
 from inspector.core.text import display_path
 from inspector.model.bundle import ModelBundle
 from inspector.model.stamp import find_bundle
-from inspector.photos.address import LOCAL, MEMBER, text_of
+from inspector.photos.address import LOCAL, MEMBER, WEB, text_of
 from inspector.reporting import wording
 from inspector.reporting.contents import AT_REST
 from inspector.reporting.counting import OUTCOMES
@@ -165,7 +165,8 @@ def _name(report: Report, row: JsonObject) -> str:
 def _address(row: JsonObject, moved: Moved | None) -> str:
     """Return the address of a photo's own file; empty where it is none."""
     uri: str = moved.apply(row["uri"]) if moved else row["uri"]
-    return uri if uri.startswith(LOCAL) and MEMBER not in uri else ""
+    is_file = uri.startswith(LOCAL) and MEMBER not in uri
+    return uri if is_file or uri.startswith(WEB) else ""
 
 
 def _lying(box: Box) -> str:

@@ -14,7 +14,7 @@ from inspector.engines.photo import OVERLAP, VIEWS
 from inspector.errors import UsageError
 from inspector.model.bundle import Thresholds
 from inspector.model.scale import Scale
-from inspector.photos.address import Moved
+from inspector.photos.address import WEB, Moved
 from inspector.photos.lists import is_list
 from inspector.photos.reading import DecodeLimits
 from inspector.photos.selection import Shard, split_pattern
@@ -219,10 +219,10 @@ class ScanConfig:
 
 def results_of(sources: Sequence[str]) -> Path:
     """Name a result directory after the one source, whatever leads to it; several sources, a
-    pattern or a list have no name."""
-    name = ""
-    if len(sources) == 1 and not is_list(sources[0]) and split_pattern(sources[0]) is None:
-        name = os.path.basename(os.path.abspath(sources[0]))
+    pattern, a list or a web address have no name."""
+    name, source = "", sources[0] if len(sources) == 1 else "-"
+    if not is_list(source) and not source.startswith(WEB) and split_pattern(source) is None:
+        name = os.path.basename(os.path.abspath(source))
     return Path(f"{name or 'inspector'}-results")
 
 

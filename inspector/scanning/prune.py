@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from inspector.core.layout import Layout
 from inspector.errors import SourceError
 from inspector.photos.address import spellings, text_of
-from inspector.photos.source import is_gone
+from inspector.photos.source import gone_among
 from inspector.results.labels import open_labels
 from inspector.results.store import PARTS_AT_ONCE
 
@@ -58,7 +58,7 @@ def settle_vanished(
         if work.stopped:
             return
         lost, dropped = [], []
-        for uri in filter(is_gone, uris):
+        for uri in gone_among(uris):
             if uri.startswith(for_good):
                 dropped.append(uri)
                 idle = {place: at for place, at in idle.items() if not uri.startswith(at)}
@@ -78,7 +78,7 @@ def settle_vanished(
     if waiting:
         results.drop(waiting)
     for file in tuple(results.lost.parts) if prune or for_good else ():
-        missing = [uri for uri in results.lost.without_row(file) if is_gone(uri)]
+        missing = gone_among(results.lost.without_row(file))
         given_up = [
             uri
             for uri in missing

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from inspector.photos.decode import decode
+from inspector.photos.objects import OBJECTS
 from inspector.types import Decoded, Photo, View
 
 if TYPE_CHECKING:
@@ -60,9 +61,10 @@ def decode_photos(
     refs: list[ImageRef], spec: PreprocessSpec, limits: DecodeLimits, views: Views
 ) -> Iterator[tuple[Photo | Failure, NDArray[np.uint8] | None]]:
     """Decode each photo of `refs` in turn; answer with its pixels (H, W, 3), or why it failed. They
-    are forgotten here before the next one is decoded."""
-    for ref in refs:
-        yield _decoded(decode(ref, spec, limits, views))
+    are forgotten here before the next one is decoded. Photos in stores are fetched ahead."""
+    with OBJECTS.fetched(refs):
+        for ref in refs:
+            yield _decoded(decode(ref, spec, limits, views))
 
 
 def _decoded(outcome: Decoded | Failure) -> tuple[Photo | Failure, NDArray[np.uint8] | None]:

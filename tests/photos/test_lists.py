@@ -102,12 +102,12 @@ def test_photos_and_directories_may_be_named_by_their_uris(place):
     assert names("@list") == [f"{place}/photos/a.jpg"]
     by_uri = [ref.uri for ref in Discovery([uri_of(f"{place}/photos/sub")])]
     assert by_uri == [ref.uri for ref in Discovery(["photos/sub"])] != []
-    Path("list").write_text("s3://bucket/a.jpg\n")
+    Path("list").write_text("ftp://bucket/a.jpg\n")
     (ref,) = Discovery(["@list"])
     outcome = read(ref, DecodeLimits())
     assert isinstance(outcome, Failure) and outcome.code == FailureCode.VANISHED
-    with pytest.raises(SourceError, match="s3://bucket"):
-        Discovery(["s3://bucket"])
+    with pytest.raises(SourceError, match="ftp://bucket"):
+        Discovery(["ftp://bucket"])
 
 
 def test_the_standard_input_may_be_a_list_and_is_read_by_all_who_need_it(place):

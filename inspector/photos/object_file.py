@@ -1,0 +1,210 @@
+"""Objects in stores and on web servers: their addresses, their facts, their bytes."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import zlib
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
+from urllib.parse import quote, unquote, urlsplit
+
+from inspector.photos.address import WEB, page_of, page_uri, without_page
+from inspector.photos.formats import named_like_a_tiff
+from inspector.photos.opened import OpenBytes, Refused
+from inspector.photos.stores import open_store, store_errors
+from inspector.photos.tiff_directory import photo_pages
+from inspector.types import FileFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from inspector.photos.source import Found
+
+BUCKETS = ("s3://", "gs://", "az://")
+SAFE = "/%:@!$&'()*+,;=~-._?"
+"""Letters that stand in the address of a web page as they are."""
+HELD_BYTES = 32 << 20
+"""Size up to which an object is held in memory; a larger one is read into a temporary file."""
+_BLOCK = 1 << 16
+
+
+def is_far(address: str) -> bool:
+    """Whether an address is that of something in a store or on a web server."""
+    return address[:8].lower().startswith((*BUCKETS, *WEB))
+
+
+class Place(NamedTuple):
+    """An address taken apart: what to open, and the key in it."""
+
+    scheme: str
+    store: str
+    key: str
+
+    @classmethod
+    def of(cls, address: str) -> Self:
+        """Raises ValueError for what is no address in a store."""
+        address = without_page(address)
+        scheme, _, rest = address.partition("://")
+        if scheme not in ("http", "https"):
+            store, _, key = rest.partition("/")
+            return cls(scheme, store, unquote(key, errors="strict"))
+        parts = urlsplit(address)
+        key = unquote(parts.path, errors="strict")
+        if parts.query or "//" in key or quote(key) != parts.path:
+            return cls(scheme, address, "")  # what obstore would spell in another way
+        return cls(scheme, f"{scheme}://{parts.netloc}", key.lstrip("/"))
+
+    def ask(self, method: str, *arguments: Any, **named: Any) -> Any:
+        """Call a method of the store. Raises OSError."""
+        with store_errors(self.scheme):
+            return getattr(open_store(self.scheme, self.store), method)(*arguments, **named)
+
+
+def canonical(address: str) -> str:
+    """Return the one spelling of an address: a space and `%20` are the same, and so on. Raises
+    ValueError for what is none."""
+    page = page_of(address)
+    scheme, _, rest = without_page(address).partition("://")
+    scheme = scheme.lower()
+    if f"{scheme}://" in BUCKETS:
+        place = Place.of(f"{scheme}://{rest}")
+        if not place.store or quote(place.store, safe="") != place.store:
+            raise ValueError("it names no bucket")
+        return page_uri(f"{scheme}://{place.store}/{quote(place.key)}", page)
+    parts = urlsplit(f"{scheme}://{rest}")
+    if not parts.netloc or not parts.netloc.isascii():
+        raise ValueError("it names no server in ASCII letters")
+    if "@" in parts.netloc:
+        raise ValueError("it has a password in it, which would stand in the table")
+    query = f"?{quote(parts.query, safe=SAFE)}" if parts.query else ""
+    path = quote(parts.path or "/", safe=SAFE)
+    return page_uri(f"{scheme}://{parts.netloc.lower()}{path}{query}", page)
+
+
+class ObjectFile:
+    """An object as it was when it was asked for; its bytes come when they are first read."""
+
+    def __init__(self, got: Any, scheme: str, facts: FileFacts) -> None:
+        self._got = got
+        self._scheme = scheme
+        self._facts = facts
+        self._held: IO[bytes] | None = None
+
+    @classmethod
+    def of(cls, address: str, listed: FileFacts) -> Self:
+        """Ask for an object. Of the version that was `listed` the time stays as listed: some stores
+        say another second in the listing than with the object. Raises OSError."""
+        place = Place.of(address)
+        got = place.ask("get", place.key)
+        facts = facts_of(got.meta)
+        if facts.size == listed.size and _version(facts) == _version(listed):
+            facts = listed
+        return cls(got, place.scheme, facts)
+
+    def facts(self) -> FileFacts:
+        return self._facts
+
+    def read(self, count: int, /) -> bytes:
+        return self._body().read(count)
+
+    def readinto(self, buffer: bytearray, /) -> int:
+        data = self._body().read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, /) -> int:
+        return self._body().seek(offset)
+
+    def readable(self) -> bool:
+        return True
+
+    def _body(self) -> IO[bytes]:
+        if self._held is None:
+            with store_errors(self._scheme):
+                if (self._facts.size or 0) <= HELD_BYTES:
+                    self._held = io.BytesIO(self._got.bytes())
+                else:
+                    self._held = tempfile.TemporaryFile()  # noqa: SIM115
+                    for chunk in self._got.stream():
+                        self._held.write(chunk)
+                    self._held.seek(0)
+        return self._held
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._held is not None:
+            self._held.close()
+
+
+class _Pieces(ObjectFile):
+    """An object of which little is read, a block at a time."""
+
+    def __init__(self, address: str, facts: FileFacts) -> None:
+        super().__init__(None, "", facts)
+        ranges: Any = _Ranges(Place.of(address), facts.size or 0)
+        self._held = io.BufferedReader(ranges, _BLOCK)
+
+
+class _Ranges(io.RawIOBase):
+    """The bytes of an object, each piece a request."""
+
+    def __init__(self, place: Place, size: int) -> None:
+        self._place = place
+        self._size = size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = max(0, offset + (0, self._at, self._size)[whence])
+        return self._at
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        end = min(self._at + len(buffer), self._size)
+        if end <= self._at:
+            return 0
+        data = bytes(self._place.ask("get_range", self._place.key, start=self._at, end=end))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def facts_of(meta: Any) -> FileFacts:
+    """Return the facts of an object by what its store says of it."""
+    seconds = int(meta["last_modified"].timestamp())
+    version = meta.get("e_tag") or meta.get("version") or ""
+    if not (seconds or version):
+        return FileFacts(meta["size"])
+    return FileFacts(meta["size"], seconds * 1_000_000 + zlib.crc32(version.encode()) % 1_000_000)
+
+
+def _version(facts: FileFacts) -> int | None:
+    return None if facts.mtime_us is None else facts.mtime_us % 1_000_000
+
+
+def pages(uri: str, facts: FileFacts) -> Iterator[Found]:
+    """Yield an object, and each further photo in it if it is a TIFF with several."""
+    for page in range(1, page_count(uri, facts) + 1):
+        yield page_uri(uri, page), page_uri(uri, page), facts
+
+
+def page_count(uri: str, facts: FileFacts) -> int:
+    """Count the photos in an object; 1 for what is no TIFF, or cannot be read."""
+    if not named_like_a_tiff(without_page(uri)) or page_of(uri) > 1 or not facts.size:
+        return 1
+    with suppress(OSError, Refused):
+        return max(len(photo_pages(OpenBytes(_Pieces(uri, facts), facts, ""))), 1)
+    return 1
