@@ -37,12 +37,14 @@ _ROWS_FETCHED = 2_000
 _KEYS = ["uri", "content_hash", "size_bytes", "mtime"]
 
 _SAID = """
-SELECT rows.row, rows.uri, last.uri IS NOT NULL AS known, CASE
-  WHEN rows.content_hash = last.content_hash
+SELECT rows.row, rows.uri, last.uri IS NOT NULL AS known,
+  rows.content_hash = last.content_hash
     OR rows.content_hash IS NULL
       AND rows.size_bytes IS NOT DISTINCT FROM last.size_bytes
-      AND rows.mtime IS NOT DISTINCT FROM last.mtime
-  THEN last.label END AS human
+      AND rows.mtime IS NOT DISTINCT FROM last.mtime AS same,
+  if(same, last.label, NULL) AS human,
+  if(same, [{x: r.x, y: r.y, width: r.width, height: r.height}
+            FOR r IN last.regions IF r.label = 'clear'], NULL) AS rejected
 FROM rows LEFT JOIN (
   FROM decisions QUALIFY row_number() OVER (PARTITION BY uri ORDER BY id DESC) = 1
 ) last USING (uri)
@@ -50,20 +52,20 @@ FROM rows LEFT JOIN (
 """The last decision about a photo counts, and belongs to the bytes that were looked at; size and
 time stand for them where the scan could not read the file."""
 
-_PHOTOS = f"""
-WITH photos AS (
-  SELECT rows.*, human, coalesce(verdict, '{FAILED}') AS model,
-    coalesce(if(human = 'unsure', 'review', human), verdict, '{FAILED}') AS after
-  FROM rows LEFT JOIN said USING (row)
-)
-"""
+_BOX = ("x", "y", "width", "height")
+_STANDING = """REPLACE (if(len(rejected) > 0, [r FOR r IN regions
+  IF NOT list_contains(rejected, {x: r.x, y: r.y, width: r.width, height: r.height})],
+  regions) AS regions)"""
+"""Regions that a person called clear are none."""
 
 
 class Query:
     """SQL over one opened table; `close` ends it.
 
     `db` is a private database. Its table `said` has the rows that somebody labelled: `row`, `uri`
-    and `human` (`crack`, `clear`, `unsure`; null where the label is of other bytes).
+    `human` (`crack`, `clear`, `unsure`; null where the label is of other bytes), and `rejected`,
+    the boxes of regions that were called clear: `regions` are without them wherever this class
+    gives them.
     """
 
     def __init__(
@@ -82,11 +84,15 @@ class Query:
         folder = tempfile.mkdtemp()
         self.db = _connect(folder, max(memory, _MEMORY_PER_ROW * len(table)))
         self.close = weakref.finalize(self, _close, self.db, folder)
-        self.db.execute("CREATE TABLE said (row BIGINT, uri VARCHAR, human VARCHAR)")
+        self.db.execute(
+            "CREATE TABLE said (row BIGINT, uri VARCHAR, human VARCHAR, "
+            "rejected STRUCT(x INTEGER, y INTEGER, width INTEGER, height INTEGER)[])"
+        )
         if decisions.num_rows:
             self.db.register("decisions", decisions)
             with self._asked(
-                _KEYS, f"INSERT INTO said SELECT row, uri, human FROM ({_SAID}) WHERE known"
+                _KEYS,
+                f"INSERT INTO said SELECT row, uri, human, rejected FROM ({_SAID}) WHERE known",
             ):
                 self.db.unregister("decisions")
 
@@ -98,26 +104,35 @@ class Query:
         `after`, what stands after people had their say. Raises OutputError where a part cannot be
         read or DuckDB cannot answer, StaleTableError where a scan has rewritten a part.
         """
-        with self._asked(columns, _PHOTOS + sql, values) as answer:
+        with self._asked(columns, _photos(columns) + sql, values) as answer:
             return answer.fetchall()
 
     def each(self, columns: Sequence[str], sql: str) -> Iterator[Any]:
         """Yield the rows of `ask`, of which only some are in memory at once."""
-        with self._asked(columns, _PHOTOS + sql) as answer:
+        with self._asked(columns, _photos(columns) + sql) as answer:
             while rows := answer.fetchmany(_ROWS_FETCHED):
                 yield from rows
 
     def create(self, name: str, columns: Sequence[str], sql: str, *values: object) -> None:
         """Keep the rows of `ask` as a table of `db`."""
-        with self._asked(columns, f"CREATE OR REPLACE TABLE {name} AS {_PHOTOS} {sql}", values):
+        with self._asked(columns, f"CREATE OR REPLACE TABLE {name} AS {_photos(columns)} {sql}", values):
             pass
 
     def rows(self, numbers: Sequence[int], columns: Sequence[str]) -> list[JsonObject]:
         """Read rows as `Table.rows` does, with `human_verdict`."""
-        some = "SELECT row, human FROM said WHERE list_contains(?, row)"
-        human = dict(self.db.execute(some, [list(numbers)]).fetchall())
-        found = self.table.rows(numbers, columns)
-        return [{**row, "human_verdict": human.get(row[ROW])} for row in found]
+        some = "SELECT row, human, rejected FROM said WHERE list_contains(?, row)"
+        said = {n: known for n, *known in self.db.execute(some, [list(numbers)]).fetchall()}
+        found = []
+        for row in self.table.rows(numbers, columns):
+            human, rejected = said.get(row[ROW], (None, None))
+            if rejected and row.get("regions"):
+                row["regions"] = [
+                    region
+                    for region in row["regions"]
+                    if {side: region[side] for side in _BOX} not in rejected
+                ]
+            found.append({**row, "human_verdict": human})
+        return found
 
     @contextlib.contextmanager
     def _asked(
@@ -144,6 +159,18 @@ class Query:
             raise OutputError(f"cannot read the table in {self.table.out}: {error}") from error
         finally:
             self.db.unregister("rows")
+
+
+def _photos(columns: Sequence[str]) -> str:
+    """Return the beginning of every statement over `photos`."""
+    return f"""
+WITH photos AS (
+  SELECT rows.* {_STANDING if "regions" in columns else ""}, human,
+    coalesce(verdict, '{FAILED}') AS model,
+    coalesce(if(human = 'unsure', 'review', human), verdict, '{FAILED}') AS after
+  FROM rows LEFT JOIN said USING (row)
+)
+"""
 
 
 def with_human_verdicts(results: pa.Table, labels: pa.Table) -> pa.Table:

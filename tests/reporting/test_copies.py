@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +12,7 @@ from PIL import Image
 from inspector.errors import UsageError
 from inspector.reporting.copies import place_of
 from inspector.reporting.report import ReportConfig, report
+from inspector.results.labels import Decision, Label, RegionLabel, open_labels
 from tests.photos.turned import TURNS, save_turned
 from tests.reporting.test_regions import HEIGHT, RED, WIDTH, dense_row, region_of
 from tests.reviewing.tables import write_table
@@ -54,6 +58,27 @@ def test_every_crack_is_marked_cut_out_and_copied_once(site, tmp_path):
         assert (np.abs(cut[40:-40, 40:-40] - (200, 20, 20)) < 12).all()
     source = tmp_path / "photos" / "span 6" / "a.jpg"
     assert (folders["copy_cracks"] / "span 6/a.jpg").read_bytes() == source.read_bytes()
+
+
+def test_a_region_that_a_person_rejected_is_nowhere(site, tmp_path):
+    """Only where they saw the same bytes, and only that one."""
+    rows = [dense_row(tmp_path / "photos" / "b.jpg", region_of(), region_of(0.6, x=10)) for _ in "ab"]
+    rows[1] |= {"uri": rows[1]["uri"] + "#page=2"}
+    out = write_table(tmp_path / "seen", rows)
+    with open_labels(out, "ann") as store:
+        for row, seen in zip(rows, (rows[0]["content_hash"], "1" * 64), strict=True):
+            store.add(Decision(
+                uri=row["uri"], label=Label.CRACK, content_hash=seen, size_bytes=1, mtime=None,
+                verdict="crack", p_crack=0.9, model=None,
+                regions=(RegionLabel(10, 100, 200, 300, Label.CLEAR),
+                         RegionLabel(1000, 100, 200, 300, Label.CRACK)),
+            ))  # fmt: skip
+    counted = report(ReportConfig(out=out, csv=tmp_path / "a.csv", coco=tmp_path / "a.json"))
+    assert [[r["x"] for r in row["regions"]] for row in counted.cracks] == [[1000], [1000, 10]]
+    with (tmp_path / "a.csv").open(encoding="utf-8-sig") as stream:
+        assert [row["regions"] for row in csv.DictReader(stream)] == ["1", "2"]
+    boxes = json.loads((tmp_path / "a.json").read_text())["annotations"]
+    assert [box["bbox"][0] for box in boxes] == [1000, 1000, 10]
 
 
 def test_a_folder_with_files_or_inside_the_results_is_refused(site, tmp_path):
