@@ -162,6 +162,7 @@ def review(
 @commands.command(
     epilog=examples(
         ("inspector report results", "write results/_report.html"),
+        ("inspector report results --title 'Bridge 7' --cover cover.toml", "with a cover"),
         ("inspector report results --html bridge-7.html --geojson bridge-7.geojson", "and a map"),
         ("inspector report results --xlsx cracks.xlsx --csv cracks.csv", "and lists"),
         ("inspector report results --json", "the counts, for a script"),
@@ -195,15 +196,25 @@ def report(
         bool,
         output("--json", help="Print the counts as JSON; a page only with --html."),
     ] = False,
-    pictures: Annotated[int, _page(metavar="N", help="Show at most N cracks as pictures.")] = 48,
+    title: Annotated[str | None, _page(metavar="TEXT", help="Its title.")] = None,
+    cover: Annotated[
+        Path | None,
+        _page(
+            metavar="FILE",
+            help="TOML with texts for its cover: structure, client, inspector, date, logo (a file).",
+        ),
+    ] = None,
+    pictures: Annotated[
+        int, _page(metavar="N", help="Pictures of at most N photos, cracks first.")
+    ] = 500,
     moved: Moved = None,
     model: Model = None,
     verbose: Verbose = False,
 ) -> None:
-    """Write a page with the cracks as pictures, counts by folder, time and place, and failures.
+    """Write a page with all cracks, what is left to a person, failures, and counts, to hand on.
 
-    It opens and prints anywhere, from the table alone. What people said in inspector review counts
-    in its totals, beside the model's verdicts.
+    It opens and prints anywhere, without a network. What people said in inspector review counts in
+    its totals, beside the model's verdicts.
     """
     from inspector.core.layout import Layout
     from inspector.core.progress import CountingBar
@@ -224,7 +235,9 @@ def report(
         annotate=annotate,
         crops=crops,
         copy_cracks=copy_cracks,
-        pictures=pictures,
+        pictures=pictures if page is not None else 0,
+        title=title,
+        cover=cover,
         model=model,
         moved=moved,
     )

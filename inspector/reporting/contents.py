@@ -28,7 +28,7 @@ from inspector.reporting.counting import (
     total_of,
 )
 from inspector.results.labels import Label
-from inspector.results.manifest import SHARD, Manifest, ManifestError
+from inspector.results.manifest import DENSE, SHARD, THRESHOLDS, Manifest, ManifestError
 from inspector.results.query import FAILED
 from inspector.types import Verdict
 
@@ -131,14 +131,17 @@ class Report:
     """Side of these squares."""
     spots: Places = field(repr=False)
     """Squares of some 9 metres, or larger ones."""
+    own_scale: int
+    """Photos judged at their own scale, which have thresholds of their own."""
     facts: Mapping[str, str]
     runs: Sequence[Mapping[str, str]]
     written: tuple[datetime, datetime]
     """Times at which the first and the last part were written, as far as the files tell."""
     cracks: Sequence[JsonObject] = field(repr=False)
+    review: Sequence[JsonObject] = field(repr=False)
     differing: Sequence[JsonObject] = field(repr=False)
-    """Rows to be shown: cracks, and those of which a person says the opposite of the model."""
-    all_differing: int
+    """Rows to be shown as pictures: cracks, photos that are left to a person, and those of which a
+    person says the opposite of the model."""
     said: Mapping[str, str] = field(default_factory=dict)
     """What there is to say of the files that were written, by option."""
 
@@ -157,9 +160,17 @@ class Report:
         """Photos that cannot show the crack width asked for, or of which nobody knows it."""
         return self.coarse + self.unknown_scale
 
+    @property
+    def without_place(self) -> int:
+        return self.total.photos - self.placed
+
+    @property
+    def all_differing(self) -> int:
+        return self.people.missed_cracks + self.people.false_alarms
+
     def threshold(self, name: str) -> float | None:
-        """Return `clear_below`, `crack_from` or `out_of_distribution`; None where the table does
-        not say."""
+        """Return `clear_below`, `crack_from` or `out_of_distribution`, behind `dense_` that of
+        photos judged at their own scale; None where the table does not say."""
         with contextlib.suppress(KeyError, ValueError):
             return float(self.facts[name])
         return None
@@ -191,12 +202,12 @@ class Report:
             "periods": [asdict(group) for group in self.periods],
             "gps": {
                 "photos": self.placed,
-                "without": self.total.photos - self.placed,
+                "without": self.without_place,
             },
             "model": self.digest,
             "thresholds": {
                 name: self.threshold(name)
-                for name in ("clear_below", "crack_from", "out_of_distribution")
+                for name in (*THRESHOLDS, *(DENSE + name for name in THRESHOLDS))
             },
             "runs": [dict(run) | {"rows": int(run["rows"])} for run in self.runs],
             "files": dict(self.said),
@@ -214,7 +225,7 @@ def count_table(query: Query, pictures: int) -> Report:
     root, folders = count_folders(query)
     period, periods = count_periods(query)
     places, side, spots = count_places(query, _SPOT_SIDE)
-    cracks, differing, all_differing = choose_shown(query, pictures)
+    cracks, review, differing = choose_shown(query, pictures)
     table = query.table
     return Report(
         out=table.out,
@@ -238,12 +249,13 @@ def count_table(query: Query, pictures: int) -> Report:
         places=places,
         place_degrees=side / PER_DEGREE,
         spots=spots,
+        own_scale=totals.own_scale,
         facts=table.facts,
         runs=run_facts(query),
         written=(_moment(table, min), _moment(table, max)),
         cracks=cracks,
+        review=review,
         differing=differing,
-        all_differing=all_differing,
     )
 
 

@@ -6,12 +6,16 @@ from collections import Counter
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from inspector.photos.address import text_of
 from inspector.results.query import FAILED
-from inspector.types import Verdict
+from inspector.types import Verdict, View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from inspector.results.query import Query
     from inspector.types import JsonObject
@@ -43,6 +47,7 @@ SHOWN = (
     "mm_per_px content_hash taken_at gps_lat gps_lon camera"
 ).split()
 """Columns of a photo on the page."""
+_DIFFERS = "(human, model) IN (('crack', 'clear'), ('clear', 'crack'))"
 _RUN = ("tool_version", "backend", "device", "providers", "stages")
 _COUNT = "count(*) AS photos, count(*) FILTER (model = 'crack') AS model_crack, " + ", ".join(
     f"count(*) FILTER (after = '{outcome}') AS \"{outcome}\"" for outcome in OUTCOMES
@@ -98,23 +103,27 @@ class Totals:
     size_bytes: int
     coarse: int = 0
     unknown_scale: int = 0
+    own_scale: int = 0
+    """Photos judged at their own scale, by thresholds of their own."""
 
 
 def count_totals(query: Query, min_crack_mm: float | None = None) -> Totals:
     """Count all rows by verdict, reason and failure, and those that cannot show the crack width
     asked for, if one is."""
     totals = Totals(Counter(), Counter(), Counter(), Counter(), Counter(), {}, 0)
-    for model, after, human, reason, code, photos, size, rows, coarse, unknown in query.ask(
-        ["reason", "failure_code", "size_bytes", "smallest_visible_mm"],
+    for model, after, human, reason, code, photos, size, rows, *some in query.ask(
+        ["reason", "failure_code", "size_bytes", "smallest_visible_mm", "view"],
         f"""SELECT model, after, human, reason, failure_code, count(*), sum(size_bytes),
               min(row, {FAILURES_LISTED}) FILTER (model = '{FAILED}'),
               count(*) FILTER (smallest_visible_mm > ?::FLOAT),
-              count(*) FILTER (smallest_visible_mm IS NULL AND model <> '{FAILED}')
+              count(*) FILTER (smallest_visible_mm IS NULL AND model <> '{FAILED}'),
+              count(*) FILTER (view <> '{View.WHOLE}')
             FROM photos GROUP BY ALL""",
         min_crack_mm,
     ):
-        totals.coarse += coarse
-        totals.unknown_scale += unknown
+        totals.coarse += some[0]
+        totals.unknown_scale += some[1]
+        totals.own_scale += some[2]
         totals.model[model] += photos
         totals.after[after] += photos
         totals.size_bytes += int(size or 0)
@@ -250,28 +259,37 @@ def count_copies(query: Query) -> int:
     return copies or 0
 
 
-def choose_shown(query: Query, pictures: int) -> tuple[list[JsonObject], list[JsonObject], int]:
-    """Choose the rows that are shown: at most `pictures` cracks, those confirmed by a person first,
-    then the likeliest; rows of which a person says the opposite of the model, missed cracks first;
-    and how many of the latter there are."""
-    differs = "(human, model) IN (('crack', 'clear'), ('clear', 'crack'))"
-    number = min(pictures, MOST_DIFFERING)
-    ((cracks, differing, all_differing),) = query.ask(
-        ["p_crack"],
-        f"""SELECT
-              min({{unsaid: human IS DISTINCT FROM 'crack', p: -coalesce(p_crack, -1), row: row}},
-                  {max(1, pictures)}) FILTER (after = 'crack'),
-              min({{unsaid: human <> 'crack', p: coalesce(p_crack, 2), row: row}}, {max(1, number)})
-                FILTER ({differs}),
-              count(*) FILTER ({differs})
-            FROM photos""",
+def choose_shown(query: Query, pictures: int) -> tuple[Sequence[JsonObject], ...]:
+    """Put cracks and photos that are left to a person into order (`ordered`), and return the rows
+    of both that are shown as pictures, together at most `pictures`, cracks first; and rows of which
+    a person says the opposite of the model, missed cracks first."""
+    query.create(
+        "listed",
+        ["p_crack", "regions"],
+        f"""SELECT row, after, human IS NOT DISTINCT FROM 'crack' AS confirmed,
+              coalesce({_DIFFERS}, false) AS differs, coalesce(p_crack, -1) AS p,
+              coalesce(list_max([r.length_at_most FOR r IN regions]), 0) AS longest
+            FROM photos WHERE after IN ('crack', 'review') OR {_DIFFERS}""",
     )
-    rows = [[best["row"] for best in found or []] for found in (cracks, differing)]
-    return (
-        query.rows(rows[0][:pictures], SHOWN),
-        query.rows(rows[1][:number], SHOWN),
-        all_differing,
-    )
+    cracks = ordered(query, OUTCOMES[0], pictures)
+    review = ordered(query, OUTCOMES[1], pictures - len(cracks))
+    wrong = query.db.execute(
+        "SELECT row FROM listed WHERE differs ORDER BY after = 'clear', p, row LIMIT ?",
+        [min(pictures, MOST_DIFFERING)],
+    ).fetchall()
+    numbers = cracks.tolist(), review.tolist(), [row for (row,) in wrong]
+    return tuple(query.rows(some, SHOWN) for some in numbers)
+
+
+def ordered(query: Query, outcome: str, most: int) -> NDArray[np.int64]:
+    """Return the numbers of the first `most` rows of an outcome, in the order of a report: those
+    that a person calls crack, then by probability in hundredths, the longest region first."""
+    found = query.db.execute(
+        """SELECT row FROM listed WHERE after = ?
+           ORDER BY confirmed DESC, round(p, 2) DESC, longest DESC, p DESC, row LIMIT ?""",
+        [outcome, most],
+    ).fetchnumpy()["row"]
+    return np.asarray(found, np.int64)
 
 
 def list_failed(query: Query, rows: dict[str, list[int]]) -> dict[str, Sequence[JsonObject]]:

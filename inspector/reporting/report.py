@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inspector.core.durable import make_directory, publish
+from inspector.core.durable import make_directory, replacing
 from inspector.core.layout import refuse_other
 from inspector.core.progress import no_progress
 from inspector.core.untrusted import take_paths
@@ -19,9 +19,11 @@ from inspector.reporting.coco import write_coco
 from inspector.reporting.contents import Report, count_table
 from inspector.reporting.copies import ANNOTATE, COPY, CROPS, check_folder, write_copies
 from inspector.reporting.counting import PASSES
+from inspector.reporting.cover import Cover
+from inspector.reporting.listing import list_photos
 from inspector.reporting.lists import Links, write_csv, write_xlsx
 from inspector.reporting.maps import write_geojson, write_geoparquet
-from inspector.reporting.page import render_page
+from inspector.reporting.page import render_page, shown_rows
 from inspector.reporting.shots import take_shots
 from inspector.results.labels import read_decisions
 from inspector.results.query import Query
@@ -32,13 +34,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from inspector.core.progress import Progress
+    from inspector.reporting.listing import Listing
     from inspector.results.reader import Table
 
 EXPORTS = ("csv", "xlsx", "geojson", "geoparquet", "coco")
-_PASSES = {"--csv": 4, "--xlsx": 4, "--geojson": 2, "--geoparquet": 2, "--coco": 3}
+_PASSES = {"--html": 1, "--csv": 4, "--xlsx": 4, "--geojson": 2, "--geoparquet": 2, "--coco": 3}
 """Readings of the rows by each of them."""
-MOST_PICTURES = 500
-"""Photos on one page: some 50 kB each."""
+MOST_PICTURES = 5_000
+"""Photos with pictures on one page: some 15 kB each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +68,13 @@ class ReportConfig:
     """A new folder for their regions, cut out."""
     copy_cracks: Path | None = None
     """A new folder for copies of them."""
-    pictures: int = 48
-    """Cracks that are shown as pictures, at most."""
+    pictures: int = 500
+    """Photos that the page has pictures of, at most: cracks first, then those left to a person. The
+    others it shows from their files, where it can reach them."""
+    title: str | None = None
+    """The page's title."""
+    cover: Path | None = None
+    """A TOML file with other texts of its cover (`inspector.reporting.cover`)."""
     model: Path | None = None
     """Bundle that made the table, for what is known about it; None: the one that comes along."""
     moved: str | None = None
@@ -124,9 +132,12 @@ def report(config: ReportConfig, *, progress: Progress = no_progress) -> Report:
     """
     refuse_reimport("report")
     refuse_other(config.out)
+    cover = Cover.read(config.cover, config.title)
+    moved = Moved.parse(config.moved) if config.moved else None
+    links = None if config.html is None else Links(config.html.parent, config.out, moved)
 
-    def read(table: Table) -> Report:
-        passes = PASSES + sum(_PASSES[option] for option in config.files if option != "--html")
+    def read(table: Table) -> tuple[Report, dict[str, Listing]]:
+        passes = PASSES + sum(_PASSES[option] for option in config.files)
         done, total = 0, len(table) * passes
 
         def count(rows: int) -> None:
@@ -136,25 +147,27 @@ def report(config: ReportConfig, *, progress: Progress = no_progress) -> Report:
 
         with closing(Query(table, read_decisions(config.out), progress=count)) as query:
             counted = count_table(query, config.pictures)
+            lists = {} if links is None else list_photos(query, links, counted.root)
             said = {
                 option: _export(query, option, file, config)
                 for option, file in config.files.items()
                 if option != "--html"
             }
             if config.folders:
-                moved = Moved.parse(config.moved) if config.moved else None
                 root = uri_of(counted.root).rstrip("/") + "/"
                 said |= write_copies(query, config.folders, root, moved, progress)
-        return replace(counted, said=said)
+        return replace(counted, said=said), lists
 
-    counted = read_steadily(config.out, read)
-    if config.html is not None:
-        rows = [*counted.cracks, *counted.differing]
-        moved = Moved.parse(config.moved) if config.moved else None
-        shots = take_shots(rows, moved, progress)
-        page = render_page(counted, shots, config.model, moved)
-        with _writing(config.html, "--html"):
-            publish(page.encode(), config.html)
+    counted, lists = read_steadily(config.out, read)
+    if config.html is not None and links is not None:
+        shots = take_shots(*shown_rows(counted), moved, progress)
+        page = render_page(counted, lists, shots, cover, links, config.model)
+        with (
+            _writing(config.html, "--html"),
+            replacing(config.html) as draft,
+            draft.open("w", encoding="utf-8", errors="backslashreplace") as stream,
+        ):
+            stream.writelines(page)
     return counted
 
 

@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from inspector.photos.address import Moved
     from inspector.types import JsonObject
 
-SMALL, LARGE = 400, 1024
-"""Longest side of a picture, pixels: sharp at a third of a printed page, or looked at closely."""
-MOST_LARGE = 60
-"""Pictures on a page up to which they are large: a page stays below some 20 MB."""
+THUMB, SMALL, LARGE = 320, 400, 1024
+"""Longest side of a picture, pixels: in a list, of a part of it, and sharp at half a printed
+page."""
 CLOSE_UP = 2 / 7
 """Side of a close-up, as a share of the photo's longer side: two cells of the model's 7 x 7 grid
 of evidence, so that what it saw is inside."""
@@ -68,26 +67,30 @@ class Shot:
 
 
 def take_shots(
-    rows: Sequence[JsonObject], moved: Moved | None, progress: Callable[[str, int, int], None]
+    rows: Sequence[JsonObject],
+    large: Sequence[bool],
+    moved: Moved | None,
+    progress: Callable[[str, int, int], None],
 ) -> list[Shot]:
-    """A picture of each row's photo, as long as its bytes are those that were judged."""
+    """A picture of each row's photo, as long as its bytes are those that were judged, with closer
+    looks where it is to be `large`."""
     if not rows:
         return []
-    large = len(rows) <= MOST_LARGE
 
-    def shot(row: JsonObject) -> Shot:
+    def shot(row: JsonObject, large: bool) -> Shot:
         if row["content_hash"] is None:
             return Shot(why="the scan could not read this file")
         try:
             address = moved.apply(row["uri"]) if moved else row["uri"]
-            answer = helpers.ask(address, row["content_hash"], places_of(row), large)
+            places = places_of(row) if large else []
+            answer = helpers.ask(address, row["content_hash"], places, LARGE if large else THUMB)
         except HelperError as error:
             return Shot(why=str(error))
         return Shot(*answer)
 
     with shot_helpers(look, rows) as (helpers, threads):
         taken = []
-        for found in threads.map(shot, rows):
+        for found in threads.map(shot, rows, large):
             taken.append(found)
             progress("pictures", len(taken), len(rows))
     return taken
@@ -129,18 +132,17 @@ def places_of(row: JsonObject) -> list[Box]:
 
 
 def look(
-    address: str, content_hash: str, places: Sequence[Box], large: bool
+    address: str, content_hash: str, places: Sequence[Box], side: int
 ) -> tuple[str, tuple[tuple[Box, str], ...], int, int]:
-    """The values of a `Shot`. Raises CannotShowError."""
-    opened = open_full(address) if places else open_whole(address)
+    """The values of a `Shot` of at most `side` pixels. Raises CannotShowError."""
+    opened = open_full(address) if places else open_whole(address, side)
     if opened.content_hash != content_hash:
         raise CannotShowError("the file has changed since the scan")
     sides = opened.image.size
     whole = opened.image.copy() if places else opened.image
-    side = LARGE if large and places else SMALL
     whole.thumbnail((side, side), _LANCZOS, 2.0)
     parts: list[tuple[Box, str]] = []
-    for box in places if large else places[:1]:
+    for box in places:
         left, top, width, height = box
         closer = SMALL / max(width * sides[0], height * sides[1])
         if parts and closer < max(whole.size) / max(sides):

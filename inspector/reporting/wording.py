@@ -9,6 +9,7 @@ from inspector.core.text import TITLE, Whole, display_path, wrapped
 from inspector.model.scale import cannot_show
 from inspector.reporting.contents import AT_REST
 from inspector.reporting.counting import OUTCOMES
+from inspector.results.manifest import DENSE
 from inspector.results.query import FAILED
 from inspector.types import FailureCode, Reason
 
@@ -47,6 +48,25 @@ FAILURES = {
 }
 
 
+REMEDIES = {
+    FailureCode.EMPTY: "copy it again from the camera or card",
+    FailureCode.NOT_AN_IMAGE: "nothing to do if it is none; else copy it again",
+    FailureCode.TRUNCATED: "copy it again from the camera or card",
+    FailureCode.CORRUPT: "copy it again; if it opens elsewhere, save it as JPEG or PNG",
+    FailureCode.UNSUPPORTED: "install what is named beside it, if anything is; else convert it to "
+    "JPEG or PNG",
+    FailureCode.TOO_LARGE: "cut it into pieces, or scan with a higher --max-pixels or --max-bytes",
+    FailureCode.PERMISSION: "give the user who scans the right to read it",
+    FailureCode.VANISHED: "see that the storage is mounted",
+    FailureCode.NOT_A_FILE: "nothing to do: it is no photo",
+    FailureCode.IO_ERROR: "see that the storage is well and mounted",
+    FailureCode.CHANGED: "scan again when nobody writes to it",
+    FailureCode.DECODER_CRASH: "open it in a viewer and save it anew",
+    FailureCode.TIMEOUT: "copy it to a faster disk, or scan with a higher --max-seconds",
+}
+"""What to do, before `inspector scan --retry-failed`."""
+
+
 def count(number: int) -> str:
     return f"{number:,}"
 
@@ -74,18 +94,45 @@ def size(size_bytes: int) -> str:
     return f"{size_bytes / 1e3:,.1f} kB"
 
 
+def verdict(report: Report) -> str:
+    """Say in one sentence what the table says."""
+    total = report.total
+    if not total.photos:
+        return "No photo was scanned."
+    found = f"{count(total.crack)} of {photos(total.photos)} {_verb(total.crack, 'show')} a crack"
+    if not total.crack:
+        found = f"None of {photos(total.photos)} shows a crack"
+    seen = " as the model sees them" if not report.people.looked_at else ""
+    left = []
+    if total.review:
+        left.append(f"{count(total.review)} {_verb(total.review, 'is', 'are')} left to a person")
+    if total.failed:
+        left.append(f"{count(total.failed)} could not be judged")
+    return f"{found}{seen}{'; ' if left else ''}{' and '.join(left)}."
+
+
+def _verb(number: int, one: str, more: str = "") -> str:
+    """Return the form of a verb that fits a number."""
+    return (one if more else f"{one}s") if number == 1 else more or one
+
+
+def limit(report: Report, name: str) -> str:
+    """Give a threshold: of photos judged whole, and of those judged at their own scale, as far as
+    the table has such photos."""
+    judged = report.total.photos - report.model[FAILED]
+    whole = report.facts.get(name, "?")
+    own = report.facts.get(DENSE + name, whole)
+    if own == whole or not report.own_scale:
+        return whole
+    if report.own_scale == judged:
+        return own
+    return f"{own} ({whole} for photos judged whole)"
+
+
 def sentences(report: Report) -> list[str]:
     """Return the sentences that a reader must know before the tables."""
     total = report.total
     found = [said_by_people(report.people, total.photos)]
-    if total.review:
-        are = "is" if total.review == 1 else "are"
-        found.append(f"{photos(total.review)} {are} still to be decided by a person.")
-    if failed := report.model[FAILED]:
-        found.append(
-            f"{count(failed)} files ({share(failed, total.photos)}) could not be judged; whether "
-            "they show cracks, the scan does not know."
-        )
     if report.min_crack_mm is not None:
         found.append(f"{_cannot_show(report)}. The model calls none of them clear.")
     found += _most_cracks(report)
@@ -93,7 +140,35 @@ def sentences(report: Report) -> list[str]:
         found.append(
             f"{count(report.copies)} files hold the very bytes of another one; each counts here."
         )
+    if report.placed and report.without_place:
+        found.append(
+            f"{photos(report.without_place)} {_verb(report.without_place, 'has', 'have')} no place "
+            "and cannot be on the map."
+        )
     return found
+
+
+def said(row: JsonObject, outcome: str | None) -> str:
+    """Say how a photo came to stand among those of an outcome (None: among any). The script of the
+    page says the same."""
+    model, human, reason = row["verdict"] or FAILED, row["human_verdict"], row["reason"]
+    parts = [] if row["p_crack"] is None else [f"p {row['p_crack']:.3f}"]
+    if model != outcome:
+        parts.append(f"the model says {model}")
+    if human:
+        parts.append("a person is unsure" if human == "unsure" else f"a person says {human}")
+    if (reason or row["failure_code"]) not in (None, Reason.MODEL):
+        parts.append(reason or row["failure_code"])
+    return " · ".join(parts)
+
+
+def when_and_where(row: JsonObject) -> str:
+    """Say when and where a photo was taken, as far as it is known."""
+    north, east, taken = row["gps_lat"], row["gps_lon"], row["taken_at"]
+    parts = [] if taken is None else [taken.strftime("%Y-%m-%d %H:%M")]
+    if north is not None and east is not None and (north or east):
+        parts.append(f"{north:.6f}, {east:.6f}")
+    return " · ".join(parts)
 
 
 def _cannot_show(report: Report) -> str:
@@ -197,8 +272,7 @@ def report_lines(report: Report) -> list[str]:
     failed = report.model[FAILED]
     lines = wrapped(
         "photos",
-        f"{count(total.photos)}, of them {count(failed)} not judged "
-        f"({share(failed, total.photos)})",
+        f"{count(total.photos)}, of them {count(failed)} failed ({share(failed, total.photos)})",
     )
     if report.state.shard is not None:
         lines += wrapped("shard", f"{report.state.shard}; inspector merge makes one table of all")
@@ -226,9 +300,14 @@ def report_lines(report: Report) -> list[str]:
         lines += wrapped("scale", _cannot_show(report))
     if report.copies:
         lines += wrapped("copies", f"{count(report.copies)} files hold the bytes of another one")
+    if report.without_place:
+        none = f"{count(report.without_place)} photos have none"
+        lines += wrapped("places", f"{count(report.placed)} photos have one, {none}")
     if total.review:
         command = shlex.quote(display_path(str(report.out)))
-        lines += wrapped("to decide", f"{count(total.review)}; look at them with:")
+        lines += wrapped(
+            "review", f"{count(total.review)} are left to a person; look at them with:"
+        )
         lines.append(_whole("", f"inspector review {command}"))
     return lines
 

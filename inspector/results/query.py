@@ -80,7 +80,7 @@ class Query:
         called with the number of rows of each batch that is read; `memory` is how many bytes
         DuckDB may hold, if more than it needs to count the rows. Raises as `ask`."""
         self.table = table
-        self._progress = progress
+        self.progress = progress
         folder = tempfile.mkdtemp()
         self.db = _connect(folder, max(memory, _MEMORY_PER_ROW * len(table)))
         self.close = weakref.finalize(self, _close, self.db, folder)
@@ -115,24 +115,27 @@ class Query:
 
     def create(self, name: str, columns: Sequence[str], sql: str, *values: object) -> None:
         """Keep the rows of `ask` as a table of `db`."""
-        with self._asked(columns, f"CREATE OR REPLACE TABLE {name} AS {_photos(columns)} {sql}", values):
+        with self._asked(
+            columns, f"CREATE OR REPLACE TABLE {name} AS {_photos(columns)} {sql}", values
+        ):
             pass
 
     def rows(self, numbers: Sequence[int], columns: Sequence[str]) -> list[JsonObject]:
         """Read rows as `Table.rows` does, with `human_verdict`."""
-        some = "SELECT row, human, rejected FROM said WHERE list_contains(?, row)"
-        said = {n: known for n, *known in self.db.execute(some, [list(numbers)]).fetchall()}
-        found = []
+        said, found = self.said(numbers), []
         for row in self.table.rows(numbers, columns):
             human, rejected = said.get(row[ROW], (None, None))
-            if rejected and row.get("regions"):
-                row["regions"] = [
-                    region
-                    for region in row["regions"]
-                    if {side: region[side] for side in _BOX} not in rejected
-                ]
+            if row.get("regions"):
+                row["regions"] = standing(row["regions"], rejected or [])
             found.append({**row, "human_verdict": human})
         return found
+
+    def said(self, numbers: Sequence[int] | None = None) -> dict[int, tuple[str | None, Any]]:
+        """Return `human` and `rejected` of labelled rows, of all or only of `numbers`."""
+        some = "SELECT row, human, rejected FROM said WHERE ? IS NULL OR list_contains(?, row)"
+        asked = None if numbers is None else list(numbers)
+        found = self.db.execute(some, [asked, asked]).fetchall()
+        return {row: (human, rejected) for row, human, rejected in found}
 
     @contextlib.contextmanager
     def _asked(
@@ -144,7 +147,7 @@ class Query:
 
         def batches() -> Iterator[pa.RecordBatch]:
             try:
-                yield from self.table.batches(names, self._progress)
+                yield from self.table.batches(names, self.progress)
             except BaseException as error:
                 failures.append(error)  # DuckDB would make another error of it
                 raise
@@ -159,6 +162,11 @@ class Query:
             raise OutputError(f"cannot read the table in {self.table.out}: {error}") from error
         finally:
             self.db.unregister("rows")
+
+
+def standing(regions: Sequence[JsonObject], rejected: Sequence[JsonObject]) -> list[JsonObject]:
+    """Return the regions without those whose boxes were rejected (as `said` has them)."""
+    return [r for r in regions if {side: r[side] for side in _BOX} not in rejected]
 
 
 def _photos(columns: Sequence[str]) -> str:

@@ -62,7 +62,8 @@ def test_every_crack_is_marked_cut_out_and_copied_once(site, tmp_path):
 
 def test_a_region_that_a_person_rejected_is_nowhere(site, tmp_path):
     """Only where they saw the same bytes, and only that one."""
-    rows = [dense_row(tmp_path / "photos" / "b.jpg", region_of(), region_of(0.6, x=10)) for _ in "ab"]
+    photo = tmp_path / "photos" / "b.jpg"
+    rows = [dense_row(photo, region_of(), region_of(0.6, x=10)) for _ in "ab"]
     rows[1] |= {"uri": rows[1]["uri"] + "#page=2"}
     out = write_table(tmp_path / "seen", rows)
     with open_labels(out, "ann") as store:

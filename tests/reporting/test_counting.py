@@ -23,7 +23,7 @@ from inspector.reporting.counting import (
     count_places,
     count_totals,
 )
-from inspector.reporting.page import METRES_PER_DEGREE, find_sites
+from inspector.reporting.sites import METRES_PER_DEGREE, find_sites
 from inspector.reporting.wording import share
 from inspector.results.labels import read_decisions
 from inspector.results.query import Query
@@ -121,13 +121,13 @@ def test_choose_shown_finds_the_best_of_all_parts(tmp_path):
     chances = [None, *rng.random(49).astype(np.float32).tolist()]
     rows = rows_at([f"/{k}.jpg" for k in range(50)], p_crack=chances, verdict=["crack"] * 50)
     with query_of(write_table(tmp_path / "out", rows[:9], [], rows[9:])) as query:
-        cracks, differing, all_differing = choose_shown(query, 7)
-        assert choose_shown(query, 0) == ([], [], 0)
+        cracks, review, differing = choose_shown(query, 7)
+        assert choose_shown(query, 0) == ([], [], [])
         everything, *_ = choose_shown(query, 90)
     expected = sorted((p for p in chances if p is not None), reverse=True)
     assert [row["p_crack"] for row in cracks] == expected[:7]
     assert [row["p_crack"] for row in everything] == [*expected, None]
-    assert (differing, all_differing) == ([], 0)
+    assert (review, differing) == ([], [])
 
 
 def test_count_totals_tells_the_models_verdicts_from_those_that_stand(tmp_path):

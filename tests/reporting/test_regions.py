@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from PIL import Image
 
@@ -62,7 +64,7 @@ def test_boxes_lie_on_what_they_mark_in_all_orientations(browser, turned, tmp_pa
 
 def test_a_close_up_has_the_photos_own_pixels(turned):
     row = dense_row(turned[6], region_of(), region_of(0.4, x=0, y=0, width=1500, height=800))
-    _, parts, width, height = look(str(turned[6]), row["content_hash"], places_of(row), large=True)
+    _, parts, width, height = look(str(turned[6]), row["content_hash"], places_of(row), 1024)
     assert (width, height) == (WIDTH, HEIGHT)
     boxes = [box for box, _ in parts]
     assert len(boxes) == 2, "of the large region, the whole photo shows as much"
@@ -93,7 +95,8 @@ def test_a_page_does_not_grow_with_the_number_of_regions(turned, tmp_path):
     report(ReportConfig(out=out, html=tmp_path / "page.html"))
     html = (tmp_path / "page.html").read_text()
     assert html.count('class="region"') == 50
-    assert "300 regions" in html
+    assert "300 regions" in html and html.count('"regions":[[') == 1
+    assert len(re.search(r'"regions":\[\[([^]]*)', html)[1].split(",")) == 50 * 7
 
 
 def test_only_files_are_linked(tmp_path):
@@ -101,4 +104,5 @@ def test_only_files_are_linked(tmp_path):
     out = write_table(tmp_path / "out", [row, row_of(tmp_path / "b.jpg", verdict="crack")])
     report(ReportConfig(out=out, html=tmp_path / "page.html"))
     html = (tmp_path / "page.html").read_text()
-    assert 'href="javascript' not in html and f'href="{(tmp_path / "b.jpg").as_uri()}"' in html
+    assert 'href="javascript' not in html and 'href="./b.jpg"' in html
+    assert '"links":["","."]' in html or '"links":[".",""]' in html

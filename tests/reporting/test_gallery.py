@@ -1,0 +1,175 @@
+"""All cracks in the page: sorted, filtered, paged and printed by it, in the words of the report."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from inspector.errors import UsageError
+from inspector.reporting.cover import Cover
+from inspector.reporting.report import ReportConfig, report
+from inspector.reporting.wording import limit, regions, said, verdict, when_and_where
+from inspector.results.labels import read_decisions
+from inspector.results.query import Query
+from inspector.results.reader import Table
+from tests.pages import open_on_a_phone
+from tests.reporting.conftest import label
+from tests.reporting.test_regions import dense_row, region_of
+from tests.reviewing.tables import row_of, write_table
+
+ABOUT = {"taken_at": datetime(2026, 5, 1, 8, 3), "gps_lat": 47.123456, "gps_lon": 14.5}
+COUNT = 60
+
+
+def rows_in(folder):
+    """Cracks of all kinds, none of which has a file, and some photos to review."""
+    rows = [
+        row_of(folder / f"span {k % 3}" / f"IMG_{k}.jpg", verdict="crack", reason="model",
+               p_crack=0.75 + k / 1000, width=90, height=70)
+        for k in range(COUNT - 3)
+    ]  # fmt: skip
+    rows.append(dense_row(folder / "große" / "a<b>&%.jpg", region_of(0.97, 820, 1100),
+                          region_of(0.4, 3, 3), mm_per_px=0.5, p_crack=0.8, **ABOUT))  # fmt: skip
+    rows.append(dense_row(folder / "none.jpg", p_crack=0.801))
+    rows.append(row_of(folder / "said.jpg", verdict="clear", reason="model", p_crack=0.01))
+    rows += [row_of(folder / f"open {k}.jpg", p_crack=0.4) for k in range(3)]
+    return [*rows, row_of(folder / "empty.jpg", failure_code="empty")]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp("gallery")
+    rows = rows_in(root / "photos")
+    out = write_table(root / "out", rows[:20], rows[20:])
+    label(out, {rows[COUNT - 1]["uri"]: "crack", rows[COUNT]["uri"]: "unsure"})
+    config = ReportConfig(out=out, html=root / "page.html", title="Bridge <7>", pictures=5)
+    return root / "page.html", report(config), out
+
+
+@pytest.fixture(scope="module")
+def page(browser, made):
+    page = open_on_a_phone(browser, made[0].as_uri())
+    yield page
+    page.close()
+
+
+def test_it_says_what_stands_in_the_table(made):
+    file, counted, _ = made
+    html = file.read_text()
+    found, left = "60 of 64 photos show a crack", "3 are left to a person"
+    assert verdict(counted) == f"{found}; {left} and 1 could not be judged."
+    assert verdict(counted) in html and "<h1>Bridge &lt;7&gt;</h1>" in html
+    assert "copy it again from the camera" in html, "the remedy"
+    assert "63 photos have no place" in html
+
+
+def test_every_crack_is_listed_in_the_words_of_the_report(made, page):
+    """The script and Python say the same of each."""
+    page.select_option("[data-kind=crack] .by-look", "list")
+    shown = page.evaluate("""[...document.querySelectorAll('[data-kind=crack] tbody tr')].map(
+        row => [...row.cells].slice(1).map(cell => cell.textContent))""")
+    with closing(Query(Table.open(made[2]), read_decisions(made[2]))) as query:
+        rows = query.rows(range(64), [
+            "path", "verdict", "p_crack", "reason", "failure_code", "regions", "mm_per_px",
+            "taken_at", "gps_lat", "gps_lon"])  # fmt: skip
+    of = {Path(row["path"]).name: row for row in rows}
+    assert len(shown) == COUNT
+    for name, about, when in shown:
+        row = of[name.rpartition("/")[2]]
+        assert about == " · ".join(filter(None, [said(row, "crack"), regions(row)]))
+        assert when == when_and_where(row)
+    first, second = (name.rpartition("/")[2] for name, *_ in shown[:2])
+    assert (first, second) == ("said.jpg", "IMG_56.jpg"), "what people say, then the likeliest"
+
+
+def test_it_sorts_filters_and_turns_pages(page):
+    def names():
+        return page.evaluate(
+            "[...document.querySelectorAll('[data-kind=crack] figure .name')].map(n => n.innerText)"
+        )
+
+    page.select_option("[data-kind=crack] .by-look", "cards")
+    assert len(names()) == 24
+    page.click("[data-kind=crack] .pager [data-step='1']")
+    page.click("[data-kind=crack] .pager [data-step='1']")
+    assert len(names()) == COUNT - 48
+    page.select_option("[data-kind=crack] .by-order", "longest")
+    assert names()[0] == "große/a<b>&%.jpg"
+    href = page.get_attribute("[data-kind=crack] figure .name", "href")
+    assert href == "./photos/große/a%3Cb%3E&%25.jpg"
+    page.select_option("[data-kind=crack] .by-order", "name")
+    assert names()[1] == "none.jpg", "in the order of words, with numbers as numbers"
+    page.select_option("[data-kind=crack] .by-folder select", label="span 1")
+    assert len(names()) == 19 and all(name.startswith("span 1/") for name in names())
+    page.fill("[data-kind=crack] input", "IMG_4")
+    page.wait_for_selector("[data-kind=crack] .cards:not(:has(:nth-child(19)))")
+    assert names() == [f"span 1/IMG_{k}.jpg" for k in (4, 40, 43, 46, 49)]
+    assert page.text_content("[data-kind=crack] .many") == "5 of 60 photos"
+    page.fill("[data-kind=crack] input", "")
+    page.select_option("[data-kind=crack] .by-folder select", "")
+    page.select_option("[data-kind=crack] .by-why select", label="crack")
+    assert names() == ["said.jpg"]
+    page.select_option("[data-kind=crack] .by-why select", "")
+
+
+def test_paper_has_cards_and_the_whole_list(page):
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    count = "document.querySelectorAll(`[data-kind=crack] ${name}`).length"
+    counts = f"['figure', 'tbody tr'].map(name => {count})"
+    assert page.evaluate(counts) == [48, COUNT]
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(counts) == [24, 0]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert [text for text in page.heard if not text.startswith(("file:", "Failed to load"))] == []
+
+
+def test_everything_has_a_name(page):
+    """What axe asks for first: one main landmark, and names of fields, buttons and columns."""
+    assert page.evaluate("document.querySelectorAll('main').length") == 1
+    nameless = page.evaluate("""[...document.querySelectorAll('input, select, button, th, img')]
+        .filter(e => !(e.labels?.length || e.ariaLabel || e.textContent.trim() ||
+                       e.hasAttribute('alt'))).map(e => e.outerHTML)""")
+    assert nameless == []
+
+
+def test_thresholds_are_those_of_the_photos(made):
+    def of(facts, own):
+        return limit(Told(facts, own), "crack_from")
+
+    class Told:
+        def __init__(self, facts, own):
+            self.facts, self.own_scale = facts, own
+            self.total, self.model = made[1].total, made[1].model
+
+    both = {"crack_from": "0.7", "dense_crack_from": "0.8"}
+    assert of(both, 0) == of({"crack_from": "0.7"}, 9) == "0.7"
+    assert of(both, 9) == "0.8 (0.7 for photos judged whole)"
+    assert of(both, 63) == "0.8"
+    assert of({}, 0) == "?"
+
+
+def test_a_cover_is_read_and_nothing_else(tmp_path):
+    Image.new("RGB", (900, 300)).save(tmp_path / "logo.jpg")
+    file = tmp_path / "cover.toml"
+    file.write_text('client = "Gemeinde <Groß>"\ndate = 2026-05-01\nlogo = "logo.jpg"\n')
+    cover = Cover.read(file, "Bridge 7")
+    assert cover.facts == [("client", "Gemeinde <Groß>"), ("date", "2026-05-01")]
+    assert cover.title == "Bridge 7" and cover.logo.startswith("data:image/png;base64,")
+    for text in ('clint = "x"', "client = true", "client = [1]", "client", 'logo = "no.png"',
+                 'logo = "cover.toml"'):  # fmt: skip
+        file.write_text(text)
+        with pytest.raises(UsageError, match=r"cover\.toml|logo"):
+            Cover.read(file)
+    with pytest.raises(UsageError, match="nowhere"):
+        Cover.read(tmp_path / "nowhere.toml")
+
+
+def test_data_end_no_script(made):
+    html = made[0].read_text()
+    data = html.split('<script type="application/json">')[1].split("</script>")[0]
+    assert "<" not in data and json.loads(data)["file"].count("a<b>&%.jpg") == 1
