@@ -201,7 +201,7 @@ def report(
         Path | None,
         _page(
             metavar="FILE",
-            help="TOML with texts for its cover: structure, client, inspector, date, logo (a file).",
+            help="TOML file with structure, client, inspector, date and logo (a file).",
         ),
     ] = None,
     pictures: Annotated[

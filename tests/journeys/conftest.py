@@ -40,6 +40,9 @@ def walls(tmp_path_factory) -> Path:
     (place / "photos" / "broken.jpg").write_bytes(b"")
     (place / "photos" / "notes.txt").write_text("no photo")
     names = [path for path in sorted((place / "other walls").rglob("*.png"))]
+    (place / "cover.toml").write_text(
+        'client = "Gemeinde Großraming"\ndate = 2026-11-28\n', encoding="utf-8"
+    )
     lines = [f"{path.relative_to(place / 'other walls')},{path.stem[1]}" for path in names]
     (place / "groups.csv").write_text("\n".join(["file,group", *lines]))
     return place
