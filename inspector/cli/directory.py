@@ -135,7 +135,7 @@ def review(
     learns from them. Ctrl-C ends it.
     """
     from inspector.core.text import print_lines
-    from inspector.reviewing.app import door_of, open_in_browser
+    from inspector.reviewing.guard import door_of, open_in_browser, tunnel_of
     from inspector.reviewing.server import ReviewConfig, user_name
     from inspector.reviewing.server import review as run_review
 
@@ -143,6 +143,9 @@ def review(
         about = f"{len(session):,} photos, {session.labelled:,} labelled"
         print_lines([f"reviewing  {out} ({about})"], to_stderr=True)
         print_lines([Whole(address)])
+        if tunnel := tunnel_of(address):
+            print_lines(["from another machine, run there first:"], to_stderr=True)
+            print_lines([Whole(tunnel)], to_stderr=True)
         print_lines(["Ctrl-C ends it; every label is kept at once"], to_stderr=True)
         if not no_browser:
             # A browser may take its time, or be one for the terminal that stays.

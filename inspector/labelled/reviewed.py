@@ -117,7 +117,7 @@ def alone(reviewed: Reviewed) -> list[LabelledImage]:
 
 
 def _take(row: JsonObject, found: Reviewed) -> None:
-    if row["label"] == Label.UNSURE:
+    if row["label"] in (Label.UNSURE, Label.NOT_CONCRETE):
         found.unsure += 1
         return
     try:

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 SCREEN_SIDE = 1600
 """Longest side of the picture that is shown first, pixels."""
+THUMB_SIDE = 128
 _LOSSLESS_PIXELS = 512 * 512
-"""Small pictures keep every pixel: they are shown enlarged, where JPEG's own marks would show."""
+"""Small photos keep every pixel: they are shown enlarged, where JPEG's own marks would show."""
 _QUALITY = 90
 _LARGEST = 500_000_000
 """Pixels; decoded they take 1.5 GB."""
@@ -66,7 +67,8 @@ class Opened:
 
     def encoded(self) -> Picture:
         stream = BytesIO()
-        if self.image.width * self.image.height <= _LOSSLESS_PIXELS:
+        small = self.image.width * self.image.height <= _LOSSLESS_PIXELS
+        if small and self.image.size == (self.width, self.height):
             self.image.save(stream, "PNG", compress_level=1)
             media_type = "image/png"
         else:
@@ -88,6 +90,11 @@ def screen(address: str) -> Picture:
     """The whole photo, upright, at most `SCREEN_SIDE` pixels long; of a damaged one, as much as
     there is. Raises CannotShowError."""
     return open_whole(address).encoded()
+
+
+def thumb(address: str) -> Picture:
+    """The whole photo, upright, `THUMB_SIDE` pixels long, for a list. Raises CannotShowError."""
+    return open_whole(address, THUMB_SIDE).encoded()
 
 
 def open_whole(address: str, side: int = SCREEN_SIDE) -> Opened:

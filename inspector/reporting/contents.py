@@ -59,6 +59,7 @@ class People:
     crack: int
     clear: int
     unsure: int
+    not_concrete: int
     agree: int
     missed_cracks: int
     false_alarms: int
@@ -78,7 +79,7 @@ class People:
             **by_label,
             agree=by_model[_CRACK][_CRACK] + by_model[_CLEAR][_CLEAR],
             missed_cracks=by_model[_CLEAR][_CRACK],
-            false_alarms=by_model[_CRACK][_CLEAR],
+            false_alarms=by_model[_CRACK][_CLEAR] + by_model[_CRACK][Label.NOT_CONCRETE],
             decided=sum(by_model[o][w] for o in (_REVIEW, FAILED) for w in (_CRACK, _CLEAR)),
             by_model=by_model,
         )

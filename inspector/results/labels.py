@@ -42,8 +42,8 @@ REGION = pa.struct(
         pa.field("label", pa.string(), nullable=False),
     ]
 )
-"""What a person said of one of a photo's regions: its box in pixels of the upright photo, and
-`crack` or `clear`."""
+"""What a person said of a place in a photo, one of its regions or one that they marked: its box in
+pixels of the upright photo, a point without width and height, and `crack` or `clear`."""
 
 SCHEMA = pa.schema(
     [
@@ -60,12 +60,15 @@ SCHEMA = pa.schema(
         pa.field("reviewer", pa.string(), nullable=False),
         pa.field("undoes", pa.int64()),
         pa.field("regions", pa.list_(REGION)),
+        pa.field("note", pa.string()),
     ]
 )
 """`id` counts from 0; times are UTC; `verdict`, `p_crack` and `model` (the bundle's digest) are
-what the table said at that moment. `label` is null where only regions were labelled; `regions` is
-null where none was, also in lines of versions that knew of none. A line that takes back the
-decision `undoes` says again what stood before, or has neither."""
+what the table said at that moment. `label` is null where only regions were labelled or a note was
+written; `regions` and `note` are null where there are none, also in lines of versions that knew of
+none. A line that takes back the decision `undoes` says again what stood before, or has neither."""
+LONGEST_NOTE = 2000
+"""Letters of a note."""
 
 
 class Label(StrEnum):
@@ -73,6 +76,8 @@ class Label(StrEnum):
 
     CRACK = "crack"
     CLEAR = "clear"
+    NOT_CONCRETE = "not_concrete"
+    """The photo shows no concrete, so no crack in it; nothing learns from it."""
     UNSURE = "unsure"
     """Looked at and left open; nothing learns from it."""
 
@@ -103,7 +108,8 @@ class Decision:
     p_crack: float | None
     model: str | None
     regions: tuple[RegionLabel, ...] = ()
-    """All that is said of its regions."""
+    """All that is said of its regions and of places in it."""
+    note: str | None = None
 
 
 class LabelStore:
@@ -153,7 +159,7 @@ class LabelStore:
         """Repeat the decisions about photos for the addresses that they have now. Raises
         OutputError."""
         known = {row["uri"] for row in self._rows}
-        said = [row for row in self._last.values() if row["label"] or row["regions"]]
+        said = [r for r in self._last.values() if r["label"] or r["regions"] or r["note"]]
         new = [row | {"uri": moved.apply(row["uri"]), "undoes": None} for row in said]
         self._append(*(row for row in new if row["uri"] not in known))
 
@@ -201,18 +207,23 @@ def read_labels(out: Path) -> pa.Table:
 
 def is_of_same_bytes(row: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
     """Tell whether the bytes that were looked at are those of a table's row; size and time stand
-    for them where the scan could not read the file. (In SQL: `query`.)"""
+    for them where the scan could not read the file. (For many rows: `view.applying`.)"""
     if row["content_hash"] is not None:
         return bool(row["content_hash"] == seen["content_hash"])
     return (row["size_bytes"], row["mtime"]) == (seen["size_bytes"], seen["mtime"])
 
 
 def latest(decisions: pa.Table) -> pa.Table:
-    """Return, of all decisions in their order, the one for each uri that counts."""
-    newest = {row["uri"]: row for row in decisions.to_pylist()}
-    rows = sorted(newest.values(), key=lambda row: int(row["id"]))
-    labelled = [row for row in rows if row["label"] is not None]
-    return pa.Table.from_pylist(labelled, schema=decisions.schema)
+    """Return, of all decisions in their order, the one for each uri that counts, if it has a
+    label."""
+    table = newest(decisions)
+    return table.filter(table["label"].is_valid())
+
+
+def newest(decisions: pa.Table) -> pa.Table:
+    """Return, of all decisions in their order, the last for each uri, whatever it says."""
+    ids = {uri: place for place, uri in enumerate(decisions["uri"].to_pylist())}
+    return decisions.take(pa.array(sorted(ids.values()), pa.int64()))
 
 
 def read_decisions(out: Path) -> pa.Table:

@@ -11,20 +11,16 @@ import contextlib
 import shutil
 import tempfile
 import weakref
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 
 from inspector.errors import OutputError
-from inspector.results.labels import read_decisions
-from inspector.results.reader import ROW, Table, batch_schema, read_steadily
-from inspector.results.schema import SCHEMA
+from inspector.results.reader import ROW, Table, batch_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from inspector.types import JsonObject
 
@@ -63,9 +59,8 @@ class Query:
     """SQL over one opened table; `close` ends it.
 
     `db` is a private database. Its table `said` has the rows that somebody labelled: `row`, `uri`
-    `human` (`crack`, `clear`, `unsure`; null where the label is of other bytes), and `rejected`,
-    the boxes of regions that were called clear: `regions` are without them wherever this class
-    gives them.
+    and `human` (a `Label`; null where there is none, or of other bytes), and `rejected`, the boxes
+    of regions that were called clear: `regions` are without them wherever this class gives them.
     """
 
     def __init__(
@@ -175,38 +170,11 @@ def _photos(columns: Sequence[str]) -> str:
 WITH photos AS (
   SELECT rows.* {_STANDING if "regions" in columns else ""}, human,
     coalesce(verdict, '{FAILED}') AS model,
-    coalesce(if(human = 'unsure', 'review', human), verdict, '{FAILED}') AS after
+    coalesce(CASE human WHEN 'unsure' THEN 'review' WHEN 'not_concrete' THEN 'clear' ELSE human END,
+      verdict, '{FAILED}') AS after
   FROM rows LEFT JOIN said USING (row)
 )
 """
-
-
-def with_human_verdicts(results: pa.Table, labels: pa.Table) -> pa.Table:
-    """Add the column `human_verdict` (`crack`, `clear`, `unsure` or null) to rows of a table, which
-    have at least `uri`, `content_hash`, `size_bytes` and `mtime`; `labels` are from `read_labels`.
-    A label of other bytes than the row's does not count."""
-    numbers = pa.array(range(results.num_rows), pa.int64())
-    with tempfile.TemporaryDirectory() as folder, _connect(folder) as db:
-        db.register("decisions", labels)
-        db.register("rows", results.select(_KEYS).append_column(ROW, numbers))
-        human = db.execute(f"SELECT human FROM ({_SAID}) ORDER BY row").fetchall()
-    column = pa.array([word for (word,) in human], pa.string())
-    return results.append_column("human_verdict", column)
-
-
-def human_verdicts(out: Path) -> pa.Table:
-    """Return the labelled photos of a result directory: `uri`, `path`, `verdict`, `p_crack` and
-    `human_verdict`, in the order of the table. Raises OutputError."""
-    names = ["uri", "path", "verdict", "p_crack"]
-
-    def read(table: Table) -> pa.Table:
-        with closing(Query(table, read_decisions(out))) as query:
-            said = query.db.execute("SELECT row FROM said WHERE human IS NOT NULL ORDER BY row")
-            rows = query.rows([row for (row,) in said.fetchall()], names)
-        schema = pa.schema([*map(SCHEMA.field, names), pa.field("human_verdict", pa.string())])
-        return pa.Table.from_pylist(rows, schema=schema)
-
-    return read_steadily(out, read)
 
 
 def _connect(folder: str, memory: int = 0) -> duckdb.DuckDBPyConnection:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from inspector.core.text import calendar_time
+from inspector.core.untrusted import finite
 from inspector.photos.address import text_of
 from inspector.types import PREVIEW, Failure, Status
 
@@ -207,6 +210,12 @@ def to_table(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> pa.
     metadata = {f"{METADATA_PREFIX}{name}": value for name, value in facts.items()}
     columns = [pa.array([row.get(c.name) for row in rows], type=c.type) for c in COLUMNS]
     return pa.Table.from_arrays(columns, schema=SCHEMA.with_metadata(metadata))
+
+
+def json_line(row: Mapping[str, Any], names: Sequence[str] = SCHEMA.names) -> str:
+    """A row as a line of JSON, all columns or some; times as ISO 8601, pure ASCII."""
+    values = finite({name: row.get(name) for name in names})
+    return json.dumps(values, default=datetime.isoformat) + "\n"
 
 
 def _text(value: str | None) -> str | None:

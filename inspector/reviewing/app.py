@@ -1,18 +1,8 @@
-"""The review's server: who may reach it, its addresses and its answers.
-
-It listens on this machine only, but any web page that a browser on this machine shows could try to
-reach it, by guessing the port or by a name that is made to point here (DNS rebinding).
-"""
+"""The review's server: its addresses and its answers."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import html
-import os
-import secrets
-import stat
-import webbrowser
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,17 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from inspector.core import pages
-from inspector.core.layout import RESULTS_DIR
 from inspector.core.text import printable
 from inspector.core.untrusted import checked, finite, parse_json
 from inspector.errors import InspectorError, UsageError
 from inspector.results.labels import Label
 from inspector.results.reader import StaleTableError
+from inspector.reviewing.guard import Guard
 from inspector.reviewing.queue import Filters
 from inspector.reviewing.session import PhotoError
 from inspector.workers.process import HelperError, Helpers
@@ -41,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from starlette.requests import Request
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp
 
     from inspector.core.untrusted import Made
     from inspector.photos.pictures import Picture
@@ -61,26 +50,30 @@ _FILES = {
     "viewer.css": "text/css",
     "icon.svg": "image/svg+xml",
 }
-_KEPT_PICTURES = 24
+_KEPT_PICTURES, _KEPT_THUMBS = 24, 400
 _LONGEST_REGION = 4000
 """Pixels; no screen is wider."""
 
 
 @dataclass(slots=True)
 class Workers:
-    """The processes that open photos: `screens` show them whole, `details` zoom in, `heats` run the
-    model; None where the model that made the table is not at hand, and `why_no_heat` says so."""
+    """The processes that open photos: `screens` show them whole, `thumbs` small, `details` zoom in,
+    `heats` run the model; None where the model that made the table is not at hand, and
+    `why_no_heat` says so."""
 
     screens: Helpers
+    thumbs: Helpers
     details: Helpers
     heats: Helpers | None
     bundle: Path | None
     why_no_heat: str = ""
     kept: OrderedDict[tuple[int, int], Picture] = field(default_factory=OrderedDict)
     """Whole photos by generation and row, encoded."""
+    small: OrderedDict[tuple[int, int], Picture] = field(default_factory=OrderedDict)
+    """The same for those of the list."""
 
     def close(self) -> None:
-        for helper in (self.screens, self.details, self.heats):
+        for helper in (self.screens, self.thumbs, self.details, self.heats):
             if helper is not None:
                 helper.close()
 
@@ -110,6 +103,33 @@ class _SaidOfRegion:
 
 
 @dataclass(frozen=True, slots=True)
+class _SaidOfPlace:
+    """Request of the page to mark a place, or with an empty `label` to forget it: a box in pixels
+    of the upright photo, a point without width and height."""
+
+    generation: int
+    row: int
+    uri: str
+    x: int
+    y: int
+    width: int
+    height: int
+    label: str
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    """Request of the page to keep a note; an empty one is none."""
+
+    generation: int
+    row: int
+    uri: str
+    note: str
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Undo:
     """Request of the page to take a decision back."""
 
@@ -127,10 +147,13 @@ def make_app(session: Session, workers: Workers, token: str) -> ASGIApp:
         Route("/api/rows", api.rows),
         Route("/api/row/{generation:int}/{row:int}", api.row),
         Route("/api/photo/{generation:int}/{row:int}", api.photo),
+        Route("/api/thumb/{generation:int}/{row:int}", api.thumb),
         Route("/api/region/{generation:int}/{row:int}", api.region),
         Route("/api/heat/{generation:int}/{row:int}", api.heat),
         Route("/api/labels", api.label, methods=["POST"]),
         Route("/api/regions", api.label_region, methods=["POST"]),
+        Route("/api/marks", api.mark, methods=["POST"]),
+        Route("/api/notes", api.note, methods=["POST"]),
         Route("/api/undo", api.undo, methods=["POST"]),
     ]
     refusals: dict[Any, Any] = {
@@ -151,6 +174,9 @@ class _Api:
     def __init__(self, session: Session, workers: Workers) -> None:
         self._session = session
         self._workers = workers
+        self._one_thumb = asyncio.Lock()
+        """A list asks for a hundred at once; all threads would wait for them, and none would be
+        left for a decision."""
 
     async def home(self, request: Request) -> Response:
         return FileResponse(ASSETS / "index.html", media_type="text/html")
@@ -200,6 +226,17 @@ class _Api:
         same = await asyncio.to_thread(self._session.saw, generation, row, picture)
         return _as_response(picture, {"X-Same": str(int(same))})
 
+    async def thumb(self, request: Request) -> Response:
+        which, small = _which(request), self._workers.small
+        async with self._one_thumb:
+            if which not in small:
+                if await request.is_disconnected():
+                    return Response(status_code=204)
+                small[which] = await self._opened(request, self._workers.thumbs.ask)
+                if len(small) > _KEPT_THUMBS:
+                    small.popitem(last=False)
+            return _as_response(small[which], {})
+
     async def region(self, request: Request) -> Response:
         box = tuple(float(share) for share in request.query_params["box"].split(","))
         width = int(request.query_params["width"])
@@ -228,6 +265,20 @@ class _Api:
         label = Label(said.label) if said.label else None
         place = said.generation, said.row, said.uri, said.region
         ask = partial(self._session.decide_region, *place, label, said.queue)
+        return JSONResponse(finite(await asyncio.to_thread(ask)))
+
+    async def mark(self, request: Request) -> Response:
+        said = await _sent(_SaidOfPlace, request)
+        label = Label(said.label) if said.label else None
+        box = said.x, said.y, said.width, said.height
+        place = said.generation, said.row, said.uri, box
+        ask = partial(self._session.mark, *place, label, said.queue)
+        return JSONResponse(finite(await asyncio.to_thread(ask)))
+
+    async def note(self, request: Request) -> Response:
+        said = await _sent(_Noted, request)
+        place = said.generation, said.row, said.uri
+        ask = partial(self._session.note, *place, said.note, said.queue)
         return JSONResponse(finite(await asyncio.to_thread(ask)))
 
     async def undo(self, request: Request) -> Response:
@@ -259,101 +310,3 @@ def _as_response(picture: Picture, headers: dict[str, str]) -> Response:
 
 def _refuse(status: int, kind: str, request: Request, error: Exception) -> Response:
     return JSONResponse({"error": kind, "message": printable(str(error))}, status_code=status)
-
-
-_HOSTS = frozenset({"127.0.0.1", "localhost"})
-_LONGEST_BODY = 10_000
-"""Bytes of a request; a decision is a few hundred."""
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
-
-
-def new_token() -> str:
-    """Return 256 random bits, fit for an address."""
-    return secrets.token_urlsafe(32)
-
-
-class Guard:
-    """Lets a request through to `app` if its path begins with the token, it names this machine as
-    the host, and it was not sent by another site; `app` sees the path behind the token."""
-
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app = app
-        self._token = token.encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return  # nothing else is spoken here; the server closes what nobody accepts
-
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_HEADERS)
-            await send(message)
-
-        refusal = self._refusal(scope)
-        if refusal is not None:
-            await PlainTextResponse(refusal, status_code=403)(scope, receive, with_headers)
-            return
-        behind = scope["path"].removeprefix("/").partition("/")[2]
-        inner = {**scope, "path": f"/{behind}", "raw_path": None}
-        await self._app(inner, receive, with_headers)
-
-    def _refusal(self, scope: Scope) -> str | None:
-        headers = Headers(scope=scope)
-        host = headers.get("host", "")
-        if host.rsplit(":", 1)[0] not in _HOSTS:
-            return "this server answers to 127.0.0.1 and localhost only"
-        token, slash, _ = scope["path"].removeprefix("/").partition("/")
-        if not secrets.compare_digest(token.encode(), self._token) or not slash:
-            return "open the whole address that `inspector review` printed"
-        if scope["method"] not in ("GET", "HEAD"):
-            return _refuse_writing(headers, host)
-        return None
-
-
-def _refuse_writing(headers: Headers, host: str) -> str | None:
-    """Another site can send neither JSON nor this origin without being asked first."""
-    if headers.get("origin", f"http://{host}") != f"http://{host}":
-        return "the request was sent by another site"
-    if headers.get("content-type") != "application/json":
-        return "decisions are sent as application/json"
-    if not headers.get("content-length", "").isdecimal():
-        return "the request has no Content-Length"
-    return "the request is too long" if int(headers["content-length"]) > _LONGEST_BODY else None
-
-
-_PAGE = """<!doctype html>
-<meta charset="utf-8">
-<meta name="referrer" content="no-referrer">
-<meta http-equiv="refresh" content="0; url={address}">
-<title>inspector review</title>
-<a href="{address}">Open the review</a>
-"""
-
-
-def door_of(out: Path) -> Path:
-    """The page that leads to the review of `out`. It lies beside the labels: browsers that are shut
-    in, such as Ubuntu's, see neither `/tmp` nor hidden folders."""
-    return out.resolve() / RESULTS_DIR / "review.html"
-
-
-def open_in_browser(address: str, door: Path) -> bool:
-    """Write a page that leads to `address` and that only this user can read, and open it. False,
-    and nothing is opened, where files cannot be kept from others."""
-    with contextlib.suppress(OSError):
-        door.unlink(missing_ok=True)
-        descriptor = os.open(door, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as stream:
-            if os.name != "posix" or not stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
-                stream.write(_PAGE.format(address=html.escape(address)))
-                stream.flush()
-                return webbrowser.open(door.as_uri())
-    return False

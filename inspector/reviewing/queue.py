@@ -33,31 +33,41 @@ MISS_COST = 50
 is by what its verdict is expected to cost if nobody looks."""
 _OPENABLE = ("truncated", "corrupt", "unsupported", "changed", "permission", "io_error")
 """Failures after which there may still be something to look at."""
-_LONGEST_TEXT = 500
-_DIFFERS = "(human, verdict::VARCHAR) IN (('crack', 'clear'), ('clear', 'crack'))"
+_LONGEST_TEXT = 5_000
+_DIFFERS = """(human, verdict::VARCHAR)
+  IN (('crack', 'clear'), ('clear', 'crack'), ('not_concrete', 'crack'))"""
+_FOLDER = "regexp_replace(path, '/[^/]*$', '')"
+MOST_FOLDERS = 200
+"""Folders to choose from, those with the most photos; any other is found by its name."""
 
 
 def rank(query: Query) -> None:
-    """Create `ranked`: rows by tier (what the model left open, what failed, what it decided) and,
-    within each, by what a look is worth: the probability of a crack where the verdict is open, the
-    expected cost of the verdict where it is not. Raises as `Query.ask`."""
+    """Create `ranked`: rows by tier (what the model left open, what failed and may still show
+    something, what the model decided, what nobody can look at) and, within each, by what a look is
+    worth: the probability of a crack where the verdict is open, the expected cost of the verdict
+    where it is not. And `folders`, which have their photos. Raises as `Query.ask`."""
     for name, words in WORDS.items():
         listed = ", ".join(f"'{word}'" for word in words)
         query.db.execute(f"CREATE TYPE {name}_word AS ENUM ({listed})")
     query.create(
+        "folders",
+        ["path"],
+        f"""SELECT (row_number() OVER (ORDER BY name))::INTEGER AS folder, name, photos FROM (
+              SELECT {_FOLDER} AS name, count(*) AS photos FROM photos GROUP BY name)""",
+    )
+    query.create(
         "ranked",
-        ["reason", "failure_code", "p_crack"],
-        f"""SELECT row::INTEGER AS row, p_crack,
+        ["reason", "failure_code", "p_crack", "path"],
+        f"""SELECT row::INTEGER AS row, p_crack, folder,
               {", ".join(f"TRY_CAST({name} AS {name}_word) AS {name}" for name in WORDS)}
-            FROM photos
+            FROM photos JOIN folders ON name = {_FOLDER}
             ORDER BY CASE
-              WHEN verdict IS NULL THEN 3
+              WHEN verdict IS NULL THEN if(failure_code IN {_OPENABLE}, 3, 5)
               WHEN reason = 'near_threshold' THEN 0
               WHEN reason IN ('downscaled', 'scale', 'preview') THEN 2
               WHEN reason = 'model' THEN 4
               ELSE 1 -- the model did not know what it saw, for one
             END, coalesce(CASE
-              WHEN verdict IS NULL THEN (failure_code IN {_OPENABLE})::INTEGER
               WHEN verdict = 'clear' THEN {MISS_COST} * p_crack
               WHEN verdict = 'crack' THEN 1 - p_crack
               ELSE p_crack
@@ -74,6 +84,8 @@ class Filters:
     reason: str = ""
     failure: str = ""
     label: str = ""
+    folder: str = ""
+    """A folder; those below it belong to it."""
     text: str = ""
     """Text in the path, in any case of letters."""
 
@@ -88,7 +100,7 @@ class Filters:
             value = getattr(self, name)
             if value and value not in words:
                 raise UsageError(f"{name}={value!r} is none of: {', '.join(words)}")
-        if len(self.text) > _LONGEST_TEXT:
+        if max(len(self.text), len(self.folder)) > _LONGEST_TEXT:
             raise UsageError(f"a search of more than {_LONGEST_TEXT} characters")
 
     @classmethod
@@ -124,9 +136,15 @@ def make_queue(query: Query, name: str, filters: Filters) -> None:
             filters.text,
         )
         found = "SEMI JOIN found USING (row)"
+    values: list[str] = []
+    if filters.folder:
+        values = [filters.folder, f"{filters.folder.rstrip('/')}/"]
+        found += """ SEMI JOIN (
+          SELECT folder FROM folders WHERE name = ? OR starts_with(name, ?)) USING (folder)"""
     query.db.execute(
         f"""CREATE TABLE {name} AS SELECT row FROM ranked LEFT JOIN said USING (row) {found}
-            WHERE {filters.as_sql()}"""
+            WHERE {filters.as_sql()}""",
+        values,
     )
 
 
@@ -145,7 +163,12 @@ def counts(query: Query) -> dict[str, dict[str, int]]:
         for counter, word in zip(found.values(), words, strict=True):
             counter[word] += rows
     verdicts, reasons, failures, labels = found.values()
+    folders = query.db.execute(
+        f"""SELECT name, photos FROM (
+              FROM folders ORDER BY photos DESC, name LIMIT {MOST_FOLDERS}) ORDER BY name"""
+    ).fetchall()
     return {
+        "folder": dict(folders) if len(folders) > 1 else {},
         "verdict": _counted(verdicts, WORDS["verdict"]) | {FAILED: verdicts[None]},
         "reason": _counted(reasons, WORDS["reason"]),
         "failure": _counted(failures, WORDS["failure_code"]),

@@ -16,9 +16,10 @@ from inspector.core.untrusted import take_paths
 from inspector.errors import UsageError
 from inspector.model.stamp import find_bundle
 from inspector.photos.address import Moved
-from inspector.photos.pictures import region, screen
+from inspector.photos.pictures import region, screen, thumb
 from inspector.results.labels import open_labels
-from inspector.reviewing.app import Workers, make_app, new_token
+from inspector.reviewing.app import Workers, make_app
+from inspector.reviewing.guard import new_token
 from inspector.reviewing.heat import heat
 from inspector.reviewing.session import Session
 from inspector.workers.process import Helpers
@@ -111,6 +112,7 @@ def _workers(model: Path | None, digest: str) -> Workers:
     )
     return Workers(
         screens=Helpers(screen, _SECONDS, _SCREENS),
+        thumbs=Helpers(thumb, _SECONDS),
         details=Helpers(region, _SECONDS),
         heats=Helpers(heat, _SECONDS) if bundle else None,
         bundle=bundle,

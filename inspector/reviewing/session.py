@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from inspector.results.labels import Decision, Label, RegionLabel, is_of_same_bytes
+from inspector.results.labels import LONGEST_NOTE, Decision, Label, RegionLabel, is_of_same_bytes
 from inspector.results.query import Query
 from inspector.results.reader import StaleTableError, Table, read_steadily
 from inspector.reviewing.queue import Filters, counts, make_queue, rank
@@ -24,13 +24,18 @@ if TYPE_CHECKING:
     from inspector.types import JsonObject
 
 LONGEST_PAGE = 200
+MOST_PLACES = 500
+"""Places labelled in one photo."""
+_SIDES = ("x", "y", "width", "height")
+_NO_CRACK = (Label.CLEAR, Label.NOT_CONCRETE)
 MEMORY = 256_000_000
-"""Bytes that DuckDB may hold: 11 bytes per row, 4 per row of a list, and more to order them."""
+"""Bytes that DuckDB may hold: 15 bytes per row, 4 per row of a list, and more to order them."""
 _KEPT_QUEUES = 8
 _KEPT_ROWS = 500
 _EPOCH = datetime(1970, 1, 1)
 _MODEL = "model"
 """The table's facts name the bundle's digest so."""
+_LISTED = ("uri", "path", "content_hash", "size_bytes", "mtime")
 _SHOWN = (
     "uri path verdict p_crack reason stage failure_code detail peak_x peak_y view windows "
     "crack_windows regions mm_per_px width height format size_bytes mtime content_hash taken_at "
@@ -145,7 +150,8 @@ class Session:
                     ) USING (row) LEFT JOIN said USING (row) ORDER BY place""",
                 [begin, begin + min(count, LONGEST_PAGE)],
             ).fetchall()
-            paths = self._table.rows([row for row, *_ in found], ["path"])
+            rows = self._table.rows([row for row, *_ in found], _LISTED)
+            paths = [{"path": row["path"], "note": self._standing(row)["note"]} for row in rows]
         names = ("row", "verdict", "failure_code", "label", "p_crack")
         return [
             {**path, **dict(zip(names, values, strict=True))}
@@ -181,12 +187,10 @@ class Session:
         """Keep a decision about the photo that was shown as `row`. Raises PhotoError if nothing was
         shown or the photo is not the one that was scanned, StaleTableError, OutputError."""
         with self._lock:
-            values = self._row(generation, row)
-            if values["uri"] != uri:
-                raise StaleTableError(uri)
-            said = self._said_of_regions(values)
-            if label is Label.CLEAR and Label.CRACK in said.values():
-                raise PhotoError("you called one of its regions a crack; take that back first")
+            values = self._named(generation, row, uri)
+            said = self._said_of_places(values)
+            if label in _NO_CRACK and Label.CRACK in said.values():
+                raise PhotoError("you marked a crack in it; take that back first")
             self._keep(values, label, said)
             return {"row": self._for_page(values), **self._progress(queue)}
 
@@ -196,22 +200,53 @@ class Session:
         """Keep what is said of a region, the `region`-th of the row; None takes it back. Raises as
         `decide`, and ValueError for a region that there is not."""
         with self._lock:
-            values = self._row(generation, row)
-            if values["uri"] != uri:
-                raise StaleTableError(uri)
+            values = self._named(generation, row, uri)
             found = values["regions"] or []
-            if not 0 <= region < len(found) or label is Label.UNSURE:
-                raise ValueError(f"the photo has {len(found)} regions, each crack or clear")
-            own = self._label(row)
-            if label is Label.CRACK and own == Label.CLEAR:
-                raise PhotoError("you said that the photo shows no crack; change that first")
-            said = self._said_of_regions(values)
-            box = _box(found[region])
-            said.pop(box, None)
-            if label is not None:
-                said[box] = label
-            self._keep(values, Label(own) if own else None, said, seen_as=Label.CRACK)
+            if not 0 <= region < len(found):
+                raise ValueError(f"the photo has {len(found)} regions")
+            return self._say_of_place(values, _box(found[region]), label, queue)
+
+    def mark(
+        self, generation: int, row: int, uri: str, box: _Box, label: Label | None, queue: str
+    ) -> JsonObject:
+        """Keep a place in the photo, a box or a point without width and height; None forgets it.
+        Raises as `decide`, and ValueError for a box that does not lie in the photo."""
+        with self._lock:
+            values = self._named(generation, row, uri)
+            right, bottom = box[0] + box[2], box[1] + box[3]
+            inside = right <= (values["width"] or 0) and bottom <= (values["height"] or 0)
+            if (
+                min(box) < 0
+                or not inside
+                or (label and len(self._said_of_places(values)) >= MOST_PLACES)
+            ):
+                raise ValueError(f"{box} does not lie in the photo, or it has too many marks")
+            return self._say_of_place(values, box, label, queue)
+
+    def note(self, generation: int, row: int, uri: str, note: str, queue: str) -> JsonObject:
+        """Keep a note, whether the photo was shown or not; an empty one is none."""
+        with self._lock:
+            values = self._named(generation, row, uri)
+            if len(note) > LONGEST_NOTE:
+                raise ValueError(f"a note has at most {LONGEST_NOTE:,} letters")
+            said, own = self._said_of_places(values), self._label(row)
+            self._keep(values, own, said, seen_as=Label.UNSURE, note=note.strip())
             return {"row": self._for_page(values), **self._progress(queue)}
+
+    def _say_of_place(
+        self, values: JsonObject, box: _Box, label: Label | None, queue: str
+    ) -> JsonObject:
+        if label not in (Label.CRACK, Label.CLEAR, None):
+            raise ValueError("a place shows a crack or none")
+        own = self._label(values["row"])
+        if label is Label.CRACK and own in _NO_CRACK:
+            raise PhotoError("you said that the photo shows no crack; change that first")
+        said = self._said_of_places(values)
+        said.pop(box, None)
+        if label is not None:
+            said[box] = label
+        self._keep(values, own, said, seen_as=Label.CRACK)
+        return {"row": self._for_page(values), **self._progress(queue)}
 
     def _keep(
         self,
@@ -220,10 +255,12 @@ class Session:
         regions: dict[_Box, Label],
         *,
         seen_as: Label | None = None,
+        note: str | None = None,
     ) -> None:
         """Add a decision; `seen_as` says for which label the photo must have been seen, if not for
-        its own."""
+        its own. Without a `note` the one that stands is kept."""
         seen = self._seen(values, seen_as or label)
+        note = (self._standing(values)["note"] if note is None else note) or None
         self._store.add(
             Decision(
                 uri=values["uri"],
@@ -235,16 +272,21 @@ class Session:
                 p_crack=values["p_crack"],
                 model=self.model or None,
                 regions=tuple(RegionLabel(*box, said) for box, said in regions.items()),
+                note=note,
             )
         )
         self._set_label(values["row"], values["uri"], label)
 
-    def _said_of_regions(self, values: JsonObject) -> dict[_Box, Label]:
-        """Return what stands of the regions of a row's photo, by their boxes."""
+    def _standing(self, values: JsonObject) -> JsonObject:
+        """Return what stands of a row's photo: `label`, `regions`, `note`."""
         last = self._store.last(values["uri"])
         if last is None or not is_of_same_bytes(values, last):
-            return {}
-        return {_box(region): Label(region["label"]) for region in last["regions"] or []}
+            return {"label": None, "regions": None, "note": None}
+        return last
+
+    def _said_of_places(self, values: JsonObject) -> dict[_Box, Label]:
+        """Return what stands of the regions and marks of a row's photo, by their boxes."""
+        return {_box(r): Label(r["label"]) for r in self._standing(values)["regions"] or []}
 
     def undo(self, queue: str) -> JsonObject:
         """Take back this reviewer's newest decision: `row`, that photo's row, or None; `at`, its
@@ -260,9 +302,8 @@ class Session:
                 return {"row": None, "at": None, "gone": True, **self._progress(queue)}
             row = int(found[0][0])
             values = self._row(self.generation, row)
-            before = self._store.last(uri)
-            stands = before is not None and is_of_same_bytes(values, before)
-            self._set_label(row, uri, before["label"] if before and stands else None)
+            stands = self._standing(values)
+            self._set_label(row, uri, stands["label"])
             places = []
             if queue in self._queues:
                 at = f"SELECT rowid FROM {self._queues[queue].table} WHERE row = ?"
@@ -304,9 +345,14 @@ class Session:
             self._rows.popitem(last=False)
         return self._rows[row]
 
+    def _named(self, generation: int, row: int, uri: str) -> JsonObject:
+        values = self._row(generation, row)
+        if values["uri"] != uri:
+            raise StaleTableError(uri)
+        return values
+
     def _seen(self, values: JsonObject, label: Label | None) -> JsonObject:
-        """Return the bytes that a `crack` or `clear` is about; an `unsure` is about the row, shown
-        or not."""
+        """Return the bytes that a label is about; an `unsure` is about the row, shown or not."""
         if label is Label.UNSURE:
             return values
         shown = self._shown.get(values["row"])
@@ -343,14 +389,12 @@ class Session:
             name: value.isoformat() if isinstance(value, datetime) else value
             for name, value in values.items()
         }
-        if values["regions"]:
-            said = self._said_of_regions(values)
-            fit["regions"] = [
-                {**region, "human": said.get(_box(region))} for region in values["regions"]
-            ]
-        return {**fit, "label": self._label(values["row"])}
+        said = self._said_of_places(values)
+        if found := values["regions"]:
+            fit["regions"] = [{**region, "human": said.pop(_box(region), None)} for region in found]
+        fit["marks"] = [{**dict(zip(_SIDES, box, strict=True)), "human": said[box]} for box in said]
+        return {**fit, "label": self._label(values["row"]), "note": self._standing(values)["note"]}
 
-    def _label(self, row: int) -> str | None:
-        said = "SELECT human FROM said WHERE row = ?"
-        found = self._query.db.execute(said, [row]).fetchall()
-        return found[0][0] if found else None
+    def _label(self, row: int) -> Label | None:
+        found = self._query.db.execute("SELECT human FROM said WHERE row = ?", [row]).fetchone()
+        return Label(found[0]) if found and found[0] else None

@@ -18,7 +18,8 @@ import pytest
 from inspector.core.layout import Layout
 from inspector.errors import OutputError
 from inspector.results.labels import Decision, Label, RegionLabel, open_labels, read_labels
-from inspector.results.query import human_verdicts, with_human_verdicts
+from inspector.results.schema import SCHEMA
+from inspector.results.view import VIEW, read_view
 from tests.reviewing.tables import row_of, write_table
 
 NOW = datetime(2026, 5, 4)
@@ -202,22 +203,18 @@ def test_a_label_belongs_to_the_bytes_that_were_seen(tmp_path):
     with open_labels(out, "ann") as store:
         for row in rows[:4]:
             store.add(said(row["uri"], "crack"))
-    table = with_human_verdicts(ds.dataset(out).to_table(), read_labels(out))
+    table = read_view(out)
     assert table["human_verdict"].to_pylist() == ["crack", None, "crack", None, None, None]
-    assert table.schema.names[-1] == "human_verdict"
-    assert [r["path"].split("/")[-1] for r in human_verdicts(out).to_pylist()] == [
-        "same.jpg",
-        "unread.jpg",
-    ]
+    assert table.schema.names == [column.name for column in VIEW]
+    assert table.select(SCHEMA.names).equals(ds.dataset(out).to_table().replace_schema_metadata())
 
 
 def test_an_empty_and_an_unlabelled_table_join_too(tmp_path):
-    out = write_table(tmp_path / "out", [row_of(tmp_path / "1.jpg")])
-    table = ds.dataset(out).to_table()
-    for part in (table, table.slice(0, 0)):
-        joined = with_human_verdicts(part, read_labels(out))
-        assert joined["human_verdict"].to_pylist() == [None] * part.num_rows
-    assert human_verdicts(out).num_rows == 0
+    for rows in ([row_of(tmp_path / "1.jpg")], []):
+        out = write_table(tmp_path / f"out{len(rows)}", rows)
+        assert read_view(out, ["human_verdict", "note"]).to_pylist() == [
+            {"human_verdict": None, "note": None} for _ in rows
+        ]
 
 
 def test_sql_says_the_same(tmp_path):
@@ -231,7 +228,7 @@ def test_sql_says_the_same(tmp_path):
         store.undo()
     joined = f"SELECT human_verdict FROM ({IN_SQL.format(out=out)}) ORDER BY uri"
     by_sql = duckdb.sql(joined).fetchall()
-    table = with_human_verdicts(ds.dataset(out).to_table(), read_labels(out)).sort_by("uri")
+    table = read_view(out).sort_by("uri")
     assert [row[-1] for row in by_sql] == table["human_verdict"].to_pylist()
     assert [row[-1] for row in by_sql] == ["clear", "clear", "crack", None]
     documented = (Path(__file__).parents[2] / "docs/reference/results.md").read_text(

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 
 from inspector.errors import OutputError
 from inspector.results.labels import Decision, Label, open_labels
-from inspector.results.query import human_verdicts
 from inspector.results.schema import SCHEMA, make_row
 from inspector.results.store import look_into, open_results
 from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning.pipeline import ParquetSink
 from inspector.types import Failure, FailureCode, ImageRef
+from tests.reviewing.tables import labelled
 
 IDENTITY = {"model": "a" * 64, "precision": "fp32"}
 
@@ -183,7 +183,7 @@ def test_what_people_said_outlives_every_kind_of_scan(tmp_path):
         assert verify(VerifyConfig(out=tmp_path)).notes == (), "a review is not a scan that writes"
         write(tmp_path, 3)
         write(tmp_path, 1, 7, identity={"model": "c"}, overwrite=True)
-        assert human_verdicts(tmp_path)["human_verdict"].to_pylist() == ["crack"]
+        assert labelled(tmp_path)["human_verdict"].to_pylist() == ["crack"]
     assert sorted(numbers_in(tmp_path)) == [1, 7]
 
 

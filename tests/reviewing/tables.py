@@ -9,6 +9,7 @@ from typing import Any
 
 from inspector.results.schema import to_table
 from inspector.results.store import open_results
+from inspector.results.view import read_view
 
 IDENTITY = {"model": "f" * 64, "clear_below": "0.3", "crack_from": "0.7"}
 EPOCH = datetime(1970, 1, 1)
@@ -40,3 +41,9 @@ def write_table(out: Path, *parts: list[dict[str, Any]], overwrite: bool = False
         for rows in parts:
             results.commit(to_table(rows, facts))
     return out
+
+
+def labelled(out: Path) -> Any:
+    """The rows of the view that somebody labelled, as an Arrow table."""
+    table = read_view(out)
+    return table.filter(table["human_verdict"].is_valid())

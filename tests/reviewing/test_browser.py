@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from inspector.results.labels import read_labels
+from inspector.results.labels import read_decisions, read_labels
 from inspector.scanning import ScanConfig, scan
 from inspector.training import TrainConfig, train
 from tests.pages import CHROMIUM
@@ -133,13 +133,27 @@ def test_the_page_shows_what_there_is(out, browser, tiny_bundle):
         keys.press("c")
         keys.press("Escape")
         assert page.page.text_content("#saved") == "all saved"
+        keys.press("m")
+        box = page.page.locator("#photo").bounding_box()
+        page.page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 4)
+        page.page.mouse.down()
+        page.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.page.mouse.up()
+        page.page.wait_for_selector(".region.crack")
+        keys.press("t")
+        keys.type("c: no key here")
+        keys.press("Enter")
+        page.wait_until_saved()
+        (said,) = [r for r in read_decisions(out).to_pylist() if r["note"] == "c: no key here"]
+        assert [(r["label"], r["width"] > 9) for r in said["regions"]] == [("crack", True)]
+        page.page.wait_for_function("document.querySelector('#list img').naturalWidth > 0")
         page.page.select_option("select[name=verdict]", "failed")
         page.page.wait_for_selector("#verdict.failed")
         assert page.page.text_content("#file") == "wall-<b>22.jpg"
         page.wait_for_photo()
         assert "nothing to show" in page.page.text_content("#notice")
         keys.press("c")
-        page.page.wait_for_selector("#toast:has-text('can only be skipped')")
+        page.page.wait_for_selector("#toast:has-text('can only be unsure')")
         page.page.fill("#text", "no such photo")
         page.page.wait_for_selector("#notice:has-text('No photo is like that')")
         assert not page.wrong

@@ -30,7 +30,7 @@ def out(tmp_path):
         judged(walls, "11 sure clear", "clear", 0.0001),
         judged(walls, "07 clear, nearly not", "clear", 0.29),
         judged(walls, "10 crack, nearly not", "crack", 0.71),
-        row_of(walls / "06 gone", failure_code="vanished"),
+        row_of(walls / "13 gone", failure_code="vanished"),
         row_of(walls / "05 damaged", failure_code="corrupt"),
     ]
     second = [
@@ -182,3 +182,17 @@ def test_a_label_of_other_bytes_can_be_taken_back(out, tmp_path):
 def test_no_table_is_said(tmp_path):
     with open_labels(tmp_path, "ann") as store, pytest.raises(OutputError, match="inspector scan"):
         Session(tmp_path, store)
+
+
+def test_a_folder_holds_those_below_it(session, tmp_path):
+    assert session.start_queue(Filters())["counts"]["folder"] == {
+        str(tmp_path / "Bridge"): 6, str(tmp_path / "walls"): 6,
+    }  # fmt: skip
+    assert len(names(session, folder=str(tmp_path / "walls"))) == 6
+    assert len(names(session, folder=str(tmp_path))) == 12
+    assert names(session, folder=str(tmp_path / "wall")) == []
+    assert names(session, folder="' OR true --") == []
+    assert names(session, folder=str(tmp_path / "walls"), verdict="failed") == [
+        "05 damaged",
+        "13 gone",
+    ]

@@ -9,6 +9,7 @@ from PIL import Image
 
 from inspector.core.layout import Layout
 from inspector.results.labels import read_labels
+from inspector.results.view import read_view
 from tests.pages import CHROMIUM
 from tests.photos.turned import TURNS, save_turned
 from tests.reviewing.live import reviewing
@@ -84,12 +85,46 @@ def test_a_region_never_contradicts_its_photo(tmp_path):
         asked = Asked(live)
         asked.say("crack", 0)
         status, _, said = asked.say("clear")
-        assert (status, said["error"]) == (422, "photo") and "one of its regions" in said["message"]
+        assert (status, said["error"]) == (422, "photo") and "marked a crack" in said["message"]
         asked.say("clear", 0)
         assert asked.say("clear")[0] == 200
         status, _, said = asked.say("crack", 1)
         assert status == 422 and "no crack" in said["message"]
         assert asked.regions() == ["clear", None]
+
+
+def test_places_are_marked_and_notes_are_kept(tmp_path):
+    out = make(tmp_path)
+    with reviewing(out) as live:
+        asked = Asked(live)
+        place = {name: asked.facts()["uri"] if name == "uri" else 0 for name in ("row", "uri")}
+        place |= {"generation": asked.queue["generation"], "queue": asked.queue["queue"]}
+        point = {"x": 7, "y": 9, "width": 0, "height": 0}
+        box = {"x": 2000, "y": 1400, "width": 400, "height": 100}
+        note = "Fuge, nicht Ri\u00df <b>\u200b"
+        assert asked.say("not_concrete")[0] == 200
+        marking = live.ask("api/marks", place | point | {"label": "crack"})
+        assert marking[0] == 422, "no crack in what is no concrete"
+        assert asked.say("unsure")[0] == 200
+        for mark in (point, box):
+            assert live.ask("api/marks", place | mark | {"label": "crack"})[0] == 200
+        assert live.ask("api/notes", place | {"note": f" {note} "})[0] == 200
+        for wrong in ({"x": 2001}, {"y": -1}, {"width": 401}, {"label": "unsure"}, {"x": "1"}):
+            assert live.ask("api/marks", place | box | {"label": "crack"} | wrong)[0] == 400, wrong
+        assert live.ask("api/notes", place | {"note": "x" * 2001})[0] == 400
+        assert asked.say("clear")[0] == 422, "a crack was marked"
+        assert live.ask("api/marks", place | point | {"label": ""})[0] == 200
+        facts = asked.facts()
+        assert (facts["label"], facts["note"]) == ("unsure", note)
+        assert facts["marks"] == [box | {"human": "crack"}]
+        assert asked.regions() == [None, None]
+        (listed,) = live.get(f"api/rows?queue={asked.queue['queue']}&start=0&count=9")
+        assert listed["note"] == note
+        assert live.ask("api/undo", {"queue": asked.queue["queue"]})[2]["row"]["marks"] != []
+        status, headers, small = live.ask(f"api/thumb/{asked.queue['generation']}/0")
+        assert (status, headers["X-Width"]) == (200, str(WIDTH)) and len(small) < 20_000
+    (row,) = read_view(out, ["human_verdict", "note", "human_regions"]).to_pylist()
+    assert (row["human_verdict"], row["note"], len(row["human_regions"])) == ("unsure", note, 2)
 
 
 def test_what_is_no_region_is_refused(tmp_path):

@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 from inspector.results.labels import read_labels
-from inspector.results.query import human_verdicts
 from inspector.scanning import ScanConfig, scan
 from tests.reviewing.live import ask, reviewing
+from tests.reviewing.tables import labelled
 from tests.scanning.walls import wall
 
 
@@ -226,7 +226,7 @@ def test_a_crack_must_have_been_seen_and_a_failed_photo_can_be_skipped(live, que
     live.get(f"api/photo/{queue['generation']}/{unseen}")
     status, _, said = decide(live, queue, unseen, "clear")
     assert (status, said["labelled"]) == (200, 2)
-    told = human_verdicts(scanned).to_pylist()
+    told = labelled(scanned).to_pylist()
     assert sorted(t["human_verdict"] for t in told) == ["clear", "unsure"]
     for _ in range(2):
         assert live.ask("api/undo", {"queue": queue["queue"]})[0] == 200
@@ -257,7 +257,7 @@ def test_a_changed_photo_cannot_be_labelled(scanned, tmp_path):
             assert decide(server, queue, by_name[name], "crack")[0] == status
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(timeout=30) == 0
-    assert [row["path"][-5:] for row in human_verdicts(out).to_pylist()] == ["5.jpg"]
+    assert [row["path"][-5:] for row in labelled(out).to_pylist()] == ["5.jpg"]
 
 
 def test_what_is_no_result_is_said(tmp_path):

@@ -12,10 +12,10 @@ import pytest
 from inspector.errors import OutputError, SourceError, UsageError
 from inspector.photos.address import Moved, uri_of
 from inspector.results.labels import Decision, Label, open_labels, read_labels
-from inspector.results.query import human_verdicts
 from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning import ScanConfig, preview, scan
 from inspector.scanning.outcome import print_summary
+from tests.reviewing.tables import labelled
 from tests.scanning.dying import Killed, dying_at, quick_scan, table_of
 from tests.scanning.walls import wall
 
@@ -129,7 +129,7 @@ def test_what_people_said_goes_along(begun, out):
         labels.add(Decision(uri=old, label=Label.CRACK, mtime=None, model=None, **decision))
     for _ in range(2):
         quick_scan(begun, out, moved=f"{begun}/old={begun}/drive/new")
-        (said,) = human_verdicts(out).to_pylist()
+        (said,) = labelled(out).to_pylist()
         assert (said["uri"], said["human_verdict"]) == (new, "crack")
     assert read_labels(out)["reviewer"].to_pylist() == ["ann", "ann"]
     with open_labels(out, "ann") as labels:

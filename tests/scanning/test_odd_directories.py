@@ -15,13 +15,12 @@ from inspector.errors import InspectorError, OutputError
 from inspector.labelled.reviewed import read_reviewed
 from inspector.reporting.page import _query
 from inspector.results.labels import Decision, Label, open_labels, read_labels
-from inspector.results.query import human_verdicts
 from inspector.results.store import look_into, open_results
 from inspector.results.verify import VerifyConfig, verify
 from inspector.reviewing.queue import Filters
 from inspector.reviewing.session import Session
 from tests.results.test_results import snapshot
-from tests.reviewing.tables import IDENTITY, row_of, write_table
+from tests.reviewing.tables import IDENTITY, labelled, row_of, write_table
 
 if not hasattr(os, "mkfifo"):
     pytest.skip("pipes have no names on this system", allow_module_level=True)
@@ -51,7 +50,7 @@ def use_everything(out, row):
         queue = session.start_queue(Filters(text="wall"))["queue"]
         assert [shown["path"] for shown in session.page(queue, 0, 9)] == [row["path"]]
         label(store, row)
-    assert read_labels(out).num_rows == human_verdicts(out).num_rows == 1
+    assert read_labels(out).num_rows == labelled(out).num_rows == 1
     assert len(read_reviewed([out]).images) == 1
     summary = report(ReportConfig(out=out, html=Layout(out).page))
     assert (summary.total.photos, summary.people.looked_at) == (1, 1)

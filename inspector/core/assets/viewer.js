@@ -10,9 +10,10 @@ const PAN = 0.25; // of the stage, by one key
 
 export class Viewer {
   // `refine(box, width)` gives a picture of a part, `busy` says whether one is waited for;
-  // `changed(scale, fitted)` follows the zoom, `picked(k)` the region that is chosen, null for none.
-  constructor(stage, { refine, busy = () => {}, changed = () => {}, picked = () => {} } = {}) {
-    Object.assign(this, { stage, refine, busy, changed, picked });
+  // `changed(scale, fitted)` follows the zoom, `picked(k)` the region that is chosen, null for none;
+  // `drawn(box)` is told of a box that was drawn, as for `mark`.
+  constructor(stage, { refine, busy = () => {}, changed = () => {}, picked = () => {}, drawn } = {}) {
+    Object.assign(this, { stage, refine, busy, changed, picked, drawn, drawing: false });
     const find = (name) => stage.querySelector(`.${name}`);
     [this.photo, this.whole, this.sharp, this.marks] = ["photo", "whole", "sharp", "regions"].map(find);
     this.size = null;
@@ -67,6 +68,30 @@ export class Viewer {
       mark.append(chip);
       return mark;
     }));
+  }
+
+  // While it is on, a click or a drag draws a box into `#draft` and moves nothing.
+  draw(on) {
+    this.drawing = Boolean(on && this.size);
+    this.stage.classList.toggle("drawing", this.drawing);
+  }
+
+  #stroke(event) {
+    const draft = this.photo.querySelector("#draft");
+    if (event.type === "pointerdown") {
+      this.stage.setPointerCapture(event.pointerId);
+      this.begun = [this.#at(event), event];
+    }
+    if (!this.begun) return;
+    const [from, first] = this.begun;
+    const to = this.#at(event);
+    const moved = Math.hypot(event.clientX - first.clientX, event.clientY - first.clientY) > 4;
+    const box = [0, 1].map((k) => Math.min(from[k], to[k])).concat([0, 1].map((k) => (moved ? Math.abs(from[k] - to[k]) : 0)));
+    place(draft, box);
+    draft.hidden = event.type === "pointerup" || event.type === "pointercancel";
+    if (!draft.hidden) return;
+    this.begun = null;
+    if (event.type === "pointerup") this.drawn(box);
   }
 
   choose(k) {
@@ -217,6 +242,7 @@ export class Viewer {
   // One pointer moves, two pinch.
   #pointer(event) {
     if (!this.size || event.target.closest("button, a")) return;
+    if (this.drawing || this.begun) return this.#stroke(event);
     const before = [...this.pointers.values()];
     if (event.type === "pointerdown") {
       this.stage.setPointerCapture(event.pointerId);

@@ -41,6 +41,9 @@ export const rows = async (queue, start, count) =>
 const facts = async (key) => (await ask(`api/row/${key}`)).json();
 export const label = (decision) => send("api/labels", decision);
 export const labelRegion = (decision) => send("api/regions", decision);
+export const mark = (place) => send("api/marks", place);
+export const note = (noted) => send("api/notes", noted);
+export const thumb = (generation, row) => `api/thumb/${generation}/${row}`;
 export const undo = (queue) => send("api/undo", { queue });
 
 async function picture(address) {

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import {
-  $, PAGE, notice, setBusy, showChoices, showEmpty, showFacts, showList, showProgress, showSaved, toast,
+  $, PAGE, notice, setBusy, showChoices, showEmpty, showFacts, showList, showNote, showProgress, showSaved, toast,
 } from "./page.js";
 import { boxesOf, showRegion } from "./regions.js";
 import { Viewer } from "./viewer.js";
@@ -26,6 +26,7 @@ const viewer = new Viewer($("stage"), {
     $("zoom-button").setAttribute("aria-pressed", String(!fitted));
   },
   picked: (k) => showRegion(viewer?.size ? state.row : null, k),
+  drawn: (box) => markPlace(box),
 });
 
 // --- the list
@@ -66,6 +67,8 @@ async function rowAt(at) {
 async function go(at) {
   if (at < 0 || at >= state.count) return toast(at < 0 ? "This is the first one." : "End of this list.");
   const mine = ++turn;
+  keepNote();
+  toggleMarking(false);
   state.shown = null;
   const listed = await rowAt(at);
   if (mine !== turn || !listed) return;
@@ -74,7 +77,7 @@ async function go(at) {
   const asked = photos.get(state.generation, listed.row);
   const row = await asked.facts;
   if (mine !== turn) return;
-  Object.assign(row, { label: listed.label, regions: listed.regions ?? row.regions });
+  Object.assign(row, { label: listed.label, note: listed.note, regions: listed.regions ?? row.regions, marks: listed.marks ?? row.marks });
   state.row = row;
   showFacts(row);
   await showPhoto(row, asked.picture, mine);
@@ -126,7 +129,7 @@ async function showPhoto(row, opening, mine) {
 
 // Regions say where; without any, the mark of the strongest evidence does.
 function placePeak(row) {
-  const known = row.peak_x !== null && row.peak_y !== null && !row.regions?.length;
+  const known = row.peak_x !== null && row.peak_y !== null && !row.regions?.length && !row.marks?.length;
   $("peak").hidden = !known || !peakWanted;
   viewer.marks.hidden = !peakWanted;
   if (known) Object.assign($("peak").style, { left: `${row.peak_x * 100}%`, top: `${row.peak_y * 100}%` });
@@ -178,7 +181,7 @@ function decide(label) {
   const listed = state.rows.get(at);
   if (!row || !listed) return;
   const there = listed.row === row.row && (label === "unsure" || state.shown);
-  if (!there) return toast("Wait until the photo is there; one that cannot be shown can only be skipped.");
+  if (!there) return toast("Wait until the photo is there; one that cannot be shown can only be unsure.");
   if (label !== "unsure" && !state.shown.same) return toast("The file has changed since the scan. Scan again, then label it.");
   const before = row.label;
   row.label = listed.label = label;
@@ -200,6 +203,7 @@ function decide(label) {
 // Said of the chosen region; the same once more takes it back. The next one without a label follows.
 function decideRegion(label) {
   const { row, queue, generation } = state;
+  if (viewer.at !== null && viewer.at >= (row?.regions?.length ?? 0)) return label === "clear" ? unmark(viewer.at) : undefined;
   if (!row?.regions?.length) return toast("The model marked no region in this photo.");
   if (!state.shown?.same) return toast("Wait until the photo is there, as it was scanned.");
   if (viewer.at === null) return toast("Choose a region first: R, or a click on its number.");
@@ -222,6 +226,70 @@ function decideRegion(label) {
   const open = row.regions.findIndex(({ human }, other) => !human && other > k);
   remark(row, k);
   if (region.human && open >= 0) viewer.pick(open);
+}
+
+// A box of shares of the photo; a point has no sides.
+function markPlace([left, top, width, height]) {
+  toggleMarking(false);
+  const { row } = state;
+  if (!state.shown?.same) return toast("Wait until the photo is there, as it was scanned.");
+  const at = (share, side) => Math.min(Math.max(0, Math.round(share * side)), side - 1);
+  const [x, y] = [at(left, row.width), at(top, row.height)];
+  const mark = { x, y, width: Math.min(Math.round(width * row.width), row.width - x), height: Math.min(Math.round(height * row.height), row.height - y), human: "crack" };
+  if (!mark.width || !mark.height) mark.width = mark.height = 0;
+  saveMark(row, mark, "crack", [...(row.marks ?? []), mark]);
+}
+
+function unmark(k) {
+  const { row } = state;
+  const place = k - (row.regions?.length ?? 0);
+  saveMark(row, row.marks[place], "", row.marks.filter((_, other) => other !== place));
+}
+
+function saveMark(row, { x, y, width, height }, label, after) {
+  const { queue, generation } = state;
+  const before = row.marks;
+  row.marks = after;
+  placePeak(row);
+  remark(row, null);
+  save(async () => {
+    try {
+      showProgress(await api.mark({ generation, row: row.row, uri: row.uri, x, y, width, height, label, queue }));
+    } catch (error) {
+      row.marks = before;
+      if (error.kind === "stale") return again(error);
+      toast(`NOT SAVED: ${error.message}`, true);
+      if (state.row === row) remark(row, null);
+    }
+  });
+}
+
+function toggleMarking(on = !viewer.drawing) {
+  viewer.draw(on && !!state.row);
+  $("mark-button").setAttribute("aria-pressed", String(viewer.drawing));
+  if (viewer.drawing) toast("Click a point, or drag a box around the crack.");
+}
+
+function keepNote() {
+  const { row, at, queue, generation } = state;
+  const note = $("note").value.trim();
+  if (!row || $("note").dataset.of !== row.uri || note === (row.note ?? "")) return;
+  const listed = state.rows.get(at);
+  const before = row.note;
+  row.note = note || null;
+  if (listed?.row === row.row) listed.note = row.note;
+  showList(state, pick);
+  save(async () => {
+    try {
+      showProgress(await api.note({ generation, row: row.row, uri: row.uri, note, queue }));
+    } catch (error) {
+      row.note = before;
+      if (listed?.row === row.row) listed.note = before;
+      if (error.kind === "stale") return again(error);
+      toast(`NOT SAVED: ${error.message}`, true);
+      if (state.row === row) showNote(row);
+    }
+  });
 }
 
 function remark(row, k) {
@@ -264,6 +332,9 @@ async function again(error) {
 const KEYS = {
   c: () => decide("crack"),
   n: () => decide("clear"),
+  o: () => decide("not_concrete"),
+  m: () => toggleMarking(),
+  t: () => $("note").focus(),
   s: () => decide("unsure"),
   " ": () => decide("unsure"),
   u: undo,
@@ -280,6 +351,9 @@ const MAY_REPEAT = new Set(["arrowleft", "arrowright"]);
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || $("help").open) return;
+  if (event.key === "Escape" && viewer.drawing) return toggleMarking(false);
+  if (event.key === "Escape" && event.target === $("note")) $("note").value = state.row?.note ?? "";
+  if (event.key === "Enter" && event.target === $("note")) return void $("note").blur();
   if (event.key === "Escape") return void (document.activeElement?.blur(), closeSide());
   if (event.target.closest("input, select")) return;
   if (event.target.closest("button") && [" ", "Enter"].includes(event.key)) return;
@@ -299,7 +373,9 @@ function onClick(id, work) {
 
 onClick("crack", KEYS.c);
 onClick("clear", KEYS.n);
+onClick("other", KEYS.o);
 onClick("unsure", KEYS.s);
+onClick("mark-button", KEYS.m);
 onClick("undo", undo);
 onClick("back", KEYS.arrowleft);
 onClick("on", KEYS.arrowright);
@@ -314,7 +390,14 @@ onClick("help-button", KEYS["?"]);
 onClick("page-back", () => go(Math.max(0, (Math.floor(state.at / PAGE) - 1) * PAGE)));
 onClick("page-on", () => go(Math.min(state.count - 1, (Math.floor(state.at / PAGE) + 1) * PAGE)));
 onClick("menu", () => ($("side").classList.contains("open") ? closeSide() : openSide()));
-onClick("folder", () => { $("text").value = $("folder").textContent; refilter(); });
+onClick("folder", () => {
+  const select = $("filters").elements.folder;
+  const folder = $("folder").textContent.replace(/(.)\/$/, "$1");
+  if (![...select.options].some(({ value }) => value === folder)) select.append(new Option(folder, folder));
+  select.value = folder;
+  refilter();
+});
+$("note").addEventListener("change", keepNote);
 $("toast").addEventListener("click", () => { $("toast").hidden = true; });
 
 function openSide() {

@@ -1,29 +1,41 @@
 // What the page shows: text, lists and numbers. File names come from anywhere and are only ever set as text.
 
+import { thumb } from "./api.js";
+
 export const $ = (id) => document.getElementById(id);
 export const PAGE = 100;
 
 const NAMES = {
-  crack: "crack", clear: "clear", review: "review", failed: "failed", unsure: "skipped",
+  crack: "crack", clear: "clear", review: "review", failed: "failed", unsure: "unsure", not_concrete: "not concrete",
   open: "not labelled yet", labelled: "labelled", differs: "against the model",
 };
 const WHY = {
   model: "clearly on one side", near_threshold: "near the threshold", downscaled: "much downscaled",
   out_of_distribution: "unlike concrete", scale: "too coarse a scale", preview: "only a preview",
 };
-const ALL = { verdict: "anything", reason: "any reason", failure: "any failure", label: "anything" };
+const ALL = { folder: "all folders", verdict: "anything", reason: "any reason", failure: "any failure", label: "anything" };
 
 export function showChoices(counts) {
   for (const [name, words] of Object.entries(counts)) {
     const select = $("filters").elements[name];
     const chosen = select.value || new URLSearchParams(location.hash.slice(1)).get(name) || "";
     const options = Object.entries(words).filter(([word, count]) => count || word === chosen);
+    const shared = name === "folder" ? sharedFolder(options.map(([word]) => word)) : 0;
+    const spoken = (word) => (name === "folder" ? word.slice(shared) || "." : (name === "reason" ? WHY : NAMES)[word] ?? word);
     select.replaceChildren(new Option(ALL[name], ""), ...options.map(([word, count]) =>
-      new Option(`${(name === "reason" ? WHY[word] : NAMES[word]) ?? word} (${count.toLocaleString("en")})`, word)));
+      new Option(`${spoken(word)} (${count.toLocaleString("en")})`, word)));
     select.value = chosen;
     select.parentElement.hidden = !options.length;
     select.parentElement.classList.toggle("set", chosen !== "");
   }
+}
+
+// Letters, up to a slash, with which all folders begin.
+function sharedFolder(folders) {
+  const [first = "", ...others] = folders;
+  let end = first.lastIndexOf("/") + 1;
+  while (end && others.some((other) => !other.startsWith(first.slice(0, end)))) end = first.lastIndexOf("/", end - 2) + 1;
+  return end;
 }
 
 export function showProgress({ labelled_in_queue: here, in_queue: count, labelled, rows }) {
@@ -65,12 +77,19 @@ export function showFacts(row) {
     $("scale").setAttribute("aria-label", `probability of a crack ${probability(row.p_crack)}`);
   }
   showSay(row.label);
+  showNote(row);
+}
+
+// A note that is being written is not overwritten.
+export function showNote(row) {
+  if (document.activeElement !== $("note") || $("note").dataset.of !== row.uri) $("note").value = row.note ?? "";
+  $("note").dataset.of = row.uri;
 }
 
 // What the reviewer said about the photo on the stage.
 export function showSay(label) {
   $("said").hidden = !label;
-  $("said").textContent = label ? `you said: ${{ crack: "crack", clear: "no crack", unsure: "skip" }[label]}` : "";
+  $("said").textContent = label ? `you said: ${{ clear: "no crack" }[label] ?? NAMES[label]}` : "";
   $("said").className = label ?? "";
 }
 
@@ -85,7 +104,7 @@ export function showList(state, pick) {
   const start = Math.floor(state.at / PAGE) * PAGE;
   const end = Math.min(start + PAGE, state.count);
   const items = [];
-  for (let k = start; k < end; k++) if (state.rows.has(k)) items.push(listItem(k, state.rows.get(k), k === state.at, pick));
+  for (let k = start; k < end; k++) if (state.rows.has(k)) items.push(listItem(k, state.rows.get(k), k === state.at, pick, state.generation));
   $("list").replaceChildren(...items);
   $("page").textContent = `${(start + 1).toLocaleString("en")}–${end.toLocaleString("en")} of ${state.count.toLocaleString("en")}`;
   $("page-back").disabled = start === 0;
@@ -93,7 +112,21 @@ export function showList(state, pick) {
   $("list").querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
 }
 
-function listItem(at, row, selected, pick) {
+// A picture that is there already is moved, not asked for again.
+const thumbs = new Map();
+const MOST_THUMBS = 3 * PAGE;
+function thumbOf(generation, row) {
+  const address = thumb(generation, row);
+  if (!thumbs.has(address)) {
+    const picture = Object.assign(document.createElement("img"), { alt: "", loading: "lazy", width: 44, height: 44, src: address });
+    picture.addEventListener("error", () => picture.classList.add("none"));
+    thumbs.set(address, picture);
+    if (thumbs.size > MOST_THUMBS) thumbs.delete(thumbs.keys().next().value);
+  }
+  return thumbs.get(address);
+}
+
+function listItem(at, row, selected, pick, generation) {
   const item = document.createElement("li");
   const verdict = row.verdict ?? "failed";
   item.setAttribute("role", "option");
@@ -102,8 +135,12 @@ function listItem(at, row, selected, pick) {
   const p = Object.assign(document.createElement("span"), { className: "p", textContent: row.p_crack === null ? row.failure_code ?? "" : probability(row.p_crack) });
   const chip = Object.assign(document.createElement("span"), { className: `dot ${verdict}`, title: NAMES[verdict] });
   chip.setAttribute("aria-label", `model: ${NAMES[verdict]}`);
-  const said = Object.assign(document.createElement("span"), { className: `mark ${row.label ?? ""}`, textContent: { crack: "C", clear: "N", unsure: "S" }[row.label] ?? "" });
-  item.append(chip, name, p, said);
+  const said = Object.assign(document.createElement("span"), { className: `mark ${row.label ?? ""}`, textContent: { crack: "C", clear: "N", not_concrete: "O", unsure: "S" }[row.label] ?? "" });
+  const picture = thumbOf(generation, row.row);
+  if (row.note) { said.classList.add("noted"); said.title = row.note; }
+  const words = Object.assign(document.createElement("span"), { className: "words" });
+  words.append(name, chip, p);
+  item.append(picture, words, said);
   item.addEventListener("click", () => pick(at));
   return item;
 }
