@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
 from collections.abc import Iterator
@@ -21,17 +20,23 @@ from inspector.cli.help import panels, purpose, spelling
 
 API_INTRO = """# Python API
 
-The library does what the command line does; every name below can be
-imported from `inspector`. A config holds the options of a command; a function takes it, prints
-nothing and returns the result. Errors are subclasses of `inspector.InspectorError`.
+The library does what the command line does; every name below can be imported from `inspector`. A
+function takes its options by name, or a config of them, prints nothing and returns the result; in a
+notebook it shows how far it is. Errors are subclasses of `inspector.InspectorError`.
 
 ```python
-from inspector import ScanConfig, scan
+import inspector
 
-if __name__ == "__main__":  # worker processes import this script
-    summary = scan(ScanConfig(sources=("/photos",)))
-    print(summary.table.verdicts)
+summary = inspector.scan("/photos", out="results")
+print(summary.table.verdicts)
+frame = inspector.Results("results").to_pandas()
+
+with inspector.Model.load() as model:
+    print(model.predict("/photos/IMG_0001.jpg"))
 ```
+
+[In a notebook](../how-to/notebook.md) has more of it. A script that scans with
+`loader="torch"` stands under `if __name__ == "__main__":`, because its workers import it.
 """
 
 
@@ -108,12 +113,11 @@ def python_page() -> Iterator[str]:
     kinds: dict[str, list[str]] = {"Functions": [], "Options": [], "Results and errors": []}
     for name in inspector.__all__:
         called = getattr(inspector, name)
-        module = importlib.import_module(called.__module__).__name__
         if inspect.isclass(called):
             kind = "Options" if name.endswith("Config") else "Results and errors"
-            directive = f".. autoclass:: {module}.{called.__name__}"
+            directive = f".. autoclass:: {called.__module__}.{called.__name__}"
         else:
-            kind, directive = "Functions", f".. autofunction:: {module}.{called.__name__}"
+            kind, directive = "Functions", f".. autofunction:: inspector.{name}"
         kinds[kind].append(directive)
     for kind, directives in kinds.items():
         yield f"\n## {kind}\n"

@@ -1,56 +1,28 @@
 """Batch inspection of concrete photos for cracks.
 
-Each command of the command line is a function here, with a frozen config and a result:
+Each command of the command line is a function here. It takes its options by name, or a frozen
+config of them, and returns a value:
 
-    from inspector import ScanConfig, scan
-    summary = scan(ScanConfig(sources=("/photos",), out="results"))
+    import inspector
+    summary = inspector.scan("/photos", out="results")
+    summary = inspector.scan(inspector.ScanConfig(sources=("/photos",), out="results"))
 
-Functions return values and print nothing; those that take long report to an optional `Progress`.
-Names load when they are first used, so `import inspector` costs nothing.
+`Model` judges single photos, `Results` is a table with what people said. Functions print nothing;
+those that take long report to an optional `Progress`, and in a notebook show it. Names load when
+they are first used, so `import inspector` costs nothing; `__init__.pyi` has their types.
 """
 
 from __future__ import annotations
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from bench.config import BenchConfig as BenchConfig
-    from bench.run import bench as bench
-    from export.config import ExportConfig as ExportConfig
-    from export.run import export_bundle as export
-    from inspector.calibration.run import CalibrateConfig as CalibrateConfig
-    from inspector.calibration.run import Calibrated as Calibrated
-    from inspector.calibration.run import calibrate as calibrate
-    from inspector.errors import InspectorError as InspectorError
-    from inspector.evaluation.figures import Evaluation as Evaluation
-    from inspector.evaluation.run import EvaluateConfig as EvaluateConfig
-    from inspector.evaluation.run import evaluate as evaluate
-    from inspector.model.bundle import ModelBundle as ModelBundle
-    from inspector.reporting.contents import Report as Report
-    from inspector.reporting.report import ReportConfig as ReportConfig
-    from inspector.reporting.report import report as report
-    from inspector.results.verify import VerifyConfig as VerifyConfig
-    from inspector.results.verify import VerifyResult as VerifyResult
-    from inspector.results.verify import verify as verify
-    from inspector.reviewing.server import ReviewConfig as ReviewConfig
-    from inspector.reviewing.server import ReviewResult as ReviewResult
-    from inspector.reviewing.server import review as review
-    from inspector.scanning import RejudgeConfig as RejudgeConfig
-    from inspector.scanning import RejudgeResult as RejudgeResult
-    from inspector.scanning import ScanConfig as ScanConfig
-    from inspector.scanning import ScanSummary as ScanSummary
-    from inspector.scanning import rejudge as rejudge
-    from inspector.scanning import scan as scan
-    from inspector.training import TrainConfig as TrainConfig
-    from inspector.training import TrainResult as TrainResult
-    from inspector.training import train as train
+from typing import Any
 
 # ONNX Runtime 1.29 and later report every model that is loaded to its maker, unless this is set
 # before onnxruntime is imported. Set it to 0 to allow that.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
+_CALLS = "inspector.library.calls"
 _HOME = {
     "BenchConfig": "bench.config",
     "CalibrateConfig": "inspector.calibration.run",
@@ -59,11 +31,14 @@ _HOME = {
     "Evaluation": "inspector.evaluation.figures",
     "ExportConfig": "export.config",
     "InspectorError": "inspector.errors",
+    "Model": "inspector.library.predictor",
     "ModelBundle": "inspector.model.bundle",
+    "Prediction": "inspector.library.prediction",
     "RejudgeConfig": "inspector.scanning",
     "RejudgeResult": "inspector.scanning",
     "Report": "inspector.reporting.contents",
     "ReportConfig": "inspector.reporting.report",
+    "Results": "inspector.library.frames",
     "ReviewConfig": "inspector.reviewing.server",
     "ReviewResult": "inspector.reviewing.server",
     "ScanConfig": "inspector.scanning",
@@ -72,18 +47,18 @@ _HOME = {
     "TrainResult": "inspector.training",
     "VerifyConfig": "inspector.results.verify",
     "VerifyResult": "inspector.results.verify",
-    "bench": "bench.run:bench",
-    "calibrate": "inspector.calibration.run",
-    "evaluate": "inspector.evaluation.run",
-    "export": "export.run:export_bundle",
-    "rejudge": "inspector.scanning",
-    "report": "inspector.reporting.report",
-    "review": "inspector.reviewing.server",
-    "scan": "inspector.scanning",
-    "train": "inspector.training",
-    "verify": "inspector.results.verify",
+    "bench": _CALLS,
+    "calibrate": _CALLS,
+    "evaluate": _CALLS,
+    "export": _CALLS,
+    "rejudge": _CALLS,
+    "report": _CALLS,
+    "review": _CALLS,
+    "scan": _CALLS,
+    "train": _CALLS,
+    "verify": _CALLS,
 }
-"""Module of each name, and after a colon what it is called there."""
+"""Module of each name."""
 
 __all__ = [
     "BenchConfig",
@@ -93,11 +68,14 @@ __all__ = [
     "Evaluation",
     "ExportConfig",
     "InspectorError",
+    "Model",
     "ModelBundle",
+    "Prediction",
     "RejudgeConfig",
     "RejudgeResult",
     "Report",
     "ReportConfig",
+    "Results",
     "ReviewConfig",
     "ReviewResult",
     "ScanConfig",
@@ -122,8 +100,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'inspector' has no attribute {name!r}")
-    module, _, original = _HOME[name].partition(":")
-    return getattr(import_module(module), original or name)
+    module = import_module(_HOME[name])
+    value = module.load(name) if _HOME[name] == _CALLS else getattr(module, name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

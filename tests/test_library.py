@@ -6,7 +6,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
-from pathlib import Path
+from dataclasses import fields
 
 import pytest
 
@@ -34,6 +34,7 @@ from inspector import (
     verify,
 )
 from inspector.calibration.thresholds import Rule
+from tests.stub import FILE, stub
 from tests.training.conftest import save_scene
 
 COMMANDS = {
@@ -44,16 +45,12 @@ COMMANDS = {
 
 
 def test_every_name_is_listed_lazy_and_typed():
-    tree = ast.parse(Path(inspector.__file__).read_text(encoding="utf-8"))
-    typed = [
-        alias.asname or alias.name
-        for node in tree.body
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for line in node.body
-        if isinstance(line, ast.ImportFrom)
-        for alias in line.names
-    ]
-    assert sorted(typed) == sorted(inspector.__all__) == sorted(inspector._HOME)
+    assert FILE.read_text(encoding="utf-8") == stub(), "run: python -m tests.stub"
+    tree = ast.parse(FILE.read_text(encoding="utf-8"))
+    imported = [a for n in tree.body if isinstance(n, ast.ImportFrom) for a in n.names if a.asname]
+    defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    typed = {str(alias.asname) for alias in imported} | set(defined)
+    assert typed >= set(inspector.__all__) and sorted(inspector.__all__) == sorted(inspector._HOME)
     assert set(inspector.__all__) <= set(dir(inspector))
 
 
@@ -64,9 +61,13 @@ def test_no_module_takes_the_place_of_a_function(name):
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
-def test_every_command_takes_its_config_first(command):
-    first = next(iter(inspect.signature(command).parameters.values()))
-    assert first.annotation == COMMANDS[command].__name__ and inspect.getdoc(command)
+def test_every_command_takes_its_config_or_its_options(command):
+    kind = COMMANDS[command]
+    taken = list(inspect.signature(command).parameters)
+    assert taken[: len(fields(kind))] == [field.name for field in fields(kind)]
+    original = inspect.signature(inspect.unwrap(command)).parameters
+    assert next(iter(original.values())).annotation == kind.__name__ and inspect.getdoc(command)
+    assert taken[len(fields(kind)) :] == list(original)[1:]
 
 
 def test_train_returns_a_bundle_that_every_command_takes(tmp_path, capfd):

@@ -67,6 +67,45 @@ def verify(
 
 @commands.command(
     epilog=examples(
+        ("inspector table results", "cracks first, with what people said"),
+        (
+            "inspector table results --rows 5 --columns path,p_crack,human_verdict,note",
+            "some of it",
+        ),
+        ("inspector table results --export labelled.parquet", "all rows, for programs"),
+    )
+)
+def table(
+    out: Out,
+    rows: Annotated[int, output(metavar="N", min=1, help="Print the first N photos.")] = 20,
+    columns: Annotated[
+        str | None, output(metavar="NAME,...", help="Only these columns, in this order.")
+    ] = None,
+    export: Annotated[
+        Path | None,
+        output(metavar="FILE", help="Write all rows to a .parquet or .jsonl file instead."),
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Print the table as people read it: cracks first, with what was said in inspector review.
+
+    One view for every reader: the columns of the table, and human_verdict, note, human_regions,
+    reviewer, labelled_at. A list for Excel: inspector report OUT --xlsx FILE.
+    """
+    from inspector.core.text import print_lines
+    from inspector.library.frames import Results, table_lines
+
+    results = Results(out)
+    names = tuple(filter(None, (columns or "").split(",")))
+    if export is None:
+        print_lines(table_lines(results, rows, names))
+    else:
+        count = results.export(export, names)
+        print_lines([f"wrote      {export} ({count:,} photos)"])
+
+
+@commands.command(
+    epilog=examples(
         ("inspector rejudge results --threshold 0.3", "crack from 0.3 on, no review"),
         ("inspector rejudge results --model my-walls-model", "thresholds of inspector calibrate"),
         ("inspector rejudge results --min-crack-mm 0.3", "clear only where 0.3 mm would show"),

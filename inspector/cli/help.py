@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from inspector.core.text import columns
 
 PANELS = {
-    "Photos": ("scan", "report", "review", "verify", "rejudge"),
+    "Photos": ("scan", "report", "review", "table", "verify", "rejudge"),
     "Models": ("train", "evaluate", "calibrate", "export"),
     "Machine": ("doctor", "bench"),
 }

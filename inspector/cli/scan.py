@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,7 +29,11 @@ from inspector.cli.options import (
     speed,
     verdicts,
 )
+from inspector.errors import OutputError
 from inspector.photos.reading import DecodeLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 commands = typer.Typer()
 
@@ -45,6 +51,10 @@ _DEFAULT = DecodeLimits()
         ("inspector scan s3://bucket/bridge-7 --out results", "a bucket"),
         ("inspector scan /photos --max-failures 5% --json", "for a script"),
         ("inspector scan /photos --out results/3-of-8 --shard 3/8", "one of eight machines"),
+        (
+            "inspector scan /photos --jsonl - | jq -r 'select(.verdict == \"crack\").path'",
+            "each crack as it is found",
+        ),
         ("inspector scan /photos --min-crack-mm 0.3 --mm-per-px 0.12", "cracks of 0.3 mm matter"),
     )
 )
@@ -186,6 +196,13 @@ def scan(
     as_json: Annotated[
         bool, output("--json", help="Print the summary as JSON on stdout.")
     ] = False,
+    jsonl: Annotated[
+        str | None,
+        output(
+            metavar="-|FILE",
+            help="A line of JSON for each photo as it is judged; a FILE is added to.",
+        ),
+    ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
@@ -197,6 +214,8 @@ def scan(
     Exit code 0: done; 3: done, but more photos failed than --max-failures allows, none could be
     judged, or a directory could not be read; 130, 143: interrupted.
     """
+    if as_json and jsonl == "-":
+        raise typer.BadParameter("--json and --jsonl - both want the standard output")
     from inspector.scanning import FailureBudget, ScanConfig, preview
     from inspector.scanning import scan as run_scan
     from inspector.scanning.config import AFTER_SOURCE
@@ -237,10 +256,36 @@ def scan(
         seen = preview(config)
         print(json.dumps(seen.to_json(), indent=2)) if as_json else print_preview(seen)
         return
-    with ScanConsole(config, quiet=quiet, verbose=verbose) as console:
-        summary = run_scan(config, watch=console)
+    with ScanConsole(config, quiet=quiet, verbose=verbose) as console, _lines_to(jsonl) as rows:
+        summary = run_scan(config, watch=console, rows=rows)
     if as_json:
         print(json.dumps(summary.to_json(), indent=2))
     if not quiet:
-        print_summary(summary, to_stderr=as_json, verbose=verbose)
+        print_summary(summary, to_stderr=as_json or jsonl == "-", verbose=verbose)
     raise typer.Exit(summary.exit_code)
+
+
+@contextmanager
+def _lines_to(
+    place: str | None,
+) -> Iterator[Callable[[Sequence[Mapping[str, Any]]], object] | None]:
+    """What writes rows as lines to a file or, as `-`, the standard output, at once; None where
+    nobody wants them. Raises OutputError for a file that cannot be written."""
+    if place is None:
+        yield None
+        return
+    from inspector.results.schema import json_line, to_table
+
+    with ExitStack() as stack:
+        stream: IO[str] = sys.stdout
+        if place != "-":
+            try:
+                stream = stack.enter_context(open(place, "a", encoding="ascii"))
+            except OSError as error:
+                raise OutputError(f"cannot write {place}: {error.strerror}") from error
+
+        def write(rows: Sequence[Mapping[str, Any]]) -> None:
+            stream.write("".join(map(json_line, to_table(rows, {}).to_pylist())))
+            stream.flush()
+
+        yield write

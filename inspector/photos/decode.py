@@ -120,6 +120,27 @@ def _decode(
     return Decoded(ref, pixels_HWC, facts, shrink, view)
 
 
+def prepare(
+    image: Image.Image, ref: ImageRef, spec: PreprocessSpec, views: Views = ALL_WHOLE
+) -> Decoded | Failure:
+    """Make of an image in memory what `decode` makes of its file; an orientation that it still has
+    in its EXIF is applied. The facts know no `content_hash`."""
+    try:
+        _prepare_pillow(DecodeLimits())
+        image.load()
+        exif = read_exif(image)
+        facts = _facts(image, exif, None)
+        view, shrink = views.of(image.size), 1.0
+        if view is View.WHOLE:
+            pixels_HWC = to_pixels(_small(image, exif, spec))
+            shrink = max(facts.width or 1, facts.height or 1) / spec.size
+        else:
+            pixels_HWC = turned(_in_pieces(image), exif.orientation)
+    except Exception as error:  # of many types; the file that it comes from may be damaged
+        return Failure(ref, FailureCode.CORRUPT, _in_one_line(str(error)))
+    return Decoded(ref, pixels_HWC, facts, shrink, view)
+
+
 def _prepare_pillow(limits: DecodeLimits) -> None:
     """Pillow warns about odd but decodable files; their row says all there is to say. It has a
     bound on pixels of its own, which must not lie below `limits`: it refuses twice that number.
@@ -313,10 +334,13 @@ def _model_pixels(
         else:
             image = plain_image(data, image.size) or image
     image.load()  # may change the mode
+    return to_pixels(_small(image, exif, spec))
+
+
+def _small(image: Image.Image, exif: ExifFacts, spec: PreprocessSpec) -> Image.Image:
     small = fit(to_rgb(image), spec)
-    if exif.orientation in UPRIGHT:
-        small = small.transpose(UPRIGHT[exif.orientation])
-    return to_pixels(small)
+    turn = UPRIGHT.get(exif.orientation)
+    return small if turn is None else small.transpose(turn)
 
 
 def _native_pixels(image: Image.Image, exif: ExifFacts, data: Bytes) -> NDArray[np.uint8]:

@@ -58,7 +58,8 @@ WINDOWS = HeatScale(0.0, 6.0)
 OVERLAY_SIDE = 2048
 """Pixels of an overlay's longer side at most."""
 _QUALITY = 88
-_VEIL = 0.65
+VEIL = 0.65
+"""Opacity of the heat over a photo."""
 _NARROW = 400
 """Pixels below which a legend has room for words alone."""
 
@@ -84,24 +85,32 @@ def draw_overlay(address: str, content_hash: str, overlay: Overlay) -> bytes:
     opened = open_whole(address, OVERLAY_SIDE)
     if opened.content_hash != content_hash:
         raise CannotShowError("the file has changed since it was judged")
-    image, found = opened.image.convert("RGB"), overlay.evidence
-    if isinstance(found, WindowMap):
-        sides = opened.width, opened.height
-        heat = draw_window_heat(found, overlay.scale, *sides, offset=overlay.offset)
-    else:
-        heat = draw_heat(found, overlay.scale)
-    heat = heat.resize(image.size, Image.Resampling.BICUBIC)
+    drawn = drawn_over(opened.image.convert("RGB"), opened.width, opened.height, overlay)
+    stream = BytesIO()
+    drawn.save(stream, "JPEG", quality=_QUALITY)
+    return stream.getvalue()
+
+
+def drawn_over(image: Image.Image, width: int, height: int, overlay: Overlay) -> Image.Image:
+    """Draw an overlay and its legend on an upright RGB photo of `width` x `height` pixels, which
+    `image` shows smaller or as it is, and which is changed."""
+    heat = heat_of(overlay, width, height).resize(image.size, Image.Resampling.BICUBIC)
     # The crack itself is to be seen below it.
-    image.paste(heat.convert("RGB"), mask=heat.getchannel("A").point(lambda a: round(a * _VEIL)))
+    image.paste(heat.convert("RGB"), mask=heat.getchannel("A").point(lambda a: round(a * VEIL)))
     if overlay.regions:
-        mark_regions(image, overlay.regions, image.width / opened.width)
+        mark_regions(image, overlay.regions, image.width / width)
     elif overlay.peak is not None:
         _ring(image, overlay.peak)
-    stream = BytesIO()
-    with_legend(image, overlay.words, heat=image.width >= _NARROW).save(
-        stream, "JPEG", quality=_QUALITY
-    )
-    return stream.getvalue()
+    return with_legend(image, overlay.words, heat=image.width >= _NARROW)
+
+
+def heat_of(overlay: Overlay, width: int, height: int) -> Image.Image:
+    """Draw an overlay's evidence as RGBA, to be stretched over the photo of `width` x `height`
+    pixels."""
+    found = overlay.evidence
+    if isinstance(found, WindowMap):
+        return draw_window_heat(found, overlay.scale, width, height, offset=overlay.offset)
+    return draw_heat(found, overlay.scale)
 
 
 def _ring(image: Image.Image, place: tuple[float, float]) -> None:

@@ -153,6 +153,8 @@ class ScanConfig:
         take_paths(self)
         if unnamed:
             object.__setattr__(self, "out", results_of(self.sources))
+        if isinstance(self.max_failures, str):
+            object.__setattr__(self, "max_failures", FailureBudget.parse(self.max_failures))
         self.moves()
         if self.share() and self.moved:
             raise UsageError(

@@ -38,6 +38,38 @@ than one process draws waits for it."""
 _SECONDS = 60.0
 
 
+class Explanations:
+    """Makes of a model's answers what is drawn over a photo."""
+
+    def __init__(self, bundle: ModelBundle) -> None:
+        dense = bundle.dense
+        self._offset = (0.0, 0.0) if dense is None else (dense.offset_x, dense.offset_y)
+        self._whole = HeatScale.of(read_golden(bundle).scores.cam_NHW)
+
+    def overlay(self, judgement: Judgement, scores: Scores, k: int) -> Overlay:
+        """The overlay of the k-th photo of `scores`."""
+        found = scores.found_N[k] if scores.found_N is not None else None
+        evidence, scale = scores.cam_NHW[k], self._whole
+        if found is not None:
+            evidence = found.window_map
+            scale = WINDOWS if evidence.cells_HW is None else CELLS
+        peak = None
+        if judgement.peak_x is not None and judgement.peak_y is not None:
+            peak = judgement.peak_x, judgement.peak_y
+        regions = [asdict(region) for region in judgement.regions or ()]
+        return Overlay(evidence, scale, self._offset, regions, peak, words_of(judgement))
+
+
+def words_of(judgement: Judgement) -> str:
+    """A judgement in one line."""
+    number = len(judgement.regions or ())
+    regions = f"{number} region{'' if number == 1 else 's'}, "
+    return (
+        f"{judgement.verdict} {judgement.p_crack:.3f} ({judgement.reason}), "
+        f"{regions if judgement.regions is not None else ''}{judgement.view}"
+    )
+
+
 class Overlays:
     """Draws overlays in a process of their own, while the scan goes on; None draws none."""
 
@@ -51,9 +83,7 @@ class Overlays:
         if not kind:
             return
         make_directory(at.heatmaps)
-        dense = bundle.dense
-        self._offset = (0.0, 0.0) if dense is None else (dense.offset_x, dense.offset_y)
-        self._whole = HeatScale.of(read_golden(bundle).scores.cam_NHW)
+        self._explain = Explanations(bundle)
         self._places = threading.Semaphore(MOST_WAITING)
         self._helpers = Helpers(draw_overlay, _SECONDS)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inspector-overlays")
@@ -64,26 +94,9 @@ class Overlays:
         """Have the photos drawn whose verdict asks for it."""
         for k, (photo, judgement) in enumerate(zip(photos, judgements, strict=True)):
             if judgement.verdict in self._verdicts:
-                overlay = self._overlay(judgement, scores, k)
+                overlay = self._explain.overlay(judgement, scores, k)
                 self._places.acquire()
                 self._thread.submit(self._draw, photo, overlay)
-
-    def _overlay(self, judgement: Judgement, scores: Scores, k: int) -> Overlay:
-        found = scores.found_N[k] if scores.found_N is not None else None
-        evidence, scale = scores.cam_NHW[k], self._whole
-        if found is not None:
-            evidence = found.window_map
-            scale = WINDOWS if evidence.cells_HW is None else CELLS
-        peak = None
-        if judgement.peak_x is not None and judgement.peak_y is not None:
-            peak = judgement.peak_x, judgement.peak_y
-        regions = [asdict(region) for region in judgement.regions or ()]
-        number = f"{len(regions)} region{'' if len(regions) == 1 else 's'}, "
-        words = (
-            f"{judgement.verdict} {judgement.p_crack:.3f} ({judgement.reason}), "
-            f"{number if judgement.regions is not None else ''}{judgement.view}"
-        )
-        return Overlay(evidence, scale, self._offset, regions, peak, words)
 
     def _draw(self, photo: Photo, overlay: Overlay) -> None:
         try:

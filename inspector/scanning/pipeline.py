@@ -28,7 +28,7 @@ from inspector.version import __version__
 from inspector.workers.process import refuse_reimport
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from inspector.engines import Backend
     from inspector.engines.photo import PhotoEngine
@@ -46,13 +46,25 @@ SECONDS_PER_PART = 30.0
 """Work that a crash may cost on a slow machine, where a full part takes hours."""
 
 
-def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
+def scan(
+    config: ScanConfig,
+    *,
+    watch: Watcher | None = None,
+    rows: Callable[[Sequence[Mapping[str, Any]]], object] | None = None,
+) -> ScanSummary:
     """Give every photo of `config.sources` one row in the table at `config.out`.
 
     What is in the table already is skipped, so a scan that was stopped goes on when it is called
     again. SIGINT and SIGTERM stop it between two batches. `watch` is told of the start and of every
-    batch. Raises InspectorError where the scan cannot start or go on; the rows that are done are
-    kept.
+    batch; `rows` gets the rows of each batch as they are made, before any of them is committed, so
+    that no row of the table was kept from it, and a scan that was killed may make some again.
+    Raises InspectorError where the scan cannot start or go on; the rows that are done are kept.
+
+    Example:
+        >>> import inspector
+        >>> summary = inspector.scan("photos", out="o")
+        >>> summary.table.rows, summary.table.verdicts
+        (3, {'crack': 1, 'clear': 1, 'review': 0})
     """
     refuse_reimport("scan")
     with open_scan(config) as run:
@@ -60,7 +72,7 @@ def scan(config: ScanConfig, *, watch: Watcher | None = None) -> ScanSummary:
             table = Counts.of(run.table.outcomes)
             watch.start(run.plan, run.executor.engine, table, run.table.notes)
         for batch, scores in run.predictions():
-            run.keep(batch, scores)
+            run.keep(batch, scores, rows)
             if watch is not None:
                 watch.update(run.tally)
             if run.tally.over_budget():
@@ -118,8 +130,13 @@ class OpenScan:
         listing; where they are computed is the executor's business."""
         return self.executor.predictions()
 
-    def keep(self, batch: Batch, scores: Scores) -> None:
-        """Write one row for each item of `batch`, and count it."""
+    def keep(
+        self,
+        batch: Batch,
+        scores: Scores,
+        told: Callable[[Sequence[Mapping[str, Any]]], object] | None = None,
+    ) -> None:
+        """Write one row for each item of `batch`, and count it; `told` gets the rows first."""
         with self.clock.stage("judge"):
             batch = batch.at_scale(self.scale.mm_per_px)
             stages = self.executor.engine.stages
@@ -132,6 +149,8 @@ class OpenScan:
                 for item in batch.items
             ]
         with self.clock.stage("write"):
+            if told is not None:
+                told(rows)
             self.sink.write(rows)
         if self.config.heatmaps:
             with self.clock.stage("draw"):

@@ -64,10 +64,13 @@ def decode_photos(
     are forgotten here before the next one is decoded. Photos in stores are fetched ahead."""
     with OBJECTS.fetched(refs):
         for ref in refs:
-            yield _decoded(decode(ref, spec, limits, views))
+            yield without_pixels(decode(ref, spec, limits, views))
 
 
-def _decoded(outcome: Decoded | Failure) -> tuple[Photo | Failure, NDArray[np.uint8] | None]:
+def without_pixels(
+    outcome: Decoded | Failure,
+) -> tuple[Photo | Failure, NDArray[np.uint8] | None]:
+    """Part a decoded photo from its pixels (H, W, 3)."""
     if not isinstance(outcome, Decoded):
         return outcome, None
     height, width, _ = outcome.pixels_HWC.shape

@@ -1,0 +1,203 @@
+"""The results of a scan for programs: the one view, with what people said, as a data frame."""
+
+from __future__ import annotations
+
+import os
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from inspector.core.durable import make_directory, replacing
+from inspector.core.layout import refuse_other
+from inspector.core.text import plain_table, printable
+from inspector.errors import OutputError, UsageError
+from inspector.results.labels import read_decisions
+from inspector.results.reader import Table, read_steadily
+from inspector.results.schema import json_line
+from inspector.results.view import VIEW, read_view, view_batches, view_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+FAILED = "failed"
+_SHOWN = ("path", "verdict", "human_verdict", "p_crack", "reason", "failure_code", "note")
+_HEADS = {"path": "photo", "human_verdict": "said", "failure_code": "failure"}
+_KEYS = ("verdict", "human_verdict", "p_crack")
+_ORDER = ("crack", "review", "unsure", FAILED, "clear", "not_concrete")
+_ROWS = 20
+
+
+class Results:
+    """A result directory of a scan: its table, and beside each row what people said of the photo in
+    `inspector review` (`human_verdict`, `note`, `human_regions`, `reviewer`, `labelled_at`).
+
+    Read anew at each call, so what a scan or a review adds meanwhile is there the next time.
+
+    Example:
+        >>> import inspector
+        >>> results = inspector.Results("o")
+        >>> len(results)
+        3
+        >>> frame = results.to_pandas()
+        >>> frame.loc[frame["verdict"] == "crack", "path"].str.endswith("crack.jpg").tolist()
+        [True]
+        >>> results.to_arrow(["verdict", "human_verdict", "note"]).num_columns
+        3
+        >>> results.to_polars(["verdict", "p_crack"]).columns
+        ['verdict', 'p_crack']
+    """
+
+    columns = tuple(column.name for column in VIEW)
+    """Names of all columns, in their order."""
+
+    def __init__(self, out: str | os.PathLike[str]) -> None:
+        """Raises OutputError where `out` is no result directory of a scan."""
+        self.out = Path(out)
+        refuse_other(self.out)
+
+    def to_arrow(self, columns: Sequence[str] = ()) -> pa.Table:
+        """All rows in the order of the table, with all columns or some. Raises UsageError for a
+        column that there is not, OutputError where the table cannot be read."""
+        return read_view(self.out, self._known(columns))
+
+    def head(self, rows: int = 20, columns: Sequence[str] = ()) -> pa.Table:
+        """The rows that come first for who acts on them: cracks, what is to be decided, what
+        failed, the rest, as it stands after a review; within each the likeliest cracks. Raises as
+        `to_arrow`."""
+        names = self._known(columns)
+
+        def read(table: Table) -> pa.Table:
+            decisions = read_decisions(self.out)
+            keys = pa.Table.from_batches(view_batches(table, decisions, _KEYS), view_schema(_KEYS))
+            said = pc.coalesce(keys["human_verdict"], keys["verdict"], pa.scalar(FAILED))
+            ranked = pa.table(
+                {"rank": pc.index_in(said, value_set=pa.array(_ORDER)), "p": keys["p_crack"]}
+            )
+            order = [("rank", "ascending"), ("p", "descending")]
+            chosen = np.asarray(pc.sort_indices(ranked, order)[:rows], np.int64)
+            return _rows(view_batches(table, decisions, names), chosen, names)
+
+        return read_steadily(self.out, read)
+
+    def to_pandas(self, columns: Sequence[str] = ()) -> Any:
+        """The same as a pandas `DataFrame`."""
+        return self.to_arrow(columns).to_pandas()
+
+    def to_polars(self, columns: Sequence[str] = ()) -> Any:
+        """The same as a Polars `DataFrame`."""
+        import polars
+
+        return polars.from_arrow(self.to_arrow(columns))
+
+    def export(self, file: str | os.PathLike[str], columns: Sequence[str] = ()) -> int:
+        """Write all rows to a `.parquet` or `.jsonl` file, and return their number. Raises
+        UsageError for another ending or a place where readers would take it for a piece of the
+        table, OutputError where it cannot be written."""
+        file, names = Path(file), self._known(columns)
+        if file.suffix not in (".parquet", ".jsonl"):
+            raise UsageError(f"{file} ends neither in .parquet nor in .jsonl")
+        if self.out.resolve() in file.resolve().parents:
+            raise UsageError(f"{file} lies in the result directory; name another place")
+
+        def read(table: Table) -> int:
+            batches = view_batches(table, read_decisions(self.out), names)
+            with replacing(file) as draft:
+                if file.suffix == ".parquet":
+                    with pq.ParquetWriter(draft, view_schema(names), compression="zstd") as writer:
+                        for batch in batches:
+                            writer.write_batch(batch)
+                else:
+                    with draft.open("w", encoding="ascii") as stream:
+                        for batch in batches:
+                            stream.writelines(json_line(row, names) for row in batch.to_pylist())
+            return len(table)
+
+        try:
+            make_directory(file.parent)
+            return read_steadily(self.out, read)
+        except OSError as error:
+            raise OutputError(f"cannot write {file}: {error.strerror or error}") from error
+
+    def batches(self, columns: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+        """The same a few thousand rows at a time, for tables that do not fit into memory. Raises
+        StaleTableError, too, where a scan changes the table meanwhile."""
+        table = Table.open(self.out)
+        return view_batches(table, read_decisions(self.out), self._known(columns))
+
+    def _known(self, names: Sequence[str]) -> tuple[str, ...]:
+        if unknown := [name for name in names if name not in self.columns]:
+            raise UsageError(
+                f"there is no column {', '.join(unknown)}; choose from: {', '.join(self.columns)}"
+            )
+        return tuple(dict.fromkeys(names)) or self.columns
+
+    def _shown(self) -> tuple[str, ...]:
+        """Columns that a person wants to see, without those in which nothing stands."""
+        first = self.head(_ROWS, _SHOWN)
+        return tuple(name for name in _SHOWN if first[name].null_count < len(first))
+
+    def __len__(self) -> int:
+        return read_steadily(self.out, len)
+
+    def __repr__(self) -> str:
+        return f"Results({str(self.out)!r})"
+
+    def _repr_html_(self) -> str:
+        """The rows that come first, as a notebook shows them."""
+        names, count = self._shown(), len(self)
+        rows = self.head(_ROWS, names).to_pylist()
+        head = "".join(f"<th>{name}</th>" for name in names)
+        cells = (
+            "".join(f"<td>{escape(printable(_text(row[name])))}</td>" for name in names)
+            for row in rows
+        )
+        body = "".join(f"<tr>{cell}</tr>" for cell in cells)
+        said = f"{escape(printable(str(self.out)))}: {count:,} photos"
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{said}</p>"
+
+
+def _rows(
+    batches: Iterator[pa.RecordBatch], chosen: NDArray[np.int64], names: Sequence[str]
+) -> pa.Table:
+    """Take rows by their numbers, in that order."""
+    order = np.argsort(chosen, kind="stable")
+    wanted, found, begin = chosen[order], [], 0
+    for batch in batches:
+        inside = (wanted >= begin) & (wanted < begin + batch.num_rows)
+        found.append(batch.take(pa.array(wanted[inside] - begin)))
+        begin += batch.num_rows
+    table = pa.Table.from_batches(found, view_schema(names))
+    return table.take(pa.array(np.argsort(order, kind="stable")))
+
+
+def table_lines(results: Results, rows: int, names: Sequence[str] = ()) -> list[str]:
+    """The first rows as text, for a terminal; photos below the folder that they share."""
+    shown = tuple(names) or results._shown()
+    found = results.head(rows, shown).to_pylist()
+    lines, count = [], len(results)
+    if "path" in shown and found and all(row["path"].startswith("/") for row in found):
+        shared = os.path.commonpath([row["path"].rpartition("/")[0] for row in found])
+        shared = f"{shared.rstrip('/')}/"
+        found = [{**row, "path": row["path"].removeprefix(shared)} for row in found]
+        lines.append(f"photos below {shared}")
+    heads = [_HEADS.get(name, name) for name in shown]
+    cells = [[_text(row[name]) for name in shown] for row in found]
+    lines += plain_table(heads, cells)
+    if len(found) < count:
+        lines.append(f"... and {count - len(found):,} more (--rows)")
+    return lines
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return str(len(value)) if isinstance(value, list) else str(value)

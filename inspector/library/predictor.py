@@ -1,0 +1,240 @@
+"""A model asked about a few photos, in a notebook or a program: what a scan would say of them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from itertools import islice
+from math import ceil
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, overload
+
+import numpy as np
+from PIL import Image
+
+from inspector.core.machine import usable_cores
+from inspector.engines.photo import choose_views, open_photo_engine
+from inspector.engines.tuned import fastest_precision
+from inspector.errors import UsageError
+from inspector.library.prediction import Prediction
+from inspector.model.bundle import DEFAULT_PATH, ModelBundle
+from inspector.model.verdict import judge
+from inspector.photos.address import page_of
+from inspector.photos.decode import prepare
+from inspector.photos.source import Discovery, source_of
+from inspector.scanning.config import ScanConfig
+from inspector.scanning.executor import close_all
+from inspector.scanning.overlays import Explanations
+from inspector.scanning.plan import AUTO, choose_engine
+from inspector.types import Failure, ImageRef
+from inspector.workers.child import without_pixels
+from inspector.workers.gathering import Gathering
+from inspector.workers.loader import load_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from inspector.engines import Backend
+    from inspector.photos.drawing import Overlay
+    from inspector.types import Batch, Judgement
+
+    Asked: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8]"
+    """A photo: its path or address, an image, or pixels as uint8 (H, W), (H, W, 3) or (H, W, 4)."""
+
+_BATCH = 8
+"""Files decoded and judged at once."""
+
+
+class Model:
+    """A model that is loaded. It says of a photo what a scan here with the same options says, to
+    the last bit. To be closed, or used as a context manager; not to be shared by threads.
+
+    Example:
+        >>> import inspector
+        >>> with inspector.Model.load() as model:
+        ...     found = model.predict("photos/crack.jpg")
+        ...     several = model.predict(["photos/crack.jpg", "photos/broken.jpg"])
+        >>> print(found.verdict, found.reason, f"{found.p_crack:.2f}")
+        crack model 1.00
+        >>> several[1].verdict is None, str(several[1].failure_code)
+        (True, 'not_an_image')
+    """
+
+    def __init__(self, bundle: ModelBundle, config: ScanConfig) -> None:
+        """See `load`."""
+        opened: dict[str, Backend] = {}
+        try:
+            choice = choose_engine(config, bundle, {})
+            precision = choice.precision
+            if precision == AUTO:
+                precision, _ = fastest_precision(bundle, choice.backend, opened=opened)
+            self._engine = open_photo_engine(
+                bundle,
+                choice.backend,
+                views=choose_views(config.view, bundle),
+                overlap=config.overlap,
+                device=config.device,
+                precision=precision,
+                thresholds=config.thresholds(bundle.thresholds),
+                opened=opened,
+            )
+        finally:
+            close_all(opened)
+        self.bundle = bundle
+        self.precision = precision
+        self._config = config
+        self._dense = None if bundle.dense is None else config.thresholds(bundle.dense.thresholds)
+        self._explain = Explanations(bundle)
+
+    @classmethod
+    def load(
+        cls,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        device: str = AUTO,
+        backend: str = AUTO,
+        precision: str = AUTO,
+        view: str = AUTO,
+        threshold: float | None = None,
+        mm_per_px: float | None = None,
+        min_crack_mm: float | None = None,
+        trust: bool = False,
+    ) -> Self:
+        """Load a bundle, or the one that comes with the package. The options are those of a scan
+        (`ScanConfig`). Raises UsageError, BundleError, BackendError."""
+        config = ScanConfig(
+            sources=(os.curdir,),
+            model=model,  # type: ignore[arg-type]  # it takes any path
+            device=device,
+            backend=backend,
+            precision=precision,
+            view=view,
+            threshold=threshold,
+            mm_per_px=mm_per_px,
+            min_crack_mm=min_crack_mm,
+            trust=trust,
+        )
+        return cls(ModelBundle.load(config.model or DEFAULT_PATH, trust=trust), config)
+
+    @overload
+    def predict(self, photos: Asked) -> Prediction: ...
+    @overload
+    def predict(self, photos: Sequence[Asked]) -> list[Prediction]: ...
+
+    def predict(self, photos: Asked | Sequence[Asked]) -> Prediction | list[Prediction]:
+        """Judge one photo, or several in their order.
+
+        Args:
+            photos: Paths or addresses, images of Pillow, or pixels as uint8 (H, W), (H, W, 3) or
+                (H, W, 4). Large ones are judged at their own scale. An image has the pixels that it
+                has: where Pillow decodes a file otherwise than a scan, the file says more.
+
+        A photo that cannot be judged is a prediction without a verdict. Several files are decoded
+        by processes of their own, one file in this one. Raises UsageError for what is no photo,
+        BackendError where the engine fails.
+        """
+        one = isinstance(photos, str | os.PathLike | Image.Image | np.ndarray)
+        asked: list[Any] = [photos] if one else list(photos)
+        found = {place: prediction for place, prediction in self._predictions(asked)}
+        return found[0] if one else [found[place] for place in range(len(asked))]
+
+    def _predictions(self, asked: list[Any]) -> Iterator[tuple[int, Prediction]]:
+        """What is said of each, with its place in `asked`, in any order."""
+        images = {
+            place: _image_of(photo)
+            for place, photo in enumerate(asked)
+            if not isinstance(photo, str | os.PathLike)
+        }
+        refs = [_ref_of(photo, k) for k, photo in enumerate(asked) if k not in images]
+        with closing(self._decoded(refs)) as batches:
+            for batch in batches:
+                yield from self._judged(batch, None)
+        for place, image in images.items():
+            yield from self._judged(self._prepared(image, place), image)
+
+    def _decoded(self, refs: list[ImageRef]) -> Generator[Batch]:
+        workers = 0 if len(refs) < 2 else min(usable_cores(), ceil(len(refs) / _BATCH))
+        return load_batches(
+            refs,
+            self.bundle.preprocess,
+            batch_size=_BATCH,
+            workers=workers,
+            views=self._engine.views,
+            limits=self._config.limits,
+        )
+
+    def _prepared(self, image: Image.Image, place: int) -> Batch:
+        spec = self.bundle.preprocess
+        gathering = Gathering(1, spec)
+        ref = ImageRef.of("", place)
+        gathering.add(*without_pixels(prepare(image, ref, spec, self._engine.views)))
+        return gathering.taken()
+
+    def _judged(self, batch: Batch, image: Image.Image | None) -> Iterator[tuple[int, Prediction]]:
+        batch = batch.at_scale(self._config.mm_per_px)
+        own: Iterator[Judgement] = iter(())
+        overlays: Iterator[Overlay] = iter(())
+        if batch.photos:
+            scores = self._engine.run(batch)
+            judgements = judge(
+                scores,
+                batch.photos,
+                self._config.thresholds(self.bundle.thresholds),
+                self._engine.stages,
+                self._dense,
+                self._config.scale,
+            )
+            own = iter(judgements)
+            overlays = (self._explain.overlay(said, scores, k) for k, said in enumerate(judgements))
+        for item in batch.items:
+            if isinstance(item, Failure):
+                yield item.ref.index, Prediction(item)
+            else:
+                said, overlay = next(own), next(overlays)
+                yield item.ref.index, Prediction(item, said, overlay, image)
+
+    def close(self) -> None:
+        """Give back memory and threads; nothing can be asked afterwards."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        where = f"{self._engine.name} on {self._engine.device}"
+        return f"<Model {self.bundle.digest[:12]}: {self.precision}, {where}>"
+
+
+def _ref_of(photo: str | os.PathLike[str], place: int) -> ImageRef:
+    """The photo of that name as a scan lists it. Raises UsageError."""
+    address = os.fspath(photo)
+    if not isinstance(address, str):
+        raise UsageError(f"a path must be text, not {address!r}")
+    if os.path.isdir(address):
+        raise UsageError(f"{address} is a directory; judge it with inspector.scan, or name a photo")
+    if page_of(address) > 1:
+        return ImageRef(place, address, address, None, None)
+    try:
+        listed = source_of(address).named(address, Discovery(()))
+        ((at, uri, facts),) = islice(listed, 1)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return ImageRef(place, at, uri, facts.size, facts.mtime_us)
+
+
+def _image_of(photo: Any) -> Image.Image:
+    """An image of Pillow. Raises UsageError for what is none and no pixels either."""
+    if isinstance(photo, Image.Image):
+        return photo
+    pixels = np.asarray(photo)
+    known = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))
+    if pixels.dtype != np.uint8 or not known or not pixels.size:
+        raise UsageError(
+            "a photo is a path, an image, or pixels as uint8 (H, W), (H, W, 3) or (H, W, 4), not "
+            f"{type(photo).__name__} of {pixels.dtype} {pixels.shape}"
+        )
+    return Image.fromarray(pixels)
