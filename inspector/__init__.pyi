@@ -128,7 +128,7 @@ def evaluate(
     """
 
 @overload
-def export(config: ExportConfig, /) -> ModelBundle: ...
+def export(config: ExportConfig, /, *, progress: Progress = ...) -> ModelBundle: ...
 @overload
 def export(
     bundle: StrPath | None = ...,
@@ -142,8 +142,10 @@ def export(
     images: StrPath | None = ...,
     images_limit: int | None = ...,
     held_back_minimum: int = ...,
+    progress: Progress = ...,
 ) -> ModelBundle:
     """The bundle at the target, with the new variants and golden images; its other variants stay.
+    `progress` is called as each phase begins.
 
     Raises BundleError when the source is damaged, ExportError when a variant predicts differently,
     OutputError when the target holds something else or cannot be written; after any of them the
@@ -186,6 +188,8 @@ def report(
     crops: StrPath | None = ...,
     copy_cracks: StrPath | None = ...,
     pictures: int = ...,
+    title: str | None = ...,
+    cover: StrPath | None = ...,
     model: StrPath | None = ...,
     moved: str | None = ...,
     progress: Progress = ...,
@@ -279,6 +283,7 @@ def train(
     progress: Progress = ...,
     say: Callable[[str], object] = ...,
     warn: Callable[[str], object] = ...,
+    detail: Callable[[str], object] = ...,
 ) -> TrainResult: ...
 @overload
 def train(
@@ -313,6 +318,7 @@ def train(
     progress: Progress = ...,
     say: Callable[[str], object] = ...,
     warn: Callable[[str], object] = ...,
+    detail: Callable[[str], object] = ...,
 ) -> TrainResult:
     """Fine-tune ResNet18 on labelled images, and write a bundle that scans to `config.out`.
 
@@ -320,10 +326,11 @@ def train(
 
     Args:
         config: Data, options and place of the bundle.
-        progress: Called while leaks are looked for, and after each step.
-        say: Called with each line of the log: the images, the network, each epoch.
+        progress: Called as each phase begins, while leaks are looked for, and after each step.
+        say: Called with each line of the log: the images, the network's parts, each epoch.
         warn: Called with lines that a person must see: leaks, groups without a match, what is left
             of an interrupted training.
+        detail: Called with the lines of the whole network, which the log has, too.
 
     Raises:
         DataError: Wrong layout, a wrong CSV, or leaks under `strict_splits`.
