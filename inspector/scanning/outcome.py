@@ -46,7 +46,7 @@ def print_summary(summary: ScanSummary, *, to_stderr: bool = False, verbose: boo
     lines += [*_shard(summary), *_past(summary), *_scale(summary)]
     lines += [*_omissions(summary), *_photos(summary)]
     lines += _times(summary) if verbose else []
-    print_lines([*lines, *_next(summary)], to_stderr=to_stderr)
+    print_lines([*lines, *_next(summary, verbose)], to_stderr=to_stderr)
 
 
 def _stopped(summary: ScanSummary) -> list[str]:
@@ -115,10 +115,13 @@ def _photos(summary: ScanSummary) -> list[str]:
     return wrapped("photos", f"{total}; {took}" if run.rows else total)
 
 
-def _next(summary: ScanSummary) -> list[str]:
-    """Commands to go on with, and a line that reads the table where there is no `inspector`."""
+def _next(summary: ScanSummary, verbose: bool) -> list[str]:
+    """Commands to go on with; `verbose`: also one that reads the table without `inspector`."""
     out, review = str(summary.out), summary.table.verdicts[Verdict.REVIEW]
-    said = [(f"inspector report {shlex.quote(out)}", "the cracks as pictures")]
+    said = [
+        (f"inspector report {shlex.quote(out)}", "the cracks as pictures"),
+        (f"inspector table {shlex.quote(out)}", "every photo, here"),
+    ]
     if review:
         said.append((f"inspector review {shlex.quote(out)}", f"decide on {review:,} photos"))
     wide = max(len(command) for command, _ in said)
@@ -129,13 +132,11 @@ def _next(summary: ScanSummary) -> list[str]:
         lines.append(Whole(told if len(told) < columns() else line.rstrip()))
     if summary.table.failed:
         lines += wrapped("", "the same scan with --retry-failed, once failed photos are mended")
-    # Arrow takes a relative name with a colon for an address.
-    place = os.path.join(summary.out.absolute() if ":" in out else out, TABLE)
-    return [
-        *lines,
-        f"table      {out} ({summary.table.rows:,} rows, part files: {summary.parts:,})",
-        Whole(f"read it    python -c '{_READ}' {shlex.quote(place)}"),
-    ]
+    lines.append(f"table      {out} ({summary.table.rows:,} rows, part files: {summary.parts:,})")
+    if verbose:  # Arrow takes a relative name with a colon for an address
+        place = os.path.join(summary.out.absolute() if ":" in out else out, TABLE)
+        lines.append(Whole(f"read it    python -c '{_READ}' {shlex.quote(place)}"))
+    return lines
 
 
 def _shard(of: ScanSummary | Preview) -> list[str]:

@@ -66,7 +66,7 @@ def test_the_line_that_reads_a_table_works_for_a_name_with_a_colon(zoo_config, c
     monkeypatch.chdir(zoo_config.out.parent)
     summary = scan(zoo_config)
     Path("scan-12:30").symlink_to(summary.out)
-    print_summary(replace(summary, out=Path("scan-12:30")))
+    print_summary(replace(summary, out=Path("scan-12:30")), verbose=True)
     (line,) = (line for line in capsys.readouterr().out.splitlines() if "read it" in line)
     command = line.removeprefix("read it").strip().replace("python", shlex.quote(sys.executable), 1)
     done = subprocess.run(command, shell=True, check=True, capture_output=True, text=True)
