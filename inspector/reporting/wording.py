@@ -301,8 +301,8 @@ def report_lines(report: Report) -> list[str]:
     if report.copies:
         lines += wrapped("copies", f"{count(report.copies)} files hold the bytes of another one")
     if report.without_place:
-        none = f"{count(report.without_place)} photos have none"
-        lines += wrapped("places", f"{count(report.placed)} photos have one, {none}")
+        said = f"known of {photos(report.placed)}, not of {count(report.without_place)}"
+        lines += wrapped("places", said)
     if total.review:
         command = shlex.quote(display_path(str(report.out)))
         lines += wrapped(
