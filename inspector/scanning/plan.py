@@ -14,6 +14,7 @@ from inspector.engines.contract import VARIANTS
 from inspector.engines.photo import choose_views, dense_variant
 from inspector.engines.tuned import find_recommendation, known_seconds
 from inspector.errors import UsageError
+from inspector.photos.object_file import is_far
 from inspector.results.manifest import DENSE, SHARD, THRESHOLDS
 from inspector.types import View
 from inspector.workers.gathering import BATCH_BYTES
@@ -103,9 +104,12 @@ def make_plan(
             # Large ones travel alone, so that decoders share them out.
             batch_size = min(max(int(BATCH_BYTES / (3 * pixels)), 1), batch_size)
         workers = _decoders(cores, decode_s, judge_s)
-    purpose = "to decode ahead"
+    threads, purpose = None if choice.on_gpu else _threads(cores, workers), "to decode ahead"
+    if fmean([is_far(ref.path) for ref in first] or [0]) > 0.5:
+        workers, purpose = min(2 * workers, MOST_WORKERS), "to fetch and decode ahead"
     if config.workers is not None:
         workers, purpose = config.workers, "to decode, as asked for"
+        threads = None if choice.on_gpu else _threads(cores, workers)
     batch_size = config.batch_size or batch_size
     size_bytes = bytes_in_flight(bundle.preprocess, views, batch_size=batch_size, workers=workers)
     loader, remark = _loader(config, choice, workers, len(first), decode_s, size_bytes)
@@ -118,7 +122,7 @@ def make_plan(
         batch_size=batch_size,
         workers=workers,
         loader=loader,
-        threads=None if choice.on_gpu else _threads(cores, workers),
+        threads=threads,
         why=f"{processes} {purpose}{remark}",
         recommended=choice.recommendation is not None,
     )

@@ -28,12 +28,12 @@ TILE, PHOTO = 10_000, 4_000_000
 
 def plan_on(
     monkeypatch, cores, size, *, count=PEEK, cuda=False, shm=None, judge_s=0.05, advice=None,
-    dense=None, **options,
+    dense=None, path="x", **options,
 ):  # fmt: skip
     monkeypatch.setattr(planning, "usable_cores", lambda: cores)
     monkeypatch.setattr(planning, "has_nvidia_driver", lambda: cuda)
     monkeypatch.setattr(planning, "shared_memory_free", lambda: shm)
-    first = [ImageRef(k, "x", "file:///x", size, 0) for k in range(count)]
+    first = [ImageRef(k, path, "file:///x", size, 0) for k in range(count)]
     monkeypatch.setattr(planning, "known_seconds", lambda *_: judge_s / cores)
     monkeypatch.setattr(planning, "find_recommendation", lambda *_: advice)
     bundle: Any = SimpleNamespace(preprocess=PreprocessSpec(), digest="", variants={}, dense=dense)
@@ -64,6 +64,14 @@ def test_cores_are_shared_by_the_time_that_each_photo_takes(
     assert plan.why.startswith(f"{cores} core")
     if cores > 4 and threads is not None:
         assert decoders + threads <= cores
+
+
+@pytest.mark.parametrize(("size", "cuda"), [(TILE, False), (PHOTO, False), (PHOTO, True)])
+def test_photos_in_a_bucket_have_twice_the_decoders_which_mostly_wait(monkeypatch, size, cuda):
+    near, far = (plan_on(monkeypatch, 16, size, cuda=cuda, path=path) for path in ("x", "s3://b/x"))
+    assert (far.workers, far.threads) == (2 * near.workers, near.threads)
+    assert "fetch" in far.why
+    assert plan_on(monkeypatch, 16, size, path="s3://b/x", workers=3).workers == 3
 
 
 def test_a_dataloader_where_a_gpu_judges_enough_photos(monkeypatch):
