@@ -185,7 +185,8 @@ class _Ranges(io.RawIOBase):
 def facts_of(meta: Any) -> FileFacts:
     """Return the facts of an object by what its store says of it."""
     seconds = int(meta["last_modified"].timestamp())
-    version = meta.get("e_tag") or meta.get("version") or ""
+    # Azure quotes it with the object and not in the listing.
+    version = (meta.get("e_tag") or meta.get("version") or "").strip('"')
     if not (seconds or version):
         return FileFacts(meta["size"])
     return FileFacts(meta["size"], seconds * 1_000_000 + zlib.crc32(version.encode()) % 1_000_000)

@@ -29,7 +29,7 @@ _OWN_KEYS = (
 """Variables by which obstore finds credentials itself; without them a profile comes first."""
 _METADATA = re.compile(r"169\.254\.1|token request|credential|Account must be", re.I)
 _WHAT = (
-    re.compile(r"<Message>([^<]+)</Message>"),
+    re.compile(r"<Message>([^<\n]+)"),
     re.compile(r"status code: (\d{3} [A-Za-z ]+)"),
     re.compile(r"- HTTP error: ([^\n]+)"),
 )

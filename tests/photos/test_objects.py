@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import closing
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow.dataset as ds
@@ -17,7 +18,7 @@ from inspector.errors import SourceError
 from inspector.labelled.reviewed import read_reviewed
 from inspector.photos import object_file, objects, store_root, stores
 from inspector.photos.decode import decode
-from inspector.photos.object_file import ObjectFile, canonical, is_far
+from inspector.photos.object_file import ObjectFile, canonical, facts_of, is_far
 from inspector.photos.objects import OBJECTS
 from inspector.photos.pictures import region, screen
 from inspector.photos.source import Discovery, is_gone
@@ -356,6 +357,13 @@ def test_addresses():
     assert canonical("https://Host:80/ü b?q=ü") == "https://host:80/%C3%BC%20b?q=%C3%BC"
     assert canonical("s3://photos/a#page=2") == "s3://photos/a#page=2"
     assert is_far("az://a/b") and not is_far("file:///s3://a") and not is_far("s3:/a")
+
+
+def test_an_etag_is_the_same_with_and_without_quotes():
+    about = {"size": 3, "last_modified": datetime(2026, 11, 29, 1, 2, 3, 4, UTC), "version": None}
+    facts = [facts_of(about | {"e_tag": etag}) for etag in ('"0x8D"', "0x8D", '"0x8E"')]
+    assert facts[0] == facts[1] != facts[2]
+    assert facts[0].mtime_us // 1_000_000 == datetime(2026, 11, 29, 1, 2, 3, 0, UTC).timestamp()
 
 
 def test_of_the_listed_version_the_time_stays_as_listed(server):
