@@ -51,6 +51,7 @@ FIELDS = (
     Field("file", width=24),
     Field("verdict"),
     Field("human_verdict", width=14),
+    Field("note", width=30),
     Field("after_review"),
     Field("p_crack", "number", format="0.000"),
     Field("reason", width=18),
@@ -75,7 +76,7 @@ FIELDS = (
 )
 _TAKEN = """regions p_crack reason failure_code mm_per_px mm_per_px_source smallest_visible_mm
             taken_at gps_lat gps_lon gps_alt camera_yaw camera_pitch camera""".split()
-_ASKED = f"""SELECT row, uri, model, human, after, len(regions),
+_ASKED = f"""SELECT row, uri, model, human, note, after, len(regions),
                if(len(regions) > 0, regions, NULL), {", ".join(_TAKEN[1:])} FROM photos"""
 
 
@@ -135,7 +136,7 @@ def _quoted(path: str) -> str:
 def each_photo(query: Query, where: str = "true") -> Iterator[dict[str, Any]]:
     """Yield the photos for which SQL `where` holds, as values by the names of `FIELDS` but for the
     links, beside `row` and `uri`. Raises as `Query.ask`."""
-    names = ["row", "uri", "model", "human", "after", "count", *_TAKEN]
+    names = ["row", "uri", "model", "human", "note", "after", "count", *_TAKEN]
     for values in query.each(["uri", *_TAKEN], f"{_ASKED} WHERE {where}"):
         found = dict(zip(names, values, strict=True))
         folder, _, name = found["uri"].rpartition("/")
@@ -145,6 +146,7 @@ def each_photo(query: Query, where: str = "true") -> Iterator[dict[str, Any]]:
             "file": printable(text_of(name)),
             "verdict": found["model"],
             "human_verdict": found["human"],
+            "note": None if found["note"] is None else printable(found["note"]),
             "after_review": found["after"],
             "p_crack": _short(found["p_crack"]),
             "reason": found["reason"] or found["failure_code"],

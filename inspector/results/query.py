@@ -40,7 +40,8 @@ SELECT rows.row, rows.uri, last.uri IS NOT NULL AS known,
       AND rows.mtime IS NOT DISTINCT FROM last.mtime AS same,
   if(same, last.label, NULL) AS human,
   if(same, [{x: r.x, y: r.y, width: r.width, height: r.height}
-            FOR r IN last.regions IF r.label = 'clear'], NULL) AS rejected
+            FOR r IN last.regions IF r.label = 'clear'], NULL) AS rejected,
+  if(same, last.note, NULL) AS note
 FROM rows LEFT JOIN (
   FROM decisions QUALIFY row_number() OVER (PARTITION BY uri ORDER BY id DESC) = 1
 ) last USING (uri)
@@ -81,13 +82,13 @@ class Query:
         self.close = weakref.finalize(self, _close, self.db, folder)
         self.db.execute(
             "CREATE TABLE said (row BIGINT, uri VARCHAR, human VARCHAR, "
-            "rejected STRUCT(x INTEGER, y INTEGER, width INTEGER, height INTEGER)[])"
+            "rejected STRUCT(x INTEGER, y INTEGER, width INTEGER, height INTEGER)[], note VARCHAR)"
         )
         if decisions.num_rows:
             self.db.register("decisions", decisions)
             with self._asked(
                 _KEYS,
-                f"INSERT INTO said SELECT row, uri, human, rejected FROM ({_SAID}) WHERE known",
+                f"INSERT INTO said SELECT * EXCLUDE (known, same) FROM ({_SAID}) WHERE known",
             ):
                 self.db.unregister("decisions")
 
@@ -168,7 +169,7 @@ def _photos(columns: Sequence[str]) -> str:
     """Return the beginning of every statement over `photos`."""
     return f"""
 WITH photos AS (
-  SELECT rows.* {_STANDING if "regions" in columns else ""}, human,
+  SELECT rows.* {_STANDING if "regions" in columns else ""}, human, note,
     coalesce(verdict, '{FAILED}') AS model,
     coalesce(CASE human WHEN 'unsure' THEN 'review' WHEN 'not_concrete' THEN 'clear' ELSE human END,
       verdict, '{FAILED}') AS after

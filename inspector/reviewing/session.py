@@ -35,6 +35,7 @@ _KEPT_ROWS = 500
 _EPOCH = datetime(1970, 1, 1)
 _MODEL = "model"
 """The table's facts name the bundle's digest so."""
+_SAY = "INSERT INTO said (row, uri, human) VALUES (?, ?, ?)"
 _LISTED = ("uri", "path", "content_hash", "size_bytes", "mtime")
 _SHOWN = (
     "uri path verdict p_crack reason stage failure_code detail peak_x peak_y view windows "
@@ -201,9 +202,8 @@ class Session:
         `decide`, and ValueError for a region that there is not."""
         with self._lock:
             values = self._named(generation, row, uri)
-            found = values["regions"] or []
-            if not 0 <= region < len(found):
-                raise ValueError(f"the photo has {len(found)} regions")
+            if not 0 <= region < len(found := values["regions"] or []):
+                raise ValueError("the photo has no such region")
             return self._say_of_place(values, _box(found[region]), label, queue)
 
     def mark(
@@ -367,7 +367,7 @@ class Session:
         for queue in self._queues.values():
             queue.changes[row] += change
         self._query.db.execute("DELETE FROM said WHERE row = ?", [row])
-        self._query.db.execute("INSERT INTO said VALUES (?, ?, ?)", [row, uri, label])
+        self._query.db.execute(_SAY, [row, uri, label])
 
     def _progress(self, queue: str) -> JsonObject:
         known = self._queues.get(queue, _Queue("", 0, 0))
