@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inspector.core.untrusted import parse_json
@@ -11,7 +12,7 @@ from inspector.evaluation.figures import Evaluation, Figures, Measured, WidthFig
 from inspector.types import View
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from inspector.model.bundle import ModelBundle, Variant
@@ -27,13 +28,9 @@ softmax are inside the exported graph.
 | | |
 | --- | --- |
 | bundle digest | `{digest}` |
-| started from | `{init}` |
+| started from | `{started}` |
 | data digest | `{data}` |
-| epochs, best | {epochs}, {best} |
-| batch size, peak rate | {batch}, {rate:g} |
-| input side, during training | {size} px, {train_size} px (the last epoch at {size} px) |
-| crack-free images made hard examples | {synthetic:.0%} (synthetic crack, distractor, or both) |
-| seed | {seed} |
+{trainings}
 | temperature, shift of the crack logit | {temperature:.3f}, {shift:+.3f} (in the last bias) |
 | `clear` below, `crack` from | {clear_below}, {crack_from} |
 | out of distribution from | {out_of_distribution} (1 is usual among the training images) |
@@ -47,11 +44,16 @@ _TRAINED_ON = """
   CC BY 4.0): {metu:,} tiles of a quarter of the set. Cracks are split by source photo; the
   crack-free tiles carry no photo, so those in training and test may show the same wall.
 - Poly Haven textures without cracks (CC0): {polyhaven:,} crops, split by texture.
-- This project's own synthetic cracks, distractors and surfaces (`inspector.synthesis`).
+{context}- This project's own synthetic cracks, distractors and surfaces (`inspector.synthesis`).
 - {backbone}
 
 Labels are balanced while it learns, so a probability speaks for a wall where every second image has
 a crack.
+"""
+
+_CONTEXT = """\
+- `uavcrack` (*UAV-Based Crack Detection Dataset*, CC0): drone crops with crack masks, divided by
+  blocks of frames; and whole Poly Haven textures (CC0), seamless, at many scales.
 """
 
 _BACKBONES = {
@@ -80,9 +82,10 @@ _LIMITS = """
 - Hairlines: walls whose cracks are a pixel or two wide at tile scale are where it misses most.
 - It notices about nine in ten photos that show no concrete, and takes some odd walls for such
   (`docs/explanation/out-of-distribution.md`).
+- Asphalt, paving, brickwork: near enough to concrete not to be noticed, far enough to be judged
+  badly.
 - It has seen no night shots, no thermal images, no paint, graffiti or plants in number.
-- A photo much larger than {size} px is shrunk to see it whole; thin cracks vanish. Such a photo is
-  never called clear, only `review` (reason `downscaled`).
+- Cracks wider than some 25 px are better seen in a smaller photo than at a large photo's own scale.
 - It says where the evidence peaks, not how wide or long a crack is.
 - It assists a person; it does not replace an inspection.
 
@@ -90,26 +93,30 @@ Licence of the weights: Apache-2.0; the METU data ask for the citation above.
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """How a bundle was made."""
+
+    first: ModelBundle
+    """What the training on tiles made."""
+    steps: int | None
+    """Steps an epoch of the full-length training; None where there was none."""
+    counts: Mapping[str, int]
+    """Training images per source."""
+
+
 def render_card(
-    bundle: ModelBundle, tested: Evaluation, counts: Mapping[str, int], *, name: str,
-    all_sources: tuple[Evaluation, int] | None = None,
-) -> str:  # fmt: skip
-    """Markdown. `counts` holds the training images per source; `all_sources` is the evaluation on
-    the same images of a model that learned on from every source, and for how many epochs."""
-    training = bundle.training
+    bundle: ModelBundle, tested: Evaluation, made: Made, *, name: str, before: Evaluation
+) -> str:
+    """Markdown. `before` is the evaluation of the model that was shipped, on the same images."""
+    training, first = bundle.training, made.first.training
     head = _HEAD.format(
         name=name,
         size=bundle.preprocess.size,
         digest=bundle.digest,
-        init=training["init"],
+        started=first["init"],
         data=training["data_digest"],
-        epochs=training["epochs"],
-        best=training["best_epoch"],
-        batch=training["batch_size"],
-        rate=training["learning_rate"],
-        train_size=training["train_size"],
-        synthetic=training["synthetic"],
-        seed=training["seed"],
+        trainings="\n".join(_trainings(bundle, made)),
         temperature=bundle.temperature,
         shift=training["calibration_shift"],
         clear_below=bundle.thresholds.clear_below,
@@ -120,14 +127,15 @@ def render_card(
     parts = [
         head,
         _TRAINED_ON.format(
-            metu=counts.get("metu", 0),
-            polyhaven=counts.get("polyhaven", 0),
-            backbone=_BACKBONES.get(training["init"], f"It started from {training['init']}."),
+            metu=made.counts.get("metu", 0),
+            polyhaven=made.counts.get("polyhaven", 0),
+            context=_CONTEXT if made.steps else "",
+            backbone=_BACKBONES.get(first["init"], f"It started from {first['init']}."),
         ),
-        _MEASURED + figures_table(tested, counts),
+        _MEASURED + figures_table(tested, made.counts),
         "\nConfusion at probability one half (rows: truth):\n\n" + _confusions(tested),
         _parity(bundle),
-        _comparison(tested, *all_sources) if all_sources else "",
+        "" if before.digest == tested.digest else _comparison(tested, before),
         _LIMITS.format(worst=_worst(tested), size=bundle.preprocess.size),
     ]
     return "".join(parts)
@@ -218,20 +226,43 @@ def _judged_again(variant: Variant) -> str:
     )
 
 
-def _comparison(tested: Evaluation, other: Evaluation, epochs: int) -> str:
+def _trainings(bundle: ModelBundle, made: Made) -> Iterator[str]:
+    first, training = made.first.training, bundle.training
+    yield (
+        f"| trained on tiles | {first['epochs']} epochs at {first['train_size']} px, the last one "
+        f"at {bundle.preprocess.size} px; batches of {first['batch_size']}, peak rate "
+        f"{first['learning_rate']:g}, seed {first['seed']}; {first['synthetic']:.0%} of the "
+        "crack-free images made harder (synthetic crack, distractor, or both) |"
+    )
+    if made.steps:
+        yield (
+            f"| then with context | {training['epochs']} epochs of {made.steps} steps, the best "
+            f"one {training['best_epoch']}; {training['batch_size']} tiles and as many pixels of "
+            f"crops of 320 to 448 px a step, peak rate {training['learning_rate']:g}, seed "
+            f"{training['seed']} |"
+        )
+
+
+def _comparison(tested: Evaluation, before: Evaluation) -> str:
     lines = [
-        "\n## What more data buys",
-        f"The shipped model after {epochs} more epoch(s), with training images from every source",
-        "(not given away: some licences do not allow it), on the same test images:\n",
-        "| source | ROC AUC, shipped | all sources | balanced accuracy, shipped | all sources |",
-        "| --- | ---: | ---: | ---: | ---: |",
+        "\n## Before and after",
+        "The model that was shipped before, on the same test images, each by its own thresholds:\n",
+        "| source | ROC AUC, before | now | balanced accuracy, before | now | missed, before | now "
+        "| alarms, before | now | review, before | now |",
+        "| --- |" + " ---: |" * 10,
     ]
-    theirs = {f.source: f for f in other.sources}
+    theirs = {f.source: f for f in before.sources}
+    measures = {
+        "roc_auc": ".4f", "balanced_accuracy": ".2%", "missed": ".1%", "false_alarms": ".1%",
+        "review": ".1%",
+    }  # fmt: skip
     for f in tested.sources:
-        g = theirs[f.source]
-        auc = [_cell(figures.value("roc_auc"), ".4f") for figures in (f, g)]
-        balanced = [_cell(figures.value("balanced_accuracy"), ".2%") for figures in (f, g)]
-        lines.append(f"| {' | '.join([f.source, *auc, *balanced])} |")
+        cells = [
+            _cell(figures.value(measure), form)
+            for measure, form in measures.items()
+            for figures in (theirs[f.source], f)
+        ]
+        lines.append(f"| {' | '.join([f.source, *cells])} |")
     return "\n".join(lines) + "\n"
 
 

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.studies.photos.measure import FIRST
 from bench.studies.photos.report import families_table
 from bench.studies.photos.run import RESULTS, PhotosConfig, study_photos
+from export.restamp import write_copy
+from inspector.core.durable import publish
 from inspector.evaluation.page import METRICS
 from inspector.model.bundle import CARD, DEFAULT_PATH, ModelBundle
 
@@ -33,6 +37,7 @@ Measured on other photos, which were looked at while the rule was made (`python 
 photos`; `photos.json` has all figures, among them recall by width and contrast of the crack):
 
 {table}
+{before}\
 **This calibration is semi-synthetic until labelled photos come in through review**: it rests on
 drone crops of one flight and on photos composed of real surfaces, drawn joints, and cracks that are
 drawn or taken from drone crops. Half of the composed photos have a crack. `inspector calibrate
@@ -41,15 +46,31 @@ drawn or taken from drone crops. Half of the composed photos have a crack. `insp
 """
 
 
-def fit_photos(data: Path, images: Path, work: Path, target: Path) -> JsonObject:
+_BEFORE = """The model that was shipped before, on the same photos:
+
+{table}
+"""
+
+
+def fit_photos(
+    data: Path, images: Path, work: Path, target: Path, before: JsonObject | None = None
+) -> JsonObject:
     """Fit the dense view of the bundle at `target`, in place, and return the study's figures.
-    `data` and `images` as for `PhotosConfig`; `work` keeps the model's answers."""
+    `data` and `images` as for `PhotosConfig`; `work` keeps the model's answers; `before` are the
+    figures of the model that was shipped, None: those that the bundle already tells."""
     source = ModelBundle.load(target)
     with TemporaryDirectory(dir=work) as folder:
-        fitted = Path(folder) / "bundle"
-        config = PhotosConfig(data=data, images=images, out=work, model=target, fit=fitted)
+        fitted, model = Path(folder) / "bundle", target
+        if source.dense is None:  # newly made
+            model = Path(folder) / "first"
+            write_copy(source, replace(source, dense=FIRST), model)
+        config = PhotosConfig(data=data, images=images, out=work, model=model, fit=fitted)
         bundle, found = study_photos(config)
-        shutil.copyfile(work / RESULTS, fitted / RESULTS)
+        if before is None and RESULTS in source.files:
+            before = json.loads(source.file(RESULTS).read_text(encoding="utf-8")).get("before")
+        if before is not None:
+            found["before"] = {name: before[name] for name in ("settings", "families")}
+        publish((json.dumps(found, indent=1) + "\n").encode(), fitted / RESULTS)
         card = (target / CARD).read_text(encoding="utf-8")
         (fitted / CARD).write_text(told(card, source, bundle, found), encoding="utf-8")
         names = [CARD, RESULTS]
@@ -76,6 +97,9 @@ def told(card: str, source: ModelBundle, bundle: ModelBundle, found: JsonObject)
         ood=thresholds.out_of_distribution,
         chosen=thresholds.chosen,
         table="\n".join(families_table(found)) + "\n",
+        before=_BEFORE.format(table="\n".join(families_table(found["before"])) + "\n")
+        if "before" in found
+        else "",
     )
     before, _, after = card.partition(_NEXT)
     before = before.partition(_HEADING)[0]

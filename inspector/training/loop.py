@@ -25,7 +25,7 @@ from inspector.training.data import AugmentedPixels, HeldOut, TrainBatch, epoch_
 from inspector.training.notes import save_checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -178,11 +178,7 @@ class Trainer:
         loss_sum, hits, seen = 0.0, 0, 0
         progress(f"epoch {epoch + 1}/{config.epochs}", 0, self.steps_per_epoch)
         self.model.train(not config.freeze_backbone)
-        batches = load(
-            self._drawn(epoch), config.batch_size, workers=config.workers,
-            pin=self.device.type == "cuda",
-        )  # fmt: skip
-        for step, batch in enumerate(batches, start=1):
+        for step, batch in enumerate(self._batches(epoch), start=1):
             self.broken.update(batch.broken)
             count = len(batch.label_N)
             if count < 2:
@@ -211,12 +207,16 @@ class Trainer:
             validation_loss=found.loss(),
             validation_accuracy=float(((p_N >= 0.5) == found.is_crack_N).mean()),
             validation_balanced_accuracy=balanced_accuracy(p_N, found.is_crack_N),
-            validation_roc_auc=roc_auc(p_N, found.is_crack_N),
+            validation_roc_auc=self._ranking(found),
             learning_rate=float(self.schedule.get_last_lr()[0]),
             train_images=seen,
             images_per_second=seen / train_seconds,
             seconds=time.perf_counter() - started,
         )
+
+    def _batches(self, epoch: int) -> Iterator[TrainBatch]:
+        config, pin = self.config, self.device.type == "cuda"
+        return load(self._drawn(epoch), config.batch_size, workers=config.workers, pin=pin)
 
     def _drawn(self, epoch: int) -> AugmentedPixels:
         return self.draw(epoch, self.epoch_images, self.config.size_in(epoch))
@@ -294,6 +294,10 @@ class Trainer:
         self.broken |= self.validation.broken
         places = [place for places, _ in batches for place in places]
         return np.array(places, dtype=np.int64), np.concatenate([found for _, found in batches])
+
+    def _ranking(self, found: Logits) -> float:
+        """The ROC AUC that chooses the epoch."""
+        return roc_auc(found.p_crack(), found.is_crack_N)
 
     def keep_if_best(self, result: EpochResult) -> bool:
         """Keep the weights if they are the best so far. Raises TrainingError for a loss that is not

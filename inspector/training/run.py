@@ -102,6 +102,20 @@ def train(
         OutputError: The bundle cannot be written, or labels cannot be read.
         ExportError: The trained model cannot be exported; it is kept.
     """
+    return train_by(Trainer, config, progress=progress, say=say, warn=warn, detail=detail)
+
+
+def train_by(
+    make_trainer: Callable[..., Trainer],
+    config: TrainConfig,
+    *,
+    progress: Progress = no_progress,
+    say: Callable[[str], object] = lambda _: None,
+    warn: Callable[[str], object] = lambda _: None,
+    detail: Callable[[str], object] = lambda _: None,
+) -> TrainResult:
+    """As `train`, by the trainer that `make_trainer` makes of `config`, the network, training and
+    validation images."""
     progress("listing the labelled photos", 0, 0)
     found = read_images(config)
     training, validation = found.training, found.validation
@@ -113,7 +127,7 @@ def train(
         for line in found.warnings:
             log.warn(line)
         progress(f"loading the weights to begin with ({config.init})", 0, 0)
-        trainer = Trainer(config, _network(config), training, validation)
+        trainer = make_trainer(config, _network(config), training, validation)
         digest = data_digest([*training, *validation])
         if config.resume:
             trainer.restore(load_checkpoint(notes / CHECKPOINT, config, digest))

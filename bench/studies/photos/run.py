@@ -18,7 +18,7 @@ from bench.studies.photos.fit import fit_dense, fit_view
 from bench.studies.photos.measure import FIRST, measure
 from bench.studies.photos.report import figures, markdown
 from bench.studies.photos.scenes import CURVE, CURVE_CASES, Scenes
-from bench.studies.photos.sources import TEST
+from bench.studies.photos.sources import PARTS, TEST
 from export.restamp import check_free, write_copy
 from inspector.core.durable import publish
 from inspector.core.untrusted import finite, take_paths
@@ -26,6 +26,8 @@ from inspector.errors import BundleError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.studies.photos.measure import Measured
     from inspector.model.bundle import DenseView
     from inspector.types import JsonObject
@@ -66,7 +68,7 @@ def study_photos(config: PhotosConfig) -> tuple[ModelBundle, JsonObject]:
         check_free(config.fit)
     scenes = Scenes(config.data, config.images)
     if config.fit is None:
-        photos = _measured(scenes, bundle, config.out, bundle.dense)
+        photos = _measured(scenes, bundle, config.out, bundle.dense, (TEST,))
     else:
         photos = _measured(scenes, bundle, config.out, None)
         view = fit_view(photos)
@@ -84,6 +86,7 @@ def study_photos(config: PhotosConfig) -> tuple[ModelBundle, JsonObject]:
 
 
 def _measured(
-    scenes: Scenes, bundle: ModelBundle, out: Path, view: DenseView | None
-) -> list[Measured]:
-    return measure(scenes.all(COUNTS), bundle, out / "answers", view)
+    scenes: Scenes, bundle: ModelBundle, out: Path, view: DenseView | None,
+    parts: Sequence[str] = PARTS,
+) -> list[Measured]:  # fmt: skip
+    return measure(scenes.all(COUNTS, parts), bundle, out / "answers", view)

@@ -31,7 +31,7 @@ from bench.studies.photos.sources import (
 from inspector.synthesis import CrackStyle, Kind, add_crack, add_distractor, make_scene
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -78,22 +78,27 @@ class Scenes:
 
     def __init__(self, data: Path, images: Path) -> None:
         self.data = data
-        self.drone = drone(data)
+        self.drone = [photo for photo in drone(data) if photo.part in PARTS]
         self.textures = {part: textures(data, part) for part in PARTS}
         self.tiles = {part: tiles(images, part) for part in PARTS}
 
-    def all(self, counts: Mapping[str, int]) -> Iterator[tuple[str, Callable[[], Made | None]]]:
-        """Names and makers: every drone crop, the mosaics, and `counts` composed ones a family and
-        part, every second of them cracked. A maker may have nothing to give."""
+    def all(
+        self, counts: Mapping[str, int], parts: Sequence[str] = PARTS
+    ) -> Iterator[tuple[str, Callable[[], Made | None]]]:
+        """Names and makers of the photos of `parts`: every drone crop that was held back, the
+        mosaics, and `counts` composed ones a family and part, every second of them cracked. A maker
+        may have nothing to give."""
         for photo in self.drone:
-            yield f"drone-{photo.name}", partial(self._drone, photo)
-            yield f"drone-{photo.name}-clear", partial(self._drone_clear, photo)
-        for file in sorted((self.data / "photos" / "mosaic").glob("*.jpg")):
-            yield f"mosaics-{file.stem}", partial(self._mosaic, file)
+            if photo.part in parts:
+                yield f"drone-{photo.name}", partial(self._drone, photo)
+                yield f"drone-{photo.name}-clear", partial(self._drone_clear, photo)
+        if TEST in parts:
+            for file in sorted((self.data / "photos" / "mosaic").glob("*.jpg")):
+                yield f"mosaics-{file.stem}", partial(self._mosaic, file)
         for family, count in counts.items():
             make = getattr(self, f"_{family}")
-            for k in range(count):
-                for part in (TEST,) if family == CURVE else PARTS:
+            for k, part in product(range(count), parts):
+                if part == TEST or family != CURVE:
                     name = f"{family}-{part}-{k:03d}"
                     yield name, partial(make, name, part, k)
 
@@ -216,12 +221,12 @@ class Scenes:
     def _surface(
         self, rng: np.random.Generator, part: str, height: int, width: int, concrete: float = 0.6
     ) -> tuple[Pixels, str]:
-        """A crack-free surface: a texture, in a share of `concrete` of its kind, a tile of a wall
-        and its mirror images, or drawn."""
+        """A crack-free surface: a texture, in a share of `concrete` of that kind if the part has
+        one, a tile of a wall and its mirror images, or drawn."""
         draw = rng.random()
-        if draw < 0.45:
-            of_concrete = [n for n in self.textures[part] if "concrete" in n or "beam" in n]
-            names = sorted(of_concrete if rng.random() < concrete else self.textures[part])
+        of_concrete = [n for n in self.textures[part] if "concrete" in n]
+        names = sorted(of_concrete if rng.random() < concrete else self.textures[part])
+        if draw < 0.45 and names:
             name = names[int(rng.integers(len(names)))]
             return tiled(rng, self.textures[part][name], height, width), name
         if draw < 0.85:

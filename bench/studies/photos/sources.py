@@ -1,6 +1,7 @@
-"""Real material for photos with known cracks, in three parts: a rule is fitted on one, thresholds
-are chosen on another, the third tests. Drone crops are divided by blocks of frame numbers, textures
-by name, tiles by group within what the recipe holds back from training."""
+"""Real material for photos with known cracks, in four parts: the network learns from one, a rule is
+fitted on the next, thresholds are chosen on another, the last tests. Drone crops are divided by
+blocks of frame numbers, textures by name, tiles by group within what the recipe holds back from
+training."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -22,19 +23,25 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
     Mask = NDArray[np.bool_]
 
+LEARN = "learn"
 FIT, CHOOSE, TEST = PARTS = ("fit", "choose", "test")
+"""What the network has not learned from, by use."""
+UNUSED = "unused"
 _DRONE = {
-    TEST: ((160, 200), (360, 400), (650, 720), (915, 1070), (1395, 1470), (1590, 1700)),
-    CHOOSE: ((0, 100), (560, 600), (740, 840), (1140, 1250), (1535, 1560)),
+    FIT: ((160, 200),),
+    CHOOSE: ((650, 720),),
+    TEST: ((1010, 1070), (1395, 1465)),
 }
-"""Ranges of frame numbers of the drone's flight, from and to below; the rest is fitted on."""
+"""Ranges of frame numbers of the drone's flight, from and to below; the rest is learned from."""
+_GUARD = 20
+"""Frames so near to such a range are not used: neighbours overlap."""
 _SINGLES = 1700
-"""The drone's single photos test from this number on; those before are fitted on."""
+"""The drone's single photos test from this number on; those before are learned from."""
 _TEXTURES = {
-    TEST: ("anti_slip_concrete", "asphalt_06", "brick_wall_08", "brushed_concrete_03",
-           "brown_floor_tiles"),
-    CHOOSE: ("brushed_concrete", "asphalt_07", "brick_floor_003", "beam_wall_01"),
-}  # fmt: skip
+    FIT: ("asphalt_07",),
+    CHOOSE: ("brick_floor_003",),
+    TEST: ("anti_slip_concrete", "brick_wall_08"),
+}
 _TILE = 227
 
 
@@ -65,11 +72,13 @@ def drone(data: Path) -> list[Drone]:
 
 def _drone_part(kind: str, frame: int) -> str:
     if kind == "DJI":
-        return TEST if frame >= _SINGLES else FIT
+        return TEST if frame >= _SINGLES else LEARN
     for part, ranges in _DRONE.items():
         if any(low <= frame < high for low, high in ranges):
             return part
-    return FIT
+    held = [of for ranges in _DRONE.values() for of in ranges]
+    near = any(low - _GUARD < frame < high + _GUARD for low, high in held)
+    return UNUSED if near else LEARN
 
 
 def textures(data: Path, part: str) -> dict[str, Pixels]:
@@ -77,7 +86,7 @@ def textures(data: Path, part: str) -> dict[str, Pixels]:
     found = {}
     for file in sorted((data / "photos" / "no_crack").glob("polyhaven_*.jpg")):
         name = file.stem.removeprefix("polyhaven_").removesuffix("_2k")
-        if part == next((p for p, names in _TEXTURES.items() if name in names), FIT):
+        if part == next((p for p, names in _TEXTURES.items() if name in names), LEARN):
             found[name] = read(file)
     return found
 
@@ -96,6 +105,22 @@ def tiles(images: Path, part: str) -> dict[tuple[str, bool], list[Path]]:
 def read(file: Path) -> Pixels:
     with Image.open(file) as picture:
         return np.asarray(picture.convert("RGB"))
+
+
+class CrackPixels:
+    """Numbers of crack pixels of a photo in boxes."""
+
+    def __init__(self, mask_HW: NDArray[np.bool_]) -> None:
+        running = mask_HW.astype(np.int64).cumsum(axis=0).cumsum(axis=1)
+        self.running = np.pad(running, ((1, 0), (1, 0)))
+
+    def __call__(self, left: Any, top: Any, right: Any, bottom: Any) -> Any:
+        """In boxes from (`left`, `top`) to below (`right`, `bottom`), which may reach beyond."""
+        height, width = (side - 1 for side in self.running.shape)
+        x0, x1 = np.clip(left, 0, width), np.clip(right, 0, width)
+        y0, y1 = np.clip(top, 0, height), np.clip(bottom, 0, height)
+        sums = self.running
+        return sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
 
 
 def clear_part(mask: Mask, margin: int, least: int) -> tuple[slice, slice] | None:
