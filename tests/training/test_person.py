@@ -103,7 +103,7 @@ def small(data, out, **changes) -> TrainConfig:
 
 
 def test_train_keeps_the_model_when_its_export_fails(lab, tmp_path, monkeypatch):
-    def fails(_):
+    def fails(*_):
         raise OSError("no space left")
 
     monkeypatch.setattr(export, "export_bundle", fails)

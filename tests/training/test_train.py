@@ -36,7 +36,7 @@ def config(walls, out, **changes) -> TrainConfig:
 def without_export():
     """End trainings here before the export, which takes longer than they do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "export_bundle", lambda config: ModelBundle.load(config.bundle))
+        patch.setattr(export, "export_bundle", lambda config, *_: ModelBundle.load(config.bundle))
         yield
 
 
