@@ -65,7 +65,8 @@ def _function(name: str, homes: dict[str, set[str]]) -> str:
     shown = inspect.signature(function)
     own = list(shown.parameters.values())[1:]
     module = importlib.import_module(kind.__module__)
-    by_name, taken = [], []
+    by_name: list[str] = []
+    taken: list[str] = []
     for place, field in enumerate(fields(kind)):
         text = str(field.type)
         for pattern, simpler in SIMPLER:

@@ -131,7 +131,7 @@ def _with_many(place: Path, count: int) -> Iterator[tuple[str, Path]]:
             info = tarfile.TarInfo(f"flight{k // _PER_FOLDER:06}/IMG_{k:08}.jpg")
             info.size = len(_SMALL)
             archive.addfile(info, io.BytesIO(_SMALL))
-            archive.members = []  # which it keeps, one by one
+            archive.getmembers().clear()  # it keeps them, one by one
     yield "tar", place / "many.tar"
 
 

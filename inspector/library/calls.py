@@ -90,9 +90,10 @@ def signature(kind: Config, own: list[Parameter]) -> inspect.Signature:
 
 def _parameter(field: Field[Any], place: int) -> Parameter:
     default: Any = field.default
-    if default is MISSING:
-        made = field.default_factory is not MISSING
-        default = field.default_factory() if made else inspect.Parameter.empty  # type: ignore[misc]
+    if field.default_factory is not MISSING:
+        default = field.default_factory()
+    elif default is MISSING:
+        default = inspect.Parameter.empty
     by_place, by_name = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(
         field.name, by_name if place else by_place, default=default, annotation=field.type

@@ -41,7 +41,7 @@ class NotebookBar:
         self._handle: Any = None
 
     def __enter__(self) -> Self:
-        from IPython.display import HTML, display
+        from IPython.display import HTML, display  # type: ignore[import-not-found]
 
         self._html = HTML
         self._handle = display(HTML("starting"), display_id=True)

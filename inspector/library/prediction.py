@@ -42,21 +42,21 @@ class Prediction:
     @property
     def verdict(self) -> Verdict | None:
         """`crack`, `clear` or `review`; None where it could not be judged."""
-        return self.judgement and self.judgement.verdict
+        return None if self.judgement is None else self.judgement.verdict
 
     @property
     def reason(self) -> Reason | None:
-        return self.judgement and self.judgement.reason
+        return None if self.judgement is None else self.judgement.reason
 
     @property
     def p_crack(self) -> float | None:
         """Calibrated probability of a crack; None where it could not be judged."""
-        return self.judgement and self.judgement.p_crack
+        return None if self.judgement is None else self.judgement.p_crack
 
     @property
     def regions(self) -> tuple[Region, ...]:
         """Places with evidence for a crack, likeliest first; none where it was judged whole."""
-        return (self.judgement and self.judgement.regions) or ()
+        return () if self.judgement is None else self.judgement.regions or ()
 
     @property
     def failure_code(self) -> FailureCode | None:

@@ -117,8 +117,8 @@ class Model:
         )
         return cls(ModelBundle.load(config.model or DEFAULT_PATH, trust=trust), config)
 
-    @overload
-    def predict(self, photos: Asked) -> Prediction: ...
+    @overload  # a path is a sequence of paths to a type checker
+    def predict(self, photos: Asked) -> Prediction: ...  # type: ignore[overload-overlap]
     @overload
     def predict(self, photos: Sequence[Asked]) -> list[Prediction]: ...
 
@@ -134,10 +134,11 @@ class Model:
         by processes of their own, one file in this one. Raises UsageError for what is no photo,
         BackendError where the engine fails.
         """
-        one = isinstance(photos, str | os.PathLike | Image.Image | np.ndarray)
-        asked: list[Any] = [photos] if one else list(photos)
-        found = {place: prediction for place, prediction in self._predictions(asked)}
-        return found[0] if one else [found[place] for place in range(len(asked))]
+        if isinstance(photos, str | os.PathLike | Image.Image | np.ndarray):
+            return dict(self._predictions([photos]))[0]
+        asked = list(photos)
+        found = dict(self._predictions(asked))
+        return [found[place] for place in range(len(asked))]
 
     def _predictions(self, asked: list[Any]) -> Iterator[tuple[int, Prediction]]:
         """What is said of each, with its place in `asked`, in any order."""

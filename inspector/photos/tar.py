@@ -78,7 +78,7 @@ class TarArchive:
             return None
         except zlib.error as error:
             raise DamagedError("it is damaged: it cannot be unpacked from here on") from error
-        except tarfile.HeaderError as error:  # type: ignore[attr-defined]
+        except tarfile.HeaderError as error:
             if at == 0:
                 raise DamagedError("it is no tar") from error
             cut = len(record) < _RECORD

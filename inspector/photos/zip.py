@@ -183,7 +183,8 @@ class ZipArchive:
     def _data_of(self, place: int) -> int:
         """Return where the bytes behind a local header begin."""
         head = self._file.read_at(place, _LOCAL_HEADER.size).ljust(_LOCAL_HEADER.size, b"\0")
-        return place + _LOCAL_HEADER.size + sum(_LOCAL_HEADER.unpack(head)[-2:])
+        name, extra = _LOCAL_HEADER.unpack(head)[-2:]
+        return place + _LOCAL_HEADER.size + int(name) + int(extra)
 
 
 def _larger(extra: bytes, size: int, packed: int, begin: int) -> tuple[int, int, int]:

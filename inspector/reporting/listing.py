@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,8 +78,7 @@ class Listing:
         about = {name: getattr(self, name) for name in ("words", "folders", "links", "tails")}
         yield _safe(_dumped({**about, "pictures": pictures, "unseen": unseen})[:-1])
         columns: dict[str, Callable[[slice], list[Any]]] = {
-            name: lambda part, values=values: values[part].tolist()
-            for name, values in self.columns.items()
+            name: partial(_of_part, values) for name, values in self.columns.items()
         }
         columns |= {"file": lambda part: self.files[part], "regions": self._regions}
         for name, values_of in columns.items():
@@ -194,7 +194,8 @@ class _Builder:
         words = column.dictionary_encode()
         numbers = [self._word(word) for word in words.dictionary.to_pylist()]
         at_N = _values(words.indices, pa.int32(), len(numbers))
-        return np.array([*numbers, 0], np.int16)[at_N]
+        numbers_N: NDArray[np.int16] = np.array([*numbers, 0], np.int16)[at_N]
+        return numbers_N
 
     def finish(self, order: NDArray[np.int64], total: int) -> Listing:
         """Bring the photos, so far in the order of the table, into that of their rows `order`."""
@@ -214,6 +215,10 @@ class _Builder:
         to.tails = {at: to.tails[place] for at, place in enumerate(places) if place in to.tails}
         to.words = [printable(word or "") for word in self._words]
         return to
+
+
+def _of_part(values: NDArray[Any], part: slice) -> list[Any]:
+    return list(values[part].tolist())
 
 
 def _values(column: Any, kind: pa.DataType, missing: float) -> NDArray[Any]:

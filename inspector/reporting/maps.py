@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from inspector.core.durable import replacing
 from inspector.photos.pose import STRAIGHT_DOWN, off_nadir
 from inspector.reporting.lists import FIELDS, each_photo
-from inspector.reporting.page import METRES_PER_DEGREE
+from inspector.reporting.sites import METRES_PER_DEGREE
 from inspector.reporting.wording import photos
 
 if TYPE_CHECKING:

@@ -262,7 +262,7 @@ def file_lines(report: Report, files: Mapping[str, Path]) -> list[str]:
     lines = []
     for option, file in files.items():
         lines.append(_whole(_TITLES[option], display_path(str(file))))
-        lines += wrapped("", said) if (said := report.said.get(option)) else []
+        lines += wrapped("", told) if (told := report.said.get(option)) else []
     return lines
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -37,7 +38,7 @@ def room(tmp_path_factory):
     before = os.getcwd()
     os.chdir(room)
     try:
-        rows: list[dict] = []
+        rows: list[Any] = []
         inspector.scan("photos", out="o")
         inspector.scan(["photos", Path("large")], out="both", rows=rows.extend)
         label(room / "both", next(row for row in rows if row["path"].endswith("dense.png")))

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_examples_in_docstrings_run(room, name):
 def test_options_are_taken_as_people_write_them(monkeypatch):
     from inspector.library import calls
 
-    taken = []
+    taken: list[Any] = []
     monkeypatch.setattr(inspector.scanning, "scan", taken.append, raising=True)
     monkeypatch.setattr(calls, "inspect", inspect)
     scan = calls.load("scan")

@@ -31,7 +31,7 @@ def listed(*sources, **options):
 
 def outcome(ref: ImageRef) -> bytes | str:
     found = read(ref, LIMITS)
-    return str(found.code) if isinstance(found, Failure) else bytes(found.data)
+    return str(found.code) if isinstance(found, Failure) else bytes(found.data[:])
 
 
 def some(seed: int, count: int = 12) -> list[tuple[str, bytes]]:
