@@ -6,6 +6,7 @@ import json
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -139,7 +140,8 @@ def test_everything_has_a_name(page):
 
 def test_thresholds_are_those_of_the_photos(made):
     def of(facts, own):
-        return limit(Told(facts, own), "crack_from")
+        told: Any = Told(facts, own)
+        return limit(told, "crack_from")
 
     class Told:
         def __init__(self, facts, own):
