@@ -19,6 +19,7 @@ from inspector.reporting.contents import AT_REST
 from inspector.reporting.counting import OUTCOMES
 from inspector.reporting.listing import LISTED, MOST_REGIONS
 from inspector.reporting.sites import METRES_PER_DEGREE, WIDTH, find_sites
+from inspector.results import codes
 from inspector.results.manifest import DENSE, THRESHOLDS
 from inspector.results.query import FAILED
 from inspector.version import __version__
@@ -146,9 +147,9 @@ def render_page(
         script_allowed=allowed,
         at_rest=AT_REST,
         outcomes=OUTCOMES,
-        reasons=wording.REASONS,
-        failures=wording.FAILURES,
-        remedies=wording.REMEDIES,
+        reasons=codes.REASONS,
+        failures=codes.FAILURES,
+        remedies=codes.REMEDIES,
         chosen=_chosen(report, model),
         galleries=_galleries(lists, cards),
         differing=cards[len(cards) - len(report.differing) :],

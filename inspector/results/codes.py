@@ -13,6 +13,21 @@ REASONS = {
     Reason.SCALE: "the photo cannot show the crack width asked for, or its scale is not known",
     Reason.PREVIEW: "only the small preview of a camera raw photo could be read",
 }
+FAILURES = {
+    FailureCode.EMPTY: "the file has no bytes",
+    FailureCode.NOT_AN_IMAGE: "the content is no image, whatever the name says",
+    FailureCode.TRUNCATED: "the image data ends too early",
+    FailureCode.CORRUPT: "the image data cannot be decoded",
+    FailureCode.UNSUPPORTED: "a real image, in a format that is not supported",
+    FailureCode.TOO_LARGE: "more pixels or bytes than the limits allow",
+    FailureCode.PERMISSION: "the file may not be read",
+    FailureCode.VANISHED: "the file was gone when it was its turn",
+    FailureCode.NOT_A_FILE: "a pipe, socket or device with the name of an image",
+    FailureCode.IO_ERROR: "the storage failed",
+    FailureCode.CHANGED: "the file was written to while it was read",
+    FailureCode.DECODER_CRASH: "the file ended the process that decoded it, twice",
+    FailureCode.TIMEOUT: "reading and decoding took too long",
+}
 REMEDIES = {
     FailureCode.EMPTY: "copy it again from the camera or card",
     FailureCode.NOT_AN_IMAGE: "nothing to do if it is none; if a viewer shows a photo, report this",

@@ -10,7 +10,7 @@ import pytest
 from inspector.core.layout import Layout
 from inspector.core.progress import line_of
 from inspector.errors import OutputError
-from inspector.results.codes import REASONS, REMEDIES
+from inspector.results.codes import FAILURES, REASONS, REMEDIES
 from inspector.results.parts import encode
 from inspector.results.schema import SCHEMA, to_table
 from inspector.scanning.config import ScanConfig
@@ -92,3 +92,4 @@ def test_a_dense_photo_is_counted_where_it_was_judged():
 
 def test_every_code_has_its_words():
     assert set(REASONS) == set(Reason) and set(REMEDIES) == set(FailureCode)
+    assert set(FAILURES) == set(FailureCode)
