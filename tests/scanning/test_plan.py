@@ -37,7 +37,8 @@ def plan_on(
     monkeypatch.setattr(planning, "known_seconds", lambda *_: judge_s / cores)
     monkeypatch.setattr(planning, "find_recommendation", lambda *_: advice)
     bundle: Any = SimpleNamespace(preprocess=PreprocessSpec(), digest="", variants={}, dense=dense)
-    config = ScanConfig(sources=("x",), precision="fp32", **options)
+    view = {"view": "auto" if dense else "whole"}
+    config = ScanConfig(sources=("x",), precision="fp32", **view | options)
     return make_plan(config, bundle, choose_engine(config, bundle, {}), first)
 
 

@@ -59,7 +59,7 @@ class Shards:
     def is_drone(self, number: int) -> NDArray[np.bool_]:
         """Which scenes of a shard are drone crops, without making it."""
         kinds = [draw_kind(self._rng(number, place)) for place in range(self.size)]
-        return np.array(kinds) == KINDS.index("drone")
+        return np.asarray(np.array(kinds) == KINDS.index("drone"))
 
     def make(self, number: int, material: Material) -> None:
         """Write one shard in one step: uint8 (size, SIDE, SIDE, 4), the truth maps come last."""
@@ -133,7 +133,7 @@ class Odds:
         self.losses = {number: self._of(number) for number in numbers}
         odds = np.clip(np.concatenate(list(self.losses.values())), _FLOOR, _CEILING)
         drawn = ~np.concatenate([self.shards.is_drone(number) for number in numbers])
-        return np.where(drawn, odds, odds[drawn].mean()).astype(np.float64)
+        return np.asarray(np.where(drawn, odds, odds[drawn].mean()), np.float64)
 
     def _of(self, number: int) -> NDArray[np.float32]:
         unseen = np.full(self.shards.size, _UNSEEN, np.float32)
