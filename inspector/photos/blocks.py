@@ -8,6 +8,8 @@ import zlib
 from bisect import bisect_right
 from typing import Protocol
 
+LARGEST = (1 << 63) - 1
+"""The largest number of bytes that the system and the table can say."""
 RAW, GZIP = -15, 31
 """Of DEFLATE: as it is in ZIPs, and with the header and checksum of gzip (zlib's `wbits`)."""
 
@@ -36,6 +38,8 @@ class FileBlock:
         self.descriptor = descriptor
 
     def read_at(self, begin: int, count: int) -> bytes:
+        if not 0 <= begin < LARGEST:  # what archives state may be anything
+            return b""
         found = os.pread(self.descriptor, count, begin)
         if len(found) == count or not found:
             return found

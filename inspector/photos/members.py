@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
+from inspector.photos.blocks import LARGEST
 from inspector.photos.opened import Refused
 from inspector.types import FailureCode, FileFacts
 
@@ -41,6 +42,9 @@ class Member:
     crc: int | None = None
     refusal: tuple[FailureCode, str] | None = None
     """Why it cannot be read."""
+
+    def facts(self, changed_us: int) -> FileFacts:
+        return FileFacts(min(self.size, LARGEST), changed_us)
 
 
 class Archive(Protocol):
@@ -77,7 +81,7 @@ class MemberFile:
 
     def facts(self) -> FileFacts:
         """The member's size, and the time at which the archive was written to last."""
-        return FileFacts(self._member.size, self._changed_us())
+        return self._member.facts(self._changed_us())
 
     def readable(self) -> bool:
         return True

@@ -89,7 +89,7 @@ class OpenArchive:
         return MemberFile(self.archive.content(member), member, self._changed_us)
 
     def facts_of(self, member: Member) -> FileFacts:
-        return FileFacts(member.size, self._changed_us())
+        return member.facts(self._changed_us())
 
     def head_of(self, member: Member, count: int) -> bytes:
         """Read a member's first bytes; none where that fails."""

@@ -21,6 +21,7 @@ _RECORD = tarfile.BLOCKSIZE
 _LONGEST_EXTENSION = 1 << 20
 """Bytes of a name, or of pax fields, that are believed."""
 _MOST_EXTENSIONS = 16
+_LONGEST_NUMBER = 20
 _LINKS = (tarfile.LNKTYPE, tarfile.SYMTYPE)
 _NO_FILES = (*_LINKS, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
 _SPARSE = "a sparse file in an archive; unpack the archive, and scan that"
@@ -69,15 +70,19 @@ class TarArchive:
         kind = HeldPiece if self.is_stream and member.size <= _MOST_HELD else Piece
         return kind(self._block, member.begin, member.size)
 
+    def _read(self, at: int, count: int) -> bytes:
+        try:
+            return self._block.read_at(at, count)
+        except zlib.error as error:
+            raise DamagedError("it is damaged: it cannot be unpacked from here on") from error
+
     def _header(self, at: int) -> tarfile.TarInfo | None:
         """Read the header at a place; None where the archive ends."""
+        record = self._read(at, _RECORD)
         try:
-            record = self._block.read_at(at, _RECORD)
             return tarfile.TarInfo.frombuf(record, "utf-8", "surrogateescape")
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
             return None
-        except zlib.error as error:
-            raise DamagedError("it is damaged: it cannot be unpacked from here on") from error
         except tarfile.HeaderError as error:
             if at == 0:
                 raise DamagedError("it is no tar") from error
@@ -112,7 +117,7 @@ class TarArchive:
             sparse, at = True, self._behind_sparse(at)
         stated = header.name.encode("utf-8", "surrogateescape") if name is None else name
         is_dir = header.isdir()
-        length = int(size) if size is not None and size.isdigit() else header.size
+        length = header.size if size is None else _number(size)
         if header.type in _NO_FILES or is_dir:
             length = 0
         if length < 0:
@@ -129,12 +134,12 @@ class TarArchive:
     def _extension(self, header: tarfile.TarInfo, at: int) -> bytes:
         if not 0 <= header.size <= _LONGEST_EXTENSION:
             raise DamagedError("it is damaged: the description of a member is too long")
-        return self._block.read_at(at, header.size)
+        return self._read(at, header.size)
 
     def _behind_sparse(self, at: int) -> int:
         """Return the place behind the further headers of GNU's old sparse files."""
         flag = 482
-        while self._block.read_at(at - _RECORD + flag, 1) not in (b"\0", b""):
+        while self._read(at - _RECORD + flag, 1) not in (b"\0", b""):
             at, flag = at + _RECORD, 504
         return at
 
@@ -151,6 +156,11 @@ def _pax_fields(data: bytes) -> dict[bytes, bytes]:
         fields[key] = value
         at += int(digits)
     return fields
+
+
+def _number(digits: bytes) -> int:
+    """Return a number of a pax header; -1 for what is none."""
+    return int(digits) if digits.isdigit() and len(digits) < _LONGEST_NUMBER else -1
 
 
 def _padded(begin: int, size: int) -> int:

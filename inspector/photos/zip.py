@@ -183,8 +183,8 @@ class ZipArchive:
     def _data_of(self, place: int) -> int:
         """Return where the bytes behind a local header begin."""
         head = self._file.read_at(place, _LOCAL_HEADER.size).ljust(_LOCAL_HEADER.size, b"\0")
-        name, extra = _LOCAL_HEADER.unpack(head)[-2:]
-        return place + _LOCAL_HEADER.size + int(name) + int(extra)
+        name_length, extra_length = _LOCAL_HEADER.unpack(head)[-2:]
+        return place + _LOCAL_HEADER.size + int(name_length) + int(extra_length)
 
 
 def _larger(extra: bytes, size: int, packed: int, begin: int) -> tuple[int, int, int]:
@@ -193,13 +193,13 @@ def _larger(extra: bytes, size: int, packed: int, begin: int) -> tuple[int, int,
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, at)
         if kind == _ZIP64:
-            words = [
-                n for (n,) in struct.iter_unpack("<Q", extra[at + 4 : at + 4 + length // 8 * 8])
-            ]
-            numbers = [
-                words.pop(0) if n == _UNKNOWN and words else n for n in (size, packed, begin)
-            ]
-            return numbers[0], numbers[1], numbers[2]
+            stated = extra[at + 4 : at + 4 + length]
+            words = struct.iter_unpack("<Q", stated[: len(stated) // 8 * 8])
+            size, packed, begin = (
+                next(words, (number,))[0] if number == _UNKNOWN else number
+                for number in (size, packed, begin)
+            )
+            break
         at += 4 + length
     return size, packed, begin
 

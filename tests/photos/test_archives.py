@@ -150,6 +150,28 @@ def test_what_a_zip_says_of_a_member_is_not_believed(changes, expected, tmp_path
     assert re.match(expected, f"{found.code}: {found.detail}")
 
 
+def test_numbers_that_archives_state_may_be_anything(tmp_path):
+    stated = zipfile.ZipInfo("a.jpg")
+    stated.extra = struct.pack("<HHQQ", 1, 16, (1 << 64) - 1, (1 << 64) - 1)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as opened:
+        opened.writestr(stated, JPEG)
+    patched(tmp_path / "a.zip", b"PK\1\2", 20, "<II", 0xFFFFFFFF, 0xFFFFFFFF)
+    (ref,), _ = listed(tmp_path / "a.zip")
+    assert (outcome(ref), ref.size) == ("too_large", (1 << 63) - 1)
+    huge = tarfile.TarInfo("a.jpg")
+    huge.size = 1 << 80
+    (tmp_path / "a.tar").write_bytes(huge.tobuf(tarfile.GNU_FORMAT) + JPEG)
+    (ref,), discovery = listed(tmp_path / "a.tar")
+    assert (outcome(ref), ref.size) == ("too_large", (1 << 63) - 1)
+    assert "cut off" in discovery.unreadable_dirs[0].reason
+    for digits in ("9" * 5000, "-1", "x"):
+        odd = tarfile.TarInfo("a.jpg")
+        odd.pax_headers = {"size": digits}
+        (tmp_path / "a.tar").write_bytes(odd.tobuf(tarfile.PAX_FORMAT) + bytes(1024))
+        refs, discovery = listed(tmp_path / "a.tar")
+        assert not refs and "damaged" in discovery.unreadable_dirs[0].reason
+
+
 def test_a_bomb_costs_what_its_row_may_take(tmp_path, monkeypatch):
     archive = pack(tmp_path / "deflated.zip", [("a.jpg", bytes(20 << 20))])
     patched(archive, b"PK\1\2", 24, "<I", 1000)
