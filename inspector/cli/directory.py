@@ -106,6 +106,44 @@ def table(
 
 @commands.command(
     epilog=examples(
+        ("inspector merge results/0 results/1 --out all", "one table of both shards"),
+        ("inspector merge results/* --out all --overwrite", "in place of whatever is there"),
+    )
+)
+def merge(
+    tables: Annotated[
+        list[Path],
+        typer.Argument(metavar="OUT...", help="Result directories.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Result directory of all.")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove other results from --out first.")
+    ] = False,
+    as_json: Annotated[bool, output("--json", help="Print the outcome as JSON.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make one table of all shards of a scan, or of scans of different photos.
+
+    Every part is checked and then linked, or copied to another file system; labels come along.
+    Refused: another model or other options, a missing shard, a photo with two rows, an unfinished
+    scan. Run again, it takes what the tables hold by then; killed, the same command completes it.
+    """
+    from inspector.core.progress import CountingBar
+    from inspector.core.text import print_lines
+    from inspector.results.merge import MergeConfig, merged_lines
+    from inspector.results.merge import merge as run_merge
+
+    config = MergeConfig(tables=tuple(tables), out=out, overwrite=overwrite)
+    with CountingBar() as console:
+        result = run_merge(config, progress=console)
+    if as_json:
+        print(json.dumps(result.to_json(), indent=2))
+    else:
+        print_lines(merged_lines(result))
+
+
+@commands.command(
+    epilog=examples(
         ("inspector rejudge results --threshold 0.3", "crack from 0.3 on, no review"),
         ("inspector rejudge results --model my-walls-model", "thresholds of inspector calibrate"),
         ("inspector rejudge results --min-crack-mm 0.3", "clear only where 0.3 mm would show"),

@@ -32,6 +32,7 @@ HOMES = {
     "calibrate": (f"{_CALIBRATE}:calibrate", f"{_CALIBRATE}:CalibrateConfig"),
     "evaluate": (f"{_EVALUATE}:evaluate", f"{_EVALUATE}:EvaluateConfig"),
     "export": ("export.run:export_bundle", "export.config:ExportConfig"),
+    "merge": ("inspector.results.merge:merge", "inspector.results.merge:MergeConfig"),
     "rejudge": ("inspector.scanning:rejudge", "inspector.scanning:RejudgeConfig"),
     "report": ("inspector.reporting.report:report", "inspector.reporting.report:ReportConfig"),
     "review": ("inspector.reviewing.server:review", "inspector.reviewing.server:ReviewConfig"),

@@ -163,6 +163,19 @@ class LabelStore:
         new = [row | {"uri": moved.apply(row["uri"]), "undoes": None} for row in said]
         self._append(*(row for row in new if row["uri"] not in known))
 
+    def take(self, decisions: pa.Table) -> int:
+        """Take over what counts of decisions made elsewhere, where nothing newer is said here; how
+        much of it that is. Raises OutputError."""
+        new = []
+        for row in {row["uri"]: row for row in decisions.to_pylist()}.values():
+            here = self._last.get(row["uri"])
+            newer = here is None or row["labelled_at"] > here["labelled_at"]
+            if newer and (here or row["label"] or row["regions"]):
+                new.append(row | {"undoes": None})
+        if new:
+            self._append(*new)
+        return len(new)
+
     def _now(self) -> JsonObject:
         return {"labelled_at": datetime.now(UTC).replace(tzinfo=None), "reviewer": self.reviewer}
 

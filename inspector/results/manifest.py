@@ -59,6 +59,7 @@ class Part:
 THRESHOLDS = ("clear_below", "crack_from", "out_of_distribution")
 """Their names in an identity; of those for photos at their own scale, behind `DENSE`."""
 DENSE = "dense_"
+WHOLE, MERGED = "whole", "merged"
 SHARD = "shard"
 """Name in an identity of the shard whose photos the table has."""
 
@@ -76,6 +77,9 @@ class Manifest:
     rewriting: Mapping[str, Part] = field(default_factory=dict)
     """New states of parts that are about to be replaced, by file name. Written before it happens,
     so that after a crash a part is known in either state."""
+    ended: str = ""
+    """How the table came to its last rows: `WHOLE`, `MERGED`, or empty while a scan adds to it or
+    where one stopped before the end of its listing."""
     next: Manifest | None = None
     """Manifest of the table that is about to take the place of this one. It is complete by then, so
     that after a crash whoever writes next completes the change."""
@@ -130,6 +134,7 @@ class Manifest:
             parts=parts,
             lost=lost,
             rewriting=rewriting,
+            ended=_ending(values.get("ended", "")),
             next=None if to_be is None else cls._of(to_be),
             recorded_fingerprint=_sha256(values.get("fingerprint")),
             recorded_rows=_count(values.get("rows")),
@@ -185,6 +190,7 @@ class Manifest:
             "identity": dict(self.identity),
             "backend": self.backend,
             "rows": sum(part.rows for part in self.parts),
+            "ended": self.ended,
             "parts": [asdict(part) for part in self.parts],
             "lost": [asdict(part) for part in self.lost],
             "rewriting": {
@@ -256,6 +262,12 @@ def _part(entry: JsonObject) -> Part:
     return Part(name, _count(entry.get("rows")), _sha256(entry.get("sha256")))
 
 
+def _ending(value: Any) -> str:
+    if value not in ("", WHOLE, MERGED):
+        raise ValueError(f"{value!r:.40} is no way in which a table ends")
+    return str(value)
+
+
 def _sha256(value: Any) -> str:
     if not isinstance(value, str) or not _SHA256.fullmatch(value):
         raise ValueError(f"{value!r:.40} is not 64 hexadecimal digits")
@@ -272,16 +284,20 @@ def check_identity(out: Path, identity: Mapping[str, str], manifest: Manifest | 
     """Raise OutputError when the table of `out` was made by another model or other options."""
     if manifest is None or manifest.identity == identity:
         return
-    old = manifest.identity
-    differing = [
-        f"{name} {_short(old.get(name))} there, {_short(identity.get(name))} now"
-        for name in {**identity, **old}
-        if old.get(name) != identity.get(name)
-    ]
+    found = differences(manifest.identity, identity, "there", "now")
     raise OutputError(
-        f"{out} holds the results of another scan ({'; '.join(differing)}): give the same model "
+        f"{out} holds the results of another scan ({found}): give the same model "
         "and options to continue it, choose another --out to keep it, or --overwrite to remove it "
         "first"
+    )
+
+
+def differences(one: Mapping[str, str], other: Mapping[str, str], here: str, there: str) -> str:
+    """Say in what two identities differ; empty where they do not."""
+    return "; ".join(
+        f"{name} {_short(one.get(name))} {here}, {_short(other.get(name))} {there}"
+        for name in {**other, **one}
+        if one.get(name) != other.get(name)
     )
 
 

@@ -27,6 +27,7 @@ from inspector.errors import OutputError
 from inspector.model.bundle import sha256_of
 from inspector.results.ledger import Ledger, LostRows, list_of
 from inspector.results.manifest import (
+    WHOLE,
     Manifest,
     Part,
     check_identity,
@@ -73,6 +74,8 @@ class Results:
         self.identity = {**(identity or {}), "schema": str(SCHEMA_VERSION)}
         self.backend = ""
         """The engine that the table was begun with; empty until it is known."""
+        self.ended = ""
+        """As of the manifest."""
         self.ledger = Ledger(self._at.table, [])
         self.lost = LostRows(self._at, (), self.ledger)
         """Rows that were there once and are not, and should be."""
@@ -115,6 +118,7 @@ class Results:
             self._parts[name] = Part(name, len(uris), hashlib.sha256(content).hexdigest())
             self.outcomes += counted(outcomes_of(table))
             self.lost.found(uris)
+            self.ended = ""
             self._write_manifest()
 
     def begin_with(self, backend: str) -> None:
@@ -124,11 +128,19 @@ class Results:
             with self._saying_what_is_safe():
                 self._write_manifest()
 
+    def end(self) -> None:
+        """Record that the scan came to the end of its listing. Raises OutputError."""
+        if not self.ended:
+            self.ended = WHOLE
+            with self._saying_what_is_safe():
+                self._write_manifest()
+
     def drop(self, uris_by_file: Mapping[str, Sequence[str]]) -> None:
         """Take rows out of the parts that hold them. Raises OutputError like `commit`."""
         with self._saying_what_is_safe():
             edits = {file: partial(without, uris=uris) for file, uris in uris_by_file.items()}
             self.pruned += self._rewrite(edits)
+            self.ended = ""
             self.give_up(uri for uris in uris_by_file.values() for uri in uris)
 
     def give_up(self, uris: Iterable[str]) -> None:
@@ -149,7 +161,11 @@ class Results:
         place of this one. `again` are rows to be made again. Raises OutputError."""
         lost = (*self.lost.parts.values(), *again)
         to_be = Manifest(
-            identity=identity, backend=self.backend, parts=tuple(parts), lost=tuple(lost)
+            identity=identity,
+            backend=self.backend,
+            parts=tuple(parts),
+            lost=tuple(lost),
+            ended=self.ended,
         )
         with self._saying_what_is_safe():
             for folder in (self._at.next_table, self._at.work):
@@ -252,6 +268,7 @@ class Results:
             parts=tuple(self.parts),
             lost=tuple(self.lost.parts.values()),
             rewriting=rewriting or {},
+            ended=self.ended,
         )
 
     def _saying_what_is_safe(self) -> contextlib.AbstractContextManager[None]:
@@ -267,6 +284,8 @@ class Results:
         self.backend = manifest.backend if manifest else ""
         for path in self._at.parts():
             self._parts[path.name] = _recognise(path, self.fingerprint, manifest)
+        if manifest and self._parts.keys() <= {part.file for part in manifest.parts}:
+            self.ended = manifest.ended
         gone = manifest.gone(self._parts) if manifest else ()
         self._know_rows(gone, by_content=by_content)
         self._settle_lists(manifest)

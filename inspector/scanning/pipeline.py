@@ -167,6 +167,9 @@ class OpenScan:
                 gone = self.config.source_gone
                 settle_vanished(self.table, self.work, self.tally, prune=prune, gone=gone)
             self.sink.finish()
+            listed = self.config.limit is None and not self.work.discovery.unreadable_dirs
+            if self.complete and listed and not self.tally.left_out:
+                self.table.end()
         if self.config.heatmaps:
             with self.clock.stage("draw"):
                 self.overlays.finish()

@@ -58,7 +58,7 @@ def dying_at(step: int | None) -> Iterator[list[str]]:
         write(path, memoryview(content)[: len(memoryview(content)) // 2])
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("replace", "unlink"):
+        for name in ("replace", "unlink", "link"):
             patch.setattr(os, name, guarded(name, getattr(os, name)))
         patch.setattr(os, "fsync", lambda descriptor: None)  # a kill forgets nothing
         patch.setattr(Path, "write_bytes", guarded("write", write, write_half))
@@ -86,6 +86,8 @@ def quick_scan(photos: Path | str, out: Path, *, rows_per_part: int = 2, **optio
         sink.commit()
         settle_vanished(results, work, tally, prune=config.prune, gone=config.source_gone)
         sink.finish()
+        if not config.retry_failed:
+            results.end()
     return tally, results, work
 
 

@@ -1,0 +1,270 @@
+"""Several tables of one scan become one: its shards, or scans of different photos.
+
+The parts are not written anew: each gets another name in the new table, by a hard link where the
+file system has them, by a copy elsewhere. The table is there at once, by the same steps as after
+`inspector rejudge` (docs/explanation/durability.md), and whatever is looked at is looked at in what
+was linked or copied, so a scan that changes one of the tables meanwhile cannot harm it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from inspector.core.durable import make_directory, reporting, write_synced
+from inspector.core.layout import Layout, number_of, part_name, refuse_other
+from inspector.core.progress import no_progress
+from inspector.core.text import display_path
+from inspector.core.untrusted import opened, take_paths
+from inspector.errors import OutputError, UsageError
+from inspector.model.bundle import sha256_of
+from inspector.results.labels import open_labels, read_decisions
+from inspector.results.ledger import list_of
+from inspector.results.manifest import MERGED, SHARD, Manifest, Part, differences, fingerprint_of
+from inspector.results.parts import counted, examine, outcomes_of, read_columns
+from inspector.results.store import open_results
+from inspector.results.verify.table import UriCensus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from inspector.core.progress import Progress
+    from inspector.photos.selection import Shard
+    from inspector.results.store import Results
+    from inspector.types import JsonObject
+
+_MOST_NAMED = 8
+"""Missing shards that a message names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeConfig:
+    """Raises UsageError when a value cannot be right."""
+
+    tables: tuple[Path, ...]
+    """The result directories that become one: all shards of a scan, or scans of other photos."""
+    out: Path
+    """The result directory of all; what an earlier merge has put there is replaced."""
+    overwrite: bool = False
+    """Remove other results from `out` first."""
+
+    def __post_init__(self) -> None:
+        take_paths(self)
+        if not self.tables:
+            raise UsageError("name the result directories to merge")
+        if os.path.realpath(self.out) in map(os.path.realpath, self.tables):
+            raise UsageError(f"--out {self.out} is one of those to merge; name another")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeResult:
+    """Result of a merge."""
+
+    out: Path
+    tables: int
+    """Number of tables that it was made of."""
+    shards: bool
+    """They were the shards of one scan."""
+    rows: int
+    parts: int
+    copied: int
+    """Parts that were copied, because they could not be linked."""
+    labels: int
+    """Labels that were taken over now."""
+    unchanged: bool
+    """The table was there already."""
+
+    def to_json(self) -> JsonObject:
+        return asdict(self) | {"out": display_path(str(self.out))}
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    out: Path
+    manifest: Manifest
+    shard: Shard | None
+
+    @classmethod
+    def of(cls, out: Path) -> _Table:
+        """Raises OutputError for a directory whose table is not there, whole and at rest."""
+        refuse_other(out)
+        with reporting(out, lambda: "nothing was merged"):
+            manifest = Manifest.read(out)
+        if manifest is None:
+            raise OutputError(f"{out} has no manifest; see what inspector verify says of it")
+        again = f"{out}: its scan was not finished; run it again, then merge"
+        if not manifest.ended or manifest.rewriting or manifest.next or manifest.lost:
+            raise OutputError(again)
+        names = Layout(out).part_names()
+        if sorted(names) != sorted(part.file for part in manifest.parts):
+            raise OutputError(again)
+        return cls(out, manifest, manifest.shard())
+
+
+def merge(config: MergeConfig, *, progress: Progress = no_progress) -> MergeResult:
+    """Make one table of all rows of `config.tables`, and of what people said about them.
+
+    Killed anywhere, `config.out` has the table before or the new one, and the same call completes
+    it. Raises OutputError where the tables do not belong together, a shard is missing, a file has
+    a row in two of them, one is damaged or its scan was not finished, or `config.out` holds rows of
+    another origin.
+    """
+    tables = [_Table.of(out) for out in config.tables]
+    identity = _common_identity(tables)
+    if tables[0].shard is not None:
+        tables = _all_shards(tables)
+    with open_results(config.out, identity, overwrite=config.overwrite) as results:
+        wanted = [part for table in tables for part in table.manifest.parts]
+        unchanged = [p.sha256 for p in results.parts] == [p.sha256 for p in wanted]
+        merging = _Merging(results, progress, len(wanted))
+        if not unchanged:
+            if results.rows and results.ended != MERGED:
+                raise OutputError(
+                    f"{config.out} holds rows that no merge has put there; choose another --out, "
+                    "or --overwrite to remove them first"
+                )
+            with reporting(config.out, lambda: "its table is as it was"):
+                merging.build(tables)
+            backends = [table.manifest.backend for table in tables]
+            results.backend = next(filter(None, backends), "")
+            results.ended = MERGED
+            results.switch(results.identity, merging.parts, (), merging.outcomes)
+        labels = _merge_labels(config)
+        return MergeResult(
+            out=config.out,
+            tables=len(tables),
+            shards=tables[0].shard is not None,
+            rows=results.rows,
+            parts=len(results.parts),
+            copied=merging.copied,
+            labels=labels,
+            unchanged=unchanged,
+        )
+
+
+def _common_identity(tables: Sequence[_Table]) -> Mapping[str, str]:
+    """The identity of a table of all. Raises OutputError where rows were made by other rules."""
+    first, *others = (
+        {name: value for name, value in table.manifest.identity.items() if name != SHARD}
+        for table in tables
+    )
+    for table, other in zip(tables[1:], others, strict=True):
+        if found := differences(first, other, str(tables[0].out), str(table.out)):
+            raise OutputError(
+                f"these tables do not belong together ({found}): scan one of them again with the "
+                "same model and options, or use inspector rejudge for other thresholds"
+            )
+    return first
+
+
+def _all_shards(tables: Sequence[_Table]) -> list[_Table]:
+    """The shards in their order. Raises OutputError unless each is there once."""
+    found: dict[int, _Table] = {}
+    count = tables[0].shard.count if tables[0].shard else 0
+    for table in tables:
+        if table.shard is None or table.shard.count != count:
+            of = table.shard and f"shard {table.shard}"
+            raise OutputError(
+                f"{tables[0].out} is shard {tables[0].shard}, {table.out} is "
+                f"{of or 'no shard'}: only the shards of one scan make one table"
+            )
+        if (other := found.setdefault(table.shard.number, table)) is not table:
+            raise OutputError(f"{other.out} and {table.out} are both shard {table.shard}")
+    if missing := [f"{number}/{count}" for number in range(count) if number not in found]:
+        named = ", ".join(missing[:_MOST_NAMED])
+        named += f" and {len(missing) - _MOST_NAMED:,} more" if len(missing) > _MOST_NAMED else ""
+        raise OutputError(f"of {count:,} shards these are missing: {named}; scan or name them, too")
+    return [found[number] for number in range(count)]
+
+
+class _Merging:
+    """The parts of the new table, made beside the old one."""
+
+    def __init__(self, results: Results, progress: Progress, total: int) -> None:
+        self._at = Layout(results.out)
+        self._results = results
+        self._progress = progress
+        self._total = total
+        # Other names than any part has or had: who reads the old ones never meets a new one.
+        names = [part.file for part in (*results.parts, *results.lost.parts.values())]
+        self._next = max(map(number_of, names), default=-1) + 1
+        self._census = UriCensus()
+        self._from: dict[str, Path] = {}
+        self.parts: list[Part] = []
+        self.outcomes: Counter[str] = Counter()
+        self.copied = 0
+
+    def build(self, tables: Sequence[_Table]) -> None:
+        """Raises OSError, and OutputError for a part that is not as it was committed, and for a
+        file with two rows."""
+        make_directory(self._at.next_table)
+        for table in tables:
+            for part in table.manifest.parts:
+                self._progress("merging", len(self.parts), self._total)
+                self._take(table, part)
+        for uri, first, again in self._census.doubled(self._uris):
+            here, there = self._from[first], self._from[again]
+            raise OutputError(
+                f"{here} and {there} both have a row for {uri}: tables that become one have no "
+                "photo in common"
+            )
+
+    def _take(self, table: _Table, part: Part) -> None:
+        name = part_name(self._next)
+        self._next += 1
+        source, target = Layout(table.out).table / part.file, self._at.next_part(name)
+        self._link(source, target)
+        if sha256_of(target) != part.sha256:
+            raise OutputError(
+                f"{source} is not the file that was committed: see inspector verify {table.out}"
+            )
+        examine(target, fingerprint_of(self._results.identity))
+        rows = read_columns(target, ["uri", "verdict", "failure_code"])
+        uris = rows["uri"].to_pylist()
+        if table.shard is not None and not all(map(table.shard.has, uris)):
+            raise OutputError(f"{source} has rows of other shards than {table.shard}")
+        self._from[name] = table.out
+        self._census.add(name, uris)
+        write_synced(list_of(uris), self._at.photos(name))
+        self.parts.append(replace(part, file=name))
+        self.outcomes += counted(outcomes_of(rows))
+
+    def _link(self, source: Path, target: Path) -> None:
+        """Let `target` be the file `source`, by a copy where it cannot be linked."""
+        with opened(source) as old:
+            try:
+                os.link(source, target, follow_symlinks=False)
+            except OSError:
+                with target.open("xb") as new:
+                    shutil.copyfileobj(old, new, 1 << 20)
+                    new.flush()
+                    os.fsync(new.fileno())
+                self.copied += 1
+
+    def _uris(self, name: str) -> list[str]:
+        uris: list[str] = read_columns(self._at.next_part(name), ["uri"])["uri"].to_pylist()
+        return uris
+
+
+def _merge_labels(config: MergeConfig) -> int:
+    """Take over what counts of what people said; how much of it was new. Raises OutputError."""
+    decisions = [read_decisions(out) for out in config.tables]
+    if not any(map(len, decisions)):
+        return 0
+    with open_labels(config.out, "") as labels:
+        return sum(labels.take(table) for table in decisions)
+
+
+def merged_lines(result: MergeResult) -> list[str]:
+    """Say what has become of the tables."""
+    kind = "all shards of a scan" if result.shards else "tables"
+    said = f"{result.tables:,} tables, {kind}" if result.shards else f"{result.tables:,} tables"
+    copied = f"; parts copied, not linked: {result.copied:,}" if result.copied else ""
+    lines = [f"merged     {said}{', as before' if result.unchanged else ''}{copied}"]
+    if result.labels:
+        lines.append(f"labels     taken over: {result.labels:,}")
+    return [*lines, f"table      {result.out} ({result.rows:,} rows, part files: {result.parts:,})"]
