@@ -40,6 +40,8 @@ _DECODER = "tests/workers/test_decoder.py"
 _RESULTS = "tests/results/test_results.py"
 _CHANGES = "tests/scanning/test_changes.py"
 _CRASH = "tests/scanning/test_crash.py"
+_JOURNAL = "tests/results/test_journal.py"
+_MERGE = "tests/results/test_merge.py"
 _POWER = "tests/results/test_power_failure.py"
 _BUNDLE = "tests/model/test_bundle.py"
 _ORT = "tests/engines/test_ort.py"
@@ -97,8 +99,23 @@ MUTATIONS = (
     # commit protocol
     Mutation("a rewriting is not announced", "inspector/results/store.py",
              "self._write_manifest(states)", "pass", _CRASH),
-    Mutation("any file is the one committed", "inspector/results/store.py",
-             "if states != [None] and part not in states:", "if False:", _RESULTS),
+    Mutation("any file is the one committed", "inspector/results/parts.py",
+             "if (listed or announced) and part not in (listed, announced):", "if False:",
+             _RESULTS),
+    Mutation("a journal of another manifest counts", "inspector/results/manifest.py",
+             'or lines[0].get("follows") != self.journal', "", _JOURNAL),
+    Mutation("a step is not written down", "inspector/results/journal.py",
+             "        append_synced(content.encode(), self._file)\n", "", _JOURNAL),
+    Mutation("a merge takes any bytes", "inspector/results/merge.py",
+             "if sha256_of(target) != part.sha256:", "if False:", _MERGE),
+    Mutation("a merge takes shards as they come", "inspector/results/merge.py",
+             "if missing := [", "if missing := [] and [", _MERGE),
+    Mutation("a scan that was stopped counts as whole", "inspector/results/store.py",
+             '            self.lost.found(uris)\n            self.ended = ""\n',
+             "            self.lost.found(uris)\n", _MERGE),
+    Mutation("shards share photos", "inspector/photos/selection.py",
+             "% self.count == self.number", "% self.count >= self.number",
+             "tests/scanning/test_shards.py -k disjoint"),
     Mutation("two scans write at once", "inspector/results/store.py",
              "if not stack.enter_context(locked(at.lock)):", "if False:", _RESULTS),
     Mutation("another model continues a table", "inspector/results/manifest.py",

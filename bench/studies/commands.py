@@ -63,6 +63,24 @@ def memory(
 
 
 @app.command()
+def commits(
+    parts: Annotated[
+        str, typer.Option(help="Numbers of parts, separated by commas.")
+    ] = "1000,10000,100000",
+    rounds: Rounds = 5,
+    out: Annotated[Path, typer.Option(help="Folder for results.json and report.md.")] = Path(
+        "bench-results/commits"
+    ),
+) -> None:  # fmt: skip
+    """What it costs to record one more part of a table, by the number of parts it has."""
+    from bench.results import make_folder
+    from bench.studies.commits import COLUMNS, bench_commits
+
+    make_folder(out)
+    _finish(bench_commits(_numbers("--parts", parts), rounds), COLUMNS, out)
+
+
+@app.command()
 def formats(
     megapixels: Annotated[
         str, typer.Option(help="Sizes of the photo, separated by commas.")

@@ -4,6 +4,7 @@
     OUT/_report.html                    the page of `inspector report`
     OUT/_heatmaps/<name>.jpg            overlays of photos (`inspector scan --heatmaps`)
     OUT/_inspector/manifest.json        which scan the table belongs to, and its parts
+    OUT/_inspector/manifest.journal     what has become of them since, while a scan writes
     OUT/_inspector/part-000000.photos ...   whose rows a part has, should it get lost
     OUT/_inspector/next, before         the table to be and the one that was, while one replaces
                                         the other (`inspector rejudge`)
@@ -52,6 +53,7 @@ class Layout:
         self.next_table = self.work / "next"
         self.table_before = self.work / "before"
         self.manifest = self.work / MANIFEST
+        self.journal = self.work / "manifest.journal"
         self.lock = self.work / "lock"
         self.labels = self.work / "labels.jsonl"
         self.labels_lock = self.work / "labels.lock"
@@ -121,6 +123,7 @@ class Layout:
             file.unlink()
         if self.table.is_dir():
             sync_directory(self.table)
+        self.journal.unlink(missing_ok=True)
         self.manifest.unlink(missing_ok=True)
 
     def check(self) -> None:

@@ -6,12 +6,14 @@ granted.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
+import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from inspector.core.durable import publish, sync_directory
@@ -21,6 +23,7 @@ from inspector.errors import OutputError, UsageError
 from inspector.model.bundle import Thresholds
 from inspector.model.scale import Scale
 from inspector.photos.selection import Shard
+from inspector.results.journal import states_to_json
 from inspector.results.schema import SCHEMA_VERSION
 from inspector.version import __version__
 
@@ -83,6 +86,8 @@ class Manifest:
     next: Manifest | None = None
     """Manifest of the table that is about to take the place of this one. It is complete by then, so
     that after a crash whoever writes next completes the change."""
+    journal: str = field(default="", compare=False)
+    """As it was read: names the journal that continues it (`inspector.results.journal`)."""
     recorded_fingerprint: str = field(default="", compare=False)
     """Fingerprint as it was read: that of `identity`, unless somebody changed one of them."""
     recorded_rows: int = field(default=0, compare=False)
@@ -90,20 +95,24 @@ class Manifest:
 
     @classmethod
     def read(cls, out: Path) -> Self | None:
-        """Return the manifest of `out`, or None where it has none. Raises OSError, and
-        ManifestError for one that is damaged or of another table schema."""
-        file = Layout(out).manifest
+        """Return the manifest of `out` as its journal continues it, or None where it has none.
+        Raises OSError, and ManifestError for one that is damaged or of another table schema."""
+        file, steps = Layout(out).manifest, b""
         try:
+            # The journal first: a manifest that was written in between holds all that it said.
+            with contextlib.suppress(FileNotFoundError):
+                steps = read_plain(Layout(out).journal)
             content = read_plain(file)
         except FileNotFoundError:
             return None
         except NotAFileError as error:
             what = "it is not a regular file"
-            raise ManifestError(f"{file}: {what}; {CHOICES}", what) from error
+            name = error.filename or file
+            raise ManifestError(f"{name}: {what}; {CHOICES}", what) from error
         try:
             values = _object(parse_json(content))
             _check_version(file, values)
-            return cls._of(values)
+            return cls._of(values)._continued(steps)
         except (ValueError, TypeError) as error:
             raise ManifestError(f"{file} is damaged ({error}); {CHOICES}", str(error)) from error
 
@@ -114,17 +123,10 @@ class Manifest:
         identity = _object(values.get("identity"))
         if not all(isinstance(value, str) for value in (*identity.values(), values.get("backend"))):
             raise TypeError("its identity or backend is no text")
-        parts, lost = (
-            tuple(_part(_object(entry)) for entry in _list(values.get(name)))
-            for name in ("parts", "lost")
-        )
+        parts, lost = (_parts(values.get(name)) for name in ("parts", "lost"))
         names = {part.file for part in (*parts, *lost)}
         if len(names) < len(parts) + len(lost):
             raise ValueError("it lists a part twice")
-        rewriting = {
-            file: _part({"file": file} | _object(state))
-            for file, state in _object(values.get("rewriting", {})).items()
-        }
         to_be = values.get("next")
         if to_be is not None and _object(to_be).get("next") is not None:
             raise ValueError("what is to follow it is no manifest")
@@ -133,11 +135,36 @@ class Manifest:
             backend=values["backend"],
             parts=parts,
             lost=lost,
-            rewriting=rewriting,
+            rewriting=_states(values.get("rewriting", {})),
             ended=_ending(values.get("ended", "")),
+            journal=str(values.get("journal", "")),
             next=None if to_be is None else cls._of(to_be),
             recorded_fingerprint=_sha256(values.get("fingerprint")),
             recorded_rows=_count(values.get("rows")),
+        )
+
+    def _continued(self, steps: bytes) -> Self:
+        """This one after the steps of a journal, if that is its own. Raises ValueError, TypeError
+        for anything that a scan does not write."""
+        lines = [_object(parse_json(line)) for line in steps.split(b"\n")[:-1]]  # the last is torn
+        if not self.journal or not lines or lines[0].get("follows") != self.journal:
+            return self
+        parts = {part.file: part for part in self.parts}
+        lost, last = self.lost, lines[-1]
+        for line in lines[1:]:
+            parts |= {part.file: part for part in _parts(line.get("parts"))}
+            lost = _parts(line["lost"]) if "lost" in line else lost
+        if len(lines) < 2:
+            return self
+        if not parts.keys().isdisjoint(part.file for part in lost):
+            raise ValueError("its journal lists a part twice")
+        return replace(
+            self,
+            parts=tuple(parts.values()),
+            lost=lost,
+            rewriting=_states(last.get("rewriting", {})),
+            ended=_ending(last.get("ended", "")),
+            recorded_rows=_count(last.get("rows")),
         )
 
     def thresholds(self) -> Thresholds | None:
@@ -177,12 +204,16 @@ class Manifest:
         """Return the listed and lost parts that are not among those `present`."""
         return [part for part in (*self.parts, *self.lost) if part.file not in present]
 
-    def write(self, out: Path) -> None:
-        """Replace the manifest of `out` in one step. Raises OSError."""
-        content = json.dumps(self._to_json(), indent=1).encode()
+    def write(self, out: Path) -> str:
+        """Replace the manifest of `out` in one step, and begin a new journal; return the token by
+        which that names it. Raises OSError."""
+        token = secrets.token_hex(16)
+        content = json.dumps(self._to_json(token)).encode()
         publish(content, Layout(out).manifest, Layout(out).draft(MANIFEST))
+        Layout(out).journal.unlink(missing_ok=True)  # the new manifest disowns it already
+        return token
 
-    def _to_json(self) -> JsonObject:
+    def _to_json(self, token: str = "") -> JsonObject:
         return {
             "schema_version": SCHEMA_VERSION,
             "tool_version": __version__,
@@ -191,12 +222,10 @@ class Manifest:
             "backend": self.backend,
             "rows": sum(part.rows for part in self.parts),
             "ended": self.ended,
+            "journal": token,
             "parts": [asdict(part) for part in self.parts],
             "lost": [asdict(part) for part in self.lost],
-            "rewriting": {
-                file: {"rows": part.rows, "sha256": part.sha256}
-                for file, part in self.rewriting.items()
-            },
+            "rewriting": states_to_json(self.rewriting),
             "next": self.next and self.next._to_json(),
         }
 
@@ -253,6 +282,14 @@ def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise TypeError(f"{value!r:.40} is no list")
     return value
+
+
+def _parts(value: Any) -> tuple[Part, ...]:
+    return tuple(_part(_object(entry)) for entry in _list(value))
+
+
+def _states(value: Any) -> dict[str, Part]:
+    return {file: _part({"file": file} | _object(state)) for file, state in _object(value).items()}
 
 
 def _part(entry: JsonObject) -> Part:

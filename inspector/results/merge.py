@@ -96,7 +96,10 @@ class _Table:
             manifest = Manifest.read(out)
         if manifest is None:
             raise OutputError(f"{out} has no manifest; see what inspector verify says of it")
-        again = f"{out}: its scan was not finished; run it again, then merge"
+        again = (
+            f"{out} was not scanned to its end (stopped, --limit, or a directory could not be "
+            "read): run its scan again, then merge"
+        )
         if not manifest.ended or manifest.rewriting or manifest.next or manifest.lost:
             raise OutputError(again)
         names = Layout(out).part_names()
@@ -237,7 +240,7 @@ class _Merging:
         """Let `target` be the file `source`, by a copy where it cannot be linked."""
         with opened(source) as old:
             try:
-                os.link(source, target, follow_symlinks=False)
+                os.link(source, target)
             except OSError:
                 with target.open("xb") as new:
                     shutil.copyfileobj(old, new, 1 << 20)

@@ -15,6 +15,7 @@ from inspector.core.untrusted import opened
 from inspector.errors import OutputError
 from inspector.model.bundle import sha256_of
 from inspector.photos.address import Moved, text_of
+from inspector.results.manifest import Part
 from inspector.results.schema import METADATA_PREFIX, SCHEMA
 from inspector.types import FailureCode, Verdict
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-    from inspector.results.manifest import Part
 
 FINGERPRINT = "fingerprint"
 """Key of a part's metadata: the scan that it belongs to."""
@@ -62,6 +61,19 @@ def examine(path: Path, fingerprint: str) -> int:
             "scanned again, or use another --out"
         )
     return int(rows)
+
+
+def recognise(path: Path, fingerprint: str, listed: Part | None, announced: Part | None) -> Part:
+    """A part that is there, as the manifest has it `listed` or `announced`. Raises OutputError for
+    one that has become something else."""
+    rows = examine(path, fingerprint)
+    if listed is not None and announced is None and listed.rows == rows:
+        return listed
+    part = Part(path.name, rows, sha256_of(path))
+    # A part without an entry came between its rename and the manifest.
+    if (listed or announced) and part not in (listed, announced):
+        raise OutputError(changed(path))
+    return part
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:

@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from inspector.core.durable import (
@@ -24,7 +25,7 @@ from inspector.core.durable import (
 )
 from inspector.core.layout import Layout, number_of, part_name, refuse_unknown
 from inspector.errors import OutputError
-from inspector.model.bundle import sha256_of
+from inspector.results.journal import Journal, Step
 from inspector.results.ledger import Ledger, LostRows, list_of
 from inspector.results.manifest import (
     WHOLE,
@@ -35,13 +36,12 @@ from inspector.results.manifest import (
     fingerprint_of,
 )
 from inspector.results.parts import (
-    changed,
     counted,
     encode,
-    examine,
     outcomes_of,
     read_columns,
     read_part,
+    recognise,
     renamed,
     without,
 )
@@ -75,7 +75,6 @@ class Results:
         self.backend = ""
         """The engine that the table was begun with; empty until it is known."""
         self.ended = ""
-        """As of the manifest."""
         self.ledger = Ledger(self._at.table, [])
         self.lost = LostRows(self._at, (), self.ledger)
         """Rows that were there once and are not, and should be."""
@@ -85,10 +84,15 @@ class Results:
         """Rows that gave way to new ones of the same files."""
         self.pruned = 0
         """Rows that were dropped."""
+        self.rows = 0
+        """Rows of all parts."""
         self.moved = 0
         """Rows that were given the address that their photos have now."""
         self.notes: list[str] = []
         self._parts: dict[str, Part] = {}
+        self._changed: dict[str, Part] = {}
+        """Parts of which the manifest does not know yet."""
+        self._journal = Journal(self._at.journal)
 
     @property
     def fingerprint(self) -> str:
@@ -99,23 +103,18 @@ class Results:
     def parts(self) -> list[Part]:
         return list(self._parts.values())
 
-    @property
-    def rows(self) -> int:
-        return sum(part.rows for part in self._parts.values())
-
     def commit(self, table: pa.Table) -> None:
         """Make `table` the next part: on disk before it gets its name, named before the manifest
         mentions it. Older rows of the same files are taken out before. Raises OutputError saying
         how many rows are safe."""
         content, uris = encode(table), table["uri"].to_pylist()
-        # A name that a lost part had means one thing.
-        name = part_name(max(map(number_of, {*self._parts, *self.lost.parts}), default=-1) + 1)
+        name = self._next_name()
         with self._saying_what_is_safe():
             files = self.ledger.files_with(uris)
             self.superseded += self._rewrite(dict.fromkeys(files, partial(without, uris=uris)))
             self._list_photos(name, uris)
             publish(content, self._at.table / name, self._at.draft(name))
-            self._parts[name] = Part(name, len(uris), hashlib.sha256(content).hexdigest())
+            self._put(Part(name, len(uris), hashlib.sha256(content).hexdigest()))
             self.outcomes += counted(outcomes_of(table))
             self.lost.found(uris)
             self.ended = ""
@@ -126,7 +125,7 @@ class Results:
         if not self.backend:
             self.backend = backend
             with self._saying_what_is_safe():
-                self._write_manifest()
+                self._write_whole()
 
     def end(self) -> None:
         """Record that the scan came to the end of its listing. Raises OutputError."""
@@ -174,6 +173,8 @@ class Results:
             complete_switch(self._at)
             self.identity, self.outcomes = dict(identity), outcomes
             self._parts = {part.file: part for part in parts}
+            self.rows = sum(part.rows for part in parts)
+            self._changed, self._journal = {}, Journal(self._at.journal)
             keep = {part.file for part in again}
             lists = self._at.photo_lists()
             self._drop_lists({file: path for file, path in lists.items() if file not in keep})
@@ -247,7 +248,7 @@ class Results:
     def _replace(self, states: Mapping[str, Part]) -> None:
         for file, part in states.items():
             os.replace(self._at.draft(file), self._at.table / file)
-            self._parts[file] = part
+            self._put(part)
         # The old rows are gone for good before the new ones appear.
         sync_directory(self._at.table)
         for photos in map(self._at.photos, states):
@@ -258,8 +259,40 @@ class Results:
         photos = self._at.photos(file)
         publish(list_of(uris), photos, self._at.draft(photos.name))
 
+    def _put(self, part: Part) -> None:
+        """Take a part into account that is new or was replaced."""
+        before = self._parts.get(part.file)
+        self.rows += part.rows - (before.rows if before else 0)
+        self._parts[part.file] = self._changed[part.file] = part
+
+    def _next_name(self) -> str:
+        """A name that no part has or had: one that a lost part had means one thing."""
+        names = [*self.lost.parts, *islice(reversed(self._parts), 1)]  # the others are older
+        return part_name(max(map(number_of, names), default=-1) + 1)
+
     def _write_manifest(self, rewriting: Mapping[str, Part] | None = None) -> None:
-        self._manifest(rewriting).write(self.out)
+        """A line in its journal, or all of it where that has become long or was not begun."""
+        step = Step(
+            parts=tuple(self._changed.values()),
+            rows=self.rows,
+            lost=tuple(self.lost.parts.values()),
+            rewriting=rewriting or {},
+            ended=self.ended,
+        )
+        if not self._journal.append(step):
+            self._write_whole(rewriting)
+        self._changed = {}
+
+    def _write_whole(self, rewriting: Mapping[str, Part] | None = None) -> None:
+        manifest = self._manifest(rewriting)
+        self._journal.follow(manifest, manifest.write(self.out))
+        self._changed = {}
+
+    def close(self) -> None:
+        """Write the manifest whole, for people and other programs. Raises OutputError."""
+        if self._journal.lines:
+            with self._saying_what_is_safe():
+                self._write_whole()
 
     def _manifest(self, rewriting: Mapping[str, Part] | None = None) -> Manifest:
         return Manifest(
@@ -282,15 +315,22 @@ class Results:
             self.identity = dict(manifest.identity)
         check_identity(self.out, self.identity, manifest)
         self.backend = manifest.backend if manifest else ""
+        # A lost part may have been put back.
+        known = {p.file: p for p in (*manifest.parts, *manifest.lost)} if manifest else {}
+        announced = manifest.rewriting if manifest else {}
         for path in self._at.parts():
-            self._parts[path.name] = _recognise(path, self.fingerprint, manifest)
-        if manifest and self._parts.keys() <= {part.file for part in manifest.parts}:
+            states = known.get(path.name), announced.get(path.name)
+            self._put(recognise(path, self.fingerprint, *states))
+        if manifest and self._parts.keys() <= known.keys():
             self.ended = manifest.ended
         gone = manifest.gone(self._parts) if manifest else ()
         self._know_rows(gone, by_content=by_content)
         self._settle_lists(manifest)
-        if manifest is None or manifest != self._manifest():
-            self._write_manifest()
+        self._changed = {}
+        if manifest is None or manifest != self._manifest() or os.path.lexists(self._at.journal):
+            self._write_whole()
+        else:
+            self._journal.follow(manifest, manifest.journal)
         self.notes += self.lost.notes()
 
     def _know_rows(self, gone: Iterable[Part], *, by_content: bool) -> None:
@@ -328,7 +368,7 @@ def open_results(
     """
     results = Results(out, identity)
     at = Layout(out)
-    with reporting(out, _as_before), contextlib.ExitStack() as stack:
+    with reporting(out, as_before), contextlib.ExitStack() as stack:
         refuse_unknown(out)
         make_directory(at.work)
         if not stack.enter_context(locked(at.lock)):
@@ -347,58 +387,7 @@ def open_results(
         held = stack.pop_all()
     with held:
         yield results
-
-
-def recorded_facts(out: Path, *, overwrite: bool) -> Mapping[str, str]:
-    """The identity of the table in `out`, and the `backend` that it was begun with; empty where
-    there is none that will stay. Raises OutputError for a manifest that cannot be read."""
-    if overwrite:
-        return {}
-    with reporting(out, _as_before):
-        manifest = Manifest.read(out)
-    return {**manifest.identity, "backend": manifest.backend} if manifest else {}
-
-
-def look_into(
-    out: Path,
-    identity: Mapping[str, str],
-    *,
-    by_content: bool = False,
-    moved: Moved | None = None,
-) -> Ledger:
-    """Index the table in `out` for a scan of this identity, once photos have `moved`; changes
-    nothing. Raises OutputError."""
-    results = Results(out, identity)
-    with reporting(out, _as_before):
-        refuse_unknown(out)
-        manifest = Manifest.read(out)
-        if manifest and manifest.next:
-            raise OutputError(
-                f"the verdicts of {out} were being changed when inspector rejudge was interrupted; "
-                "run that again, which completes it"
-            )
-        check_identity(out, results.identity, manifest)
-        at = Layout(out)
-        sizes = [(path.name, examine(path, results.fingerprint)) for path in at.parts()]
-        return Ledger(at.table, sizes, by_content=by_content, moved=moved)
-
-
-def _recognise(path: Path, fingerprint: str, manifest: Manifest | None) -> Part:
-    """A part that is there, as the manifest has it or is about to. Raises OutputError for one that
-    has become something else."""
-    rows = examine(path, fingerprint)
-    # A lost part may have been put back.
-    listed = {p.file: p for p in (*manifest.parts, *manifest.lost)} if manifest else {}
-    states = [listed.get(path.name)]
-    if manifest and path.name in manifest.rewriting:
-        states.append(manifest.rewriting[path.name])
-    elif states[0] is not None and states[0].rows == rows:
-        return states[0]
-    part = Part(path.name, rows, sha256_of(path))
-    # A part without an entry came between its rename and the manifest.
-    if states != [None] and part not in states:
-        raise OutputError(changed(path))
-    return part
+        results.close()
 
 
 def _discard(draft: Path) -> None:
@@ -406,5 +395,6 @@ def _discard(draft: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _as_before() -> str:
+def as_before() -> str:
+    """What is kept where nothing was changed yet."""
     return "what it holds is as it was"

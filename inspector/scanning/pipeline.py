@@ -14,9 +14,10 @@ from inspector.engines.tuned import fastest_precision
 from inspector.errors import OutputError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.model.verdict import judge
+from inspector.results.lookup import recorded_facts
 from inspector.results.parts import FINGERPRINT
 from inspector.results.schema import make_row, to_table
-from inspector.results.store import open_results, recorded_facts
+from inspector.results.store import open_results
 from inspector.scanning.executor import close_all, open_local
 from inspector.scanning.overlays import Overlays
 from inspector.scanning.plan import AUTO, PEEK, choose_engine, identity_of, make_plan

@@ -18,7 +18,7 @@ from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.photos.reading import sha256_within
 from inspector.photos.source import is_gone, suffix_of
 from inspector.results.ledger import Ledger
-from inspector.results.store import look_into, recorded_facts
+from inspector.results.lookup import look_into, recorded_facts
 from inspector.scanning.plan import AUTO, choose_engine, identity_of
 
 if TYPE_CHECKING:

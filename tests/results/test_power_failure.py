@@ -38,7 +38,8 @@ def _hook(event, args):
     if not _heard:
         return
     if event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR):
-        found = Step("write", _path(args[0]))
+        path = _path(args[0])
+        found = Step("write", path, was=path.exists())
     elif event == "os.rename":
         target = _path(args[1])
         found = Step("name", target, _path(args[0]), target.exists())
@@ -49,7 +50,8 @@ def _hook(event, args):
     else:
         return
     for steps in _heard:
-        steps.append(found)
+        if steps[-1:] != [found]:  # a file with an opener is heard of twice
+            steps.append(found)
 
 
 def _path(name):
@@ -95,13 +97,17 @@ def broken_promises(steps):
             unsafe.discard(step.path)
         elif step.what == "write":
             unsynced.add(step.path)
-            if step.path.suffix == ".jsonl":
+            if step.path.suffix == ".journal" and unsafe:
+                found.append("the journal told of a step before that was safe")
+            if step.path.suffix in (".jsonl", ".journal") and not step.was:
                 unsafe.add(folder)
         elif step.what == "make":
             unsafe.add(folder)
         elif step.what == "name":
             if step.draft in unsynced:
                 found.append(f"{step.path.name} got its name before its content was on disk")
+            if any(path.suffix == ".journal" for path in unsynced):
+                found.append(f"{step.path.name} got its name before the journal was on disk")
             # Parts are replaced together, and so are the lists of their photos; whatever else gets
             # a name waits for all before it.
             alike = step.was and step.path.suffix in (".parquet", ".photos")

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from inspector.errors import OutputError
 from inspector.results.labels import Decision, Label, open_labels
+from inspector.results.lookup import look_into
 from inspector.results.schema import SCHEMA, make_row
-from inspector.results.store import look_into, open_results
+from inspector.results.store import open_results
 from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning.pipeline import ParquetSink
 from inspector.types import Failure, FailureCode, ImageRef
@@ -136,7 +137,7 @@ def test_continuing_knows_what_is_done_and_a_second_time_touches_nothing(tmp_pat
 def test_a_crash_between_part_and_manifest_loses_nothing(tmp_path, monkeypatch):
     write(tmp_path, 1)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("inspector.results.manifest.Manifest.write", _crash)
+        patch.setattr("inspector.results.store.Results._write_manifest", _crash)
         write(tmp_path, 2)
     (tmp_path / "_inspector/part-000002.parquet.partial").write_bytes(b"half a part")
     write(tmp_path, 3)

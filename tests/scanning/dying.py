@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pyarrow.dataset as ds
 import pytest
 
+from inspector.core.durable import append_synced
 from inspector.photos.address import path_of
+from inspector.results import journal
 from inspector.results.manifest import SHARD
 from inspector.results.schema import make_row
 from inspector.results.store import open_results
@@ -57,11 +59,15 @@ def dying_at(step: int | None) -> Iterator[list[str]]:
     def write_half(path, content):
         write(path, memoryview(content)[: len(memoryview(content)) // 2])
 
+    def append_half(content, file):
+        append_synced(content[: len(content) // 2], file)
+
     with pytest.MonkeyPatch.context() as patch:
         for name in ("replace", "unlink", "link"):
             patch.setattr(os, name, guarded(name, getattr(os, name)))
         patch.setattr(os, "fsync", lambda descriptor: None)  # a kill forgets nothing
         patch.setattr(Path, "write_bytes", guarded("write", write, write_half))
+        patch.setattr(journal, "append_synced", guarded("append", append_synced, append_half))
         yield steps
 
 

@@ -52,7 +52,7 @@ def test_killed_at_every_step(begun, tmp_path):
     shutil.copytree(begun / "out", out)
     steps = steps_of(begun, out)
     assert table_of(out) == AFTER
-    assert {"write", "replace", "unlink"} == set(steps)
+    assert {"write", "append", "replace", "unlink"} == set(steps)
     for step in range(len(steps)):
         shutil.rmtree(out)
         shutil.copytree(begun / "out", out)
@@ -73,8 +73,8 @@ def test_killed_while_recovering_from_a_kill(begun, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(begun / "out", out)
     steps = steps_of(begun, out)
-    # The manifest with the announcement, and then the first part that it speaks of.
-    middle = list(pairwise(steps)).index(("replace", "replace")) + 1
+    # The announcement, and then the first part that it speaks of.
+    middle = list(pairwise(steps)).index(("append", "replace")) + 1
     for second in range(0, len(steps), 4):
         shutil.rmtree(out)
         shutil.copytree(begun / "out", out)

@@ -15,7 +15,8 @@ from inspector.errors import InspectorError, OutputError
 from inspector.labelled.reviewed import read_reviewed
 from inspector.reporting.page import _query
 from inspector.results.labels import Decision, Label, open_labels, read_labels
-from inspector.results.store import look_into, open_results
+from inspector.results.lookup import look_into
+from inspector.results.store import open_results
 from inspector.results.verify import VerifyConfig, verify
 from inspector.reviewing.queue import Filters
 from inspector.reviewing.session import Session
@@ -80,6 +81,7 @@ TRAPS = {
     "a part": lambda out: os.mkfifo(out / "table/part-000077.parquet"),
     "the manifest": lambda out: os.mkfifo(emptied(Layout(out).manifest)),
     "the manifest's draft": lambda out: os.mkfifo(Layout(out).draft("manifest.json")),
+    "the journal": lambda out: os.mkfifo(Layout(out).journal),
     "the lock": lambda out: os.mkfifo(emptied(Layout(out).lock)),
     "the labels": lambda out: os.mkfifo(Layout(out).labels),
     "the labels' lock": lambda out: os.mkfifo(Layout(out).labels_lock),
@@ -130,6 +132,7 @@ LINKS = {
     "the labels' lock": lambda at: at.labels_lock,
     "the manifest": lambda at: at.manifest,
     "the manifest's draft": lambda at: at.draft("manifest.json"),
+    "the journal": lambda at: at.journal,
     "a part": lambda at: at.table / "part-000001.parquet",
     "a part's draft": lambda at: at.draft("part-000001.parquet"),
     "the page": lambda at: at.page,

@@ -165,6 +165,8 @@ def _state(out: Path) -> object:
     """Differs whenever a scan has committed something in between."""
     try:
         manifest = read_plain(Layout(out).manifest)
+        with contextlib.suppress(FileNotFoundError):
+            manifest += read_plain(Layout(out).journal)
     except OSError as error:
         manifest = str(error).encode()
     parts = []
