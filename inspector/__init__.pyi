@@ -21,6 +21,8 @@ from inspector.model.bundle import ModelBundle as ModelBundle
 from inspector.photos.reading import DecodeLimits
 from inspector.reporting.contents import Report as Report
 from inspector.reporting.report import ReportConfig as ReportConfig
+from inspector.results.merge import MergeConfig as MergeConfig
+from inspector.results.merge import MergeResult as MergeResult
 from inspector.results.verify import VerifyConfig as VerifyConfig
 from inspector.results.verify import VerifyResult as VerifyResult
 from inspector.reviewing.server import ReviewConfig as ReviewConfig
@@ -150,6 +152,24 @@ def export(
     Raises BundleError when the source is damaged, ExportError when a variant predicts differently,
     OutputError when the target holds something else or cannot be written; after any of them the
     target is as it was.
+    """
+
+@overload
+def merge(config: MergeConfig, /, *, progress: Progress = ...) -> MergeResult: ...
+@overload
+def merge(
+    tables: StrPath | Sequence[StrPath],
+    *,
+    out: StrPath,
+    overwrite: bool = ...,
+    progress: Progress = ...,
+) -> MergeResult:
+    """Make one table of all rows of `config.tables`, and of what people said about them.
+
+    Killed anywhere, `config.out` has the table before or the new one, and the same call completes
+    it. Raises OutputError where the tables do not belong together, a shard is missing, a file has
+    a row in two of them, one is damaged or its scan was not finished, or `config.out` holds rows of
+    another origin.
     """
 
 @overload

@@ -106,8 +106,8 @@ def table(
 
 @commands.command(
     epilog=examples(
-        ("inspector merge results/0 results/1 --out all", "one table of both shards"),
-        ("inspector merge results/* --out all --overwrite", "in place of whatever is there"),
+        ("inspector merge photos-results-*-of-8 --out photos-results", "one table of all shards"),
+        ("inspector merge north south --out all --overwrite", "in place of whatever is there"),
     )
 )
 def merge(
@@ -115,7 +115,12 @@ def merge(
         list[Path],
         typer.Argument(metavar="OUT...", help="Result directories.", show_default=False),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Result directory of all.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--out", metavar="DIR", show_default=False, help="Result directory of all."
+        ),
+    ],
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove other results from --out first.")
     ] = False,

@@ -50,7 +50,7 @@ _DEFAULT = DecodeLimits()
         ("inspector scan photos.zip 'shards/*.tar'", "archives, read in place"),
         ("inspector scan s3://bucket/bridge-7 --out results", "a bucket"),
         ("inspector scan /photos --max-failures 5% --json", "for a script"),
-        ("inspector scan /photos --out results/3-of-8 --shard 3/8", "one of eight machines"),
+        ("inspector scan /photos --shard 3/8", "one of eight machines; then: inspector merge"),
         (
             "inspector scan /photos --jsonl - | jq -r 'select(.verdict == \"crack\").path'",
             "each crack as it is found",

@@ -159,7 +159,7 @@ class LabelStore:
         """Repeat the decisions about photos for the addresses that they have now. Raises
         OutputError."""
         known = {row["uri"] for row in self._rows}
-        said = [r for r in self._last.values() if r["label"] or r["regions"] or r["note"]]
+        said = filter(_says_something, self._last.values())
         new = [row | {"uri": moved.apply(row["uri"]), "undoes": None} for row in said]
         self._append(*(row for row in new if row["uri"] not in known))
 
@@ -170,7 +170,7 @@ class LabelStore:
         for row in {row["uri"]: row for row in decisions.to_pylist()}.values():
             here = self._last.get(row["uri"])
             newer = here is None or row["labelled_at"] > here["labelled_at"]
-            if newer and (here or row["label"] or row["regions"]):
+            if newer and (here or _says_something(row)):
                 new.append(row | {"undoes": None})
         if new:
             self._append(*new)
@@ -210,6 +210,10 @@ def open_labels(out: Path, reviewer: str) -> Iterator[LabelStore]:
             store = LabelStore(out, reviewer)
             _cut_torn_line(at.labels)
         yield store
+
+
+def _says_something(row: JsonObject) -> bool:
+    return bool(row["label"] or row["regions"] or row["note"])
 
 
 def read_labels(out: Path) -> pa.Table:

@@ -264,8 +264,8 @@ def _merge_labels(config: MergeConfig) -> int:
 
 def merged_lines(result: MergeResult) -> list[str]:
     """Say what has become of the tables."""
-    kind = "all shards of a scan" if result.shards else "tables"
-    said = f"{result.tables:,} tables, {kind}" if result.shards else f"{result.tables:,} tables"
+    said = "1 table" if result.tables == 1 else f"{result.tables:,} tables"
+    said += ", all shards of a scan" if result.shards else ""
     copied = f"; parts copied, not linked: {result.copied:,}" if result.copied else ""
     lines = [f"merged     {said}{', as before' if result.unchanged else ''}{copied}"]
     if result.labels:

@@ -152,7 +152,7 @@ class ScanConfig:
         unnamed = self.out is AFTER_SOURCE
         take_paths(self)
         if unnamed:
-            object.__setattr__(self, "out", results_of(self.sources))
+            object.__setattr__(self, "out", results_of(self.sources, self.share()))
         if isinstance(self.max_failures, str):
             object.__setattr__(self, "max_failures", FailureBudget.parse(self.max_failures))
         self.moves()
@@ -219,13 +219,14 @@ class ScanConfig:
         )
 
 
-def results_of(sources: Sequence[str]) -> Path:
+def results_of(sources: Sequence[str], shard: Shard | None = None) -> Path:
     """Name a result directory after the one source, whatever leads to it; several sources, a
-    pattern, a list or a web address have no name."""
+    pattern, a list or a web address have no name. That of a shard ends in its number."""
     name, source = "", sources[0] if len(sources) == 1 else "-"
     if not is_list(source) and not source.startswith(WEB) and split_pattern(source) is None:
         name = os.path.basename(os.path.abspath(source))
-    return Path(f"{name or 'inspector'}-results")
+    which = "" if shard is None else f"-{shard.number}-of-{shard.count}"
+    return Path(f"{name or 'inspector'}-results{which}")
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -217,9 +217,16 @@ SCANS = (
          "--geojson bridge-7.geojson --geoparquet bridge-7.parquet --coco regions.json "
          "--annotate marked --crops regions --copy-cracks cracks",
          ("list cracks.csv", "marked marked")),
-    Step("scan photos --model tiny --out shards/0 --shard 0/2 --precision fp32",
-         ("shard 0/2; photos of the other shards: [1-9]",), columns=60),
-    Step("verify shards/0", ("shard 0/2", "proven"), columns=60),
+    Step("scan photos --model tiny --out half/0 --shard 0/2 --precision fp32",
+         (r"shard 0/2; photos of the other shards: \d",), columns=60),
+    Step("verify half/0", ("shard 0/2", "proven"), columns=60),
+    Step("merge half/0 --out all", ("of 2 shards these are missing: 1/2",), code=1, columns=60),
+    Step("scan photos --model tiny --out half/1 --shard 1/2 --precision fp32 -q", columns=None),
+    Step("merge half/0 half/1 --out all", ("2 tables, all shards of a scan", "table all"),
+         columns=60),
+    Step("merge half/0 half/1 --out all --overwrite -v", ("2 tables, all shards of a scan",)),
+    Step("merge half/0 half/1 --out all --json", ('"unchanged": true',), columns=None),
+    Step("verify all", ("proven",)),
 )  # fmt: skip
 
 _HASTY = (

@@ -12,7 +12,6 @@ import pytest
 
 from inspector.errors import OutputError, UsageError
 from inspector.photos.selection import Shard
-from inspector.results import merge as module
 from inspector.results.labels import Decision, Label, open_labels, read_labels
 from inspector.results.manifest import SHARD
 from inspector.results.merge import MergeConfig, merge, merged_lines
@@ -120,7 +119,7 @@ def test_where_nothing_can_be_linked_parts_are_copied(shards, tmp_path, monkeypa
     def refuse(*args, **options):
         raise OSError(18, "another file system")
 
-    monkeypatch.setattr(module.os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     result = merged(shards, tmp_path / "all")
     assert result.copied == result.parts and proven(tmp_path / "all") == 30
     assert "copied, not linked" in merged_lines(result)[0]
@@ -136,7 +135,7 @@ def test_where_nothing_can_be_linked_parts_are_copied(shards, tmp_path, monkeypa
          "is shard 0/3, .*x is shard 0/2"),
         (lambda shards: shards.append(scan(shards[0].parent / "x", [77])), "x is no shard"),
         (lambda shards: scan(shards[2], [], shard=Shard(2, COUNT), whole=False) and
-         _remove(shards[2], "table/part-000000.parquet"), "not finished; run it again"),
+         _remove(shards[2], "table/part-000000.parquet"), "2 was not scanned to its end"),
         (lambda shards: _again(shards, model="b" * 64), "do not belong together.*model aaaaaaaa"),
         (lambda shards: _again(shards, clear_below="0.2"), "clear_below 0.3 .*0, 0.2 .*2"),
         (lambda shards: _again(shards, view="dense"), "view none .*0, dense"),
@@ -166,7 +165,7 @@ def test_a_scan_that_was_stopped_is_not_merged_until_it_was_run_to_its_end(shard
     shard = Shard(0, COUNT)
     more = next(k for k in range(30, 60) if shard.has(row(k)["uri"]))
     scan(shards[0], [more], shard=shard, whole=False)
-    with pytest.raises(OutputError, match="0: its scan was not finished; run it again"):
+    with pytest.raises(OutputError, match="0 was not scanned to its end"):
         merged(shards, tmp_path / "all")
     scan(shards[0], [], shard=shard)
     assert merged(shards, tmp_path / "all").rows == 31

@@ -54,10 +54,13 @@ def test_choose_engine_asks_demand_then_table_then_machine(bundle):
 
 
 def test_shards_take_the_same_precision_whatever_is_fastest_here(bundle):
+    assert precision_of(bundle, shard="0/3") == "fp32"
+    whole = bundle.whole["onnx-fp32"]
+    int8 = {"int8": dataclasses.replace(whole, precision="int8")}
+    bundle = dataclasses.replace(bundle, variants={**bundle.variants, **int8})
     assert precision_of(bundle, shard="0/3") == "int8"
     assert precision_of(bundle, shard="0/3", precision="fp32") == "fp32"
     assert precision_of(bundle, shard="0/3", device="cuda") == "fp32"
-    assert precision_of(dataclasses.replace(bundle, variants={}), shard="0/3") == "fp32"
 
 
 def test_torch_runs_nothing_but_fp32():

@@ -73,6 +73,11 @@ def test_what_is_no_shard_is_refused(text):
         ScanConfig(sources=("x",), shard=text)
 
 
+def test_results_are_named_after_source_and_shard():
+    config = ScanConfig(sources=("a/photos",), shard="1/3")
+    assert str(config.out) == "photos-results-1-of-3"
+
+
 def test_moved_photos_would_change_their_shard():
     with pytest.raises(UsageError, match="inspector merge"):
         ScanConfig(sources=("x",), shard="0/3", moved="a=b")
@@ -116,7 +121,7 @@ def test_a_shard_says_so_everywhere(tmp_path, tiny_bundle, capsys):
 def test_gone_photos_are_dropped_by_their_own_shard(photos, tmp_path):
     copy = tmp_path / "photos"
     copy.mkdir()
-    for k in range(20):
+    for k in range(40):
         (copy / f"{k}.jpg").write_text("ok")
     for k in range(COUNT):
         quick_scan(copy, tmp_path / f"{k}", shard=f"{k}/{COUNT}")
