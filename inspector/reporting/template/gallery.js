@@ -8,6 +8,7 @@ const MOST_FOLDERS = 500;
 const MOST_KEPT = 400;
 const MOST_REGIONS = 50; // of a photo, in the page
 const TYPED_AFTER_MS = 150;
+const PREPARED_AFTER_MS = 500;
 const words = new Intl.Collator(undefined, { numeric: true });
 const two = (number) => `${number}`.padStart(2, "0");
 const whole = (number) => number.toLocaleString("en");
@@ -106,6 +107,13 @@ class Gallery {
     const seen = this.chosen.slice(begin, end);
     if (this.look.value === "list") this.fill([], seen, begin);
     else this.fill(seen, []);
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(() => this.#prepare(), PREPARED_AFTER_MS);
+  }
+
+  // Paper waits for no picture: those that the page holds are made before.
+  #prepare() {
+    for (const k of this.chosen.slice(0, PRINTED[this.kind][0])) if (this.data.pictures[k]) this.card(k);
   }
 
   fill(cards, rows, begin = 0) {
@@ -152,6 +160,7 @@ class Gallery {
     card.dataset.sides = `${width} ${height}`;
     photo.style.setProperty("--r", width / height);
     image.addEventListener("error", () => gone("the file is not there, or no browser shows it"));
+    image.loading = data.pictures[k] ? "eager" : "lazy";
     image.src = url;
     const found = data.regions[k] ?? [];
     for (let at = 0; at < found.length; at += 7) {
