@@ -41,7 +41,7 @@ _PLAIN = re.compile(r"[\w.()@,=-]+", re.ASCII)
 """A name that is the same as text, in an address and in a link."""
 
 
-_AT_ONCE = 10_000
+_AT_ONCE = 2_000
 """Photos of which text is made at once."""
 
 
