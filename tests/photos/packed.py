@@ -6,6 +6,7 @@ import io
 import tarfile
 import warnings
 import zipfile
+from typing import Any
 
 JPEG = b"\xff\xd8\xff\xe0"
 KINDS = ("stored.zip", "deflated.zip", "streamed.zip", "pax.tar", "gnu.tar", "packed.tgz")
@@ -37,8 +38,8 @@ def pack(path, members, kind=None):
                     archive.writestr(zipfile.ZipInfo(name), content, method)
         return path
     form = tarfile.GNU_FORMAT if "gnu" in kind else tarfile.PAX_FORMAT
-    taropen = tarfile.TarFile.gzopen if kind.endswith("gz") else tarfile.TarFile.taropen
-    with taropen(path, "w", format=form, errors="surrogateescape") as archive:
+    mode: Any = "w:gz" if kind.endswith("gz") else "w"
+    with tarfile.open(path, mode, format=form, errors="surrogateescape") as archive:
         for name, content in members:
             info = tarfile.TarInfo(name)
             info.size = len(content)
