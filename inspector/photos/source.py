@@ -21,7 +21,7 @@ from inspector.photos.address import MEMBER, directory_uri, is_uri
 from inspector.photos.archive import Archives
 from inspector.photos.formats import ARCHIVES, named_like_an_archive
 from inspector.photos.local import Local
-from inspector.photos.names import is_list, names_in
+from inspector.photos.name_lists import is_list, names_in
 from inspector.photos.object_file import is_far
 from inspector.photos.objects import OBJECTS
 from inspector.photos.selection import Excludes, Once

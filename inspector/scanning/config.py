@@ -15,7 +15,7 @@ from inspector.errors import UsageError
 from inspector.model.bundle import Thresholds
 from inspector.model.scale import Scale
 from inspector.photos.address import WEB, Moved
-from inspector.photos.names import is_list
+from inspector.photos.name_lists import is_list
 from inspector.photos.reading import DecodeLimits
 from inspector.photos.selection import Shard, split_pattern
 from inspector.photos.source import Discovery

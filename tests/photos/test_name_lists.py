@@ -13,7 +13,7 @@ import pytest
 
 from inspector.errors import SourceError
 from inspector.photos.address import uri_of
-from inspector.photos.names import names_in
+from inspector.photos.name_lists import names_in
 from inspector.photos.reading import DecodeLimits, read
 from inspector.photos.source import Discovery, count_images
 from inspector.types import Failure, FailureCode
