@@ -17,10 +17,11 @@ from bench.faults.scans import Scans, leaked_shared_memory, shared_memory
 from bench.faults.seeds import make_seeds
 from bench.faults.table import Difference
 from export.photos import spread_evenly
-from inspector.engines import open_backend
+from inspector.engines.photo import AUTO, choose_views, open_photo_engine
 from inspector.model.bundle import ModelBundle
 from inspector.photos.address import uri_of
 from inspector.photos.decode import decode
+from inspector.predict import predict
 from inspector.types import Decoded, FailureCode, ImageRef
 
 if TYPE_CHECKING:
@@ -143,14 +144,16 @@ def _check_neighbours(
 ) -> None:
     """All intact files: the probability must be what the engine gives in a batch of one."""
     bundle = ModelBundle.load(setting.model)
-    right: dict[str, np.float32] = {}
-    with closing(open_backend(bundle, device="cpu", precision=setting.precision)) as engine:
-        for file in intact:
-            if file.seed.name not in right:
-                pixels_HWC = _decoded(file.path, bundle)
-                if pixels_HWC is None:
-                    raise NothingToCompare(f"{file.path} is intact and cannot be decoded")
-                right[file.seed.name] = engine.run(pixels_HWC[None]).p_crack_N[0]
+    first = {file.seed.name: file.path for file in reversed(intact)}
+    refs = [ImageRef.of(path, k) for k, path in enumerate(first.values())]
+    views = choose_views(AUTO, bundle)
+    with closing(
+        open_photo_engine(bundle, views=views, device="cpu", precision=setting.precision)
+    ) as engine:
+        found = predict(refs, bundle, engine, batch_size=1, workers=0)
+    if found.failures:
+        raise NothingToCompare(f"{found.failures[0].ref.path} is intact and cannot be decoded")
+    right = dict(zip(first, found.scores.p_crack_N, strict=True))
     wrong = [
         file.path
         for file in intact
