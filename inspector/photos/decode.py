@@ -47,6 +47,8 @@ them, a HEIF's size may be another than its header says."""
 
 _LONGEST_SIDE = 2**31 - 1
 """The largest number that fits the table's `width` and `height`."""
+_TOO_MANY = "its picture has more pixels than --max-pixels allows"
+"""Said by whoever refuses it first, which is Pillow where nobody has told it to allow more."""
 _LONGEST_DETAIL = 200
 
 _HIGH_FIRST = b"MM\0+"
@@ -169,8 +171,7 @@ def _refuse_huge(image: Image.Image, limits: DecodeLimits) -> None:
     if width < 1 or height < 1:
         raise Refused(FailureCode.CORRUPT, f"the header says {width} x {height} pixels")
     if width * height > limits.max_pixels or max(width, height) > _LONGEST_SIDE:
-        detail = f"{width} x {height} is more than {limits.max_pixels:,} pixels (--max-pixels)"
-        raise Refused(FailureCode.TOO_LARGE, detail)
+        raise Refused(FailureCode.TOO_LARGE, _TOO_MANY)
 
 
 def open_image(data: Bytes) -> Image.Image:
@@ -198,7 +199,7 @@ def _why(error: Exception, data: Bytes, *, opened: bool, name: str) -> tuple[Fai
     if isinstance(error, MemoryError):
         return FailureCode.TOO_LARGE, "decoding it needs more memory than there is"
     if isinstance(error, Image.DecompressionBombError):
-        return FailureCode.TOO_LARGE, "its picture has more pixels than --max-pixels allows"
+        return FailureCode.TOO_LARGE, _TOO_MANY
     if announced is None and isinstance(error, UnidentifiedImageError):
         return FailureCode.NOT_AN_IMAGE, "the content is in no known image format"
     if announced in iso_media.FORMATS and "ecurity limit" in str(error):

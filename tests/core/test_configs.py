@@ -40,13 +40,15 @@ def test_every_config_makes_paths_of_text(configs, tmp_path):
     for kind in configs:
         required = [f.name for f in fields(kind) if f.type == "Path"]
         optional = [f.name for f in fields(kind) if f.type in ("Path | None", "tuple[Path, ...]")]
-        given = dict.fromkeys(
-            [*required, *optional[-1:], *ALSO.get(kind.__name__, [])], str(tmp_path)
-        )
+        names = [*required, *optional[-1:], *ALSO.get(kind.__name__, [])]
+        given = {name: str(tmp_path / name) for name in names}
+        for name in names:
+            (tmp_path / name).mkdir(exist_ok=True)
         needed = {f.name for f in fields(kind) if f.default is f.default_factory is MISSING}
         made = kind(**given, **dict.fromkeys(needed - given.keys(), "photos"))
         for name in given:
-            assert getattr(made, name) in (tmp_path, (tmp_path,)), f"{kind.__name__}.{name}"
+            path = tmp_path / name
+            assert getattr(made, name) in (path, (path,)), f"{kind.__name__}.{name}"
             assert not isinstance(getattr(made, name), str), f"{kind.__name__}.{name}"
 
 

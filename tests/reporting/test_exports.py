@@ -304,7 +304,8 @@ def test_a_real_scan_in_every_file(site, tmp_path):
     assert openpyxl.load_workbook(tmp_path / "a.xlsx").active.max_row == 19
     assert summary.said["--geojson"] == "11 photos, 7 have no place"
     assert pq.read_table(tmp_path / "a.geoparquet").num_rows == 11
-    assert json.loads((tmp_path / "a.coco").read_text())["images"] == []
+    images = json.loads((tmp_path / "a.coco").read_text())["images"]
+    assert {image["width"] for image in images} == {2000}, "only large photos have regions"
 
 
 def test_two_files_of_one_name_are_refused(table):

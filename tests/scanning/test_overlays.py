@@ -53,7 +53,7 @@ def test_photos_of_one_name_have_overlays_of_their_own(photos, tiny_bundle):
 ])  # fmt: skip
 def test_those_asked_for_are_drawn(photos, tiny_bundle, kind, threshold, drawn):
     """To the small model these photos are out of distribution, so none is clear."""
-    out, _ = run(photos, tiny_bundle, heatmaps=kind, threshold=threshold)
+    out, _ = run(photos, tiny_bundle, heatmaps=kind, threshold=threshold, view="whole")
     assert len(list(Layout(out).heatmaps.iterdir())) == drawn
 
 

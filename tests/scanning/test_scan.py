@@ -36,7 +36,9 @@ def walls(tmp_path_factory):
 @pytest.fixture(scope="module")
 def reference(walls, tmp_path_factory, tiny_bundle):
     out = tmp_path_factory.mktemp("reference")
-    scan(ScanConfig(sources=(str(walls),), out=out, model=tiny_bundle.path, workers=0))
+    scan(
+        ScanConfig(sources=(str(walls),), out=out, model=tiny_bundle.path, view="whole", workers=0)
+    )
     return table_of(out)
 
 
@@ -63,6 +65,7 @@ def test_rows_are_the_same_in_every_way_to_share_the_work(walls, reference, tmp_
             sources=(str(walls),),
             out=out,
             model=tiny_bundle.path,
+            view="whole",
             workers=workers,
             batch_size=batch_size,
         )
@@ -107,7 +110,11 @@ def test_all_eight_orientations_are_one_photo(tmp_path, tiny_bundle):
         exif = Image.Exif()
         exif[0x0112] = orientation
         stored.save(photos / f"{orientation}.png", exif=exif)
-    scan(ScanConfig(sources=(str(photos),), out=tmp_path / "out", model=tiny_bundle.path))
+    scan(
+        ScanConfig(
+            sources=(str(photos),), out=tmp_path / "out", model=tiny_bundle.path, view="whole"
+        )
+    )
     rows = table_of(tmp_path / "out")
     assert len(rows) == 8
     assert np.ptp([row["p_crack"] for row in rows]) < 1e-6
@@ -116,7 +123,11 @@ def test_all_eight_orientations_are_one_photo(tmp_path, tiny_bundle):
 
 def test_thresholds_decide_and_a_given_one_leaves_no_review(walls, tmp_path, tiny_bundle):
     config = ScanConfig(
-        sources=(f"{walls}/1", f"{walls}/2"), out=tmp_path, model=tiny_bundle.path, threshold=0.5
+        sources=(f"{walls}/1", f"{walls}/2"),
+        out=tmp_path,
+        model=tiny_bundle.path,
+        view="whole",
+        threshold=0.5,
     )
     summary = scan(config)
     for row in table_of(tmp_path):
@@ -135,8 +146,8 @@ def test_a_photo_shrunk_too_much_is_not_called_clear(walls, tmp_path, tiny_bundl
     wall(3, 300, 60).save(never / "wide.png")
     wall(3, 250, 60).save(never / "narrow.png")
     config = ScanConfig(
-        sources=(str(never),), out=tmp_path / "out", model=bundle.path, threshold=0.9999
-    )
+        sources=(str(never),), out=tmp_path / "out", model=bundle.path, view="whole", threshold=0.9999,
+    )  # fmt: skip
     scan(config)
     rows = {os.path.basename(row["path"]): row for row in table_of(tmp_path / "out")}
     assert (rows["wide.png"]["verdict"], rows["wide.png"]["reason"]) == ("review", "downscaled")
@@ -144,7 +155,9 @@ def test_a_photo_shrunk_too_much_is_not_called_clear(walls, tmp_path, tiny_bundl
 
 
 def test_limit_takes_the_first_of_the_listing(walls, reference, tmp_path, tiny_bundle):
-    config = ScanConfig(sources=(str(walls),), out=tmp_path, model=tiny_bundle.path, limit=7)
+    config = ScanConfig(
+        sources=(str(walls),), out=tmp_path, model=tiny_bundle.path, view="whole", limit=7
+    )
     assert scan(config).discovered == 7
     assert_same(table_of(tmp_path), reference[:7])
     again = scan(config)
@@ -156,7 +169,9 @@ def test_limit_takes_the_first_of_the_listing(walls, reference, tmp_path, tiny_b
 
 def test_preview_writes_nothing_and_knows_what_is_done(walls, tmp_path, tiny_bundle):
     out = tmp_path / "out"
-    config = ScanConfig(sources=(str(walls),), out=out, model=tiny_bundle.path, limit=10)
+    config = ScanConfig(
+        sources=(str(walls),), out=out, model=tiny_bundle.path, view="whole", limit=10
+    )
     seen = preview(config)
     assert (seen.discovered, seen.already_done) == (10, 0)
     assert seen.size_bytes == sum(p.stat().st_size for p in sorted(walls.glob("0/*"))[:10])
@@ -182,6 +197,7 @@ def test_too_many_failures_stop_the_scan_and_keep_what_is_done(
         sources=(str(source),),
         out=tmp_path / "out",
         model=tiny_bundle.path,
+        view="whole",
         batch_size=5,
         max_failures=FailureBudget.parse(budget),
     )
@@ -196,6 +212,7 @@ def test_a_few_photos_that_mostly_fail_are_over_budget_at_the_end(tmp_path, tiny
         sources=(str(tmp_path / "a.jpg"),),
         out=tmp_path / "out",
         model=tiny_bundle.path,
+        view="whole",
         max_failures=FailureBudget.parse("5%"),
     )
     summary = scan(config)
@@ -212,7 +229,12 @@ def test_rows_that_get_lost_on_their_way_never_pass_in_silence(
 
     monkeypatch.setattr("inspector.scanning.pipeline.ParquetSink", Lossy)
     config = ScanConfig(
-        sources=(str(walls),), out=tmp_path, model=tiny_bundle.path, limit=6, workers=0
+        sources=(str(walls),),
+        out=tmp_path,
+        model=tiny_bundle.path,
+        view="whole",
+        limit=6,
+        workers=0,
     )
     with pytest.raises(AssertionError, match="this is a bug, please report it"):
         scan(config)
@@ -222,7 +244,10 @@ def test_nothing_to_scan_is_an_empty_table(tmp_path, tiny_bundle):
     (tmp_path / "photos").mkdir()
     summary = scan(
         ScanConfig(
-            sources=(str(tmp_path / "photos"),), out=tmp_path / "out", model=tiny_bundle.path
+            sources=(str(tmp_path / "photos"),),
+            out=tmp_path / "out",
+            model=tiny_bundle.path,
+            view="whole",
         )
     )
     assert (summary.discovered, summary.table.rows, summary.exit_code) == (0, 0, 0)
@@ -230,7 +255,7 @@ def test_nothing_to_scan_is_an_empty_table(tmp_path, tiny_bundle):
 
 
 def test_run_facts_stand_in_every_part(walls, tmp_path, tiny_bundle):
-    scan(ScanConfig(sources=(f"{walls}/1",), out=tmp_path, model=tiny_bundle.path))
+    scan(ScanConfig(sources=(f"{walls}/1",), out=tmp_path, model=tiny_bundle.path, view="whole"))
     metadata = {
         key.decode(): value.decode() for key, value in ds.dataset(tmp_path).schema.metadata.items()
     }
@@ -243,7 +268,7 @@ def test_run_facts_stand_in_every_part(walls, tmp_path, tiny_bundle):
 def test_what_is_wrong_from_the_start_leaves_no_trace(walls, tmp_path, tiny_bundle):
     out = tmp_path / "out"
     with pytest.raises(SourceError):
-        scan(ScanConfig(sources=("missing",), out=out, model=tiny_bundle.path))
+        scan(ScanConfig(sources=("missing",), out=out, model=tiny_bundle.path, view="whole"))
     with pytest.raises(BundleError):
         scan(ScanConfig(sources=(str(walls),), out=out, model=tmp_path))
     assert not out.exists()
@@ -252,7 +277,9 @@ def test_what_is_wrong_from_the_start_leaves_no_trace(walls, tmp_path, tiny_bund
 def test_out_inside_the_source_is_no_source(tmp_path, tiny_bundle):
     for k in range(3):
         wall(k).save(tmp_path / f"{k}.png")
-    config = ScanConfig(sources=(str(tmp_path),), out=tmp_path, model=tiny_bundle.path)
+    config = ScanConfig(
+        sources=(str(tmp_path),), out=tmp_path, model=tiny_bundle.path, view="whole"
+    )
     assert scan(config).run.ok == 3
     again = scan(config)
     assert (again.already_done, again.discovered) == (3, 3)
