@@ -182,7 +182,7 @@ SCANS = (
     Step("report photos-results --html bridge-7.html --geojson cracks.geojson --pictures 3 "
          "--moved nothing=nowhere --model tiny -v", ("report bridge-7.html",), columns=60),
     Step("report photos-results --html bridge-7.html --title 'Bridge 7' --cover cover.toml",
-         ("photos-results/_report.html",), columns=60),
+         ("report bridge-7.html",), columns=60),
     Step("report photos-results --cover groups.csv", ("inspector: cannot read --cover",), code=2,
          columns=60),
     Step("report photos-results --json", ('"photos": 10',), columns=None),

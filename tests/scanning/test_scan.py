@@ -146,7 +146,8 @@ def test_a_photo_shrunk_too_much_is_not_called_clear(walls, tmp_path, tiny_bundl
     wall(3, 300, 60).save(never / "wide.png")
     wall(3, 250, 60).save(never / "narrow.png")
     config = ScanConfig(
-        sources=(str(never),), out=tmp_path / "out", model=bundle.path, view="whole", threshold=0.9999,
+        sources=(str(never),), out=tmp_path / "out", model=bundle.path, view="whole",
+        threshold=0.9999,
     )  # fmt: skip
     scan(config)
     rows = {os.path.basename(row["path"]): row for row in table_of(tmp_path / "out")}
