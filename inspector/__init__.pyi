@@ -18,7 +18,7 @@ from inspector.library.frames import Results as Results
 from inspector.library.prediction import Prediction as Prediction
 from inspector.library.predictor import Model as Model
 from inspector.model.bundle import ModelBundle as ModelBundle
-from inspector.photos.reading import DecodeLimits
+from inspector.photos.limits import DecodeLimits
 from inspector.reporting.contents import Report as Report
 from inspector.reporting.report import ReportConfig as ReportConfig
 from inspector.results.merge import MergeConfig as MergeConfig

@@ -64,7 +64,8 @@ def _in_a_process(path: Path) -> dict[str, float]:
 
 def _look(path: str) -> dict[str, float]:
     """List what is there, and read a part of it: by the places of the listing, and by uri."""
-    from inspector.photos.reading import DecodeLimits, read
+    from inspector.photos.limits import DecodeLimits
+    from inspector.photos.reading import read
     from inspector.photos.source import Discovery
     from inspector.types import ImageRef
 

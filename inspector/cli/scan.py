@@ -30,7 +30,7 @@ from inspector.cli.options import (
     verdicts,
 )
 from inspector.errors import OutputError
-from inspector.photos.reading import DecodeLimits
+from inspector.photos.limits import DecodeLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from inspector.core.layout import Layout
 from inspector.errors import DataError
 from inspector.labelled.folder import LabelledImage
-from inspector.photos.reading import DecodeLimits, sha256_within
+from inspector.photos.limits import DecodeLimits
+from inspector.photos.reading import sha256_within
 from inspector.photos.source import source_of
 from inspector.results.labels import Label, read_labels
 

@@ -24,10 +24,11 @@ from inspector.photos.jpeg import (
     plain_image,
     plain_pixels,
 )
+from inspector.photos.limits import DecodeLimits
 from inspector.photos.opened import Bytes, OpenBytes
 from inspector.photos.png import SIGNATURE, plain_png
 from inspector.photos.raw import RawImage, is_camera_raw, open_raw
-from inspector.photos.reading import Contents, DecodeLimits, Refused, read
+from inspector.photos.reading import Contents, Refused, read
 from inspector.photos.rgb import to_rgb
 from inspector.types import Decoded, Failure, FailureCode, ImageRef, PhotoFacts, View
 

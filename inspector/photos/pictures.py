@@ -17,8 +17,9 @@ from PIL import Image, ImageFile, TiffImagePlugin
 from inspector.photos import tiff, tiff_windows
 from inspector.photos.decode import open_image
 from inspector.photos.exif import UPRIGHT, ExifFacts, read_exif
+from inspector.photos.limits import DecodeLimits
 from inspector.photos.opened import Bytes
-from inspector.photos.reading import Contents, DecodeLimits, Refused, read
+from inspector.photos.reading import Contents, Refused, read
 from inspector.photos.rgb import to_rgb
 from inspector.types import Failure, ImageRef
 

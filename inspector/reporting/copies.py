@@ -13,8 +13,9 @@ from urllib.parse import unquote_to_bytes
 from inspector.core.durable import make_directory, publish
 from inspector.errors import OutputError, UsageError
 from inspector.photos.drawing import mark_regions
+from inspector.photos.limits import DecodeLimits
 from inspector.photos.pictures import CannotShowError, open_full
-from inspector.photos.reading import DecodeLimits, read
+from inspector.photos.reading import read
 from inspector.reporting.counting import SHOWN
 from inspector.reporting.shots import shot_helpers
 from inspector.types import Failure, ImageRef

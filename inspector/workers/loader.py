@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from inspector.errors import LoaderError
 from inspector.model.preprocess import ALL_WHOLE
 from inspector.photos.address import shown
-from inspector.photos.reading import DecodeLimits
+from inspector.photos.limits import DecodeLimits
 from inspector.types import Failure, FailureCode, Photo, View
 from inspector.workers.child import decode_photos
 from inspector.workers.gathering import BATCH_BYTES, Gathering, PixelBudget, TooMuchError

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inspector.model.preprocess import PreprocessSpec, Views
-    from inspector.photos.reading import DecodeLimits
+    from inspector.photos.limits import DecodeLimits
     from inspector.types import Failure, ImageRef, Photo
     from inspector.workers.gathering import Shape
 

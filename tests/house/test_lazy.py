@@ -35,6 +35,7 @@ def test_help_loads_nothing_heavy(args):
     loaded = packages_loaded_by(RUN_MAIN, *args)
     assert "typer" in loaded
     assert not loaded & HEAVY
+    assert "tarfile" not in loaded, "nor what reads photos"
 
 
 def test_a_scan_on_the_cpu_loads_no_extra(tiny_bundle_dir, repository, tmp_path):

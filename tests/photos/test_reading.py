@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from inspector.photos.reading import Contents, DecodeLimits, read
+from inspector.photos.limits import DecodeLimits
+from inspector.photos.reading import Contents, read
 from inspector.photos.source import Discovery
 from inspector.types import Failure, FailureCode, ImageRef
 
