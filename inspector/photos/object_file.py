@@ -196,10 +196,11 @@ def _version(facts: FileFacts) -> int | None:
     return None if facts.mtime_us is None else facts.mtime_us % 1_000_000
 
 
-def pages(uri: str, facts: FileFacts) -> Iterator[Found]:
-    """Yield an object, and each further photo in it if it is a TIFF with several."""
-    for page in range(1, page_count(uri, facts) + 1):
-        yield page_uri(uri, page), page_uri(uri, page), facts
+def pages(uri: str, facts: FileFacts, count: int) -> Iterator[Found]:
+    """Yield an object, and each further one of the `count` photos in it if it is a TIFF."""
+    for page in range(1, count + 1):
+        address = page_uri(uri, page)
+        yield address, address, facts
 
 
 def page_count(uri: str, facts: FileFacts) -> int:

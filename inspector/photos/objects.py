@@ -24,6 +24,7 @@ from inspector.photos.object_file import (
     canonical,
     facts_of,
     is_far,
+    page_count,
     pages,
 )
 from inspector.photos.store_root import StoreRoot, resolved
@@ -118,7 +119,7 @@ class Objects:
             pass
         except ValueError:
             uri = quote(address, safe=SAFE, errors="replace")
-        yield from pages(uri, facts)
+        yield from pages(uri, facts, page_count(uri, facts))
 
     def plain(self, uri: str) -> str:
         return uri

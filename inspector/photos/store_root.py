@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from inspector.errors import SourceError
-from inspector.photos.address import page_uri, text_of
+from inspector.photos.address import text_of
 from inspector.photos.formats import named_like_a_tiff, named_like_an_image
 from inspector.photos.object_file import BUCKETS, Place, canonical, facts_of, page_count, pages
 from inspector.photos.selection import APPLE_DOUBLE, Pattern, split_pattern
@@ -105,15 +105,14 @@ class StoreRoot:
 
     def photos(self, listing: Discovery) -> Iterator[Found]:
         if self.facts is not None:
-            yield from pages(self.uri, self.facts)
+            yield from pages(self.uri, self.facts, page_count(self.uri, self.facts))
             return
         entries = self._entries(listing)
         while some := list(islice(entries, _LOOKED_AT)):
             photos = [(uri, facts) for uri, name, facts in some if _is_photo(uri, name, listing)]
             count_of = _page_counts(photos)
             for uri, facts in photos:
-                for page in range(1, count_of.get(uri, 1) + 1):
-                    yield page_uri(uri, page), page_uri(uri, page), facts
+                yield from pages(uri, facts, count_of.get(uri, 1))
 
     def count(self, listing: Discovery) -> int:
         if not self.is_dir:
