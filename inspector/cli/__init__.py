@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from inspector.cli import bench, directory, labelled, model, scan
-from inspector.cli.help import Command, Group, examples
+from inspector.cli.defaults import Configured
+from inspector.cli.help import Group, examples
 from inspector.cli.options import at_home, tracebacks_wanted
 from inspector.core.text import patient_streams
 from inspector.errors import InspectorError, MissingExtraError
@@ -41,7 +42,7 @@ for part in (scan, directory, model, labelled, bench):
     app.add_typer(part.commands)
 for group in (*app.registered_groups, bench.commands.registered_groups[0]):
     for command in group.typer_instance.registered_commands if group.typer_instance else ():
-        command.cls = Command
+        command.cls = Configured
 
 
 def _version(wanted: bool) -> None:

@@ -46,12 +46,22 @@ def spelling(param: Any) -> str:
     return names if param.is_flag else f"{names} {param.metavar}"
 
 
-def purpose(param: Any) -> str:
-    """What an option or argument is for, and what it is where it is not given."""
+def purpose(param: Any, context: Any = None) -> str:
+    """What an option or argument is for, and what it is where it is not given, by the option itself
+    or by the defaults in `context`."""
     text = str(param.help or "")
-    if (default := _default(param)) is not None:
+    given = (context and context.default_map) or {}
+    default = worded(given[param.name]) if param.name in given else _default(param)
+    if default is not None:
         text += f" [default:{_HARD}{default}]"
     return text.strip()
+
+
+def worded(value: Any) -> str:
+    """A default from a file as people read it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def _default(param: Any) -> str | None:
@@ -96,7 +106,7 @@ class _Panels:
             for name, commands in _by_panel(self, ctx).items():
                 page.panel(name, [(c.name, paragraphs(c.help or "")[0]) for c in commands])
         for name, params in panels(self, ctx).items():
-            page.panel(name, [(spelling(param), purpose(param)) for param in params])
+            page.panel(name, [(spelling(param), purpose(param, ctx)) for param in params])
         page.examples(self.epilog or "")
         formatter.write("\n".join([*page.lines, ""]))
 

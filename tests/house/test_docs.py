@@ -43,12 +43,16 @@ def commands(page: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_in_the_docs_parse(page):
+def test_commands_in_the_docs_parse(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bridge-7.toml").touch()
     for words in commands(page):
-        command = typer.main.get_command(app)
+        command, context, name = typer.main.get_command(app), None, "inspector"
         while words and words[0] in getattr(command, "commands", {}):
-            command = command.commands[words.pop(0)]  # type: ignore[attr-defined]
-        command.make_context("inspector", words)
+            context = command.context_class(command, parent=context, info_name=name)
+            name = words.pop(0)
+            command = command.commands[name]  # type: ignore[attr-defined]
+        command.make_context(name, words, parent=context)
 
 
 def test_the_docs_show_every_command():

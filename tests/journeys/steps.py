@@ -124,6 +124,10 @@ def say_crack(screen: str) -> str:
     return "\x03"
 
 
+def set_defaults(room: Path) -> None:
+    (room / "für alle.toml").write_text('[scan]\nmodel = "tiny"\nlimit = 2\n', encoding="utf-8")
+
+
 def make_archives(room: Path) -> None:
     """A ZIP with photos, and two shards, of which one is cut off."""
     pictures = [*(room / "photos").glob("P[0-3].png")]
@@ -162,6 +166,9 @@ SCANS = (
          ("2 = 2 ok", "table a b"), columns=60),
     Step("scan photos -o trusted --model tiny --backend torchscript --trust --limit 2 -q",
          columns=60),
+    Step("scan photos -o both-ways --config 'für alle.toml' --limit 1",
+         (r"defaults model tiny \(für alle.toml\)", "photos 1 = 1 ok"), columns=60,
+         before=set_defaults),
     Step("scan nowhere", ("inspector: .*nowhere.*", ), code=1, columns=60),
     Step("scan photos --threshold 2", code=2, columns=60),
     Step("verify photos-results", ("10 rows", "proven"), columns=60),
