@@ -60,6 +60,7 @@ _HOME = {
     "scan": _CALLS,
     "train": _CALLS,
     "verify": _CALLS,
+    "watch": _CALLS,
 }
 """Module of each name."""
 
@@ -100,6 +101,7 @@ __all__ = [
     "scan",
     "train",
     "verify",
+    "watch",
 ]
 
 

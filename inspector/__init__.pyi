@@ -1,8 +1,8 @@
 """The public names and their types; written by `python -m tests.stub`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import Any, TypeAlias, overload
+from typing import TypeAlias, overload
 
 from bench.config import BenchConfig as BenchConfig
 from bench.results import Results as BenchResults
@@ -33,6 +33,7 @@ from inspector.scanning import RejudgeResult as RejudgeResult
 from inspector.scanning import ScanConfig as ScanConfig
 from inspector.scanning import ScanSummary as ScanSummary
 from inspector.scanning.config import FailureBudget
+from inspector.scanning.pipeline import Told
 from inspector.scanning.summary import Watcher
 from inspector.training import TrainConfig as TrainConfig
 from inspector.training import TrainResult as TrainResult
@@ -240,11 +241,7 @@ def review(
 
 @overload
 def scan(
-    config: ScanConfig,
-    /,
-    *,
-    watch: Watcher | None = ...,
-    rows: Callable[[Sequence[Mapping[str, Any]]], object] | None = ...,
+    config: ScanConfig, /, *, watch: Watcher | None = ..., rows: Told | None = ...
 ) -> ScanSummary: ...
 @overload
 def scan(
@@ -278,7 +275,7 @@ def scan(
     moved: str | None = ...,
     overwrite: bool = ...,
     watch: Watcher | None = ...,
-    rows: Callable[[Sequence[Mapping[str, Any]]], object] | None = ...,
+    rows: Told | None = ...,
 ) -> ScanSummary:
     """Give every photo of `config.sources` one row in the table at `config.out`.
 
@@ -369,4 +366,66 @@ def verify(out: StrPath, *, photos: bool = ..., progress: Progress = ...) -> Ver
 
     Nothing that its files may hold raises. Raises OutputError where there is no result directory,
     or where a scan changed it all the time.
+    """
+
+@overload
+def watch(
+    config: ScanConfig,
+    /,
+    *,
+    every_s: float = ...,
+    stop: Callable[[], bool] = ...,
+    status: Callable[[int, str], object] = ...,
+    rows: Told | None = ...,
+) -> ScanSummary: ...
+@overload
+def watch(
+    sources: StrPath | Sequence[StrPath],
+    *,
+    out: StrPath = ...,
+    model: StrPath | None = ...,
+    device: str = ...,
+    backend: str = ...,
+    view: str = ...,
+    heatmaps: str | None = ...,
+    overlap: float = ...,
+    precision: str = ...,
+    trust: bool = ...,
+    batch_size: int | None = ...,
+    workers: int | None = ...,
+    loader: str = ...,
+    threshold: float | None = ...,
+    mm_per_px: float | None = ...,
+    min_crack_mm: float | None = ...,
+    max_failures: FailureBudget | str | None = ...,
+    limit: int | None = ...,
+    shard: str | None = ...,
+    follow_symlinks: bool = ...,
+    exclude: str | Sequence[str] = ...,
+    limits: DecodeLimits = ...,
+    verify_content: bool = ...,
+    retry_failed: bool = ...,
+    prune: bool = ...,
+    source_gone: str | Sequence[str] = ...,
+    moved: str | None = ...,
+    overwrite: bool = ...,
+    every_s: float = ...,
+    stop: Callable[[], bool] = ...,
+    status: Callable[[int, str], object] = ...,
+    rows: Told | None = ...,
+) -> ScanSummary:
+    """Judge photos of `config.sources` as they arrive, each once, until `stop` or a signal.
+
+    Sources are looked at every `every_s` seconds, or as long as a look takes. A photo is judged
+    when size and time of change were the same in two looks, so not while it is being copied; one
+    that changes later is judged again. Each time it is a scan, with the model kept open, so what a
+    scan promises holds: killed at any moment, the same call goes on, and other scans may write to
+    the table in between. `rows` as in `scan`; `status` is told after each look how many photos are
+    arriving, and why nothing can be seen or judged for now, if so.
+
+    Returns:
+        The summary of the last scan, with all rows of this watch as its run.
+
+    Raises UsageError for a config that speaks of one scan, BusyError where another watch has the
+    same results, else what `scan` raises. A source that cannot be listed later on is waited for.
     """

@@ -9,6 +9,7 @@
     ├── BackendError               an engine or device that is not what was asked for
     ├── LoaderError                photos that cannot be loaded because a worker process died
     ├── OutputError                results that cannot be written or belong to another scan
+    │   └── BusyError              results that another process is writing
     ├── ExportError                an exported model whose verdicts differ from the original
     ├── TrainingError              a training that cannot go on (a loss that is not finite)
     └── DownloadError              pretrained weights that could not be downloaded
@@ -58,6 +59,10 @@ class LoaderError(InspectorError):
 
 class OutputError(InspectorError):
     """A result directory that cannot be written or that belongs to a different scan."""
+
+
+class BusyError(OutputError):
+    """A result directory that another process is writing."""
 
 
 class ExportError(InspectorError):

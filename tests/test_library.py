@@ -32,6 +32,7 @@ from inspector import (
     scan,
     train,
     verify,
+    watch,
 )
 from inspector.calibration.thresholds import Rule
 from tests.stub import FILE, stub
@@ -40,7 +41,7 @@ from tests.training.conftest import save_scene
 COMMANDS = {
     bench: BenchConfig, calibrate: CalibrateConfig, evaluate: EvaluateConfig, export: ExportConfig,
     rejudge: RejudgeConfig, report: ReportConfig, review: ReviewConfig, scan: ScanConfig,
-    train: TrainConfig, verify: VerifyConfig,
+    train: TrainConfig, verify: VerifyConfig, watch: ScanConfig,
 }  # fmt: skip
 
 

@@ -88,12 +88,12 @@ class Configured(Command):
 
 def _is_from_file(param: Any, ctx: Any) -> bool:
     source = ctx.get_parameter_source(param.name)
-    return source is not None and source.name == "DEFAULT_MAP"
+    return bool(source is not None and source.name == "DEFAULT_MAP")
 
 
 def _key(param: Any) -> str:
     """The long name of an option; empty for an argument."""
-    return next((name[2:] for name in param.opts if name.startswith("--")), "")
+    return next((str(name)[2:] for name in param.opts if name.startswith("--")), "")
 
 
 def _defaults(file: Path, command: Command, ctx: Any) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def _table(file: Path, ctx: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise UsageError(f"{file}: {name} is a command, so write [{name}] and options below")
     _, *words = ctx.command_path.split()
-    table = tables.get(words[0], {})
+    table: dict[str, Any] = tables.get(words[0], {})
     if words[0] == "bench":  # [bench] for itself, [bench.compare] for what follows it
         inner = table.get("compare", {})
         table = inner if words[-1] == "compare" else {k: table[k] for k in table if k != "compare"}

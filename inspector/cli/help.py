@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from inspector.core.text import columns
 
 PANELS = {
-    "Photos": ("scan", "report", "review", "table", "verify", "rejudge", "merge"),
+    "Photos": ("scan", "watch", "report", "review", "table", "verify", "rejudge", "merge"),
     "Models": ("train", "evaluate", "calibrate", "export"),
     "Machine": ("doctor", "bench"),
 }

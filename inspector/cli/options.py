@@ -6,8 +6,9 @@ import os
 import re
 from contextlib import contextmanager
 from functools import partial
+from inspect import Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from inspector.calibration.thresholds import Rule
 
+
+Command = TypeVar("Command", bound="Callable[..., Any]")
 
 _tracebacks_wanted = False
 
@@ -100,6 +103,22 @@ Moved = Annotated[
         help="Photos that were scanned below OLD now lie below NEW.",
     ),
 ]
+
+
+def with_options_of(other: Callable[..., Any], *without: str) -> Callable[[Command], Command]:
+    """Give a function that ends in `**options` the parameters of `other`, before its own."""
+
+    def decorate(command: Command) -> Command:
+        own = dict(signature(command, eval_str=True).parameters)
+        del own["options"]
+        theirs = signature(other, eval_str=True).parameters
+        taken = {name: theirs[name] for name in theirs if name not in (*own, *without)}
+        parameters = sorted((taken | own).values(), key=lambda each: each.default is not each.empty)
+        command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {each.name: each.annotation for each in parameters}
+        return command
+
+    return decorate
 
 
 def at_home(word: str) -> str:

@@ -1,10 +1,11 @@
-"""The command `scan`."""
+"""The commands `scan` and `watch`."""
 
 from __future__ import annotations
 
 import json
 import sys
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
@@ -28,6 +29,7 @@ from inspector.cli.options import (
     size,
     speed,
     verdicts,
+    with_options_of,
 )
 from inspector.errors import OutputError
 from inspector.photos.limits import DecodeLimits
@@ -35,12 +37,21 @@ from inspector.photos.limits import DecodeLimits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from inspector.scanning import ScanConfig
+
 commands = typer.Typer()
 
 _photos = partial(typer.Option, rich_help_panel="Photos")
 _table = partial(typer.Option, rich_help_panel="Table")
 _limits = partial(typer.Option, rich_help_panel="Limits")
 _DEFAULT = DecodeLimits()
+Jsonl = Annotated[
+    str | None,
+    output(
+        metavar="-|FILE",
+        help="A line of JSON for each photo as it is judged; a FILE is added to.",
+    ),
+]
 
 
 @commands.command(
@@ -196,13 +207,7 @@ def scan(
     as_json: Annotated[
         bool, output("--json", help="Print the summary as JSON on stdout.")
     ] = False,
-    jsonl: Annotated[
-        str | None,
-        output(
-            metavar="-|FILE",
-            help="A line of JSON for each photo as it is judged; a FILE is added to.",
-        ),
-    ] = None,
+    jsonl: Jsonl = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
@@ -214,44 +219,15 @@ def scan(
     Exit code 0: done; 3: done, but more photos failed than --max-failures allows, none could be
     judged, or a directory could not be read; 130, 143: interrupted.
     """
+    given = dict(locals())
     if as_json and jsonl == "-":
         raise typer.BadParameter("--json and --jsonl - both want the standard output")
-    from inspector.scanning import FailureBudget, ScanConfig, preview
+    from inspector.scanning import preview
     from inspector.scanning import scan as run_scan
-    from inspector.scanning.config import AFTER_SOURCE
     from inspector.scanning.console import ScanConsole
     from inspector.scanning.outcome import print_preview, print_summary
 
-    config = ScanConfig(
-        sources=tuple(sources),
-        out=AFTER_SOURCE if out is None else out,
-        model=model,
-        device=device,
-        backend=backend,
-        trust=trust,
-        precision=precision,
-        batch_size=auto_or_count("--batch-size", batch_size),
-        workers=auto_or_count("--workers", workers),
-        loader=loader,
-        threshold=threshold,
-        min_crack_mm=min_crack_mm,
-        mm_per_px=mm_per_px,
-        view=view,
-        heatmaps=heatmaps,
-        overlap=overlap,
-        max_failures=FailureBudget.parse(max_failures) if max_failures else None,
-        limit=limit,
-        shard=shard,
-        overwrite=overwrite,
-        follow_symlinks=follow_symlinks,
-        exclude=tuple(exclude or ()),
-        limits=DecodeLimits(max_pixels=max_pixels, max_bytes=max_bytes, max_seconds=max_seconds),
-        verify_content=verify_content,
-        retry_failed=retry_failed,
-        prune=prune,
-        source_gone=tuple(source_gone or ()),
-        moved=moved,
-    )
+    config = _config_of(given)
     if dry_run:
         seen = preview(config)
         print(json.dumps(seen.to_json(), indent=2)) if as_json else print_preview(seen)
@@ -263,6 +239,66 @@ def scan(
     if not quiet:
         print_summary(summary, to_stderr=as_json or jsonl == "-", verbose=verbose)
     raise typer.Exit(summary.exit_code)
+
+
+_ONE_SCAN = (
+    "as_json dry_run limit max_failures moved overwrite retry_failed source_gone verify_content"
+).split()
+"""Options of a scan that say nothing about many."""
+
+
+@commands.command(
+    epilog=examples(
+        ("inspector watch /incoming --out results", "judge photos as they arrive"),
+        ("inspector watch /incoming --every 30 --jsonl found.jsonl", "look every 30 seconds"),
+    )
+)
+@with_options_of(scan, *_ONE_SCAN)
+def watch(
+    every: Annotated[
+        float, _photos(metavar="SECONDS", help="How often to look for new photos.")
+    ] = 2.0,
+    jsonl: Jsonl = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    **options: Any,
+) -> None:
+    """Judge photos as they arrive in a folder, each once, into one table, until Ctrl-C.
+
+    A photo is judged once its file stays as it is from one look to the next, so not while it is
+    being copied; one that changes is judged again. Stopped or killed, the same command goes on,
+    and inspector scan, report and review work on the table meanwhile.
+    """
+    from inspector.scanning import watch as run_watch
+    from inspector.scanning.console import WatchConsole
+    from inspector.scanning.outcome import print_watched
+
+    config = _config_of(options)
+    with WatchConsole(config, quiet=quiet) as console, _lines_to(jsonl) as write:
+
+        def rows(some: Sequence[Mapping[str, Any]]) -> None:
+            console.rows(some)
+            if write is not None:
+                write(some)
+
+        summary = run_watch(config, every_s=every, status=console.status, rows=rows)
+    if not quiet:
+        print_watched(summary, to_stderr=jsonl == "-", verbose=verbose)
+
+
+def _config_of(given: Mapping[str, Any]) -> ScanConfig:
+    """A scan's config from options by their names."""
+    from inspector.scanning.config import AFTER_SOURCE, ScanConfig
+
+    names = {field.name for field in fields(ScanConfig)}
+    values = {name: value for name, value in given.items() if name in names}
+    for name in ("sources", "exclude", "source_gone"):
+        values[name] = tuple(given.get(name) or ())
+    for name in ("batch_size", "workers"):
+        values[name] = auto_or_count(f"--{name.replace('_', '-')}", given[name])
+    values["out"] = given["out"] or AFTER_SOURCE
+    limits = {field.name: given[field.name] for field in fields(DecodeLimits)}
+    return ScanConfig(**values, limits=DecodeLimits(**limits))
 
 
 @contextmanager

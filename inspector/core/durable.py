@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 from inspector.core.untrusted import plain
-from inspector.errors import OutputError
+from inspector.errors import BusyError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,13 +117,13 @@ def check_writable(target: Path) -> None:
 @contextlib.contextmanager
 def locked(file: Path) -> Iterator[bool]:
     """Lock a file as long as this process lives; yields False if the file system has no locks.
-    Raises OutputError if another process holds the lock, OSError."""
+    Raises BusyError if another process holds the lock, OSError."""
     with open(file, "ab", opener=plain) as stream:
         try:
             _lock(stream)
             held = True
         except (BlockingIOError, PermissionError) as error:
-            raise OutputError(
+            raise BusyError(
                 f"another process is writing to {file.parent.parent}; wait for it, or choose "
                 "another --out"
             ) from error

@@ -9,6 +9,7 @@
     OUT/_inspector/next, before         the table to be and the one that was, while one replaces
                                         the other (`inspector rejudge`)
     OUT/_inspector/lock                 held by the one scan that writes
+    OUT/_inspector/watch.lock           held by the one watch that scans whenever photos arrive
     OUT/_inspector/*.partial            files in the making; worthless after a crash
     OUT/_inspector/labels.jsonl         what people said about the photos
     OUT/_inspector/labels.lock          held by the one review that adds to them
@@ -55,6 +56,7 @@ class Layout:
         self.manifest = self.work / MANIFEST
         self.journal = self.work / "manifest.journal"
         self.lock = self.work / "lock"
+        self.watch_lock = self.work / "watch.lock"
         self.labels = self.work / "labels.jsonl"
         self.labels_lock = self.work / "labels.lock"
         self.page = out / "_report.html"

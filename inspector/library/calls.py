@@ -39,6 +39,7 @@ HOMES = {
     "scan": ("inspector.scanning:scan", "inspector.scanning:ScanConfig"),
     "train": ("inspector.training:train", "inspector.training:TrainConfig"),
     "verify": ("inspector.results.verify:verify", "inspector.results.verify:VerifyConfig"),
+    "watch": ("inspector.scanning:watch", "inspector.scanning:ScanConfig"),
 }  # fmt: skip
 """Where each function and its config live."""
 WATCHES = ("progress", "watch")

@@ -122,6 +122,11 @@ def without(table: pa.Table, uris: Sequence[str]) -> tuple[pa.Table, int]:
     return left, table.num_rows - left.num_rows
 
 
+def with_added(table: pa.Table, more: pa.Table) -> tuple[pa.Table, int]:
+    """Put the rows of `more` behind those of a part, whose metadata stays; return how many."""
+    return pa.concat_tables([table, more.replace_schema_metadata(table.schema.metadata)]), len(more)
+
+
 def renamed(table: pa.Table, moved: Moved) -> tuple[pa.Table, int]:
     """Give the rows the addresses that their photos have now; return them, and how many changed."""
     before, shown = table["uri"].to_pylist(), table["path"].to_pylist()

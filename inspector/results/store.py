@@ -38,11 +38,13 @@ from inspector.results.manifest import (
 from inspector.results.parts import (
     counted,
     encode,
+    opened_part,
     outcomes_of,
     read_columns,
     read_part,
     recognise,
     renamed,
+    with_added,
     without,
 )
 from inspector.results.schema import SCHEMA_VERSION
@@ -103,22 +105,36 @@ class Results:
     def parts(self) -> list[Part]:
         return list(self._parts.values())
 
-    def commit(self, table: pa.Table) -> None:
+    def commit(self, table: pa.Table, *, fill: int = 0) -> None:
         """Make `table` the next part: on disk before it gets its name, named before the manifest
-        mentions it. Older rows of the same files are taken out before. Raises OutputError saying
-        how many rows are safe."""
-        content, uris = encode(table), table["uri"].to_pylist()
-        name = self._next_name()
+        mentions it; or put its rows behind those of the last part, where that then has at most
+        `fill`, was made in the same way, and none of the rows replaces one. Older rows of the same
+        files are taken out before. Raises OutputError saying how many rows are safe."""
+        uris = table["uri"].to_pylist()
         with self._saying_what_is_safe():
             files = self.ledger.files_with(uris)
             self.superseded += self._rewrite(dict.fromkeys(files, partial(without, uris=uris)))
-            self._list_photos(name, uris)
-            publish(content, self._at.table / name, self._at.draft(name))
-            self._put(Part(name, len(uris), hashlib.sha256(content).hexdigest()))
-            self.outcomes += counted(outcomes_of(table))
+            last = next(reversed(self._parts.values()), None)
+            # A reader who has met an old row must not meet the new one in a part of its list.
+            fits = last is not None and not files and last.rows + len(uris) <= fill
+            if last is not None and fits and self._is_alike(last, table):
+                self._rewrite({last.file: partial(with_added, more=table)})
+            else:
+                self._add(self._next_name(), table, uris)
             self.lost.found(uris)
             self.ended = ""
             self._write_manifest()
+
+    def _is_alike(self, part: Part, table: pa.Table) -> bool:
+        with opened_part(self._at.table / part.file) as file:
+            return bool(file.schema_arrow.metadata == table.schema.metadata)
+
+    def _add(self, name: str, table: pa.Table, uris: Sequence[str]) -> None:
+        content = encode(table)
+        self._list_photos(name, uris)
+        publish(content, self._at.table / name, self._at.draft(name))
+        self._put(Part(name, len(uris), hashlib.sha256(content).hexdigest()))
+        self.outcomes += counted(outcomes_of(table))
 
     def begin_with(self, backend: str) -> None:
         """Record the engine of a table that was not begun before. Raises OutputError."""

@@ -4,6 +4,7 @@ from inspector.scanning.config import FailureBudget, ScanConfig
 from inspector.scanning.pipeline import scan
 from inspector.scanning.rejudge import RejudgeConfig, RejudgeResult, rejudge
 from inspector.scanning.summary import Counts, ScanSummary, Tally, Watcher
+from inspector.scanning.watching import watch
 from inspector.scanning.worklist import Preview, preview
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "preview",
     "rejudge",
     "scan",
+    "watch",
 ]

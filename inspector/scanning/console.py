@@ -1,26 +1,28 @@
-"""The screen of a scan: what it begins with, and the line that shows how far it is."""
+"""The screen of a scan or a watch: what it begins with, and the line that shows how far it is."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
-from inspector.core.progress import Line, Part, State, time_left
+from inspector.core.progress import ALWAYS, Line, Part, State, time_left
 from inspector.core.text import display_path, print_lines, wrapped
 from inspector.errors import InspectorError
 from inspector.photos.source import count_images
-from inspector.scanning.outcome import outcomes, rate
+from inspector.scanning.outcome import nearby, outcomes, rate
+from inspector.scanning.summary import Counts
 from inspector.types import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from inspector.engines.photo import PhotoEngine
     from inspector.scanning.config import ScanConfig
     from inspector.scanning.plan import Plan
-    from inspector.scanning.summary import Counts, Tally
+    from inspector.scanning.summary import Tally
 
 FAILED = "failed"
 _COLOURS: dict[str, str] = {
@@ -74,20 +76,18 @@ class ScanConsole(Line):
             return State((), [Part("getting ready"), *([Part(self._of(0))] if total else [])])
         seconds = max(self._last - self._started, 1e-6)
         seen, run = tally.already_done + tally.looked_at, tally.run
-        counts = {**run.verdicts, FAILED: run.failed}
         parts = [Part(self._of(seen))]
         if tally.stop is not None and tally.stop.received is not None:
             parts.append(Part("stopping", 90, "bold"))
         elif left := time_left(tally.looked_at, (total or 0) - tally.already_done, seconds):
             parts.append(Part(left, 60))
-        for name, colour in _COLOURS.items():
-            if name != FAILED or counts[name]:
-                parts.append(Part(f"{name} {counts[name]:,}", _RANKS.get(name, 100), colour))
+        parts += _counted(run)
         parts.append(Part(f"{rate(tally.looked_at / seconds)}/s", 30))
         if tally.megapixels:
             parts.append(Part(f"{rate(tally.megapixels / seconds)} MP/s", 10))
         if not total:
             return State((), parts)
+        counts = {**run.verdicts, FAILED: run.failed}
         shares = [(tally.already_done / total, "cyan")]
         return State([*shares, *((counts[n] / total, c) for n, c in _COLOURS.items())], parts)
 
@@ -99,3 +99,52 @@ class ScanConsole(Line):
         with suppress(InspectorError):  # the scan itself has said so
             total = count_images(self.config.discover())
             self.total = min(total, self.config.limit or total)
+
+
+def _counted(run: Counts) -> list[Part]:
+    counts = {**run.verdicts, FAILED: run.failed}
+    return [
+        Part(f"{name} {counts[name]:,}", _RANKS.get(name, ALWAYS), colour)
+        for name, colour in _COLOURS.items()
+        if name != FAILED or counts[name]
+    ]
+
+
+class WatchConsole(Line):
+    """What a watch shows: a line for each photo called crack, above one with all counts. Use it as
+    a context manager."""
+
+    def __init__(self, config: ScanConfig, *, quiet: bool = False) -> None:
+        self._outcomes: Counter[str] = Counter()
+        self._arriving, self._trouble = 0, ""
+        self._quiet_too = quiet
+        self._out = display_path(str(config.out))
+        super().__init__(quiet=quiet)
+
+    def __enter__(self) -> Self:
+        if not self._quiet_too:
+            said = f"waiting for photos; the results go to {self._out}; Ctrl-C ends it"
+            print_lines(wrapped("watch", said), to_stderr=True)
+        return super().__enter__()
+
+    def rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Take rows as a watch makes them."""
+        for row in rows:
+            self._outcomes[row.get("verdict") or row["failure_code"]] += 1
+            if row.get("verdict") == Verdict.CRACK and not self._quiet_too:
+                print_lines([f"crack      p {row['p_crack']:.3f}  {nearby(row['path'])}"])
+        self.tell()
+
+    def status(self, arriving: int, trouble: str) -> None:
+        """Take what a watch says after each look."""
+        if trouble and trouble != self._trouble and not self._quiet_too:
+            print_lines(wrapped("waiting", trouble), to_stderr=True)
+        self._arriving, self._trouble = arriving, trouble
+
+    def state(self) -> State:
+        run = Counts.of(self._outcomes)
+        said = "waiting" if self._trouble else "watching"
+        parts = [Part(f"{said}: {run.rows:,} photos"), *_counted(run)]
+        return State(
+            (), [*parts, *([Part(f"{self._arriving:,} arriving", 30)] * (self._arriving > 0))]
+        )

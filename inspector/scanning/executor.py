@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, Self
@@ -59,6 +59,22 @@ class Executor(Protocol):
         ...
 
 
+class Warm:
+    """A bundle and an engine that stay open from one scan to the next, for scans of one table. Use
+    it as a context manager."""
+
+    def __init__(self) -> None:
+        self.bundle: ModelBundle | None = None
+        self.engine: PhotoEngine | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.engine is not None:
+            self.engine.close()
+
+
 class LocalExecutor:
     """Predictions on this machine: batches come from loader processes, and the engine runs in a
     thread of its own, so that it never waits for rows to be made or written."""
@@ -69,8 +85,10 @@ class LocalExecutor:
         engine: PhotoEngine,
         clock: Stopwatch,
         stopped: Callable[[], bool] = lambda: False,
+        *,
+        stays_open: bool = False,
     ) -> None:
-        """Takes over `batches` and `engine`, and closes them.
+        """Takes over `batches` and, unless it `stays_open`, `engine`, and closes them.
 
         `clock` counts what the scan's own thread waits for photos (`load`) and for the engine
         (`engine`). Once `stopped`, no more batches are started; those with the engine come out.
@@ -80,6 +98,7 @@ class LocalExecutor:
         self._batches = batches
         self._clock = clock
         self._stopped = stopped
+        self._stays_open = stays_open
         self._predictions: Generator[tuple[Batch, Scores]] | None = None
 
     def predictions(self) -> Generator[tuple[Batch, Scores]]:
@@ -98,7 +117,7 @@ class LocalExecutor:
         )
 
     def close(self) -> None:
-        with closing(self.engine), closing(self._batches):
+        with nullcontext() if self._stays_open else closing(self.engine), closing(self._batches):
             if self._predictions is not None:
                 self._predictions.close()
 
@@ -148,9 +167,11 @@ def open_local(
     work: Worklist,
     clock: Stopwatch,
     opened: dict[str, Backend],
+    warm: Warm | None = None,
 ) -> LocalExecutor:
     """Start the loader and open the engine, which those in `opened` are used for; the others are
-    closed. Raises BackendError, BundleError, LoaderError."""
+    closed. An engine that is open in `warm` is used, or left open there. Raises BackendError,
+    BundleError, LoaderError."""
     # Before the engine, so that worker processes come up while it loads.
     batches = load_batches(
         work,
@@ -163,7 +184,8 @@ def open_local(
     )
     with ExitStack() as on_error:
         on_error.callback(batches.close)
-        engine = open_photo_engine(
+        open_already = None if warm is None else warm.engine
+        engine = open_already or open_photo_engine(
             bundle,
             plan.backend,
             views=views,
@@ -176,7 +198,9 @@ def open_local(
         )
         on_error.pop_all()
     close_all(opened)
-    return LocalExecutor(batches, engine, clock, lambda: work.stopped)
+    if warm is not None:
+        warm.engine = engine
+    return LocalExecutor(batches, engine, clock, lambda: work.stopped, stays_open=warm is not None)
 
 
 def close_all(engines: dict[str, Backend]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from inspector.core.layout import TABLE
@@ -46,6 +47,16 @@ def print_summary(summary: ScanSummary, *, to_stderr: bool = False, verbose: boo
     lines += [*_shard(summary), *_past(summary), *_scale(summary)]
     lines += [*_omissions(summary), *_photos(summary)]
     lines += _times(summary) if verbose else []
+    print_lines([*lines, *_next(summary, verbose)], to_stderr=to_stderr)
+
+
+def print_watched(summary: ScanSummary, *, to_stderr: bool = False, verbose: bool = False) -> None:
+    """Print what the table says at the end of a watch."""
+    lines = [*_verdicts(summary), *_table_says(summary)]
+    if (waiting := summary.left_out) > 0:
+        said = f"{waiting:,} photos were not whole yet; the same command goes on with them"
+        lines += wrapped("arriving", said)
+    lines += [*_past(replace(summary, left_out=0)), *_omissions(summary)]
     print_lines([*lines, *_next(summary, verbose)], to_stderr=to_stderr)
 
 

@@ -35,23 +35,28 @@ if TYPE_CHECKING:
     from inspector.engines.photo import PhotoEngine
     from inspector.results.store import Results
     from inspector.scanning.config import ScanConfig
-    from inspector.scanning.executor import Executor
+    from inspector.scanning.executor import Executor, Warm
     from inspector.scanning.plan import Plan
     from inspector.scanning.summary import ScanSummary, Watcher
-    from inspector.types import Batch, Scores
+    from inspector.types import Batch, ImageRef, Scores
 
+    Told = Callable[[Sequence[Mapping[str, Any]]], object]
+    """Gets the rows of each batch as they are made."""
 
 ROWS_PER_PART = 10_000
 """About 2 MB on disk; what a crash can cost at most."""
 SECONDS_PER_PART = 30.0
 """Work that a crash may cost on a slow machine, where a full part takes hours."""
+FILLED = 1_000
+"""Rows up to which a part is filled up where few photos come at a time: one a part would be slow to
+read."""
 
 
 def scan(
     config: ScanConfig,
     *,
     watch: Watcher | None = None,
-    rows: Callable[[Sequence[Mapping[str, Any]]], object] | None = None,
+    rows: Told | None = None,
 ) -> ScanSummary:
     """Give every photo of `config.sources` one row in the table at `config.out`.
 
@@ -69,31 +74,47 @@ def scan(
     """
     refuse_reimport("scan")
     with open_scan(config) as run:
+        return work_through(run, watch, rows)
+
+
+def work_through(run: OpenScan, watch: Watcher | None, rows: Told | None) -> ScanSummary:
+    """Judge what an opened scan has to judge; `watch` and `rows` as in `scan`."""
+    if watch is not None:
+        table = Counts.of(run.table.outcomes)
+        watch.start(run.plan, run.executor.engine, table, run.table.notes)
+    for batch, scores in run.predictions():
+        run.keep(batch, scores, rows)
         if watch is not None:
-            table = Counts.of(run.table.outcomes)
-            watch.start(run.plan, run.executor.engine, table, run.table.notes)
-        for batch, scores in run.predictions():
-            run.keep(batch, scores, rows)
-            if watch is not None:
-                watch.update(run.tally)
-            if run.tally.over_budget():
-                break
-        run.finish()
-        return summarise(run)
+            watch.update(run.tally)
+        if run.tally.over_budget():
+            break
+    run.finish()
+    return summarise(run)
 
 
 @contextmanager
-def open_scan(config: ScanConfig) -> Iterator[OpenScan]:
+def open_scan(
+    config: ScanConfig,
+    warm: Warm | None = None,
+    settled: Callable[[ImageRef], bool] = lambda ref: True,
+) -> Iterator[OpenScan]:
     """Decide everything about a scan, and open what it needs; whatever cannot work fails here.
-    Raises InspectorError."""
+    `warm`: this is one of many scans of a table, whose last part is filled up; photos that are not
+    `settled` wait for a later one. Raises InspectorError."""
     with ExitStack() as stack:
-        yield OpenScan(config, stack)
+        yield OpenScan(config, stack, warm, settled)
 
 
 class OpenScan:
     """A scan with everything decided and opened."""
 
-    def __init__(self, config: ScanConfig, stack: ExitStack) -> None:
+    def __init__(
+        self,
+        config: ScanConfig,
+        stack: ExitStack,
+        warm: Warm | None,
+        settled: Callable[[ImageRef], bool],
+    ) -> None:
         """Each step needs those before it: what the table was begun with, the engine and how the
         machine is shared, hence the identity of the rows, hence the table and the photos that need
         a row. `stack` closes what is opened."""
@@ -103,12 +124,16 @@ class OpenScan:
         self.tally = Tally(config.max_failures)
         self.clock = Stopwatch()
         with self.clock.stage("start"):
-            bundle = ModelBundle.load(config.model or DEFAULT_PATH, trust=config.trust)
+            loaded = None if warm is None else warm.bundle
+            bundle = loaded or ModelBundle.load(config.model or DEFAULT_PATH, trust=config.trust)
+            if warm is not None:
+                warm.bundle = bundle
             views = choose_views(config.view, bundle)
             self.thresholds = config.thresholds(bundle.thresholds)
             dense = bundle.dense
             self.dense = None if dense is None else config.thresholds(dense.thresholds)
-            self.work = Worklist(config, self.tally, stack.enter_context(StopSignals()))
+            signals = stack.enter_context(StopSignals())
+            self.work = Worklist(config, self.tally, signals, settled)
             opened: dict[str, Backend] = {}
             stack.callback(close_all, opened)
             self.plan = _decide(config, bundle, self.work, opened)
@@ -117,14 +142,15 @@ class OpenScan:
             if self.work.leave_out_done(table.ledger) and (note := table.ledger.other_photos()):
                 table.notes.append(note)
             self.executor: Executor = stack.enter_context(
-                open_local(config, bundle, views, self.plan, self.work, self.clock, opened)
+                open_local(config, bundle, views, self.plan, self.work, self.clock, opened, warm)
             )
             table.begin_with(self.plan.backend)
             with reporting(table.out, lambda: "nothing was scanned"):
                 overlays = Overlays(config.heatmaps, Layout(table.out), bundle)
             self.overlays = stack.enter_context(overlays)
             facts = {**identity, **_facts(self.plan, self.executor.engine)}
-            self.sink = stack.enter_context(ParquetSink(table, facts))
+            fill = 0 if warm is None else FILLED
+            self.sink = stack.enter_context(ParquetSink(table, facts, fill=fill))
 
     def predictions(self) -> Generator[tuple[Batch, Scores]]:
         """Every batch of the photos that need a row, with its scores, in the order of the
@@ -135,7 +161,7 @@ class OpenScan:
         self,
         batch: Batch,
         scores: Scores,
-        told: Callable[[Sequence[Mapping[str, Any]]], object] | None = None,
+        told: Told | None = None,
     ) -> None:
         """Write one row for each item of `batch`, and count it; `told` gets the rows first."""
         with self.clock.stage("judge"):
@@ -235,11 +261,14 @@ class ParquetSink:
         *,
         rows_per_part: int = ROWS_PER_PART,
         seconds_per_part: float = SECONDS_PER_PART,
+        fill: int = 0,
     ) -> None:
+        """`fill`: rows up to which the last part takes more, in place of a new one."""
         self.results = results
         self.facts = {**facts, FINGERPRINT: results.fingerprint}
         self.rows_per_part = rows_per_part
         self.seconds_per_part = seconds_per_part
+        self.fill = fill
         self.committed = 0
         """Rows that this sink has made safe."""
         self._waiting: list[Mapping[str, Any]] = []
@@ -276,7 +305,7 @@ class ParquetSink:
 
     def _commit_first(self, count: int) -> None:
         rows = self._waiting[:count]
-        self.results.commit(to_table(rows, self.facts))
+        self.results.commit(to_table(rows, self.facts), fill=self.fill)
         del self._waiting[:count]
         self.committed += len(rows)
         self._last_commit = time.monotonic()

@@ -81,7 +81,15 @@ class Worklist:
     left out; that is counted in `tally`. It ends early at a signal. Raises SourceError at once for
     a source that cannot be listed."""
 
-    def __init__(self, config: ScanConfig, tally: Tally, stop: StopSignals) -> None:
+    def __init__(
+        self,
+        config: ScanConfig,
+        tally: Tally,
+        stop: StopSignals,
+        settled: Callable[[ImageRef], bool] = lambda ref: True,
+    ) -> None:
+        """What is not `settled` keeps the row that it has, or is left out."""
+        self._settled = settled
         self.discovery = config.discover()
         self.stop = tally.stop = stop
         self._config = config
@@ -113,10 +121,11 @@ class Worklist:
         for ref, need in triage(refs, ledger, self._config):
             if self.stopped:
                 return
-            if need in (Need.NOTHING, Need.KEEP_ROW):
+            wait = not self._settled(ref)
+            if need in (Need.NOTHING, Need.KEEP_ROW) or (need is Need.NEW_ROW and wait):
                 self._tally.already_done += 1
                 self._tally.gone_but_named += need is Need.KEEP_ROW
-            elif need is Need.FIRST_ROW and self._config.retry_failed:
+            elif need is Need.FIRST_ROW and (wait or self._config.retry_failed):
                 self._tally.left_out += 1
             else:
                 yield ref

@@ -71,7 +71,7 @@ def dying_at(step: int | None) -> Iterator[list[str]]:
         yield steps
 
 
-def quick_scan(photos: Path | str, out: Path, *, rows_per_part: int = 2, **options):
+def quick_scan(photos: Path | str, out: Path, *, rows_per_part: int = 2, fill: int = 0, **options):
     """What `inspector.scan` does, with a file's content in place of a verdict. Returns the
     tally and the opened results."""
     config = ScanConfig(sources=(str(photos),), out=out, **options)
@@ -82,7 +82,7 @@ def quick_scan(photos: Path | str, out: Path, *, rows_per_part: int = 2, **optio
         open_results(
             out, IDENTITY | own, overwrite=False, by_content=config.verify_content
         ) as results,
-        ParquetSink(results, {}, rows_per_part=rows_per_part) as sink,
+        ParquetSink(results, {}, rows_per_part=rows_per_part, fill=fill) as sink,
     ):
         if moved := config.moves():
             move_photos(results, moved)

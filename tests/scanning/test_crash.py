@@ -8,6 +8,7 @@ import shutil
 from contextlib import suppress
 from itertools import pairwise
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -84,6 +85,35 @@ def test_killed_while_recovering_from_a_kill(begun, tmp_path):
             assert table_of(out)["a.jpg"] == "first"
         quick_scan(begun / "photos", out, prune=True)
         assert table_of(out) == AFTER, second
+
+
+def test_killed_while_a_part_is_filled_up(tmp_path):
+    """As by a watch, whose photos come one by one."""
+    photos, before, out = (tmp_path / name for name in ("photos", "before", "out"))
+    photos.mkdir()
+    for name in NAMES[:2]:
+        put(photos, name, "first", 1)
+    quick_scan(photos, before)
+    for name in NAMES[1:4]:
+        put(photos, name, "second", 2)
+    after = {"a.jpg": "first"} | dict.fromkeys(NAMES[1:4], "second")
+
+    def fill_up(step):
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(before, out)
+        with dying_at(step) as steps:
+            quick_scan(photos, out, fill=20, rows_per_part=1)
+        return steps
+
+    steps = fill_up(None)
+    parts = [pq.read_metadata(part).num_rows for part in sorted((out / "table").iterdir())]
+    assert parts == [1, 3], "what replaces a row does so in a part of its own, which then fills up"
+    for step in range(len(steps)):
+        with pytest.raises(Killed):
+            fill_up(step)
+        assert table_of(out)["a.jpg"] == "first"
+        quick_scan(photos, out, fill=20, rows_per_part=1)
+        assert table_of(out) == after, (step, steps[step])
 
 
 OPTIONS = st.fixed_dictionaries(

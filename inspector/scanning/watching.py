@@ -1,0 +1,132 @@
+"""A watch: photos are judged as they arrive, by one scan after the other into the same table."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from inspector.core.durable import locked, make_directory, reporting
+from inspector.core.layout import Layout, refuse_unknown
+from inspector.errors import BusyError, SourceError, UsageError
+from inspector.results.store import as_before
+from inspector.scanning.executor import Warm
+from inspector.scanning.pipeline import open_scan, work_through
+from inspector.scanning.summary import Counts
+from inspector.scanning.worklist import StopSignals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inspector.scanning.config import ScanConfig
+    from inspector.scanning.pipeline import Told
+    from inspector.scanning.summary import ScanSummary
+    from inspector.types import ImageRef
+
+EVERY_S = 2.0
+"""Between two looks: no person waits for it, and what is still being copied grows within it."""
+_REFUSED = ("limit", "max_failures", "moved", "overwrite", "retry_failed", "source_gone")
+"""Fields of a scan's config that speak of one scan, not of many."""
+_NAP_S = 0.1
+
+
+def watch(
+    config: ScanConfig,
+    *,
+    every_s: float = EVERY_S,
+    stop: Callable[[], bool] = lambda: False,
+    status: Callable[[int, str], object] = lambda arriving, trouble: None,
+    rows: Told | None = None,
+) -> ScanSummary:
+    """Judge photos of `config.sources` as they arrive, each once, until `stop` or a signal.
+
+    Sources are looked at every `every_s` seconds, or as long as a look takes. A photo is judged
+    when size and time of change were the same in two looks, so not while it is being copied; one
+    that changes later is judged again. Each time it is a scan, with the model kept open, so what a
+    scan promises holds: killed at any moment, the same call goes on, and other scans may write to
+    the table in between. `rows` as in `scan`; `status` is told after each look how many photos are
+    arriving, and why nothing can be seen or judged for now, if so.
+
+    Returns:
+        The summary of the last scan, with all rows of this watch as its run.
+
+    Raises UsageError for a config that speaks of one scan, BusyError where another watch has the
+    same results, else what `scan` raises. A source that cannot be listed later on is waited for.
+    """
+    refused = [name for name in _REFUSED if getattr(config, name)]
+    if refused or "-" in config.sources:
+        what = refused[0].replace("_", "-") if refused else "list on the standard input"
+        raise UsageError(f"a watch takes no {what}; use inspector scan")
+    if every_s <= 0:
+        raise UsageError(f"every {every_s:g} seconds is no time to wait")
+    at = Layout(config.out)
+    with ExitStack() as stack:
+        with reporting(config.out, as_before):
+            refuse_unknown(config.out)
+            make_directory(at.work)
+            stack.enter_context(locked(at.watch_lock))
+        warm, signals = stack.enter_context(Warm()), stack.enter_context(StopSignals())
+        of = _Watch(config, warm, lambda: signals.received is not None or stop())
+        return of.run(every_s, status, rows)
+
+
+class _Watch:
+    """Looks at sources, and scans where there is something to do."""
+
+    def __init__(self, config: ScanConfig, warm: Warm, stopped: Callable[[], bool]) -> None:
+        self._config = config
+        self._warm = warm
+        self._stopped = stopped
+        self._outcomes: Counter[str] = Counter()
+
+    def run(
+        self, every_s: float, status: Callable[[int, str], object], rows: Told | None
+    ) -> ScanSummary:
+        started = time.perf_counter()
+        # The first scan judges nothing: it finds out whether all can work, and opens the model.
+        done: set[int] = set()
+        last = self._scan(done, rows)
+        before: set[int] = set()
+        while not last.interrupted_by and not self._stopped():
+            trouble, began = "", time.monotonic()
+            try:
+                now = self._look()
+                settled = now & before
+                before = now
+                if settled - done or (self._config.prune and done - now):
+                    last = self._scan(settled, rows)
+                    done = settled
+            except (BusyError, SourceError) as error:
+                trouble = str(error)
+            took_s = time.monotonic() - began
+            status(len(before - done), trouble)
+            self._wait(max(every_s, took_s))
+        seconds = time.perf_counter() - started
+        return replace(last, run=Counts.of(self._outcomes), seconds=seconds, complete=False)
+
+    def _look(self) -> set[int]:
+        """The photos that are there, each with its size and time of change. Raises SourceError."""
+        seen: set[int] = set()
+        for ref in self._config.discover():
+            if self._stopped():
+                break
+            seen.add(_state(ref))
+        return seen
+
+    def _scan(self, settled: set[int], rows: Told | None) -> ScanSummary:
+        with open_scan(self._config, self._warm, lambda ref: _state(ref) in settled) as run:
+            summary = work_through(run, None, rows)
+        self._outcomes += run.tally.outcomes
+        return summary
+
+    def _wait(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._stopped() and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _NAP_S))
+
+
+def _state(ref: ImageRef) -> int:
+    """A photo as it is now, in eight bytes."""
+    return hash((ref.uri, ref.size, ref.mtime_us))
