@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -64,9 +66,30 @@ def test_what_is_no_size_is_refused(text):
         size(text)
 
 
-def test_a_shell_completes_the_values_of_an_option():
+def completions(mode, **typed):
+    environment = {"_INSPECTOR_COMPLETE": mode, **typed}
+    return CliRunner().invoke(app, [], env=environment, prog_name="inspector").output
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("inspector scan --precision f", ["fp32", "fp16"]),
+        ("inspector watch --precision f", ["fp32", "fp16"]),
+        ("inspector bench run --device c", ["cpu", "cuda"]),
+        ("inspector wa", ["watch"]),
+        ("inspector table --co", ["--columns", "--config"]),
+    ],
+)
+def test_a_shell_completes_commands_options_and_values(line, offered):
     assert completed("fp32", "fp16", "int8")("fp") == ["fp32", "fp16"]
-    typed = {"COMP_WORDS": "inspector scan --precision f", "COMP_CWORD": "3"}
-    environment = {"_INSPECTOR_COMPLETE": "complete_bash", **typed}
-    shown = CliRunner().invoke(app, [], env=environment, prog_name="inspector").output
-    assert shown.split() == ["fp32", "fp16"]
+    place = str(len(line.split()) - 1)
+    assert completions("complete_bash", COMP_WORDS=line, COMP_CWORD=place).split() == offered
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_script_tells_the_shell_whom_to_ask(shell):
+    script = completions(f"source_{shell}")
+    assert f"_INSPECTOR_COMPLETE=complete_{shell}" in script and "inspector" in script
+    if shell == "bash":
+        assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
