@@ -23,6 +23,8 @@ from inspector.reporting.contents import Report as Report
 from inspector.reporting.report import ReportConfig as ReportConfig
 from inspector.results.merge import MergeConfig as MergeConfig
 from inspector.results.merge import MergeResult as MergeResult
+from inspector.results.publish import PublishConfig as PublishConfig
+from inspector.results.publish import PublishResult as PublishResult
 from inspector.results.verify import VerifyConfig as VerifyConfig
 from inspector.results.verify import VerifyResult as VerifyResult
 from inspector.reviewing.server import ReviewConfig as ReviewConfig
@@ -171,6 +173,17 @@ def merge(
     it. Raises OutputError where the tables do not belong together, a shard is missing, a file has
     a row in two of them, one is damaged or its scan was not finished, or `config.out` holds rows of
     another origin.
+    """
+
+@overload
+def publish(config: PublishConfig, /, *, progress: Progress = ...) -> PublishResult: ...
+@overload
+def publish(out: StrPath, *, delta: StrPath, progress: Progress = ...) -> PublishResult:
+    """Make all rows of `config.out`, with what people said about them, the next version of a Delta
+    table, in one transaction; where its last one has them, change nothing.
+
+    Raises OutputError where the scan was not finished, a part is not as it was committed, the Delta
+    table is somebody else's, or it cannot be written.
     """
 
 @overload

@@ -34,6 +34,7 @@ _HOME: dict[str, str]
 __all__: list[str]
 '''
 SIMPLER = (
+    (r"\bPath \| str\b", "StrPath"),
     (r"\bPath\b", "StrPath"),
     (r"tuple\[(\w+), \.\.\.\]", r"\1 | Sequence[\1]"),
     (r"\bFailureBudget\b", "FailureBudget | str"),

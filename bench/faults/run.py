@@ -18,6 +18,7 @@ from bench.faults.order import scan_in_any_order
 from bench.faults.photos import gather_photos
 from bench.faults.scans import Scans, Setting
 from bench.faults.steps import HISTORIES, kill_steps
+from bench.faults.writers import race_writers
 from bench.processes import describe_system
 from bench.report.wording import figure
 from inspector.core.untrusted import take_paths
@@ -56,6 +57,9 @@ METHOD = (
     "processes: all tables must be equal, byte for byte.",
     "catalogue: one file of every known kind of bad file, and the failure code of each. crashes: "
     "files that abort, hang or exhaust their decoder, between intact ones.",
+    "writers: processes that add to one table in a bucket at once, of photos that all of them "
+    "share, some killed by SIGKILL and started again; the store, one on this machine, carries out "
+    "one request in twenty without an answer and refuses another. Every photo must have one row.",
 )
 
 COLUMNS: Columns = {
@@ -88,6 +92,8 @@ class FaultsConfig:
     every_step: int = 1
     """Kill at every step, or at each second, third, ..."""
     mutants: int = 10_000
+    writers: int = 8
+    """Writers of one table in a bucket; 24 kills and 3,000 photos among 8 of them."""
     culprits: int = 3
     """Number of each kind, among the files that crash or hang their decoder."""
     alone: int = 10
@@ -115,6 +121,7 @@ class FaultsConfig:
             every_step=8,
             mutants=500,
             alone=2,
+            writers=2,
             culprits=1,
         )
 
@@ -241,6 +248,13 @@ def _catalogue(bench: Bench) -> list[FaultCase]:
     return [scan_catalogue(bench.setting, bench.folder / "catalogue")]
 
 
+def _writers(bench: Bench) -> list[FaultCase]:
+    each = bench.config.writers
+    folder = bench.folder / "writers"
+    kills, photos, seed = 3 * each, 375 * each, bench.config.seed
+    return [race_writers(folder, writers=each, kills=kills, photos=photos, seed=seed)]
+
+
 def _crashes(bench: Bench) -> list[FaultCase]:
     config = bench.config
     return [
@@ -257,6 +271,7 @@ PARTS: Mapping[str, Callable[[Bench], Sequence[FaultCase]]] = {
     "order": _order,
     "catalogue": _catalogue,
     "crashes": _crashes,
+    "writers": _writers,
 }
 """Parts that can be run."""
 

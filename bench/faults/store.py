@@ -1,5 +1,5 @@
 """An object store on this machine, as far away and as unreliable as is asked for: it speaks enough
-of S3 and of HTTP to be scanned, and counts what it is asked."""
+of S3 and of HTTP to be scanned and to hold results, and counts what it is asked."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 BUCKET = "photos"
@@ -64,6 +65,12 @@ class ObjectServer:
     """Requests by method and key; listings as `LIST`."""
     lists: bool = True
     """Whether it can list; else that is an error of the server."""
+    keeps: bool = True
+    """Whether it puts an object only where none is, if asked so; else it overwrites."""
+    unanswered: Callable[[str], bool] = lambda key: False
+    """Keys whose objects are put, and the connection ends without an answer."""
+    refused: Callable[[str], bool] = lambda key: False
+    """Keys whose objects are not put, and the connection ends."""
     at_once: int = 0
     """Most requests that were under way together."""
     port: int = 0
@@ -114,7 +121,7 @@ class ObjectServer:
                 self._busy += 1
                 self.at_once = max(self.at_once, self._busy)
                 await asyncio.sleep(self.delay_s)
-                stays = await self._answer(head.decode("latin-1"), writer)
+                stays = await self._answer(head.decode("latin-1"), reader, writer)
                 self._busy -= 1
                 if not stays:
                     break
@@ -123,13 +130,16 @@ class ObjectServer:
         finally:
             writer.close()
 
-    async def _answer(self, head: str, writer: asyncio.StreamWriter) -> bool:
+    async def _answer(
+        self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
         """Answer a request; whether the connection stays."""
         first, *lines = head.split("\r\n")
         method, target, _ = first.split(" ")
         fields = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in lines)}
         parts = urlsplit(target)
         bucket, _, key = unquote(parts.path).lstrip("/").partition("/")
+        body = await reader.readexactly(int(fields.get("content-length", 0)))
         if bucket != BUCKET:
             return await _send(writer, 404, _error("NoSuchBucket"), method)
         if not key:
@@ -138,7 +148,21 @@ class ObjectServer:
                 return await _send(writer, 500, _error("InternalError"), method)
             return await _send(writer, 200, self._listing(parse_qs(parts.query)), method)
         self.asked[f"{method} {key}"] += 1
+        if method == "PUT":
+            return await self._put(key, body, fields, writer)
         return await self._give(method, key, fields.get("range"), writer)
+
+    async def _put(
+        self, key: str, body: bytes, fields: dict[str, str], writer: asyncio.StreamWriter
+    ) -> bool:
+        if self.refused(key):
+            return False
+        if fields.get("if-none-match") == "*" and self.keeps and key in self.objects:
+            return await _send(writer, 412, _error("PreconditionFailed"), "PUT")
+        self.objects[key] = Stored(body)
+        if self.unanswered(key):
+            return False
+        return await _send(writer, 200, b"", "PUT", {"ETag": self.objects[key].etag})
 
     async def _give(
         self, method: str, key: str, span: str | None, writer: asyncio.StreamWriter

@@ -106,7 +106,7 @@ def faults(
     ] = None,
     parts: Annotated[
         str, typer.Option(help="Separated by commas.")
-    ] = "kills,steps,mutants,order,catalogue,crashes",
+    ] = "kills,steps,mutants,order,catalogue,crashes,writers",
     quick: Annotated[bool, typer.Option("--quick", help="A few of each, in minutes.")] = False,
     photos: Annotated[int, typer.Option(help="In a scan that is killed.")] = 96,
     kills: Annotated[int, typer.Option(help="Scans killed at random moments.")] = 200,

@@ -23,6 +23,7 @@ EXTRAS = {
     "evaluate": ("sklearn", "scipy", "matplotlib", "onnx"),
     "train": ("torch", "torchvision", "onnxscript"),
     "openvino": ("openvino",),
+    "delta": ("deltalake",),
 }
 """Import names of the optional packages, by the extra that installs them."""
 

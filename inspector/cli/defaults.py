@@ -21,6 +21,7 @@ import typer
 from inspector.cli.help import Command, worded
 from inspector.cli.options import output
 from inspector.core.text import print_lines, wrapped
+from inspector.core.untrusted import in_bucket
 from inspector.errors import UsageError
 
 HERE = "inspector.toml"
@@ -163,4 +164,6 @@ def _as_typed(file: Path, key: str, value: Any, param: Any) -> Any:
 
 
 def _placed(file: Path, text: str) -> str:
-    return text if text == "-" else str(file.parent / os.path.expanduser(text))
+    if text == "-" or in_bucket(text):
+        return text
+    return str(file.parent / os.path.expanduser(text))

@@ -7,12 +7,23 @@ import threading
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import unquote
 
 import typer
 
 from inspector.cli.help import examples
-from inspector.cli.options import MinCrackMm, MmPerPx, Model, Moved, Threshold, Verbose, output
+from inspector.cli.options import (
+    MinCrackMm,
+    MmPerPx,
+    Model,
+    Moved,
+    Threshold,
+    Verbose,
+    output,
+    place,
+)
 from inspector.core.text import Whole
+from inspector.core.untrusted import here
 
 if TYPE_CHECKING:
     from inspector.reviewing.session import Session
@@ -23,7 +34,15 @@ commands = typer.Typer()
 _page = partial(typer.Option, rich_help_panel="Page")
 _files = partial(typer.Option, rich_help_panel="More files")
 Out = Annotated[
-    Path, typer.Argument(metavar="OUT", help="Result directory of a scan.", show_default=False)
+    str, typer.Argument(metavar="OUT", help="Result directory of a scan.", show_default=False)
+]
+AnyOut = Annotated[
+    str,
+    typer.Argument(
+        metavar="OUT",
+        help="Result directory of a scan, or its address in a bucket.",
+        show_default=False,
+    ),
 ]
 
 
@@ -34,7 +53,7 @@ Out = Annotated[
     )
 )
 def verify(
-    out: Out,
+    out: AnyOut,
     photos: Annotated[
         bool,
         typer.Option(
@@ -57,7 +76,7 @@ def verify(
     from inspector.results.verify.findings import result_lines
 
     with CountingBar() as console:
-        result = run_verify(VerifyConfig(out=out, photos=photos), progress=console)
+        result = run_verify(VerifyConfig(out=place(out), photos=photos), progress=console)
     if as_json:
         print(json.dumps(result.to_json(), indent=2))
     else:
@@ -76,7 +95,7 @@ def verify(
     )
 )
 def table(
-    out: Out,
+    out: AnyOut,
     rows: Annotated[int, output(metavar="N", min=1, help="Print the first N photos.")] = 20,
     columns: Annotated[
         str | None, output(metavar="NAME,...", help="Only these columns, in this order.")
@@ -112,8 +131,12 @@ def table(
 )
 def merge(
     tables: Annotated[
-        list[Path],
-        typer.Argument(metavar="OUT...", help="Result directories.", show_default=False),
+        list[str],
+        typer.Argument(
+            metavar="OUT...",
+            help="Result directories, or addresses in buckets.",
+            show_default=False,
+        ),
     ],
     out: Annotated[
         Path,
@@ -138,13 +161,49 @@ def merge(
     from inspector.results.merge import MergeConfig, merged_lines
     from inspector.results.merge import merge as run_merge
 
-    config = MergeConfig(tables=tuple(tables), out=out, overwrite=overwrite)
+    config = MergeConfig(tables=tuple(map(place, tables)), out=out, overwrite=overwrite)
     with CountingBar() as console:
         result = run_merge(config, progress=console)
     if as_json:
         print(json.dumps(result.to_json(), indent=2))
     else:
         print_lines(merged_lines(result))
+
+
+@commands.command(
+    epilog=examples(
+        ("inspector publish results --delta lake/cracks", "make it, or its next version"),
+        ("inspector publish s3://bucket/results --delta s3://lake/cracks", "between buckets"),
+    )
+)
+def publish(
+    out: AnyOut,
+    delta: Annotated[
+        str,
+        typer.Option(
+            "--delta", metavar="DIR", show_default=False, help="The Delta table, also in a bucket."
+        ),
+    ],
+    as_json: Annotated[bool, output("--json", help="Print the outcome as JSON.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make a finished table, with what people said, the next version of a Delta Lake table.
+
+    All rows in one transaction, by deltalake; what is there already is not written again. Earlier
+    versions stay readable. Needs: pip install 'crack-inspector[delta]'.
+    """
+    from inspector.core.progress import CountingBar
+    from inspector.core.text import print_lines
+    from inspector.results.publish import PublishConfig, published_lines
+    from inspector.results.publish import publish as run_publish
+
+    with CountingBar() as console:
+        config = PublishConfig(out=place(out), delta=place(delta))
+        result = run_publish(config, progress=console)
+    if as_json:
+        print(json.dumps(result.to_json(), indent=2))
+    else:
+        print_lines(published_lines(result))
 
 
 @commands.command(
@@ -177,7 +236,11 @@ def rejudge(
     from inspector.scanning.outcome import print_rejudged
 
     config = RejudgeConfig(
-        out=out, threshold=threshold, model=model, mm_per_px=mm_per_px, min_crack_mm=min_crack_mm
+        out=here("OUT", out),
+        threshold=threshold,
+        model=model,
+        mm_per_px=mm_per_px,
+        min_crack_mm=min_crack_mm,
     )
     with CountingBar() as console:
         result = run_rejudge(config, progress=console)
@@ -234,8 +297,8 @@ def review(
             threading.Thread(target=open_in_browser, args=(address, door), daemon=True).start()
 
     who = user_name() if reviewer is None else reviewer
-    config = ReviewConfig(out=out, port=port, model=model, moved=moved, reviewer=who)
-    door = door_of(out)
+    config = ReviewConfig(out=here("OUT", out), port=port, model=model, moved=moved, reviewer=who)
+    door = door_of(config.out)
     try:
         result = run_review(config, ready=ready)
     finally:
@@ -254,7 +317,7 @@ def review(
     )
 )
 def report(
-    out: Out,
+    out: AnyOut,
     html: Annotated[
         Path | None,
         _page(metavar="FILE", help="Where to write it.", show_default="OUT/_report.html"),
@@ -301,16 +364,15 @@ def report(
     It opens and prints anywhere, without a network. What people said in inspector review counts in
     its totals, beside the model's verdicts.
     """
-    from inspector.core.layout import Layout
     from inspector.core.progress import CountingBar
     from inspector.core.text import print_lines
     from inspector.reporting.report import ReportConfig
     from inspector.reporting.report import report as run_report
     from inspector.reporting.wording import file_lines, report_lines
 
-    page = html if html is not None or as_json else Layout(out).page
+    page = html if html is not None or as_json else _page_of(place(out))
     config = ReportConfig(
-        out=out,
+        out=place(out),
         html=page,
         csv=csv,
         xlsx=xlsx,
@@ -333,3 +395,13 @@ def report(
     else:
         print_lines(report_lines(counted))
     print_lines(file_lines(counted, config.files | config.folders), to_stderr=as_json)
+
+
+def _page_of(out: Path | str) -> Path:
+    """Where the page of a table lies: in its directory, or here, named after its part of a
+    bucket."""
+    from inspector.core.layout import Layout
+
+    if isinstance(out, Path):
+        return Layout(out).page
+    return Path(f"{unquote(out.rstrip('/').rpartition('/')[2])}-report.html")

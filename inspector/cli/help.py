@@ -17,7 +17,17 @@ from typer.core import TyperCommand, TyperGroup
 from inspector.core.text import columns
 
 PANELS = {
-    "Photos": ("scan", "watch", "report", "review", "table", "verify", "rejudge", "merge"),
+    "Photos": (
+        "scan",
+        "watch",
+        "report",
+        "review",
+        "table",
+        "verify",
+        "rejudge",
+        "merge",
+        "publish",
+    ),  # fmt: skip
     "Models": ("train", "evaluate", "calibrate", "export"),
     "Machine": ("doctor", "bench"),
 }

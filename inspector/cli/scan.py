@@ -7,7 +7,6 @@ import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from functools import partial
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,6 +25,7 @@ from inspector.cli.options import (
     auto_or_count,
     completed,
     output,
+    place,
     size,
     speed,
     verdicts,
@@ -60,6 +60,7 @@ Jsonl = Annotated[
         ("inspector scan a b.jpg --out results -j 4", "several sources, 4 decoders"),
         ("inspector scan photos.zip 'shards/*.tar'", "archives, read in place"),
         ("inspector scan s3://bucket/bridge-7 --out results", "a bucket"),
+        ("inspector scan /photos --out s3://bucket/results", "results in a bucket"),
         ("inspector scan /photos --max-failures 5% --json", "for a script"),
         ("inspector scan /photos --shard 3/8", "one of eight machines; then: inspector merge"),
         (
@@ -81,12 +82,13 @@ def scan(
         ),
     ],
     out: Annotated[
-        Path | None,
+        str | None,
         _table(
             "-o",
             "--out",
             metavar="DIR",
-            help="Where the results lie; the same directory continues a scan.",
+            help="Where the results lie; the same directory continues a scan. In a bucket "
+            "(s3://bucket/name) a table only grows, and several scans may add to it.",
             show_default="SOURCE-results",
         ),
     ] = None,
@@ -296,7 +298,7 @@ def _config_of(given: Mapping[str, Any]) -> ScanConfig:
         values[name] = tuple(given.get(name) or ())
     for name in ("batch_size", "workers"):
         values[name] = auto_or_count(f"--{name.replace('_', '-')}", given[name])
-    values["out"] = given["out"] or AFTER_SOURCE
+    values["out"] = place(given["out"]) if given["out"] else AFTER_SOURCE
     limits = {field.name: given[field.name] for field in fields(DecodeLimits)}
     return ScanConfig(**values, limits=DecodeLimits(**limits))
 

@@ -147,7 +147,7 @@ def _lock(stream: BinaryIO) -> None:
 
 
 @contextlib.contextmanager
-def reporting(out: Path, kept: Callable[[], str]) -> Iterator[None]:
+def reporting(out: Path | str, kept: Callable[[], str]) -> Iterator[None]:
     """Turn an OSError into an OutputError, one line that ends with what is `kept`."""
     try:
         yield

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
+BUCKETS = ("s3://", "gs://", "az://")
 LARGEST_JSON = 8 << 20
 """Bytes of a JSON file at most; this project's own hold some kilobytes."""
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -140,15 +141,22 @@ def _finite_float(text: str) -> float:
 
 def take_paths(config: DataclassInstance) -> None:
     """Convert the path fields of a frozen dataclass: text to `Path`, and one path to a tuple where
-    several are expected; `sources` stay text. Raises UsageError that names the field."""
+    several are expected; `sources` stay text, and so do addresses of buckets where a field admits
+    text. Raises UsageError that names the field."""
     for field in fields(config):
         given = getattr(config, field.name)
         taken: object = given
         try:
             if field.type == "Path" or (field.type == "Path | None" and given is not None):
-                taken = Path(_text(given))
+                taken = here(field.name, given)
             elif field.type == "tuple[Path, ...]":
-                taken = tuple(Path(_text(one)) for one in _several(given))
+                taken = tuple(here(field.name, one) for one in _several(given))
+            elif field.type == "Path | str":
+                taken = given if in_bucket(given) else Path(_text(given))
+            elif field.type == "tuple[Path | str, ...]":
+                taken = tuple(
+                    one if in_bucket(one) else Path(_text(one)) for one in _several(given)
+                )
             elif field.name == "sources":
                 taken = tuple(_text(one) for one in _several(given))
         except TypeError as error:
@@ -166,6 +174,22 @@ def check_model_name(path: Path | None) -> None:
         raise UsageError(
             f"--out {path}: a model's name must be UTF-8, or nothing can open it; choose another"
         ) from error
+
+
+def in_bucket(place: Any) -> bool:
+    """Whether a place is the address of a bucket, or of a part of one."""
+    return isinstance(place, str) and place[:5].lower().startswith(BUCKETS)
+
+
+def here(name: str, given: Any) -> Path:
+    """Take a path. Raises UsageError that calls it `name` for the address of a bucket, TypeError
+    for what is no text."""
+    if in_bucket(given):
+        raise UsageError(
+            f"{name} must be on this machine, not {given}; a table in a bucket is brought here by: "
+            "inspector merge ADDRESS --out DIR"
+        )
+    return Path(_text(given))
 
 
 def _text(given: Any) -> str:

@@ -33,6 +33,7 @@ HOMES = {
     "evaluate": (f"{_EVALUATE}:evaluate", f"{_EVALUATE}:EvaluateConfig"),
     "export": ("export.run:export_bundle", "export.config:ExportConfig"),
     "merge": ("inspector.results.merge:merge", "inspector.results.merge:MergeConfig"),
+    "publish": ("inspector.results.publish:publish", "inspector.results.publish:PublishConfig"),
     "rejudge": ("inspector.scanning:rejudge", "inspector.scanning:RejudgeConfig"),
     "report": ("inspector.reporting.report:report", "inspector.reporting.report:ReportConfig"),
     "review": ("inspector.reviewing.server:review", "inspector.reviewing.server:ReviewConfig"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +16,16 @@ import pyarrow.parquet as pq
 from inspector.core.durable import make_directory, replacing
 from inspector.core.layout import refuse_other
 from inspector.core.text import plain_table, printable
+from inspector.core.untrusted import in_bucket
 from inspector.errors import OutputError, UsageError
 from inspector.results.labels import read_decisions
-from inspector.results.reader import Table, read_steadily
+from inspector.results.log import at_hand
+from inspector.results.reader import Read, Table, read_steadily
 from inspector.results.schema import json_line
 from inspector.results.view import VIEW, read_view, view_batches, view_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,8 +38,9 @@ _ROWS = 20
 
 
 class Results:
-    """A result directory of a scan: its table, and beside each row what people said of the photo in
-    `inspector review` (`human_verdict`, `note`, `human_regions`, `reviewer`, `labelled_at`).
+    """A result directory of a scan, or its address in a bucket: its table, and beside each row what
+    people said of the photo in `inspector review` (`human_verdict`, `note`, `human_regions`,
+    `reviewer`, `labelled_at`).
 
     Read anew at each call, so what a scan or a review adds meanwhile is there the next time.
 
@@ -59,13 +63,15 @@ class Results:
 
     def __init__(self, out: str | os.PathLike[str]) -> None:
         """Raises OutputError where `out` is no result directory of a scan."""
-        self.out = Path(out)
-        refuse_other(self.out)
+        self.out = out if isinstance(out, str) and in_bucket(out) else Path(out)
+        with at_hand(self.out) as here:
+            refuse_other(here)
 
     def to_arrow(self, columns: Sequence[str] = ()) -> pa.Table:
         """All rows in the order of the table, with all columns or some. Raises UsageError for a
         column that there is not, OutputError where the table cannot be read."""
-        return read_view(self.out, self._known(columns))
+        with at_hand(self.out) as here:
+            return read_view(here, self._known(columns))
 
     def head(self, rows: int = 20, columns: Sequence[str] = ()) -> pa.Table:
         """The rows that come first for who acts on them: cracks, what is to be decided, what
@@ -74,7 +80,7 @@ class Results:
         names = self._known(columns)
 
         def read(table: Table) -> pa.Table:
-            decisions = read_decisions(self.out)
+            decisions = read_decisions(table.out)
             keys = pa.Table.from_batches(view_batches(table, decisions, _KEYS), view_schema(_KEYS))
             said = pc.coalesce(keys["human_verdict"], keys["verdict"], pa.scalar(FAILED))
             ranked = pa.table(
@@ -84,7 +90,7 @@ class Results:
             chosen = np.asarray(pc.sort_indices(ranked, order)[:rows], np.int64)
             return _rows(view_batches(table, decisions, names), chosen, names)
 
-        return read_steadily(self.out, read)
+        return self._read(read)
 
     def to_pandas(self, columns: Sequence[str] = ()) -> Any:
         """The same as a pandas `DataFrame`."""
@@ -103,11 +109,11 @@ class Results:
         file, names = Path(file), self._known(columns)
         if file.suffix not in (".parquet", ".jsonl"):
             raise UsageError(f"{file} ends neither in .parquet nor in .jsonl")
-        if self.out.resolve() in file.resolve().parents:
+        if isinstance(self.out, Path) and self.out.resolve() in file.resolve().parents:
             raise UsageError(f"{file} lies in the result directory; name another place")
 
         def read(table: Table) -> int:
-            batches = view_batches(table, read_decisions(self.out), names)
+            batches = view_batches(table, read_decisions(table.out), names)
             with replacing(file) as draft:
                 if file.suffix == ".parquet":
                     with pq.ParquetWriter(draft, view_schema(names), compression="zstd") as writer:
@@ -121,15 +127,21 @@ class Results:
 
         try:
             make_directory(file.parent)
-            return read_steadily(self.out, read)
+            return self._read(read)
         except OSError as error:
             raise OutputError(f"cannot write {file}: {error.strerror or error}") from error
 
     def batches(self, columns: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
         """The same a few thousand rows at a time, for tables that do not fit into memory. Raises
         StaleTableError, too, where a scan changes the table meanwhile."""
-        table = Table.open(self.out)
-        return view_batches(table, read_decisions(self.out), self._known(columns))
+        with ExitStack() as stack:
+            table = Table.open(stack.enter_context(at_hand(self.out)))
+            found = view_batches(table, read_decisions(table.out), self._known(columns))
+            return _closing(found, stack.pop_all())
+
+    def _read(self, read: Callable[[Table], Read]) -> Read:
+        with at_hand(self.out) as here:
+            return read_steadily(here, read)
 
     def _known(self, names: Sequence[str]) -> tuple[str, ...]:
         if unknown := [name for name in names if name not in self.columns]:
@@ -144,7 +156,7 @@ class Results:
         return tuple(name for name in _SHOWN if first[name].null_count < len(first))
 
     def __len__(self) -> int:
-        return read_steadily(self.out, len)
+        return self._read(len)
 
     def __repr__(self) -> str:
         return f"Results({str(self.out)!r})"
@@ -161,6 +173,11 @@ class Results:
         body = "".join(f"<tr>{cell}</tr>" for cell in cells)
         said = f"{escape(printable(str(self.out)))}: {count:,} photos"
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{said}</p>"
+
+
+def _closing(batches: Iterator[pa.RecordBatch], stack: ExitStack) -> Iterator[pa.RecordBatch]:
+    with stack:
+        yield from batches
 
 
 def _rows(

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import quote, unquote, urlsplit
 
+from inspector.core.untrusted import BUCKETS
 from inspector.photos.address import WEB, page_of, page_uri, without_page
 from inspector.photos.formats import named_like_a_tiff
 from inspector.photos.opened import OpenBytes, Refused
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from inspector.photos.source import Found
 
-BUCKETS = ("s3://", "gs://", "az://")
 SAFE = "/%:@!$&'()*+,;=~-._?"
 """Letters that stand in the address of a web page as they are."""
 HELD_BYTES = 32 << 20

@@ -14,9 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote
 
+from inspector.core.untrusted import BUCKETS
 from inspector.errors import SourceError
 from inspector.photos.object_file import (
-    BUCKETS,
     HELD_BYTES,
     SAFE,
     ObjectFile,

@@ -134,6 +134,8 @@ def store_errors(scheme: str) -> Iterator[None]:
 
 def _as_os_error(scheme: str, error: Exception) -> OSError:
     kind, reason = type(error).__name__, _reason(error)
+    if kind == "AlreadyExistsError":
+        return FileExistsError(errno.EEXIST, reason)
     if kind in ("PermissionDeniedError", "UnauthenticatedError"):
         return PermissionError(errno.EACCES, reason)
     if scheme in CHAIN and _METADATA.search(reason):

@@ -101,7 +101,7 @@ class Report:
     """Contents of a table; counts are photos. `model` is what the model said, `total` what stands
     after people had their say."""
 
-    out: Path
+    out: Path | str
     made_at: datetime
     state: State
     total: Group

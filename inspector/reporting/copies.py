@@ -43,12 +43,12 @@ _AROUND = 32
 _QUALITY = 92
 
 
-def check_folder(option: str, folder: Path, out: Path) -> None:
+def check_folder(option: str, folder: Path, out: Path | str) -> None:
     """Raise UsageError for a folder that is not empty, or in which readers of the table would find
     pictures."""
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{option} {folder} is there and not empty; name a new folder")
-    if out.resolve() in (folder.resolve(), *folder.resolve().parents):
+    if isinstance(out, Path) and out.resolve() in (folder.resolve(), *folder.resolve().parents):
         raise UsageError(f"{option} {folder} lies in the result directory; name another folder")
 
 

@@ -160,7 +160,9 @@ def render_page(
         site_width=WIDTH,
         place_metres=max(1, round(METRES_PER_DEGREE * report.place_degrees)),
         spots_listed=SPOTS_LISTED,
-        out=display_path(str(report.out.absolute())),
+        out=display_path(
+            str(report.out.absolute() if isinstance(report.out, Path) else report.out)
+        ),
         command=shlex.quote(display_path(str(report.out))),
         query=_query(report.out),
     )
@@ -242,7 +244,7 @@ def _lying(box: Box) -> str:
     return ";".join(f"{side}:{100 * share:.3f}%" for side, share in sides)
 
 
-def _query(out: Path) -> str:
+def _query(out: Path | str) -> str:
     place = re.sub(r"[*?\[]", r"[\g<0>]", display_path(str(out))).replace("'", "''")
     table = f"'{place}/{TABLE}/*.parquet'"
     return f"SELECT path, failure_code, detail FROM {table} WHERE status = 'failed'"

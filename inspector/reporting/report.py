@@ -26,6 +26,7 @@ from inspector.reporting.maps import write_geojson, write_geoparquet
 from inspector.reporting.page import render_page, shown_rows
 from inspector.reporting.shots import take_shots
 from inspector.results.labels import read_decisions
+from inspector.results.log import at_hand
 from inspector.results.query import Query
 from inspector.results.reader import read_steadily
 from inspector.workers.process import refuse_reimport
@@ -48,8 +49,8 @@ MOST_PICTURES = 5_000
 class ReportConfig:
     """Options of a report. Raises UsageError when a value cannot be right."""
 
-    out: Path
-    """Result directory of a scan."""
+    out: Path | str
+    """Result directory of a scan, or its address in a bucket."""
     html: Path | None = None
     """The page's file; None: no page."""
     csv: Path | None = None
@@ -113,8 +114,8 @@ class ReportConfig:
         """A page that a reader of the table would take for a piece of it would break the table."""
         if os.path.lexists(file) and (file.is_symlink() or not file.is_file()):
             raise UsageError(f"{option} {file} is a directory, link or device; name a regular file")
-        place, out = file.resolve(), self.out.resolve()
-        if out not in place.parents:
+        place, out = file.resolve(), Path(self.out).resolve()
+        if isinstance(self.out, str) or out not in place.parents:
             return
         skipped = file.name.startswith(("_", ".")) and not file.name.endswith(".parquet")
         if place.parent != out or not skipped:
@@ -131,10 +132,15 @@ def report(config: ReportConfig, *, progress: Progress = no_progress) -> Report:
     changing it, or a file cannot be written; BundleError where `config.model` is none.
     """
     refuse_reimport("report")
-    refuse_other(config.out)
+    with at_hand(config.out) as out:
+        return _report(config, out, progress)
+
+
+def _report(config: ReportConfig, out: Path, progress: Progress) -> Report:
+    refuse_other(out)
     cover = Cover.read(config.cover, config.title)
     moved = Moved.parse(config.moved) if config.moved else None
-    links = None if config.html is None else Links(config.html.parent, config.out, moved)
+    links = None if config.html is None else Links(config.html.parent, out, moved)
 
     def read(table: Table) -> tuple[Report, dict[str, Listing]]:
         passes = PASSES + sum(_PASSES[option] for option in config.files)
@@ -145,11 +151,11 @@ def report(config: ReportConfig, *, progress: Progress = no_progress) -> Report:
             done = min(done + rows, total)
             progress("rows", done, total)
 
-        with closing(Query(table, read_decisions(config.out), progress=count)) as query:
+        with closing(Query(table, read_decisions(out), progress=count)) as query:
             counted = count_table(query, config.pictures)
             lists = {} if links is None else list_photos(query, links, counted.root)
             said = {
-                option: _export(query, option, file, config)
+                option: _export(query, option, file, out, moved)
                 for option, file in config.files.items()
                 if option != "--html"
             }
@@ -158,7 +164,8 @@ def report(config: ReportConfig, *, progress: Progress = no_progress) -> Report:
                 said |= write_copies(query, config.folders, root, moved, progress)
         return replace(counted, said=said), lists
 
-    counted, lists = read_steadily(config.out, read)
+    counted, lists = read_steadily(out, read)
+    counted = replace(counted, out=config.out)
     if config.html is not None and links is not None:
         shots = take_shots(*shown_rows(counted), moved, progress)
         page = render_page(counted, lists, shots, cover, links, config.model)
@@ -171,10 +178,9 @@ def report(config: ReportConfig, *, progress: Progress = no_progress) -> Report:
     return counted
 
 
-def _export(query: Query, option: str, file: Path, config: ReportConfig) -> str:
+def _export(query: Query, option: str, file: Path, out: Path, moved: Moved | None) -> str:
     """Write one file, and return what there is to say of it."""
-    moved = Moved.parse(config.moved) if config.moved else None
-    links = Links(file.parent, config.out, moved)
+    links = Links(file.parent, out, moved)
     with _writing(file, option):
         if option == "--csv":
             return write_csv(query, file, links)

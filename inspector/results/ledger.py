@@ -2,15 +2,12 @@
 
 22 bytes per row, so that a table of ten million rows fits in memory several times over; nothing
 is kept of a file's name but hashes.
-
-Rows of parts that were lost are known by their photos until all are there again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import zlib
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -18,12 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from inspector.core.durable import publish
-from inspector.core.layout import TABLE
 from inspector.core.text import calendar_us
-from inspector.core.untrusted import read_plain
 from inspector.errors import OutputError
-from inspector.results.manifest import AGAIN
 from inspector.results.parts import OUTCOMES, counted, outcomes_of, read_columns
 from inspector.types import FailureCode
 
@@ -39,13 +32,6 @@ if TYPE_CHECKING:
 
     Hashes = NDArray[np.uint64]
     Digests = Callable[[Sequence[ImageRef]], Sequence[bytes | None]]
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from inspector.core.layout import Layout
-    from inspector.results.manifest import Part
-
 
 _NO_SIZE = -1
 _NO_TIME = np.iinfo(np.int64).min
@@ -100,6 +86,23 @@ class Ledger:
         while not self._fill():
             pass
 
+    def add(self, file: str, rows: int) -> None:
+        """Take in one more part. Raises as the constructor."""
+        begin = len(self)
+        self.files.append(file)
+        self._ends = np.append(self._ends, np.int64(begin + rows))
+        hashes, states, outcomes = self._read(self._out / file, rows)
+        order = np.argsort(hashes)
+        places = np.searchsorted(self._hashes, hashes[order])
+        self._hashes = np.insert(self._hashes, places, hashes[order])
+        self._rows = np.insert(self._rows, places, (begin + order).astype(np.uint32))
+        self._states = np.append(self._states, states)
+        self._outcomes = np.append(self._outcomes, outcomes)
+        self._seen = np.append(self._seen, np.zeros(rows, np.bool_))
+        if self._has_twins():
+            while not self._fill():
+                pass
+
     def __len__(self) -> int:
         return len(self._hashes)
 
@@ -141,16 +144,22 @@ class Ledger:
                     current[place] |= states[place] == rest[place] ^ content
         return Standing(known, current & known, failed)
 
-    def other_photos(self) -> str | None:
-        """Return a note for a table that has rows, but none of a file that was looked up."""
+    def other_photos(self, out: str) -> str | None:
+        """Return a note for a table that has rows, but none of a file that was looked up; `out` is
+        its name."""
         if not self.unseen or self.unseen < len(self):
             return None
         file = next(file for file, begin, end in self._spans() if begin < end)
         example = read_columns(self._out / file, ["path"])["path"][0].as_py()
         return (
-            f"{self._out} holds {len(self):,} rows of other photos, such as {example}; this scan "
+            f"{out} holds {len(self):,} rows of other photos, such as {example}; this scan "
             "adds its own to them (another --out keeps them apart)"
         )
+
+    def see(self, uris: Iterable[str]) -> None:
+        """Count these photos as looked up."""
+        rows = self._find(self.hashes(uris))
+        self._seen[rows[rows >= 0]] = True
 
     def hashes(self, uris: Iterable[str]) -> Hashes:
         """Return the first 64 bits of each uri's hash."""
@@ -200,18 +209,27 @@ class Ledger:
         """Read all parts; False when two rows met in one hash under this salt."""
         self._salt = os.urandom(hashlib.blake2b.SALT_SIZE)
         for file, begin, end in self._spans():
-            self._read(self._out / file, slice(begin, end))
+            read = self._read(self._out / file, end - begin)
+            for array, values in zip(
+                (self._hashes, self._states, self._outcomes), read, strict=True
+            ):
+                array[begin:end] = values
         self._rank()
+        return not self._has_twins()
+
+    def _has_twins(self) -> bool:
+        """Whether two rows met in one hash. Raises OutputError where they are of one uri."""
         twins = np.flatnonzero(self._hashes[1:] == self._hashes[:-1])
         if len(twins):
             self._refuse_doubles(np.concatenate([self._rows[twins], self._rows[twins + 1]]))
-        return not len(twins)
+        return len(twins) > 0
 
-    def _read(self, path: Path, span: slice) -> None:
+    def _read(self, path: Path, rows: int) -> tuple[Hashes, Hashes, NDArray[np.uint8]]:
+        """Return hashes, states and outcomes of the rows of a part."""
         columns = ["uri", "size_bytes", "mtime", "verdict", "failure_code"]
         columns += ["content_hash"] if self.by_content else []
         table = read_columns(path, columns)
-        if table.num_rows != span.stop - span.start:
+        if table.num_rows != rows:
             raise OutputError(f"{path} is being changed by another scan; try again when it is done")
         uris = table["uri"].cast(pa.binary()).to_pylist()
         if self._moved:
@@ -225,9 +243,7 @@ class Ledger:
             known = np.array([content is not None for content in contents], np.bool_)
             begins = np.array([int(c[:16], 16) for c in contents if c is not None], np.uint64)
             states[known] = rest[known] ^ begins
-        self._hashes[span] = hashes
-        self._states[span] = states
-        self._outcomes[span] = outcomes_of(table)
+        return hashes, states, outcomes_of(table)
 
     def _rank(self) -> None:
         """Sort the hashes and note where each came from."""
@@ -280,104 +296,3 @@ def _scramble(values: Hashes) -> Hashes:
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
-
-
-_LONGEST = 1 << 16
-"""Longest uri, bytes."""
-_MOST = 1 << 28
-"""Most bytes of a list that are read."""
-
-
-def list_of(uris: Iterable[str]) -> bytes:
-    """The photos of a part as the content of the file that names them: a uri, pure ASCII, a line;
-    deflated, with zlib's checksum."""
-    return zlib.compress("".join(f"{uri}\n" for uri in uris).encode(), level=1)
-
-
-def read_list(path: Path, most: int) -> list[str] | None:
-    """Read up to `most` uris; None where the file is gone or damaged."""
-    unpacker = zlib.decompressobj()
-    try:
-        content = unpacker.decompress(read_plain(path), min(_MOST, most * _LONGEST + 1))
-        uris = content.decode("ascii").splitlines()
-    except (OSError, zlib.error, ValueError):
-        return None
-    whole = unpacker.eof and not unpacker.unused_data
-    return uris if whole and len(uris) <= most else None
-
-
-class LostRows:
-    """The parts in `lost`, which are gone; of which of their photos there is no row in the table,
-    by hashes of `ledger`, 8 bytes each."""
-
-    def __init__(self, at: Layout, lost: Sequence[Part], ledger: Ledger) -> None:
-        self._at = at
-        self._ledger = ledger
-        self.parts = {part.file: part for part in lost if part.rows}
-        self._missing: dict[str, NDArray[np.uint64] | None] = {}
-        for file in self.parts:
-            uris = self.uris(file)
-            self._missing[file] = None if uris is None else ledger.without_row(uris)
-        self._settle()
-
-    @property
-    def rows(self) -> int:
-        """Number of rows that are not there again."""
-        return sum(map(self.missing, self.parts))
-
-    def missing(self, file: str) -> int:
-        """Count the rows of a lost part that are not there again; all where nobody knows which they
-        were."""
-        hashes = self._missing[file]
-        return self.parts[file].rows if hashes is None else len(hashes)
-
-    def uris(self, file: str) -> list[str] | None:
-        """Return the photos of a lost part; None where its list is gone or damaged."""
-        return read_list(self._at.photos(file), self.parts[file].rows)
-
-    def notes(self) -> list[str]:
-        """Return a sentence about each lost part."""
-        return [
-            (f"{part.rows:,} photos are to be judged again at other thresholds"
-             if part.sha256 == AGAIN
-             else f"{TABLE}/{part.file} was lost with {part.rows:,} rows")
-            + f"; {self.missing(file):,} of them had no row when this scan began"
-            + (", and which they are is not known: put the file back"
-               if self._missing[file] is None else "")
-            for file, part in self.parts.items()
-        ]  # fmt: skip
-
-    def found(self, uris: Sequence[str]) -> None:
-        """Note that these photos have a row now, or are to have none."""
-        if not self.parts:
-            return
-        hashes = self._ledger.hashes(uris)
-        for file, missing in self._missing.items():
-            if missing is not None:
-                self._missing[file] = np.setdiff1d(missing, hashes)
-        self._settle()
-
-    def give_up(self, uris: Iterable[str]) -> None:
-        """Note that these photos are to have no row any more. Raises OSError."""
-        gone = set(uris)
-        for file in tuple(self.parts):
-            known = self.uris(file)
-            if known is None or gone.isdisjoint(known):
-                continue
-            photos = self._at.photos(file)
-            content = list_of(uri for uri in known if uri not in gone)
-            publish(content, photos, self._at.draft(photos.name))
-        self.found(sorted(gone))
-
-    def without_row(self, file: str) -> list[str]:
-        """Return the photos of a lost part that have no row yet."""
-        hashes, uris = self._missing[file], self.uris(file)
-        if hashes is None or not uris:
-            return []
-        marks = np.isin(self._ledger.hashes(uris), hashes)
-        return [uri for uri, mark in zip(uris, marks.tolist(), strict=True) if mark]
-
-    def _settle(self) -> None:
-        """Forget parts all of whose rows are there again."""
-        for file in [file for file in self.parts if not self.missing(file)]:
-            del self.parts[file], self._missing[file]

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from inspector.core.durable import publish, sync_directory
-from inspector.core.layout import MANIFEST, Layout, is_part_name
+from inspector.core.layout import MANIFEST, RESULTS_DIR, Layout, is_part_name
 from inspector.core.untrusted import NotAFileError, parse_json, read_plain
 from inspector.errors import OutputError, UsageError
 from inspector.model.bundle import Thresholds
@@ -109,12 +109,20 @@ class Manifest:
             what = "it is not a regular file"
             name = error.filename or file
             raise ManifestError(f"{name}: {what}; {CHOICES}", what) from error
+        return cls.parse(content, out, steps)
+
+    @classmethod
+    def parse(cls, content: bytes, out: Path | str, steps: bytes = b"") -> Self:
+        """Return the manifest of `out` with this content, as a journal of `steps` continues it.
+        Raises ManifestError."""
         try:
             values = _object(parse_json(content))
-            _check_version(file, values)
+            _check_version(out, values)
             return cls._of(values)._continued(steps)
         except (ValueError, TypeError) as error:
-            raise ManifestError(f"{file} is damaged ({error}); {CHOICES}", str(error)) from error
+            raise ManifestError(
+                f"{out}/{RESULTS_DIR}/{MANIFEST} is damaged ({error}); {CHOICES}", str(error)
+            ) from error
 
     @classmethod
     def _of(cls, values: JsonObject) -> Self:
@@ -208,10 +216,13 @@ class Manifest:
         """Replace the manifest of `out` in one step, and begin a new journal; return the token by
         which that names it. Raises OSError."""
         token = secrets.token_hex(16)
-        content = json.dumps(self._to_json(token)).encode()
-        publish(content, Layout(out).manifest, Layout(out).draft(MANIFEST))
+        publish(self.content(token), Layout(out).manifest, Layout(out).draft(MANIFEST))
         Layout(out).journal.unlink(missing_ok=True)  # the new manifest disowns it already
         return token
+
+    def content(self, token: str) -> bytes:
+        """Return it as the content of a file; `token` names its journal."""
+        return json.dumps(self._to_json(token)).encode()
 
     def _to_json(self, token: str = "") -> JsonObject:
         return {
@@ -258,13 +269,13 @@ def fingerprint_of(identity: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
-def _check_version(file: Path, values: JsonObject) -> None:
+def _check_version(out: Path | str, values: JsonObject) -> None:
     """Raise ManifestError for another table schema."""
     found, writer = values.get("schema_version"), values.get("tool_version")
     if found == SCHEMA_VERSION and type(found) is int:
         return
     raise ManifestError(
-        f"{file.parent.parent} holds a table of schema {found}, written by version {writer}; this "
+        f"{out} holds a table of schema {found}, written by version {writer}; this "
         f"is version {__version__}, which writes schema {SCHEMA_VERSION}: continue with that "
         f"version, {CHOICES}",
         f"it is of schema version {found!r}, this program reads {SCHEMA_VERSION}",
@@ -317,7 +328,7 @@ def _count(value: Any) -> int:
     return value
 
 
-def check_identity(out: Path, identity: Mapping[str, str], manifest: Manifest | None) -> None:
+def check_identity(out: Path | str, identity: Mapping[str, str], manifest: Manifest | None) -> None:
     """Raise OutputError when the table of `out` was made by another model or other options."""
     if manifest is None or manifest.identity == identity:
         return

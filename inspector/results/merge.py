@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,8 @@ from inspector.core.untrusted import opened, take_paths
 from inspector.errors import OutputError, UsageError
 from inspector.model.bundle import sha256_of
 from inspector.results.labels import open_labels, read_decisions
-from inspector.results.ledger import list_of
+from inspector.results.log import at_hand
+from inspector.results.lost import list_of
 from inspector.results.manifest import MERGED, SHARD, Manifest, Part, differences, fingerprint_of
 from inspector.results.parts import counted, examine, outcomes_of, read_columns
 from inspector.results.store import open_results
@@ -45,8 +47,9 @@ _MOST_NAMED = 8
 class MergeConfig:
     """Raises UsageError when a value cannot be right."""
 
-    tables: tuple[Path, ...]
-    """The result directories that become one: all shards of a scan, or scans of other photos."""
+    tables: tuple[Path | str, ...]
+    """The result directories, or their addresses in buckets, that become one: all shards of a scan,
+    or scans of other photos."""
     out: Path
     """The result directory of all; what an earlier merge has put there is replaced."""
     overwrite: bool = False
@@ -83,29 +86,33 @@ class MergeResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class FinishedTable:
+    """The table `name`, whole and at rest in the directory `out`."""
+
+    name: Path | str
     out: Path
     manifest: Manifest
     shard: Shard | None
 
     @classmethod
-    def of(cls, out: Path) -> _Table:
-        """Raises OutputError for a directory whose table is not there, whole and at rest."""
+    def of(cls, name: Path | str, out: Path, *, then: str = "merge") -> FinishedTable:
+        """Raises OutputError, with what to do before one can `then`, for a directory whose table
+        is not there, whole and at rest."""
         refuse_other(out)
-        with reporting(out, lambda: "nothing was merged"):
+        with reporting(name, lambda: "nothing was done"):
             manifest = Manifest.read(out)
         if manifest is None:
-            raise OutputError(f"{out} has no manifest; see what inspector verify says of it")
+            raise OutputError(f"{name} has no manifest; see what inspector verify says of it")
         again = (
-            f"{out} was not scanned to its end (stopped, --limit, or a directory could not be "
-            "read): run its scan again, then merge"
+            f"{name} was not scanned to its end (stopped, --limit, or a directory could not be "
+            f"read): run its scan again, then {then}"
         )
         if not manifest.ended or manifest.rewriting or manifest.next or manifest.lost:
             raise OutputError(again)
         names = Layout(out).part_names()
         if sorted(names) != sorted(part.file for part in manifest.parts):
             raise OutputError(again)
-        return cls(out, manifest, manifest.shard())
+        return cls(name, out, manifest, manifest.shard())
 
 
 def merge(config: MergeConfig, *, progress: Progress = no_progress) -> MergeResult:
@@ -116,7 +123,12 @@ def merge(config: MergeConfig, *, progress: Progress = no_progress) -> MergeResu
     a row in two of them, one is damaged or its scan was not finished, or `config.out` holds rows of
     another origin.
     """
-    tables = [_Table.of(out) for out in config.tables]
+    with ExitStack() as stack:
+        tables = [FinishedTable.of(out, stack.enter_context(at_hand(out))) for out in config.tables]
+        return _merge(config, tables, progress)
+
+
+def _merge(config: MergeConfig, tables: list[FinishedTable], progress: Progress) -> MergeResult:
     identity = _common_identity(tables)
     if tables[0].shard is not None:
         tables = _all_shards(tables)
@@ -136,7 +148,7 @@ def merge(config: MergeConfig, *, progress: Progress = no_progress) -> MergeResu
             results.backend = next(filter(None, backends), "")
             results.ended = MERGED
             results.switch(results.identity, merging.parts, (), merging.outcomes)
-        labels = _merge_labels(config)
+        labels = _merge_labels(config, tables)
         return MergeResult(
             out=config.out,
             tables=len(tables),
@@ -149,14 +161,14 @@ def merge(config: MergeConfig, *, progress: Progress = no_progress) -> MergeResu
         )
 
 
-def _common_identity(tables: Sequence[_Table]) -> Mapping[str, str]:
+def _common_identity(tables: Sequence[FinishedTable]) -> Mapping[str, str]:
     """The identity of a table of all. Raises OutputError where rows were made by other rules."""
     first, *others = (
         {name: value for name, value in table.manifest.identity.items() if name != SHARD}
         for table in tables
     )
     for table, other in zip(tables[1:], others, strict=True):
-        if found := differences(first, other, str(tables[0].out), str(table.out)):
+        if found := differences(first, other, str(tables[0].name), str(table.name)):
             raise OutputError(
                 f"these tables do not belong together ({found}): scan one of them again with the "
                 "same model and options, or use inspector rejudge for other thresholds"
@@ -164,19 +176,19 @@ def _common_identity(tables: Sequence[_Table]) -> Mapping[str, str]:
     return first
 
 
-def _all_shards(tables: Sequence[_Table]) -> list[_Table]:
+def _all_shards(tables: Sequence[FinishedTable]) -> list[FinishedTable]:
     """The shards in their order. Raises OutputError unless each is there once."""
-    found: dict[int, _Table] = {}
+    found: dict[int, FinishedTable] = {}
     count = tables[0].shard.count if tables[0].shard else 0
     for table in tables:
         if table.shard is None or table.shard.count != count:
             of = table.shard and f"shard {table.shard}"
             raise OutputError(
-                f"{tables[0].out} is shard {tables[0].shard}, {table.out} is "
+                f"{tables[0].name} is shard {tables[0].shard}, {table.name} is "
                 f"{of or 'no shard'}: only the shards of one scan make one table"
             )
         if (other := found.setdefault(table.shard.number, table)) is not table:
-            raise OutputError(f"{other.out} and {table.out} are both shard {table.shard}")
+            raise OutputError(f"{other.name} and {table.name} are both shard {table.shard}")
     if missing := [f"{number}/{count}" for number in range(count) if number not in found]:
         named = ", ".join(missing[:_MOST_NAMED])
         named += f" and {len(missing) - _MOST_NAMED:,} more" if len(missing) > _MOST_NAMED else ""
@@ -196,12 +208,12 @@ class _Merging:
         names = [part.file for part in (*results.parts, *results.lost.parts.values())]
         self._next = max(map(number_of, names), default=-1) + 1
         self._census = UriCensus()
-        self._from: dict[str, Path] = {}
+        self._from: dict[str, Path | str] = {}
         self.parts: list[Part] = []
         self.outcomes: Counter[str] = Counter()
         self.copied = 0
 
-    def build(self, tables: Sequence[_Table]) -> None:
+    def build(self, tables: Sequence[FinishedTable]) -> None:
         """Raises OSError, and OutputError for a part that is not as it was committed, and for a
         file with two rows."""
         make_directory(self._at.next_table)
@@ -216,21 +228,21 @@ class _Merging:
                 "photo in common"
             )
 
-    def _take(self, table: _Table, part: Part) -> None:
+    def _take(self, table: FinishedTable, part: Part) -> None:
         name = part_name(self._next)
         self._next += 1
         source, target = Layout(table.out).table / part.file, self._at.next_part(name)
         self._link(source, target)
         if sha256_of(target) != part.sha256:
             raise OutputError(
-                f"{source} is not the file that was committed: see inspector verify {table.out}"
+                f"{source} is not the file that was committed: see inspector verify {table.name}"
             )
         examine(target, fingerprint_of(self._results.identity))
         rows = read_columns(target, ["uri", "verdict", "failure_code"])
         uris = rows["uri"].to_pylist()
         if table.shard is not None and not all(map(table.shard.has, uris)):
             raise OutputError(f"{source} has rows of other shards than {table.shard}")
-        self._from[name] = table.out
+        self._from[name] = table.name
         self._census.add(name, uris)
         write_synced(list_of(uris), self._at.photos(name))
         self.parts.append(replace(part, file=name))
@@ -253,9 +265,9 @@ class _Merging:
         return uris
 
 
-def _merge_labels(config: MergeConfig) -> int:
+def _merge_labels(config: MergeConfig, tables: Sequence[FinishedTable]) -> int:
     """Take over what counts of what people said; how much of it was new. Raises OutputError."""
-    decisions = [read_decisions(out) for out in config.tables]
+    decisions = [read_decisions(table.out) for table in tables]
     if not any(map(len, decisions)):
         return 0
     with open_labels(config.out, "") as labels:

@@ -24,9 +24,9 @@ from inspector.core.durable import (
     write_synced,
 )
 from inspector.core.layout import Layout, number_of, part_name, refuse_unknown
-from inspector.errors import OutputError
 from inspector.results.journal import Journal, Step
-from inspector.results.ledger import Ledger, LostRows, list_of
+from inspector.results.ledger import Ledger
+from inspector.results.lost import LostRows, list_of
 from inspector.results.manifest import (
     WHOLE,
     Manifest,
@@ -71,6 +71,8 @@ class Results:
     def __init__(self, out: Path, identity: Mapping[str, str] | None) -> None:
         """`identity` None: whatever the table has."""
         self.out = out
+        self.name = str(out)
+        """What people call it."""
         self._at = Layout(out)
         self._any = identity is None
         self.identity = {**(identity or {}), "schema": str(SCHEMA_VERSION)}
@@ -86,6 +88,8 @@ class Results:
         """Rows that gave way to new ones of the same files."""
         self.pruned = 0
         """Rows that were dropped."""
+        self.yielded = 0
+        """New rows that were left out, because another writer had made one of the same photo."""
         self.rows = 0
         """Rows of all parts."""
         self.moved = 0
@@ -119,22 +123,28 @@ class Results:
             fits = last is not None and not files and last.rows + len(uris) <= fill
             if last is not None and fits and self._is_alike(last, table):
                 self._rewrite({last.file: partial(with_added, more=table)})
+                self._has(uris)
             else:
-                self._add(self._next_name(), table, uris)
-            self.lost.found(uris)
-            self.ended = ""
+                self._add(self._next_name(), encode(table), table)
             self._write_manifest()
 
     def _is_alike(self, part: Part, table: pa.Table) -> bool:
         with opened_part(self._at.table / part.file) as file:
             return bool(file.schema_arrow.metadata == table.schema.metadata)
 
-    def _add(self, name: str, table: pa.Table, uris: Sequence[str]) -> None:
-        content = encode(table)
+    def _add(self, name: str, content: bytes, rows: pa.Table) -> None:
+        """Publish the new part that `content` is, with these `rows`; the manifest does not know of
+        it yet."""
+        uris = rows["uri"].to_pylist()
         self._list_photos(name, uris)
         publish(content, self._at.table / name, self._at.draft(name))
         self._put(Part(name, len(uris), hashlib.sha256(content).hexdigest()))
-        self.outcomes += counted(outcomes_of(table))
+        self.outcomes += counted(outcomes_of(rows))
+        self._has(uris)
+
+    def _has(self, uris: Sequence[str]) -> None:
+        self.lost.found(uris)
+        self.ended = ""
 
     def begin_with(self, backend: str) -> None:
         """Record the engine of a table that was not begun before. Raises OutputError."""
@@ -194,22 +204,6 @@ class Results:
             keep = {part.file for part in again}
             lists = self._at.photo_lists()
             self._drop_lists({file: path for file, path in lists.items() if file not in keep})
-
-    def files_to_move(self, moved: Moved) -> list[str]:
-        """The parts with rows of photos that lie elsewhere now. Raises OutputError where two rows
-        would get one address."""
-        files = []
-        for part in self.parts:
-            uris = read_columns(self._at.table / part.file, ["uri"])["uri"].to_pylist()
-            new = [now for uri in uris if (now := moved.apply(uri)) != uri]
-            taken = self.ledger.are_unseen(new)
-            if any(taken):
-                raise OutputError(
-                    f"{self.out} has a row for {new[taken.index(True)]} already, so no other photo "
-                    "can have moved there; drop the rows of what is gone with --source-gone OLD"
-                )
-            files += [part.file] if new else []
-        return files
 
     def move(self, files: Sequence[str], moved: Moved) -> None:
         """Give the rows in `files` the addresses that their photos have now; at any moment each
@@ -321,7 +315,7 @@ class Results:
         )
 
     def _saying_what_is_safe(self) -> contextlib.AbstractContextManager[None]:
-        return reporting(self.out, lambda: f"{self.rows:,} rows are committed")
+        return reporting(self.name, lambda: f"{self.rows:,} rows are committed")
 
     def load(self, *, by_content: bool) -> None:
         """Take over the parts that are there, and bring the manifest up to date with them. Raises
@@ -329,7 +323,7 @@ class Results:
         manifest = Manifest.read(self.out)
         if self._any and manifest:
             self.identity = dict(manifest.identity)
-        check_identity(self.out, self.identity, manifest)
+        check_identity(self.name, self.identity, manifest)
         self.backend = manifest.backend if manifest else ""
         # A lost part may have been put back.
         known = {p.file: p for p in (*manifest.parts, *manifest.lost)} if manifest else {}
@@ -374,15 +368,20 @@ class Results:
 
 @contextlib.contextmanager
 def open_results(
-    out: Path, identity: Mapping[str, str] | None, *, overwrite: bool, by_content: bool = False
+    out: Path,
+    identity: Mapping[str, str] | None,
+    *,
+    overwrite: bool,
+    by_content: bool = False,
+    kind: Callable[[Path, Mapping[str, str] | None], Results] = Results,
 ) -> Iterator[Results]:
     """Make or continue the result directory `out`, for this process alone; `by_content` as for
-    `Ledger`.
+    `Ledger`, and `kind` makes what is yielded.
 
     Raises OutputError: `out` belongs to another scan or to somebody else, another process is
-    writing to it, it is damaged, or it cannot be written.
+    writing to it (BusyError), it is damaged, or it cannot be written.
     """
-    results = Results(out, identity)
+    results = kind(out, identity)
     at = Layout(out)
     with reporting(out, as_before), contextlib.ExitStack() as stack:
         refuse_unknown(out)

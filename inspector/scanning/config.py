@@ -19,6 +19,7 @@ from inspector.photos.limits import DecodeLimits
 from inspector.photos.name_lists import is_list
 from inspector.photos.selection import Shard, split_pattern
 from inspector.photos.source import Discovery
+from inspector.results.bucket import Bucket
 from inspector.scanning.overlays import DRAWN
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -80,9 +81,10 @@ class ScanConfig:
     sources: tuple[str, ...]
     """Directories, single files, patterns (`photos/**/*.jpg`) and lists (`@list.txt`, `-` for the
     standard input)."""
-    out: Path = AFTER_SOURCE
+    out: Path | str = AFTER_SOURCE
     """The result directory; made when it is not there, continued when it holds the same scan. Not
-    given: named after the source, such as `bridge-results` in the current directory."""
+    given: named after the source, such as `bridge-results` in the current directory. Or the address
+    of a part of a bucket (`s3://`, `gs://`, `az://`), where a table only grows."""
     model: Path | None = None
     """A model bundle; None: the one that comes with the package."""
     device: str = "auto"
@@ -156,6 +158,8 @@ class ScanConfig:
         if isinstance(self.max_failures, str):
             object.__setattr__(self, "max_failures", FailureBudget.parse(self.max_failures))
         self.moves()
+        if isinstance(self.out, str):
+            self._check_growing(Bucket(self.out).address)
         if self.share() and self.moved:
             raise UsageError(
                 "a photo's shard follows from its address; merge the shards (inspector merge), "
@@ -190,6 +194,20 @@ class ScanConfig:
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise UsageError(f"a threshold of {self.threshold} is not between 0 and 1")
         _ = self.scale
+
+    def _check_growing(self, address: str) -> None:
+        object.__setattr__(self, "out", address)
+        names = "overwrite", "prune", "source_gone", "moved", "retry_failed", "verify_content"
+        if name := next((name for name in (*names, "heatmaps") if getattr(self, name)), None):
+            raise UsageError(
+                f"a table in a bucket only grows, so --{name.replace('_', '-')} needs a directory: "
+                f"inspector merge {address} --out DIR, then go on with --out DIR"
+            )
+
+    @property
+    def appends(self) -> bool:
+        """Whether the table only grows: no row is ever replaced."""
+        return isinstance(self.out, str)
 
     @property
     def scale(self) -> Scale:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inspector.core.layout import TABLE
@@ -13,6 +14,7 @@ from inspector.core.text import Whole, columns, display_path, plain_table, print
 from inspector.errors import OutputError
 from inspector.model.scale import cannot_show
 from inspector.results.codes import REASONS, REMEDIES
+from inspector.results.log import at_hand
 from inspector.scanning.highlights import Highlights, find
 from inspector.types import FailureCode, Reason, Verdict, View
 
@@ -83,7 +85,8 @@ def _verdicts(summary: ScanSummary) -> list[str]:
 def _table_says(summary: ScanSummary) -> Iterator[str]:
     """The likeliest cracks by name, why photos are left to a person, and what failed."""
     try:
-        found = find(summary.out)
+        with at_hand(summary.out) as here:
+            found = find(here)
     except OutputError as error:
         yield from wrapped("note", str(error))
         return
@@ -133,19 +136,24 @@ def _next(summary: ScanSummary, verbose: bool) -> list[str]:
         (f"inspector report {shlex.quote(out)}", "the cracks as pictures"),
         (f"inspector table {shlex.quote(out)}", "every photo, here"),
     ]
-    if review:
+    if review and isinstance(summary.out, Path):
         said.append((f"inspector review {shlex.quote(out)}", f"decide on {review:,} photos"))
+    elif review:
+        said.append(
+            (f"inspector merge {shlex.quote(out)} --out DIR", f"to decide on {review:,} photos")
+        )
     wide = max(len(command) for command, _ in said)
     lines: list[str] = []
     for command, what in said:
         line = f"{'' if lines else 'next':<11}{command:<{wide}}"
         told = f"{line}  # {what}"
         lines.append(Whole(told if len(told) < columns() else line.rstrip()))
-    if summary.table.failed:
+    if summary.table.failed and isinstance(summary.out, Path):
         lines += wrapped("", "the same scan with --retry-failed, once failed photos are mended")
     lines.append(f"table      {out} ({summary.table.rows:,} rows, part files: {summary.parts:,})")
     if verbose:  # Arrow takes a relative name with a colon for an address
-        place = os.path.join(summary.out.absolute() if ":" in out else out, TABLE)
+        odd = isinstance(summary.out, Path) and ":" in out
+        place = os.path.join(os.path.abspath(out) if odd else out, TABLE)
         lines.append(Whole(f"read it    python -c '{_READ}' {shlex.quote(place)}"))
     return lines
 
@@ -170,6 +178,17 @@ def _past(summary: ScanSummary) -> list[str]:
     """Lines about rows that were there before."""
     said = (
         (summary.changed, "replaced", "older rows of these photos: {:,}"),
+        (
+            summary.outdated,
+            "changed",
+            "photos that are not as their rows say: {:,}; rows in a bucket stay, so scan into "
+            "another --out to have them judged again",
+        ),
+        (
+            summary.yielded,
+            "others",
+            "photos that another scan had judged first: {:,}; its rows are in the table",
+        ),
         (
             summary.left_out,
             "left out",

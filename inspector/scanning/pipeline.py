@@ -14,6 +14,7 @@ from inspector.engines.tuned import fastest_precision
 from inspector.errors import OutputError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.model.verdict import judge
+from inspector.results.log import open_log
 from inspector.results.lookup import recorded_facts
 from inspector.results.parts import FINGERPRINT
 from inspector.results.schema import make_row, to_table
@@ -139,7 +140,8 @@ class OpenScan:
             self.plan = _decide(config, bundle, self.work, opened)
             identity = identity_of(config, bundle, self.plan.precision)
             self.table = table = stack.enter_context(_open_table(config, identity))
-            if self.work.leave_out_done(table.ledger) and (note := table.ledger.other_photos()):
+            others = self.work.leave_out_done(table.ledger)
+            if others and (note := table.ledger.other_photos(table.name)):
                 table.notes.append(note)
             self.executor: Executor = stack.enter_context(
                 open_local(config, bundle, views, self.plan, self.work, self.clock, opened, warm)
@@ -226,6 +228,10 @@ def _decide(
 @contextmanager
 def _open_table(config: ScanConfig, identity: dict[str, str]) -> Iterator[Results]:
     """The table, once its rows have followed photos that moved. Raises OutputError."""
+    if isinstance(config.out, str):
+        with open_log(config.out, identity) as table:
+            yield table
+        return
     with open_results(
         config.out, identity, overwrite=config.overwrite, by_content=config.verify_content
     ) as table:

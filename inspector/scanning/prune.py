@@ -7,10 +7,11 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from inspector.core.layout import Layout
-from inspector.errors import SourceError
+from inspector.errors import OutputError, SourceError
 from inspector.photos.address import spellings, text_of
 from inspector.photos.source import gone_among
 from inspector.results.labels import open_labels
+from inspector.results.parts import read_columns
 from inspector.results.store import PARTS_AT_ONCE
 
 if TYPE_CHECKING:
@@ -28,13 +29,30 @@ def move_photos(results: Results, moved: Moved) -> None:
     on. Raises SourceError where there is no such directory, OutputError."""
     if not moved.is_there():
         raise SourceError(f"{text_of(moved.new)} is no directory; --moved OLD=NEW names what is")
-    files = results.files_to_move(moved)
+    files = _files_to_move(results, moved)
     if Layout(results.out).labels.exists():
         with open_labels(results.out, "") as labels:
             labels.move(moved)
     results.move(files, moved)
     if not files:
         results.notes.append(f"no row lies below {text_of(moved.old[0])}: there is none to move")
+
+
+def _files_to_move(results: Results, moved: Moved) -> list[str]:
+    """The parts with rows of photos that lie elsewhere now. Raises OutputError where two rows would
+    get one address."""
+    files = []
+    for part in results.parts:
+        uris = read_columns(Layout(results.out).table / part.file, ["uri"])["uri"].to_pylist()
+        new = [now for uri in uris if (now := moved.apply(uri)) != uri]
+        taken = results.ledger.are_unseen(new)
+        if any(taken):
+            raise OutputError(
+                f"{results.out} has a row for {new[taken.index(True)]} already, so no other photo "
+                "can have moved there; drop the rows of what is gone with --source-gone OLD"
+            )
+        files += [part.file] if new else []
+    return files
 
 
 def settle_vanished(

@@ -27,7 +27,7 @@ from inspector.model.scale import NOTHING_ASKED, Scale
 from inspector.model.verdict import decide_each
 from inspector.photos.address import text_of
 from inspector.photos.source import is_gone
-from inspector.results.ledger import list_of
+from inspector.results.lost import list_of
 from inspector.results.manifest import AGAIN, Manifest, Part, fingerprint_of
 from inspector.results.parts import FINGERPRINT, REJUDGED, counted, encode, outcomes_of, read_part
 from inspector.results.schema import METADATA_PREFIX, SCHEMA, are_previews

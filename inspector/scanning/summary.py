@@ -71,7 +71,8 @@ class Watcher(Protocol):
 class Tally:
     """Counts of a running scan, in photos; `already_done` had their rows before, `left_out` have
     none and get none, `vanished` have one and are gone; so are, of those already done,
-    `gone_but_named`, which a list still names. `outcomes` is what the others got, by verdict or
+    `gone_but_named`, which a list still names, and `outdated`, which have changed since but keep
+    their rows. `outcomes` is what the others got, by verdict or
     failure code."""
 
     budget: FailureBudget | None = None
@@ -79,6 +80,7 @@ class Tally:
     left_out: int = 0
     vanished: int = 0
     gone_but_named: int = 0
+    outdated: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     stages: Counter[str] = field(default_factory=Counter)
     """Photos by the stage that judged them; those judged densely by that view, whatever looked
@@ -192,6 +194,10 @@ class ScanSummary:
     """Photos whose row was made by an earlier run."""
     changed: int
     """Photos with a new row that had one before, from an earlier state or a failed try."""
+    outdated: int
+    """Photos that are not as their rows say, in a table that only grows (in a bucket)."""
+    yielded: int
+    """Photos of this run that another scan into the same table had judged first; its rows count."""
     left_out: int
     """Photos without a row, because only failed ones were retried."""
     vanished: int
@@ -253,7 +259,7 @@ class ScanSummary:
     """One sentence on how the machine was shared."""
     recommended: bool
     """A recommendation of `inspector bench` has decided the engine and its settings."""
-    out: Path
+    out: Path | str
     parts: int
     """Part files in `out`."""
     interrupted_by: int | None
@@ -296,6 +302,8 @@ def summarise(run: OpenScan) -> ScanSummary:
         discovered=found.discovered,
         already_done=tally.already_done,
         changed=table.superseded,
+        outdated=tally.outdated,
+        yielded=table.yielded,
         left_out=tally.left_out,
         vanished=tally.vanished,
         pruned=table.pruned,
@@ -330,7 +338,7 @@ def summarise(run: OpenScan) -> ScanSummary:
         loader=plan.loader,
         why=plan.why,
         recommended=plan.recommended,
-        out=table.out,
+        out=run.config.out,
         parts=len(table.parts),
         interrupted_by=work.stop.received,
         budget_exceeded=tally.over_budget(finished=True),
@@ -345,16 +353,17 @@ def _check(run: OpenScan) -> None:
     before, without_file = len(table.ledger), table.ledger.unseen
     listed = run.work.discovery.discovered
     due = tally.already_done + tally.left_out + tally.looked_at
-    rows = before + committed - table.superseded - table.pruned
+    rows = before + committed - table.superseded - table.pruned - table.yielded
     whole = listed - tally.left_out + without_file - table.pruned
     right = committed == tally.looked_at and table.rows == rows
     if right and run.complete:
         right = listed == due and table.rows == whole
     if not right:
         raise AssertionError(
-            f"{table.out} had {before} rows, {without_file} of them for files that were not "
+            f"{table.name} had {before} rows, {without_file} of them for files that were not "
             f"found; {listed} photos were found, {tally.already_done} had their rows, "
             f"{tally.left_out} were left out, {tally.looked_at} were looked at; {committed} rows "
-            f"were written, {table.superseded} replaced and {table.pruned} dropped, which "
+            f"were written, {table.superseded} replaced, {table.pruned} dropped and "
+            f"{table.yielded} left to another scan, which "
             f"makes {table.rows}: this is a bug, please report it"
         )

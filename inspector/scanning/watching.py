@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inspector.core.durable import locked, make_directory, reporting
@@ -59,6 +60,11 @@ def watch(
     if refused or "-" in config.sources:
         what = refused[0].replace("_", "-") if refused else "list on the standard input"
         raise UsageError(f"a watch takes no {what}; use inspector scan")
+    if not isinstance(config.out, Path):
+        raise UsageError(
+            f"a watch writes to a directory of this machine, not {config.out}; inspector scan adds "
+            "to a table in a bucket as often as it is called"
+        )
     if every_s <= 0:
         raise UsageError(f"every {every_s:g} seconds is no time to wait")
     at = Layout(config.out)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum, auto
 from functools import partial
 from itertools import chain, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from inspector.core.machine import usable_cores
@@ -47,6 +48,8 @@ class Need(Enum):
     """Its row is that of the file as it is now."""
     KEEP_ROW = auto()
     """Its row stays: a list names the file, which is gone."""
+    KEEP_OLD = auto()
+    """Its row is not that of the file as it is now, and stays: the table only grows."""
 
 
 class StopSignals:
@@ -122,8 +125,10 @@ class Worklist:
             if self.stopped:
                 return
             wait = not self._settled(ref)
-            if need in (Need.NOTHING, Need.KEEP_ROW) or (need is Need.NEW_ROW and wait):
+            done = (Need.NOTHING, Need.KEEP_ROW, Need.KEEP_OLD)
+            if need in done or (need is Need.NEW_ROW and wait):
                 self._tally.already_done += 1
+                self._tally.outdated += need is Need.KEEP_OLD
                 self._tally.gone_but_named += need is Need.KEEP_ROW
             elif need is Need.FIRST_ROW and (wait or self._config.retry_failed):
                 self._tally.left_out += 1
@@ -164,6 +169,8 @@ def _needs(
             yield Need.FIRST_ROW
         elif outdated and ref.size is None and is_gone(ref.uri):
             yield Need.KEEP_ROW
+        elif outdated and config.appends:
+            yield Need.KEEP_OLD
         else:
             yield Need.NEW_ROW if outdated else Need.NOTHING
 
@@ -217,7 +224,7 @@ def preview(config: ScanConfig) -> Preview:
         counts[need] += 1
         if need is Need.NEW_ROW or (need is Need.FIRST_ROW and not config.retry_failed):
             size_bytes += ref.size or 0
-    others = ledger.other_photos() if counts else None
+    others = ledger.other_photos(str(config.out)) if counts else None
     without_row = counts[Need.FIRST_ROW]
     return Preview(
         shard=None if discovery.shard is None else str(discovery.shard),
@@ -225,7 +232,7 @@ def preview(config: ScanConfig) -> Preview:
         discovered=counts.total(),
         new=0 if config.retry_failed else without_row,
         changed=counts[Need.NEW_ROW],
-        already_done=counts[Need.NOTHING] + counts[Need.KEEP_ROW],
+        already_done=sum(counts[need] for need in (Need.NOTHING, Need.KEEP_ROW, Need.KEEP_OLD)),
         left_out=without_row if config.retry_failed else 0,
         size_bytes=size_bytes,
         photos_by_suffix=dict(suffixes.most_common()),
@@ -241,7 +248,7 @@ def preview(config: ScanConfig) -> Preview:
 def _ledger(config: ScanConfig, bundle: ModelBundle) -> Ledger:
     """The rows that are there; nothing is measured to find out."""
     if config.overwrite:
-        return Ledger(config.out, [])
+        return Ledger(Path(), [])
     recorded = recorded_facts(config.out, overwrite=False)
     identity = {}
     if recorded:

@@ -114,3 +114,10 @@ def test_completion_does_not_stumble_over_a_broken_file(place):
     environment = {"_INSPECTOR_COMPLETE": "complete_bash", **typed}
     shown = CliRunner().invoke(app, [], env=environment, prog_name="inspector").output
     assert shown.split() == ["fp32", "fp16"]
+
+
+def test_an_address_in_a_bucket_is_no_path_beside_the_file(place):
+    write('[scan]\nout = "s3://bucket/a"\nprune = true\n')
+    done = invoke("scan", "photos")
+    assert isinstance(done.exception, UsageError)
+    assert "inspector merge s3://bucket/a --out DIR" in str(done.exception)

@@ -38,8 +38,12 @@ def configs() -> list[type]:
 def test_every_config_makes_paths_of_text(configs, tmp_path):
     assert len(configs) >= 14
     for kind in configs:
-        required = [f.name for f in fields(kind) if f.type == "Path"]
-        optional = [f.name for f in fields(kind) if f.type in ("Path | None", "tuple[Path, ...]")]
+        required = [f.name for f in fields(kind) if f.type in ("Path", "Path | str")]
+        optional = [
+            f.name
+            for f in fields(kind)
+            if f.type in ("Path | None", "tuple[Path, ...]", "tuple[Path | str, ...]")
+        ]
         names = [*required, *optional[-1:], *ALSO.get(kind.__name__, [])]
         given = {name: str(tmp_path / name) for name in names}
         for name in names:

@@ -245,6 +245,26 @@ SCANS = (
     Step("merge half/0 half/1 --out all --overwrite -v", ("2 tables, all shards of a scan",)),
     Step("merge half/0 half/1 --out all --json", ('"unchanged": true',), columns=None),
     Step("verify all", ("proven",)),
+    Step("publish all --delta lake", (r"published lake \(\d+ rows, version 0\)",)),
+    Step("publish all --delta lake -v", ("version 0, as before",), columns=60),
+    Step("publish all --delta lake --json", ('"unchanged": true',), columns=None),
+)  # fmt: skip
+
+_WALL = "'s3://photos/a wall'"
+
+IN_A_BUCKET = (
+    Step(f"scan photos --model tiny --precision fp32 --out {_WALL}",
+         ("results go to s3://photos/a wall", "inspector report 's3://photos/a wall'")),
+    Step(f"scan photos --model tiny --precision fp32 --out {_WALL}", ("already done",), columns=60),
+    Step(f"scan photos --model tiny --out {_WALL} --retry-failed",
+         ("only grows", "merge s3://photos/a wall --out DIR"), code=2, columns=60),
+    Step(f"table {_WALL} --rows 2", ("2 more|more .--rows",)),
+    Step(f"report {_WALL}", ("a wall-report.html",), columns=60),
+    Step(f"verify {_WALL} --photos", ("proven", "compared with the files")),
+    Step(f"review {_WALL} --no-browser", ("OUT must be on this machine",), code=2, columns=60),
+    Step(f"rejudge {_WALL} --threshold 0.3", ("inspector merge ADDRESS",), code=2),
+    Step(f"merge {_WALL} --out 'a wall'", ("table a wall",), columns=60),
+    Step("verify 's3://photos/no wall'", ("holds no results of a scan",), code=1),
 )  # fmt: skip
 
 _HASTY = (

@@ -29,6 +29,7 @@ from inspector.errors import OutputError, UsageError
 from inspector.photos.address import text_of
 from inspector.photos.reading import Refused
 from inspector.photos.source import source_of
+from inspector.results.log import at_hand
 from inspector.results.manifest import RESTORE, SHARD, Manifest, ManifestError, fingerprint_of
 from inspector.results.verify.findings import Finding, Findings, Flaw, Remark, VerifyResult
 from inspector.results.verify.table import ROWS_AT_ONCE, TableCheck
@@ -51,8 +52,8 @@ ATTEMPTS = 4
 class VerifyConfig:
     """Options of a verification."""
 
-    out: Path
-    """The result directory."""
+    out: Path | str
+    """The result directory, or its address in a bucket."""
     photos: bool = False
     """Also compare with the photos, all of which are read for that."""
 
@@ -66,7 +67,11 @@ def verify(config: VerifyConfig, *, progress: Progress = no_progress) -> VerifyR
     Nothing that its files may hold raises. Raises OutputError where there is no result directory,
     or where a scan changed it all the time.
     """
-    out = config.out
+    with at_hand(config.out, anew=True) as out:
+        return _verify(config, out, progress)
+
+
+def _verify(config: VerifyConfig, out: Path, progress: Progress) -> VerifyResult:
     refuse_other(out)
     for _ in range(ATTEMPTS):
         before = _state(out)
@@ -84,7 +89,7 @@ def verify(config: VerifyConfig, *, progress: Progress = no_progress) -> VerifyR
         _note_leftovers(out, findings)
     photos = _check_photos(table, findings, progress) if table and config.photos else None
     return VerifyResult(
-        out=out,
+        out=config.out,
         rows=sum(table.parts.values()) if table else 0,
         parts=len(table.parts) if table else 0,
         shard=table.manifest.identity.get(SHARD) if table else None,

@@ -118,7 +118,7 @@ class Findings:
 class VerifyResult:
     """Result of a verification. Without damage the invariants are proven."""
 
-    out: Path
+    out: Path | str
     rows: int
     """Rows of the parts that were read."""
     parts: int

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from inspector.core.layout import RESULTS_DIR, TABLE, Layout, is_part_name
 from inspector.core.untrusted import NotAFileError, opened
 from inspector.errors import UsageError
-from inspector.results.ledger import read_list
+from inspector.results.lost import read_list
 from inspector.results.manifest import AGAIN, Manifest, Part
 from inspector.results.parts import REJUDGED, UNREADABLE
 from inspector.results.schema import METADATA_PREFIX, SCHEMA
@@ -122,7 +122,7 @@ class TableCheck:
             if name not in self.manifest.rewriting and not self.findings.damaged():
                 self._check_list(name)
         except FileNotFoundError:
-            what = f"is gone, with {promise.rows:,} rows"
+            what = f"is gone, with {promise.rows:,} rows" if promise.rows else "is gone"
             add(Flaw.MISSING_PART, name, what, "put it back, or run the same scan again")
         except NotAFileError:
             what = "is a directory, link, pipe or device, no file"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pytest
 
-from inspector.results.ledger import read_list
+from inspector.results.lost import read_list
 from inspector.results.verify import VerifyConfig, verify
 from tests.results.verify.table import PARTS, write
 
