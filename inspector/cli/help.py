@@ -27,7 +27,7 @@ PANELS = {
         "rejudge",
         "merge",
         "publish",
-    ),  # fmt: skip
+    ),
     "Models": ("train", "evaluate", "calibrate", "export"),
     "Machine": ("doctor", "bench"),
 }

@@ -210,10 +210,7 @@ class Ledger:
         self._salt = os.urandom(hashlib.blake2b.SALT_SIZE)
         for file, begin, end in self._spans():
             read = self._read(self._out / file, end - begin)
-            for array, values in zip(
-                (self._hashes, self._states, self._outcomes), read, strict=True
-            ):
-                array[begin:end] = values
+            self._hashes[begin:end], self._states[begin:end], self._outcomes[begin:end] = read
         self._rank()
         return not self._has_twins()
 

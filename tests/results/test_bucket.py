@@ -132,8 +132,14 @@ def test_an_empty_table_is_begun_once(server):
 
 
 def test_a_part_whose_answer_got_lost_is_known_as_ones_own(server):
-    lost = []
-    server.unanswered = lambda key: "/table/" in key and not lost and not lost.append(key)
+    lost: list[str] = []
+
+    def loses(key):
+        first = "/table/" in key and not lost
+        lost.extend([key] if first else [])
+        return first
+
+    server.unanswered = loses
     table = written([1, 2], [3])
     assert (table.yielded, table.rows, len(table.parts)) == (0, 3, 2) and lost
     assert numbers_there() == [1, 2, 3]

@@ -12,6 +12,7 @@ from inspector.results import publish as module
 from inspector.results.labels import Decision, Label, open_labels
 from inspector.results.publish import PublishConfig, publish
 from inspector.results.store import open_results
+from inspector.results.view import view_batches
 from tests.reviewing.tables import IDENTITY, row_of, write_table
 
 deltalake = pytest.importorskip("deltalake", reason="deltalake is not installed")
@@ -66,10 +67,9 @@ def test_a_publication_that_breaks_off_counts_for_nothing(out, tmp_path, monkeyp
     finish(out, 4)
 
     def broken(table, decisions, names):
-        yield from whole(table, decisions, names)
+        yield from view_batches(table, decisions, names)
         raise OSError("the disk is gone")
 
-    whole = module.view_batches
     monkeypatch.setattr(module, "view_batches", broken)
     with pytest.raises(OutputError, match=r"the disk is gone.*as it was"):
         publish(config)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import replace
+from typing import Any
 
 import pyarrow.dataset as ds
 import pytest
 
 from inspector.core.layout import Layout
+from inspector.engines.photo import open_photo_engine
 from inspector.errors import BusyError, SourceError, UsageError
 from inspector.results.store import open_results
 from inspector.results.verify import VerifyConfig, verify
@@ -64,11 +66,14 @@ def table_of(config):
 
 
 def test_each_photo_is_judged_once_as_it_arrives(place, config, monkeypatch):
-    told, engines = [], []
-    real = executor.open_photo_engine
-    monkeypatch.setattr(
-        executor, "open_photo_engine", lambda *a, **o: engines.append(real(*a, **o)) or engines[-1]
-    )
+    told: list[object] = []
+    engines = []
+
+    def opened(*given, **options):
+        engines.append(open_photo_engine(*given, **options))
+        return engines[-1]
+
+    monkeypatch.setattr(executor, "open_photo_engine", opened)
     summary, _ = watched(
         config,
         lambda: put(place, 1),
@@ -91,7 +96,8 @@ def test_each_photo_is_judged_once_as_it_arrives(place, config, monkeypatch):
 
 def test_a_photo_is_not_judged_while_it_is_written(place, config):
     content = (place / "in" / "0.png").read_bytes()
-    file, told = place / "in" / "grows.png", []
+    file = place / "in" / "grows.png"
+    told: list[object] = []
     size = len(content) // 4
 
     def grow(arriving, trouble):
@@ -138,7 +144,7 @@ def test_a_kill_before_a_row_is_safe_makes_it_again(place, config):
     with pytest.raises(Killed):
         watched(config, lambda: put(place, 1), rows=die)
     assert set(rows_of(config)) == {"0.png"}
-    told = []
+    told: list[dict[str, str]] = []
     summary, _ = watched(config, rows=told.extend)
     assert [row["path"].rpartition("/")[2] for row in told] == ["1.png"]
     assert (summary.table.rows, len(table_of(config))) == (2, 2)
@@ -157,7 +163,7 @@ def test_others_may_scan_in_between_but_not_watch(place, config):
 
 
 def test_a_scan_that_writes_is_waited_for(place, config):
-    held = []
+    held: list[Any] = []
 
     def hold():
         put(place, 1)
@@ -223,3 +229,8 @@ def test_what_speaks_of_one_scan_is_refused(config, options, said):
     with pytest.raises(UsageError, match="no time to wait"):
         watch(config, every_s=0)
     assert not config.out.exists()
+
+
+def test_a_table_in_a_bucket_is_not_watched_into(config):
+    with pytest.raises(UsageError, match="a watch writes to a directory"):
+        watch(replace(config, out="s3://results/bridge"))
