@@ -66,7 +66,7 @@ def table_of(config):
 
 
 def test_each_photo_is_judged_once_as_it_arrives(place, config, monkeypatch):
-    told: list[object] = []
+    told: list[dict[str, Any]] = []
     engines = []
 
     def opened(*given, **options):
@@ -97,7 +97,7 @@ def test_each_photo_is_judged_once_as_it_arrives(place, config, monkeypatch):
 def test_a_photo_is_not_judged_while_it_is_written(place, config):
     content = (place / "in" / "0.png").read_bytes()
     file = place / "in" / "grows.png"
-    told: list[object] = []
+    told: list[dict[str, Any]] = []
     size = len(content) // 4
 
     def grow(arriving, trouble):
@@ -144,7 +144,7 @@ def test_a_kill_before_a_row_is_safe_makes_it_again(place, config):
     with pytest.raises(Killed):
         watched(config, lambda: put(place, 1), rows=die)
     assert set(rows_of(config)) == {"0.png"}
-    told: list[dict[str, str]] = []
+    told: list[dict[str, Any]] = []
     summary, _ = watched(config, rows=told.extend)
     assert [row["path"].rpartition("/")[2] for row in told] == ["1.png"]
     assert (summary.table.rows, len(table_of(config))) == (2, 2)
