@@ -84,6 +84,9 @@ class Configured(Command):
             said = (f"{_key(p)} {worded(ctx.default_map[p.name])}".strip() for p in taken)
             text = f"{', '.join(said)} ({ctx.meta[HERE]})"
             print_lines(wrapped("defaults", text), to_stderr=True)
+        from inspector.results.schema import leave_pandas_out
+
+        leave_pandas_out()
         return super().invoke(ctx)
 
 

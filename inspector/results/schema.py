@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inspector.types import Judgement, Photo
+
+
+def leave_pandas_out() -> None:
+    """Let PyArrow, which looks once for pandas, find none, unless it is loaded already: that would
+    take each command half a second and 40 MB, and none needs it. `to_pandas` still works."""
+    hidden = _Hidden()
+    sys.meta_path.insert(0, hidden)
+    try:
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(hidden)
+
+
+class _Hidden:
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name=name)
+
 
 SCHEMA_VERSION = 6
 """Changes whenever a column does; parts of different versions do not mix."""

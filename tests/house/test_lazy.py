@@ -42,7 +42,7 @@ def test_a_scan_on_the_cpu_loads_no_extra(tiny_bundle_dir, repository, tmp_path)
     words = [repository / "samples", "--out", tmp_path, "--model", tiny_bundle_dir, "--limit", "4"]
     loaded = packages_loaded_by(RUN_MAIN, "scan", *map(str, words), "--device", "cpu")
     assert "onnxruntime" in loaded
-    assert not loaded & (EXTRAS | {"duckdb"})
+    assert not loaded & (EXTRAS | {"duckdb", "pandas"})
 
 
 def test_no_telemetry_is_sent_or_kept(tmp_path):
