@@ -25,9 +25,8 @@ Model = Annotated[
     Path | None, typer.Option(help="Model bundle; the one that comes along if not given.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-
-
 Rounds = Annotated[int, typer.Option(help="Runs of each.")]
+Out = Annotated[Path, typer.Option(help="Folder for results.json and report.md.")]
 
 
 @app.command()
@@ -43,9 +42,7 @@ def memory(
     done_rows: Annotated[
         str, typer.Option(help="Rows that a table has before; none if not given.")
     ] = "",
-    out: Annotated[Path, typer.Option(help="Folder for results.json and report.md.")] = Path(
-        "bench-results/memory"
-    ),
+    out: Out = Path("bench-results/memory"),
 ) -> None:  # fmt: skip
     """Peak memory, first verdict and cost per file, at several numbers of files."""
     from bench.results import make_folder
@@ -68,9 +65,7 @@ def commits(
         str, typer.Option(help="Numbers of parts, separated by commas.")
     ] = "1000,10000,100000",
     rounds: Rounds = 5,
-    out: Annotated[Path, typer.Option(help="Folder for results.json and report.md.")] = Path(
-        "bench-results/commits"
-    ),
+    out: Out = Path("bench-results/commits"),
 ) -> None:  # fmt: skip
     """What it costs to record one more part of a table, by the number of parts it has."""
     from bench.results import make_folder
@@ -86,9 +81,7 @@ def formats(
         str, typer.Option(help="Sizes of the photo, separated by commas.")
     ] = "12,100",
     rounds: Rounds = 3,
-    out: Annotated[Path, typer.Option(help="Folder for results.json and report.md.")] = Path(
-        "bench-results/formats"
-    ),
+    out: Out = Path("bench-results/formats"),
 ) -> None:  # fmt: skip
     """Time and memory that each format of photos takes to decode at its own scale."""
     from bench.results import make_folder
@@ -115,9 +108,7 @@ def faults(
     model: Model = None,
     precision: Annotated[str, typer.Option(help="auto, fp32 or int8.")] = "auto",
     parallel: Annotated[int, typer.Option(help="Scans at the same time.")] = 2,
-    out: Annotated[Path, typer.Option(help="Folder for results.json and report.md.")] = Path(
-        "bench-results/faults"
-    ),
+    out: Out = Path("bench-results/faults"),
 ) -> None:  # fmt: skip
     """Kill scans, feed them bad files, and compare their tables: exactly once?"""
     from bench.faults.run import COLUMNS, FaultsConfig, bench_faults
@@ -155,9 +146,7 @@ def leaks(
     ] = "imagenet",
     size: Annotated[int, typer.Option(help="Side of the images it sees, pixels.")] = 112,
     rounds: Rounds = 5,
-    out: Annotated[Path, typer.Option(help="Folder for results.json and report.md.")] = Path(
-        "bench-results/leaks"
-    ),
+    out: Out = Path("bench-results/leaks"),
 ) -> None:  # fmt: skip
     """Measure how much a split by tile flatters, and whether the leak audit notices."""
     from bench.results import make_folder
@@ -197,9 +186,7 @@ def training(
     seed: Annotated[int, typer.Option(help="Of draws and weights.")] = 1,
     device: Device = "auto",
     threads: Annotated[int, typer.Option(help="Of torch; 0: its own choice.")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder for results.json and report.md.")] = Path(
-        "bench-results/training"
-    ),
+    out: Out = Path("bench-results/training"),
 ) -> None:  # fmt: skip
     """Short trainings that differ in one thing each, judged on walls none of them has seen."""
     from bench.results import make_folder
@@ -233,9 +220,7 @@ def ood(
         float | None, typer.Option(help="Out of distribution from this score; else the model's.")
     ] = None,
     limit: Annotated[int, typer.Option(metavar="N", help="Pictures of each kind.")] = 400,
-    out: Annotated[Path, typer.Option(help="Folder for results.json and report.md.")] = Path(
-        "bench-results/ood"
-    ),
+    out: Out = Path("bench-results/ood"),
 ) -> None:  # fmt: skip
     """Measure how much of what is no concrete a model notices, and how much concrete it flags."""
     from bench.results import make_folder
