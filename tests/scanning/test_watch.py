@@ -66,7 +66,7 @@ def table_of(config):
 
 
 def test_each_photo_is_judged_once_as_it_arrives(place, config, monkeypatch):
-    told: list[dict[str, Any]] = []
+    told: list[list[str]] = []
     engines = []
 
     def opened(*given, **options):
@@ -97,7 +97,7 @@ def test_each_photo_is_judged_once_as_it_arrives(place, config, monkeypatch):
 def test_a_photo_is_not_judged_while_it_is_written(place, config):
     content = (place / "in" / "0.png").read_bytes()
     file = place / "in" / "grows.png"
-    told: list[dict[str, Any]] = []
+    told: list[str] = []
     size = len(content) // 4
 
     def grow(arriving, trouble):
