@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 TABLE = "table"
 RESULTS_DIR = "_inspector"
+HEATMAPS = "_heatmaps"
 MANIFEST = "manifest.json"
 _ENDING, _PHOTOS = ".parquet", ".photos"
 _PART = re.compile(r"part-(\d{6,})\.parquet")
@@ -60,7 +61,7 @@ class Layout:
         self.labels = self.work / "labels.jsonl"
         self.labels_lock = self.work / "labels.lock"
         self.page = out / "_report.html"
-        self.heatmaps = out / "_heatmaps"
+        self.heatmaps = out / HEATMAPS
 
     def heatmap(self, uri: str) -> Path:
         """Return the place of a photo's overlay: by its name, for people, and its uri, which no

@@ -14,7 +14,7 @@ import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from inspector.core.layout import MANIFEST, RESULTS_DIR
+from inspector.core.layout import HEATMAPS, MANIFEST, RESULTS_DIR
 from inspector.errors import SourceError
 from inspector.photos.address import (
     LOCAL,
@@ -269,8 +269,8 @@ def _entered(
     """Return the uri of a directory that is to be covered from here; None for any other. What is
     told by each photo's uri (`is_keyed`) is covered from another source as well: that may read no
     archives."""
-    if entry.name == RESULTS_DIR and _holds_results(entry.path):
-        listing.excluded[f"{RESULTS_DIR}/ of a scan's results"] += 1
+    if entry.name in (RESULTS_DIR, HEATMAPS) and _holds_results(os.path.dirname(entry.path)):
+        listing.excluded[f"{entry.name}/ of a scan's results"] += 1
         return None
     is_link = entry.is_symlink()
     uri = directory_uri(entry.path) if is_link else f"{level.uri}{quoted(entry.name)}/"
@@ -306,8 +306,9 @@ def _is_photo(entry: os.DirEntry[str], about: os.stat_result | None, listing: Di
 
 
 def _holds_results(path: str) -> bool:
-    """Whether a directory is that of a scan's results and not one of photos called like it."""
-    head = _head(os.path.join(path, MANIFEST), 4096)
+    """Whether a directory is that of a scan's results and not one of photos with folders called
+    alike."""
+    head = _head(os.path.join(path, RESULTS_DIR, MANIFEST), 4096)
     return all(word in head for word in _RESULTS)
 
 

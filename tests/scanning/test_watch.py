@@ -115,6 +115,13 @@ def test_a_photo_is_not_judged_while_it_is_written(place, config):
     assert rows_of(config)["grows.png"]["status"] == "ok"
 
 
+def test_overlays_among_the_photos_are_none(place, config):
+    inside = replace(config, out=place / "in" / "out", heatmaps="all")
+    summary, _ = watched(inside, lambda: put(place, 1))
+    assert summary.run.rows == len(list((inside.out / "_heatmaps").iterdir())) == 2
+    assert scan(replace(inside, heatmaps=None)).discovered == 2
+
+
 @pytest.mark.parametrize("prune", [False, True])
 def test_a_photo_that_changes_is_judged_again_and_one_that_goes_is_kept_or_dropped(
     place, config, prune
