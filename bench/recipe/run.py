@@ -2,9 +2,10 @@
 
 One committed recipe, so that every number in the model card can be made again: lay out the data,
 train on tiles, train at full length with context (`bench.recipe.context`), export through the gate,
-export the quick variants through their gates, evaluate per source, write the card. The same command
-goes on where it was stopped. DATA has the layout `train/SOURCE/{Positive,Negative}/*.jpg` and
-`train.csv` with the columns `file` and `group`; `photos/` for context and for the view of photos.
+export the quick variants through their gates, evaluate per source, write the card, then teach the
+narrow first stage (`bench.recipe.narrow`). The same command goes on where it was stopped. DATA has
+the layout `train/SOURCE/{Positive,Negative}/*.jpg` and `train.csv` with the columns `file` and
+`group`; `photos/` for context and for the view of photos.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import typer
 
 from bench.recipe.card import Made, read_metrics, render_card
 from bench.recipe.context.trainer import ContextTrainer
+from bench.recipe.narrow.run import make_narrow
 from bench.recipe.photos import fit_photos
 from bench.recipe.share import share_bytes, share_weights
 from bench.studies.photos.run import RESULTS, PhotosConfig, study_photos
@@ -265,6 +267,7 @@ def main(
     ship(bundle, card, work / TESTED / METRICS, out)
     if (data / "photos").is_dir():
         fit_photos(data, images, work, out, photos_before)
+        make_narrow(data, images / "train", bundle, work / "narrow")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The narrow first stage: a small network of the full one's stride, taught by its answers."""

@@ -1,0 +1,157 @@
+"""The narrow first stage: lessons, learning, exact resume, its two ONNX files."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from bench.recipe.narrow.export import PHOTOS, TILES, export_narrow
+from bench.recipe.narrow.lessons import School
+from bench.recipe.narrow.network import NarrowNetwork, NarrowTiles, Widths
+from bench.recipe.narrow.trainer import NarrowConfig, NarrowTrainer, losses
+from inspector.model.bundle import DENSE_OUTPUTS, INPUT_NAME, OUTPUT_NAMES
+from inspector.model.network import DenseModel, DeployedModel, build_network
+from inspector.model.preprocess import PreprocessSpec
+from inspector.model.windows import STRIDE, USUAL
+
+SPEC = PreprocessSpec(size=224)
+TINY = Widths(stem=(8, 8), channels=(8, 8, 8), blocks=(1, 1, 2))
+CONFIG = NarrowConfig(widths=TINY, steps=16, photos=1, tiles=3, warmup=2, rate=1e-2)
+
+
+def dark(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A teacher that takes dark cells for cracks and loud windows for other things."""
+    side = pixels.shape[0] // STRIDE
+    cells = pixels.reshape(side, STRIDE, side, STRIDE, 3).mean(axis=(1, 3, 4), dtype=np.float32)
+    windows = side - USUAL + 1
+    return (128 - cells) / 8, np.full((windows, windows), pixels.std() / 50, np.float32)
+
+
+@pytest.fixture(scope="module")
+def lessons(tmp_path_factory):
+    """One shard of noise of different brightness."""
+    folder = tmp_path_factory.mktemp("lessons")
+    school = School(None, dark, folder, photos=2, tiles=6)
+    rng = np.random.default_rng(2)
+
+    def picture(side: int) -> np.ndarray:
+        cells = rng.integers(60, 200, (side // STRIDE, side // STRIDE, 1))
+        grey = cells.repeat(STRIDE, axis=0).repeat(STRIDE, axis=1)
+        return (grey + rng.integers(-20, 20, (side, side, 3))).astype(np.uint8)
+
+    school.photo = lambda rng: picture(448)
+    school.tile = lambda rng, photos: picture(224)
+    school.make(0)
+    return folder
+
+
+def begun() -> NarrowTrainer:
+    return NarrowTrainer(CONFIG, SPEC, 1.0, threads=1)
+
+
+def taught(trainer: NarrowTrainer, folder, steps: int) -> list[float]:
+    batches = trainer.batches(folder, lambda: False)
+    return [sum(trainer.learn(next(batches)).values()) for _ in range(steps)]
+
+
+def test_a_narrow_network_learns_its_teachers_answers(lessons):
+    trainer = NarrowTrainer(CONFIG, SPEC, 1.0)  # photos and tiles side by side
+    found = taught(trainer, lessons, CONFIG.steps)
+    assert np.mean(found[-4:]) < 0.7 * np.mean(found[:4])
+    assert trainer.used == {"lessons-00000.npz": CONFIG.steps // 2}
+
+
+def test_a_stopped_training_goes_on_to_the_same_weights(lessons, tmp_path):
+    unbroken, stopped, resumed = begun(), begun(), begun()
+    taught(unbroken, lessons, 8)
+    taught(stopped, lessons, 4)
+    stopped.save(tmp_path / "state.safetensors")
+    resumed.restore(tmp_path / "state.safetensors")
+    taught(resumed, lessons, 4)
+    for mine, other in ((unbroken.network, resumed.network), (unbroken.judged, resumed.judged)):
+        own, theirs = mine.state_dict(), other.state_dict()
+        assert all(torch.equal(own[name], theirs[name]) for name in own)
+    assert resumed.step == 8 and resumed.rate == unbroken.rate
+
+
+def test_batch_norm_keeps_its_statistics_while_the_rate_falls(lessons):
+    trainer = begun()
+    first = next(n for n in trainer.network.modules() if isinstance(n, torch.nn.BatchNorm2d))
+    batch = next(trainer.batches(lessons, lambda: False))
+    before = first.running_mean.clone()
+    trainer.learn(batch)
+    assert not torch.equal(first.running_mean, before)
+    trainer.step = int(CONFIG.falls_from * CONFIG.steps) + 1
+    before = first.running_mean.clone()
+    trainer.learn(batch)
+    assert torch.equal(first.running_mean, before)
+    assert trainer.rate < CONFIG.rate
+
+
+def test_without_lessons_and_anybody_who_writes_them_nothing_waits(tmp_path):
+    with pytest.raises(RuntimeError, match="lessons"):
+        next(begun().batches(tmp_path, lambda: False))
+
+
+def test_right_answers_cost_least_and_a_crack_called_clear_most():
+    cells = torch.from_numpy(np.random.default_rng(1).normal(0, 20, (2, 9, 9)))
+    scores = torch.ones(2, 3, 3)
+
+    def cost(log_odds: torch.Tensor, taught: torch.Tensor) -> dict[str, float]:
+        found = losses(log_odds, scores, taught, scores, 1.0)
+        return {name: float(value) for name, value in found.items()}
+
+    right, other = cost(cells, cells), cost(cells + 1, cells)
+    assert right["cells"] == right["windows"] == right["domain"] == 0
+    assert all(other[name] > right[name] for name in ("cells", "windows", "sure"))
+    crack, clear = torch.full((2, 9, 9), 6.0), torch.full((2, 9, 9), -6.0)
+    assert cost(clear, crack)["windows"] == 2 * cost(crack, clear)["windows"]
+
+
+def full_model(crack: int) -> DeployedModel:
+    return DeployedModel(
+        build_network("random"), SPEC, temperature=0.9, positive_index=crack
+    ).eval()
+
+
+def test_both_files_answer_as_the_network_in_the_forms_of_the_full_ones(tmp_path):
+    torch.manual_seed(1)
+    network = NarrowNetwork(TINY, SPEC).eval()
+    torch.nn.init.normal_(network.uneven.weight, std=0.02)
+    full = full_model(1)
+    export_narrow(network, full, 224, {"name": "tiny"}, tmp_path)
+    tiles, photos = (
+        onnxruntime.InferenceSession(tmp_path / name, providers=["CPUExecutionProvider"])
+        for name in (TILES, PHOTOS)
+    )
+    pixels = np.random.default_rng(3).integers(0, 255, (3, 224, 224, 3), np.uint8)
+    with torch.no_grad():
+        expected = NarrowTiles(network, full)(torch.from_numpy(pixels))
+        whole = network(torch.from_numpy(pixels))
+    found = tiles.run(list(OUTPUT_NAMES), {INPUT_NAME: pixels})
+    for mine, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(mine, theirs.numpy(), atol=1e-3)
+    found = photos.run(list(DENSE_OUTPUTS), {INPUT_NAME: pixels})
+    for mine, theirs in zip(found, whole, strict=True):
+        np.testing.assert_allclose(mine, theirs.numpy(), atol=1e-3)
+    large = np.random.default_rng(4).integers(0, 255, (1, 320, 448, 3), np.uint8)
+    with torch.no_grad():
+        expected = DenseModel(full, 224)(torch.from_numpy(large))
+    found = photos.run(list(DENSE_OUTPUTS), {INPUT_NAME: large})
+    assert [f.shape for f in found] == [tuple(e.shape) for e in expected]
+    assert tiles.get_modelmeta().custom_metadata_map["name"] == "tiny"
+
+
+@pytest.mark.parametrize("crack", [0, 1])
+def test_a_tile_is_as_probable_as_the_mean_of_its_cells_says(crack):
+    network = NarrowNetwork(TINY, SPEC).eval()
+    pixels = torch.randint(0, 255, (3, 224, 224, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        p, cam, domain = NarrowTiles(network, full_model(crack))(pixels)
+        log_odds, scores = network(pixels)
+    np.testing.assert_allclose(p[:, crack], torch.sigmoid(log_odds.mean((1, 2)) / 0.9), rtol=1e-4)
+    np.testing.assert_allclose(p.sum(dim=1), 1, rtol=1e-5)
+    assert torch.equal(domain, scores[:, 0, 0])
+    assert np.corrcoef(cam.ravel(), log_odds.ravel())[0, 1] > 0.99
