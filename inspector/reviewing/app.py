@@ -18,6 +18,7 @@ from inspector.core.text import printable
 from inspector.core.untrusted import checked, finite, parse_json
 from inspector.errors import InspectorError, UsageError
 from inspector.results.labels import Label
+from inspector.results.manifest import DENSE, THRESHOLDS
 from inspector.results.reader import StaleTableError
 from inspector.reviewing.guard import Guard
 from inspector.reviewing.queue import Filters
@@ -189,17 +190,19 @@ class _Api:
         return FileResponse(folder / name, media_type=_FILES[name])
 
     async def about(self, request: Request) -> Response:
-        clear_below, crack_from = self._session.thresholds
-        known = clear_below == clear_below
         return JSONResponse(
             {
                 "name": self._session.out.resolve().name,
                 "heat": self._workers.heats is not None,
                 "why_no_heat": self._workers.why_no_heat,
-                "clear_below": clear_below if known else None,
-                "crack_from": crack_from if known else None,
+                "thresholds": {"whole": self._thresholds(""), "own": self._thresholds(DENSE)},
             }
         )
+
+    def _thresholds(self, prefix: str) -> list[float] | None:
+        """`clear_below` and `crack_from` of photos of a kind; None where the table has none."""
+        found = [self._session.scanned.get(prefix + name) for name in THRESHOLDS[:2]]
+        return [float(value) for value in found if value] if all(found) else None
 
     async def queue(self, request: Request) -> Response:
         filters = Filters.parse(request.query_params)

@@ -94,11 +94,9 @@ class Session:
         return self._table.facts.get(_MODEL, "")
 
     @property
-    def thresholds(self) -> tuple[float, float]:
-        """`clear_below` and `crack_from` of the scan; NaN for tables that do not say."""
-        found = (self._table.facts.get(name, "nan") for name in ("clear_below", "crack_from"))
-        clear_below, crack_from = map(float, found)
-        return clear_below, crack_from
+    def scanned(self) -> Mapping[str, str]:
+        """What the table says of its scan."""
+        return self._table.facts
 
     @property
     def labelled(self) -> int:

@@ -11,7 +11,10 @@ from inspector.results.schema import to_table
 from inspector.results.store import open_results
 from inspector.results.view import read_view
 
-IDENTITY = {"model": "f" * 64, "clear_below": "0.3", "crack_from": "0.7"}
+IDENTITY = {
+    "model": "f" * 64, "clear_below": "0.3", "crack_from": "0.7",
+    "dense_clear_below": "0.2", "dense_crack_from": "0.8",
+}  # fmt: skip
 EPOCH = datetime(1970, 1, 1)
 
 

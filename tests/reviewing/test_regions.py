@@ -164,6 +164,7 @@ def test_boxes_lie_on_what_they_mark_and_keys_go_through_them(browser, tmp_path)
             shown = page.get_attribute("body", "data-shown")
             assert page.evaluate(RED_INSIDE) == [True, True, False], shown
             assert page.is_hidden("#peak")
+            assert page.get_attribute("#scale", "title") == "clear below 0.2, crack from 0.8"
             page.keyboard.press("ArrowRight")
         keys = page.keyboard
         keys.press("y")

@@ -79,7 +79,7 @@ async function go(at) {
   if (mine !== turn) return;
   Object.assign(row, { label: listed.label, note: listed.note, regions: listed.regions ?? row.regions, marks: listed.marks ?? row.marks });
   state.row = row;
-  showFacts(row);
+  showFacts(row, about.thresholds);
   await showPhoto(row, asked.picture, mine);
   if (mine === turn) prefetch(at);
 }
@@ -197,7 +197,7 @@ function decide(label) {
     }
   });
   if (at + 1 < state.count) go(at + 1);
-  else { showFacts(row); showList(state, pick); toast("End of this list."); }
+  else { showFacts(row, about.thresholds); showList(state, pick); toast("End of this list."); }
 }
 
 // Said of the chosen region; the same once more takes it back. The next one without a label follows.
@@ -431,12 +431,6 @@ async function start() {
   $("heat-button").classList.toggle("off", !about.heat);
   $("heat-button").setAttribute("aria-disabled", String(!about.heat));
   $("heat-button").title = about.heat ? "" : about.why_no_heat;
-  const marks = { low: about.clear_below, high: about.crack_from };
-  for (const [name, value] of Object.entries(marks)) {
-    const mark = $("scale").querySelector(`.${name}`);
-    mark.hidden = value === null;
-    mark.style.left = `${(value ?? 0) * 100}%`;
-  }
   $("text").value = new URLSearchParams(location.hash.slice(1)).get("text") ?? "";
   for (const [name, value] of new URLSearchParams(location.hash.slice(1)))
     if ($("filters").elements[name]?.tagName === "SELECT") $("filters").elements[name].append(new Option(value, value, true, true));

@@ -52,7 +52,7 @@ export function showSaved(unsaved) {
   $("saved").classList.toggle("busy", unsaved > 0);
 }
 
-export function showFacts(row) {
+export function showFacts(row, thresholds) {
   const cut = row.path.lastIndexOf("/") + 1;
   $("file").textContent = row.path.slice(cut);
   $("folder").textContent = row.path.slice(0, cut);
@@ -72,12 +72,22 @@ export function showFacts(row) {
   $("scale").hidden = row.p_crack === null;
   $("p").textContent = row.p_crack === null ? "" : `p(crack) ${probability(row.p_crack)}`;
   $("why").textContent = row.failure_code ? `${row.failure_code}: ${row.detail ?? ""}` : WHY[row.reason] ?? row.reason ?? "";
-  if (row.p_crack !== null) {
-    $("scale").querySelector("b").style.left = `${row.p_crack * 100}%`;
-    $("scale").setAttribute("aria-label", `probability of a crack ${probability(row.p_crack)}`);
-  }
+  if (row.p_crack !== null) showScale(row, (row.view !== "whole" && thresholds.own) || thresholds.whole);
   showSay(row.label);
   showNote(row);
+}
+
+// The probability between the thresholds that photos of this kind were judged by.
+function showScale(row, thresholds) {
+  const [low, high] = thresholds ?? [];
+  for (const [name, value] of [["b", row.p_crack], [".low", low], [".high", high]]) {
+    const mark = $("scale").querySelector(name);
+    mark.hidden = value === undefined;
+    mark.style.left = `${100 * (value ?? 0)}%`;
+  }
+  const limits = thresholds ? `clear below ${low}, crack from ${high}` : "";
+  $("scale").title = limits;
+  $("scale").setAttribute("aria-label", `probability of a crack ${probability(row.p_crack)}${limits && `; ${limits}`}`);
 }
 
 // A note that is being written is not overwritten.
