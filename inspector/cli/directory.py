@@ -325,7 +325,9 @@ def report(
     csv: Annotated[
         Path | None, _files(metavar="FILE", help="A list of all photos, cracks first.")
     ] = None,
-    xlsx: Annotated[Path | None, _files(metavar="FILE", help="The same list for Excel.")] = None,
+    xlsx: Annotated[
+        Path | None, _files(metavar="FILE", help="The same for Excel, with small pictures.")
+    ] = None,
     geojson: Annotated[
         Path | None, _files(metavar="FILE", help="The photos with GPS, for a map (QGIS).")
     ] = None,
@@ -353,7 +355,7 @@ def report(
         ),
     ] = None,
     pictures: Annotated[
-        int, _page(metavar="N", help="Pictures of at most N photos, cracks first.")
+        int, _page(metavar="N", help="Pictures of at most N photos, cracks first; in Excel too.")
     ] = 500,
     moved: Moved = None,
     model: Model = None,
@@ -382,7 +384,7 @@ def report(
         annotate=annotate,
         crops=crops,
         copy_cracks=copy_cracks,
-        pictures=pictures if page is not None else 0,
+        pictures=pictures,
         title=title,
         cover=cover,
         model=model,

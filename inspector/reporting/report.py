@@ -6,6 +6,7 @@ import contextlib
 import os
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,9 @@ from inspector.reporting.contents import Report, count_table
 from inspector.reporting.copies import ANNOTATE, COPY, CROPS, check_folder, write_copies
 from inspector.reporting.counting import PASSES
 from inspector.reporting.cover import Cover
+from inspector.reporting.excel import take_pictures, write_xlsx
 from inspector.reporting.listing import list_photos
-from inspector.reporting.lists import Links, write_csv, write_xlsx
+from inspector.reporting.lists import Links, write_csv
 from inspector.reporting.maps import write_geojson, write_geoparquet
 from inspector.reporting.page import render_page, shown_rows
 from inspector.reporting.shots import take_shots
@@ -32,14 +34,15 @@ from inspector.results.reader import read_steadily
 from inspector.workers.process import refuse_reimport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from inspector.core.progress import Progress
+    from inspector.reporting.excel import Picture
     from inspector.reporting.listing import Listing
     from inspector.results.reader import Table
 
 EXPORTS = ("csv", "xlsx", "geojson", "geoparquet", "coco")
-_PASSES = {"--html": 1, "--csv": 4, "--xlsx": 4, "--geojson": 2, "--geoparquet": 2, "--coco": 3}
+_PASSES = {"--html": 1, "--csv": 4, "--xlsx": 6, "--geojson": 2, "--geoparquet": 2, "--coco": 3}
 """Readings of the rows by each of them."""
 MOST_PICTURES = 5_000
 """Photos with pictures on one page: some 15 kB each."""
@@ -56,7 +59,7 @@ class ReportConfig:
     csv: Path | None = None
     """A list of all photos; None, here and below: no such file."""
     xlsx: Path | None = None
-    """The same for Excel."""
+    """The same for Excel, with small pictures of cracks."""
     geojson: Path | None = None
     """A file for the photos that know their place."""
     geoparquet: Path | None = None
@@ -70,8 +73,8 @@ class ReportConfig:
     copy_cracks: Path | None = None
     """A new folder for copies of them."""
     pictures: int = 500
-    """Photos that the page has pictures of, at most: cracks first, then those left to a person. The
-    others it shows from their files, where it can reach them."""
+    """Photos that the page, and the list for Excel, have pictures of, at most: cracks first, then
+    those left to a person. The page shows others from their files, where it can reach them."""
     title: str | None = None
     """The page's title."""
     cover: Path | None = None
@@ -154,8 +157,9 @@ def _report(config: ReportConfig, out: Path, progress: Progress) -> Report:
         with closing(Query(table, read_decisions(out), progress=count)) as query:
             counted = count_table(query, config.pictures)
             lists = {} if links is None else list_photos(query, links, counted.root)
+            pictures = partial(take_pictures, query, config.pictures, moved, progress)
             said = {
-                option: _export(query, option, file, out, moved)
+                option: _export(query, option, file, Links(file.parent, out, moved), pictures)
                 for option, file in config.files.items()
                 if option != "--html"
             }
@@ -178,19 +182,24 @@ def _report(config: ReportConfig, out: Path, progress: Progress) -> Report:
     return counted
 
 
-def _export(query: Query, option: str, file: Path, out: Path, moved: Moved | None) -> str:
+def _export(
+    query: Query,
+    option: str,
+    file: Path,
+    links: Links,
+    pictures: Callable[[], Mapping[int, Picture]],
+) -> str:
     """Write one file, and return what there is to say of it."""
-    links = Links(file.parent, out, moved)
     with _writing(file, option):
         if option == "--csv":
             return write_csv(query, file, links)
         if option == "--xlsx":
-            return write_xlsx(query, file, links)
+            return write_xlsx(query, file, links, pictures())
         if option == "--geojson":
             return write_geojson(query, file)
         if option == "--geoparquet":
             return write_geoparquet(query, file)
-        return write_coco(query, file, moved)
+        return write_coco(query, file, links.moved)
 
 
 @contextlib.contextmanager

@@ -16,11 +16,12 @@ from urllib.parse import unquote
 import openpyxl
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from inspector import ReportConfig, report
 from inspector.core.layout import Layout
 from inspector.errors import UsageError
-from inspector.reporting import lists
+from inspector.reporting import excel
 from inspector.reporting.lists import FIELDS
 from inspector.reporting.maps import ahead_of, footprint, view_line
 from tests.reporting.conftest import label
@@ -163,14 +164,41 @@ def test_excel_has_numbers_times_and_links(table):
     assert old["taken_at"].value == "1804-01-01 00:00:00", "before Excel's calendar"
 
 
+def test_excel_has_pictures_of_cracks_in_their_rows(table):
+    rows = [row_of(path, verdict=verdict, p_crack=p, **SEEN | {"width": 800, "height": 600},
+                   reason="model", regions=[REGION] if verdict != "clear" else [])
+            for path, verdict, p in ((table.photos / "wide.jpg", "crack", 0.9),
+                                     (table.photos / "open.jpg", "review", 0.5),
+                                     (table.photos / "calm.jpg", "clear", 0.1))
+            if Image.new("RGB", (800, 600), (90, 120, 90)).save(path) is None]  # fmt: skip
+    rows.append(row_of(table.photos / "gone.jpg", verdict="crack", reason="model", p_crack=0.8))
+    out, file = write_table(table.folder / "other", rows), table.folder / "list.xlsx"
+
+    def pictures(**options):
+        said = report(ReportConfig(out=out, xlsx=file, **options)).said["--xlsx"]
+        sheet = openpyxl.load_workbook(file).active
+        names = {cell.row: cell.value for cell in sheet["B"]}
+        return said, {names[image.anchor._from.row + 1]: image for image in sheet._images}
+
+    said, found = pictures()
+    assert said == "4 photos, 2 with pictures" and set(found) == {"wide.jpg", "open.jpg"}
+    picture = found["wide.jpg"]
+    assert (picture.width, picture.height) == (240, 180)
+    assert picture.anchor._from.col == 2
+    assert picture.anchor.editAs in (None, "twoCell"), "it moves and hides with its cell"
+    seen = Image.open(picture.ref).convert("L")
+    assert seen.crop((10, 7, 104, 35)).getextrema()[0] < 40, "the region's box is drawn"
+    assert set(pictures(pictures=1)[1]) == {"wide.jpg"}
+    assert pictures(pictures=0) == ("4 photos", {})
+
+
 def test_a_sheet_that_is_full_says_so(table, monkeypatch):
     file = table.folder / "list.xlsx"
-    monkeypatch.setattr(lists, "MOST_ROWS", 5)
-    monkeypatch.setattr(lists, "MOST_LINKS", 2)
-    write = lists.write_xlsx
+    monkeypatch.setattr(excel, "MOST_LINKS", 2)
+    write = excel.write_xlsx
     monkeypatch.setattr(
         "inspector.reporting.report.write_xlsx",
-        lambda query, file, links: write(query, file, links, most_rows=5),
+        lambda *given: write(*given, most_rows=5),
     )
     said = made(table, xlsx=file).said["--xlsx"]
     assert "4 photos, cracks first; 3 more do not fit into a sheet" in said
