@@ -104,20 +104,21 @@ def recommend(cases: Sequence[Case], cpu: str | None, *, busy: str = "") -> Reco
     """The recommendation in words and figures; `busy` is what disturbed the measurement."""
     tiles = pick(cases, TILES)
     found = {TILES: tiles, PHOTOS: pick(cases, PHOTOS, like=tiles)}
-    sentences = [_sentence(images, case, cases) for images, case in found.items() if case]
+    right = {images: case for images, case in found.items() if case}
+    used = [
+        f"{case.name} for {images}, {case.median:.0f} images/s" for images, case in right.items()
+    ]
     where = f"On this machine ({cpu or 'unknown processor'})"
-    text = f"{where}: {'; '.join(sentences)}." if sentences else "No scan ran and was right."
-    if busy and sentences:
+    text = f"{where} use {'; '.join(used)}." if used else "No scan ran and was right."
+    if busy and used:
         text += f" Do not rely on it: {busy} meanwhile."
-    choices = {name: _choice(case) for name, case in found.items() if case}
-    return Recommendation(sentence=text, tiles=choices.get(TILES), photos=choices.get(PHOTOS))
-
-
-def _sentence(images: str, case: Case, cases: Sequence[Case]) -> str:
-    workers = f"{case.workers} worker{'' if case.workers == 1 else 's'}"
-    return (
-        f"for {images} {case.name}, batch {case.batch_size}, {workers}, {case.median:.0f} "
-        f"images/s, {_limit(case, cases)}"
+    limits = [f"{name.capitalize()}: {_limit(case, cases)}." for name, case in right.items()]
+    choices = {images: _choice(case) for images, case in right.items()}
+    return Recommendation(
+        sentence=text,
+        limits=" ".join(limits),
+        tiles=choices.get(TILES),
+        photos=choices.get(PHOTOS),
     )
 
 

@@ -167,6 +167,8 @@ class Recommendation:
     """Settings to use on this machine."""
 
     sentence: str
+    limits: str = ""
+    """What limits these scans."""
     tiles: Choice | None = None
     photos: Choice | None = None
     remembered: str = ""

@@ -16,6 +16,7 @@ from inspector.core.text import printable
 from inspector.evaluation.charts import (
     DASHES,
     INK,
+    LINE_IN,
     MUTED,
     PAPER,
     SERIES,
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
 MARKERS = "os^Dvph"
 MOST_LINES = len(SERIES)
 """Engines in one chart of curves, the fastest; tables have all."""
-ROW_IN, BAR = 0.37, 0.36
+ROW_IN, BAR = 0.43, 0.36
 """Height of a row of bars with its text, inches, and the bar's share of it."""
-_MARGIN_IN, _BELOW_IN = 0.12, 0.5
+_MARGIN_IN, _BELOW_IN = 0.12, 0.58
 """Beside and above the bars; below them, for the axis."""
 
 
@@ -54,8 +55,14 @@ class Row:
 
 def draw_rates(title: str, key: str, cases: Sequence[Case]) -> Drawn:
     """Images per second with 95 % intervals, fastest first."""
-    svg = _bars(f"rates-{key}", [_rate_row(case) for case in cases], "images/s", room=0.3)
-    return Drawn(title, svg, "Whiskers and brackets: 95 % intervals over the rounds.")
+    rows = [_rate_row(case) for case in cases]
+    svg = _bars(f"rates-{key}", rows, "images/s", room=0.37)
+    caption = "Whiskers and brackets: 95 % intervals over the rounds."
+    return Drawn(title, svg, f"Images/s: {_told(rows)}.", caption)
+
+
+def _told(rows: Sequence[Row]) -> str:
+    return "; ".join(f"{row.name} {row.text}" for row in rows)
 
 
 def _rate_row(case: Case) -> Row:
@@ -80,8 +87,9 @@ def draw_shares(title: str, key: str, cases: Sequence[Case]) -> Drawn:
         share = 100 * case.shares[name]
         colour = SERIES[2] if limited_by(case) else MUTED
         rows.append(Row(called(case), f"{share:.0f} % of {name}", share, None, colour))
-    svg = _bars(f"shares-{key}", rows, "% of the ceiling", room=0.42, end=100)
-    return Drawn(title, svg, "Grey: far from every ceiling that was measured.")
+    svg = _bars(f"shares-{key}", rows, "% of the ceiling", room=0.47, end=100)
+    alt = f"Shares of the highest ceiling: {_told(rows)}."
+    return Drawn(title, svg, alt, "Grey: far from every ceiling that was measured.")
 
 
 def _bars(name: str, rows: Sequence[Row], unit: str, *, room: float, end: float = 0) -> str:
@@ -119,34 +127,41 @@ def _rows(chart: Chart, count: int, longest: float, room: float) -> Axes:
 def _write(axes: Axes, k: int, name: str, text: str, end: float, bold: bool = False) -> None:
     """The name above a bar, and what it amounts to behind its `end`."""
     weight = "bold" if bold else "normal"
-    axes.text(0, k - 0.05, printable(name), va="bottom", weight=weight, fontsize=9)
+    axes.text(0, k - 0.05, printable(name), va="bottom", weight=weight)
     axes.annotate(text, (end, k + 0.2), (5, 0), textcoords="offset points", va="center",
-                  weight=weight, fontsize=8.5)  # fmt: skip
+                  weight=weight)  # fmt: skip
 
 
 def draw_curves(
     title: str, key: str, curves: Sequence[tuple[str, Sequence[Case]]],
     value: Callable[[Case], float],
 ) -> Drawn:  # fmt: skip
-    """A figure of each engine by batch size; both axes grow by factors."""
+    """A figure of each engine by its batch sizes, two or more; both axes grow by factors."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    with Chart(key, height=3.0 + 0.2 * len(curves), legend_rows=len(curves)) as chart:
+    told = []
+    with Chart(key, legend_rows=-(-len(curves) // 2)) as chart:
         axes = chart.axes()
         for k, (name, cases) in enumerate(curves):
             sizes = [case.batch_size or 1 for case in cases]
-            axes.plot(sizes, list(map(value, cases)), label=printable(name), **_style(k))
+            values = list(map(value, cases))
+            axes.plot(sizes, values, label=printable(name), **_style(k))
+            pairs = zip(sizes, values, strict=True)
+            told.append(f"{name} {', '.join(f'{figure(v)} at {size}' for size, v in pairs)}")
         ticks = sorted({case.batch_size or 1 for _, cases in curves for case in cases})
         axes.set_xscale("log", base=2)
         axes.set_xticks(ticks, list(map(str, ticks)))
         axes.minorticks_off()
         axes.set(xlabel="images in a batch", yscale="log")
         # Plain numbers where Matplotlib would write powers.
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, labelspacing=0.3)
-    return Drawn(title, chart.svg, "Both axes grow by factors.")
+        legend_above(axes)
+    return Drawn(
+        title, chart.svg, f"By batch size: {'; '.join(told)}.", "Both axes grow by factors."
+    )
 
 
 def _style(k: int) -> dict[str, Any]:
@@ -160,7 +175,7 @@ def draw_stages(title: str, key: str, cases: Sequence[Case]) -> Drawn:
     names = list(dict.fromkeys(name for case in cases for name in case.stage_seconds))
     lines = -(-len(names) // 2)
     longest = max(sum(case.stage_seconds.values()) for case in cases)
-    height = ROW_IN * len(cases) + _BELOW_IN + _MARGIN_IN + 0.2 * lines
+    height = ROW_IN * len(cases) + _BELOW_IN + _MARGIN_IN + LINE_IN * lines
     with Chart(f"stages-{key}", height=height, legend_rows=lines) as chart:
         axes = _rows(chart, len(cases), longest, room=0.14)
         start = np.zeros(len(cases))
@@ -175,4 +190,7 @@ def draw_stages(title: str, key: str, cases: Sequence[Case]) -> Drawn:
             _write(axes, k, label(case), f"{figure(start[k])} s", start[k])
         axes.set(xlabel="seconds of a whole run")
         legend_above(axes)
-    return Drawn(title, chart.svg)
+    spent = "; ".join(
+        f"{label(case)} {figure(end)}" for case, end in zip(cases, start, strict=True)
+    )
+    return Drawn(title, chart.svg, f"Seconds of a whole run: {spent}.")

@@ -24,7 +24,8 @@ def report_lines(results: Results) -> list[str]:
     found = results.recommendation
     lines = ["# Benchmark: engines and settings on this machine", ""]
     lines += [f"**{escaped(found.sentence)}**", ""]
-    lines += [escaped(found.remembered), ""] if found.remembered else []
+    for text in filter(None, (found.limits, found.remembered)):
+        lines += [escaped(text), ""]
     lines += _failures(results)
     for name in wording.inputs(results):
         title = wording.heading(name, results.inputs.get(name))
@@ -107,7 +108,7 @@ def terminal_lines(results: Results) -> list[str]:
     """Recommendation, the fastest of each group and failures, in at most 80 columns."""
     found = results.recommendation
     lines = wrapped("", found.sentence, 0)
-    lines += wrapped("", found.remembered, 0) if found.remembered else []
+    lines += [line for text in (found.limits, found.remembered) for line in wrapped("", text, 0)]
     for case in wording.failed(results):
         lines += ["", *wrapped("FAILED ", f"{wording.subject(case)}: {wording.trouble(case)}", 0)]
     for name in wording.inputs(results):

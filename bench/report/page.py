@@ -52,7 +52,7 @@ def _of_images(results: Results, name: str) -> dict[str, Any]:
         "facts": results.inputs.get(name),
         "cases": cases,
         "gpu": any(case.usage.gpu_percent is not None for case in cases),
-        "rates": [draw_rates(title, name, cases)] if cases else [],
+        "rates": [draw_rates(title, name, cases)] if len(cases) > 1 else [],
         "stages": [draw_stages(title, name, staged)] if staged else [],
     }
 
@@ -63,12 +63,12 @@ def _engine_charts(results: Results) -> list[Drawn]:
     best = wording.at_best(wording.engines(results))
     if not best:
         return []
-    drawn = [draw_rates("At the best batch size", "engines", best)]
-    curves = wording.curves(results, MOST_LINES)
-    if any(len(cases) > 1 for _, cases in curves):
+    drawn = [draw_rates("At the best batch size", "engines", best)] if len(best) > 1 else []
+    curves = [line for line in wording.curves(results, MOST_LINES) if len(line[1]) > 1]
+    if curves:
         drawn += [
             draw_curves("Images/s by batch size", "batch-sizes", curves, lambda case: case.median),
-            draw_curves("p95 of a batch, milliseconds, by batch size", "latencies", curves,
+            draw_curves("p95 of a batch, ms, by batch size", "latencies", curves,
                         lambda case: (case.latency_ms or {}).get("p95", float("nan"))),
         ]  # fmt: skip
     return drawn

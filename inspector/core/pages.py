@@ -15,20 +15,17 @@ if TYPE_CHECKING:
     from PIL import Image
 
 ASSETS = Path(__file__).parent / "assets"
-"""Folder of what pages of several commands are made of: `viewer.js`, the photo on its stage, and
-`viewer.css`."""
-_SHARED = Path(__file__).parents[1] / "evaluation" / "template"
-"""Folder of `report.css`, the style of every page."""
+"""Folder of what pages of several commands are made of: `page.html.jinja`, which each extends, its
+parts and its style, and `viewer.js`, the photo on its stage."""
 
 
 def page_environment(templates: Path) -> Environment:
-    """Load the templates of a folder, `report.css` and `ASSETS`. Values are escaped, a missing one
-    is an error. Filters: `printable` for text from outside, `svg` for an object that has a
-    chart."""
+    """Load the templates of a folder and of `ASSETS`. Values are escaped, a missing one is an
+    error. Filters: `printable` for text from outside, `svg` for a chart with `svg` and `alt`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader([templates, _SHARED, ASSETS]),
+        loader=FileSystemLoader([templates, ASSETS]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -57,7 +54,7 @@ def data_uri(image: Image.Image, kind: str, **options: Any) -> str:
 
 
 def _chart(drawn: Any) -> str:
-    """The chart's SVG; Matplotlib has escaped the names in it."""
-    from markupsafe import Markup
+    """The chart's SVG, in which Matplotlib has escaped the names, with what it shows in words."""
+    from markupsafe import Markup, escape
 
-    return Markup(drawn.svg)
+    return Markup(drawn.svg.replace("<svg ", f'<svg aria-label="{escape(drawn.alt)}" ', 1))

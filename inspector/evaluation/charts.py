@@ -52,10 +52,9 @@ _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font
     "svg.hashsalt": "inspector",
     "text.parse_math": False,  # a source may be called $x$
-    "font.size": 9.5,
+    "font.size": 12,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
-    "axes.titlesize": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.8,
@@ -69,33 +68,36 @@ _STYLE: dict[str, Any] = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "legend.frameon": False,
-    "legend.fontsize": 9,
+    "legend.fontsize": 12,
+    "legend.handlelength": 1.5,
+    "legend.handletextpad": 0.5,
+    "legend.columnspacing": 0.8,
     "lines.linewidth": 1.6,
 }
-WIDTH_IN, HEIGHT_IN = 4.4, 3.7
-"""Size of a chart; at 72 units to the inch and the font size above, its text is as big as the
-page's small print."""
+WIDTH_IN, HEIGHT_IN = 352 / 72, 3.9
+"""Size of every chart: 72 units to the inch are the pixels of a page, where it is 22rem wide and
+its text the smallest size of text."""
+LINE_IN = 0.22
+"""Height of a line of a legend."""
 
 
 class Chart:
     """A figure being drawn: a context manager that sets the style, with the SVG afterwards."""
 
-    def __init__(
-        self, name: str, *, width: float = WIDTH_IN, height: float = HEIGHT_IN, legend_rows: int = 0
-    ) -> None:
-        """`width` and `height` in inches; `legend_rows`: lines of text above the plot."""
+    def __init__(self, name: str, *, height: float = HEIGHT_IN, legend_rows: int = 0) -> None:
+        """`height` in inches; `legend_rows`: lines of text above the plot."""
         from matplotlib.figure import Figure
 
         self.name = name
         self.svg = ""
-        self.figure: Figure = Figure(figsize=(width, height))
+        self.figure: Figure = Figure(figsize=(WIDTH_IN, height))
         self.figure.patch.set_alpha(0)
         # Fixed margins, in inches: a layout engine would draw every chart twice.
         self.figure.subplots_adjust(
-            left=0.62 / width,
-            right=1 - 0.12 / width,
-            bottom=0.5 / height,
-            top=1 - (0.12 + 0.2 * legend_rows) / height,
+            left=0.86 / WIDTH_IN,
+            right=1 - 0.16 / WIDTH_IN,
+            bottom=0.58 / height,
+            top=1 - (0.12 + LINE_IN * legend_rows) / height,
             hspace=0.12,
         )
         self._style = ExitStack()
@@ -116,9 +118,10 @@ class Chart:
         return clean(self.figure.subplots())
 
 
-def legend_above(axes: Axes) -> None:
+def legend_above(axes: Axes, *, columns: int = 2) -> None:
     """A legend where no line can run into it."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 0.99), ncols=2, borderaxespad=0, borderpad=0.2)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 0.99), ncols=columns, borderaxespad=0,
+                borderpad=0.2, labelspacing=0.25)  # fmt: skip
 
 
 def clean(axes: Axes) -> Axes:
@@ -158,45 +161,50 @@ def _changed(key: str, value: str, name: str) -> str:
     return value.replace("#", f"#{name}-", 1)
 
 
+_FIFTHS = (0, 0.2, 0.4, 0.6, 0.8, 1)
 RELIABILITY_BINS = 10
 HISTOGRAM_BINS = 25
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A chart with its title and caption."""
+    """A chart with its title and caption, and what it shows for those who do not see it."""
 
     title: str
     svg: str
+    alt: str
     caption: str = ""
 
 
-def draw_roc(found: LabelledPredictions) -> Drawn:
-    """Cracks found against clear images called crack, at every threshold."""
+def draw_roc(found: LabelledPredictions) -> list[Drawn]:
+    """Cracks found against clear images called crack, at every threshold; nothing where no source
+    has both."""
     with Chart("roc") as chart:
         axes = chart.axes()
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, dashes=(2, 3))
-        _lines_by_source(axes, found, lambda y, p: roc_curve(y, p)[:2], metrics.roc_auc)
+        named = _lines_by_source(axes, found, lambda y, p: roc_curve(y, p)[:2], metrics.roc_auc)
         axes.set(xlabel="clear images called crack", ylabel="cracks found")
         _unit_square(axes)
         axes.legend(loc="lower right")
-    return Drawn("ROC", chart.svg, "The number beside each name is the area under its curve.")
+    caption = "Beside each name: the area under its curve."
+    return [Drawn("ROC", chart.svg, f"Areas under the curves: {named}.", caption)] if named else []
 
 
-def draw_precision_recall(found: LabelledPredictions) -> Drawn:
-    """The share of crack calls that are cracks, against cracks found."""
+def draw_precision_recall(found: LabelledPredictions) -> list[Drawn]:
+    """The share of crack calls that are cracks, against cracks found; nothing where no source has
+    both."""
     with Chart("precision-recall") as chart:
         axes = chart.axes()
-        _lines_by_source(axes, found, lambda y, p: precision_recall_curve(y, p)[1::-1],
-                         metrics.average_precision)  # fmt: skip
-        axes.set(xlabel="recall: cracks found", ylabel="precision: crack calls that are cracks")
+        named = _lines_by_source(axes, found, lambda y, p: precision_recall_curve(y, p)[1::-1],
+                                 metrics.average_precision)  # fmt: skip
+        axes.set(xlabel="recall: cracks found", ylabel="precision: crack calls that are right")
         _unit_square(axes)
         axes.legend(loc="lower left")
     caption = (
-        "The number beside each name is the average precision. It depends on how many of the "
-        "images show cracks."
+        "Beside each name: the average precision, which depends on how many images show cracks."
     )
-    return Drawn("Precision and recall", chart.svg, caption)
+    alt = f"Average precision: {named}."
+    return [Drawn("Precision and recall", chart.svg, alt, caption)] if named else []
 
 
 def _lines_by_source(
@@ -204,8 +212,9 @@ def _lines_by_source(
     found: LabelledPredictions,
     curve: Callable[[NDArray[np.bool_], NDArray[np.float32]], Line],
     score: Callable[[NDArray[np.float32], NDArray[np.bool_]], float],
-) -> None:
-    """The largest sources that hold both classes, as many as there are colours, and all."""
+) -> str:
+    """Draw the largest sources that hold both classes, as many as there are colours, and all;
+    returns their names and scores."""
     truth_N, p_N = found.is_crack_N, found.p_crack_N
     rankable = [(n, w) for n, w in found.by_source() if metrics.has_both(truth_N[w])]
     largest = sorted(rankable, key=lambda part: -part[1].sum())[: len(SERIES)]
@@ -216,18 +225,23 @@ def _lines_by_source(
     if metrics.has_both(truth_N) and len(found.by_source()) > 1:
         label = f"all {score(p_N, truth_N):.3f}"
         axes.plot(*curve(truth_N, p_N), color=INK, linewidth=2.4, label=label)
+    labels: list[str] = axes.get_legend_handles_labels()[1]
+    return ", ".join(labels)
 
 
 def _unit_square(axes: Axes) -> None:
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=_FIFTHS, yticks=_FIFTHS)
 
 
-def draw_reliability(name: str, found: LabelledPredictions, number: int) -> Drawn:
-    """Observed share of cracks against probability, with the count of images at each point."""
+def draw_reliability(name: str, found: LabelledPredictions, number: int) -> list[Drawn]:
+    """Observed share of cracks against probability, with the count of images at each point; nothing
+    where there is one point."""
     p_N, truth_N = found.p_crack_N.astype(np.float64), found.is_crack_N
     bin_N = np.minimum((p_N * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
     count_K = np.bincount(bin_N, minlength=RELIABILITY_BINS)
     used = count_K > 0
+    if used.sum() < 2:
+        return []
     share_K = np.bincount(bin_N, truth_N, RELIABILITY_BINS)[used] / count_K[used]
     mean_K = np.bincount(bin_N, p_N, RELIABILITY_BINS)[used] / count_K[used]
     hits_K = np.rint(share_K * count_K[used]).astype(int)
@@ -235,7 +249,7 @@ def draw_reliability(name: str, found: LabelledPredictions, number: int) -> Draw
         [binomtest(hits, count).proportion_ci(method="wilson")
          for hits, count in zip(hits_K.tolist(), count_K[used].tolist(), strict=True)]
     )  # fmt: skip
-    with Chart(f"reliability-{number}", height=4.2) as chart:
+    with Chart(f"reliability-{number}") as chart:
         upper, lower = chart.figure.subplots(2, sharex=True, height_ratios=(3, 1))
         clean(upper).plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, dashes=(2, 3))
         reach = np.maximum(0, np.stack([share_K - low_K, high_K - share_K]))
@@ -244,7 +258,9 @@ def draw_reliability(name: str, found: LabelledPredictions, number: int) -> Draw
         _unit_square(upper)
         _count_bars(clean(lower), count_K)
         lower.set(xlabel="probability of a crack", ylabel="images")
-    return Drawn(name, chart.svg)
+    points = zip(mean_K, hits_K.tolist(), count_K[used].tolist(), strict=True)
+    told = "; ".join(f"{p:.2f}: {hits:,} of {count:,}" for p, hits, count in points)
+    return [Drawn(name, chart.svg, f"Images that are cracks, by probability: {told}.")]
 
 
 def _count_bars(axes: Axes, count_K: NDArray[np.int64]) -> None:
@@ -252,10 +268,17 @@ def _count_bars(axes: Axes, count_K: NDArray[np.int64]) -> None:
     axes.bar(centre_K, count_K, width=0.8 / len(count_K), color=SERIES[0])
     for centre, count in zip(centre_K, count_K, strict=True):
         if count:
-            axes.annotate(f"{count:,}", (centre, count), (0, 1), textcoords="offset points",
-                          ha="center", fontsize=7.5)  # fmt: skip
-    axes.set(yticks=[], ylim=(0, 1.3 * count_K.max()))
+            axes.annotate(_short_count(int(count)), (centre, count), (0, 1), ha="center",
+                          textcoords="offset points", fontsize=10)  # fmt: skip
+    axes.set(yticks=[], ylim=(0, 1.5 * count_K.max()))
     axes.grid(False)
+
+
+def _short_count(count: int) -> str:
+    """At most four letters, for ten of them side by side."""
+    if count < 1000:
+        return f"{count}"
+    return f"{count / 1000:.1f}k" if count < 9950 else f"{count / 1000:.0f}k"
 
 
 def draw_scores(
@@ -265,7 +288,7 @@ def draw_scores(
     so that the few images on the wrong side can be seen beside the many on the right one."""
     edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
     truth_N, p_N = found.is_crack_N, found.p_crack_N
-    with Chart(f"scores-{number}", height=3.0, legend_rows=1) as chart:
+    with Chart(f"scores-{number}", legend_rows=1) as chart:
         axes = chart.axes()
         _mark_thresholds(axes, thresholds)
         most = 1
@@ -278,14 +301,20 @@ def draw_scores(
             most = max(most, int(counts.max()))
         axes.axhline(0, color=INK, linewidth=0.8)
         # Of the round numbers, those that do not run into each other.
-        ticks = [0, *(n for n in (1, 10, 100, 1000, 10_000, 100_000) if most / 400 < n <= most)]
+        ticks = [0, *(n for n in (1, 10, 100, 1000, 10_000, 100_000) if most / 40 < n <= most)]
         places = sorted({s * np.sqrt(n) for n in ticks for s in (1, -1)})
         axes.set_yticks(places, [f"{round(place**2):,}" for place in places])
         reach = 1.1 * np.sqrt(most)
         axes.set(xlim=(0, 1), ylim=(-reach, reach), xlabel="probability of a crack",
-                 ylabel="images")  # fmt: skip
+                 ylabel="images", xticks=_FIFTHS)  # fmt: skip
         legend_above(axes)
-    return Drawn(name, chart.svg)
+    low, high = thresholds.clear_below, thresholds.crack_from
+    told = [
+        f"of {part_N.sum():,} {label} {(p_N[part_N] < low).sum():,} lie below {low:g} and "
+        f"{(p_N[part_N] >= high).sum():,} from {high:g}"
+        for part_N, label in ((truth_N, "cracks"), (~truth_N, "clear images")) if part_N.any()
+    ]  # fmt: skip
+    return Drawn(name, chart.svg, f"By probability, {'; '.join(told)}.")
 
 
 def draw_thresholds(found: LabelledPredictions, thresholds: Thresholds) -> Drawn:
@@ -300,7 +329,7 @@ def draw_thresholds(found: LabelledPredictions, thresholds: Thresholds) -> Drawn
 
     cracks, clears = np.sort(found.p_crack_N[truth_N]), np.sort(found.p_crack_N[~truth_N])
     low, high = at[at <= thresholds.crack_from], at[at >= thresholds.clear_below]
-    with Chart("thresholds", width=7.0, height=4.0, legend_rows=2) as chart:
+    with Chart("thresholds", legend_rows=4) as chart:
         axes = chart.axes()
         _mark_thresholds(axes, thresholds)
         axes.plot(at, below(cracks, at), color=CRACK,
@@ -313,9 +342,13 @@ def draw_thresholds(found: LabelledPredictions, thresholds: Thresholds) -> Drawn
         review = below(p_N, high) - below(p_N, thresholds.clear_below)
         axes.plot(high, review, color=REVIEW, linestyle=DASHES[3],
                   label="to review, were “crack from” here")  # fmt: skip
-        axes.set(xlim=(0, 1), ylim=(0, 50), xlabel="probability of a crack", ylabel="%")
-        legend_above(axes)
-    return Drawn("What other thresholds would cost", chart.svg)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-1, 50), xlabel="probability of a crack", ylabel="%",
+                 xticks=_FIFTHS)  # fmt: skip
+        legend_above(axes, columns=1)
+    told = [f"{float(below(cracks, p)):.1f} % and {100 - float(below(clears, p)):.1f} % at {p:g}"
+            for p in _FIFTHS[1:-1]]  # fmt: skip
+    alt = f"Cracks missed and false alarms, were the threshold there: {'; '.join(told)}."
+    return Drawn("What other thresholds would cost", chart.svg, alt)
 
 
 def _mark_thresholds(axes: Axes, thresholds: Thresholds) -> None:
@@ -325,28 +358,32 @@ def _mark_thresholds(axes: Axes, thresholds: Thresholds) -> None:
 
 
 def draw_history(history: Sequence[Mapping[str, Any]]) -> list[Drawn]:
-    """Loss, accuracy and learning rate epoch by epoch; rows as in `TrainingRun.history`."""
+    """Loss, accuracy and learning rate epoch by epoch; rows as in `TrainingRun.history`. Nothing
+    of a single epoch."""
     from matplotlib.ticker import MaxNLocator
 
-    if not history:
+    if len(history) < 2:
         return []
     both = ("training", "train_{}"), ("validation", "validation_{}")
     charts = []
     for title, unit, measure, scale, lines in (
         ("Loss", "cross-entropy, nats", "loss", 1, both),
         ("Accuracy", "%", "accuracy", 100, both),
-        ("Learning rate", "at the end of the epoch", "rate", 1, (("rate", "learning_{}"),)),
-    ):
-        with Chart(f"history-{measure}", height=3.0, legend_rows=1) as chart:
+        ("Learning rate at the end of each epoch", "thousandths", "rate", 1000,
+         (("rate", "learning_{}"),)),
+    ):  # fmt: skip
+        told = []
+        with Chart(f"history-{measure}", legend_rows=1) as chart:
             axes = chart.axes()
             for k, (label, column) in enumerate(lines):
                 values = [scale * row[column.format(measure)] for row in history]
                 axes.plot([row["epoch"] for row in history], values, color=SERIES[k],
                           linestyle=DASHES[k], marker="os"[k], markersize=4,
                           markeredgecolor=PAPER, label=label)  # fmt: skip
+                told.append(f"{label} from {values[0]:.3g} to {values[-1]:.3g}")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set(xlabel="epoch", ylabel=unit)
             if len(lines) > 1:
                 legend_above(axes)
-        charts.append(Drawn(title, chart.svg))
+        charts.append(Drawn(title, chart.svg, f"{unit}, over the epochs: {', '.join(told)}."))
     return charts

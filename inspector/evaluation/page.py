@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,13 +107,15 @@ def render_page(
     """The page as one HTML document without outside references; all names are escaped."""
     environment = page_environment(Path(__file__).parent / "template")
     environment.filters["short"] = wording.short
-    return environment.get_template("report.html.jinja").render(
+    galleries = collect(found, bundle.preprocess, leaks, limit=subject.gallery)
+    return environment.get_template("evaluation.html.jinja").render(
         subject=subject,
         evaluation=evaluation,
         bundle=bundle,
         leaks=leaks,
         version=__version__,
         infinity=float("inf"),
+        result=wording.result(evaluation.overall),
         keys=wording.key_figures(evaluation.overall),
         sentences=wording.plain_words(evaluation),
         flattery=wording.flattery(evaluation),
@@ -124,38 +126,62 @@ def render_page(
         **_tables(evaluation.sources, with_ood=found.ood_N is not None),
         **_charts(found, bundle.thresholds),
         history=draw_history(subject.training.history) if subject.training else [],
-        galleries=collect(found, bundle.preprocess, leaks, limit=subject.gallery),
+        galleries=galleries,
+        heated=any(cam_HW.size for cam_HW in found.cam_NHW),
     )
 
 
 def _tables(sources: Sequence[Figures], *, with_ood: bool) -> dict[str, Any]:
-    """Columns and rows of each table, one row per source."""
-    verdicts = (*wording.VERDICTS, wording.OUT_OF_DISTRIBUTION) if with_ood else wording.VERDICTS
-    tables = {
-        "verdict_table": verdicts,
-        "ranking_table": wording.RANKING,
-        "decision_table": wording.DECISIONS,
-        "calibration_table": wording.CALIBRATION,
-    }
+    """Heads and rows of each table, one row per source."""
+    last = None if with_ood else -1
+    *groups, (shares, names) = wording.VERDICT_GROUPS
+    groups.append((shares, names[:last]))
+    heads = [name for _, names in groups for name in names]
+    spans = [(title, len(names)) for title, names in groups]
+    edges = [sum(span for _, span in spans[:k]) for k in range(len(spans))]
+
+    def table(
+        columns: Sequence[str], cells: Callable[[Figures], Sequence[wording.Cell]], **more: Any
+    ) -> dict[str, Any]:
+        rows = [(source, cells(source)) for source in sources]
+        return {"columns": columns, "rows": rows, "groups": [], "edges": [], **more}
+
+    def titles(columns: Sequence[wording.Column]) -> list[str]:
+        return [column.title for column in columns]
+
     return {
-        name: {
-            "columns": columns,
-            "rows": [
-                (f, [wording.cell(f.measures[c.measure], c) for c in columns]) for f in sources
-            ],
-        }
-        for name, columns in tables.items()
+        "verdict_table": table(
+            heads, lambda f: wording.verdict_cells(f)[:last], groups=spans, edges=edges
+        ),
+        "ranking_table": table(
+            titles(wording.RANKING),
+            lambda f: [wording.cell(f.measures[c.measure], c) for c in wording.RANKING],
+        ),
+        "decision_table": table(
+            ["cracks called clear", "clear called crack", *titles(wording.DECISIONS)],
+            wording.decision_cells,
+        ),
+        "calibration_table": table(
+            [*titles(wording.CALIBRATION), "best temperature"], wording.calibration_cells
+        ),
     }
 
 
 def _charts(found: LabelledPredictions, thresholds: Thresholds) -> dict[str, list[Drawn]]:
+    """Charts by their section; one that would show a single point is not drawn."""
     panels = _panels(found)
+    many = len(found.p_crack_N) > 1
     return {
-        "ranking_charts": [draw_roc(found), draw_precision_recall(found)],
-        "threshold_charts": [draw_thresholds(found, thresholds)],
-        "reliability_charts": [draw_reliability(n, part, k) for k, (n, part) in enumerate(panels)],
-        "score_charts": [draw_scores(n, part, thresholds, k) for k, (n, part) in enumerate(panels)],
-    }
+        "ranking_charts": [*draw_roc(found), *draw_precision_recall(found)],
+        "threshold_charts": [draw_thresholds(found, thresholds)] if many else [],
+        "reliability_charts": [
+            chart for k, (n, part) in enumerate(panels) for chart in draw_reliability(n, part, k)
+        ],
+        "score_charts": [
+            draw_scores(n, part, thresholds, k)
+            for k, (n, part) in enumerate(panels) if len(part.p_crack_N) > 1
+        ],
+    }  # fmt: skip
 
 
 def _panels(found: LabelledPredictions) -> list[tuple[str, LabelledPredictions]]:

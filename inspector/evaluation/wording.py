@@ -31,10 +31,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A figure and its interval, written out."""
+    """A figure and its interval, or what else explains it, written out."""
 
     value: str
     interval: str = ""
+    wrong: bool = False
+    """Whether it counts mistakes that were made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,12 @@ VERDICTS = (
     Column("false_alarms", "clear called crack"),
     Column("review", "sent to review"),
 )
-OUT_OF_DISTRIBUTION = Column("out_of_distribution", "out of distribution")
+VERDICT_GROUPS = (
+    ("cracks", ("all", "called crack", "to review", "called clear")),
+    ("images without a crack", ("all", "called clear", "to review", "called crack")),
+    ("of all", ("to review", "out of distribution")),
+)
+"""Columns of `verdict_cells`."""
 RANKING = (
     Column("roc_auc", "ROC AUC", percent=False),
     Column("average_precision", "average precision", percent=False),
@@ -67,6 +74,8 @@ DECISIONS = (
     Column("matthews_corrcoef", "MCC", percent=False),
 )
 CALIBRATION = (Column("brier", "Brier score", percent=False), Column("ece", "ECE", percent=False))
+TOO_SURE, TOO_TIMID = 1.15, 0.87
+"""Best temperatures beyond which probabilities are said to be off."""
 
 
 def short(name: str) -> str:
@@ -83,6 +92,40 @@ def cell(measured: Measured, column: Column) -> Cell:
     interval = f"{low} to {high}" if math.isfinite(measured.low) else ""
     unit = " %" if column.percent else ""
     return Cell(_number(measured.value, column) + unit, interval)
+
+
+def verdict_cells(found: Figures) -> list[Cell]:
+    """Counts of each verdict, mistakes with their rates; then shares of all images."""
+    cells = []
+    for truth, others, rate in (("crack", ("crack", "review", "clear"), VERDICTS[0]),
+                                ("clear", ("clear", "review", "crack"), VERDICTS[1])):  # fmt: skip
+        said = found.verdicts[truth]
+        cells.append(Cell(f"{sum(said.values()):,}"))
+        cells += [Cell(f"{said[verdict]:,}") for verdict in others]
+        share = cell(found.measures[rate.measure], rate)
+        if share.value != "-":
+            about = f"{share.value}, {share.interval}" if share.interval else share.value
+            cells[-1] = Cell(cells[-1].value, about, wrong=said[others[-1]] > 0)
+    last = Column("review", ""), Column("out_of_distribution", "")
+    return cells + [cell(found.measures[column.measure], column) for column in last]
+
+
+def decision_cells(found: Figures) -> list[Cell]:
+    """Mistakes at one half, and the figures that follow."""
+    wrong = [(found.confusion["fn"], found.cracks), (found.confusion["fp"], found.clears)]
+    counts = [Cell(f"{part:,}", f"of {whole:,}", wrong=part > 0) for part, whole in wrong]
+    return counts + [cell(found.measures[column.measure], column) for column in DECISIONS]
+
+
+def calibration_cells(found: Figures) -> list[Cell]:
+    """Gaps between probabilities and truth, and what would close them."""
+    cells = [cell(found.measures[column.measure], column) for column in CALIBRATION]
+    best = found.best_temperature
+    if not math.isfinite(best):
+        return [*cells, Cell("-")]
+    words = ("too sure of itself" if best > TOO_SURE
+             else "could be surer" if best < TOO_TIMID else "about right")  # fmt: skip
+    return [*cells, Cell(f"{best:.2f}", words)]
 
 
 def _number(value: float, column: Column) -> str:
@@ -110,6 +153,26 @@ def _between(measured: Measured) -> str:
         return f"95 % interval: {low}"
     low = low.replace("fewer than 1", "under 1")
     return f"95 % interval: {low} to {high.replace('fewer than 1', 'under 1')}"
+
+
+def result(everything: Figures) -> str:
+    """What it made of the images, in one sentence."""
+    parts = []
+    for truth, count, one, many, other in (
+        ("crack", everything.cracks, "crack", "cracks", "clear"),
+        ("clear", everything.clears, "image without a crack", "images without a crack", "crack"),
+    ):
+        said = {
+            verdict: f"{n:,}" if n else "none" for verdict, n in everything.verdicts[truth].items()
+        }
+        found = f"found {said[truth]}" if truth == "crack" else f"called {said[truth]} clear"
+        if count:
+            parts.append(
+                f"of {count:,} {one if count == 1 else many} it {found}, left {said['review']} to "
+                f"a person and called {said[other]} {other}"
+            )
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def key_figures(everything: Figures) -> list[KeyFigure]:
@@ -174,9 +237,9 @@ def _trust(everything: Figures) -> list[str]:
         else "A probability it gives is off by less than 1 percentage point on average"
     )
     temperature = everything.best_temperature
-    if temperature > 1.15:
+    if temperature > TOO_SURE:
         sentence += "; it is too sure of itself on these images"
-    elif temperature < 0.87:
+    elif temperature < TOO_TIMID:
         sentence += "; on these images it could be surer than it is"
     return [sentence + "."]
 

@@ -81,9 +81,11 @@ def test_the_sentence_says_what_limits_it():
     )
     found = recommend(cases, "A Processor")
     assert found.sentence == (
-        "On this machine (A Processor): for tiles onnxruntime int8, batch 32, 1 worker, "
-        "70 images/s, limited by the engine at 95 % of what it does alone, and that by int8 "
-        "arithmetic at 76 % of its peak."
+        "On this machine (A Processor) use onnxruntime int8 for tiles, 70 images/s."
+    )
+    assert found.limits == (
+        "Tiles: limited by the engine at 95 % of what it does alone, and that by int8 arithmetic "
+        "at 76 % of its peak."
     )
     advice = tuned_by(found)
     assert (advice.tiles.backend, advice.precision, advice.device) == ("onnxruntime", "int8", "cpu")
@@ -97,7 +99,7 @@ def test_decoding_and_the_engine_share_the_cores_of_a_cpu():
         ("cuda:0", "no single limit"),
     ):
         cases = marked(case("onnxruntime int8", 70, device=device, **shared))
-        assert words in recommend(cases, None).sentence
+        assert words in recommend(cases, None).limits
 
 
 def test_only_what_was_shown_to_be_faster_is_recommended_and_remembered():
@@ -131,7 +133,7 @@ def test_busy_machine_is_said_and_told_from_a_quiet_one():
 def test_more_than_all_of_a_ceiling_means_that_it_is_none():
     over = {"shares": {"engine alone": 1.08}}
     cases = marked(case("onnxruntime int8", 70, **over))
-    assert "at 108 % (measured too low)" in recommend(cases, None).sentence
+    assert "at 108 % (measured too low)" in recommend(cases, None).limits
     assert percent_of(1.004) == "100 %"
 
 

@@ -16,7 +16,7 @@ from bench.report.wording import figure
 from bench.results import PAGE, REPORT, RESULTS, Recommendation, read_results, write_results
 from inspector.errors import InspectorError, OutputError
 from tests.bench.made import made_results
-from tests.pages import open_on_a_phone
+from tests.pages import check_charts, open_on_a_phone
 
 
 @pytest.fixture(scope="module")
@@ -145,9 +145,8 @@ def test_a_failure_is_never_among_the_figures(results):
     before, after = text.split("## Tiles", 1)
     assert "openvino int8: wrong by 0.9" in before and "openvino int8" not in after
     page = render_page(broken)
-    assert page.count("openvino int8") == page.split('aria-label="Recommended"')[0].count(
-        "openvino int8"
-    ) + page.count("failed</span>")
+    rest = re.sub('<section class="failures".*?</section>', "", page, flags=re.DOTALL)
+    assert rest.count("openvino int8") == page.count("failed</span>") > 0
 
 
 def test_a_run_in_which_nothing_worked_has_a_page(results):
@@ -190,16 +189,6 @@ def test_light_dark_and_paper(page, scheme, media, light):
     assert (sum(map(int, re.findall(r"\d+", colour)[:3])) / 3 > 200) == light
 
 
-def test_texts_of_a_chart_do_not_leave_it(page):
-    """Names stand above bars and figures behind them: the longest must fit."""
+def test_charts_can_be_read(page):
     page.emulate_media(color_scheme="light", media="screen")
-    outside = page.evaluate(
-        """[...document.querySelectorAll('svg.chart')].flatMap(chart => {
-             const frame = chart.getBoundingClientRect();
-             return [...chart.querySelectorAll('text')].filter(text => {
-               const box = text.getBoundingClientRect();
-               return box.left < frame.left - 1 || box.right > frame.right + 1;
-             }).map(text => text.textContent);
-           })"""
-    )
-    assert outside == []
+    check_charts(page)

@@ -15,7 +15,7 @@ from inspector.evaluation.page import FILES, Subject, TrainingRun, check_free, w
 from inspector.labelled.leaks import Leak, LeakAudit, LeakKind
 from inspector.types import FailureCode
 from tests.evaluation.known import THRESHOLDS, predictions_of
-from tests.pages import open_on_a_phone
+from tests.pages import check_charts, open_on_a_phone
 
 
 @pytest.fixture(scope="module")
@@ -118,4 +118,5 @@ def test_page_follows_light_dark_and_print(page, scheme, media, light):
 
 def test_page_fits_a_phone(page):
     page.emulate_media(color_scheme="light", media="screen")
+    check_charts(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
