@@ -185,7 +185,8 @@ def draw_roc(found: LabelledPredictions) -> list[Drawn]:
         named = _lines_by_source(axes, found, lambda y, p: roc_curve(y, p)[:2], metrics.roc_auc)
         axes.set(xlabel="clear images called crack", ylabel="cracks found")
         _unit_square(axes)
-        axes.legend(loc="lower right")
+        if named:
+            axes.legend(loc="lower right")
     caption = "Beside each name: the area under its curve."
     return [Drawn("ROC", chart.svg, f"Areas under the curves: {named}.", caption)] if named else []
 
@@ -199,7 +200,8 @@ def draw_precision_recall(found: LabelledPredictions) -> list[Drawn]:
                                  metrics.average_precision)  # fmt: skip
         axes.set(xlabel="recall: cracks found", ylabel="precision: crack calls that are right")
         _unit_square(axes)
-        axes.legend(loc="lower left")
+        if named:
+            axes.legend(loc="lower left")
     caption = (
         "Beside each name: the average precision, which depends on how many images show cracks."
     )
