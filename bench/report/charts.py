@@ -190,7 +190,5 @@ def draw_stages(title: str, key: str, cases: Sequence[Case]) -> Drawn:
             _write(axes, k, label(case), f"{figure(start[k])} s", start[k])
         axes.set(xlabel="seconds of a whole run")
         legend_above(axes)
-    spent = "; ".join(
-        f"{label(case)} {figure(end)}" for case, end in zip(cases, start, strict=True)
-    )
-    return Drawn(title, chart.svg, f"Seconds of a whole run: {spent}.")
+    ends = "; ".join(f"{label(case)} {figure(end)}" for case, end in zip(cases, start, strict=True))
+    return Drawn(title, chart.svg, f"Seconds of a whole run: {ends}.")

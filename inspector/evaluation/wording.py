@@ -54,7 +54,7 @@ VERDICTS = (
     Column("false_alarms", "clear called crack"),
     Column("review", "sent to review"),
 )
-VERDICT_GROUPS = (
+VERDICT_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("cracks", ("all", "called crack", "to review", "called clear")),
     ("images without a crack", ("all", "called clear", "to review", "called crack")),
     ("of all", ("to review", "out of distribution")),

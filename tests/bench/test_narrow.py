@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 import torch
 
+from bench.recipe.context.material import Material
 from bench.recipe.narrow.export import PHOTOS, TILES, export_narrow
 from bench.recipe.narrow.lessons import School
 from bench.recipe.narrow.network import NarrowNetwork, NarrowTiles, Widths
@@ -33,18 +34,23 @@ def dark(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def lessons(tmp_path_factory):
     """One shard of noise of different brightness."""
     folder = tmp_path_factory.mktemp("lessons")
-    school = School(None, dark, folder, photos=2, tiles=6)
-    rng = np.random.default_rng(2)
+    _Noise(Material([], folder), dark, folder, photos=2, tiles=6).make(0)
+    return folder
 
-    def picture(side: int) -> np.ndarray:
+
+class _Noise(School):
+    """Teaches with noise."""
+
+    def photo(self, rng):
+        return self._picture(rng, 448)
+
+    def tile(self, rng, photos):
+        return self._picture(rng, 224)
+
+    def _picture(self, rng: np.random.Generator, side: int) -> np.ndarray:
         cells = rng.integers(60, 200, (side // STRIDE, side // STRIDE, 1))
         grey = cells.repeat(STRIDE, axis=0).repeat(STRIDE, axis=1)
         return (grey + rng.integers(-20, 20, (side, side, 3))).astype(np.uint8)
-
-    school.photo = lambda rng: picture(448)
-    school.tile = lambda rng, photos: picture(224)
-    school.make(0)
-    return folder
 
 
 def begun() -> NarrowTrainer:
@@ -80,13 +86,13 @@ def test_batch_norm_keeps_its_statistics_while_the_rate_falls(lessons):
     trainer = begun()
     first = next(n for n in trainer.network.modules() if isinstance(n, torch.nn.BatchNorm2d))
     batch = next(trainer.batches(lessons, lambda: False))
-    before = first.running_mean.clone()
+    before = first.state_dict()["running_mean"].clone()
     trainer.learn(batch)
-    assert not torch.equal(first.running_mean, before)
+    assert not torch.equal(first.state_dict()["running_mean"], before)
     trainer.step = int(CONFIG.falls_from * CONFIG.steps) + 1
-    before = first.running_mean.clone()
+    before = first.state_dict()["running_mean"].clone()
     trainer.learn(batch)
-    assert torch.equal(first.running_mean, before)
+    assert torch.equal(first.state_dict()["running_mean"], before)
     assert trainer.rate < CONFIG.rate
 
 
@@ -100,7 +106,7 @@ def test_right_answers_cost_least_and_a_crack_called_clear_most():
     scores = torch.ones(2, 3, 3)
 
     def cost(log_odds: torch.Tensor, taught: torch.Tensor) -> dict[str, float]:
-        found = losses(log_odds, scores, taught, scores, 1.0)
+        found = losses((log_odds, scores), taught, scores, 1.0)
         return {name: float(value) for name, value in found.items()}
 
     right, other = cost(cells, cells), cost(cells + 1, cells)

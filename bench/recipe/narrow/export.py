@@ -40,7 +40,7 @@ def export_narrow(
 
 
 def _write(
-    model: nn.Module, shape: tuple[int, int, int], dynamic: dict[int, object],
+    model: nn.Module, shape: tuple[int, int, int], dynamic: Mapping[int, object],
     outputs: tuple[str, ...], metadata: Mapping[str, str], file: Path,
 ) -> None:  # fmt: skip
     with silence():

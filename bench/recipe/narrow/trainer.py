@@ -12,7 +12,7 @@ import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -82,8 +82,8 @@ class NarrowTrainer:
                 module.momentum = _NORM_MOMENTUM
         with torch.no_grad():
             self.network.head.weight *= _HEAD_GAIN
-            self.network.head.bias.copy_(torch.tensor([_HEAD_BIAS, 1.0]))
-        update = get_ema_multi_avg_fn(_AVERAGE)
+            cast("Tensor", self.network.head.bias).copy_(torch.tensor([_HEAD_BIAS, 1.0]))
+        update = get_ema_multi_avg_fn(_AVERAGE)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.network, multi_avg_fn=update, use_buffers=True)
         self.optimizer = torch.optim.AdamW(self._groups(), lr=config.rate)
         self.pair = ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1))
@@ -138,8 +138,8 @@ class NarrowTrainer:
     def _half(self, batch: Batch, kind: str) -> tuple[Sequence[Tensor], dict[str, float]]:
         """Gradients by parameter, and parts of the loss, of the pictures of one kind."""
         answers = self.network(batch[kind])
-        wanted = batch[f"{kind}_cells"], batch[f"{kind}_domain"]
-        found = losses(*answers, *wanted, self.temperature)
+        cells, domain = batch[f"{kind}_cells"], batch[f"{kind}_domain"]
+        found = losses(answers, cells, domain, self.temperature)
         loss = torch.stack(list(found.values())).sum()
         gradients = torch.autograd.grad(loss, list(self.network.parameters()))
         return gradients, {f"{kind} {name}": float(part.detach()) for name, part in found.items()}
@@ -177,8 +177,7 @@ class NarrowTrainer:
     @property
     def judged(self) -> NarrowNetwork:
         """The averaged network, as it is deployed."""
-        network: NarrowNetwork = self.average.module.eval()
-        return network
+        return cast("NarrowNetwork", self.average.module.eval())
 
     def save(self, file: Path) -> None:
         """Write all of the state in one step."""
@@ -207,11 +206,12 @@ class NarrowTrainer:
 
 
 def losses(
-    log_odds: Tensor, domain: Tensor, taught: Tensor, taught_domain: Tensor, temperature: float
+    answers: tuple[Tensor, Tensor], taught: Tensor, taught_domain: Tensor, temperature: float
 ) -> dict[str, Tensor]:
     """Parts of the loss of N pictures: log odds of cells (N, h, w) and scores of windows (N, n, n)
     against the teacher's. Cracks count double, and large differences between windows most: a crack
     that is called clear costs more than a photo that is judged twice."""
+    log_odds, domain = answers
     side = taught.shape[1] - taught_domain.shape[1] + 1
     means, wanted = (avg_pool2d(cells[:, None], side, 1)[:, 0] for cells in (log_odds, taught))
     weight = 1 + (wanted > 0).float()
@@ -219,12 +219,12 @@ def losses(
     sure = binary_cross_entropy_with_logits(
         means / temperature, torch.sigmoid(wanted / temperature), weight
     )
-    scores = (each.clamp(max=_MOST_DOMAIN) for each in (domain, taught_domain))
+    mine, theirs = (each.clamp(max=_MOST_DOMAIN) for each in (domain, taught_domain))
     return {
         "cells": smooth_l1_loss(_bent(log_odds), _bent(taught)),
         "windows": (weight * far).mean(),
         "sure": sure,
-        "domain": _DOMAIN_WEIGHT * smooth_l1_loss(*scores, beta=0.5),
+        "domain": _DOMAIN_WEIGHT * smooth_l1_loss(mine, theirs, beta=0.5),
     }
 
 
