@@ -166,13 +166,13 @@ def test_excel_has_numbers_times_and_links(table):
 
 
 def test_excel_has_pictures_of_cracks_in_their_rows(table):
+    for name in ("wide.jpg", "open.jpg", "calm.jpg"):
+        Image.new("RGB", (800, 600), (90, 120, 90)).save(table.photos / name)
     rows = [row_of(path, verdict=verdict, p_crack=p, **SEEN | {"width": 800, "height": 600},
                    reason="model", regions=[REGION] if verdict != "clear" else [])
             for path, verdict, p in ((table.photos / "wide.jpg", "crack", 0.9),
                                      (table.photos / "open.jpg", "review", 0.5),
                                      (table.photos / "calm.jpg", "clear", 0.1))]  # fmt: skip
-    for name in ("wide.jpg", "open.jpg", "calm.jpg"):
-        Image.new("RGB", (800, 600), (90, 120, 90)).save(table.photos / name)
     rows.append(row_of(table.photos / "gone.jpg", verdict="crack", reason="model", p_crack=0.8))
     out, file = write_table(table.folder / "other", rows), table.folder / "list.xlsx"
 
