@@ -34,7 +34,7 @@ SMALLEST_SHARED_MEMORY = 256 << 20
 wait per process, and Docker's default of 64 MB ends in a bus error."""
 
 _NEEDED = ("onnxruntime", "pyarrow", "duckdb", "pillow", "numpy")
-_OPTIONAL = ("torch", "torchvision", "openvino", "pillow-heif", "rawpy", "obstore")
+_OPTIONAL = ("torch", "torchvision", "openvino", "pillow-heif", "rawpy", "obstore", "deltalake")
 _ORT_BUILDS = ("onnxruntime", "onnxruntime-gpu")
 
 

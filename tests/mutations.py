@@ -43,6 +43,7 @@ _CRASH = "tests/scanning/test_crash.py"
 _JOURNAL = "tests/results/test_journal.py"
 _MERGE = "tests/results/test_merge.py"
 _POWER = "tests/results/test_power_failure.py"
+_BUCKET = "tests/results/test_bucket.py"
 _BUNDLE = "tests/model/test_bundle.py"
 _ORT = "tests/engines/test_ort.py"
 
@@ -69,6 +70,19 @@ MUTATIONS = (
     Mutation("peak turned", "inspector/model/verdict.py",
              "return (column + 0.5) / columns, (row + 0.5) / rows",
              "return (row + 0.5) / rows, (column + 0.5) / columns", _JUDGE),
+    # tables in buckets: one row a photo, whoever writes
+    Mutation("a part overwrites another writer's", "inspector/results/bucket.py",
+             'mode="create"', 'mode="overwrite"', f"{_BUCKET} -k two_writers", quick=True),
+    Mutation("rows that another part has are kept", "inspector/results/log.py",
+             "            table = left\n", "", f"{_BUCKET} -k two_writers"),
+    Mutation("parts of others are not remembered", "inspector/results/log.py",
+             "self.ledger.add(name, rows)", "pass", f"{_BUCKET} -k two_writers"),
+    Mutation("one's own part is another's where the answer got lost", "inspector/results/log.py",
+             "if there == content:", "if there is content:", f"{_BUCKET} -k lost"),
+    Mutation("a part is what lies there", "inspector/results/log.py",
+             "        said = before\n", "", f"{_BUCKET} -k damage"),
+    Mutation("published each time", "inspector/results/publish.py",
+             "unchanged = last == state", "unchanged = False", "tests/results/test_publish.py"),
     # decoder: whose answer it is
     Mutation("any photo's answer will do", "inspector/workers/loader.py",
              "if item.ref.index != ref.index:", "if False:", f"{_DECODER} -k mixes", quick=True),

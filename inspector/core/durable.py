@@ -38,10 +38,15 @@ def replacing(target: Path, draft: Path | None = None) -> Iterator[Path]:
         _sync_file(draft)
         os.replace(draft, target)
     except BaseException:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
+        discard(draft)
         raise
     sync_directory(target.parent)
+
+
+def discard(draft: Path) -> None:
+    """Remove a draft if that can be."""
+    with contextlib.suppress(OSError):
+        draft.unlink(missing_ok=True)
 
 
 def write_synced(content: bytes, file: Path) -> None:
@@ -156,3 +161,8 @@ def reporting(out: Path | str, kept: Callable[[], str]) -> Iterator[None]:
             f"cannot write results to {out}: {error.strerror or error}; {kept()}. Put that right "
             "and run the same command again, or choose another --out"
         ) from error
+
+
+def as_before() -> str:
+    """What is kept where nothing was changed yet."""
+    return "what it holds is as it was"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inspector.core.durable import reporting
+from inspector.core.durable import as_before, reporting
 from inspector.core.layout import Layout, refuse_unknown
 from inspector.errors import OutputError
 from inspector.results.ledger import Ledger
 from inspector.results.log import at_hand, recorded_in
 from inspector.results.manifest import Manifest, check_identity
 from inspector.results.parts import examine
-from inspector.results.store import Results, as_before
+from inspector.results.store import Results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -82,6 +82,12 @@ def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
         return file.read(columns=list(columns), use_threads=False)
 
 
+def is_alike(path: Path, table: pa.Table) -> bool:
+    """Whether a part was made in the same way as a table: with the same facts."""
+    with opened_part(path) as file:
+        return bool(file.schema_arrow.metadata == table.schema.metadata)
+
+
 def read_part(part: Part, path: Path) -> pa.Table:
     """Read all of a part. Raises OutputError for one whose bytes are not those committed: to write
     it anew would hide that."""

@@ -16,6 +16,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from inspector.core.durable import (
+    as_before,
+    discard,
     locked,
     make_directory,
     publish,
@@ -38,7 +40,7 @@ from inspector.results.manifest import (
 from inspector.results.parts import (
     counted,
     encode,
-    opened_part,
+    is_alike,
     outcomes_of,
     read_columns,
     read_part,
@@ -121,16 +123,12 @@ class Results:
             last = next(reversed(self._parts.values()), None)
             # A reader who has met an old row must not meet the new one in a part of its list.
             fits = last is not None and not files and last.rows + len(uris) <= fill
-            if last is not None and fits and self._is_alike(last, table):
+            if last is not None and fits and is_alike(self._at.table / last.file, table):
                 self._rewrite({last.file: partial(with_added, more=table)})
                 self._has(uris)
             else:
                 self._add(self._next_name(), encode(table), table)
             self._write_manifest()
-
-    def _is_alike(self, part: Part, table: pa.Table) -> bool:
-        with opened_part(self._at.table / part.file) as file:
-            return bool(file.schema_arrow.metadata == table.schema.metadata)
 
     def _add(self, name: str, content: bytes, rows: pa.Table) -> None:
         """Publish the new part that `content` is, with these `rows`; the manifest does not know of
@@ -185,17 +183,12 @@ class Results:
         """Put the table in `next_table`, which has these parts and is written to the disk, in the
         place of this one. `again` are rows to be made again. Raises OutputError."""
         lost = (*self.lost.parts.values(), *again)
-        to_be = Manifest(
-            identity=identity,
-            backend=self.backend,
-            parts=tuple(parts),
-            lost=tuple(lost),
-            ended=self.ended,
-        )
+        now = self._manifest()
+        to_be = replace(now, identity=identity, parts=tuple(parts), lost=lost)
         with self._saying_what_is_safe():
             for folder in (self._at.next_table, self._at.work):
                 sync_directory(folder)
-            replace(self._manifest(), next=to_be).write(self.out)
+            replace(now, next=to_be).write(self.out)
             complete_switch(self._at)
             self.identity, self.outcomes = dict(identity), outcomes
             self._parts = {part.file: part for part in parts}
@@ -246,7 +239,7 @@ class Results:
                 after += counted(outcomes_of(new))
                 content, photos = encode(new), list_of(new["uri"].to_pylist())
                 for name, what in ((file, content), (self._at.photos(file).name, photos)):
-                    drafts.callback(_discard, self._at.draft(name))
+                    drafts.callback(discard, self._at.draft(name))
                     write_synced(what, self._at.draft(name))
                 states[file] = Part(file, new.num_rows, hashlib.sha256(content).hexdigest())
             if states:
@@ -403,13 +396,3 @@ def open_results(
     with held:
         yield results
         results.close()
-
-
-def _discard(draft: Path) -> None:
-    with contextlib.suppress(OSError):
-        draft.unlink(missing_ok=True)
-
-
-def as_before() -> str:
-    """What is kept where nothing was changed yet."""
-    return "what it holds is as it was"

@@ -9,10 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inspector.core.durable import locked, make_directory, reporting
+from inspector.core.durable import as_before, locked, make_directory, reporting
 from inspector.core.layout import Layout, refuse_unknown
 from inspector.errors import BusyError, SourceError, UsageError
-from inspector.results.store import as_before
 from inspector.scanning.executor import Warm
 from inspector.scanning.pipeline import open_scan, work_through
 from inspector.scanning.summary import Counts
