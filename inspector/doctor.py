@@ -15,6 +15,7 @@ import numpy as np
 
 from inspector.core import machine
 from inspector.core.machine import CACHE_VARIABLE, installed_version, private_folder
+from inspector.core.spare import spare_folder
 from inspector.core.text import wrapped
 from inspector.engines import has_nvidia_driver
 from inspector.errors import InspectorError
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 SMALLEST_SHARED_MEMORY = 256 << 20
 """Bytes. Workers hand batches over through /dev/shm: a batch of 64 photos of 224 px is 10 MB, a few
 wait per process, and Docker's default of 64 MB ends in a bus error."""
+
+SMALLEST_MEMORY = 2 << 30
+"""Bytes: 512 MiB of large photos on their way, decoders, the model and what it computes."""
 
 _NEEDED = ("onnxruntime", "pyarrow", "duckdb", "pillow", "numpy")
 _OPTIONAL = ("torch", "torchvision", "openvino", "pillow-heif", "rawpy", "obstore", "deltalake")
@@ -157,20 +161,54 @@ def _providers() -> Check:
 
 def _hardware() -> Iterator[Check]:
     cores = f"{os.cpu_count()} cores, {machine.usable_cores()} of them usable by this process"
+    if quota := machine.cpu_quota():
+        cores += f", which may use {quota:g} cores' time"
     yield Check("processor", Health.OK, f"{machine.cpu_model()}, {cores}")
     if (memory := machine.memory_bytes()) is not None:
-        yield Check("memory", Health.OK, f"{memory / 2**30:.1f} GiB")
+        yield _memory(memory, machine.memory_limit())
     if (free := machine.shared_memory_free()) is not None:
-        little = free < SMALLEST_SHARED_MEMORY
-        remedy = "start the container with --shm-size=1g, or scan with fewer --workers"
-        health = Health.WARN if little else Health.OK
-        finding = f"{free / 2**20:,.0f} MiB free in /dev/shm"
-        yield Check("shared memory", health, finding, remedy if little else "")
+        yield _shared_memory(free)
     yield _gpu()
+    yield from _folders()
+
+
+def _memory(physical: int, limit: int | None) -> Check:
+    """What a scan may use; below `SMALLEST_MEMORY` its decoders may be killed at large photos."""
+    finding = f"{physical / 2**30:.1f} GiB"
+    if limit is not None:
+        finding += f", of which {limit / 2**30:.1f} GiB may be used here"
+    if min(physical, limit or physical) >= SMALLEST_MEMORY:
+        return Check("memory", Health.OK, finding)
+    remedy = "give it 2 GiB, or scan with --workers 1"
+    return Check("memory", Health.WARN, f"{finding}: little for large photos", remedy)
+
+
+def _shared_memory(free: int) -> Check:
+    """Only a `DataLoader` needs it, which a GPU asks for; else photos come through pipes."""
+    finding = f"{free / 2**20:,.0f} MiB free in /dev/shm"
+    if not has_nvidia_driver() or find_spec("torch") is None:
+        return Check("shared memory", Health.OK, f"{finding}; scans here need none")
+    little = free < SMALLEST_SHARED_MEMORY
+    remedy = "start the container with --shm-size=1g, or scan with fewer --workers"
+    health = Health.WARN if little else Health.OK
+    return Check("shared memory", health, finding, remedy if little else "")
+
+
+def _folders() -> Iterator[Check]:
+    """Where scans write: results, what is remembered between them, temporary files."""
+    if not os.access(".", os.W_OK):
+        finding = f"nothing can be written into {os.getcwd()}, where a scan puts them by itself"
+        remedy = "name another folder: inspector scan PHOTOS --out DIR"
+        yield Check("results", Health.WARN, finding, remedy)
     if private_folder() is None:
         finding = "every scan measures again: no cache folder that only you can write to"
         remedy = f"set {CACHE_VARIABLE} to a folder of yours (chmod go-w)"
         yield Check("cache", Health.WARN, finding, remedy)
+    folder = spare_folder()
+    if folder is None:
+        yield Check("temporary", Health.OK, "no folder takes temporary files; memory holds them")
+    else:
+        os.rmdir(folder)
 
 
 def _gpu() -> Check:

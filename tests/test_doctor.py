@@ -221,12 +221,6 @@ def test_a_missing_package(monkeypatch, tmp_path):
     assert any("missing: pyarrow" in c.finding for c in failed(examine(tmp_path)))
 
 
-def test_little_shared_memory(monkeypatch, tmp_path):
-    monkeypatch.setattr("inspector.core.machine.shared_memory_free", lambda: 64 << 20)
-    (check,) = [c for c in examine(tmp_path).checks if c.name == "shared memory"]
-    assert (check.health, check.finding) == (Health.WARN, "64 MiB free in /dev/shm")
-
-
 def test_a_cache_that_is_not_private_is_said(monkeypatch, tmp_path):
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared").chmod(0o777)
@@ -266,3 +260,20 @@ def test_rendered_at_80_columns():
 
 def test_warnings_do_not_fail():
     assert DoctorReport((Check("a", Health.WARN, "b"),)).exit_code == 0
+
+
+def test_what_a_container_grants_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor.machine, "cpu_quota", lambda: 1.5)
+    monkeypatch.setattr(doctor.machine, "memory_limit", lambda: 1 << 30)
+    monkeypatch.setattr(doctor.machine, "shared_memory_free", lambda: 64 << 20)
+    monkeypatch.setattr(doctor, "has_nvidia_driver", lambda: False)
+    monkeypatch.setattr(doctor, "spare_folder", lambda: None)
+    monkeypatch.setattr(os, "access", lambda *asked: False)
+    found = {check.name: check for check in doctor._hardware()}
+    assert "1.5 cores' time" in found["processor"].finding
+    assert "1.0 GiB may be used here" in found["memory"].finding
+    assert found["shared memory"].health is Health.OK  # nobody needs it without a GPU
+    health = {name: found[name].health for name in ("memory", "results", "temporary")}
+    assert health == {"memory": Health.WARN, "results": Health.WARN, "temporary": Health.OK}
+    monkeypatch.setattr(doctor, "has_nvidia_driver", lambda: True)
+    assert doctor._shared_memory(64 << 20).health is Health.WARN

@@ -51,12 +51,20 @@ def usable_cores() -> int:
 
 def cpu_quota() -> float | None:
     """Cores' worth of time that the control group grants; None if it sets no bound."""
-    quotas = [quota for folder in _own_cgroups() if (quota := _quota_of(folder)) is not None]
+    quotas = [quota for folder in _own_cgroups("cpu") if (quota := _quota_of(folder)) is not None]
     return min(quotas, default=None)
 
 
-def _own_cgroups() -> list[Path]:
-    """This process's control group and its parents: version 2, or `cpu` of version 1."""
+def memory_limit() -> int | None:
+    """Bytes of memory that the control group grants; None if that is all there is."""
+    physical = memory_bytes()
+    limits = [limit for folder in _own_cgroups("memory") if (limit := _limit_of(folder))]
+    least = min(limits, default=None)
+    return None if least is None or (physical and least >= physical) else least
+
+
+def _own_cgroups(controller: str) -> list[Path]:
+    """This process's control group and its parents: version 2, or a controller of version 1."""
     try:
         lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -64,9 +72,9 @@ def _own_cgroups() -> list[Path]:
     folders: list[Path] = []
     for line in lines:
         _, controllers, group = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        root = _CGROUP / "cpu" if controllers else _CGROUP
+        root = _CGROUP / controller if controllers else _CGROUP
         own = root / group.lstrip("/")
         folders += [own, *(parent for parent in own.parents if parent.is_relative_to(root))]
     return folders
@@ -84,6 +92,14 @@ def _quota_of(folder: Path) -> float | None:
     except (OSError, ValueError):  # not there, or "max"
         return None
     return cores if cores > 0 else None
+
+
+def _limit_of(folder: Path) -> int | None:
+    """Bytes (kernel documentation, `memory.max`)."""
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # not there, or "max"
+            return int((folder / name).read_text(encoding="utf-8"))
+    return None
 
 
 def cpu_model() -> str:

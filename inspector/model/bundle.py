@@ -263,6 +263,11 @@ class ModelBundle:
                 raise ValueError(f"{', '.join(sorted(unhashed))} has no hash")
             if verify:
                 bundle.verify()
+        except PermissionError as error:
+            raise BundleError(
+                f"this user may not read {error.filename or path}; let everybody read the model: "
+                f"chmod -R a+rX {path}"
+            ) from error
         except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
             raise BundleError(
                 f"{path / BUNDLE_JSON} is damaged ({error!r:.200}); copy or export it again, and "

@@ -7,10 +7,10 @@ import os
 import shutil
 import stat
 import sys
-import tempfile
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
+from inspector.core.spare import spare_file
 from inspector.errors import SourceError
 from inspector.photos.formats import MAGIC_BYTES, sniff
 
@@ -126,7 +126,7 @@ def _opened(source: str) -> Iterator[int]:
 @functools.cache
 def _kept(source: str) -> IO[bytes]:
     """Copy a list that can be read only once into a temporary file, for all who read it."""
-    kept = tempfile.TemporaryFile()  # noqa: SIM115
+    kept = spare_file()
     if source != STANDARD_INPUT:
         with open(_path(source), "rb") as file:
             shutil.copyfileobj(file, kept)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 import weakref
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 
+from inspector.core.spare import spare_folder
 from inspector.errors import OutputError
 from inspector.results.reader import ROW, Table, batch_schema
 
@@ -77,7 +77,7 @@ class Query:
         DuckDB may hold, if more than it needs to count the rows. Raises as `ask`."""
         self.table = table
         self.progress = progress
-        folder = tempfile.mkdtemp()
+        folder = spare_folder()
         self.db = _connect(folder, max(memory, _MEMORY_PER_ROW * len(table)))
         self.close = weakref.finalize(self, _close, self.db, folder)
         self.db.execute(
@@ -178,14 +178,14 @@ WITH photos AS (
 """
 
 
-def _connect(folder: str, memory: int = 0) -> duckdb.DuckDBPyConnection:
+def _connect(folder: str | None, memory: int = 0) -> duckdb.DuckDBPyConnection:
     """Open a database in memory that reads no files and loads no extensions; what does not fit into
-    `memory` goes to `folder`."""
+    `memory` goes to `folder`, if there is one."""
     db = duckdb.connect(
         config={
             "memory_limit": f"{max(memory, _LEAST_MEMORY)}B",
             "threads": _THREADS,
-            "temp_directory": folder,
+            "temp_directory": folder or "",
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         }
@@ -196,6 +196,7 @@ def _connect(folder: str, memory: int = 0) -> duckdb.DuckDBPyConnection:
     return db
 
 
-def _close(db: duckdb.DuckDBPyConnection, folder: str) -> None:
+def _close(db: duckdb.DuckDBPyConnection, folder: str | None) -> None:
     db.close()
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -21,7 +21,7 @@ def cgroup(tmp_path, monkeypatch):
     """A made-up /sys/fs/cgroup, of which this process's own group is `/pod/job`."""
     monkeypatch.setattr(machine, "_CGROUP", tmp_path)
     folders = [tmp_path / "pod" / "job", tmp_path / "pod", tmp_path]
-    monkeypatch.setattr(machine, "_own_cgroups", lambda: folders)
+    monkeypatch.setattr(machine, "_own_cgroups", lambda controller: folders)
     folders[0].mkdir(parents=True)
     return tmp_path
 
@@ -51,6 +51,15 @@ def test_quota_bounds_the_cores(cgroup, monkeypatch):
     assert machine.usable_cores() == 64
     (cgroup / "pod" / "job" / "cpu.max").write_text("350000 100000\n")
     assert machine.usable_cores() == 4
+
+
+def test_the_tightest_limit_of_memory_counts(cgroup):
+    assert machine.memory_limit() is None
+    (cgroup / "memory.max").write_text("max\n")
+    (cgroup / "pod" / "memory.max").write_text(f"{1 << 60}\n")  # more than there is
+    assert machine.memory_limit() is None
+    (cgroup / "pod" / "job" / "memory.limit_in_bytes").write_text(f"{1 << 29}\n")
+    assert machine.memory_limit() == 1 << 29
 
 
 def test_gpus_as_nvidia_smi_prints_them(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ import typer
 from inspector.cli import app
 from inspector.photos.selection import Shard
 from tests.house.conftest import REPOSITORY
+from tests.image import steps
 
 PAGE = (REPOSITORY / "docs/how-to/several-machines.md").read_text(encoding="utf-8")
 _PYTHON = "#!/usr/bin/env python3\n"
@@ -24,14 +25,15 @@ STUBS = {
     "with open(os.environ['SEEN'], 'a') as seen: seen.write(json.dumps(words) + '\\n')\n",
     "srun": '#!/bin/sh\nexec "$@"\n',
     "ssh": '#!/bin/sh\nshift\nexec sh -c "$*"\n',
-    "docker": "#!/bin/sh\nwhile [ $# -gt 1 ] && [ \"$1\" != inspector ]; do shift; done\n"
-    "[ \"$1\" != inspector ] || exec \"$@\"\n",
+    "docker": '#!/bin/sh\n[ "$1" = run ] || exit 0\n'
+    'while [ $# -gt 0 ]; do\ncase "$1" in inspector*) shift; exec inspector "$@";; esac\n'
+    "shift\ndone\n",
 }  # fmt: skip
 
 
-def example(name: str) -> str:
+def example(name: str, page: str = PAGE) -> str:
     """The block behind a mark."""
-    found = re.search(rf"<!-- {name} -->\n```\w+\n(.*?)```", PAGE, re.DOTALL)
+    found = re.search(rf"<!-- {name} -->\n```\w+\n(.*?)```", page, re.DOTALL)
     assert found is not None
     return found[1]
 
@@ -73,7 +75,7 @@ def shards_of(lines: list[list[str]]) -> set[tuple[int, int]]:
 def test_shell_loops_start_every_shard_and_merge_them(run):
     lines = run(example("shell"))
     assert shards_of(lines) == {(number, 4) for number in range(4)} and len(lines) == 5
-    assert options(lines[-1])["tables"] == [Path(f"results/{number}") for number in range(4)]
+    assert options(lines[-1])["tables"] == [f"results/{number}" for number in range(4)]
     lines = run(example("ssh"))
     assert shards_of(lines[:-1]) == {(number, 3) for number in range(3)} and len(lines) == 4
 
@@ -107,16 +109,31 @@ def test_a_kubernetes_job_has_an_index_for_every_shard():
     assert mounted == {volume["name"] for volume in spec["template"]["spec"]["volumes"]}
 
 
-def test_the_image_is_made_of_what_is_here(repository):
-    steps = [line.split(maxsplit=1) for line in example("dockerfile").splitlines() if line]
-    assert {name for name, _ in steps} == {"FROM", "COPY", "RUN", "ENV", "USER", "ENTRYPOINT"}
-    for name, rest in steps:
+@pytest.mark.parametrize("recipe", ["slim", "cuda"])
+def test_an_image_is_made_of_what_is_here(repository, recipe):
+    path = repository / f"docs/containers/{recipe}.Dockerfile"
+    done = steps(path.read_text(encoding="utf-8"))
+    stages = [rest.split()[2] for name, rest in done if name == "FROM" and " AS " in rest]
+    users = [rest for name, rest in done if name == "USER"]
+    assert done[-1][0] == "ENTRYPOINT" and "inspector" in json.loads(done[-1][1])[-1]
+    assert len(users) == 1 and users[0].split(":")[0].isdecimal() and users[0] > "1000"
+    for name, rest in done:
         if name == "RUN":
             subprocess.run(["sh", "-n", "-c", rest], check=True)
-            for file in re.findall(r"/src/(\S+)", rest):
+            for file in re.findall(r"/src/(\S+\.lock)", rest):
                 assert (repository / file).is_file()
-        if name == "ENTRYPOINT":
-            assert json.loads(rest) == ["inspector"]
+        if name == "COPY" and "--from" in rest:
+            assert rest.split()[0].removeprefix("--from=") in stages
+    listed = Path(f"{path}.dockerignore").read_text(encoding="utf-8").splitlines()
+    taken = [line.removeprefix("!") for line in listed if line.startswith("!")]
+    assert all(list(repository.glob(name)) for name in taken)
+
+
+def test_containers_are_given_real_options(run):
+    page = (REPOSITORY / "docs/how-to/containers.md").read_text(encoding="utf-8")
+    for mark in ("build", "cuda"):
+        for words in run(example(mark, page)):
+            assert options(words) is not None
 
 
 def test_docker_is_given_real_options(run):
