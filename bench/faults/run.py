@@ -18,6 +18,7 @@ from bench.faults.order import scan_in_any_order
 from bench.faults.photos import gather_photos
 from bench.faults.scans import Scans, Setting
 from bench.faults.steps import HISTORIES, kill_steps
+from bench.faults.stores import scan_store
 from bench.faults.writers import race_writers
 from bench.processes import describe_system
 from bench.report.wording import figure
@@ -60,6 +61,9 @@ METHOD = (
     "writers: processes that add to one table in a bucket at once, of photos that all of them "
     "share, some killed by SIGKILL and started again; the store, one on this machine, carries out "
     "one request in twenty without an answer and refuses another. Every photo must have one row.",
+    "stores: objects of a bucket that are refused, lost, cut off, exchanged while they are read or "
+    "answered too late, between intact ones; then the same scan, killed and continued. runs: these "
+    "objects, twice.",
 )
 
 COLUMNS: Columns = {
@@ -95,7 +99,10 @@ class FaultsConfig:
     writers: int = 8
     """Writers of one table in a bucket; 24 kills and 3,000 photos among 8 of them."""
     culprits: int = 3
-    """Number of each kind, among the files that crash or hang their decoder."""
+    """Number of each kind, among the files that crash or hang their decoder and the objects that
+    their store does not give."""
+    silent: bool = True
+    """Whether a store also gives no answer at all, which takes most of a minute."""
     alone: int = 10
     """Intact neighbours that also get a scan of their own."""
     seed: int = 0
@@ -123,6 +130,7 @@ class FaultsConfig:
             alone=2,
             writers=2,
             culprits=1,
+            silent=False,
         )
 
 
@@ -264,6 +272,19 @@ def _crashes(bench: Bench) -> list[FaultCase]:
     ]
 
 
+def _stores(bench: Bench) -> list[FaultCase]:
+    config = bench.config
+    return [
+        scan_store(
+            bench.setting,
+            bench.folder / "stores",
+            photos=config.photos,
+            each=config.culprits,
+            silent=config.silent,
+        )
+    ]
+
+
 PARTS: Mapping[str, Callable[[Bench], Sequence[FaultCase]]] = {
     "kills": _kills,
     "steps": _steps,
@@ -272,6 +293,7 @@ PARTS: Mapping[str, Callable[[Bench], Sequence[FaultCase]]] = {
     "catalogue": _catalogue,
     "crashes": _crashes,
     "writers": _writers,
+    "stores": _stores,
 }
 """Parts that can be run."""
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from bench.processes import PROC, session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
     from inspector.types import JsonObject
@@ -65,9 +65,13 @@ class Scans:
     """Starts scans with `setting`; each has a folder below `folder` for its output and temporary
     files. As a context manager it leaves no process behind."""
 
-    def __init__(self, setting: Setting, folder: Path) -> None:
+    def __init__(
+        self, setting: Setting, folder: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """`environment`: variables beyond those that are there."""
         self.setting = setting
         self._folder = folder
+        self._environment = environment or {}
         self._numbers = itertools.count()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._closed = False
@@ -88,7 +92,7 @@ class Scans:
 
     def run(
         self,
-        source: Path,
+        source: Path | str,
         out: Path,
         *,
         kill_after: float | None = None,
@@ -110,7 +114,7 @@ class Scans:
     @contextlib.contextmanager
     def started(
         self,
-        source: Path,
+        source: Path | str,
         out: Path,
         *,
         die_at: int | None = None,
@@ -125,6 +129,7 @@ class Scans:
         (folder / "tmp").mkdir(parents=True)
         environment = {
             **os.environ,
+            **self._environment,
             "TMPDIR": str(folder / "tmp"),
             "XDG_CACHE_HOME": str(self._folder / "cache"),
         }
@@ -145,7 +150,9 @@ class Scans:
             process.wait()
             self._running.discard(process)
 
-    def _command(self, source: Path, out: Path, options: JsonObject, **faults: object) -> list[str]:
+    def _command(
+        self, source: Path | str, out: Path, options: JsonObject, **faults: object
+    ) -> list[str]:
         setting = self.setting
         wanted = {
             **faults,

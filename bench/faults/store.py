@@ -32,8 +32,18 @@ class Fault(Enum):
     """500, always."""
     SHAKY = auto()
     """500 the first time."""
+    BUSY = auto()
+    """503 the first two times, as a store says that it is asked too much."""
     CUT = auto()
     """Half of the body, then the connection ends."""
+    DROPPED = auto()
+    """The same the first time."""
+    TORN = auto()
+    """The same the first time, and then it is another object: `Stored.then`."""
+    SHORT = auto()
+    """Half of the bytes that the listing says, as if they were all."""
+    LOST = auto()
+    """Listed, and not there."""
     SILENT = auto()
     """No answer."""
 
@@ -46,6 +56,7 @@ class Stored:
     changed: int = 1_790_000_000
     fault: Fault | None = None
     version: int = 0
+    then: bytes = b""
 
     @property
     def etag(self) -> str:
@@ -150,7 +161,7 @@ class ObjectServer:
         self.asked[f"{method} {key}"] += 1
         if method == "PUT":
             return await self._put(key, body, fields, writer)
-        return await self._give(method, key, fields.get("range"), writer)
+        return await self._give(method, key, fields, writer)
 
     async def _put(
         self, key: str, body: bytes, fields: dict[str, str], writer: asyncio.StreamWriter
@@ -165,27 +176,34 @@ class ObjectServer:
         return await _send(writer, 200, b"", "PUT", {"ETag": self.objects[key].etag})
 
     async def _give(
-        self, method: str, key: str, span: str | None, writer: asyncio.StreamWriter
+        self, method: str, key: str, fields: dict[str, str], writer: asyncio.StreamWriter
     ) -> bool:
-        stored = self.objects.get(key)
-        if stored is None:
+        stored, tries = self.objects.get(key), self.asked[f"{method} {key}"]
+        if stored is None or stored.fault is Fault.LOST:
             return await _send(writer, 404, _error("NoSuchKey"), method)
+        if fields.get("if-match", stored.etag) != stored.etag:
+            return await _send(writer, 412, _error("PreconditionFailed"), method)
         if stored.fault is Fault.SILENT:
             await asyncio.sleep(_STALLED_S)
         if stored.fault is Fault.FORBIDDEN:
             return await _send(writer, 403, _error("AccessDenied"), method)
-        if stored.fault is Fault.BROKEN or (
-            stored.fault is Fault.SHAKY and self.asked[f"{method} {key}"] == 1
-        ):
+        if stored.fault is Fault.BROKEN or (stored.fault is Fault.SHAKY and tries == 1):
             return await _send(writer, 500, _error("InternalError"), method)
+        if stored.fault is Fault.BUSY and tries <= 2:
+            return await _send(writer, 503, _error("SlowDown"), method)
         body, status = stored.body, 200
+        if stored.fault is Fault.SHORT:
+            body = body[: len(body) // 2]
         said = {"ETag": stored.etag, "Last-Modified": formatdate(stored.changed, usegmt=True)}
-        if span:
+        if span := fields.get("range"):
             begin, _, end = span.removeprefix("bytes=").partition("-")
             last = min(int(end or len(body) - 1), len(body) - 1)
             said["Content-Range"] = f"bytes {begin}-{last}/{len(body)}"
             body, status = body[int(begin) : last + 1], 206
-        cut = len(body) // 2 if stored.fault is Fault.CUT else None
+        once = stored.fault in (Fault.DROPPED, Fault.TORN) and tries == 1
+        cut = len(body) // 2 if once or stored.fault is Fault.CUT else None
+        if once and stored.fault is Fault.TORN:
+            stored.body = stored.then
         return await _send(writer, status, body, method, said, cut)
 
     def _listing(self, query: dict[str, list[str]]) -> bytes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
-import tempfile
 import zlib
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import quote, unquote, urlsplit
 
+from inspector.core.spare import spare_file
 from inspector.core.untrusted import BUCKETS
 from inspector.photos.address import WEB, page_of, page_uri, without_page
 from inspector.photos.formats import named_like_a_tiff
@@ -27,6 +28,8 @@ SAFE = "/%:@!$&'()*+,;=~-._?"
 """Letters that stand in the address of a web page as they are."""
 HELD_BYTES = 32 << 20
 """Size up to which an object is held in memory; a larger one is read into a temporary file."""
+_TRIES = 3
+"""Times that an object is asked for whose bytes break off; each request is tried again as well."""
 _BLOCK = 1 << 16
 
 
@@ -86,9 +89,9 @@ def canonical(address: str) -> str:
 class ObjectFile:
     """An object as it was when it was asked for; its bytes come when they are first read."""
 
-    def __init__(self, got: Any, scheme: str, facts: FileFacts) -> None:
+    def __init__(self, place: Place, got: Any, facts: FileFacts) -> None:
+        self._place = place
         self._got = got
-        self._scheme = scheme
         self._facts = facts
         self._held: IO[bytes] | None = None
 
@@ -99,9 +102,7 @@ class ObjectFile:
         place = Place.of(address)
         got = place.ask("get", place.key)
         facts = facts_of(got.meta)
-        if facts.size == listed.size and _version(facts) == _version(listed):
-            facts = listed
-        return cls(got, place.scheme, facts)
+        return cls(place, got, listed if _are_of_one(facts, listed) else facts)
 
     def facts(self) -> FileFacts:
         return self._facts
@@ -121,16 +122,34 @@ class ObjectFile:
         return True
 
     def _body(self) -> IO[bytes]:
-        if self._held is None:
-            with store_errors(self._scheme):
-                if (self._facts.size or 0) <= HELD_BYTES:
-                    self._held = io.BytesIO(self._got.bytes())
-                else:
-                    self._held = tempfile.TemporaryFile()  # noqa: SIM115
-                    for chunk in self._got.stream():
-                        self._held.write(chunk)
-                    self._held.seek(0)
+        """Fetch the bytes. Where the connection breaks off, the same version is asked for anew."""
+        for left in reversed(range(_TRIES)):
+            if self._held is not None:
+                break
+            try:
+                with store_errors(self._place.scheme):
+                    self._held = self._taken()
+            except OSError as error:
+                if error.errno != errno.EIO or not left:
+                    raise
+                self._got = self._place.ask("get", self._place.key)
+                if not _are_of_one(facts_of(self._got.meta), self._facts):
+                    raise OSError(errno.EIO, "it was replaced while it was read") from error
+        assert self._held is not None
         return self._held
+
+    def _taken(self) -> IO[bytes]:
+        if (self._facts.size or 0) <= HELD_BYTES:
+            return io.BytesIO(self._got.bytes())
+        file = spare_file()
+        try:
+            for chunk in self._got.stream():
+                file.write(chunk)
+        except BaseException:
+            file.close()
+            raise
+        file.seek(0)
+        return file
 
     def __enter__(self) -> Self:
         return self
@@ -149,8 +168,8 @@ class _Pieces(ObjectFile):
     """An object of which little is read, a block at a time."""
 
     def __init__(self, address: str, facts: FileFacts) -> None:
-        super().__init__(None, "", facts)
-        ranges: Any = _Ranges(Place.of(address), facts.size or 0)
+        super().__init__(Place.of(address), None, facts)
+        ranges: Any = _Ranges(self._place, facts.size or 0)
         self._held = io.BufferedReader(ranges, _BLOCK)
 
 
@@ -192,8 +211,10 @@ def facts_of(meta: Any) -> FileFacts:
     return FileFacts(meta["size"], seconds * 1_000_000 + zlib.crc32(version.encode()) % 1_000_000)
 
 
-def _version(facts: FileFacts) -> int | None:
-    return None if facts.mtime_us is None else facts.mtime_us % 1_000_000
+def _are_of_one(these: FileFacts, those: FileFacts) -> bool:
+    """Whether facts are of one version of an object, whatever second it is said to be of."""
+    versions = [None if f.mtime_us is None else f.mtime_us % 1_000_000 for f in (these, those)]
+    return these.size == those.size and versions[0] == versions[1]
 
 
 def pages(uri: str, facts: FileFacts, count: int) -> Iterator[Found]:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from inspector.core.untrusted import BUCKETS
 from inspector.errors import SourceError
+from inspector.photos.formats import named_like_an_archive
 from inspector.photos.object_file import (
     HELD_BYTES,
     SAFE,
@@ -27,7 +28,7 @@ from inspector.photos.object_file import (
     page_count,
     pages,
 )
-from inspector.photos.store_root import StoreRoot, resolved
+from inspector.photos.store_root import NOT_LOOKED_INTO, StoreRoot, resolved
 from inspector.types import FileFacts
 
 if TYPE_CHECKING:
@@ -113,6 +114,9 @@ class Objects:
             uri = canonical(address)
             if uri.endswith("/") and uri.startswith(BUCKETS):
                 yield from StoreRoot(address, uri).photos(listing)
+                return
+            if named_like_an_archive(Place.of(uri).key):
+                listing.misses(uri, NOT_LOOKED_INTO)
                 return
             facts = self._facts.take(address) or self.facts(uri)
         except OSError:

@@ -12,7 +12,11 @@ from urllib.parse import quote, unquote
 from inspector.core.untrusted import BUCKETS
 from inspector.errors import SourceError
 from inspector.photos.address import text_of
-from inspector.photos.formats import named_like_a_tiff, named_like_an_image
+from inspector.photos.formats import (
+    named_like_a_tiff,
+    named_like_an_archive,
+    named_like_an_image,
+)
 from inspector.photos.object_file import Place, canonical, facts_of, page_count, pages
 from inspector.photos.selection import APPLE_DOUBLE, Pattern, split_pattern
 from inspector.photos.stores import store_errors
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
 
     from inspector.photos.source import Discovery, Found
 
+NOT_LOOKED_INTO = (
+    "archives are looked into on a disk only; copy it there and scan the copy, or unpack it into "
+    "the bucket"
+)
 _LISTED = 1000
 """Objects that are taken from a listing together."""
 _LOOKED_AT = 16
@@ -40,6 +48,8 @@ def resolved(address: str) -> StoreRoot:
         )
     if in_bucket and (not place.key or place.key.endswith("/")):
         return StoreRoot(address, uri)
+    if named_like_an_archive(place.key):
+        raise ValueError(NOT_LOOKED_INTO)
     try:
         return StoreRoot(address, uri, facts=facts_of(place.ask("head", place.key)))
     except FileNotFoundError:

@@ -110,7 +110,7 @@ def test_every_fault_is_a_row(server, tiny_bundle, tmp_path, monkeypatch):
     monkeypatch.setattr(stores, "RETRIES", 1)
     faults = {fault.name.lower(): fault for fault in Fault}
     for place, (name, fault) in enumerate(faults.items()):
-        server.objects[f"{name}.png"] = Stored(png(place), fault=fault)
+        server.objects[f"{name}.png"] = Stored(png(place), fault=fault, then=png(20))
     server.objects["gone.png"] = Stored(png(9))
     server.objects["other.png"] = Stored(png(10))
     config = ScanConfig(
@@ -128,10 +128,11 @@ def test_every_fault_is_a_row(server, tiny_bundle, tmp_path, monkeypatch):
     scan(config)
     rows = ds.dataset(tmp_path / "out" / "table").to_table().to_pylist()
     codes = {row["uri"].removeprefix("s3://photos/")[:-4]: row["failure_code"] for row in rows}
-    assert len(rows) == len(codes) == 7
+    assert len(rows) == len(codes) == len(faults) + 2
     assert codes == {
-        "forbidden": "permission", "broken": "io_error", "shaky": None, "cut": "io_error",
-        "silent": "io_error", "gone": "vanished", "other": None,
+        "forbidden": "permission", "broken": "io_error", "shaky": None, "busy": "io_error",
+        "cut": "io_error", "dropped": None, "torn": "io_error", "short": "truncated",
+        "lost": "vanished", "silent": "io_error", "gone": "vanished", "other": None,
     }  # fmt: skip
     details = {row["failure_code"]: row["detail"] for row in rows}
     assert "AccessDenied" in details["permission"]
@@ -313,6 +314,7 @@ def test_a_large_object_is_not_held_in_memory(server, monkeypatch):
         ("http://127.0.0.1:1/a/", "no listing"),
         ("http://me:secret@127.0.0.1:1/a.jpg", "password"),
         ("http://127.0.0.1:1/a.jpg", "error sending request"),
+        ("s3://photos/flight 1.ZIP", "unpack it into the bucket"),
         ("gs://photos/a", "GOOGLE_APPLICATION_CREDENTIALS"),
         ("az://photos/a", "AZURE_STORAGE_ACCOUNT_NAME"),
     ],

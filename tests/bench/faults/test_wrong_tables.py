@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from hashlib import sha256
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bench.faults import catalogue, crashes, mutants
+from bench.faults import catalogue, crashes, mutants, stores
 from bench.faults.bad_files import IGNORED, Entry
 from bench.faults.bad_images import OK
 from bench.faults.case import FaultCase
 from bench.faults.mutator import CUT, Mutant
 from bench.faults.rows import rows_by_path
 from bench.faults.seeds import make_seeds
+from bench.faults.store import Fault, ObjectServer, Stored
 from bench.faults.table import Difference
 from inspector.types import FailureCode
 
@@ -94,6 +96,27 @@ def test_a_neighbour_of_a_crash_with_another_row_is_noticed(tmp_path):
     assert found(row("file:///b"), row("file:///b")).difference == Difference(doubled=1)
     rows[1] = row("file:///abort")
     assert "file:///abort: ok, not decoder_crash" in found(row("file:///b")).troubles[0]
+
+
+def test_rows_of_a_bucket_that_are_wrong_are_noticed():
+    server, faults = ObjectServer(), {"torn.jpg": Fault.DROPPED, "lost.jpg": Fault.LOST}
+    server.objects |= {name: Stored(b"new", then=b"old", fault=f) for name, f in faults.items()}
+
+    def found(**other):
+        good = {"failure_code": None, "status": "ok", "content_hash": sha256(b"new").hexdigest()}
+        lost = {"failure_code": "vanished", "status": "failed", "content_hash": None}
+        rows = {"a.jpg": [good], "torn.jpg": [good], "lost.jpg": [lost]}
+        case = FaultCase("stores")
+        stores._check(case, rows | other, {"a.jpg": [good]}, faults, server)
+        return case
+
+    half = {"failure_code": None, "status": "ok", "content_hash": sha256(b"nld").hexdigest()}
+    assert not found().broken
+    assert "made of two objects" in found(**{"torn.jpg": [half]}).troubles[0]
+    assert "lost.jpg: ok" in found(**{"lost.jpg": [half]}).troubles[0]
+    assert found(**{"a.jpg": [half]}).difference == Difference(changed=1)
+    assert found(**{"a.jpg": []}).difference  # no row
+    assert found(**{"lost.jpg": [half, half]}).difference.doubled == 1
 
 
 def test_mutants_without_a_row_or_with_two_and_crashes_are_noticed(tmp_path):
