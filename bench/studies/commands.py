@@ -76,6 +76,22 @@ def commits(
 
 
 @app.command()
+def ledger(
+    rows: Annotated[
+        str, typer.Option(help="Numbers of rows, separated by commas; 26 bytes of memory each.")
+    ] = "1000000,10000000,100000000",
+    rounds: Rounds = 3,
+    out: Out = Path("bench-results/ledger"),
+) -> None:  # fmt: skip
+    """What a scan pays for the rows that its table has already, by their number."""
+    from bench.results import make_folder
+    from bench.studies.ledgers import COLUMNS, bench_ledgers
+
+    make_folder(out)
+    _finish(bench_ledgers(_numbers("--rows", rows), rounds), COLUMNS, out)
+
+
+@app.command()
 def formats(
     megapixels: Annotated[
         str, typer.Option(help="Sizes of the photo, separated by commas.")
@@ -99,7 +115,7 @@ def faults(
     ] = None,
     parts: Annotated[
         str, typer.Option(help="Separated by commas.")
-    ] = "kills,steps,mutants,order,catalogue,crashes,writers",
+    ] = "kills,steps,mutants,order,catalogue,crashes,writers,stores",
     quick: Annotated[bool, typer.Option("--quick", help="A few of each, in minutes.")] = False,
     photos: Annotated[int, typer.Option(help="In a scan that is killed.")] = 96,
     kills: Annotated[int, typer.Option(help="Scans killed at random moments.")] = 200,
