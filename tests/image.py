@@ -146,9 +146,20 @@ def use(stage: Stage, room: Path) -> None:
     assert (room / "results/it/_report.html").is_file()
 
 
+def _is_like_the_base() -> bool:
+    """Whether this system's Python, which runs the image, is as old as the one that builds it."""
+    asked = "import sys; print(sys.version_info[:2])"
+    try:
+        said = subprocess.check_output(["/usr/bin/python3", "-c", asked], text=True)
+    except OSError:
+        return False
+    return said.strip() == str(sys.version_info[:2])
+
+
 def main(arguments: Sequence[str]) -> None:
-    if not is_possible():
-        sys.exit("needs root and the namespaces of Linux")
+    if not is_possible() or not _is_like_the_base():
+        print("skipped: it needs root, Linux, and a /usr/bin/python3 of the version that builds")
+        return
     with tempfile.TemporaryDirectory(prefix="inspector-image-") as folder:
         room = Path(folder)
         room.chmod(0o755)
