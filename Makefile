@@ -23,7 +23,7 @@ demo: $(SLIM_READY)  ## set up what a CPU needs, scan samples/ with the shipped 
 	@$(SLIM)/bin/python -m samples.show demo-results
 
 test: $(READY)  ## set up and run the tests (PYTEST='-k word' to choose)
-	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(PYTEST)
 
 lint: $(READY)  ## formatting, lint rules and strict types
 	$(BIN)/ruff format --check .

@@ -17,7 +17,6 @@ from inspector.engines import open_engine
 from inspector.engines.combined import DEFERRED, UncertaintyBand
 from inspector.engines.parity import PROBABILITY_TOLERANCE, differing, parity, settled
 from inspector.errors import DataError, ExportError
-from inspector.evaluation import metrics
 from inspector.labelled.folder import find_labelled
 from inspector.model.golden import read_golden
 from inspector.model.stamp import model_metadata
@@ -160,6 +159,8 @@ def _quality(gated: _Compared, final: Scores, labels: Mapping[str, bool]) -> Jso
     if truth_N.all() or not truth_N.any():
         return {}
     scores = {"fp32": gated.reference, "alone": gated.candidate, "with_margin": final}
+    from inspector.evaluation import metrics
+
     measures: dict[str, Callable[..., float]] = {"roc_auc": metrics.roc_auc, "ece": metrics.ece}
     return {
         measure: {name: compute(s.p_crack_N, truth_N) for name, s in scores.items()}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +13,16 @@ import pytest
 from tests.pages import CHROMIUM
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from inspector.model.bundle import ModelBundle
     from inspector.model.ood import OodHead
 
 # Before torch is loaded: on images this small its threads only wait for each other, which is five
 # times slower where other work runs on the same cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Hundreds of processes are started here; without it, each would compile the package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 TINY_SIZE = 64
 
@@ -29,14 +35,51 @@ def own_cache(tmp_path_factory):
         yield
 
 
+LONG_FILES = (
+    "bench/test_run.py", "journeys/test_learning.py", "journeys/test_scans.py",
+    "export/test_run.py", "export/test_reduced.py", "bench/faults/test_run.py",
+    "training/test_train.py", "house/test_docs.py", "bench/studies/test_training.py",
+)  # fmt: skip
+"""Files that take a minute or more, the longest first: begun last, one process would wait for them
+alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take long first."""
+    places = {str(Path(__file__).parent / name): at for at, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: places.get(str(item.path), len(places)))
+
+
 @pytest.fixture(scope="session")
-def tiny_bundle_dir(tmp_path_factory) -> Path:
-    """A complete bundle with 64 px input; copy it before changing anything in it."""
+def tiny_bundle_dir(request, tmp_path_factory) -> Path:
+    """A complete bundle with 64 px input, one for all processes of a run; copy it before changing
+    anything in it."""
     from export import ExportConfig, export_bundle
 
-    path = tmp_path_factory.mktemp("tiny") / "bundle"
-    save_untrained_bundle(path)
-    return export_bundle(ExportConfig(bundle=path)).path
+    shared = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):  # pytest-xdist
+        shared = shared.parent
+    path = shared / "tiny" / "bundle"
+    with waited_for(shared / "tiny.lock"):
+        if not path.exists():
+            save_untrained_bundle(shared / "made")
+            export_bundle(ExportConfig(bundle=shared / "made"))
+            path.parent.mkdir()
+            (shared / "made").rename(path)
+    return path
+
+
+@contextmanager
+def waited_for(file: Path) -> Iterator[None]:
+    """Hold the lock of a file, once nobody else does."""
+    from inspector.core.durable import locked
+    from inspector.errors import BusyError
+
+    while True:
+        with suppress(BusyError), locked(file):
+            yield
+            return
+        time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import typer
@@ -29,6 +30,7 @@ PAGES = sorted(
     if page.name not in ("commands.md", "python.md")  # generated, and not always there
 )
 README_LINES = 130
+COMMANDS: Any = typer.main.get_command(app)
 
 
 def fences(page: str, *languages: str) -> list[str]:
@@ -47,17 +49,17 @@ def test_commands_in_the_docs_parse(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bridge-7.toml").touch()
     for words in commands(page):
-        command, context, name = typer.main.get_command(app), None, "inspector"
+        command, context, name = COMMANDS, None, "inspector"
         while words and words[0] in getattr(command, "commands", {}):
             context = command.context_class(command, parent=context, info_name=name)
             name = words.pop(0)
-            command = command.commands[name]  # type: ignore[attr-defined]
+            command = command.commands[name]
         command.make_context(name, words, parent=context)
 
 
 def test_the_docs_show_every_command():
     shown = {words[0] for page in PAGES for words in commands(page)}
-    assert shown == set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    assert shown == set(COMMANDS.commands)
 
 
 def test_the_readme_is_a_welcome(repository):

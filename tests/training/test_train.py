@@ -77,7 +77,7 @@ def test_train_writes_history_log_and_misclassified_images(trained):
     rows = history_of(trained)
     assert [row["epoch"] for row in rows] == ["1", "2"]
     log = (trained.notes / "log.txt").read_text()
-    assert log.count("ROC AUC") == 2 and "validating on" in log
+    assert log.count("ROC AUC") == 2 and "validating on" in log and "Conv2d(3, 64" in log
     with (trained.notes / "misclassified.csv").open(newline="") as file:
         assert [row["path"] for row in csv.DictReader(file)] == [r["path"] for r in trained.missed]
     for row in trained.missed:
