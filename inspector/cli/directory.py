@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from functools import partial
 from pathlib import Path
@@ -367,8 +366,6 @@ def report(
     It opens and prints anywhere, without a network. What people said in inspector review counts in
     its totals, beside the model's verdicts.
     """
-    # Before Arrow is loaded: its own allocators keep 10 MiB of what a report has let go of.
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     from inspector.core.progress import CountingBar
     from inspector.core.text import print_lines
     from inspector.reporting.report import ReportConfig
