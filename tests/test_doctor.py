@@ -263,9 +263,9 @@ def test_warnings_do_not_fail():
 
 
 def test_what_a_container_grants_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor.machine, "cpu_quota", lambda: 1.5)
-    monkeypatch.setattr(doctor.machine, "memory_limit", lambda: 1 << 30)
-    monkeypatch.setattr(doctor.machine, "shared_memory_free", lambda: 64 << 20)
+    monkeypatch.setattr("inspector.core.machine.cpu_quota", lambda: 1.5)
+    monkeypatch.setattr("inspector.core.machine.memory_limit", lambda: 1 << 30)
+    monkeypatch.setattr("inspector.core.machine.shared_memory_free", lambda: 64 << 20)
     monkeypatch.setattr(doctor, "has_nvidia_driver", lambda: False)
     monkeypatch.setattr(doctor, "spare_folder", lambda: None)
     monkeypatch.setattr(os, "access", lambda *asked: False)
