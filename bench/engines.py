@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from bench.answers import Rule
 from inspector.core.machine import usable_cores
 from inspector.engines import has_nvidia_driver
+from inspector.model.bundle import NARROW
 
 if TYPE_CHECKING:
     from inspector.engines import Backend
     from inspector.model.bundle import ModelBundle
 
-PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+PRECISIONS = ("fp32", "bf16", "fp16", "int8", NARROW)
 CPU, CUDA = "cpu", "cuda"
 USUAL = "onnxruntime"
 """The engine of a scan where nothing is recommended."""
@@ -41,8 +42,8 @@ _TORCH = "bench.torch_variants"
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "onnxruntime": Kind(
-            module="inspector.engines.onnxruntime", cpu=("fp32", "int8"), cuda=("fp32", "fp16"),
-            about="ONNX Runtime",
+            module="inspector.engines.onnxruntime", cpu=("fp32", "int8", NARROW),
+            cuda=("fp32", "fp16"), about="ONNX Runtime",
         ),
         "openvino": Kind(
             module="inspector.engines.openvino", cpu=("fp32", "bf16", "int8"),

@@ -22,7 +22,7 @@ WORTH_IT = 1.03
 """Ratio of medians from which a less exact scan is taken."""
 HARDLY = 1.1
 """The ratio where chance may explain it: what a wrong guess may cost."""
-_EXACT = ("fp32", "fp16", "bf16", "int8")
+_EXACT = ("fp32", "fp16", "bf16", "int8", "narrow")
 
 
 def mark_best(cases: Sequence[Case]) -> None:

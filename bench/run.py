@@ -29,7 +29,7 @@ from bench.recommend import mark_best, recommend, remember
 from bench.results import ENGINE, PEER, SCAN, UNAVAILABLE, Results, make_folder, write_results
 from bench.rounds import ratio_of, repeat
 from inspector.core.progress import Progress, no_progress
-from inspector.model.bundle import DEFAULT_PATH, ModelBundle
+from inspector.model.bundle import DEFAULT_PATH, NARROW, ModelBundle
 from inspector.types import View
 
 if TYPE_CHECKING:
@@ -236,7 +236,12 @@ def _bases(case: Case) -> Iterator[str]:
 
 def _engines(run: _Run) -> list[EngineCase]:
     config = run.config
-    specs = list(candidates(config.backends, config.precisions, config.device))
+    there = {variant.precision for variant in run.bench.bundle.whole.values()}
+    specs = [
+        spec
+        for spec in candidates(config.backends, config.precisions, config.device)
+        if spec.precision != NARROW or NARROW in there
+    ]
     cases = engine_cases(config, run.bench, specs)
 
     def measure(case: EngineCase, number: int) -> None:

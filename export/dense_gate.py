@@ -69,20 +69,22 @@ def make_dense(
     dense view then runs in fp32. Raises ExportError for a variant that was not made rightly."""
     made = {}
     for name, variant in config.dense.items():
-        tile = _tile(source, proven, variant)
+        tiles = _tiles(source, proven, variant)
         out = proven.file(variant.file)
-        densify_to(tile, out, source.positive_index, model_metadata(source))
+        densify_to(
+            tiles.file(tiles.variants[""].file), out, source.positive_index, model_metadata(source)
+        )
         seen = _gate(source, proven, variant, photos)
         if seen is not None:
             made[name] = replace(variant, parity=seen)
     return replace(proven, variants={**proven.variants, **made})
 
 
-def _tile(source: ModelBundle, proven: ModelBundle, variant: Variant) -> Path:
-    """The tile variant's file that a dense one is made from."""
+def _tiles(source: ModelBundle, proven: ModelBundle, variant: Variant) -> ModelBundle:
+    """A bundle of nothing but the variant for tiles that belongs to a dense one, as `""`."""
     name = f"onnx-{variant.precision}"
     holder = proven if name in proven.variants else source
-    return holder.file(holder.variants[name].file)
+    return replace(holder, variants={"": holder.variants[name]})
 
 
 def _gate(
@@ -90,19 +92,20 @@ def _gate(
 ) -> JsonObject | None:
     """Evidence for a variant; None for one of lower precision that is of no use for this model.
     Raises ExportError for one that was not made rightly."""
-    with closing(_opened(source, proven, variant)) as engine:
+    with closing(open_variant(source, proven, variant)) as engine:
         seen: JsonObject = {
-            "tiles": _compare_tiles(source, proven, variant, engine),
+            "tiles": compare_tiles(source, proven, variant, engine),
             "engine": engine_version(_ENGINE),
         }
         if variant.precision == "fp32":
             return seen | _compare_exact(source, variant, engine)
-        with closing(_opened(source, proven, DENSE["dense-fp32"])) as exact:
+        with closing(open_variant(source, proven, DENSE["dense-fp32"])) as exact:
             windows = _compare_windows(engine, exact, photos)
             return windows and seen | windows
 
 
-def _opened(source: ModelBundle, proven: ModelBundle, variant: Variant) -> DenseEngine:
+def open_variant(source: ModelBundle, proven: ModelBundle, variant: Variant) -> DenseEngine:
+    """A dense variant that lies in `proven`, calibrated as tiles are."""
     file = proven.file(variant.file)
     session, _ = open_session(file, Device("cpu"), None)
     check_session(source, file, session, View.DENSE)
@@ -110,24 +113,23 @@ def _opened(source: ModelBundle, proven: ModelBundle, variant: Variant) -> Dense
     return DenseEngine(session, view, variant.precision, source.preprocess.size)
 
 
-def _compare_tiles(
+def compare_tiles(
     source: ModelBundle, proven: ModelBundle, variant: Variant, engine: DenseEngine
 ) -> JsonObject:
-    """The golden images as the tile variant judges them and as the dense one does."""
+    """The golden images as the tile variant judges them and as the dense one does. Raises
+    ExportError where these differ."""
     _, pixels_NHWC = golden_inputs(source.preprocess.size)
-    tile = _tile(source, proven, variant)
-    bundle = replace(
-        source, path=tile.parent, variants={"": replace(variant, file=tile.name, view=View.WHOLE)}
-    )
-    with closing(open_engine(bundle, _ENGINE, device="cpu", precision=variant.precision)) as tiles:
+    bundle, precision = _tiles(source, proven, variant), variant.precision
+    with closing(open_engine(bundle, _ENGINE, device="cpu", precision=precision)) as tiles:
         expected = tiles.run(pixels_NHWC)
     log_odds_N, ood_N = engine.judge_lone(pixels_NHWC)
     p_N = probability(log_odds_N / source.temperature)
     moved = float(np.abs(p_N - expected.p_crack_N).max())
     moved_ood = float(_relative(ood_N, expected.ood_N).max())
     if moved > PROBABILITY_TOLERANCE or moved_ood > OOD_TOLERANCE:
+        tile = bundle.variants[""].file
         raise ExportError(
-            f"{variant.file} does not judge tiles as {tile.name} does: p_crack {moved:.2g} off, "
+            f"{variant.file} does not judge tiles as {tile} does: p_crack {moved:.2g} off, "
             f"out-of-distribution score {moved_ood:.2g}; nothing was written"
         )
     return {"images": len(p_N), "max_difference": moved, "max_ood_difference": moved_ood}

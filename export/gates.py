@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inspector.core.machine import installed_version
-from inspector.engines.parity import CAM_TOLERANCE, OOD_TOLERANCE, PROBABILITY_TOLERANCE
+from inspector.engines.combined import DEFERRED, FAMILIAR
+from inspector.engines.parity import (
+    CAM_TOLERANCE,
+    OOD_TOLERANCE,
+    PROBABILITY_TOLERANCE,
+    verdicts,
+)
 from inspector.errors import ExportError
 from inspector.model.verdict import log_odds
+from inspector.types import Verdict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +38,8 @@ one of the rest can get another verdict, and only if it also lies just beyond th
 LEAST_MARGIN = 0.02
 """Allowance for what a CPU does not show: it rounds to half precision less often than a GPU does.
 Step by step, as a GPU rounds, fp16 moved the shipped model's log odds by 0.003 at most."""
+_TRIED = 41
+"""Out-of-distribution margins that are tried at most."""
 FLIPS_PER = 1000
 """Verdicts of which one may differ from fp32's, with the margin applied."""
 MOST_DEFERRED = 0.6
@@ -97,6 +106,45 @@ def _margin(
     return float(max(needed, np.quantile(moved_N, MOVED_SHARE), LEAST_MARGIN))
 
 
+def choose_first_margins(
+    reference: Scores, candidate: Scores, thresholds: Thresholds
+) -> tuple[float, float, float]:
+    """Margins of a narrow variant: below `clear_below` and above `crack_from`, in logits, and below
+    the out-of-distribution threshold: `SAFETY` times those with which it decides most of the N >= 1
+    images and gives none of them another verdict than the reference."""
+    verdict_N = verdicts(reference, thresholds)
+    logit_N = log_odds(candidate.p_crack_N)
+    limit = thresholds.out_of_distribution or FAMILIAR
+    distances = (
+        float(log_odds(thresholds.clear_below)) - logit_N,
+        logit_N - float(log_odds(thresholds.crack_from)),
+        limit - candidate.ood_N.astype(np.float64),
+    )
+    wrong = [verdict_N != said for said in (Verdict.CLEAR, Verdict.CRACK)]
+    best, found = -1, (0.0, 0.0, 0.0)
+    for familiar in _steps(distances[2]):
+        known_N = distances[2] > familiar
+        sides = [_first(d[known_N], w[known_N]) for d, w in zip(distances, wrong, strict=False)]
+        decided = sum(count for _, count in sides)
+        if decided > best:
+            best, found = decided, (sides[0][0], sides[1][0], familiar)
+    low, high, familiar = (max(SAFETY * margin, LEAST_MARGIN) for margin in found)
+    return low, high, familiar
+
+
+def _steps(distance_N: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distances that are worth trying as a margin."""
+    inside_N = np.append(distance_N[distance_N > 0], 0.0)
+    return np.unique(np.append(0.0, np.quantile(inside_N, np.linspace(0, 1, _TRIED))))
+
+
+def _first(distance_N: NDArray[np.float64], is_wrong_N: NDArray[np.bool_]) -> tuple[float, int]:
+    """The smallest margin of one side beyond which nothing is wrong, and how many images it
+    decides."""
+    margin = float(distance_N[is_wrong_N].max(initial=0.0))
+    return margin, int((distance_N > margin).sum())
+
+
 def gate_reduced(name: str, seen: JsonObject) -> None:
     """The gate of a lower precision. Raises ExportError when, by the evidence `seen`, verdicts
     differ or too many images would be deferred to fp32."""
@@ -118,6 +166,24 @@ def gate_reduced(name: str, seen: JsonObject) -> None:
     raise ExportError(
         f"{name} is of no use for this model: {problem}; give --calibration more photos of the "
         "kind that is scanned, or export without it; nothing was written"
+    )
+
+
+def gate_first(name: str, seen: JsonObject) -> None:
+    """The gate of a narrow variant, by the evidence `seen`. Raises ExportError when cracks came out
+    clear, other verdicts differ, or too much is deferred for it to gain anything."""
+    missed = {source: each["missed"] for source, each in seen["sources"].items() if each["missed"]}
+    other, allowed = len(seen["verdict_flips"]), max(1, seen["images"] // FLIPS_PER)
+    if missed:
+        problem = f"it calls cracks clear ({', '.join(f'{n} of {s}' for s, n in missed.items())})"
+    elif other > allowed:
+        problem = f"{other} of {seen['images']} verdicts differ from fp32's, and {allowed} may"
+    elif seen[DEFERRED] > MOST_DEFERRED:
+        problem = f"it leaves {seen[DEFERRED]:.0%} of the images to others"
+    else:
+        return
+    raise ExportError(
+        f"{name} is of no use for this model: {problem}; teach it longer; nothing was written"
     )
 
 

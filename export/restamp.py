@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from export.gates import MOST_DEFERRED, choose_margins
+from export.gates import MOST_DEFERRED, choose_first_margins, choose_margins
 from inspector.core.durable import check_writable, make_directory, replacing
 from inspector.engines.combined import DEFERRED, UncertaintyBand
 from inspector.engines.parity import differing
 from inspector.errors import OutputError
-from inspector.model.bundle import CARD, ModelBundle
+from inspector.model.bundle import CARD, NARROW, ModelBundle
 from inspector.model.stamp import model_metadata
+from inspector.types import View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,24 +37,47 @@ def with_thresholds(
     variant is left out.
     """
     kept: dict[str, Variant] = {}
-    for name, variant in bundle.variants.items():
+    for name, variant in bundle.whole.items():
         remade = variant
         if variant.margin:
             remade = _remargined(variant, scores["fp32"], scores[variant.precision], thresholds)
         if not remade.margin or remade.parity[DEFERRED] <= MOST_DEFERRED:
             kept[name] = remade
+    narrow = any(variant.precision == NARROW for variant in kept.values())
+    for name, variant in bundle.variants.items():
+        if variant.view == View.DENSE and (narrow or variant.precision != NARROW):
+            kept[name] = variant
     left_out = [name for name in bundle.variants if name not in kept]
     changed = replace(bundle, thresholds=thresholds, variants=kept)
     return changed, tuple(left_out)
 
 
+def with_dense_thresholds(bundle: ModelBundle, thresholds: Thresholds) -> ModelBundle:
+    """The bundle with other thresholds for photos at their own scale, nothing written yet. Where
+    they ask for more certainty of a clear photo, no narrow network looks at photos first: its
+    margins were chosen for less."""
+    assert bundle.dense is not None
+    changed = replace(bundle, dense=replace(bundle.dense, thresholds=thresholds))
+    if thresholds.clear_below >= bundle.dense.thresholds.clear_below:
+        return changed
+    kept = {
+        name: variant for name, variant in bundle.variants.items()
+        if (variant.precision, variant.view) != (NARROW, View.DENSE)
+    }  # fmt: skip
+    return replace(changed, variants=kept)
+
+
 def _remargined(
     variant: Variant, reference: Scores, candidate: Scores, thresholds: Thresholds
 ) -> Variant:
-    needed, _ = choose_margins(reference, candidate, thresholds)
-    margin = max(variant.margin, needed)
-    band = UncertaintyBand.around(thresholds, margin, variant.ood_margin)
-    deferred = float(band.contains(candidate).mean())
+    margin, crack_margin = variant.margin, variant.crack_margin
+    if crack_margin is None:
+        margin = max(margin, choose_margins(reference, candidate, thresholds)[0])
+    else:
+        low, high, _ = choose_first_margins(reference, candidate, thresholds)
+        margin, crack_margin = max(margin, low), max(crack_margin, high)
+    remade = replace(variant, margin=margin, crack_margin=crack_margin)
+    deferred = float(UncertaintyBand.of(remade, thresholds).contains(candidate).mean())
     flips = int(differing(reference, candidate, thresholds).sum())
     seen = {
         "images": len(candidate.p_crack_N),
@@ -61,7 +85,7 @@ def _remargined(
         "was": variant.margin,
     }
     parity = {**variant.parity, "margin": margin, DEFERRED: deferred, "other_thresholds": seen}
-    return replace(variant, margin=margin, parity=parity)
+    return replace(remade, parity=parity)
 
 
 def write_copy(source: ModelBundle, changed: ModelBundle, target: Path) -> ModelBundle:

@@ -76,7 +76,7 @@ def export_bundle(config: ExportConfig, progress: Progress = no_progress) -> Mod
             progress(f"making and comparing {', '.join(config.dense)}", 0, 0)
             proven = make_dense(source, proven, config, photos)
         progress("putting the files in place", 0, 0)
-        return _publish(_without(source, config.dense), proven, config.target)
+        return publish(_without(source, config.dense), proven, config.target, GOLDEN)
 
 
 def _load_source(config: ExportConfig, fresh: set[str]) -> ModelBundle:
@@ -203,9 +203,10 @@ def _without(source: ModelBundle, dense: Mapping[str, Variant]) -> ModelBundle:
     )
 
 
-def _publish(source: ModelBundle, proven: ModelBundle, target: Path) -> ModelBundle:
-    """Move the proven files into `target`; `bundle.json`, which makes them count, comes last."""
-    fresh = [GOLDEN, *(variant.file for variant in proven.variants.values())]
+def publish(source: ModelBundle, proven: ModelBundle, target: Path, *others: str) -> ModelBundle:
+    """Move the files of proven variants, and `others`, into `target`; `bundle.json`, which makes
+    them count, comes last. Raises OutputError."""
+    fresh = [*others, *(variant.file for variant in proven.variants.values())]
     try:
         target.mkdir(parents=True, exist_ok=True)
         if _is_elsewhere(target, source.path):

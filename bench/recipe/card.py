@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from inspector.core.untrusted import parse_json
 from inspector.errors import DataError
 from inspector.evaluation.figures import Evaluation, Figures, Measured, WidthFigures
+from inspector.model.bundle import NARROW
 from inspector.types import View
 
 if TYPE_CHECKING:
@@ -186,15 +187,30 @@ def _parity(bundle: ModelBundle) -> str:
     lines = ["\n## Export gates\n"]
     for name, variant in sorted(bundle.whole.items()):
         seen = variant.parity
+        if variant.precision == NARROW:
+            lines.append(f"- `{name}`, a first stage: {_decided(seen)}")
+            continue
         lines.append(
             f"- `{name}`: {seen['images']:,} images, largest probability difference to "
             f"{seen['reference']} {seen['max_difference']:.1e}, verdicts that differ: "
             f"{len(seen['verdict_flips'])}" + _judged_again(variant)
         )
     for name, variant in sorted(bundle.variants.items()):
-        if variant.view == View.DENSE:
+        if variant.view == View.DENSE and variant.precision == NARROW:
+            lines.append(
+                f"- `{name}`, the same for photos at their own scale: {_decided(variant.parity)}"
+            )
+        elif variant.view == View.DENSE:
             lines.append(f"- `{name}`, for photos at their own scale: {_dense(variant.parity)}")
     return "\n".join(lines) + "\n"
+
+
+def _decided(seen: JsonObject) -> str:
+    missed = sum(each["missed"] for each in seen["sources"].values())
+    return (
+        f"{seen['images']:,} images and foreign ones, {seen['deferred']:.1%} left to the model; "
+        f"verdicts that differ: {len(seen['verdict_flips'])}, cracks called clear: {missed}"
+    )
 
 
 def _dense(seen: JsonObject) -> str:

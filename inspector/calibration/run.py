@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.restamp import check_free, with_thresholds, write_copy
+from export.restamp import (
+    check_free,
+    with_dense_thresholds,
+    with_thresholds,
+    write_copy,
+)
 from inspector.calibration.thresholds import Judged, Rule, count_verdicts, recalibrated
 from inspector.core.progress import no_progress
 from inspector.core.untrusted import check_model_name, take_paths
@@ -136,7 +141,7 @@ def calibrate(
     progress("writing the copy of the model", 0, 0)
     left_out: tuple[str, ...] = ()
     if bundle.dense is not None and config.view == View.DENSE:
-        changed = replace(bundle, dense=replace(bundle.dense, thresholds=result.thresholds))
+        changed = with_dense_thresholds(bundle, result.thresholds)
     else:
         scores = {precision: predictions.scores for precision, predictions in found.items()}
         changed, left_out = with_thresholds(bundle, result.thresholds, scores)

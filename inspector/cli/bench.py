@@ -65,7 +65,7 @@ def run(
     ] = None,
     precisions: Annotated[
         str | None,
-        _scope(metavar="NAME,NAME", help="fp32, bf16, fp16, int8; not given: all."),
+        _scope(metavar="NAME,NAME", help="fp32, bf16, fp16, int8, narrow; not given: all."),
     ] = None,
     batch_sizes: Annotated[
         str | None, _scope(metavar="N,N", help="Photos that the model takes at once.")

@@ -183,8 +183,8 @@ def scan(
     precision: Annotated[
         str,
         speed(
-            metavar="auto|fp32|fp16|int8",
-            autocompletion=completed("auto", "fp32", "fp16", "int8"),
+            metavar="auto|fp32|fp16|int8|narrow",
+            autocompletion=completed("auto", "fp32", "fp16", "int8", "narrow"),
             help="auto: the fastest on this machine.",
         ),
     ] = "auto",

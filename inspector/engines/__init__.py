@@ -126,15 +126,15 @@ def open_backend(
     thresholds: Thresholds | None = None,
     opened: dict[str, Backend] | None = None,
 ) -> Backend:
-    """Load a bundle into an engine; for a reduced precision, into two in a row.
+    """Load a bundle into an engine; for a reduced precision, into several in a row.
 
     Args:
         bundle: The model.
         name: One of `BACKENDS`.
         device: `auto`, `cpu`, `cuda[:i]` or `cuda:all` (one engine per GPU); anything but `auto` is
             a demand.
-        precision: `fp32`, `int8` or `fp16`. What a reduced precision is not sure of is deferred to
-            fp32.
+        precision: `fp32`, `int8`, `fp16` or `narrow`. What a reduced precision is not sure of is
+            deferred to fp32; what the narrow network is not, to int8 and then to fp32.
         threads: CPU threads of one run; None: all cores.
         thresholds: Those that decide what it is not sure of; None: the bundle's own.
         opened: Engines of these settings that are open already, by precision. Those that are needed
@@ -145,11 +145,9 @@ def open_backend(
         BundleError: The bundle lacks the variant.
         UsageError: Unknown name, or a precision that this engine does not run.
     """
-    from inspector.engines.combined import DeferringBackend, Stage, UncertaintyBand
+    from inspector.engines.combined import DeferringBackend, Stage, chain
 
-    margins = bundle.margins(precision)
-    band = UncertaintyBand.around(thresholds or bundle.thresholds, *margins)
-    bands = {precision: band, "fp32": UncertaintyBand()} if any(margins) else {precision: band}
+    bands = chain(bundle, precision, thresholds or bundle.thresholds)
     stages = []
     with ExitStack() as on_error:
         for each, unsure in bands.items():

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inspector.engines import Backend
-    from inspector.model.bundle import Thresholds
+    from inspector.model.bundle import ModelBundle, Thresholds, Variant
 
 
+FAMILIAR = 2.0
+"""Out-of-distribution score of the 99th percentile of training images, which stands for a threshold
+where there is none."""
 DEFERRED = "deferred"
 """Key of a gate's evidence: the share of its images that were deferred to the next stage."""
 
@@ -50,6 +53,17 @@ class UncertaintyBand:
         limit = thresholds.out_of_distribution
         return cls(spans) if limit is None else cls(spans, (limit - ood_margin, limit + ood_margin))
 
+    @classmethod
+    def of(cls, variant: Variant, thresholds: Thresholds) -> UncertaintyBand:
+        """The band of a variant for images of the model's size, at these thresholds. That of a
+        narrow one has all that lies between the thresholds, and all that is not familiar."""
+        if variant.crack_margin is None:
+            return cls.around(thresholds, variant.margin, variant.ood_margin)
+        low = shifted(thresholds.clear_below, -variant.margin)
+        high = shifted(thresholds.crack_from, variant.crack_margin)
+        limit = thresholds.out_of_distribution or FAMILIAR
+        return cls(((low, high),), (limit - variant.ood_margin, math.inf))
+
     def contains(self, scores: Scores) -> NDArray[np.bool_]:
         """Whether each of N answers must be deferred; one that is not a number always is."""
         p_N, ood_N = scores.p_crack_N, scores.ood_N
@@ -58,6 +72,19 @@ class UncertaintyBand:
         for low, high in self.spans:
             inside_N |= (p_N >= low) & ((p_N < high) | (high >= 1))
         return inside_N
+
+
+def chain(
+    bundle: ModelBundle, precision: str, thresholds: Thresholds
+) -> dict[str, UncertaintyBand]:
+    """The precisions that judge an image one after the other, beginning with `precision`, and the
+    answers that each leaves to the next; the last one's are final."""
+    bands = {}
+    while (after := bundle.after(precision)) is not None:
+        found = [v for v in bundle.whole.values() if v.precision == precision]
+        bands[precision] = UncertaintyBand.of(found[0], thresholds) if found else UncertaintyBand()
+        precision = after
+    return bands | {precision: UncertaintyBand()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,14 @@ from inspector.engines.contract import VARIANTS, in_one_line, is_out_of_memory
 from inspector.engines.onnxruntime import check_session, obtained, open_session
 from inspector.errors import BackendError, BundleError
 from inspector.model.bundle import DENSE_OUTPUTS, INPUT_NAME
-from inspector.model.windows import MOST_PIXELS, STRIDE, WindowMap, plan_blocks, window_means
+from inspector.model.windows import (
+    MOST_PIXELS,
+    STRIDE,
+    WindowMap,
+    plan_blocks,
+    plan_parts,
+    window_means,
+)
 from inspector.types import View
 
 if TYPE_CHECKING:
@@ -99,13 +107,23 @@ class DenseEngine:
         """Deviations from what was asked for, such as smaller blocks."""
         return self._notes + self._smaller
 
-    def run(self, pixels_HWC: NDArray[np.uint8]) -> WindowMap:
-        """Judge every window of a photo, upright uint8 (H, W, 3). Raises BackendError."""
+    def run(
+        self,
+        pixels_HWC: NDArray[np.uint8],
+        first: WindowMap | None = None,
+        wanted_HW: NDArray[np.bool_] | None = None,
+    ) -> WindowMap:
+        """Judge every window of a photo, upright uint8 (H, W, 3); or, after another engine's answer
+        `first`, those parts of it in which cells are `wanted_HW`, whose answers are the same then.
+        Raises BackendError."""
         if pixels_HWC.dtype != np.uint8 or pixels_HWC.ndim != 3 or pixels_HWC.shape[2] != 3:
             raise ValueError(f"not uint8 (H, W, 3): {pixels_HWC.dtype} {pixels_HWC.shape}")
         while True:
             plan = plan_blocks(*pixels_HWC.shape[:2], self._size, self._most)
-            found = self._try(pixels_HWC, plan)
+            parts = [plan]
+            if first is not None and wanted_HW is not None:
+                parts = plan_parts(plan, wanted_HW, self._most)
+            found = self._try(pixels_HWC, plan, parts, first)
             if found is not None:
                 return found
 
@@ -129,12 +147,25 @@ class DenseEngine:
         log_odds_N = [log_odds_HW.mean(dtype=np.float64) for log_odds_HW, _ in answers]
         return np.array(log_odds_N), np.array([ood_HW[0, 0] for _, ood_HW in answers])
 
-    def _try(self, pixels_HWC: NDArray[np.uint8], plan: Plan) -> WindowMap | None:
+    def _try(
+        self,
+        pixels_HWC: NDArray[np.uint8],
+        plan: Plan,
+        parts: list[Plan],
+        first: WindowMap | None,
+    ) -> WindowMap | None:
         """None when memory ran out and blocks were made smaller. The engine's exception must be
         gone by then: its traceback would keep the buffers of the failed run alive."""
-        height, width = plan.shape
+        height, width = max((part.shape for part in parts), key=prod, default=(0, 0))
+        window = self._size // STRIDE
+        if first is None or first.cells_HW is None:
+            cells_HW = np.empty((plan.rows.cells, plan.columns.cells), np.float32)
+            ood_HW = np.empty_like(cells_HW[window - 1 :, window - 1 :])
+        else:
+            cells_HW, ood_HW = first.cells_HW.copy(), first.ood_HW.copy()
         try:
-            cells_HW, ood_HW = self._blocks(pixels_HWC, plan)
+            for part in parts:
+                self._fill(pixels_HWC, part, cells_HW, ood_HW)
         except Exception as error:  # the engine's classes share no base but Exception
             if not is_out_of_memory(error) or height * width <= _FEWEST_PIXELS:
                 raise BackendError(
@@ -150,26 +181,29 @@ class DenseEngine:
         )
         return None
 
-    def _blocks(
-        self, pixels_HWC: NDArray[np.uint8], plan: Plan
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Log odds of the cells and out-of-distribution scores of the windows, block by block."""
-        rows, columns = plan.rows, plan.columns
-        window = self._size // STRIDE
-        cells_HW = np.empty((rows.cells, columns.cells), np.float32)
-        ood_HW = np.empty_like(cells_HW[window - 1 :, window - 1 :])
+    def _fill(
+        self,
+        pixels_HWC: NDArray[np.uint8],
+        plan: Plan,
+        cells_HW: NDArray[np.float32],
+        ood_HW: NDArray[np.float32],
+    ) -> None:
+        """Calibrated log odds of the cells and out-of-distribution scores of the windows, block by
+        block."""
+        rows, columns, dense = plan.rows, plan.columns, self._dense
         for down, across in plan:
             seen_HWC = pixels_HWC.take(rows.seen(down), axis=0)
             seen_HWC = seen_HWC.take(columns.seen(across), axis=1)
-            outputs = self.judge_block(seen_HWC)
-            for target_HW, answer_HW, several in zip(
-                (cells_HW, ood_HW), outputs, (1, window), strict=True
+            odds_HW, scores_HW = self.judge_block(seen_HWC)
+            odds_HW = (odds_HW / dense.temperature + dense.shift).astype(np.float32)
+            for target_HW, answer_HW, several in (
+                (cells_HW, odds_HW, 1),
+                (ood_HW, scores_HW, self._size // STRIDE),
             ):
                 places, wanted = zip(
                     rows.counted(down, several), columns.counted(across, several), strict=True
                 )
                 target_HW[places] = answer_HW[wanted]
-        return cells_HW, ood_HW
 
     def _map(
         self, plan: Plan, cells_HW: NDArray[np.float32], ood_HW: NDArray[np.float32]
@@ -179,7 +213,6 @@ class DenseEngine:
                 "the engine answered no number for a window; check this machine with: "
                 "inspector doctor"
             )
-        cells_HW = (cells_HW / self._dense.temperature + self._dense.shift).astype(np.float32)
         return WindowMap(
             log_odds_HW=window_means(cells_HW, self._size // STRIDE).astype(np.float32),
             ood_HW=ood_HW,

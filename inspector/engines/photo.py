@@ -13,6 +13,7 @@ from inspector.engines import open_backend
 from inspector.engines.combined import DeferringBackend
 from inspector.engines.contract import VARIANTS
 from inspector.errors import BundleError, UsageError
+from inspector.model.bundle import NARROW
 from inspector.model.evidence import MOST_TILES, STRONGEST_TILE, find_candidates, judge_photo
 from inspector.model.preprocess import ALL_WHOLE, Views
 from inspector.model.verdict import log_odds
@@ -74,11 +75,27 @@ def choose_views(name: str, bundle: ModelBundle) -> Views:
 
 def dense_variant(bundle: ModelBundle, precision: str) -> Variant:
     """The variant that judges photos densely beside a tile engine of `precision`: of the same one,
-    or else of fp32. Raises BundleError where there is neither."""
+    after a narrow one of the next, or else of fp32. Raises BundleError where there is neither."""
+    wanted = bundle.after(precision) if precision == NARROW else precision
     for each in bundle.variants.values():
-        if (each.backend, each.precision, each.view) == (VARIANTS, precision, View.DENSE):
+        if (each.backend, each.precision, each.view) == (VARIANTS, wanted, View.DENSE):
             return each
     return bundle.variant(VARIANTS, "fp32", View.DENSE)
+
+
+def screening_variant(
+    bundle: ModelBundle, precision: str, thresholds: Thresholds | None = None
+) -> Variant | None:
+    """The narrow variant that looks at photos first, beside a tile engine of `precision`. None
+    where there is none, or where `thresholds` (None: the bundle's own) ask for more certainty of a
+    clear photo than its margins were chosen for."""
+    if precision != NARROW or bundle.dense is None:
+        return None
+    own = bundle.dense.thresholds
+    if (thresholds or own).clear_below < own.clear_below:
+        return None
+    found = (v for v in bundle.variants.values() if (v.precision, v.view) == (NARROW, View.DENSE))
+    return next(found, None)
 
 
 class PhotoEngine:
@@ -248,10 +265,12 @@ def open_photo_engine(
     precision: str = "fp32",
     threads: int | None = None,
     thresholds: Thresholds | None = None,
+    dense_thresholds: Thresholds | None = None,
     opened: dict[str, Backend] | None = None,
 ) -> PhotoEngine:
     """Load a bundle into an engine for photos in `views`. The other arguments and errors are those
-    of `open_backend`; what judges photos densely is opened with the first of them."""
+    of `open_backend`, where `dense_thresholds` decide photos at their own scale; what judges these
+    is opened with the first of them."""
     tiles = open_backend(
         bundle,
         name,
@@ -268,10 +287,12 @@ def open_photo_engine(
     stage = tiles.stages[0]
     if views.big is View.DENSE:
         from inspector.engines.dense import open_dense
+        from inspector.engines.screened import open_screened
 
-        precision = dense_variant(bundle, precision).precision
-        stage = f"{precision}@{View.DENSE}"
-        open_mapper = partial(
-            open_dense, bundle, name, device=device, precision=precision, threads=threads
-        )
+        open_full = partial(open_dense, bundle, name, device=device, threads=threads)
+        full = dense_variant(bundle, precision).precision
+        stage = f"{full}@{View.DENSE}"
+        open_mapper = partial(open_full, precision=full)
+        if screening_variant(bundle, precision, dense_thresholds) is not None:
+            open_mapper = partial(open_screened, bundle, open_full, full)
     return PhotoEngine(tiles, dense, views, size=size, stage=stage, open_mapper=open_mapper)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +14,12 @@ from inspector.core.machine import get_cached, machine_key, set_cached
 from inspector.core.untrusted import checked, is_number
 from inspector.engines import open_engine
 from inspector.engines.combined import DEFERRED
+from inspector.engines.contract import VARIANTS
 from inspector.errors import InspectorError
+from inspector.model.bundle import NARROW
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from inspector.engines import Backend
     from inspector.model.bundle import ModelBundle
@@ -27,6 +30,8 @@ RECOMMENDABLE = ("onnxruntime", "openvino", "tensorrt")
 WORTH_IT = 1.1
 """Speed of int8 relative to fp32 from which it is taken instead."""
 _FP32, _INT8 = "fp32", "int8"
+_TRIED = (_INT8, NARROW)
+"""Precisions beside fp32, the more exact ones first."""
 _IMAGES = 4
 _RUNS = 3
 
@@ -87,13 +92,16 @@ def fastest_precision(
     *,
     threads: int | None = None,
     opened: dict[str, Backend] | None = None,
+    deferred: Callable[[Backend], float | None] = lambda _: None,
 ) -> tuple[str, str]:
-    """The precision, fp32 or int8, in which this machine's CPU judges fastest, and one sentence
-    with the speeds that decided.
+    """The precision, fp32, int8 or narrow, in which this machine's CPU judges fastest, and one
+    sentence with the figures that decided.
 
-    Every variant has passed its gate, so only speed decides. It is measured once per bundle and
-    machine, then cached. `opened` takes the engines that were opened for it, by precision, for the
-    caller to use and to close; without it they are closed here.
+    Every variant has passed its gate, so only speed decides, with the share of photos that its gate
+    saw deferred. It is measured once per bundle and machine, then cached. Where narrow would be
+    taken, `deferred` may look what share of the photos that are waiting its engine leaves to the
+    model; None: it cannot tell. `opened` takes the engines that were opened for it, by precision,
+    for the caller to use and to close; without it they are closed here.
     """
     engines: dict[str, Backend] = {} if opened is None else opened
     try:
@@ -101,14 +109,33 @@ def fastest_precision(
         if not speeds:
             speeds = _measure(bundle, backend, threads, engines)
             set_cached(machine_key(bundle.files, backend), speeds)
+        rates = ", ".join(f"{name} {1 / speeds[name]:.0f}" for name in speeds)
+        why = f"engines measured here: {rates} images/s"
+        best = _fastest(speeds, bundle)
+        if best == NARROW:
+            if NARROW not in engines:
+                engines[NARROW] = open_engine(
+                    bundle, backend, device="cpu", precision=NARROW, threads=threads
+                )
+            if (share := deferred(engines[NARROW])) is not None:
+                best = _fastest(speeds, bundle, share)
+                why += f"; of these photos {NARROW} leaves about {share:.0%} to the model"
     finally:
         if opened is None:
             for engine in engines.values():
                 engine.close()
-    seconds = {name: _with_deferred(speeds, bundle, name) for name in speeds}
-    quick = seconds.get(_INT8, np.inf) * WORTH_IT < seconds[_FP32]
-    rates = ", ".join(f"{name} {1 / speeds[name]:.0f}" for name in speeds)
-    return _INT8 if quick else _FP32, f"engines measured here: {rates} images/s"
+    return best, why
+
+
+def _fastest(speeds: Mapping[str, float], bundle: ModelBundle, share: float | None = None) -> str:
+    """The fastest precision, where less exact ones must win clearly; `share` is that of the photos
+    which narrow defers, as in `_with_deferred`."""
+    best, seconds = _FP32, speeds[_FP32]
+    for name in filter(speeds.__contains__, _TRIED):
+        of_it = _with_deferred(speeds, bundle, name, share if name == NARROW else None)
+        if of_it * WORTH_IT < seconds:
+            best, seconds = name, of_it
+    return best
 
 
 def known_seconds(bundle: ModelBundle, backend: str, precision: str) -> float | None:
@@ -117,14 +144,20 @@ def known_seconds(bundle: ModelBundle, backend: str, precision: str) -> float | 
     return _with_deferred(speeds, bundle, precision) if precision in speeds else None
 
 
-def _with_deferred(speeds: Mapping[str, float], bundle: ModelBundle, precision: str) -> float:
-    """Seconds per image, with the images that are deferred to fp32. How many these are depends on
-    the photos; the estimate is the share that the export gate saw, or all where it is not known."""
-    if not any(bundle.margins(precision)):
-        return speeds[precision]
-    share = bundle.variant("onnxruntime", precision).parity.get(DEFERRED, 1.0)
-    share = float(share) if is_number(share) and 0 <= share <= 1 else 1.0
-    return speeds[precision] + share * speeds[_FP32]
+def _with_deferred(
+    speeds: Mapping[str, float], bundle: ModelBundle, precision: str, share: float | None = None
+) -> float:
+    """Seconds per image, with the images that are deferred. How many these are depends on the
+    photos; the estimate is the `share` of the first stage, where it is given, and else that of all
+    which each gate saw, or all where it is not known."""
+    seconds = speeds[precision]
+    while (after := bundle.after(precision)) is not None:
+        if share is None:
+            seen = bundle.variant(VARIANTS, precision).parity.get(DEFERRED, 1.0)
+            share = float(seen) if is_number(seen) and 0 <= seen <= 1 else 1.0
+        seconds += share * speeds.get(after, inf)
+        precision, share = after, None
+    return seconds
 
 
 def _cached_speeds(bundle: ModelBundle, backend: str) -> dict[str, float]:
@@ -145,7 +178,7 @@ def _are_speeds(found: Any) -> bool:
 def _measure(
     bundle: ModelBundle, backend: str, threads: int | None, opened: dict[str, Backend]
 ) -> JsonObject:
-    """Seconds per image by precision; without int8 where that does not come up on this machine."""
+    """Seconds per image by precision; without those that do not come up on this machine."""
 
     def measured(precision: str) -> float:
         engine = open_engine(bundle, backend, device="cpu", precision=precision, threads=threads)
@@ -153,9 +186,10 @@ def _measure(
         return _time(engine, bundle.preprocess.size)
 
     speeds = {_FP32: measured(_FP32)}
-    if any(variant.precision == _INT8 for variant in bundle.whole.values()):
+    there = {variant.precision for variant in bundle.whole.values()}
+    for precision in filter(there.__contains__, _TRIED):
         with suppress(InspectorError):
-            speeds[_INT8] = measured(_INT8)
+            speeds[precision] = measured(precision)
     return speeds
 
 

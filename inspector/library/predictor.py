@@ -77,6 +77,7 @@ class Model:
                 device=config.device,
                 precision=precision,
                 thresholds=config.thresholds(bundle.thresholds),
+                dense_thresholds=bundle.dense and config.thresholds(bundle.dense.thresholds),
                 opened=opened,
             )
         finally:

@@ -45,6 +45,9 @@ OUTPUT_NAMES = ("probabilities", "cam", "domain")
 OUTPUT_RANKS = (2, 3, 1)
 DENSE_OUTPUTS = ("log_odds", "window_domain")
 """Of the variants for the dense view, both of rank 3 (`inspector.model.network.DenseModel`)."""
+NARROW = "narrow"
+"""Precision of variants that are another, smaller network, taught by the model: a first stage that
+decides only what is beyond doubt."""
 _ONNX = ".onnx"
 _ENDINGS = {"onnxruntime": _ONNX, "torchscript": ".ts"}
 """Engines go by a file's ending as to what they read it as, so each engine's is fixed."""
@@ -127,11 +130,16 @@ class Variant:
     parity: JsonObject = field(default_factory=dict)
     """The export gate's evidence: images compared, largest difference, verdicts that differ."""
     margin: float = 0.0
-    """A probability whose logit is nearer than this to a threshold's is not final: the fp32
-    variant judges that image again. 0: every answer is final."""
+    """A probability whose logit is nearer than this to a threshold's is not final: the next variant
+    (`ModelBundle.after`) judges that image again. 0: every answer is final. Of a narrow variant for
+    the dense view: log odds below those that seed a candidate, from which on cells are judged
+    again."""
     ood_margin: float = 0.0
     """Distance to the out-of-distribution threshold within which a score is not final, in units of
-    the score."""
+    the score. Of a narrow variant every score beyond it is not final, either."""
+    crack_margin: float | None = None
+    """Of a narrow variant, which decides nothing between the thresholds: the margin above
+    `crack_from`, where `margin` is that below `clear_below`."""
     view: View = View.WHOLE
     """`whole`: it judges images of the model's size, so also tiles. `dense`: photos of any size."""
 
@@ -139,8 +147,11 @@ class Variant:
         _check_file(self.file, self.backend)
         if View(self.view) not in (View.WHOLE, View.DENSE):
             raise UsageError(f"{self.file}: no variant is for the view {self.view}")
-        if min(self.margin, self.ood_margin) < 0:
+        if min(self.margin, self.ood_margin, self.crack_margin or 0.0) < 0:
             raise UsageError(f"{self.file}: a margin must not be negative")
+        decides_first = self.precision == NARROW and self.view == View.WHOLE
+        if (self.crack_margin is not None) != decides_first:
+            raise UsageError(f"{self.file}: a crack_margin is what narrow variants for tiles have")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,19 +213,21 @@ class ModelBundle:
                 return variant
         have = ", ".join(sorted(self.variants)) or "none"
         kind = f"dense {precision}" if view == View.DENSE else precision
+        remedy = f"make one with: inspector export {self.path} {_option(backend, precision)}"
+        if precision == NARROW:
+            remedy = "leave --precision out, or choose another"
         raise BundleError(
-            f"{self.path} has no {kind} variant for {backend} (it has: {have}); "
-            f"make one with: inspector export {self.path} {_option(backend, precision)}"
+            f"{self.path} has no {kind} variant for {backend} (it has: {have}); {remedy}"
         )
 
-    def margins(self, precision: str) -> tuple[float, float]:
-        """Distances from a threshold within which an answer in `precision` is not final: of the
-        logit, and of the out-of-distribution score. Of images that are judged whole."""
+    def after(self, precision: str) -> str | None:
+        """The precision that judges again what a variant of `precision` for images of the model's
+        size is not sure of; None: its answers are final."""
         found = [v for v in self.whole.values() if v.precision == precision]
-        return (
-            max((v.margin for v in found), default=0.0),
-            max((v.ood_margin for v in found), default=0.0),
-        )
+        if precision == NARROW and any(v.precision == "int8" for v in self.whole.values()):
+            return "int8"
+        unsure = precision == NARROW or any(v.margin or v.ood_margin for v in found)
+        return "fp32" if unsure else None
 
     @property
     def whole(self) -> dict[str, Variant]:

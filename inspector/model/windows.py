@@ -9,15 +9,15 @@ answers do not depend on what is judged beside it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,6 +34,10 @@ they keep the photo itself four cells away from it."""
 HALO = 4
 """Cells between a cell that counts and the border of its block, within the photo: 128 px, with
 which log odds of windows differ by less than 0.01 from those of one pass over a whole photo."""
+REACH = 2
+"""Cells around those that are wanted of a part of a photo which count as well."""
+_SQUARE = 8
+"""Cells along a side of the squares that parts of a photo are put together from."""
 MOST_PIXELS = 4_000_000
 """Pixels of a block at most, with its halo; what the network holds at once."""
 
@@ -59,6 +63,19 @@ class WindowMap:
     stride: int
     left: int
     top: int
+
+    def patched(self, other: WindowMap, parts: Sequence[Plan]) -> WindowMap:
+        """The same with what `other` says of `parts` of the photo."""
+        assert self.cells_HW is not None and other.cells_HW is not None
+        cells_HW, ood_HW, window = self.cells_HW.copy(), self.ood_HW.copy(), self.size // STRIDE
+        planes = ((cells_HW, other.cells_HW, 1), (ood_HW, other.ood_HW, window))
+        for part, (mine_HW, new_HW, several) in product(parts, planes):
+            for down, across in part:
+                rows, _ = part.rows.counted(down, several)
+                columns, _ = part.columns.counted(across, several)
+                mine_HW[rows, columns] = new_HW[rows, columns]
+        means_HW = window_means(cells_HW, window).astype(np.float32)
+        return replace(self, log_odds_HW=means_HW, ood_HW=ood_HW, cells_HW=cells_HW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +192,62 @@ def _axis(pixels: int, cells: int, count: int) -> Axis:
     ends = [*between, cells]
     blocks = tuple(map(Block, starts, [0, *between], ends))
     return Axis(pixels, -((cells * STRIDE - pixels) // 2), cells, length, blocks)
+
+
+def plan_parts(plan: Plan, wanted_HW: NDArray[np.bool_], most: int = MOST_PIXELS) -> list[Plan]:
+    """Parts of a photo, each a plan of one block, whose cells that count cover all `wanted_HW`
+    (cells, as of `plan`) with `REACH` cells around; together they have few pixels, with their halo.
+    The whole plan where that is no more, or where they would have more."""
+    boxes = _boxes(wanted_HW)
+    while len(boxes) > 1:
+        costs, joint = _costs(boxes, boxes, plan), _costs(boxes[:, None], boxes[None], plan)
+        gain = np.where(joint * STRIDE**2 > most, -1, costs[:, None] + costs - joint)
+        np.fill_diagonal(gain, -1)
+        each, best = np.arange(len(boxes)), gain.argmax(axis=1)
+        agreed = (best[best] == each) & (gain[each, best] >= 0)
+        if not agreed.any():
+            break
+        pairs = each[agreed & (each < best)]  # the best pair of all always agrees
+        boxes = np.concatenate([boxes[~agreed], _hull(boxes[pairs], boxes[best[pairs]])])
+    parts = [
+        Plan(_part(plan.rows, int(top), int(bottom)), _part(plan.columns, int(left), int(right)))
+        for top, left, bottom, right in boxes
+    ]
+    sizes = [part.pixels for part in parts]
+    return [plan] if sum(sizes) >= plan.pixels or max(sizes, default=0) > most else parts
+
+
+def _boxes(wanted_HW: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Boxes (top, left, bottom, right) around what is wanted in each square of `_SQUARE` cells."""
+    row_K, column_K = np.nonzero(wanted_HW)
+    squares = np.unique(np.stack([row_K // _SQUARE, column_K // _SQUARE]), axis=1).T
+    found = []
+    for square in squares:
+        is_in_K = (row_K // _SQUARE == square[0]) & (column_K // _SQUARE == square[1])
+        rows, columns = row_K[is_in_K], column_K[is_in_K]
+        found.append((rows.min(), columns.min(), rows.max() + 1, columns.max() + 1))
+    return np.array(found, np.int64).reshape(-1, 4) + np.array([-REACH, -REACH, REACH, REACH])
+
+
+def _hull(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+    low = np.minimum(one[..., :2], other[..., :2])
+    return np.concatenate([low, np.maximum(one[..., 2:], other[..., 2:])], axis=-1)
+
+
+def _costs(one: NDArray[np.int64], other: NDArray[np.int64], plan: Plan) -> NDArray[np.int64]:
+    """Cells that the network sees for the boxes around pairs of boxes."""
+    box = _hull(one, other)
+    ends = np.array([plan.rows.cells, plan.columns.cells]) + OUTER
+    sides = np.minimum(box[..., 2:] + HALO, ends) - np.maximum(box[..., :2] - HALO, -OUTER)
+    return np.asarray(sides.prod(axis=-1))
+
+
+def _part(axis: Axis, begin: int, end: int) -> Axis:
+    """The same axis with one block, whose answers count from `begin` to `end`, or to a border that
+    is near."""
+    begin, end = (0 if begin < HALO else begin), (axis.cells if end > axis.cells - HALO else end)
+    start, stop = max(begin - HALO, -OUTER), min(end + HALO, axis.cells + OUTER)
+    return replace(axis, length=stop - start, blocks=(Block(start, begin, end),))
 
 
 def window_means(cells_HW: NDArray[np.floating[Any]], window: int = USUAL) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ from inspector.photos.source import Discovery
 from inspector.results.bucket import Bucket
 from inspector.scanning.overlays import DRAWN
 
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "int8", "narrow")
 LOADERS = ("processes", "torch")
 MOST_OVERLAP = 0.9
 PROBATION = 200

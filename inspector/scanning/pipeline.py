@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from inspector.core.durable import reporting
@@ -23,6 +24,7 @@ from inspector.scanning.executor import close_all, open_local
 from inspector.scanning.overlays import Overlays
 from inspector.scanning.plan import AUTO, PEEK, choose_engine, identity_of, make_plan
 from inspector.scanning.prune import move_photos, settle_vanished
+from inspector.scanning.sample import share_deferred
 from inspector.scanning.summary import Counts, Stopwatch, Tally, summarise
 from inspector.scanning.worklist import StopSignals, Worklist
 from inspector.types import Photo
@@ -219,8 +221,13 @@ def _decide(
     plan = make_plan(config, bundle, choice, work.first(PEEK))
     precision, why = choice.precision, choice.why
     if precision == AUTO:
+        waiting = work.first(PEEK)
         precision, why = fastest_precision(
-            bundle, plan.backend, threads=plan.threads, opened=opened
+            bundle,
+            plan.backend,
+            threads=plan.threads,
+            opened=opened,
+            deferred=partial(share_deferred, config, bundle, waiting),
         )
     return replace(plan, precision=precision, why=f"{plan.why}; {why}")
 

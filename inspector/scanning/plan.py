@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from inspector.core.machine import shared_memory_free, usable_cores
 from inspector.engines import BACKENDS, TORCH_BACKENDS, Device, has_nvidia_driver
+from inspector.engines.combined import chain
 from inspector.engines.contract import VARIANTS
-from inspector.engines.photo import choose_views, dense_variant
+from inspector.engines.photo import choose_views, dense_variant, screening_variant
 from inspector.engines.tuned import find_recommendation, known_seconds
 from inspector.errors import UsageError
 from inspector.photos.object_file import is_far
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from inspector.engines.tuned import Recommendation, Settings
     from inspector.model.bundle import ModelBundle, Variant
+    from inspector.model.preprocess import Views
     from inspector.scanning.config import ScanConfig
     from inspector.types import ImageRef
 
@@ -87,7 +89,7 @@ def make_plan(
     """Settings for a scan whose first photos (up to `PEEK`) are `first`. Raises UsageError when
     `--loader torch` is demanded and torch is not installed."""
     cores, views = usable_cores(), choose_views(config.view, bundle)
-    native = [views.of((round(_pixels(ref) ** 0.5),) * 2) is not View.WHOLE for ref in first]
+    native = [is_native(ref, views) for ref in first]
     own_scale = fmean(native or [0]) > 0.5
     decode_s = fmean([_decode_seconds(*each) for each in zip(first, native, strict=True)] or [0.0])
     slow = decode_s > SLOW_DECODE_S
@@ -159,6 +161,11 @@ def _batch_size(*, on_gpu: bool, slow: bool) -> int:
     if on_gpu:
         return CPU_BATCH if slow else CUDA_BATCH
     return SLOW_BATCH if slow else CPU_BATCH
+
+
+def is_native(ref: ImageRef, views: Views) -> bool:
+    """Whether a photo is judged at its own scale, as far as the size of its file tells."""
+    return views.of((round(_pixels(ref) ** 0.5),) * 2) is not View.WHOLE
 
 
 def _pixels(ref: ImageRef) -> float:
@@ -293,7 +300,8 @@ def identity_of(config: ScanConfig, bundle: ModelBundle, precision: str) -> dict
     BundleError for a view that the bundle does not have."""
     view = _view_of(config, bundle, precision)
     if precision != "fp32":  # fp32 is defined by the weights, others by file and margins as well
-        precision = _defined(bundle, bundle.variant(VARIANTS, precision))
+        stages = [each for each in chain(bundle, precision, bundle.thresholds) if each != "fp32"]
+        precision = "; ".join(_defined(bundle, bundle.variant(VARIANTS, each)) for each in stages)
     identity = {"model": bundle.digest, "precision": precision, **view}
     each = {"": bundle.thresholds}
     if bundle.dense is not None:
@@ -312,9 +320,17 @@ def _view_of(config: ScanConfig, bundle: ModelBundle, precision: str) -> dict[st
         return {"view": str(View.WHOLE)}
     if views.big is View.TILES:
         return {"view": config.view, "overlap": repr(config.overlap)}
-    return {"view": config.view, "dense": _defined(bundle, dense_variant(bundle, precision))}
+    stages = [dense_variant(bundle, precision)]
+    if bundle.dense is not None:
+        thresholds = config.thresholds(bundle.dense.thresholds)
+        screening = screening_variant(bundle, precision, thresholds)
+        stages = stages if screening is None else [screening, *stages]
+    return {"view": config.view, "dense": "; ".join(_defined(bundle, each) for each in stages)}
 
 
 def _defined(bundle: ModelBundle, variant: Variant) -> str:
     file = bundle.files[variant.file][:12]
-    return f"{variant.precision} {file} {variant.margin!r} {variant.ood_margin!r}"
+    margins = [variant.margin, variant.ood_margin]
+    if variant.crack_margin is not None:
+        margins.append(variant.crack_margin)
+    return " ".join([variant.precision, file, *map(repr, margins)])

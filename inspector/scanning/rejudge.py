@@ -20,9 +20,10 @@ from inspector.core.layout import Layout, number_of, part_name
 from inspector.core.progress import no_progress
 from inspector.core.text import display_path
 from inspector.core.untrusted import take_paths
-from inspector.engines.combined import UncertaintyBand
+from inspector.engines.combined import UncertaintyBand, chain
+from inspector.engines.photo import screening_variant
 from inspector.errors import OutputError, UsageError
-from inspector.model.bundle import DEFAULT_PATH, ModelBundle
+from inspector.model.bundle import DEFAULT_PATH, NARROW, ModelBundle
 from inspector.model.scale import NOTHING_ASKED, Scale
 from inspector.model.verdict import decide_each
 from inspector.photos.address import text_of
@@ -146,7 +147,9 @@ def rejudge(config: RejudgeConfig, *, progress: Progress = no_progress) -> Rejud
             thresholds = old.thresholds() or thresholds
             dense = old.dense_thresholds() or dense
         rule = _Rule.of(bundle, thresholds, results.identity)
-        rule = replace(rule, dense=dense, scale=scale)
+        screened = results.identity.get("dense", "").startswith(NARROW)
+        rescreened = screened and screening_variant(bundle, NARROW, dense) is None
+        rule = replace(rule, dense=dense, scale=scale, rescreened=rescreened)
         identity = {**results.identity, **scale.identity}  # of the scan that continues the table
         if config.has_thresholds:
             own = _in_view_of(results.identity, config.as_scan())
@@ -185,13 +188,13 @@ class _Rule:
     thresholds: Thresholds
     size: int
     precision: str
-    final: str
-    """The stage whose answers hold at any threshold."""
-    band: UncertaintyBand
-    """Answers that the other stages leave to it."""
+    bands: Mapping[str, UncertaintyBand]
+    """Answers that a stage leaves to the next, by its name."""
     dense: Thresholds | None = None
     """Of photos that were judged at their own scale."""
     scale: Scale = NOTHING_ASKED
+    rescreened: bool = False
+    """A narrow network looked at photos at their own scale, and may not for these thresholds."""
 
     @classmethod
     def of(cls, bundle: ModelBundle, thresholds: Thresholds, old: Mapping[str, str]) -> _Rule:
@@ -207,25 +210,26 @@ class _Rule:
                 "in more than its thresholds; name that one, or a copy of it, as --model"
             )
         precision, size = old["precision"].partition(" ")[0], bundle.preprocess.size
-        margins = bundle.margins(precision)
+        bands = chain(bundle, precision, thresholds)
         return cls(
             thresholds=thresholds,
             size=size,
             precision=precision,
-            final=f"{'fp32' if any(margins) else precision}@{size}",
-            band=UncertaintyBand.around(thresholds, *margins),
+            bands={f"{each}@{size}": band for each, band in bands.items()},
         )
 
     def unsure(self, table: pa.Table) -> NDArray[np.bool_]:
         """Whether each row would have been deferred at these thresholds, and was not: its answer
-        comes from another stage than the final one, and lies in the band. Photos at their own scale
-        are never deferred as a whole."""
+        lies in the band of the stage that it comes from. Photos at their own scale are never
+        deferred as a whole."""
         p_N, ood_N = _numbers(table, "p_crack"), _numbers(table, "ood_score")
         stage_N = np.array(table["stage"].to_pylist(), object)
         ok_N = pc.equal(table["status"], Status.OK.value).to_numpy()
-        near_N = self.band.contains(Scores(p_N, np.empty((len(p_N), 0, 0), np.float32), ood_N))
-        unsure_N: NDArray[np.bool_] = ok_N & _is_whole(table) & (stage_N != self.final) & near_N
-        return unsure_N
+        scores = Scores(p_N, np.empty((len(p_N), 0, 0), np.float32), ood_N)
+        unsure_N = ~_is_whole(table) & self.rescreened
+        for stage, band in list(self.bands.items())[:-1]:
+            unsure_N |= _is_whole(table) & (stage_N == stage) & band.contains(scores)
+        return np.asarray(ok_N & unsure_N)
 
     def apply(self, table: pa.Table) -> tuple[pa.Table, int]:
         """Rows with new verdicts, and the number that changed. A photo that was clear has no place

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.engines import open_backend
-from inspector.engines.combined import DeferringBackend, Stage, UncertaintyBand
+from export.photos import golden_inputs
+from inspector.engines import open_backend, open_engine
+from inspector.engines.combined import DeferringBackend, Stage, UncertaintyBand, chain
 from inspector.errors import BundleError, UsageError
-from inspector.model.bundle import Thresholds
+from inspector.model.bundle import Thresholds, Variant
 from inspector.types import Scores
+from tests.engines.narrow import with_narrow
 
 
 class Reader:
@@ -153,3 +155,66 @@ def test_open_backend_defers_what_lies_within_a_variants_margin(tiny_bundle):
     assert got.stage_N is not None and got.stage_N.tolist() == deferred_N.astype(int).tolist()
     plain.close()
     staged.close()
+
+
+@given(st.floats(0, 1, width=32), st.floats(0, 3, width=32), st.sampled_from((None, 1.5)))
+def test_a_narrow_variant_decides_only_what_is_beyond_all_thresholds_and_familiar(p, ood, limit):
+    narrow = Variant(
+        file="n.onnx", backend="onnxruntime", precision="narrow", margin=1.0, crack_margin=0.5,
+        ood_margin=0.25,
+    )  # fmt: skip
+    thresholds = Thresholds(clear_below=0.2, crack_from=0.6, out_of_distribution=limit)
+    low, high = (1 / (1 + np.exp(-(np.log(t / (1 - t)) + m))) for t, m in ((0.2, -1), (0.6, 0.5)))
+    sure = (p < low or p >= high) and ood < (limit or 2.0) - 0.25
+    if min(abs(p - low), abs(p - high)) > 1e-6:
+        assert UncertaintyBand.of(narrow, thresholds).contains(answered(p, domain=ood))[0] != sure
+
+
+def test_a_narrow_variant_has_a_margin_on_both_sides_and_no_other_has():
+    some = {"file": "n.onnx", "backend": "onnxruntime"}
+    with pytest.raises(UsageError, match="crack_margin"):
+        Variant(**some, precision="narrow")
+    with pytest.raises(UsageError, match="crack_margin"):
+        Variant(**some, precision="int8", crack_margin=1.0)
+    with pytest.raises(UsageError, match="negative"):
+        Variant(**some, precision="narrow", crack_margin=-1.0)
+
+
+def test_a_narrow_variant_is_followed_by_int8_where_there_is_one(tiny_bundle):
+    exact = tiny_bundle.variant("onnxruntime", "fp32")
+    variants = {
+        "narrow": dataclasses.replace(exact, precision="narrow", crack_margin=0.0),
+        "fp32": exact,
+    }
+    bundle = dataclasses.replace(tiny_bundle, variants=variants)
+    assert list(chain(bundle, "narrow", bundle.thresholds)) == ["narrow", "fp32"]
+    assert list(chain(bundle, "fp32", bundle.thresholds)) == ["fp32"]
+    for margin, stages in ((0.5, ["narrow", "int8", "fp32"]), (0.0, ["narrow", "int8"])):
+        int8 = dataclasses.replace(exact, precision="int8", margin=margin)
+        whole = dataclasses.replace(bundle, variants={**variants, "int8": int8})
+        bands = chain(whole, "narrow", whole.thresholds)
+        assert list(bands) == stages
+        assert bands[stages[-1]] == UncertaintyBand()
+
+
+def test_the_narrow_stage_decides_first_and_the_model_what_is_left(tiny_bundle_dir, tmp_path):
+    bundle = with_narrow(tiny_bundle_dir, tmp_path, gain=0.8, shift=0.1)
+    pixels_NHWC = golden_inputs(64)[1]
+    thresholds = Thresholds(clear_below=0.3, crack_from=0.7, out_of_distribution=1e6)
+    engines = {name: open_backend(bundle, precision=name, thresholds=thresholds, device="cpu")
+               for name in ("narrow", "fp32")}  # fmt: skip
+    alone = open_engine(bundle, precision="narrow", device="cpu")
+    found, exact, narrow = (e.run(pixels_NHWC) for e in (*engines.values(), alone))
+    assert engines["narrow"].stages == ("narrow@64", "fp32@64")
+    deferred_N = chain(bundle, "narrow", thresholds)["narrow"].contains(narrow)
+    assert 0 < deferred_N.sum() < len(deferred_N)
+    assert found.stage_N.tolist() == deferred_N.astype(int).tolist()
+    expected_N = np.where(deferred_N, exact.p_crack_N, narrow.p_crack_N)
+    np.testing.assert_allclose(found.p_crack_N, expected_N, atol=1e-5)
+    for engine in (*engines.values(), alone):
+        engine.close()
+
+
+def test_a_bundle_without_a_narrow_variant_says_what_to_do(tiny_bundle):
+    with pytest.raises(BundleError, match=r"no narrow variant .*leave --precision out"):
+        open_backend(tiny_bundle, precision="narrow")

@@ -57,6 +57,28 @@ def test_fastest_precision_is_fp32_where_int8_does_not_come_up(bundle, speeds):
     assert fastest_precision(bundle)[0] == "fp32"
 
 
+def test_fastest_precision_is_narrow_where_its_whole_chain_wins(bundle, speeds, monkeypatch):
+    def chosen(share, seconds, seen=None):
+        narrow = Variant(
+            file="n.onnx", backend="onnxruntime", precision="narrow", crack_margin=1.0,
+            parity={"deferred": share},
+        )  # fmt: skip
+        monkeypatch.setattr(
+            tuned, "_cached_speeds",
+            lambda *_: {"fp32": SLOW, "int8": QUICK, "narrow": seconds},
+        )  # fmt: skip
+        both = {**bundle.variants, "onnx-narrow": narrow}
+        made = dataclasses.replace(bundle, variants=both)
+        opened = {"narrow": object()}
+        return fastest_precision(made, opened=opened, deferred=lambda _: seen)[0]
+
+    assert chosen(0.3, QUICK / 5) == "narrow"
+    assert chosen(0.9, QUICK / 5) == "int8"
+    assert chosen(0.3, QUICK) == "int8"
+    assert chosen(0.3, QUICK / 5, seen=0.9) == "int8"
+    assert chosen(0.3, QUICK / 5, seen=0.5) == "narrow"
+
+
 def test_known_seconds_count_what_is_deferred_to_fp32(bundle, speeds):
     speeds(SLOW, QUICK)
     assert known_seconds(bundle, "onnxruntime", "int8") == QUICK + 0.1 * SLOW

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.model.windows import HALO, OUTER, OVERHANG, STRIDE, plan_blocks, window_means
+from inspector.model.windows import (
+    HALO,
+    OUTER,
+    OVERHANG,
+    REACH,
+    STRIDE,
+    plan_blocks,
+    plan_parts,
+    window_means,
+)
 
 SIZE = 224
 sides = st.integers(1, 12_000)
@@ -83,3 +92,42 @@ def test_window_means_are_means_of_their_cells():
     means_HW = window_means(cells_HW, 7)
     assert means_HW.shape == (5, 3)
     assert means_HW[2, 1] == pytest.approx(cells_HW[2:9, 1:8].mean(), abs=1e-6)
+
+
+@given(
+    sides, sides, st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=30), caps
+)  # fmt: skip
+def test_parts_cover_what_is_wanted_and_cost_no_more_than_all(height, width, places, most):
+    plan = plan_blocks(height, width, SIZE, most)
+    wanted_HW = np.zeros((plan.rows.cells, plan.columns.cells), np.bool_)
+    for y, x in places:
+        wanted_HW[int(y * (plan.rows.cells - 1)), int(x * (plan.columns.cells - 1))] = True
+    parts = plan_parts(plan, wanted_HW, most)
+    assert sum(part.pixels for part in parts) <= plan.pixels
+    counted_HW = np.zeros_like(wanted_HW)
+    for part in parts:
+        assert part.shape[0] * part.shape[1] <= most and min(part.shape) >= SIZE
+        for axis in (part.rows, part.columns):
+            for block in axis.blocks:
+                assert block.begin - block.start >= (HALO if block.begin else OUTER)
+                after = block.start + axis.length - block.end
+                assert after >= (HALO if block.end < axis.cells else OUTER)
+                there, here = axis.counted(block, 7)
+                assert max(there.stop - there.start, 0) == max(here.stop - here.start, 0)
+                assert min(there.start, there.stop, here.start, here.stop) >= 0
+                assert here.stop <= axis.length - 6
+        for rows, columns in part:
+            counted_HW[rows.begin : rows.end, columns.begin : columns.end] = True
+    for row, column in np.argwhere(wanted_HW):
+        top, left = max(row - REACH, 0), max(column - REACH, 0)
+        assert counted_HW[top : row + REACH + 1, left : column + REACH + 1].all()
+
+
+def test_parts_of_a_photo_without_anything_wanted_are_none():
+    plan = plan_blocks(3000, 4000, SIZE)
+    assert plan_parts(plan, np.zeros((plan.rows.cells, plan.columns.cells), np.bool_)) == []
+    wanted_HW = np.zeros((plan.rows.cells, plan.columns.cells), np.bool_)
+    wanted_HW[50, 60] = True
+    (part,) = plan_parts(plan, wanted_HW)
+    assert part.pixels < 0.02 * plan.pixels
+    assert plan_parts(plan, ~np.zeros_like(wanted_HW)) == [plan]

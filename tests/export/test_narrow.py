@@ -1,0 +1,162 @@
+"""A narrow pair joins a bundle with the margins it needs, or is refused and nothing changes."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from export.gates import LEAST_MARGIN, choose_first_margins, gate_first
+from export.narrow import FOREIGN, attach_narrow
+from inspector.engines import open_backend
+from inspector.engines.combined import UncertaintyBand
+from inspector.errors import ExportError
+from inspector.model.bundle import DenseView, ModelBundle, Thresholds, Variant
+from inspector.model.golden import read_golden
+from inspector.synthesis import Kind, make_scene
+from inspector.types import Scores
+from tests.engines.narrow import with_narrow, write_pair
+
+KINDS = (Kind.CRACK, Kind.CLEAN, Kind.CRACK, Kind.SHADOW)
+DENSE = DenseView(
+    temperature=1.0, shift=0.0, photo={"grow": 1.0, "seed": 2.0},
+    thresholds=Thresholds(clear_below=0.2, crack_from=0.8),
+)  # fmt: skip
+
+
+def write_photos(folder, count, seed, *sides):
+    rng = np.random.default_rng(seed)
+    for k in range(count):
+        file = folder / f"wall{k % 2}" / f"{k}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(make_scene(rng, *sides, KINDS[k % 4]).pixels).save(file)
+    (folder / "wall0" / "broken.png").write_bytes(b"no photo")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return write_photos(tmp_path_factory.mktemp("images"), 60, 5, 64, 64)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return write_photos(tmp_path_factory.mktemp("photos"), 8, 6, 200, 260)
+
+
+@pytest.fixture
+def bundle(tiny_bundle_dir, tmp_path):
+    """A bundle with a dense view, and thresholds between which few images lie."""
+    made = with_narrow(tiny_bundle_dir, tmp_path, dense=DENSE)
+    kept = {name: v for name, v in made.variants.items() if v.precision != "narrow"}
+    replace(made, variants=kept).save()
+    return ModelBundle.load(made.path)
+
+
+@pytest.fixture(autouse=True)
+def deferring(monkeypatch):
+    """A random network has no easy images."""
+    monkeypatch.setattr("export.gates.MOST_DEFERRED", 1.0)
+
+
+def attach(bundle, pair, images, photos):
+    return attach_narrow(bundle.path, pair, images=images, photos=photos, at_least=20)
+
+
+def test_a_pair_joins_with_its_margins_and_evidence(bundle, images, photos, tmp_path):
+    pair = write_pair(bundle, tmp_path / "pair", gain=0.9, shift=0.2)
+    made = attach(bundle, pair, images, photos)
+    assert made.digest == bundle.digest and made == ModelBundle.load(bundle.path)
+    tiles, dense = made.variants["onnx-narrow"], made.variants["dense-narrow"]
+    assert min(tiles.margin, tiles.crack_margin, dense.margin) > 0
+    seen = tiles.parity
+    assert set(seen["sources"]) == {"wall0", "wall1", FOREIGN}
+    assert seen["images"] == sum(each["images"] for each in seen["sources"].values())
+    assert all(each["missed"] == 0 for each in seen["sources"].values())
+    assert 0 < seen["deferred"] <= 1 and seen["margin_chosen_on"] > 0
+    assert dense.parity["tiles"]["max_difference"] < 1e-4
+    assert set(dense.parity["sources"]) >= {FOREIGN} and 0 < dense.parity["deferred"] <= 1
+    golden = read_golden(made)
+    engine = open_backend(made, precision="narrow", device="cpu")
+    found = engine.run(golden.pixels_NHWC)
+    engine.close()
+    assert found.stage_N.max() <= 1
+
+
+def test_a_pair_that_contradicts_the_model_is_refused(bundle, images, photos, tmp_path):
+    before = {file.name: file.read_bytes() for file in bundle.path.iterdir()}
+    pair = write_pair(bundle, tmp_path / "pair", gain=-1.0, shift=0.0)
+    with pytest.MonkeyPatch.context() as patch:  # what chooses margins would leave everything
+        patch.setattr("export.narrow.choose_first_margins", lambda *_: (0.1, 0.1, 0.1))
+        with pytest.raises(ExportError, match=r"onnx-narrow is of no use .*calls cracks clear"):
+            attach(bundle, pair, images, photos)
+    assert {file.name: file.read_bytes() for file in bundle.path.iterdir()} == before
+
+
+def test_a_dense_file_of_another_network_is_refused(bundle, images, photos, tmp_path):
+    pair = write_pair(bundle, tmp_path / "pair")
+    other = write_pair(bundle, tmp_path / "other", gain=0.8)
+    shutil.copy(other / "dense.narrow.onnx", pair)
+    with pytest.raises(ExportError, match=r"dense.narrow.onnx does not judge tiles as"):
+        attach(bundle, pair, images, photos)
+    assert "onnx-narrow" not in ModelBundle.load(bundle.path).variants
+
+
+def test_too_few_tiles_are_refused(bundle, images, photos, tmp_path):
+    pair = write_pair(bundle, tmp_path / "pair")
+    with pytest.raises(ExportError, match=r"only \d+ held-back tiles, and 2000 are needed"):
+        attach_narrow(bundle.path, pair, images=images, photos=photos)
+
+
+def scores(logits, oods):
+    p_N = (1 / (1 + np.exp(-np.asarray(logits, np.float64)))).astype(np.float32)
+    return Scores(p_N, np.empty((len(p_N), 0, 0)), np.asarray(oods, np.float32))
+
+
+def test_margins_are_the_least_beyond_which_nothing_is_wrong():
+    thresholds = Thresholds(clear_below=0.5, crack_from=0.5, out_of_distribution=2.0)
+    rng = np.random.default_rng(0)
+    truth = rng.normal(0, 4, 2000)
+    narrow = truth + rng.normal(0, 1, 2000)
+    oods = rng.uniform(0, 1.5, 2000)
+    reference, candidate = scores(truth, oods), scores(narrow, oods)
+    low, high, familiar = choose_first_margins(reference, candidate, thresholds)
+    wrong = (truth >= 0) != (narrow >= 0)
+    assert low == pytest.approx(1.5 * -narrow[wrong].min(), rel=1e-3)
+    assert high == pytest.approx(1.5 * narrow[wrong].max(), rel=1e-3)
+    assert familiar == LEAST_MARGIN
+
+
+def test_foreign_images_that_look_familiar_narrow_what_is_familiar():
+    thresholds = Thresholds(clear_below=0.5, crack_from=0.5, out_of_distribution=2.0)
+    logits = np.tile([-8.0, 8.0], 500)
+    candidate_oods = np.tile(np.linspace(0.2, 1.8, 500).repeat(2), 1)
+    truth_oods = np.where(candidate_oods > 1.5, 3.0, 0.5)
+    reference, candidate = scores(logits, truth_oods), scores(logits, candidate_oods)
+    low, high, familiar = choose_first_margins(reference, candidate, thresholds)
+    assert familiar >= 0.5 and max(low, high) == LEAST_MARGIN
+    made = Variant(
+        file="n.onnx", backend="onnxruntime", precision="narrow", margin=low, crack_margin=high,
+        ood_margin=familiar,
+    )  # fmt: skip
+    decided = ~UncertaintyBand.of(made, thresholds).contains(candidate)
+    assert decided.any() and (truth_oods[decided] < 2).all()
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        ({"sources": {"a": {"missed": 1}}}, "1 of a"),
+        ({"verdict_flips": [[0.1, 0.9]] * 3}, "3 of 2000 verdicts differ from fp32's, and 2 may"),
+        ({"deferred": 0.9}, "leaves 90% of the images to others"),
+    ],
+)
+def test_the_gate_names_what_is_wrong(seen, said, monkeypatch):
+    monkeypatch.undo()
+    usual = {"images": 2000, "sources": {}, "verdict_flips": [], "deferred": 0.3}
+    gate_first("onnx-narrow", usual)
+    with pytest.raises(ExportError, match=said):
+        gate_first("onnx-narrow", usual | seen)

@@ -1,0 +1,92 @@
+"""A scan with a narrow first stage: its rows are the same however it is cut up, and other
+thresholds know which of them are sure enough."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pyarrow.dataset as ds
+import pytest
+
+from inspector.model.bundle import ModelBundle
+from inspector.scanning import RejudgeConfig, ScanConfig, rejudge, scan
+from tests.engines.narrow import with_narrow
+from tests.scanning.walls import wall
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_bundle_dir, tmp_path_factory):
+    """Its narrow network is as sure as the model, so that it decides some photos."""
+    made = with_narrow(tiny_bundle_dir, tmp_path_factory.mktemp("narrow"), gain=1.0, shift=0.0)
+    variants = dict(made.variants)
+    tiles = variants["onnx-narrow"]
+    variants["onnx-narrow"] = dataclasses.replace(tiles, margin=0.2, crack_margin=0.3)
+    dataclasses.replace(made, variants=variants).save()
+    return ModelBundle.load(made.path)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("walls")
+    for k in range(24):
+        wall(k).save(folder / f"{k:02}.png")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def familiar(monkeypatch):
+    """Nothing is foreign to a random network."""
+    monkeypatch.setattr("inspector.engines.combined.FAMILIAR", 1e6)
+
+
+def rows_of(bundle, photos, out, **options):
+    config = ScanConfig(
+        sources=(str(photos),), out=out, model=bundle.path, precision="narrow", view="whole",
+        device="cpu", **options,
+    )  # fmt: skip
+    summary = scan(config)
+    rows = ds.dataset(out / "table").to_table().sort_by("uri").to_pylist()
+    return summary, {row["uri"]: row for row in rows}
+
+
+def test_rows_do_not_depend_on_batches(bundle, photos, tmp_path):
+    summary, rows = rows_of(bundle, photos, tmp_path / "a", batch_size=5, workers=1)
+    _, again = rows_of(bundle, photos, tmp_path / "b", batch_size=24, workers=2)
+    assert set(summary.stages) == {"narrow@64", "fp32@64"} and min(summary.stages.values()) > 0
+    for uri, row in rows.items():
+        assert (row["stage"], row["verdict"]) == (again[uri]["stage"], again[uri]["verdict"])
+        assert row["p_crack"] == pytest.approx(again[uri]["p_crack"], abs=1e-5)
+        if row["stage"] == "narrow@64":
+            low, high = (1 / (1 + np.exp(-(np.log(t / (1 - t)) + m)))
+                         for t, m in ((0.3, -0.2), (0.7, 0.3)))  # fmt: skip
+            assert not low < row["p_crack"] < high
+
+
+def test_a_table_names_both_stages_and_is_continued_with_them(bundle, photos, tmp_path):
+    out = tmp_path / "out"
+    rows_of(bundle, photos, out)
+    metadata = ds.dataset(out / "table").schema.metadata
+    (precision,) = (v.decode() for k, v in metadata.items() if k.endswith(b"precision"))
+    file = bundle.files["model.narrow.onnx"][:12]
+    assert precision == f"narrow {file} 0.2 0.0 0.3"
+    wall(99).save(photos / "99.png")
+    config = ScanConfig(sources=(str(photos),), out=out, model=bundle.path, view="whole")
+    again = scan(config)
+    (photos / "99.png").unlink()
+    assert (again.precision, again.already_done, again.run.ok) == ("narrow", 24, 1)
+
+
+def test_other_thresholds_ask_again_what_the_narrow_stage_may_not_say(bundle, photos, tmp_path):
+    out = tmp_path / "out"
+    _, before = rows_of(bundle, photos, out)
+    narrow = sorted(r["p_crack"] for r in before.values() if r["stage"] == "narrow@64")
+    threshold = narrow[0] + 1e-4  # the surest answer lies within the margin of this
+    result = rejudge(RejudgeConfig(out=out, model=bundle.path, threshold=threshold))
+    logits = np.log(np.array(narrow) / (1 - np.array(narrow)))
+    at = np.log(threshold / (1 - threshold))
+    assert result.again == int(((logits >= at - 0.2) & (logits < at + 0.3)).sum()) > 0
+    summary, rows = rows_of(bundle, photos, out, threshold=threshold)
+    assert summary.run.rows == result.again
+    assert all(rows[uri]["verdict"] == ("crack" if r["p_crack"] >= np.float32(threshold) else
+               "clear") for uri, r in rows.items())  # fmt: skip
