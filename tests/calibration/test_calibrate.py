@@ -12,16 +12,17 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from export.fp16 import halve_to
-from export.restamp import with_thresholds, write_copy
+from export.restamp import with_dense_thresholds, with_thresholds, write_copy
 from inspector.calibration.run import CalibrateConfig, calibrate
 from inspector.calibration.thresholds import Costs, Rule
 from inspector.cli import app
 from inspector.engines import open_backend
 from inspector.errors import DataError, OutputError, UsageError
-from inspector.model.bundle import ModelBundle, Thresholds, Variant
+from inspector.model.bundle import DenseView, ModelBundle, Thresholds, Variant
 from inspector.model.golden import read_golden
 from inspector.model.stamp import model_metadata
 from inspector.types import Scores
+from tests.engines.narrow import with_narrow
 
 PHOTOS = 40
 
@@ -212,3 +213,25 @@ def test_clear_is_never_laxer_without_the_flag(tiny_bundle_copy, labelled, tmp_p
 def test_calibrate_rejects_a_target_that_is_no_share():
     done = invoke("nowhere", "--target-recall", "99")
     assert isinstance(done.exception, UsageError) and "not between 0 and 1" in str(done.exception)
+
+
+def test_a_narrow_pair_follows_its_thresholds_or_stays_behind(tiny_bundle_dir, tmp_path):
+    dense = DenseView(temperature=1.0, shift=0.0, thresholds=Thresholds(clear_below=0.2))
+    bundle = with_narrow(tiny_bundle_dir, tmp_path, dense=dense)
+    logits = np.linspace(-9, 9, 400)
+    near = np.where(np.abs(logits - 2) < 0.3, -logits, logits)  # some answers are very wrong
+    reference, candidate = (answered(1 / (1 + np.exp(-x))) for x in (logits, near))
+    thresholds = Thresholds(clear_below=0.5, crack_from=0.5)
+    changed, left_out = with_thresholds(
+        bundle, thresholds, {"fp32": reference, "narrow": candidate}
+    )
+    tiles = changed.variants["onnx-narrow"]
+    assert not left_out and "dense-narrow" in changed.variants
+    assert tiles.margin > 2.2 and tiles.crack_margin == pytest.approx(0.02)
+    changed, left_out = with_thresholds(
+        bundle, thresholds, {"fp32": reference, "narrow": answered(1 / (1 + np.exp(logits)))}
+    )
+    assert set(left_out) == {"onnx-narrow", "dense-narrow"}
+    for clear_below, stays in ((0.2, True), (0.3, True), (0.1, False)):
+        own = Thresholds(clear_below=clear_below)
+        assert ("dense-narrow" in with_dense_thresholds(bundle, own).variants) == stays

@@ -71,7 +71,7 @@ def test_what_is_doubtful_is_the_models_and_the_rest_the_narrow_ones(bundle, pho
     assert off_HW[doubtful_HW].max() < 0.01
     kept_HW = found.cells_HW == narrow.cells_HW
     assert 0.3 < kept_HW.mean() < 1
-    # A random network looks far; what counts beside a doubtful cell is nearer to its block's border.
+    # Cells beside a doubtful one are near to their block's border, and a random network looks far.
     apart_HW = np.abs(narrow.cells_HW - full.cells_HW)
     assert off_HW[~kept_HW].mean() < 0.1 * apart_HW[~kept_HW].mean()
     assert (found.left, found.top, found.size) == (full.left, full.top, full.size)

@@ -4,13 +4,18 @@ thresholds know which of them are sure enough."""
 from __future__ import annotations
 
 import dataclasses
+from contextlib import closing
 
 import numpy as np
 import pyarrow.dataset as ds
 import pytest
 
+from inspector.doctor import Health, examine
+from inspector.engines import open_engine
+from inspector.engines.combined import chain
 from inspector.model.bundle import ModelBundle
-from inspector.scanning import RejudgeConfig, ScanConfig, rejudge, scan
+from inspector.scanning import RejudgeConfig, ScanConfig, rejudge, sample, scan
+from inspector.scanning.sample import share_deferred
 from tests.engines.narrow import with_narrow
 from tests.scanning.walls import wall
 
@@ -90,3 +95,22 @@ def test_other_thresholds_ask_again_what_the_narrow_stage_may_not_say(bundle, ph
     assert summary.run.rows == result.again
     assert all(rows[uri]["verdict"] == ("crack" if r["p_crack"] >= np.float32(threshold) else
                "clear") for uri, r in rows.items())  # fmt: skip
+
+
+def test_a_sample_tells_what_the_narrow_stage_would_leave(bundle, photos, monkeypatch):
+    monkeypatch.setattr(sample, "WORTH_IT", 1)
+    config = ScanConfig(sources=(str(photos),), model=bundle.path, view="whole")
+    waiting = list(config.discover())
+    engine = open_engine(bundle, precision="narrow", device="cpu")
+    with closing(engine):
+        share = share_deferred(config, bundle, waiting, engine)
+        assert share_deferred(config, bundle, waiting[:20], engine) is None, "too few"
+        found = [engine.run(np.asarray(wall(k))[None]) for k in range(24)]
+    band = chain(bundle, "narrow", bundle.thresholds)["narrow"]
+    assert share == np.mean([band.contains(scores)[0] for scores in found])
+    assert 0 < share < 1
+
+
+def test_doctor_replays_the_narrow_pair(bundle):
+    checks = [c for c in examine(bundle.path).checks if "narrow on cpu" in c.finding]
+    assert len(checks) >= 1 and all(check.health is Health.OK for check in checks)
