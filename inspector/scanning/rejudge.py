@@ -227,7 +227,7 @@ class _Rule:
         ok_N = pc.equal(table["status"], Status.OK.value).to_numpy()
         scores = Scores(p_N, np.empty((len(p_N), 0, 0), np.float32), ood_N)
         unsure_N = ~_is_whole(table) & self.rescreened
-        for stage, band in list(self.bands.items())[:-1]:
+        for stage, band in self.bands.items():
             unsure_N |= _is_whole(table) & (stage_N == stage) & band.contains(scores)
         return np.asarray(ok_N & unsure_N)
 

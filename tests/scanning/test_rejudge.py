@@ -160,8 +160,8 @@ def test_what_int8_is_not_sure_of_at_a_threshold_is_judged_again(
 
     def reduced(bundle, thresholds, old):
         return dataclasses.replace(
-            rule(bundle, thresholds, old), final="fp32@224",
-            band=UncertaintyBand.around(thresholds, 0.3, 0.1),
+            rule(bundle, thresholds, old),
+            bands={"fp32@64": UncertaintyBand.around(thresholds, 0.3, 0.1)},
         )  # fmt: skip
 
     monkeypatch.setattr(_Rule, "of", reduced)
@@ -188,7 +188,7 @@ def test_rows_of_a_stage_that_is_not_final_are_unsure_inside_the_band():
 
     rule = _Rule(
         thresholds=Thresholds(clear_below=0.5, crack_from=0.5), size=64, precision="int8",
-        final="fp32@64", band=UncertaintyBand(((0.4, 0.6),)),
+        bands={"int8@64": UncertaintyBand(((0.4, 0.6),)), "fp32@64": UncertaintyBand()},
     )  # fmt: skip
     rows = [
         {"status": "ok", "stage": stage, "p_crack": p, "ood_score": 1.0, "view": "whole"}
