@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from export.gates import MOST_DEFERRED, choose_first_margins, choose_margins
+from export.gates import MOST_DEFERRED, MOST_LEFT, choose_first_margins, choose_margins
 from inspector.core.durable import check_writable, make_directory, replacing
 from inspector.engines.combined import DEFERRED, UncertaintyBand
 from inspector.engines.parity import differing
@@ -39,9 +39,10 @@ def with_thresholds(
     kept: dict[str, Variant] = {}
     for name, variant in bundle.whole.items():
         remade = variant
-        if variant.margin:
+        if bundle.after(variant.precision) is not None:
             remade = _remargined(variant, scores["fp32"], scores[variant.precision], thresholds)
-        if not remade.margin or remade.parity[DEFERRED] <= MOST_DEFERRED:
+        most = MOST_DEFERRED if variant.crack_margin is None else MOST_LEFT
+        if remade.parity.get(DEFERRED, 0.0) <= most:
             kept[name] = remade
     narrow = any(variant.precision == NARROW for variant in kept.values())
     for name, variant in bundle.variants.items():

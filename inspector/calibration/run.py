@@ -166,7 +166,7 @@ def _engines(
     exact = open_photo_engine(bundle, _ENGINE, views=views, device=config.device)
     engines = {_EXACT: stack.enter_context(closing(exact))}
     if config.out is not None and config.view == View.WHOLE:
-        for precision in sorted({v.precision for v in bundle.whole.values() if v.margin}):
+        for precision in sorted(filter(bundle.after, {v.precision for v in bundle.whole.values()})):
             engine = PhotoEngine(open_engine(bundle, _ENGINE, device="cpu", precision=precision))
             engines[precision] = stack.enter_context(closing(engine))
     return engines

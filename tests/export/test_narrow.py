@@ -59,7 +59,7 @@ def bundle(tiny_bundle_dir, tmp_path):
 @pytest.fixture(autouse=True)
 def deferring(monkeypatch):
     """A random network has no easy images."""
-    monkeypatch.setattr("export.gates.MOST_DEFERRED", 1.0)
+    monkeypatch.setattr("export.gates.MOST_LEFT", 1.0)
 
 
 def attach(bundle, pair, images, photos):
