@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.recipe.attach import attach
 from bench.recipe.card import Made, read_metrics, render_card
 from bench.recipe.context.trainer import ContextTrainer
 from bench.recipe.narrow.run import make_narrow
@@ -267,7 +268,8 @@ def main(
     ship(bundle, card, work / TESTED / METRICS, out)
     if (data / "photos").is_dir():
         fit_photos(data, images, work, out, photos_before)
-        make_narrow(data, images / "train", bundle, work / "narrow")
+        pair = make_narrow(data, images / "train", bundle, work / "narrow")
+        attach(pair, data, images, work / "narrow", out)
 
 
 if __name__ == "__main__":
