@@ -77,7 +77,7 @@ class Model:
                 device=config.device,
                 precision=precision,
                 thresholds=config.thresholds(bundle.thresholds),
-                dense_thresholds=bundle.dense and config.thresholds(bundle.dense.thresholds),
+                dense_thresholds=config.dense_thresholds(bundle),
                 opened=opened,
             )
         finally:
@@ -85,7 +85,7 @@ class Model:
         self.bundle = bundle
         self.precision = precision
         self._config = config
-        self._dense = None if bundle.dense is None else config.thresholds(bundle.dense.thresholds)
+        self._dense = config.dense_thresholds(bundle)
         self._explain = Explanations(bundle)
 
     @classmethod

@@ -226,7 +226,8 @@ def _boxes(wanted_HW: NDArray[np.bool_]) -> NDArray[np.int64]:
         is_in_K = (row_K // _SQUARE == square[0]) & (column_K // _SQUARE == square[1])
         rows, columns = row_K[is_in_K], column_K[is_in_K]
         found.append((rows.min(), columns.min(), rows.max() + 1, columns.max() + 1))
-    return np.array(found, np.int64).reshape(-1, 4) + np.array([-REACH, -REACH, REACH, REACH])
+    inner = np.array(found, np.int64).reshape(-1, 4)
+    return np.asarray(inner + np.array([-REACH, -REACH, REACH, REACH]), np.int64)
 
 
 def _hull(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:

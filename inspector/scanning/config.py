@@ -12,7 +12,7 @@ from inspector.core.untrusted import take_paths
 from inspector.engines import BACKENDS, TORCH_BACKENDS, Device
 from inspector.engines.photo import OVERLAP, VIEWS
 from inspector.errors import UsageError
-from inspector.model.bundle import Thresholds
+from inspector.model.bundle import ModelBundle, Thresholds
 from inspector.model.scale import Scale
 from inspector.photos.address import WEB, Moved
 from inspector.photos.limits import DecodeLimits
@@ -235,6 +235,10 @@ class ScanConfig:
         return Thresholds(
             clear_below=self.threshold, crack_from=self.threshold, chosen="given as --threshold"
         )
+
+    def dense_thresholds(self, bundle: ModelBundle) -> Thresholds | None:
+        """The same for photos at their own scale; None where the model has no dense view."""
+        return self.thresholds(bundle.dense.thresholds) if bundle.dense else None
 
 
 def results_of(sources: Sequence[str], shard: Shard | None = None) -> Path:

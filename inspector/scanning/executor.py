@@ -194,7 +194,7 @@ def open_local(
             precision=plan.precision,
             threads=plan.threads,
             thresholds=config.thresholds(bundle.thresholds),
-            dense_thresholds=bundle.dense and config.thresholds(bundle.dense.thresholds),
+            dense_thresholds=config.dense_thresholds(bundle),
             opened=opened,
         )
         on_error.pop_all()

@@ -133,8 +133,7 @@ class OpenScan:
                 warm.bundle = bundle
             views = choose_views(config.view, bundle)
             self.thresholds = config.thresholds(bundle.thresholds)
-            dense = bundle.dense
-            self.dense = None if dense is None else config.thresholds(dense.thresholds)
+            self.dense = config.dense_thresholds(bundle)
             signals = stack.enter_context(StopSignals())
             self.work = Worklist(config, self.tally, signals, settled)
             opened: dict[str, Backend] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,7 +172,7 @@ def test_a_narrow_variant_decides_only_what_is_beyond_all_thresholds_and_familia
 
 
 def test_a_narrow_variant_has_a_margin_on_both_sides_and_no_other_has():
-    some = {"file": "n.onnx", "backend": "onnxruntime"}
+    some: dict[str, Any] = {"file": "n.onnx", "backend": "onnxruntime"}
     with pytest.raises(UsageError, match="crack_margin"):
         Variant(**some, precision="narrow")
     with pytest.raises(UsageError, match="crack_margin"):

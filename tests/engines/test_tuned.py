@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import sys
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_fastest_precision_is_narrow_where_its_whole_chain_wins(bundle, speeds, 
         )  # fmt: skip
         both = {**bundle.variants, "onnx-narrow": narrow}
         made = dataclasses.replace(bundle, variants=both)
-        opened = {"narrow": object()}
+        opened: dict[str, Any] = {"narrow": object()}
         return fastest_precision(made, opened=opened, deferred=lambda _: seen)[0]
 
     assert chosen(0.3, QUICK / 5) == "narrow"

@@ -27,12 +27,12 @@ DENSE = DenseView(
 )  # fmt: skip
 
 
-def write_photos(folder, count, seed, *sides):
+def write_photos(folder, count, seed, height, width):
     rng = np.random.default_rng(seed)
     for k in range(count):
         file = folder / f"wall{k % 2}" / f"{k}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(make_scene(rng, *sides, KINDS[k % 4]).pixels).save(file)
+        Image.fromarray(make_scene(rng, height, width, KINDS[k % 4]).pixels).save(file)
     (folder / "wall0" / "broken.png").write_bytes(b"no photo")
     return folder
 
@@ -113,7 +113,7 @@ def test_too_few_tiles_are_refused(bundle, images, photos, tmp_path):
 
 def scores(logits, oods):
     p_N = (1 / (1 + np.exp(-np.asarray(logits, np.float64)))).astype(np.float32)
-    return Scores(p_N, np.empty((len(p_N), 0, 0)), np.asarray(oods, np.float32))
+    return Scores(p_N, np.empty((len(p_N), 0, 0), np.float32), np.asarray(oods, np.float32))
 
 
 def test_margins_are_the_least_beyond_which_nothing_is_wrong():

@@ -108,7 +108,7 @@ def test_a_sample_tells_what_the_narrow_stage_would_leave(bundle, photos, monkey
         assert share_deferred(config, bundle, waiting[:20], engine) is None, "too few"
         scores = predict_each(waiting, bundle, {"narrow": engine})["narrow"].scores
     band = chain(bundle, "narrow", bundle.thresholds)["narrow"]
-    assert share == band.contains(scores).mean()
+    assert share is not None and share == band.contains(scores).mean()
     assert 0 < share < 1
 
 
