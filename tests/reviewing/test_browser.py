@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import export
+from inspector.model.bundle import ModelBundle
 from inspector.results.labels import read_decisions, read_labels
 from inspector.scanning import ScanConfig, scan
 from inspector.training import TrainConfig, train
@@ -75,7 +77,9 @@ def labels_in(out):
     return {row["uri"]: row["label"] for row in read_labels(out).to_pylist()}
 
 
-def test_label_kill_restart_undo_and_learn(out, browser, tiny_bundle, tmp_path):
+def test_label_kill_restart_undo_and_learn(out, browser, tiny_bundle, tmp_path, monkeypatch):
+    # An export takes longer than all the rest.
+    monkeypatch.setattr(export, "export_bundle", lambda made, *_: ModelBundle.load(made.bundle))
     model = ("--model", str(tiny_bundle.path))
     with reviewing(out, *model) as server:
         page = Page(browser, server.address)
