@@ -24,6 +24,7 @@ EXTRAS = {
     "train": ("torch", "torchvision", "onnxscript"),
     "openvino": ("openvino",),
     "delta": ("deltalake",),
+    "ray": ("ray",),
 }
 """Import names of the optional packages, by the extra that installs them."""
 

@@ -63,6 +63,7 @@ Jsonl = Annotated[
         ("inspector scan /photos --out s3://bucket/results", "results in a bucket"),
         ("inspector scan /photos --max-failures 5% --json", "for a script"),
         ("inspector scan /photos --shard 3/8", "one of eight machines; then: inspector merge"),
+        ("inspector scan /photos --engine ray", "all nodes of a Ray cluster"),
         (
             "inspector scan /photos --jsonl - | jq -r 'select(.verdict == \"crack\").path'",
             "each crack as it is found",
@@ -198,6 +199,21 @@ def scan(
         str,
         speed("-j", "--workers", metavar="auto|N", help="Processes that decode; 0: none."),
     ] = "auto",
+    engine: Annotated[
+        str,
+        speed(
+            metavar="local|ray",
+            autocompletion=completed("local", "ray"),
+            help="Where photos are judged: here, or on all nodes of a Ray cluster.",
+        ),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        speed(
+            metavar="HOST:PORT",
+            help="The Ray cluster; without it that of this machine, started if there is none.",
+        ),
+    ] = None,
     loader: Annotated[
         str,
         speed(
@@ -244,9 +260,10 @@ def scan(
 
 
 _ONE_SCAN = (
-    "as_json dry_run limit max_failures moved overwrite retry_failed source_gone verify_content"
+    "address as_json dry_run engine limit max_failures moved overwrite retry_failed source_gone "
+    "verify_content"
 ).split()
-"""Options of a scan that say nothing about many."""
+"""Options of a scan that are not for many, one after the other."""
 
 
 @commands.command(
@@ -312,7 +329,7 @@ def _lines_to(
     if place is None:
         yield None
         return
-    from inspector.results.schema import json_line, to_table
+    from inspector.results.schema import json_line
 
     with ExitStack() as stack:
         stream: IO[str] = sys.stdout
@@ -323,7 +340,7 @@ def _lines_to(
                 raise OutputError(f"cannot write {place}: {error.strerror}") from error
 
         def write(rows: Sequence[Mapping[str, Any]]) -> None:
-            stream.write("".join(map(json_line, to_table(rows, {}).to_pylist())))
+            stream.write("".join(map(json_line, rows)))
             stream.flush()
 
         yield write

@@ -15,8 +15,8 @@ from inspector.photos.source import count_images
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inspector.engines.photo import PhotoEngine
     from inspector.scanning.config import ScanConfig
+    from inspector.scanning.executor import Engine
     from inspector.scanning.plan import Plan
     from inspector.scanning.summary import Counts, Tally
 
@@ -58,7 +58,7 @@ class NotebookBar:
             said = f"<progress{share}></progress> {escape(phase)} {done:,}{of}"
             self._handle.update(self._html(said))
 
-    def start(self, plan: Plan, backend: PhotoEngine, table: Counts, notes: Sequence[str]) -> None:
+    def start(self, plan: Plan, backend: Engine, table: Counts, notes: Sequence[str]) -> None:
         threading.Thread(target=self._count, daemon=True).start()
 
     def update(self, tally: Tally) -> None:

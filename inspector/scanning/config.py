@@ -24,6 +24,8 @@ from inspector.scanning.overlays import DRAWN
 
 PRECISIONS = ("fp32", "fp16", "int8", "narrow")
 LOADERS = ("processes", "torch")
+LOCAL, RAY = "local", "ray"
+"""Values of `--engine`."""
 MOST_OVERLAP = 0.9
 PROBATION = 200
 """Photos before a failure rate counts: a wrong mount shows within them, a few bad files at the
@@ -112,6 +114,12 @@ class ScanConfig:
     loader: str = "auto"
     """`processes`: decoder processes of our own. `torch`: those of a torch `DataLoader`; `auto`
     takes them where a GPU judges and they pay."""
+    engine: str = LOCAL
+    """Where photos are judged: `local`, here; `ray`, on all nodes of a Ray cluster, which see the
+    photos under the same paths."""
+    address: str | None = None
+    """`HOST:PORT` of that cluster; None: the one that this machine belongs to, else a new one of
+    this machine alone."""
     threshold: float | None = None
     """Crack from this probability on, clear below, nothing in between; None: the model's own."""
     mm_per_px: float | None = None
@@ -182,6 +190,15 @@ class ScanConfig:
         _one_of("loader", self.loader, ("auto", *LOADERS))
         if self.loader == "torch" and self.workers == 0:
             raise UsageError("--loader torch decodes in worker processes; leave out --workers 0")
+        _one_of("engine", self.engine, (LOCAL, RAY))
+        if self.engine == LOCAL and self.address is not None:
+            raise UsageError("--address is that of a Ray cluster; add --engine ray")
+        if self.address is not None and not re.fullmatch(r"[^/]+:\d{1,5}", self.address):
+            raise UsageError(f"--address {self.address!r} is not HOST:PORT, like wall1:6379")
+        if self.engine == RAY and self.heatmaps is not None:
+            raise UsageError("overlays are drawn by --engine local only; leave out --heatmaps")
+        if self.engine == RAY and re.fullmatch(r"cuda:\d+", self.device):
+            raise UsageError(f"each node has GPUs of its own; write cuda, not {self.device}")
         _at_least("batch size", self.batch_size, 1)
         _at_least("number of workers", self.workers, 0)
         _at_least("limit", self.limit, 1)

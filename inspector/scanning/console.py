@@ -19,8 +19,8 @@ from inspector.types import Verdict
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from inspector.engines.photo import PhotoEngine
     from inspector.scanning.config import ScanConfig
+    from inspector.scanning.executor import Engine
     from inspector.scanning.plan import Plan
     from inspector.scanning.summary import Tally
 
@@ -51,7 +51,7 @@ class ScanConsole(Line):
         self._started = self._last = time.monotonic()
         super().__init__(quiet=quiet)
 
-    def start(self, plan: Plan, backend: PhotoEngine, table: Counts, notes: Sequence[str]) -> None:
+    def start(self, plan: Plan, backend: Engine, table: Counts, notes: Sequence[str]) -> None:
         self._started = time.monotonic()
         if self._quiet_too:
             return
@@ -83,6 +83,8 @@ class ScanConsole(Line):
             parts.append(Part(left, 60))
         parts += _counted(run)
         parts.append(Part(f"{rate(tally.looked_at / seconds)}/s", 30))
+        if tally.nodes:
+            parts.append(Part(f"{tally.nodes} node{'s' * (tally.nodes != 1)}", 20))
         if tally.megapixels:
             parts.append(Part(f"{rate(tally.megapixels / seconds)} MP/s", 10))
         if not total:

@@ -18,7 +18,7 @@ from inspector.workers.loader import load_batches
 from inspector.workers.ordered import make_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from inspector.engines import Backend
     from inspector.engines.photo import PhotoEngine
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from inspector.scanning.plan import Plan
     from inspector.scanning.summary import Stopwatch
     from inspector.scanning.worklist import Worklist
-    from inspector.types import Batch
+    from inspector.types import Batch, ImageRef
     from inspector.workers.ordered import Turn
 
 IN_FLIGHT = 2
@@ -43,15 +43,15 @@ _NO_SCORES = Scores(
 class Executor(Protocol):
     """Computes the predictions of a scan, here or elsewhere."""
 
-    engine: PhotoEngine
-    """The engine, or one like those elsewhere; gives its name, device, stages and notes."""
-    busy_seconds: float
-    """Seconds in which engines worked; they overlap with everything else."""
+    notes: list[str]
+    """What there is to know about where it was done."""
 
-    def predictions(self) -> Generator[tuple[Batch, Scores]]:
-        """Every batch with the scores of its photos, in the order of the listing, without the
-        pixels of those at their own scale. Close the generator to end early; raises BackendError
-        and LoaderError."""
+    @property
+    def engine(self) -> Engine: ...
+
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds in which engines worked; they overlap with everything else."""
         ...
 
     def close(self) -> None:
@@ -75,6 +75,21 @@ class Warm:
             self.engine.close()
 
 
+class Engine(Protocol):
+    """What a scan says about the engine that judges, or about those elsewhere."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def providers(self) -> tuple[str, ...]: ...
+    @property
+    def stages(self) -> tuple[str, ...]: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+
 class LocalExecutor:
     """Predictions on this machine: batches come from loader processes, and the engine runs in a
     thread of its own, so that it never waits for rows to be made or written."""
@@ -95,6 +110,7 @@ class LocalExecutor:
         """
         self.engine = engine
         self.busy_seconds = 0.0
+        self.notes: list[str] = []
         self._batches = batches
         self._clock = clock
         self._stopped = stopped
@@ -102,6 +118,9 @@ class LocalExecutor:
         self._predictions: Generator[tuple[Batch, Scores]] | None = None
 
     def predictions(self) -> Generator[tuple[Batch, Scores]]:
+        """Every batch with the scores of its photos, in the order of the listing, without the
+        pixels of those at their own scale. Close the generator to end early; raises BackendError
+        and LoaderError."""
         self._predictions = self._run()
         return self._predictions
 
@@ -173,8 +192,24 @@ def open_local(
     closed. An engine that is open in `warm` is used, or left open there. Raises BackendError,
     BundleError, LoaderError."""
     # Before the engine, so that worker processes come up while it loads.
-    batches = load_batches(
-        work,
+    batches = start_loader(config, bundle, views, plan, work)
+    with ExitStack() as on_error:
+        on_error.callback(batches.close)
+        open_already = None if warm is None else warm.engine
+        engine = open_already or start_engine(config, bundle, views, plan, opened)
+        on_error.pop_all()
+    close_all(opened)
+    if warm is not None:
+        warm.engine = engine
+    return LocalExecutor(batches, engine, clock, lambda: work.stopped, stays_open=warm is not None)
+
+
+def start_loader(
+    config: ScanConfig, bundle: ModelBundle, views: Views, plan: Plan, refs: Iterable[ImageRef]
+) -> Generator[Batch]:
+    """Start what decodes. Raises LoaderError."""
+    return load_batches(
+        refs,
         bundle.preprocess,
         batch_size=plan.batch_size,
         workers=plan.workers,
@@ -182,26 +217,28 @@ def open_local(
         dataloader=plan.loader == TORCH,
         limits=config.limits,
     )
-    with ExitStack() as on_error:
-        on_error.callback(batches.close)
-        open_already = None if warm is None else warm.engine
-        engine = open_already or open_photo_engine(
-            bundle,
-            plan.backend,
-            views=views,
-            overlap=config.overlap,
-            device=config.device,
-            precision=plan.precision,
-            threads=plan.threads,
-            thresholds=config.thresholds(bundle.thresholds),
-            dense_thresholds=config.dense_thresholds(bundle),
-            opened=opened,
-        )
-        on_error.pop_all()
-    close_all(opened)
-    if warm is not None:
-        warm.engine = engine
-    return LocalExecutor(batches, engine, clock, lambda: work.stopped, stays_open=warm is not None)
+
+
+def start_engine(
+    config: ScanConfig,
+    bundle: ModelBundle,
+    views: Views,
+    plan: Plan,
+    opened: dict[str, Backend] | None = None,
+) -> PhotoEngine:
+    """Open the engine of a plan. Raises BackendError, BundleError."""
+    return open_photo_engine(
+        bundle,
+        plan.backend,
+        views=views,
+        overlap=config.overlap,
+        device=config.device,
+        precision=plan.precision,
+        threads=plan.threads,
+        thresholds=config.thresholds(bundle.thresholds),
+        dense_thresholds=config.dense_thresholds(bundle),
+        opened=opened,
+    )
 
 
 def close_all(engines: dict[str, Backend]) -> None:

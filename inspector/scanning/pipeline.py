@@ -8,26 +8,30 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+import pyarrow as pa
+
 from inspector.core.durable import reporting
 from inspector.core.layout import Layout
 from inspector.engines.photo import choose_views
 from inspector.engines.tuned import fastest_precision
 from inspector.errors import OutputError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
-from inspector.model.verdict import judge
 from inspector.results.log import open_log
 from inspector.results.lookup import recorded_facts
 from inspector.results.parts import FINGERPRINT
-from inspector.results.schema import make_row, to_table
+from inspector.results.schema import to_table
 from inspector.results.store import open_results
-from inspector.scanning.executor import close_all, open_local
+from inspector.scanning.cluster import ClusterExecutor
+from inspector.scanning.config import RAY
+from inspector.scanning.executor import LocalExecutor, close_all, open_local
+from inspector.scanning.judging import Judge
 from inspector.scanning.overlays import Overlays
 from inspector.scanning.plan import AUTO, PEEK, choose_engine, identity_of, make_plan
 from inspector.scanning.prune import move_photos, settle_vanished
+from inspector.scanning.ray_connection import connected
 from inspector.scanning.sample import share_deferred
 from inspector.scanning.summary import Counts, Stopwatch, Tally, summarise
 from inspector.scanning.worklist import StopSignals, Worklist
-from inspector.types import Photo
 from inspector.version import __version__
 from inspector.workers.process import refuse_reimport
 
@@ -35,13 +39,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from inspector.engines import Backend
-    from inspector.engines.photo import PhotoEngine
     from inspector.results.store import Results
     from inspector.scanning.config import ScanConfig
-    from inspector.scanning.executor import Executor, Warm
+    from inspector.scanning.executor import Engine, Executor, Warm
+    from inspector.scanning.judging import Judged
     from inspector.scanning.plan import Plan
     from inspector.scanning.summary import ScanSummary, Watcher
-    from inspector.types import Batch, ImageRef, Scores
+    from inspector.types import ImageRef
 
     Told = Callable[[Sequence[Mapping[str, Any]]], object]
     """Gets the rows of each batch as they are made."""
@@ -85,8 +89,8 @@ def work_through(run: OpenScan, watch: Watcher | None, rows: Told | None) -> Sca
     if watch is not None:
         table = Counts.of(run.table.outcomes)
         watch.start(run.plan, run.executor.engine, table, run.table.notes)
-    for batch, scores in run.predictions():
-        run.keep(batch, scores, rows)
+    for judged in run.judged():
+        run.keep(judged, rows)
         if watch is not None:
             watch.update(run.tally)
         if run.tally.over_budget():
@@ -132,21 +136,35 @@ class OpenScan:
             if warm is not None:
                 warm.bundle = bundle
             views = choose_views(config.view, bundle)
-            self.thresholds = config.thresholds(bundle.thresholds)
-            self.dense = config.dense_thresholds(bundle)
+            # Before signals are caught: Ray catches them as well.
+            ray = stack.enter_context(connected(config.address)) if config.engine == RAY else None
             signals = stack.enter_context(StopSignals())
             self.work = Worklist(config, self.tally, signals, settled)
             opened: dict[str, Backend] = {}
             stack.callback(close_all, opened)
-            self.plan = _decide(config, bundle, self.work, opened)
-            identity = identity_of(config, bundle, self.plan.precision)
+            self.cluster: ClusterExecutor | None = None
+            if ray is None:
+                self.plan = _decide(config, bundle, self.work, opened)
+                precision = self.plan.precision
+            else:
+                self.cluster = ClusterExecutor(ray, config, bundle, self.work)
+                stack.enter_context(self.cluster)
+                precision = self.cluster.choose_engine()
+            identity = identity_of(config, bundle, precision)
             self.table = table = stack.enter_context(_open_table(config, identity))
             others = self.work.leave_out_done(table.ledger)
             if others and (note := table.ledger.other_photos(table.name)):
                 table.notes.append(note)
-            self.executor: Executor = stack.enter_context(
-                open_local(config, bundle, views, self.plan, self.work, self.clock, opened, warm)
-            )
+            self.executor: Executor
+            if self.cluster is None:
+                self.executor = stack.enter_context(
+                    open_local(
+                        config, bundle, views, self.plan, self.work, self.clock, opened, warm
+                    )
+                )
+            else:
+                self.executor, self.plan = self.cluster, self.cluster.start()
+            self.judge = Judge.of(config, bundle, self.executor.engine.stages)
             table.begin_with(self.plan.backend)
             with reporting(table.out, lambda: "nothing was scanned"):
                 overlays = Overlays(config.heatmaps, Layout(table.out), bundle)
@@ -155,38 +173,33 @@ class OpenScan:
             fill = 0 if warm is None else FILLED
             self.sink = stack.enter_context(ParquetSink(table, facts, fill=fill))
 
-    def predictions(self) -> Generator[tuple[Batch, Scores]]:
-        """Every batch of the photos that need a row, with its scores, in the order of the
-        listing; where they are computed is the executor's business."""
-        return self.executor.predictions()
+    def judged(self) -> Generator[Judged]:
+        """The rows of the photos that need one; where they are made is the executor's business."""
+        if self.cluster is not None:
+            for judged in self.clock.timed("engine", self.cluster.judged()):
+                self.tally.nodes = self.cluster.nodes
+                yield judged
+            return
+        assert isinstance(self.executor, LocalExecutor)
+        for batch, scores in self.executor.predictions():
+            with self.clock.stage("judge"):
+                judged, judgements = self.judge.judge(batch, scores)
+            if self.config.heatmaps:
+                with self.clock.stage("draw"):
+                    self.overlays.take(batch.photos, judgements, scores)
+            yield judged
 
     def keep(
         self,
-        batch: Batch,
-        scores: Scores,
+        judged: Judged,
         told: Told | None = None,
     ) -> None:
-        """Write one row for each item of `batch`, and count it; `told` gets the rows first."""
-        with self.clock.stage("judge"):
-            batch = batch.at_scale(self.scale.mm_per_px)
-            stages = self.executor.engine.stages
-            judgements = judge(
-                scores, batch.photos, self.thresholds, stages, self.dense, self.scale
-            )
-            own = iter(judgements)  # the k-th photo has the k-th judgement
-            rows = [
-                make_row(item, next(own) if isinstance(item, Photo) else None)
-                for item in batch.items
-            ]
+        """Write rows, and count them; `told` gets them first."""
         with self.clock.stage("write"):
             if told is not None:
-                told(rows)
-            self.sink.write(rows)
-        if self.config.heatmaps:
-            with self.clock.stage("draw"):
-                self.overlays.take(batch.photos, judgements, scores)
-        self.tally.count(batch, judgements)
-        self.tally.count_hidden(batch.photos, self.scale)
+                told(judged.rows.to_pylist())
+            self.sink.add(judged.rows)
+        self.tally.add(judged.tally)
 
     def finish(self) -> None:
         """Commit the rows that wait; after a whole listing, settle those whose photos are gone."""
@@ -246,7 +259,7 @@ def _open_table(config: ScanConfig, identity: dict[str, str]) -> Iterator[Result
         yield table
 
 
-def _facts(plan: Plan, engine: PhotoEngine) -> dict[str, str]:
+def _facts(plan: Plan, engine: Engine) -> dict[str, str]:
     """Facts about this run, for the metadata of its parts."""
     return {
         "tool_version": __version__,
@@ -283,7 +296,7 @@ class ParquetSink:
         self.fill = fill
         self.committed = 0
         """Rows that this sink has made safe."""
-        self._waiting: list[Mapping[str, Any]] = []
+        self._waiting: list[pa.Table] = []
         self._last_commit = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -296,17 +309,21 @@ class ParquetSink:
             self.commit()
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Take rows; commit when enough or long enough have waited."""
-        self._waiting.extend(rows)
-        while len(self._waiting) >= self.rows_per_part:
+        """Take rows as `add` does."""
+        self.add(to_table(rows, {}))
+
+    def add(self, rows: pa.Table) -> None:
+        """Take a table of rows; commit when enough or long enough have waited."""
+        self._waiting.append(rows)
+        while self._rows >= self.rows_per_part:
             self._commit_first(self.rows_per_part)
         if time.monotonic() - self._last_commit > self.seconds_per_part:
             self.commit()
 
     def commit(self) -> None:
         """Publish all rows that wait."""
-        if self._waiting:
-            self._commit_first(len(self._waiting))
+        if self._rows:
+            self._commit_first(self._rows)
 
     def finish(self) -> None:
         """Publish what waits. A scan without rows gets an empty part, so that readers find a table
@@ -315,9 +332,13 @@ class ParquetSink:
         if not self.results.parts:
             self._commit_first(0)
 
+    @property
+    def _rows(self) -> int:
+        return sum(map(len, self._waiting))
+
     def _commit_first(self, count: int) -> None:
-        rows = self._waiting[:count]
-        self.results.commit(to_table(rows, self.facts), fill=self.fill)
-        del self._waiting[:count]
-        self.committed += len(rows)
+        rows = pa.concat_tables([to_table([], self.facts), *self._waiting]).combine_chunks()
+        self.results.commit(rows.slice(0, count), fill=self.fill)
+        self._waiting = [rows.slice(count)]
+        self.committed += count
         self._last_commit = time.monotonic()

@@ -84,11 +84,17 @@ class Plan:
 
 
 def make_plan(
-    config: ScanConfig, bundle: ModelBundle, choice: EngineChoice, first: Sequence[ImageRef]
+    config: ScanConfig,
+    bundle: ModelBundle,
+    choice: EngineChoice,
+    first: Sequence[ImageRef],
+    *,
+    cores: int | None = None,
 ) -> Plan:
-    """Settings for a scan whose first photos (up to `PEEK`) are `first`. Raises UsageError when
-    `--loader torch` is demanded and torch is not installed."""
-    cores, views = usable_cores(), choose_views(config.view, bundle)
+    """Settings for a scan whose first photos (up to `PEEK`) are `first`, on so many cores of this
+    machine (None: all that may be used). Raises UsageError when `--loader torch` is demanded and
+    torch is not installed."""
+    cores, views = cores or usable_cores(), choose_views(config.view, bundle)
     native = [is_native(ref, views) for ref in first]
     own_scale = fmean(native or [0]) > 0.5
     decode_s = fmean([_decode_seconds(*each) for each in zip(first, native, strict=True)] or [0.0])
@@ -229,11 +235,17 @@ class EngineChoice:
 
 
 def choose_engine(
-    config: ScanConfig, bundle: ModelBundle, recorded: Mapping[str, str]
+    config: ScanConfig,
+    bundle: ModelBundle,
+    recorded: Mapping[str, str],
+    *,
+    gpus_elsewhere: bool | None = None,
 ) -> EngineChoice:
     """The engine and its precision: what is demanded; else what the table was begun with; else what
     a benchmark on this machine recommends; else ONNX Runtime, in the fastest precision. `recorded`
-    is the identity of the table and the engine it was begun with, as `recorded_facts` has them."""
+    is the identity of the table and the engine it was begun with, as `recorded_facts` has them;
+    `gpus_elsewhere`, where other machines judge, whether some have GPUs: then nothing that was
+    measured on this one counts."""
     begun = recorded.get("backend", "")
     wanted = config.backend
     # A torch engine runs fp32 only: with another precision demanded, that decides.
@@ -248,13 +260,17 @@ def choose_engine(
         why = f"the table was begun in {precision}"
     if wanted in TORCH_BACKENDS:
         precision, why = "fp32", "fp32 weights"
-    on_gpu = _runs_on_gpu(config.device, wanted)
-    if precision == AUTO and config.shard is not None:
+    elsewhere = gpus_elsewhere is not None
+    on_gpu = _runs_on_gpu(config.device, wanted, gpus_elsewhere)
+    if precision == AUTO and (elsewhere or config.shard is not None):
         # What is fastest is measured, and may differ from machine to machine.
         precision = _unmeasured(bundle, on_gpu=on_gpu)
-        why = f"{precision} in all shards, unless --precision is given to all"
+        of_all = (
+            "on all nodes" if elsewhere else "in all shards, unless --precision is given to all"
+        )
+        why = f"{precision} {of_all}"
     found = find_recommendation(bundle, "cuda" if on_gpu else "cpu")
-    if found is not None and not _fits(found, wanted, precision):
+    if found is not None and (elsewhere or not _fits(found, wanted, precision)):
         found = None
     backend = BACKENDS[0] if found is None else found.tiles.backend
     if found is not None:
@@ -288,11 +304,13 @@ def _fits(found: Recommendation, wanted: str, precision: str) -> bool:
     return wanted in backends and precision in (AUTO, found.precision)
 
 
-def _runs_on_gpu(device: str, backend: str) -> bool:
+def _runs_on_gpu(device: str, backend: str, there: bool | None) -> bool:
+    """`there`: whether there are GPUs, where it is not this machine's that count."""
     if backend in ("openvino", "tensorrt"):
         return backend == "tensorrt"
     kind = Device.parse(device).kind
-    return kind == "cuda" or (kind == AUTO and has_nvidia_driver())
+    there = has_nvidia_driver() if there is None else there
+    return kind == "cuda" or (kind == AUTO and there)
 
 
 def identity_of(config: ScanConfig, bundle: ModelBundle, precision: str) -> dict[str, str]:

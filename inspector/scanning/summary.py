@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from math import prod
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from inspector.engines.photo import PhotoEngine
     from inspector.model.scale import Scale
     from inspector.scanning.config import FailureBudget
+    from inspector.scanning.executor import Engine
     from inspector.scanning.pipeline import OpenScan
     from inspector.scanning.plan import Plan
     from inspector.scanning.worklist import StopSignals
     from inspector.types import Batch, JsonObject, Judgement, Photo
 
+
+Made = TypeVar("Made")
 
 EXAMPLES = 3
 """Failed files named per failure code; the table has them all."""
@@ -57,7 +59,7 @@ class Counts:
 class Watcher(Protocol):
     """Shows a scan's progress."""
 
-    def start(self, plan: Plan, backend: PhotoEngine, table: Counts, notes: Sequence[str]) -> None:
+    def start(self, plan: Plan, backend: Engine, table: Counts, notes: Sequence[str]) -> None:
         """The engine is up and the first photos are on their way; `table` is what was there
         before, `notes` what there is to know about it by then."""
         ...
@@ -98,6 +100,8 @@ class Tally:
     """Photos whose scale cannot show the crack width asked for."""
     unknown_scale: int = 0
     """Photos of which nobody knows whether they can."""
+    nodes: int = 0
+    """Nodes of a cluster that judge now; 0 without one."""
 
     @property
     def run(self) -> Counts:
@@ -117,6 +121,19 @@ class Tally:
         if self.budget is None:
             return False
         return self.budget.exceeded(self.run.failed, self.looked_at, finished=finished)
+
+    def add(self, other: Tally) -> None:
+        """Count what another has counted of other photos that were looked at."""
+        self.outcomes.update(other.outcomes)
+        self.stages.update(other.stages)
+        self.views.update(other.views)
+        self.megapixels += other.megapixels
+        self.decode_cpu_seconds += other.decode_cpu_seconds
+        self.coarse += other.coarse
+        self.unknown_scale += other.unknown_scale
+        for code, failed in other.examples.items():
+            examples = self.examples.setdefault(code, [])
+            examples += failed[: EXAMPLES - len(examples)]
 
     def count(self, batch: Batch, judgements: Iterable[Judgement]) -> None:
         self.decode_cpu_seconds += batch.decode_seconds
@@ -159,15 +176,15 @@ class Stopwatch:
             spent = time.perf_counter() - started
             self.seconds[name] = self.seconds.get(name, 0.0) + spent
 
-    def timed(self, name: str, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Pass on `batches`, and count the waiting for each as stage `name`."""
-        waiting = iter(batches)
+    def timed(self, name: str, made: Iterable[Made]) -> Iterator[Made]:
+        """Pass on what is made, and count the waiting for each as stage `name`."""
+        waiting = iter(made)
         while True:
             with self.stage(name):
-                batch = next(waiting, None)
-            if batch is None:
+                each = next(waiting, None)
+            if each is None:
                 return
-            yield batch
+            yield each
 
 
 EXIT_INCOMPLETE = 3
@@ -292,7 +309,7 @@ def summarise(run: OpenScan) -> ScanSummary:
     found, rows = work.discovery, Counts.of(table.outcomes)
     seconds = time.perf_counter() - run.started
     failures = tally.run.failures or (rows.failures if tally.already_done else {})
-    notes = (*found.notes, *table.notes, *engine.notes, *run.overlays.notes)
+    notes = (*found.notes, *table.notes, *engine.notes, *run.executor.notes, *run.overlays.notes)
     judged = tally.run.ok or table.ledger.judged_and_seen or work.stopped
     return ScanSummary(
         table=rows,

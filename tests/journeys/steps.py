@@ -248,6 +248,8 @@ SCANS = (
     Step("publish all --delta lake", (r"published lake \(\d+ rows, version 0\)",)),
     Step("publish all --delta lake -v", ("version 0, as before",), columns=60),
     Step("publish all --delta lake --json", ('"unchanged": true',), columns=None),
+    Step("scan photos --model tiny --out many --engine ray --address 127.0.0.1:9",
+         ("no Ray cluster at 127.0.0.1:9", "start one with ray start --head"), code=1, columns=60),
 )  # fmt: skip
 
 _WALL = "'s3://photos/a wall'"

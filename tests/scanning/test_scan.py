@@ -225,8 +225,8 @@ def test_rows_that_get_lost_on_their_way_never_pass_in_silence(
     walls, tmp_path, tiny_bundle, monkeypatch, written
 ):
     class Lossy(ParquetSink):
-        def write(self, rows):
-            super().write(rows[written])
+        def add(self, rows):
+            super().add(rows[written])
 
     monkeypatch.setattr("inspector.scanning.pipeline.ParquetSink", Lossy)
     config = ScanConfig(
