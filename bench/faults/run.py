@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.faults.case import FaultCase, NothingToCompare
 from bench.faults.catalogue import scan_catalogue
+from bench.faults.clusters import kill_on_a_cluster
 from bench.faults.crashes import scan_hostile
 from bench.faults.kills import kill_decoders, kill_scans, undisturbed
 from bench.faults.mutants import scan_mutants
@@ -64,6 +65,9 @@ METHOD = (
     "stores: objects of a bucket that are refused, lost, cut off, exchanged while they are read or "
     "answered too late, between intact ones; then the same scan, killed and continued. runs: these "
     "objects, twice.",
+    "cluster: SIGKILL on a Ray cluster of two nodes on this machine, of the scan, which is then "
+    "run again, or of a node's worker or a whole node, in whose place another one joins; the table "
+    "must be that of a local scan, byte for byte.",
 )
 
 COLUMNS: Columns = {
@@ -93,6 +97,8 @@ class FaultsConfig:
     kills: int = 200
     decoder_kills: int = 40
     """Scans whose decoders are killed."""
+    cluster_kills: int = 20
+    """Scans on a cluster that are killed, and as many whose workers or nodes are."""
     every_step: int = 1
     """Kill at every step, or at each second, third, ..."""
     mutants: int = 10_000
@@ -125,6 +131,7 @@ class FaultsConfig:
             photos=32,
             kills=8,
             decoder_kills=2,
+            cluster_kills=1,
             every_step=8,
             mutants=500,
             alone=2,
@@ -285,6 +292,12 @@ def _stores(bench: Bench) -> list[FaultCase]:
     ]
 
 
+def _cluster(bench: Bench) -> list[FaultCase]:
+    config, folder = bench.config, bench.folder / "cluster"
+    kills = config.cluster_kills
+    return kill_on_a_cluster(bench.setting, bench.photos, folder, kills, seed=config.seed)
+
+
 PARTS: Mapping[str, Callable[[Bench], Sequence[FaultCase]]] = {
     "kills": _kills,
     "steps": _steps,
@@ -294,6 +307,7 @@ PARTS: Mapping[str, Callable[[Bench], Sequence[FaultCase]]] = {
     "crashes": _crashes,
     "writers": _writers,
     "stores": _stores,
+    "cluster": _cluster,
 }
 """Parts that can be run."""
 

@@ -38,6 +38,9 @@ class Setting:
     workers: int | None = None
     batch_size: int = 4
     rows_per_part: int = 8
+    engine: str = "local"
+    address: str | None = None
+    """Of the cluster, with `engine` ray."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,8 @@ class Scans:
                 "precision": setting.precision,
                 "workers": setting.workers,
                 "batch_size": setting.batch_size,
+                "engine": setting.engine,
+                "address": setting.address,
                 **options,
             },
         }

@@ -1,0 +1,112 @@
+"""Kills on a Ray cluster of two nodes on this machine: of the scan, of its workers, of a node."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from bench.faults.case import FaultCase
+from bench.faults.kills import kill_scans, undisturbed
+from bench.faults.scans import Scans
+from bench.faults.table import Snapshot, damage_in, difference
+from bench.processes import PROC
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bench.faults.scans import Running, Setting
+
+NODES_KILLED = 0.3
+"""Share of the kills that take a whole node; another one joins then."""
+_WORKER = b"ray::Node"
+
+
+class TwoNodes:
+    """A cluster of this machine; the second node is the one that dies."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        head = {"num_cpus": 1, "include_dashboard": False}
+        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        self._second = self._cluster.add_node(num_cpus=1)
+        self.address = str(self._cluster.address)
+
+    def replace_second(self) -> None:
+        self._cluster.remove_node(self._second, allow_graceful=False)
+        self._second = self._cluster.add_node(num_cpus=1)
+
+    def workers(self) -> list[int]:
+        """Processes that judge for a scan."""
+        nodes = (self._cluster.head_node, self._second)
+        raylets = {node.all_processes["raylet"][0].process.pid for node in nodes}
+        return [pid for pid in _named(_WORKER) if _parent(pid) in raylets]
+
+    def close(self) -> None:
+        self._cluster.shutdown()
+
+
+def kill_on_a_cluster(
+    setting: Setting, photos: Path, folder: Path, kills: int, *, seed: int
+) -> list[FaultCase]:
+    """SIGKILL `kills` scans on a cluster, which are then run again, and, in as many others, workers
+    and nodes; each table must be a local scan's, byte for byte."""
+    if find_spec("ray") is None:
+        return [FaultCase("cluster", skipped="Ray is not installed: pip install ray")]
+    with Scans(setting, folder / "local runs") as scans:
+        local = undisturbed(scans, photos, folder / "local", parallel=1)
+    with contextlib.closing(TwoNodes()) as nodes:
+        there = replace(setting, engine="ray", address=nodes.address)
+        with Scans(there, folder / "runs") as scans:
+            right = undisturbed(scans, photos, folder / "cluster", parallel=1)
+            right = replace(right, table=local.table)
+            killed = kill_scans(scans, photos, folder, right, kills, seed=seed, parallel=1)
+            killed.name = "cluster: the scan"
+            robbed = FaultCase("cluster: workers, nodes")
+            for number in range(kills):
+                out, rng = folder / f"disturbed {number}", random.Random(f"{seed} nodes {number}")
+                with scans.started(photos, out) as scan:
+                    robbed.runs += _disturb(scan, nodes, rng, right.seconds)
+                    ended = scan.ended()
+                robbed.expect(not ended.trouble, f"number {number}: {ended.trouble}")
+                found = Snapshot.of(out)
+                robbed.rows += found.count
+                robbed.difference += difference(found, local.table)
+                robbed.troubles += damage_in(out)
+    robbed.expect(robbed.runs > 0, "nothing was there to be killed")
+    return [killed, robbed.finish()]
+
+
+def _disturb(scan: Running, nodes: TwoNodes, rng: random.Random, seconds: float) -> int:
+    """Kill a worker or a node while the scan runs; how many were."""
+    moment = time.monotonic() + rng.uniform(0.3, 0.9) * seconds
+    while time.monotonic() < moment or not nodes.workers():
+        if scan.process.poll() is not None:
+            return 0
+        time.sleep(0.02)
+    if rng.random() < NODES_KILLED:
+        nodes.replace_second()
+    else:
+        with contextlib.suppress(ProcessLookupError, IndexError):
+            os.kill(rng.choice(nodes.workers()), signal.SIGKILL)
+    return 1
+
+
+def _named(name: bytes) -> Iterator[int]:
+    for process in PROC.glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cmdline").read_bytes().startswith(name):
+                yield int(process.name)
+
+
+def _parent(pid: int) -> int:
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        return int((PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+    return 0
