@@ -9,7 +9,7 @@ import signal
 import time
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.faults.case import FaultCase
 from bench.faults.kills import kill_scans, undisturbed
@@ -45,12 +45,12 @@ class TwoNodes:
 
     def workers(self) -> list[int]:
         """Processes that judge for a scan."""
-        nodes = (self._cluster.head_node, self._second)
+        nodes: tuple[Any, ...] = (self._cluster.head_node, self._second)
         raylets = {node.all_processes["raylet"][0].process.pid for node in nodes}
         return [pid for pid in _named(_WORKER) if _parent(pid) in raylets]
 
     def close(self) -> None:
-        self._cluster.shutdown()
+        self._cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 def kill_on_a_cluster(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -35,7 +36,7 @@ def connected(address: str | None) -> Iterator[Any]:
         if address is not None:  # Ray tries for minutes
             host, _, port = address.rpartition(":")
             socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # of many kinds
         said = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
         raise BackendError(

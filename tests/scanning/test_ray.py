@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow.dataset as ds
@@ -24,8 +26,8 @@ from tests.scanning.cluster_nodes import Blind, Fragile, Slow
 from tests.scanning.walls import wall
 
 PHOTOS = 48
-PLAIN = {"precision": "int8", "workers": 1, "batch_size": 2}
-CLUSTER = {"engine": "ray"} | PLAIN
+PLAIN: dict[str, Any] = {"precision": "int8", "workers": 1, "batch_size": 2}
+CLUSTER: dict[str, Any] = {"engine": "ray"} | PLAIN
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +64,9 @@ def two_nodes():
         head = {"num_cpus": 1, "include_dashboard": False}
         nodes = Cluster(initialize_head=True, head_node_args=head)
         try:
-            nodes.second = nodes.add_node(num_cpus=1)
-            ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
-            yield nodes
+            second = nodes.add_node(num_cpus=1)
+            ray.init(address=nodes.address, log_to_driver=False, logging_level=logging.ERROR)
+            yield nodes, second
         finally:
             ray.shutdown()
             nodes.shutdown()
@@ -96,6 +98,7 @@ class Events:
 def test_whatever_dies_and_joins_the_table_is_that_of_a_local_scan(
     two_nodes, photos, expected, tmp_path, monkeypatch
 ):
+    nodes, second = two_nodes
     monkeypatch.setattr(cluster, "Node", Slow)
     config = ScanConfig(sources=(str(photos),), out=tmp_path, **CLUSTER)
     stop = Events(n6=lambda: os.kill(os.getpid(), signal.SIGINT))
@@ -104,9 +107,9 @@ def test_whatever_dies_and_joins_the_table_is_that_of_a_local_scan(
     assert len(table(tmp_path)) == stopped.run.rows
 
     events = Events(
-        n2=lambda: end_worker(two_nodes.head_node),
-        n4=lambda: two_nodes.remove_node(two_nodes.second, allow_graceful=False),
-        n6=lambda: two_nodes.add_node(num_cpus=1),
+        n2=lambda: end_worker(nodes.head_node),
+        n4=lambda: nodes.remove_node(second, allow_graceful=False),
+        n6=lambda: nodes.add_node(num_cpus=1),
     )
     summary = scan(config, watch=events)
     assert not events.at and summary.complete
@@ -125,7 +128,7 @@ def test_a_killed_scan_continues(two_nodes, photos, expected, tmp_path):
         "config = ScanConfig(sources=(photos,), out=out, address=address, **CLUSTER)\n"
         "scan(config, watch=Events(n12=lambda: os.kill(os.getpid(), 9)))\n"
     )
-    command = [sys.executable, "-c", program, str(photos), str(tmp_path), two_nodes.address]
+    command = [sys.executable, "-c", program, str(photos), str(tmp_path), two_nodes[0].address]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     assert 8 <= len(table(tmp_path)) < PHOTOS
     summary = scan(ScanConfig(sources=(str(photos),), out=tmp_path, **CLUSTER))
