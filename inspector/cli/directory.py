@@ -20,10 +20,9 @@ from inspector.cli.options import (
     Threshold,
     Verbose,
     output,
-    place,
 )
 from inspector.core.text import Whole
-from inspector.core.untrusted import here
+from inspector.core.untrusted import here, in_bucket
 
 if TYPE_CHECKING:
     from inspector.reviewing.session import Session
@@ -76,7 +75,7 @@ def verify(
     from inspector.results.verify.findings import result_lines
 
     with CountingBar() as console:
-        result = run_verify(VerifyConfig(out=place(out), photos=photos), progress=console)
+        result = run_verify(VerifyConfig(out=out, photos=photos), progress=console)
     if as_json:
         print(json.dumps(result.to_json(), indent=2))
     else:
@@ -161,7 +160,7 @@ def merge(
     from inspector.results.merge import MergeConfig, merged_lines
     from inspector.results.merge import merge as run_merge
 
-    config = MergeConfig(tables=tuple(map(place, tables)), out=out, overwrite=overwrite)
+    config = MergeConfig(tables=tuple(tables), out=out, overwrite=overwrite)
     with CountingBar() as console:
         result = run_merge(config, progress=console)
     if as_json:
@@ -198,7 +197,7 @@ def publish(
     from inspector.results.publish import publish as run_publish
 
     with CountingBar() as console:
-        config = PublishConfig(out=place(out), delta=place(delta))
+        config = PublishConfig(out=out, delta=delta)
         result = run_publish(config, progress=console)
     if as_json:
         print(json.dumps(result.to_json(), indent=2))
@@ -372,9 +371,9 @@ def report(
     from inspector.reporting.report import report as run_report
     from inspector.reporting.wording import file_lines, report_lines
 
-    page = html if html is not None or as_json else _page_of(place(out))
+    page = html if html is not None or as_json else _page_of(out)
     config = ReportConfig(
-        out=place(out),
+        out=out,
         html=page,
         csv=csv,
         xlsx=xlsx,
@@ -399,11 +398,11 @@ def report(
     print_lines(file_lines(counted, config.files | config.folders), to_stderr=as_json)
 
 
-def _page_of(out: Path | str) -> Path:
+def _page_of(out: str) -> Path:
     """Where the page of a table lies: in its directory, or here, named after its part of a
     bucket."""
     from inspector.core.layout import Layout
 
-    if isinstance(out, Path):
-        return Layout(out).page
+    if not in_bucket(out):
+        return Layout(Path(out)).page
     return Path(f"{unquote(out.rstrip('/').rpartition('/')[2])}-report.html")

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from inspector.core.untrusted import in_bucket
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -128,11 +126,6 @@ def at_home(word: str) -> str:
     shells do it for a word of its own only."""
     match = re.fullmatch(r"(--[a-z-]+=|-[a-zA-Z])(~.*)", word, re.DOTALL)
     return match[1] + os.path.expanduser(match[2]) if match else word
-
-
-def place(text: str) -> Path | str:
-    """A directory, or the address of a part of a bucket."""
-    return text if in_bucket(text) else Path(text)
 
 
 def auto_or_count(option: str, text: str) -> int | None:

@@ -25,7 +25,6 @@ from inspector.cli.options import (
     auto_or_count,
     completed,
     output,
-    place,
     size,
     speed,
     verdicts,
@@ -315,7 +314,7 @@ def _config_of(given: Mapping[str, Any]) -> ScanConfig:
         values[name] = tuple(given.get(name) or ())
     for name in ("batch_size", "workers"):
         values[name] = auto_or_count(f"--{name.replace('_', '-')}", given[name])
-    values["out"] = place(given["out"]) if given["out"] else AFTER_SOURCE
+    values["out"] = given["out"] or AFTER_SOURCE
     limits = {field.name: given[field.name] for field in fields(DecodeLimits)}
     return ScanConfig(**values, limits=DecodeLimits(**limits))
 

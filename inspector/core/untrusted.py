@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import re
 import stat
 from contextlib import contextmanager
 from dataclasses import fields
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 
 BUCKETS = ("s3://", "gs://", "az://")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 LARGEST_JSON = 8 << 20
 """Bytes of a JSON file at most; this project's own hold some kilobytes."""
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -152,11 +154,9 @@ def take_paths(config: DataclassInstance) -> None:
             elif field.type == "tuple[Path, ...]":
                 taken = tuple(here(field.name, one) for one in _several(given))
             elif field.type == "Path | str":
-                taken = given if in_bucket(given) else Path(_text(given))
+                taken = _place(field.name, given)
             elif field.type == "tuple[Path | str, ...]":
-                taken = tuple(
-                    one if in_bucket(one) else Path(_text(one)) for one in _several(given)
-                )
+                taken = tuple(_place(field.name, one) for one in _several(given))
             elif field.name == "sources":
                 taken = tuple(_text(one) for one in _several(given))
         except TypeError as error:
@@ -190,6 +190,18 @@ def here(name: str, given: Any) -> Path:
             "inspector merge ADDRESS --out DIR"
         )
     return Path(_text(given))
+
+
+def _place(name: str, given: Any) -> Path | str:
+    if in_bucket(given):
+        return str(given)
+    text = _text(given)
+    if _SCHEME.match(text):
+        raise UsageError(
+            f"{name} {text} is neither a directory nor a bucket (s3://, gs://, az://), and nothing "
+            "else holds results"
+        )
+    return Path(text)
 
 
 def _text(given: Any) -> str:

@@ -259,11 +259,12 @@ def report_lines(report: Report) -> list[str]:
         said = f"known of {photos(report.placed)}, not of {count(report.without_place)}"
         lines += wrapped("places", said)
     if total.review:
-        command = shlex.quote(display_path(str(report.out)))
+        out = shlex.quote(display_path(str(report.out)))
+        here = f"merge {out} --out DIR" if isinstance(report.out, str) else f"review {out}"
         lines += wrapped(
             "review", f"{count(total.review)} are left to a person; look at them with:"
         )
-        lines.append(_whole("", f"inspector review {command}"))
+        lines.append(_whole("", f"inspector {here}"))
     return lines
 
 

@@ -211,7 +211,9 @@ def test_what_replaces_rows_is_refused(option):
         ScanConfig(sources=("a",), out="s3://photos/a/", **option)
 
 
-@pytest.mark.parametrize("address", ["s3://", "gs://a//b", "az://a/../b"])
+@pytest.mark.parametrize(
+    "address", ["s3://", "gs://a//b", "az://a/../b", "https://a/b", "file:///a"]
+)
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(UsageError):
         ScanConfig(sources=("a",), out=address)
