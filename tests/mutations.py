@@ -44,6 +44,7 @@ _JOURNAL = "tests/results/test_journal.py"
 _MERGE = "tests/results/test_merge.py"
 _POWER = "tests/results/test_power_failure.py"
 _BUCKET = "tests/results/test_bucket.py"
+_OBJECTS = "tests/photos/test_objects.py"
 _BUNDLE = "tests/model/test_bundle.py"
 _ORT = "tests/engines/test_ort.py"
 
@@ -81,6 +82,13 @@ MUTATIONS = (
              "if there == content:", "if there is content:", f"{_BUCKET} -k lost"),
     Mutation("a part is what lies there", "inspector/results/log.py",
              "        said = before\n", "", f"{_BUCKET} -k damage"),
+    # photos in buckets
+    Mutation("a photo is made of two versions", "inspector/photos/object_file.py",
+             "if not _are_of_one(facts_of(self._got.meta), self._facts):", "if False:",
+             f"{_OBJECTS} -k every_fault"),
+    Mutation("a broken connection costs the photo", "inspector/photos/object_file.py",
+             "if error.errno != errno.EIO or not left:", "if True:",
+             f"{_OBJECTS} -k every_fault"),
     Mutation("published each time", "inspector/results/publish.py",
              "unchanged = last == state", "unchanged = False", "tests/results/test_publish.py"),
     # decoder: whose answer it is
@@ -101,8 +109,7 @@ MUTATIONS = (
              "return Standing(known, current & known, failed)",
              "return Standing(known, known, failed)", _CHANGES),
     Mutation("a row is written twice", "inspector/scanning/pipeline.py",
-             "rows = self._waiting[:count]", "rows = self._waiting[: count + 1]", _RESULTS,
-             quick=True),
+             "rows.slice(0, count)", "rows.slice(0, count + 1)", _RESULTS, quick=True),
     Mutation("an old row stays beside the new one", "inspector/results/store.py",
              "self._rewrite(dict.fromkeys(files, partial(without, uris=uris)))",
              "0 * len(files)", _CHANGES),
@@ -125,8 +132,8 @@ MUTATIONS = (
     Mutation("a merge takes shards as they come", "inspector/results/merge.py",
              "if missing := [", "if missing := [] and [", _MERGE),
     Mutation("a scan that was stopped counts as whole", "inspector/results/store.py",
-             '            self.lost.found(uris)\n            self.ended = ""\n',
-             "            self.lost.found(uris)\n", _MERGE),
+             '        self.lost.found(uris)\n        self.ended = ""\n',
+             "        self.lost.found(uris)\n", _MERGE),
     Mutation("shards share photos", "inspector/photos/selection.py",
              "% self.count == self.number", "% self.count >= self.number",
              "tests/scanning/test_shards.py -k disjoint"),
