@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from inspector.cli import bench, directory, labelled, model, scan
+from inspector.cli import bench, directory, labelled, model, scan, tables
 from inspector.cli.defaults import Configured
 from inspector.cli.help import Group, examples
 from inspector.cli.options import at_home, tracebacks_wanted
@@ -40,7 +40,7 @@ app = typer.Typer(
         ("inspector COMMAND -h", "options and examples of a command"),
     ),
 )
-for part in (scan, directory, model, labelled, bench):
+for part in (scan, directory, tables, model, labelled, bench):
     app.add_typer(part.commands)
 for group in (*app.registered_groups, bench.commands.registered_groups[0]):
     for command in group.typer_instance.registered_commands if group.typer_instance else ():

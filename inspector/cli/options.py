@@ -103,6 +103,14 @@ Moved = Annotated[
         help="Photos that were scanned below OLD now lie below NEW.",
     ),
 ]
+AnyOut = Annotated[
+    str,
+    typer.Argument(
+        metavar="OUT",
+        help="Result directory of a scan, or its address in a bucket.",
+        show_default=False,
+    ),
+]
 
 
 def with_options_of(other: Callable[..., Any], *without: str) -> Callable[[Command], Command]:

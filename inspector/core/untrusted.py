@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -18,12 +19,10 @@ from inspector.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import BufferedReader
-    from pathlib import Path
 
     from _typeshed import DataclassInstance
 
     Made = TypeVar("Made", bound=DataclassInstance)
-    from _typeshed import DataclassInstance
 
 
 BUCKETS = ("s3://", "gs://", "az://")
@@ -213,3 +212,20 @@ def _text(given: Any) -> str:
 
 def _several(given: Any) -> tuple[Any, ...]:
     return (given,) if isinstance(given, str | os.PathLike) else tuple(given)
+
+
+def sha256_of(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether it names an entry of a directory, on every system."""
+    return bool(name.strip(". ")) and not set(name) & set("/\\:\0") and len(name) <= 255
+
+
+def texts(values: list[str]) -> list[str]:
+    """Take a list of texts. Raises TypeError for anything else."""
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{values!r:.80} is no list of texts")
+    return values

@@ -18,7 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inspector.core.durable import publish
-from inspector.core.untrusted import checked, finite, is_number, read_json
+from inspector.core.untrusted import (
+    checked,
+    finite,
+    is_number,
+    is_plain_name,
+    read_json,
+    sha256_of,
+    texts,
+)
 from inspector.errors import BundleError, UsageError
 from inspector.model.onnx_files import files_read_by
 from inspector.model.preprocess import PreprocessSpec
@@ -132,8 +140,7 @@ class Variant:
     margin: float = 0.0
     """A probability whose logit is nearer than this to a threshold's is not final: the next variant
     (`ModelBundle.after`) judges that image again. 0: every answer is final. Of a narrow variant for
-    the dense view: log odds below those that seed a candidate, from which on cells are judged
-    again."""
+    the dense view: how far below a candidate's first log odds cells are judged again."""
     ood_margin: float = 0.0
     """Distance to the out-of-distribution threshold within which a score is not final, in units of
     the score. Of a narrow variant every score beyond it is not final, either."""
@@ -216,17 +223,16 @@ class ModelBundle:
         remedy = f"make one with: inspector export {self.path} {_option(backend, precision)}"
         if precision == NARROW:
             remedy = "leave --precision out, or choose another"
-        raise BundleError(
-            f"{self.path} has no {kind} variant for {backend} (it has: {have}); {remedy}"
-        )
+        what = f"{self.path} has no {kind} variant for {backend} (it has: {have})"
+        raise BundleError(f"{what}; {remedy}")
 
     def after(self, precision: str) -> str | None:
         """The precision that judges again what a variant of `precision` for images of the model's
         size is not sure of; None: its answers are final."""
-        found = [v for v in self.whole.values() if v.precision == precision]
-        if precision == NARROW and any(v.precision == "int8" for v in self.whole.values()):
-            return "int8"
-        unsure = precision == NARROW or any(v.margin or v.ood_margin for v in found)
+        there = list(self.whole.values())
+        if precision == NARROW:
+            return "int8" if any(v.precision == "int8" for v in there) else "fp32"
+        unsure = any(v.margin or v.ood_margin for v in there if v.precision == precision)
         return "fp32" if unsure else None
 
     @property
@@ -256,7 +262,7 @@ class ModelBundle:
         try:
             bundle = cls(
                 path=path,
-                labels=tuple(_texts(values["labels"])),
+                labels=tuple(texts(values["labels"])),
                 positive=values["positive"],
                 preprocess=PreprocessSpec.from_json(values["preprocess"]),
                 temperature=values["temperature"],
@@ -278,8 +284,7 @@ class ModelBundle:
                 bundle.verify()
         except PermissionError as error:
             raise BundleError(
-                f"this user may not read {error.filename or path}; let everybody read the model: "
-                f"chmod -R a+rX {path}"
+                f"this user may not read {error.filename or path}; try: chmod -R a+rX {path}"
             ) from error
         except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
             raise BundleError(
@@ -349,11 +354,6 @@ def _option(backend: str, precision: str) -> str:
     return f"--{precision} --calibration PHOTOS"
 
 
-def sha256_of(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _checksum(values: JsonObject) -> str:
     """sha256 of all of `bundle.json` but itself: margins decide verdicts, too."""
     rest = {name: value for name, value in values.items() if name != _CHECKSUM}
@@ -366,16 +366,11 @@ def _check_file(name: str, backend: str) -> None:
         raise UsageError(f"{name!r:.80} is not the name of a file in it for {backend!r:.40}")
 
 
-def is_plain_name(name: str) -> bool:
-    """Whether it names an entry of a directory, on every system."""
-    return bool(name.strip(". ")) and not set(name) & set("/\\:\0") and len(name) <= 255
-
-
 def _files(values: JsonObject) -> dict[str, str]:
     """Raises ValueError for what names no file in the bundle."""
     if len(values) > _MOST_FILES:
         raise ValueError(f"{len(values)} files are more than {_MOST_FILES}")
-    _texts(list(values.values()))
+    texts(list(values.values()))
     for name in values:
         if not is_plain_name(name):
             raise ValueError(f"{name!r:.80} is not the name of a file in it")
@@ -388,13 +383,6 @@ def _dense(values: JsonObject | None) -> DenseView | None:
         return None
     fields = {**values, "thresholds": checked(Thresholds, values["thresholds"])}
     return checked(DenseView, fields)
-
-
-def _texts(values: list[str]) -> list[str]:
-    """Raises TypeError for anything else."""
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise TypeError(f"{values!r:.80} is no list of texts")
-    return values
 
 
 def _read(file: Path) -> JsonObject:

@@ -36,9 +36,8 @@ from inspector.core.layout import (
     part_name,
 )
 from inspector.core.machine import private_folder
-from inspector.core.untrusted import read_plain
+from inspector.core.untrusted import read_plain, sha256_of
 from inspector.errors import BusyError, OutputError
-from inspector.model.bundle import sha256_of
 from inspector.results.bucket import Bucket
 from inspector.results.lost import list_of
 from inspector.results.manifest import AGAIN, WHOLE, Manifest, Part, check_identity

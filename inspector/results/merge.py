@@ -19,9 +19,8 @@ from inspector.core.durable import make_directory, reporting, write_synced
 from inspector.core.layout import Layout, number_of, part_name, refuse_other
 from inspector.core.progress import no_progress
 from inspector.core.text import display_path
-from inspector.core.untrusted import opened, take_paths
+from inspector.core.untrusted import opened, sha256_of, take_paths
 from inspector.errors import OutputError, UsageError
-from inspector.model.bundle import sha256_of
 from inspector.results.labels import open_labels, read_decisions
 from inspector.results.log import at_hand
 from inspector.results.lost import list_of

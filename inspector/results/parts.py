@@ -11,9 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from inspector.core.untrusted import opened
+from inspector.core.untrusted import opened, sha256_of
 from inspector.errors import OutputError
-from inspector.model.bundle import sha256_of
 from inspector.photos.address import Moved, text_of
 from inspector.results.manifest import Part
 from inspector.results.schema import METADATA_PREFIX, SCHEMA

@@ -13,9 +13,8 @@ import pyarrow as pa
 from inspector.core.layout import Layout
 from inspector.core.progress import no_progress
 from inspector.core.text import display_path
-from inspector.core.untrusted import take_paths
+from inspector.core.untrusted import sha256_of, take_paths
 from inspector.errors import OutputError, UsageError
-from inspector.model.bundle import sha256_of
 from inspector.results.labels import read_decisions
 from inspector.results.log import at_hand
 from inspector.results.merge import FinishedTable

@@ -15,6 +15,7 @@ from safetensors.torch import save
 from inspector.calibration.logits import fit_calibration
 from inspector.calibration.thresholds import Judged, choose_thresholds
 from inspector.core.progress import no_progress
+from inspector.core.untrusted import sha256_of
 from inspector.errors import ExportError
 from inspector.evaluation.metrics import (
     average_precision,
@@ -25,7 +26,7 @@ from inspector.evaluation.metrics import (
     roc_auc,
 )
 from inspector.labelled.split import data_digest
-from inspector.model.bundle import WEIGHTS, ModelBundle, sha256_of
+from inspector.model.bundle import WEIGHTS, ModelBundle
 from inspector.model.network import build_network, describe, from_storage, outline, to_storage
 from inspector.training.images import audit_split, read_images
 from inspector.training.loop import Trainer, fit

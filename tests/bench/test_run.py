@@ -18,7 +18,8 @@ from bench.paths import PathCase, variants
 from bench.prepare import prepare, with_torchscript
 from bench.processes import Ended
 from bench.results import read_results
-from inspector.model.bundle import INPUT_NAME, WEIGHTS, ModelBundle, sha256_of
+from inspector.core.untrusted import sha256_of
+from inspector.model.bundle import INPUT_NAME, WEIGHTS, ModelBundle
 from inspector.model.preprocess import IMAGENET_MEAN, IMAGENET_STD
 
 

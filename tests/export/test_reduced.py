@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 from export import ExportConfig, export_bundle
 from export.photos import gather_photos
 from inspector.cli import app
+from inspector.core.untrusted import sha256_of
 from inspector.engines import open_backend
 from inspector.errors import ExportError, SourceError, UsageError
-from inspector.model.bundle import ModelBundle, sha256_of
+from inspector.model.bundle import ModelBundle
 from inspector.model.golden import read_golden
 from inspector.model.verdict import log_odds
 from inspector.synthesis import Kind, make_scene

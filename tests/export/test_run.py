@@ -16,6 +16,7 @@ from PIL import Image
 from export import ExportConfig, export_bundle
 from export.gates import gate_exact
 from export.run import _WRITERS
+from inspector.core.untrusted import sha256_of
 from inspector.engines.parity import Answers, ParityReport, parity
 from inspector.errors import BundleError, ExportError, OutputError, SourceError, UsageError
 from inspector.model.bundle import (
@@ -24,7 +25,6 @@ from inspector.model.bundle import (
     GOLDEN,
     WEIGHTS,
     ModelBundle,
-    sha256_of,
 )
 from inspector.model.golden import read_golden
 from inspector.model.network import DeployedModel, load_deployed
