@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 import bench.inputs
+import bench.rounds
 from bench import config
 from bench.config import QUICK, BenchConfig
 from bench.run import bench as run_bench
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 TINY = dataclasses.replace(
-    config.EFFORTS[QUICK], budget_s=1000.0, rounds=3, turn_s=0.01, batch_sizes=(1, 3), tiles=20,
+    config.EFFORTS[QUICK], budget_s=1000.0, rounds=2, turn_s=0.01, batch_sizes=(1, 3), tiles=20,
     photos=2, pool=18, ceilings_s=0.2, scans=1, scan_batch_sizes=(),
 )  # fmt: skip
 
@@ -38,6 +39,7 @@ def small():
         patch.setattr(bench.inputs, "WIDTH", 500)
         patch.setattr(bench.inputs, "HEIGHT", 400)
         patch.setattr(config, "EFFORTS", {QUICK: TINY})
+        patch.setattr(bench.rounds, "LEAST_ROUNDS", TINY.rounds)
         yield
 
 

@@ -40,7 +40,9 @@ def test_every_case_is_there_once_and_right_or_says_why(suite):
     paths = {f"{what}/{images}" for what in ("scan/onnxruntime fp32", "peer/plain")
              for images in ("tiles", "photos")}  # fmt: skip
     settings = {id for id in able if id.endswith(("workers", "loader"))}
-    assert able == engines | paths | settings
+    # On a machine that is busy, one engine's runs of 3 may take seconds; they have no turn then.
+    late = {id for id in engines - able if id.endswith("/3")}
+    assert able == (engines - late) | paths | settings and len(late) < 2
     assert len({id for id in settings if id.endswith("workers")}) == 2, "for each input"
     missing = {id: case.reason for id, case in cases.items() if case.status != "ok"}
     assert set(missing) == {"engine/onnxruntime int8"}
@@ -53,9 +55,9 @@ def test_figures_follow_from_the_raw_times(suite):
         if case.status != "ok":
             continue
         # A batch size whose runs take seconds, on a machine that is busy, has no turn then.
-        assert 1 <= len(case.rates) <= 3, case.id
+        assert 1 <= len(case.rates) <= 2, case.id
         assert case.rate.median == pytest.approx(np.median(case.rates))
-        if len(case.rates) == 3:
+        if len(case.rates) == 2:
             assert case.rate.low <= case.rate.median <= case.rate.high
         if case.level == "engine":
             size = case.batch_size
