@@ -11,21 +11,21 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from bench.faults.case import FaultCase
+from bench.faults.case import FaultCase, NothingToCompare
 from bench.faults.kills import kill_scans, undisturbed
 from bench.faults.scans import Scans
 from bench.faults.table import Snapshot, damage_in, difference
 from bench.processes import PROC
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from bench.faults.scans import Running, Setting
 
 NODES_KILLED = 0.3
 """Share of the kills that take a whole node; another one joins then."""
-_WORKER = b"ray::Node"
+STARTS = 3
 
 
 class TwoNodes:
@@ -35,22 +35,35 @@ class TwoNodes:
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 1, "include_dashboard": False}
-        self._cluster = Cluster(initialize_head=True, head_node_args=head)
-        self._second = self._cluster.add_node(num_cpus=1)
-        self.address = str(self._cluster.address)
+        self.cluster = _patiently(
+            lambda: Cluster(initialize_head=True, head_node_args=head), "a cluster"
+        )
+        self.address = str(self.cluster.address)
+        self.add_second()
 
-    def replace_second(self) -> None:
-        self._cluster.remove_node(self._second, allow_graceful=False)
-        self._second = self._cluster.add_node(num_cpus=1)
+    def add_second(self) -> None:
+        self._second = _patiently(lambda: self.cluster.add_node(num_cpus=1), "a node")
 
-    def workers(self) -> list[int]:
-        """Processes that judge for a scan."""
-        nodes: tuple[Any, ...] = (self._cluster.head_node, self._second)
+    def kill_second(self) -> None:
+        self.cluster.remove_node(self._second, allow_graceful=False)
+
+    def workers(self, kind: str = "Node") -> list[int]:
+        """Processes that judge for a scan, by the name of their class."""
+        nodes = (self.cluster.head_node, self._second)
         raylets = {node.all_processes["raylet"][0].process.pid for node in nodes}
-        return [pid for pid in _named(_WORKER) if _parent(pid) in raylets]
+        return [pid for pid in _named(f"ray::{kind}") if _parent(pid) in raylets]
 
     def close(self) -> None:
-        self._cluster.shutdown()  # type: ignore[no-untyped-call]
+        self.cluster.shutdown()
+
+
+def _patiently(start: Callable[[], Any], what: str) -> Any:
+    """Start something again that did not come up within Ray's 30 seconds, as on a busy machine.
+    Raises NothingToCompare."""
+    for _ in range(STARTS):
+        with contextlib.suppress(Exception):  # Ray raises just that
+            return start()
+    raise NothingToCompare(f"{what} did not come up in {STARTS} times 30 seconds")
 
 
 def kill_on_a_cluster(
@@ -92,17 +105,18 @@ def _disturb(scan: Running, nodes: TwoNodes, rng: random.Random, seconds: float)
             return 0
         time.sleep(0.02)
     if rng.random() < NODES_KILLED:
-        nodes.replace_second()
+        nodes.kill_second()
+        nodes.add_second()
     else:
         with contextlib.suppress(ProcessLookupError, IndexError):
             os.kill(rng.choice(nodes.workers()), signal.SIGKILL)
     return 1
 
 
-def _named(name: bytes) -> Iterator[int]:
+def _named(name: str) -> Iterator[int]:
     for process in PROC.glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if (process / "cmdline").read_bytes().startswith(name):
+            if (process / "cmdline").read_bytes().startswith(name.encode()):
                 yield int(process.name)
 
 

@@ -7,13 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow.dataset as ds
 import pytest
 
+from bench.faults.clusters import TwoNodes
 from inspector.errors import BackendError, UsageError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.photos.source import Discovery
@@ -57,26 +58,12 @@ def expected(photos, tmp_path_factory) -> list[dict]:
 def two_nodes():
     """A cluster of two nodes on this machine, to which this process is connected."""
     ray = pytest.importorskip("ray", reason="ray is not installed: no cluster was used")
-    from ray.cluster_utils import Cluster
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_worker_niceness", "0")  # Ray's 15 waits for other tests
-        head = {"num_cpus": 1, "include_dashboard": False}
-        nodes = Cluster(initialize_head=True, head_node_args=head)
-        try:
-            second = nodes.add_node(num_cpus=1)
+        with closing(TwoNodes()) as nodes:
             ray.init(address=nodes.address, log_to_driver=False, logging_level=logging.ERROR)
-            yield nodes, second
-        finally:
+            yield nodes
             ray.shutdown()
-            nodes.shutdown()
-
-
-def end_worker(node) -> None:
-    """SIGKILL the worker of a scan on one node."""
-    raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
-    worker = next(each for each in raylet.children() if "Slow" in " ".join(each.cmdline()))
-    worker.kill()
 
 
 class Events:
@@ -98,7 +85,6 @@ class Events:
 def test_whatever_dies_and_joins_the_table_is_that_of_a_local_scan(
     two_nodes, photos, expected, tmp_path, monkeypatch
 ):
-    nodes, second = two_nodes
     monkeypatch.setattr(cluster, "Node", Slow)
     config = ScanConfig(sources=(str(photos),), out=tmp_path, **CLUSTER)
     stop = Events(n6=lambda: os.kill(os.getpid(), signal.SIGINT))
@@ -107,9 +93,9 @@ def test_whatever_dies_and_joins_the_table_is_that_of_a_local_scan(
     assert len(table(tmp_path)) == stopped.run.rows
 
     events = Events(
-        n2=lambda: end_worker(nodes.head_node),
-        n4=lambda: nodes.remove_node(second, allow_graceful=False),
-        n6=lambda: nodes.add_node(num_cpus=1),
+        n2=lambda: os.kill(two_nodes.workers("Slow")[0], signal.SIGKILL),
+        n4=two_nodes.kill_second,
+        n6=two_nodes.add_second,
     )
     summary = scan(config, watch=events)
     assert not events.at and summary.complete
@@ -128,7 +114,7 @@ def test_a_killed_scan_continues(two_nodes, photos, expected, tmp_path):
         "config = ScanConfig(sources=(photos,), out=out, address=address, **CLUSTER)\n"
         "scan(config, watch=Events(n12=lambda: os.kill(os.getpid(), 9)))\n"
     )
-    command = [sys.executable, "-c", program, str(photos), str(tmp_path), two_nodes[0].address]
+    command = [sys.executable, "-c", program, str(photos), str(tmp_path), two_nodes.address]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     assert 8 <= len(table(tmp_path)) < PHOTOS
     summary = scan(ScanConfig(sources=(str(photos),), out=tmp_path, **CLUSTER))
