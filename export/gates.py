@@ -172,22 +172,18 @@ def gate_reduced(name: str, seen: JsonObject) -> None:
     )
 
 
-def gate_first(name: str, seen: JsonObject) -> None:
-    """The gate of a narrow variant, by the evidence `seen`. Raises ExportError when cracks came out
-    clear, other verdicts differ, or too much is deferred for it to gain anything."""
+def trouble_with(seen: JsonObject) -> str:
+    """What speaks against a narrow variant, by the evidence `seen`: cracks that came out clear,
+    other verdicts, or too much left to others for it to gain anything; empty where nothing does."""
     missed = {source: each["missed"] for source, each in seen["sources"].items() if each["missed"]}
     other, allowed = len(seen["verdict_flips"]), max(1, seen["images"] // FLIPS_PER)
     if missed:
-        problem = f"it calls cracks clear ({', '.join(f'{n} of {s}' for s, n in missed.items())})"
-    elif other > allowed:
-        problem = f"{other} of {seen['images']} verdicts differ from fp32's, and {allowed} may"
-    elif seen[DEFERRED] > MOST_LEFT:
-        problem = f"it leaves {seen[DEFERRED]:.0%} of the images to others"
-    else:
-        return
-    raise ExportError(
-        f"{name} is of no use for this model: {problem}; teach it longer; nothing was written"
-    )
+        return f"it calls cracks clear ({', '.join(f'{n} of {s}' for s, n in missed.items())})"
+    if other > allowed:
+        return f"{other} of {seen['images']} verdicts differ from the model's, and {allowed} may"
+    if seen[DEFERRED] > MOST_LEFT:
+        return f"it leaves {seen[DEFERRED]:.0%} to the model"
+    return ""
 
 
 def engine_version(backend: str) -> str:

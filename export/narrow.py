@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from export.dense_gate import compare_tiles, open_variant
-from export.gates import choose_first_margins, engine_version, gate_first
+from export.gates import choose_first_margins, engine_version, trouble_with
 from export.photos import deal_third, find_photos, refs_to, spread_evenly
 from export.run import publish
 from export.screening import Screening
@@ -32,7 +32,7 @@ from inspector.synthesis import outlier_images
 from inspector.types import Scores, Verdict, View
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from inspector.engines import Backend
     from inspector.types import JsonObject
@@ -62,13 +62,20 @@ class _Judged:
 
 
 def attach_narrow(
-    target: Path, pair: Path, *, images: Path, photos: Path, at_least: int = 2000
+    target: Path,
+    pair: Path,
+    *,
+    images: Path,
+    photos: Path,
+    at_least: int = 2000,
+    say: Callable[[str], object] = lambda _: None,
 ) -> ModelBundle:
     """The bundle at `target` with the narrow pair in the directory `pair`, written to it.
 
     `images` are tiles below folders of their sources, `photos` photos at their own scale; a third
     of each chooses margins, the rest is gated. Raises ExportError where the gate would see fewer
-    than `at_least` tiles, or where the pair fails; nothing is written then.
+    than `at_least` tiles, or where the variant for tiles fails; nothing is written then. Where
+    only that for photos fails it is left out, and `say` tells why.
     """
     source = ModelBundle.load(target)
     with TemporaryDirectory(prefix="inspector-narrow-") as scratch:
@@ -77,8 +84,17 @@ def attach_narrow(
             stamp(pair / variant.file, draft.file(variant.file), source)
         made = {"onnx-narrow": _tiles(source, draft, images, at_least)}
         if source.dense is not None:
-            made["dense-narrow"] = _photos(source, draft, made["onnx-narrow"], photos)
-        return publish(source, replace(draft, variants=made), target)
+            dense = _photos(source, draft, made["onnx-narrow"], photos, say)
+            made |= {} if dense is None else {"dense-narrow": dense}
+        return publish(without_narrow(source), replace(draft, variants=made), target)
+
+
+def without_narrow(bundle: ModelBundle) -> ModelBundle:
+    """The bundle without an earlier pair."""
+    kept = {name: v for name, v in bundle.variants.items() if v.precision != NARROW}
+    gone = bundle.exported - {variant.file for variant in kept.values()}
+    files = {name: sha256 for name, sha256 in bundle.files.items() if name not in gone}
+    return replace(bundle, variants=kept, files=files)
 
 
 def stamp(file: Path, out: Path, bundle: ModelBundle) -> None:
@@ -117,7 +133,11 @@ def _tiles(source: ModelBundle, draft: ModelBundle, images: Path, at_least: int)
         "reference": f"{engine_version(_ENGINE)}, fp32",
         "engine": engine_version(_ENGINE),
     }
-    gate_first("onnx-narrow", seen)
+    if trouble := trouble_with(seen):
+        raise ExportError(
+            f"onnx-narrow is of no use for this model: {trouble}; teach it longer; nothing was "
+            "written"
+        )
     return replace(variant, parity=seen)
 
 
@@ -170,7 +190,14 @@ def _evidence(bundle: ModelBundle, variant: Variant, gated: _Judged) -> JsonObje
     }
 
 
-def _photos(source: ModelBundle, draft: ModelBundle, tiles: Variant, photos: Path) -> Variant:
+def _photos(
+    source: ModelBundle,
+    draft: ModelBundle,
+    tiles: Variant,
+    photos: Path,
+    say: Callable[[str], object],
+) -> Variant | None:
+    """The variant for photos at their own scale; None where it changes verdicts."""
     candidate = replace(draft, variants={"onnx-narrow": tiles, "dense-narrow": PHOTOS})
     choosing, gating = deal_third(find_photos(photos), photos, "narrow")
     with closing(open_variant(source, candidate, PHOTOS)) as engine:
@@ -178,5 +205,7 @@ def _photos(source: ModelBundle, draft: ModelBundle, tiles: Variant, photos: Pat
     with Screening.opened(source, candidate, photos) as screening:
         margin, familiar = screening.choose(choosing)
         seen |= screening.gate(gating, margin, familiar)
-    gate_first("dense-narrow", seen)
+    if trouble := trouble_with(seen):
+        say(f"dense-narrow is left out: {trouble}; photos are judged by the model alone")
+        return None
     return replace(PHOTOS, margin=margin, ood_margin=familiar, parity=seen)

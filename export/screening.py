@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
 
 _ENGINE = "onnxruntime"
-_MARGINS = tuple(range(9))
+_MARGINS = (0.0, 2.0, 4.0, 6.0, 8.0)
 """Log odds that are tried."""
-_OOD_MARGINS = (0.0, 0.25, 0.5, 1.0)
+_OOD_MARGINS = (0.0, 0.5, 1.0)
 _LEAST = 0.5
 _FOREIGN, _FOREIGN_SIDE = "foreign", 480
 _FOREIGN_PHOTOS = 8

@@ -13,7 +13,7 @@ from bench.recipe.share import share_bytes
 from bench.studies.photos.scenes import Scenes
 from bench.studies.photos.sources import PARTS
 from export.narrow import PHOTOS, TILES, attach_narrow
-from inspector.model.bundle import DEFAULT_PATH, ModelBundle
+from inspector.model.bundle import DEFAULT_PATH, NARROW, ModelBundle
 
 COUNTS = {
     "boards": 16, "tiles": 16, "walls": 16, "patches": 12, "slabs": 6, "large": 2, "sheets": 4,
@@ -38,9 +38,10 @@ def attach(pair: Path, data: Path, images: Path, work: Path, out: Path) -> Model
     """The bundle at `out` with the narrow pair in the folder `pair`, gated on what was held back.
     `data` and `images` as for the recipe; `work` keeps photos. Raises ExportError."""
     photos = write_scenes(data, images, work / "scenes")
-    bundle = attach_narrow(out, pair, images=images / "held_back", photos=photos)
-    share_bytes(bundle.file(PHOTOS.file), bundle.file(TILES.file))
-    bundle.with_files(PHOTOS.file).save()
+    bundle = attach_narrow(out, pair, images=images / "held_back", photos=photos, say=print)
+    if "dense-narrow" in bundle.variants:
+        share_bytes(bundle.file(PHOTOS.file), bundle.file(TILES.file))
+        bundle.with_files(PHOTOS.file).save()
     return ModelBundle.load(out)
 
 
@@ -53,9 +54,9 @@ def main(
 ) -> None:
     """Gate the narrow pair on what was held back, and attach it."""
     bundle = attach(pair, data, images, work, out)
-    for name in ("onnx-narrow", "dense-narrow"):
-        variant = bundle.variants[name]
-        print(name, variant.margin, variant.crack_margin, variant.ood_margin, variant.parity)
+    for name, variant in bundle.variants.items():
+        if variant.precision == NARROW:
+            print(name, variant.margin, variant.crack_margin, variant.ood_margin, variant.parity)
 
 
 if __name__ == "__main__":

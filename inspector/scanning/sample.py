@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SAMPLE = 24
 """Photos that are looked at."""
-WORTH_IT = 10
+WORTH_IT = 50
 """Photos for each of them from which the look costs little."""
 
 
