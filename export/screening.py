@@ -97,7 +97,7 @@ class Screening:
         return max(SAFETY * margin, _LEAST), SAFETY * ood_margin
 
     def gate(self, photos: Sequence[Path], margin: float, ood_margin: float) -> JsonObject:
-        """Evidence for these margins, for `gate_first`."""
+        """Evidence for these margins, for `trouble_with`."""
         counts: dict[str, Counter[str]] = {}
         flips, full, area, windows, moved = [], 0.0, 0.0, 0, 0.0
         for source, pixels_HWC in self._pictures(photos, seed=42):
