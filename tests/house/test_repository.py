@@ -113,16 +113,25 @@ def test_extras_are_named_for_what_they_install(repository):
 def test_every_page_forbids_what_it_does_not_need(repository, own_files):
     """A page shows names that others chose; if one slipped through as markup, it could still load
     nothing and run nothing: a page with a script of its own lets that one run, by its hash."""
-    pages = [path for path in own_files if path.name.endswith(".html.jinja")]
-    assert len(pages) == 3
-    for path in pages:
-        text = (repository / path).read_text(encoding="utf-8")
-        policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', text)
-        assert policy is not None, path
+    texts = {
+        path.name.removesuffix(".html.jinja"): (repository / path).read_text(encoding="utf-8")
+        for path in own_files
+        if path.name.endswith(".html.jinja")
+    }
+    skeleton, _ = texts.pop("page"), texts.pop("parts")
+    policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', skeleton)
+    assert policy is not None
+    sources = "{% block sources %}img-src data:{% endblock %}"
+    assert policy[1] == f"default-src 'none'; style-src 'unsafe-inline'; {sources}"
+    assert skeleton.index("<style>") > policy.start(), "it holds for what follows it"
+    assert "<script" not in skeleton
+    assert set(texts) == {"bench", "evaluation", "summary"}
+    for name, text in texts.items():
+        assert text.startswith('{% extends "page.html.jinja" %}') and "http-equiv" not in text, name
         scripts = text.count("<script") - text.count('<script type="application/json">')
-        allowed = "; script-src '{{ script_allowed }}'" * scripts
-        photos = " file: 'self'" if "summary" in path.name else ""  # from where they lie
-        nothing_else = f"default-src 'none'; img-src data:{photos}; style-src 'unsafe-inline'"
-        assert policy[1] == nothing_else + allowed, path
-        assert text.index("<style>") > policy.start(), f"{path}: it holds for what follows it"
+        own = re.findall(r"{% block sources %}(.*?){% endblock %}", text)
+        allowed = (
+            "img-src data: file: 'self'; script-src '{{ script_allowed }}'"  # photos lie beside
+        )
+        assert own == [allowed] * scripts, name
         assert text.count('<script type="module">{{ script }}</script>') == scripts <= 1
