@@ -409,6 +409,8 @@ def watch(
     batch_size: int | None = ...,
     workers: int | None = ...,
     loader: str = ...,
+    engine: str = ...,
+    address: str | None = ...,
     threshold: float | None = ...,
     mm_per_px: float | None = ...,
     min_crack_mm: float | None = ...,

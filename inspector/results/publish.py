@@ -31,6 +31,10 @@ _APPLICATION = "inspector"
 """Name under which a Delta table remembers what was published last."""
 
 
+_REFUSED = set("[]^|")
+"""Characters of a local path at which deltalake 1.6 panics."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishConfig:
     """Raises UsageError when a value cannot be right."""
@@ -47,6 +51,11 @@ class PublishConfig:
         out, delta = os.path.realpath(self.out), os.path.realpath(self.delta)
         if os.path.join(delta, "").startswith(os.path.join(out, "")):
             raise UsageError(f"--delta {self.delta} lies in the result directory; name another")
+        if wrong := sorted(_REFUSED & set(delta)):
+            raise UsageError(
+                f"--delta {self.delta}: a Delta table cannot lie below a name with "
+                f"{' '.join(wrong)} in it; name another"
+            )
         free = not self.delta.exists() or (self.delta.is_dir() and not any(self.delta.iterdir()))
         if not free and not (self.delta / "_delta_log").is_dir():
             raise UsageError(

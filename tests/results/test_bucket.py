@@ -222,4 +222,4 @@ def test_what_is_no_address_is_refused(address):
 def test_writers_that_are_killed_lose_and_double_nothing(tmp_path):
     case = race_writers(tmp_path, writers=3, kills=3, photos=60, seed=1)
     assert not case.broken, case.troubles
-    assert case.runs == 3 and case.rows == 60
+    assert 1 <= case.runs <= 3 and case.rows == 60

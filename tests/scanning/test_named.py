@@ -99,7 +99,7 @@ def test_other_photos_in_the_table_are_said_aloud_before_and_after(place, tiny_b
     scan(config(tiny_bundle, "photos"))
     Path("others").mkdir()
     wall(9).save("others/x.png")
-    words = f"out/table holds 3 rows of other photos, such as {place}/photos/0.png"
+    words = f"out holds 3 rows of other photos, such as {place}/photos/0.png"
     assert any(words in note for note in preview(config(tiny_bundle, "others")).notes)
 
     class Watch:
