@@ -15,7 +15,7 @@ from inspector.errors import BackendError, BundleError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.model.golden import read_golden
 from inspector.model.verdict import log_odds
-from inspector.model.windows import STRIDE, plan_blocks
+from inspector.model.windows import MOST_PIXELS, STRIDE, plan_blocks
 from inspector.synthesis import Kind, make_scene
 from inspector.synthesis.crack import CrackStyle, add_crack
 
@@ -172,7 +172,7 @@ def test_a_panorama_is_judged_in_blocks_of_bounded_size(engine, monkeypatch):
     monkeypatch.setattr(engine, "_session", Counting())
     found = engine.run(np.zeros((600, 30_000, 3), np.uint8))
     assert found.log_odds_HW.shape[1] > 930
-    assert max(seen) <= 4_000_000 and sum(seen) == plan_blocks(600, 30_000, 224).pixels
+    assert max(seen) <= MOST_PIXELS and sum(seen) == plan_blocks(600, 30_000, 224).pixels
 
 
 def test_a_bundle_without_a_dense_view_says_so(tiny_bundle, shipped):
