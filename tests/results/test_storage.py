@@ -25,7 +25,7 @@ def disk(tmp_path):
     if subprocess.run(["mount", *options, str(folder)], capture_output=True).returncode:
         pytest.skip("only root may mount a small file system")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def remount(folder, option):

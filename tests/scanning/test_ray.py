@@ -60,6 +60,8 @@ def two_nodes():
     ray = pytest.importorskip("ray", reason="ray is not installed: no cluster was used")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_worker_niceness", "0")  # Ray's 15 waits for other tests
+        # Workers load the kinds of nodes that `tests` has.
+        patch.setenv("PYTHONPATH", os.fspath(Path(__file__).parents[2]), prepend=os.pathsep)
         with closing(TwoNodes()) as nodes:
             ray.init(address=nodes.address, log_to_driver=False, logging_level=logging.ERROR)
             yield nodes
