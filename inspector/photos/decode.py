@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 import warnings
-from dataclasses import asdict
+from dataclasses import replace
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, cast
 
@@ -15,7 +15,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from inspector.core.text import printable
 from inspector.model.preprocess import ALL_WHOLE, PreprocessSpec, Views, crop_box, fit, to_pixels
 from inspector.photos import iso_media, tiff, tiff_windows
-from inspector.photos.exif import UPRIGHT, ExifFacts, read_exif
+from inspector.photos.exif import orientation_of, read_exif
 from inspector.photos.formats import MAGIC_BYTES, PLAIN, decodable, sniff
 from inspector.photos.jpeg import (
     END_OF_IMAGE,
@@ -26,10 +26,10 @@ from inspector.photos.jpeg import (
 )
 from inspector.photos.limits import DecodeLimits
 from inspector.photos.opened import Bytes, OpenBytes
+from inspector.photos.pixels import in_pieces, to_rgb, turned, upright, upright_sides
 from inspector.photos.png import SIGNATURE, plain_png
 from inspector.photos.raw import RawImage, is_camera_raw, open_raw
 from inspector.photos.reading import Contents, Refused, read
-from inspector.photos.rgb import to_rgb
 from inspector.types import Decoded, Failure, FailureCode, ImageRef, PhotoFacts, View
 
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ _LONGEST_DETAIL = 200
 
 _HIGH_FIRST = b"MM\0+"
 """A BigTIFF with the high bytes first, which Pillow takes for another kind."""
-_ROWS_AT_ONCE = 256
 
 _PNG_END = b"IEND\xaeB\x60\x82"
 """The type and checksum of a PNG's last chunk (PNG, section 11.2.5)."""
@@ -101,20 +100,18 @@ def _decode(
     try:
         _prepare_pillow(limits)
         with _open(data, limits) as image:
-            is_late = image.format in _LATE or isinstance(image, RawImage)
-            exif = ExifFacts() if is_late else _early_exif(image)
-            facts = _facts(image, exif, facts.content_hash)
-            if is_late:
+            if image.format in _LATE or isinstance(image, RawImage):
+                facts = PhotoFacts(*image.size, image.format, contents.content_hash)
                 image.load()
                 _refuse_huge(image, limits)
-                exif = read_exif(image)
-                facts = _facts(image, exif, facts.content_hash)
-            view = views.of(image.size)
+            found, orientation = _facts(image)
+            facts = replace(found, content_hash=contents.content_hash)
+            view, shrink = views.of(image.size), 1.0
             if view is View.WHOLE:
-                pixels_HWC = _model_pixels(image, exif, spec, data)
-                shrink = max(facts.width or 1, facts.height or 1) / spec.size
+                shrink = max(image.size) / spec.size
+                pixels_HWC = _model_pixels(image, orientation, spec, data)
             else:
-                pixels_HWC, shrink = _native_pixels(image, exif, data), 1.0
+                pixels_HWC = _native_pixels(image, orientation, data)
     except Refused as refusal:
         return Failure(ref, refusal.code, _in_one_line(refusal.detail), facts)
     except Exception as error:  # Pillow raises many types on damaged data
@@ -131,14 +128,13 @@ def prepare(
     try:
         _prepare_pillow(DecodeLimits())
         image.load()
-        exif = read_exif(image)
-        facts = _facts(image, exif, None)
+        facts, orientation = _facts(image)
         view, shrink = views.of(image.size), 1.0
         if view is View.WHOLE:
-            pixels_HWC = to_pixels(_small(image, exif, spec))
-            shrink = max(facts.width or 1, facts.height or 1) / spec.size
+            shrink = max(image.size) / spec.size
+            pixels_HWC = _small(image, orientation, spec)
         else:
-            pixels_HWC = turned(_in_pieces(image), exif.orientation)
+            pixels_HWC = turned(in_pieces(image), orientation)
     except Exception as error:  # of many types; the file that it comes from may be damaged
         return Failure(ref, FailureCode.CORRUPT, _in_one_line(str(error)))
     return Decoded(ref, pixels_HWC, facts, shrink, view)
@@ -293,33 +289,18 @@ def _in_one_line(text: str) -> str:
     return printable(" ".join(text.split()))[:_LONGEST_DETAIL]
 
 
-def _facts(image: Image.Image, exif: ExifFacts, content_hash: str | None) -> PhotoFacts:
-    width, height = image.size
-    if exif.swaps_sides:
-        width, height = height, width
-    return PhotoFacts(
-        width=width,
-        height=height,
-        format=image.format,
-        content_hash=content_hash,
-        taken_at=exif.taken_at,
-        gps_lat=exif.gps_lat,
-        gps_lon=exif.gps_lon,
-        gps_alt=exif.gps_alt,
-        camera=exif.camera,
-        **asdict(exif.pose),
-    )
-
-
-def _early_exif(image: Image.Image) -> ExifFacts:
-    """Read the EXIF facts, at no cost for a JPEG that has none."""
+def _facts(image: Image.Image) -> tuple[PhotoFacts, int]:
+    """Read the facts of an image and its orientation, at no cost for a JPEG that has no EXIF."""
     if isinstance(image, JpegImageFile) and _JPEG_EXIF.isdisjoint(image.info):
-        return ExifFacts()
-    return read_exif(image)
+        return PhotoFacts(*image.size, image.format), 1
+    orientation = orientation_of(image)
+    width, height = upright_sides(image.size, orientation)
+    facts = replace(read_exif(image), width=width, height=height, format=image.format)
+    return facts, orientation
 
 
 def _model_pixels(
-    image: Image.Image, exif: ExifFacts, spec: PreprocessSpec, data: Bytes
+    image: Image.Image, orientation: int, spec: PreprocessSpec, data: Bytes
 ) -> NDArray[np.uint8]:
     """Return the upright photo at the model's size; a JPEG is decoded not much larger than that."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -328,7 +309,7 @@ def _model_pixels(
         _refuse_endless_jpeg(image, data)
         image.draft(None, (spec.decode_side, spec.decode_side))
         box = crop_box(image.size, spec)
-        if box is not None and exif.orientation not in UPRIGHT:
+        if box is not None and orientation == 1:
             pixels_HWC = plain_pixels(data, image.size)
             if pixels_HWC is not None:
                 left, top, right, bottom = box
@@ -336,16 +317,14 @@ def _model_pixels(
         else:
             image = plain_image(data, image.size) or image
     image.load()  # may change the mode
-    return to_pixels(_small(image, exif, spec))
+    return _small(image, orientation, spec)
 
 
-def _small(image: Image.Image, exif: ExifFacts, spec: PreprocessSpec) -> Image.Image:
-    small = fit(to_rgb(image), spec)
-    turn = UPRIGHT.get(exif.orientation)
-    return small if turn is None else small.transpose(turn)
+def _small(image: Image.Image, orientation: int, spec: PreprocessSpec) -> NDArray[np.uint8]:
+    return to_pixels(upright(fit(to_rgb(image), spec), orientation))
 
 
-def _native_pixels(image: Image.Image, exif: ExifFacts, data: Bytes) -> NDArray[np.uint8]:
+def _native_pixels(image: Image.Image, orientation: int, data: Bytes) -> NDArray[np.uint8]:
     """Return all pixels of the photo, upright: a turned view of how they were decoded."""
     pixels_HWC = None
     if isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -354,8 +333,8 @@ def _native_pixels(image: Image.Image, exif: ExifFacts, data: Bytes) -> NDArray[
         _refuse_endless_jpeg(image, data)
         pixels_HWC = plain_pixels(data, image.size)
     if pixels_HWC is None:
-        pixels_HWC = _in_pieces(image)
-    return turned(pixels_HWC, exif.orientation)
+        pixels_HWC = in_pieces(image)
+    return turned(pixels_HWC, orientation)
 
 
 def _tiff_pixels(data: Bytes) -> NDArray[np.uint8]:
@@ -363,28 +342,6 @@ def _tiff_pixels(data: Bytes) -> NDArray[np.uint8]:
     tiff.refuse_unreadable(data)
     tiff.refuse_damaged(data)
     return tiff_windows.read_pixels(data)
-
-
-def _in_pieces(image: Image.Image) -> NDArray[np.uint8]:
-    """Convert an image to an RGB array, a few rows at a time: it is never there a third time."""
-    import numpy as np
-
-    image.load()  # may change the mode
-    width, height = image.size
-    pixels_HWC = np.empty((height, width, 3), np.uint8)
-    for top in range(0, height, _ROWS_AT_ONCE):
-        bottom = min(top + _ROWS_AT_ONCE, height)
-        pixels_HWC[top:bottom] = np.asarray(to_rgb(image.crop((0, top, width, bottom))))
-    return pixels_HWC
-
-
-def turned(pixels_HWC: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """A view of the pixels that shows them upright, by their EXIF orientation; nothing is moved."""
-    if orientation in (5, 6, 7, 8):
-        pixels_HWC = pixels_HWC.swapaxes(0, 1)
-    rows = -1 if orientation in (3, 4, 7, 8) else 1
-    columns = -1 if orientation in (2, 3, 6, 7) else 1
-    return pixels_HWC[::rows, ::columns]
 
 
 def _refuse_endless_jpeg(image: JpegImageFile, data: bytes) -> None:

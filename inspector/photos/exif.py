@@ -5,37 +5,28 @@ from __future__ import annotations
 
 import contextlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from PIL import ExifTags
-from PIL.Image import Transpose
 
-from inspector.photos.pose import Pose, read_pose, tells_pose
+from inspector.photos.pixels import TURNS
+from inspector.photos.pose import read_pose, tells_pose
 from inspector.photos.xmp import number, read_xmp
+from inspector.types import PhotoFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from PIL import Image
 
-UPRIGHT: Mapping[int, Transpose] = {
-    2: Transpose.FLIP_LEFT_RIGHT,
-    3: Transpose.ROTATE_180,
-    4: Transpose.FLIP_TOP_BOTTOM,
-    5: Transpose.TRANSPOSE,
-    6: Transpose.ROTATE_270,
-    7: Transpose.TRANSVERSE,
-    8: Transpose.ROTATE_90,
-}
-"""The turn that brings each EXIF orientation upright (EXIF 2.32, tag 0x0112); 1 and unknown ones
-need none."""
+    Place = tuple[float | None, float | None, float | None]
+    """Degrees north and east, metres above the sea."""
 
 _TURNED_BY_ITSELF = ("TIFF", "DNG", "RAW")
 """Formats whose images are upright when they are opened. Pillow turns a TIFF by itself: its size
 when it is opened, its pixels when loaded."""
-_SWAPPING = frozenset({5, 6, 7, 8})
 _LONGEST_CAMERA = 120
 
 _TIME = re.compile(
@@ -52,36 +43,17 @@ _XMP_DEGREES = re.compile(r"(\d+),(\d+(?:\.\d+)?)(?:,(\d+(?:\.\d+)?))?([NSEW])")
 """Degrees, minutes and perhaps seconds (XMP part 2, section 2.1.1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Degrees north and east, metres above the sea."""
-
-    lat: float | None = None
-    lon: float | None = None
-    alt: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ExifFacts:
-    """Facts about a photo as in `types.PhotoFacts`, and its EXIF orientation, 1 to 8."""
-
-    orientation: int = 1
-    taken_at: datetime | None = None
-    gps_lat: float | None = None
-    gps_lon: float | None = None
-    gps_alt: float | None = None
-    camera: str | None = None
-    pose: Pose = field(default_factory=Pose)
-
-    @property
-    def swaps_sides(self) -> bool:
-        """Whether the photo is displayed with width and height exchanged."""
-        return self.orientation in _SWAPPING
+def orientation_of(image: Image.Image) -> int:
+    """Return how an opened image lies: its EXIF orientation, 1 to 8. Of a PNG see `read_exif`."""
+    if (image.format or "").startswith(_TURNED_BY_ITSELF):
+        return 1
+    value = _block(lambda: dict(image.getexif())).get(ExifTags.Base.Orientation)
+    return value if isinstance(value, int) and value in TURNS else 1
 
 
-def read_exif(image: Image.Image) -> ExifFacts:
-    """Read the EXIF block, and the XMP block where that says nothing; anything missing or malformed
-    is left at its default.
+def read_exif(image: Image.Image) -> PhotoFacts:
+    """Read what the EXIF block says, and the XMP block where that says nothing; anything missing or
+    malformed is left out.
 
     A PNG must be loaded before: Pillow would load it here to look for EXIF behind the pixels, and
     after a failure that is swallowed here the next load returns a black picture without complaint.
@@ -97,27 +69,21 @@ def read_exif(image: Image.Image) -> ExifFacts:
     )
     lat = _degrees(gps, ExifTags.GPS.GPSLatitude, ExifTags.GPS.GPSLatitudeRef, "NS", 90)
     lon = _degrees(gps, ExifTags.GPS.GPSLongitude, ExifTags.GPS.GPSLongitudeRef, "EW", 180)
-    place = _Place(lat, lon, _altitude(gps)) if (lat, lon) != _NO_FIX else _Place()
-    is_placed = (place.lat, place.lon) != (None, None)
-    packet, pose = image.info.get("xmp"), Pose()
+    place: Place = (None, None, None) if (lat, lon) == _NO_FIX else (lat, lon, _altitude(gps))
+    is_placed = place[:2] != (None, None)
+    packet, facts = image.info.get("xmp"), PhotoFacts()
     if taken_at is None or not is_placed or tells_pose(packet):
         xmp = read_xmp(packet)
-        pose = read_pose(xmp, detail, image.size)
+        facts = read_pose(xmp, detail, image.size)
         taken_at = taken_at or _first_time(
             *(xmp.get(name) for name in _XMP_TIMES),
             base.get(ExifTags.Base.DateTime),
             xmp.get("xmp:ModifyDate"),
         )
         place = place if is_placed else _xmp_place(xmp) or place
-    return ExifFacts(
-        orientation=1 if (image.format or "").startswith(_TURNED_BY_ITSELF) else _orientation(base),
-        taken_at=taken_at,
-        gps_lat=place.lat,
-        gps_lon=place.lon,
-        gps_alt=place.alt,
-        camera=_camera(base.get(ExifTags.Base.Make), base.get(ExifTags.Base.Model)),
-        pose=pose,
-    )
+    lat, lon, alt = place
+    camera = _camera(base.get(ExifTags.Base.Make), base.get(ExifTags.Base.Model))
+    return replace(facts, taken_at=taken_at, gps_lat=lat, gps_lon=lon, gps_alt=alt, camera=camera)
 
 
 def _block(read: Callable[[], Mapping[int, Any]]) -> Mapping[int, Any]:
@@ -128,11 +94,6 @@ def _block(read: Callable[[], Mapping[int, Any]]) -> Mapping[int, Any]:
         return read()
     except Exception:
         return {}
-
-
-def _orientation(base: Mapping[int, Any]) -> int:
-    value = base.get(ExifTags.Base.Orientation)
-    return value if isinstance(value, int) and value in UPRIGHT else 1
 
 
 def _first_time(*values: object) -> datetime | None:
@@ -183,25 +144,21 @@ def _altitude(gps: Mapping[int, Any]) -> float | None:
     return -value if value is not None and below_sea else value
 
 
-def _xmp_place(xmp: Mapping[str, str]) -> _Place | None:
+def _xmp_place(xmp: Mapping[str, str]) -> Place | None:
     """Return the place as Adobe or DJI write it."""
+    lat = _xmp_degrees(xmp.get("exif:GPSLatitude"), "NS")
+    lon = _xmp_degrees(xmp.get("exif:GPSLongitude"), "EW")
     alt = number(xmp.get("exif:GPSAltitude"))
-    place = _Place(
-        _xmp_degrees(xmp.get("exif:GPSLatitude"), "NS"),
-        _xmp_degrees(xmp.get("exif:GPSLongitude"), "EW"),
-        -alt if alt is not None and xmp.get("exif:GPSAltitudeRef") == "1" else alt,
-    )
-    if place.lat is None or place.lon is None:
+    if alt is not None and xmp.get("exif:GPSAltitudeRef") == "1":
+        alt = -alt
+    if lat is None or lon is None:
         # Their first drones misspelt it.
         east = xmp.get("drone-dji:GpsLongitude") or xmp.get("drone-dji:GpsLongtitude")
-        place = _Place(
-            number(xmp.get("drone-dji:GpsLatitude")),
-            number(east),
-            number(xmp.get("drone-dji:AbsoluteAltitude")),
-        )
-    if place.lat is None or place.lon is None or (place.lat, place.lon) == _NO_FIX:
+        lat, lon = number(xmp.get("drone-dji:GpsLatitude")), number(east)
+        alt = number(xmp.get("drone-dji:AbsoluteAltitude"))
+    if lat is None or lon is None or (lat, lon) == _NO_FIX:
         return None
-    return place if abs(place.lat) <= 90 and abs(place.lon) <= 180 else None
+    return (lat, lon, alt) if abs(lat) <= 90 and abs(lon) <= 180 else None
 
 
 def _xmp_degrees(text: str | None, hemispheres: str) -> float | None:
@@ -214,11 +171,7 @@ def _xmp_degrees(text: str | None, hemispheres: str) -> float | None:
 
 
 def _camera(make: object, model: object) -> str | None:
-    words = [_printable(_text(part)[:_LONGEST_CAMERA]) for part in (make, model)]
-    name = " ".join(word for word in words if word)
-    return name[:_LONGEST_CAMERA] or None
-
-
-def _printable(text: str) -> str:
-    """Drop control characters: a camera name must not be able to drive a terminal."""
-    return "".join(c for c in text if c.isprintable()).strip()
+    """Join a camera's names, without control characters: they must not drive a terminal."""
+    names = (_text(part)[:_LONGEST_CAMERA] for part in (make, model))
+    words = ("".join(filter(str.isprintable, name)).strip() for name in names)
+    return " ".join(filter(None, words))[:_LONGEST_CAMERA] or None

@@ -16,11 +16,11 @@ from PIL import Image, ImageFile, TiffImagePlugin
 
 from inspector.photos import tiff, tiff_windows
 from inspector.photos.decode import open_image
-from inspector.photos.exif import UPRIGHT, ExifFacts, read_exif
+from inspector.photos.exif import orientation_of
 from inspector.photos.limits import DecodeLimits
 from inspector.photos.opened import Bytes
+from inspector.photos.pixels import to_rgb, upright, upright_sides
 from inspector.photos.reading import Contents, Refused, read
-from inspector.photos.rgb import to_rgb
 from inspector.types import Failure, ImageRef
 
 if TYPE_CHECKING:
@@ -41,12 +41,10 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """An encoded picture, and the file it was made from: `width` and `height` upright, in pixels;
-    `mtime_us` as in `ImageRef`."""
+class _Made:
+    """The file that something was made from: `width` and `height` upright, in pixels; `mtime_us`
+    as in `ImageRef`."""
 
-    content: bytes
-    media_type: str
     width: int
     height: int
     content_hash: str
@@ -55,16 +53,23 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """An upright photo, perhaps reduced, and the file it was made from; the rest as in
-    `Picture`."""
+class Picture(_Made):
+    """An encoded picture."""
+
+    content: bytes
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opened(_Made):
+    """An upright photo, perhaps reduced."""
 
     image: Image.Image
-    width: int
-    height: int
-    content_hash: str
-    size_bytes: int | None
-    mtime_us: int | None
+
+    @classmethod
+    def of(cls, contents: Contents, image: Image.Image, sides: tuple[int, int]) -> Opened:
+        ref = contents.ref
+        return cls(*sides, contents.content_hash, ref.size, ref.mtime_us, image)
 
     def encoded(self) -> Picture:
         stream = BytesIO()
@@ -75,8 +80,8 @@ class Opened:
         else:
             self.image.save(stream, "JPEG", quality=_QUALITY)
             media_type = "image/jpeg"
-        file = (self.content_hash, self.size_bytes, self.mtime_us)
-        return Picture(stream.getvalue(), media_type, self.width, self.height, *file)
+        made = (self.width, self.height, self.content_hash, self.size_bytes, self.mtime_us)
+        return Picture(*made, stream.getvalue(), media_type)
 
 
 class CannotShowError(Exception):
@@ -101,33 +106,28 @@ def thumb(address: str) -> Picture:
 def open_whole(address: str, side: int = SCREEN_SIDE) -> Opened:
     """Open a photo at most `side` pixels long; `screen` shows it so. Raises CannotShowError."""
     with _read(address) as contents:
-        ref, content_hash = contents.ref, contents.content_hash
-        image, exif = _open(contents.data)
-    sides = image.size[::-1] if exif.swaps_sides else image.size
+        image, orientation = _open(contents.data)
+    sides = upright_sides(image.size, orientation)
     image.draft(None, (side, side))
-    whole = _upright(_rgb(image), exif)
+    whole = upright(_rgb(image), orientation)
     whole.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return Opened(whole, *sides, content_hash, ref.size, ref.mtime_us)
+    return Opened.of(contents, whole, sides)
 
 
 def open_full(address: str) -> Opened:
     """Open a photo with every pixel it has, upright. Raises CannotShowError."""
     with _read(address) as contents:
-        ref, content_hash = contents.ref, contents.content_hash
-        image, exif = _open(contents.data)
-        full = _upright(_rgb(image), exif)
-    return Opened(full, *full.size, content_hash, ref.size, ref.mtime_us)
+        full = _full(contents)
+    return Opened.of(contents, full, full.size)
 
 
 def region(address: str, box: Box, width: int) -> Picture:
     """A part of the photo, `width` pixels wide or as many as it has. Raises CannotShowError."""
     global _last
     with _read(address) as contents:
-        ref, content_hash = contents.ref, contents.content_hash
-        if _last is None or _last[:2] != (address, content_hash):
+        if _last is None or _last[:2] != (address, contents.content_hash):
             _last = None  # before the next one is decoded: two of 100 megapixels are much
-            image, exif = _open(contents.data)
-            _last = address, content_hash, _upright(_rgb(image), exif)
+            _last = address, contents.content_hash, _full(contents)
     photo = _last[2]
     corners = [round(share * side) for share, side in zip(box, photo.size * 2, strict=True)]
     left, top = (min(max(0, c), side - 1) for c, side in zip(corners[:2], photo.size, strict=True))
@@ -137,7 +137,7 @@ def region(address: str, box: Box, width: int) -> Picture:
     if part.width > width:
         height = max(1, round(part.height * width / part.width))
         part = part.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return Opened(part, *photo.size, content_hash, ref.size, ref.mtime_us).encoded()
+    return Opened.of(contents, part, photo.size).encoded()
 
 
 def _read(address: str) -> Contents:
@@ -147,8 +147,13 @@ def _read(address: str) -> Contents:
     return contents
 
 
-def _open(data: Bytes) -> tuple[Image.Image, ExifFacts]:
-    """An opened image, and how it lies; a sound TIFF decoded, as a scan decodes it."""
+def _full(contents: Contents) -> Image.Image:
+    image, orientation = _open(contents.data)
+    return upright(_rgb(image), orientation)
+
+
+def _open(data: Bytes) -> tuple[Image.Image, int]:
+    """An opened image, and its orientation; a sound TIFF decoded, as a scan decodes it."""
     ImageFile.LOAD_TRUNCATED_IMAGES = True  # in this process only: a person sees what is missing
     warnings.simplefilter("ignore")
     try:
@@ -158,12 +163,11 @@ def _open(data: Bytes) -> tuple[Image.Image, ExifFacts]:
             raise CannotShowError(f"{image.width} x {image.height} is too large to be shown")
         if image.format == "PNG":
             image.load()  # its EXIF may stand behind the pixels
-        exif = read_exif(image)
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             with contextlib.suppress(Exception):  # of many types; a person sees what Pillow makes
                 tiff.refuse_unreadable(data)
-                return Image.fromarray(tiff_windows.read_pixels(data)), exif
-        return image, exif
+                return Image.fromarray(tiff_windows.read_pixels(data)), 1
+        return image, orientation_of(image)
     except (OSError, Refused) as error:
         raise CannotShowError(str(error)) from error
 
@@ -180,12 +184,5 @@ def _spread(values_HW: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Numbers of no known range (H, W) from black to white."""
     finite_HW = np.nan_to_num(values_HW, posinf=0, neginf=0)
     low, high = finite_HW.min(), finite_HW.max()
-    grey_HW: NDArray[np.uint8] = ((finite_HW - low) * (255 / max(high - low, 1e-12))).astype(
-        np.uint8
-    )
-    return grey_HW
-
-
-def _upright(image: Image.Image, exif: ExifFacts) -> Image.Image:
-    turn = UPRIGHT.get(exif.orientation)
-    return image if turn is None else image.transpose(turn)
+    scaled_HW: NDArray[np.float64] = (finite_HW - low) * (255 / max(high - low, 1e-12))
+    return scaled_HW.astype(np.uint8)

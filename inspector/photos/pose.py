@@ -6,14 +6,13 @@ Whatever cannot be is left out; nothing here raises.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from PIL import ExifTags
 
 from inspector.model.scale import LEAST_MM, MOST_MM
 from inspector.photos.xmp import number
-from inspector.types import ScaleSource
+from inspector.types import PhotoFacts, ScaleSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,25 +33,14 @@ _UNITS = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
 """Millimetres by FocalPlaneResolutionUnit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pose:
-    """Facts about a photo as in `types.PhotoFacts`."""
-
-    camera_yaw: float | None = None
-    camera_pitch: float | None = None
-    camera_roll: float | None = None
-    relative_altitude: float | None = None
-    laser_distance: float | None = None
-    mm_per_px: float | None = None
-    mm_per_px_source: ScaleSource | None = None
-
-
 def tells_pose(packet: object) -> bool:
     """Whether an XMP packet may say where the camera looked, told without parsing it."""
     return isinstance(packet, bytes) and any(mark in packet for mark in _MARKS)
 
 
-def read_pose(xmp: Mapping[str, str], detail: Mapping[int, Any], sides: tuple[int, int]) -> Pose:
+def read_pose(
+    xmp: Mapping[str, str], detail: Mapping[int, Any], sides: tuple[int, int]
+) -> PhotoFacts:
     """Read the pose from XMP properties (`xmp.read_xmp`), and the scale that follows from it, the
     EXIF block `detail` and the photo's width and height."""
     yaw = _first(xmp, "drone-dji:GimbalYawDegree", "drone-parrot:CameraYawDegree", "Camera:Yaw",
@@ -64,7 +52,7 @@ def read_pose(xmp: Mapping[str, str], detail: Mapping[int, Any], sides: tuple[in
     height = _within(number(xmp.get("drone-dji:RelativeAltitude")), -_MOST_HEIGHT, _MOST_HEIGHT)
     laser = _laser(xmp)
     mm_per_px, source = _scale(laser, height, pitch, _focal_px(detail, sides))
-    return Pose(
+    return PhotoFacts(
         camera_yaw=None if yaw is None else yaw % 360.0,
         camera_pitch=_within(pitch, -180.0, 180.0),
         camera_roll=roll,

@@ -15,10 +15,10 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageFile
-from PIL.Image import Transpose
 
 from inspector.photos import iso_media, tiff
 from inspector.photos.formats import RAW, decodable, missing_extra, sniff
+from inspector.photos.pixels import upright, upright_sides
 from inspector.photos.reading import Refused
 from inspector.photos.tiff_windows import read_pixels
 from inspector.types import PREVIEW, FailureCode
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 
 _RULE = {"use_camera_wb": True, "no_auto_bright": True, "adjust_maximum_thr": 0.0, "output_bps": 8}
 """The last but one keeps the white level that the camera states, whatever the brightest pixel."""
-_UPRIGHT = {3: Transpose.ROTATE_180, 5: Transpose.ROTATE_90, 6: Transpose.ROTATE_270}
-"""The turn that brings a preview upright, by LibRaw's `flip`; any other needs none."""
-_SWAPPING = frozenset({5, 6})
+_ORIENTATIONS = {3: 3, 5: 8, 6: 6}
+"""EXIF orientations by LibRaw's `flip`; of any other it is 1."""
 _TIFF_HEAD = {b"II": b"II*\0", b"MM": b"MM\0*"}
 """A TIFF's first bytes, in place of those by which Olympus and Panasonic mark theirs."""
 _TOO_EARLY = "the camera raw file ends too early"
@@ -73,8 +72,8 @@ class RawImage(ImageFile.ImageFile):
                 self._show_preview()
                 return
             sizes = self._raw.sizes
-            sides = sizes.width, sizes.height
-            self._size = sides[::-1] if sizes.flip in _SWAPPING else sides
+            self._orientation = _ORIENTATIONS.get(sizes.flip, 1)
+            self._size = upright_sides((sizes.width, sizes.height), self._orientation)
             if "exif" not in self.info and (thumbnail := self._thumbnail()):
                 self.info["exif"] = thumbnail.info.get("exif", b"")
 
@@ -111,11 +110,9 @@ class RawImage(ImageFile.ImageFile):
                 image: Image.Image = Image.open(BytesIO(found.data), formats=("JPEG",))
             else:
                 image = Image.fromarray(found.data)
-            upright = image.convert("RGB")
-            turn = _UPRIGHT.get(self._raw.sizes.flip)
-            upright = upright if turn is None else upright.transpose(turn)
-            upright.info["exif"] = image.info.get("exif", b"")
-            return upright
+            preview = upright(image.convert("RGB"), self._orientation)
+            preview.info["exif"] = image.info.get("exif", b"")
+            return preview
         return None
 
     def _first_page(self) -> Image.Image | None:
@@ -135,9 +132,7 @@ class RawImage(ImageFile.ImageFile):
                 detail = "developing it needs more memory than LibRaw takes"
                 raise Refused(FailureCode.TOO_LARGE, detail) from error
             if isinstance(error, rawpy.LibRawIOError) or not is_whole(self._data):
-                raise Refused(
-                    FailureCode.TRUNCATED, "the camera raw file ends too early"
-                ) from error
+                raise Refused(FailureCode.TRUNCATED, _TOO_EARLY) from error
             detail = f"the camera raw file is damaged: {error}"
             raise Refused(FailureCode.CORRUPT, detail) from error
 

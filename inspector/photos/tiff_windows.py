@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from inspector.photos.reading import Refused
-from inspector.photos.rgb import BACKDROP, to_rgb
+from inspector.photos.pixels import BACKDROP, as_stored, to_rgb, upright_sides
 from inspector.photos.tiff_directory import (
     LARGE_PART,
     TYPE_BYTES,
@@ -55,8 +55,6 @@ _MOST_GROWTH, _MOST_OVERHEAD = 3, 1 << 16
 may claim the whole of itself for each of its parts."""
 _LONG, _SHORT = 4, 3
 _MISSING = "some of the TIFF's strips or tiles are missing"
-_SWAPPING = frozenset({5, 6, 7, 8})
-"""Orientations in which width and height are exchanged."""
 
 _Field = tuple[int, int, bytes]
 """Type, number of values, and the values as they lie in the file."""
@@ -67,10 +65,10 @@ def read_pixels(data: Bytes) -> NDArray[np.uint8]:
     raises for damaged ones."""
     page = read_directory(data)
     layout = _Layout.of(page)
-    flipped = page.first(_ORIENTATION, 1)
-    sides = (layout.height, layout.width)
-    pixels_HWC = np.empty((*(sides[::-1] if flipped in _SWAPPING else sides), 3), np.uint8)
-    stored_HWC = _as_stored(pixels_HWC, flipped)
+    orientation = page.first(_ORIENTATION, 1)
+    sides = upright_sides((layout.height, layout.width), orientation)
+    pixels_HWC = np.empty((*sides, 3), np.uint8)
+    stored_HWC = as_stored(pixels_HWC, orientation)
     nodata = _nodata(page)
     for rows, columns, image in layout.windows():
         window_HWC = stored_HWC[rows, columns]
@@ -83,20 +81,6 @@ def read_pixels(data: Bytes) -> NDArray[np.uint8]:
                 stored_HWC[rows, columns][np.asarray(image.convert("L")) == 0] = BACKDROP
             break
     return pixels_HWC
-
-
-def _as_stored(pixels_HWC: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """View upright pixels as they are stored in a file of that orientation (TIFF 6.0, tag 274)."""
-    views = {
-        2: lambda: pixels_HWC[:, ::-1],
-        3: lambda: pixels_HWC[::-1, ::-1],
-        4: lambda: pixels_HWC[::-1],
-        5: lambda: pixels_HWC.swapaxes(0, 1),
-        6: lambda: np.rot90(pixels_HWC),
-        7: lambda: pixels_HWC.swapaxes(0, 1)[::-1, ::-1],
-        8: lambda: np.rot90(pixels_HWC, -1),
-    }
-    return views.get(orientation, lambda: pixels_HWC)()
 
 
 def _nodata(page: Directory) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,9 +16,9 @@ from PIL.PngImagePlugin import PngInfo
 from inspector.model.preprocess import PreprocessSpec
 from inspector.photos import exif as exif_module
 from inspector.photos.decode import decode
-from inspector.photos.exif import ExifFacts, read_exif
-from inspector.photos.pose import Pose, read_pose
-from inspector.types import Decoded, ImageRef, ScaleSource
+from inspector.photos.exif import read_exif
+from inspector.photos.pose import read_pose
+from inspector.types import Decoded, ImageRef, PhotoFacts, ScaleSource
 
 BASE = ExifTags.Base
 SIDES = (400, 300)
@@ -65,12 +66,12 @@ def saved(xmp: bytes | None, detail=None, sides=SIDES, kind="JPEG", make="DJI\0\
     return stream.getvalue()
 
 
-def facts(xmp: bytes | None, detail=None, sides=SIDES, kind="JPEG") -> ExifFacts:
+def facts(xmp: bytes | None, detail=None, sides=SIDES, kind="JPEG") -> PhotoFacts:
     return read_exif(Image.open(io.BytesIO(saved(xmp, detail, sides, kind))))
 
 
-def pose(values, detail=None, sides=SIDES, **options) -> Pose:
-    return facts(packet(values, **options), detail, sides).pose
+def pose(values, detail=None, sides=SIDES, **options) -> PhotoFacts:
+    return replace(facts(packet(values, **options), detail, sides), camera=None)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "MPO", "TIFF", "PNG", "WEBP"])
@@ -79,12 +80,11 @@ def test_what_a_dji_says_of_a_photo_from_above(kind, elements):
     found = facts(packet(DJI, elements=elements), kind=kind)
     assert found.camera == "DJI FC3170"
     assert (found.gps_lat, found.gps_lon, found.gps_alt) == (46.84261, -91.99401, 64.22)
-    about = found.pose
-    assert (about.camera_yaw, about.camera_pitch, about.camera_roll) == (44.2, -89.9, 0.0)
-    assert (about.relative_altitude, about.laser_distance) == (40.1, None)
+    assert (found.camera_yaw, found.camera_pitch, found.camera_roll) == (44.2, -89.9, 0.0)
+    assert (found.relative_altitude, found.laser_distance) == (40.1, None)
     if kind != "TIFF":  # Pillow writes none with the rest of EXIF
-        assert about.mm_per_px == pytest.approx(40_100 / FILM_24, rel=1e-4)
-        assert about.mm_per_px_source is ScaleSource.ALTITUDE
+        assert found.mm_per_px == pytest.approx(40_100 / FILM_24, rel=1e-4)
+        assert found.mm_per_px_source is ScaleSource.ALTITUDE
 
 
 @pytest.mark.parametrize("pitch", ["-74.9", "-30", "+0.00", "+12.5", "-105.1", "nan", ""])
@@ -178,7 +178,7 @@ def test_what_other_makers_say():
 @pytest.mark.parametrize("value", ["nan", "1e300", "361", "-400.5", "north", "", "1_0_0_0"])
 def test_absurd_angles_are_none(value):
     names = ("GimbalYawDegree", "FlightYawDegree", "GimbalPitchDegree", "GimbalRollDegree")
-    assert pose(dict.fromkeys(names, value)) == Pose()
+    assert pose(dict.fromkeys(names, value)) == PhotoFacts()
 
 
 def test_a_photo_without_a_drones_packet_costs_no_parsing(monkeypatch):
@@ -192,7 +192,7 @@ def test_a_photo_without_a_drones_packet_costs_no_parsing(monkeypatch):
     stream = io.BytesIO()
     other = packet({}).replace(b"drone-", b"").replace(b"pix4d", b"other")
     Image.new("RGB", (8, 8)).save(stream, "JPEG", exif=exif, xmp=other)
-    assert read_exif(Image.open(stream)).pose == Pose()
+    assert read_exif(Image.open(stream)).camera_yaw is None
 
 
 def test_a_decoded_photo_carries_its_pose(tmp_path):

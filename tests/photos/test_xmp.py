@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from inspector.photos.exif import ExifFacts, read_exif
+from inspector.photos.exif import read_exif
 from inspector.photos.xmp import read_xmp
+from inspector.types import PhotoFacts
 
 NAMESPACES = {
     "exif": "http://ns.adobe.com/exif/1.0/",
@@ -38,7 +39,7 @@ DJI = packet(
 )
 
 
-def facts(xmp: bytes, exif: Image.Exif | None = None) -> ExifFacts:
+def facts(xmp: bytes, exif: Image.Exif | None = None) -> PhotoFacts:
     stream = io.BytesIO()
     Image.new("RGB", (8, 8)).save(stream, "JPEG", xmp=xmp, exif=exif or Image.Exif())
     return read_exif(Image.open(stream))
@@ -81,7 +82,7 @@ def test_a_place_as_adobe_writes_it():
     ],
 )
 def test_no_place(attributes):
-    assert facts(packet(attributes)) == ExifFacts()
+    assert facts(packet(attributes)) == PhotoFacts()
 
 
 @pytest.mark.parametrize(
