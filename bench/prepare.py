@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from inspector.engines import Backend
     from inspector.model.bundle import Thresholds
     from inspector.model.preprocess import PreprocessSpec
-    from inspector.types import ImageRef
+    from inspector.types import Batch, ImageRef
 
 TORCHSCRIPT = "torchscript"
 FULL_SIZE = 1e6
@@ -150,7 +150,8 @@ class Reference:
             for p, verdict in zip(scores.p_crack_N, verdict_N, strict=True)
         ]
 
-    def _scores(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
+    def _scores(self, batch: Batch) -> Scores:
+        pixels_NHWC = batch.pixels_NHWC
         digests = [hashlib.sha256(pixels_HWC).digest() for pixels_HWC in pixels_NHWC]
         new = [k for k, known in enumerate(digests) if known not in self._known]
         if new:

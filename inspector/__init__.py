@@ -67,48 +67,7 @@ _HOME = {
 }
 """Module of each name."""
 
-__all__ = [
-    "BenchConfig",
-    "CalibrateConfig",
-    "Calibrated",
-    "EvaluateConfig",
-    "Evaluation",
-    "ExportConfig",
-    "InspectorError",
-    "MergeConfig",
-    "MergeResult",
-    "Model",
-    "ModelBundle",
-    "Prediction",
-    "PublishConfig",
-    "PublishResult",
-    "RejudgeConfig",
-    "RejudgeResult",
-    "Report",
-    "ReportConfig",
-    "Results",
-    "ReviewConfig",
-    "ReviewResult",
-    "ScanConfig",
-    "ScanSummary",
-    "TrainConfig",
-    "TrainResult",
-    "VerifyConfig",
-    "VerifyResult",
-    "bench",
-    "calibrate",
-    "evaluate",
-    "export",
-    "merge",
-    "publish",
-    "rejudge",
-    "report",
-    "review",
-    "scan",
-    "train",
-    "verify",
-    "watch",
-]
+__all__ = [*_HOME]
 
 
 def __getattr__(name: str) -> Any:

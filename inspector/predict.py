@@ -21,9 +21,6 @@ from inspector.workers.loader import load_batches
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from inspector.engines import Backend
     from inspector.labelled.folder import LabelledImage
     from inspector.model.bundle import ModelBundle
@@ -107,7 +104,7 @@ def predict_each(
     (views,) = {judge.views for judge in judges.values()} or {ALL_WHOLE}
     items: list[Photo | Failure] = []
     scores: dict[str, list[Scores]] = {name: [] for name in engines}
-    batches = _run_batches(
+    batches = predict_batches(
         images,
         bundle.preprocess,
         lambda batch: {name: judge.run(batch) for name, judge in judges.items()},
@@ -130,20 +127,21 @@ def predict_each(
 def predict_batches(
     images: Images,
     spec: PreprocessSpec,
-    run: Callable[[NDArray[np.uint8]], T],
+    run: Callable[[Batch], T],
     *,
+    views: Views = ALL_WHOLE,
     batch_size: int = BATCH_SIZE,
     workers: int = 1,
     progress: Counter | None = None,
 ) -> Generator[tuple[Batch, T | None]]:
-    """Decode whole images and run them, batch by batch, in the order asked; memory stays bounded.
-    Close the generator to end the decoder processes early.
+    """Decode images and run them, batch by batch, in the order asked; memory stays bounded. Close
+    the generator to end the decoder processes early.
 
     Args:
         images: Read `workers` batches ahead at most (see `load_batches`).
         spec: How the pixels are prepared.
-        run: Takes pixels, uint8 (N, size, size, 3) with N >= 1. An engine's `run`, or any function
-            that runs several engines on the same pixels.
+        run: Takes a batch with at least one photo.
+        views: Which photos come at their own scale.
         batch_size: Images decoded and run at once.
         workers: Decoder processes; 0 decodes in this process, without a time limit.
         progress: Called after each batch with images done and images in all (0: not known).
@@ -155,26 +153,6 @@ def predict_batches(
     Raises:
         BackendError, LoaderError: The engine or the decoder processes fail.
     """
-    return _run_batches(
-        images,
-        spec,
-        lambda batch: run(batch.pixels_NHWC),
-        batch_size=batch_size,
-        workers=workers,
-        progress=progress,
-    )
-
-
-def _run_batches(
-    images: Images,
-    spec: PreprocessSpec,
-    run: Callable[[Batch], T],
-    *,
-    views: Views = ALL_WHOLE,
-    batch_size: int,
-    workers: int,
-    progress: Counter | None,
-) -> Generator[tuple[Batch, T | None]]:
     total = len(images) if isinstance(images, Sized) else 0
     done = 0
     with closing(

@@ -70,6 +70,10 @@ def test_predict_each_runs_all_engines_on_the_same_photos(paths, tiny_bundle, en
     assert np.array_equal(found["a"].scores.p_crack_N, found["b"].scores.p_crack_N)
 
 
+def count_of(batch):
+    return len(batch.pixels_NHWC)
+
+
 def test_predict_batches_reads_no_further_than_the_batch_asked_for(paths, tiny_bundle):
     read = []
 
@@ -78,7 +82,7 @@ def test_predict_batches_reads_no_further_than_the_batch_asked_for(paths, tiny_b
             read.append(path)
             yield ImageRef.of(path)
 
-    batches = predict_batches(refs(), tiny_bundle.preprocess, len, batch_size=2, workers=0)
+    batches = predict_batches(refs(), tiny_bundle.preprocess, count_of, batch_size=2, workers=0)
     batch, count = next(batches)
     assert count == sum(isinstance(item, Photo) for item in batch.items) == 1
     assert read == paths[:2]
@@ -87,7 +91,7 @@ def test_predict_batches_reads_no_further_than_the_batch_asked_for(paths, tiny_b
 
 def test_a_batch_without_photos_is_not_run(paths, tiny_bundle):
     refs = [ImageRef.of(paths[k]) for k in BROKEN]
-    ((batch, outputs),) = predict_batches(refs, tiny_bundle.preprocess, len, workers=0)
+    ((batch, outputs),) = predict_batches(refs, tiny_bundle.preprocess, count_of, workers=0)
     assert outputs is None and len(batch.items) == 2
 
 

@@ -25,9 +25,11 @@ def main() -> None:
     paths: list[str] = []
     probabilities: list[float | None] = []
     refs = Discovery([str(args.source)])
-    for batch, scores in predict_batches(
-        refs, bundle.preprocess, eager.run, batch_size=BATCH, workers=0
-    ):
+    batches = predict_batches(
+        refs, bundle.preprocess, lambda batch: eager.run(batch.pixels_NHWC), batch_size=BATCH,
+        workers=0,
+    )  # fmt: skip
+    for batch, scores in batches:
         found = iter(() if scores is None else scores.p_crack_N)
         for item in batch.items:
             paths.append(display_path(item.ref.path))

@@ -16,8 +16,6 @@ from rich.text import Text
 from inspector.core.text import print_lines, printable
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from rich.progress import Task
 
 Progress = Callable[[str, int, int], None]
@@ -120,12 +118,7 @@ class Line:
         self._progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._progress.stop()
 
     def state(self) -> State:

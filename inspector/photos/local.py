@@ -236,7 +236,7 @@ def _pages(path: str, uri: str, about: os.stat_result | None) -> Iterator[Found]
         return
     with contextlib.suppress(OSError, Refused):
         with LocalFile(io.FileIO(path, opener=open_without_waiting)) as file:
-            count = len(photo_pages(OpenBytes(file, facts, "")))
+            count = len(photo_pages(OpenBytes(file, facts)))
         for page in range(2, count + 1):
             yield page_uri(uri, page), page_uri(uri, page), facts
 

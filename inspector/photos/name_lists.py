@@ -17,8 +17,6 @@ from inspector.photos.formats import MAGIC_BYTES, sniff
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import pyarrow as pa
-
 STANDARD_INPUT = "-"
 _MARK = "@"
 """First letter of a source that is a list: `@photos.txt`."""
@@ -77,32 +75,17 @@ def _names_in_parquet(source: str, descriptor: int) -> Iterator[str]:
 
     try:
         with open(os.dup(descriptor), "rb") as stream, pq.ParquetFile(stream) as file:
-            schema = file.schema_arrow
-            column = next((name for name in _COLUMNS if name in schema.names), None)
+            column = next((name for name in _COLUMNS if name in file.schema_arrow.names), None)
             if column is None:
                 raise SourceError(f"the list {source} has neither a column uri nor one path")
-            if not _holds_text(schema.field(column).type):
-                raise SourceError(f"the column {column} of the list {source} holds no text")
             for batch in file.iter_batches(_ROWS_AT_ONCE, columns=[column]):
-                for name in batch.column(0).to_pylist():
+                for name in batch.column(0).drop_null().to_pylist():
+                    if not isinstance(name, str | bytes):
+                        raise SourceError(f"the column {column} of the list {source} holds no text")
                     if name:
                         yield os.fsdecode(name)
     except pa.ArrowException as error:
         raise SourceError(f"cannot read the list {source}: {error}") from error
-
-
-def _holds_text(kind: pa.DataType) -> bool:
-    import pyarrow.types as of
-
-    if of.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(
-        of.is_string(kind)
-        or of.is_large_string(kind)
-        or of.is_string_view(kind)
-        or of.is_binary(kind)
-        or of.is_large_binary(kind)
-    )
 
 
 def _refuse_other(source: str, block: bytes) -> None:

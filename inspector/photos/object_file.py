@@ -20,7 +20,6 @@ from inspector.types import FileFacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
     from inspector.photos.source import Found
 
@@ -154,27 +153,13 @@ class ObjectFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._held is not None:
             self._held.close()
 
 
-class _Pieces(ObjectFile):
-    """An object of which little is read, a block at a time."""
-
-    def __init__(self, address: str, facts: FileFacts) -> None:
-        super().__init__(Place.of(address), None, facts)
-        ranges: Any = _Ranges(self._place, facts.size or 0)
-        self._held = io.BufferedReader(ranges, _BLOCK)
-
-
 class _Ranges(io.RawIOBase):
-    """The bytes of an object, each piece a request."""
+    """The bytes of an object of which little is read, each piece a request."""
 
     def __init__(self, place: Place, size: int) -> None:
         self._place = place
@@ -229,5 +214,6 @@ def page_count(uri: str, facts: FileFacts) -> int:
     if not named_like_a_tiff(without_page(uri)) or page_of(uri) > 1 or not facts.size:
         return 1
     with suppress(OSError, Refused):
-        return max(len(photo_pages(OpenBytes(_Pieces(uri, facts), facts, ""))), 1)
+        pieces: Any = io.BufferedReader(_Ranges(Place.of(uri), facts.size), _BLOCK)
+        return max(len(photo_pages(OpenBytes(pieces, facts))), 1)
     return 1

@@ -104,7 +104,7 @@ class OpenArchive:
         if not named_like_a_tiff(os.fsdecode(member.name)) or member.size > _MOST_LOOKED_THROUGH:
             return 1
         with self.file_of(member) as file:
-            return len(photo_pages(OpenBytes(file, file.facts(), "")))
+            return len(photo_pages(OpenBytes(file, file.facts())))
 
     def _changed_us(self) -> int:
         return os.fstat(self._file.descriptor).st_mtime_ns // 1000

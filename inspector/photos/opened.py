@@ -45,12 +45,11 @@ def storage_failure(error: OSError) -> tuple[FailureCode, str]:
 class OpenBytes(io.RawIOBase):
     """The bytes of a file that stays open, read when they are asked for: a slice, or as a file."""
 
-    def __init__(self, file: PhotoFile, facts: FileFacts, content_hash: str) -> None:
+    def __init__(self, file: PhotoFile, facts: FileFacts) -> None:
         self._file = file
         self._facts = facts
         self._at = 0
         self._head = b""
-        self.content_hash = content_hash
 
     def __len__(self) -> int:
         return self._facts.size or 0

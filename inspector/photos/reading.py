@@ -16,7 +16,6 @@ from inspector.photos.tiff_directory import at_page, photo_pages
 from inspector.types import Failure, FailureCode, ImageRef
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from inspector.photos.limits import DecodeLimits
@@ -49,12 +48,7 @@ class Contents:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         if isinstance(self.data, OpenBytes):
             self.data.close()
 
@@ -106,7 +100,7 @@ def _read_once(file: PhotoFile, ref: ImageRef, limits: DecodeLimits) -> Contents
             file.seek(0)
             content_hash = hashlib.file_digest(file, "sha256").hexdigest()
             is_same = before == file.facts()
-            left = OpenBytes(file, before, content_hash)
+            left = OpenBytes(file, before)
             return Contents(ref, _at_page(left, ref), content_hash) if is_same else None
         file.seek(0)
     data = b"" if size > limits.max_bytes else _up_to(file, size, limits.max_bytes + 1)

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from inspector.photos.jpeg import refuse_damaged_parts
 from inspector.photos.reading import Refused
-from inspector.photos.tiff_directory import INTEGERS, LARGE_PART, MOST_VALUES, read_directory
+from inspector.photos.tiff_directory import LARGE_PART, MOST_VALUES, read_directory
 from inspector.types import FailureCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from inspector.photos.opened import Bytes
+    from inspector.photos.tiff_directory import Directory
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _FILL_ORDER, _SAMPLES, _ROWS_PER_STRIP, _PLANAR, _SUB_DIRECTORIES = 266, 277, 278, 284, 330
@@ -26,18 +27,11 @@ _TILE_WIDTH, _TILE_HEIGHT, _INK_SET, _EXTRA, _FORMAT, _JPEG_TABLES = 322, 323, 3
 _DNG_VERSION = 50706
 _PIXELS = ((273, 279), (324, 325))
 """Tags of offsets and byte counts, of strips and of tiles."""
-_ASKED = frozenset(
-    {_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _EXTRA}
-    | {_ROWS_PER_STRIP, _PLANAR, _SUB_DIRECTORIES, _TILE_WIDTH, _TILE_HEIGHT, _INK_SET, _FORMAT}
-    | {_JPEG_TABLES, _DNG_VERSION, *_PIXELS[0], *_PIXELS[1]}
-)
-
 _MOST_BELOW = 8
-
-_Fields = dict[int, tuple[int, ...]]
 
 _REDUCED_RESOLUTION = 1
 """TIFF 6.0, section 8: this bit of the tag marks a smaller version of another image in the file."""
+_SMALLER = "the first page is only a smaller version of another picture, as in GDAL's .ovr files"
 _CAMERA_RAW = ((8, b"CR"), (8, b"IIII"), (8, b"MMMM"))
 """Marks of camera raw files that are TIFFs as well, of Canon and Phase One."""
 _SENSOR = frozenset({32803, 34892})
@@ -110,12 +104,12 @@ def is_whole(data: Bytes) -> bool:
     """Whether all that a TIFF's first directory, and those below it, point at lies within the
     file."""
     try:
-        fields, is_whole = _fields(data)
-        below = [_fields(data, at)[0] for at in fields.get(_SUB_DIRECTORIES, ())[:_MOST_BELOW]]
+        first = read_directory(data)
+        below = [read_directory(data, at) for at in first.values(_SUB_DIRECTORIES)[:_MOST_BELOW]]
+        parts = [part for page in (first, *below) for part in _parts(page)]
     except struct.error:
         return False
-    parts = (part for page in (fields, *below) for part in _parts(page))
-    return is_whole and all(offset + count <= len(data) for offset, count in parts)
+    return first.is_whole and all(offset + count <= len(data) for offset, count in parts)
 
 
 def is_dng(data: Bytes) -> bool:
@@ -132,9 +126,9 @@ def is_camera_raw(data: Bytes) -> bool:
     if is_dng(data) or any(data[at : at + len(mark)] == mark for at, mark in _CAMERA_RAW):
         return True
     with contextlib.suppress(struct.error):
-        fields, _ = _fields(data)
-        pages = (fields, *_pages_below(data, fields))
-        return any(_SENSOR.intersection(page.get(_PHOTOMETRIC, ())) for page in pages)
+        first = read_directory(data)
+        pages = (first, *_pages_below(first))
+        return any(_SENSOR.intersection(page.values(_PHOTOMETRIC)) for page in pages)
     return False
 
 
@@ -142,72 +136,67 @@ def refuse_unreadable(data: Bytes, *, preview: bool = False) -> None:
     """Raise Refused for a TIFF that is not known to be read right, or whose pixels are not all
     there; unless `preview` is wanted also where its first page is not the photo itself."""
     try:
-        fields, _ = _fields(data)
+        page = read_directory(data)
+        if not all(any(page.values(tag)) for tag in (_WIDTH, _HEIGHT)):
+            raise Refused(FailureCode.CORRUPT, "the TIFF does not say how wide and high it is")
+        _refuse_huge_parts(page)
+        unsupported = _unsupported(page)
+        if not preview and _is_preview(page):
+            unsupported = _SMALLER
+        if unsupported:
+            raise Refused(FailureCode.UNSUPPORTED, unsupported)
+        _refuse_missing_parts(page)
     except struct.error as error:
         detail = "the TIFF's directory reaches beyond the end of the file"
         raise Refused(FailureCode.TRUNCATED, detail) from error
-    if not all(any(fields.get(tag, ())) for tag in (_WIDTH, _HEIGHT)):
-        raise Refused(FailureCode.CORRUPT, "the TIFF does not say how wide and high it is")
-    _refuse_huge_parts(fields)
-    unsupported = _unsupported(fields)
-    if not preview:
-        unsupported = _preview(data, fields) or unsupported
-    if unsupported:
-        raise Refused(FailureCode.UNSUPPORTED, unsupported)
-    _refuse_missing_parts(fields)
 
 
 def refuse_damaged(data: Bytes) -> None:
     """Raise Refused for JPEGs within a TIFF in which pixels are lost, of which libtiff says
     nothing. Only for a TIFF that `refuse_unreadable` lets pass."""
-    fields, _ = _fields(data)
-    if fields.get(_COMPRESSION, (_UNCOMPRESSED,))[0] == _JPEG:
-        parts = (data[at : at + count] for at, count in _parts(fields))
-        refuse_damaged_parts(bytes(fields.get(_JPEG_TABLES, ())), parts)
+    page = read_directory(data)
+    if page.first(_COMPRESSION, _UNCOMPRESSED) == _JPEG:
+        parts = (data[at : at + count] for at, count in _parts(page))
+        refuse_damaged_parts(bytes(page.values(_JPEG_TABLES)), parts)
 
 
-def _parts(fields: _Fields) -> Iterator[tuple[int, int]]:
+def _parts(page: Directory) -> Iterator[tuple[int, int]]:
     """Yield offset and byte count of each strip or tile."""
     for offsets, counts in _PIXELS:
-        yield from zip(fields.get(offsets, ()), fields.get(counts, ()), strict=False)
+        yield from zip(page.values(offsets), page.values(counts), strict=False)
 
 
-def _preview(data: Bytes, fields: _Fields) -> str | None:
-    """Say why the first page is not the photo itself; None if it is."""
-    pixels = fields[_WIDTH][0] * fields[_HEIGHT][0]
-    larger = any(_pixels(below) > pixels for below in _pages_below(data, fields))
-    if larger or fields.get(_SUBFILE, (0,))[0] & _REDUCED_RESOLUTION:
-        return (
-            "the first page is only a smaller version of another picture, as in GDAL's .ovr files"
-        )
-    return None
+def _is_preview(first: Directory) -> bool:
+    """Whether the first page is not the photo itself."""
+    larger = any(_pixels(below) > _pixels(first) for below in _pages_below(first))
+    return larger or bool(first.first(_SUBFILE, 0) & _REDUCED_RESOLUTION)
 
 
-def _pages_below(data: Bytes, fields: _Fields) -> Iterator[_Fields]:
+def _pages_below(first: Directory) -> Iterator[Directory]:
     """Read the pages that the first one names as its own, except damaged ones."""
-    for at in fields.get(_SUB_DIRECTORIES, ())[:_MOST_BELOW]:
+    for at in first.values(_SUB_DIRECTORIES)[:_MOST_BELOW]:
         with contextlib.suppress(struct.error):
-            yield _fields(data, at)[0]
+            yield read_directory(first.data, at)
 
 
-def _pixels(fields: _Fields) -> int:
-    """Count the pixels of a page."""
-    return fields.get(_WIDTH, (0,))[0] * fields.get(_HEIGHT, (0,))[0]
+def _pixels(page: Directory) -> int:
+    return page.first(_WIDTH, 0) * page.first(_HEIGHT, 0)
 
 
-def _unsupported(fields: _Fields) -> str | None:
+def _unsupported(page: Directory) -> str | None:
     """Describe the kind of TIFF, if it is none that is read."""
-    if _PHOTOMETRIC not in fields:
+    if not page.values(_PHOTOMETRIC):
         return "the TIFF does not say what its numbers mean (no PhotometricInterpretation)"
-    (photometric, *_), (compression, *_) = fields[_PHOTOMETRIC], fields.get(_COMPRESSION, (1,))
+    photometric, compression = page.first(_PHOTOMETRIC, 0), page.first(_COMPRESSION, 1)
     name, colours = _COLOURS.get(photometric, (f"colours of type {photometric}", 1))
-    samples = fields.get(_SAMPLES, (1,))[0]
-    depths = fields.get(_BITS, (1,))
+    samples = page.first(_SAMPLES, 1)
+    depths = page.values(_BITS) or (1,)
     bits = depths[0]
-    formats = set(fields.get(_FORMAT, (1,)))
-    extra = fields.get(_EXTRA, ())
-    planar = fields.get(_PLANAR, (1,))[0] == 2 and samples > 1
-    fax = compression in _FAX
+    formats = set(page.values(_FORMAT)) or {1}
+    extra = page.values(_EXTRA)
+    planar = page.first(_PLANAR, 1) == 2 and samples > 1
+    in_order = page.values(_FILL_ORDER) in ((), (1,))
+    usual_inks = page.values(_INK_SET) in ((), (1,))
     if (
         compression in _COMPRESSIONS
         and extra in _KINDS.get((photometric, bits, planar), ())
@@ -215,11 +204,11 @@ def _unsupported(fields: _Fields) -> str | None:
         and set(depths) == {bits}
         and len(depths) in (1, samples)
         and formats == {1}
-        and (fields.get(_FILL_ORDER, (1,)) == (1,) or bits == 1)
-        and (not fax or bits == 1)
+        and (in_order or bits == 1)
+        and (compression not in _FAX or bits == 1)
         and (compression != _JPEG or (bits == 8 and photometric != _PALETTE))
         and (compression != _JPEG or planar or samples <= 4)
-        and (photometric != _CMYK or fields.get(_INK_SET, (1,)) == (1,))
+        and (photometric != _CMYK or usual_inks)
     ):
         return None
     packing = (_COMPRESSIONS | _OTHER_COMPRESSIONS).get(compression, f"compression {compression}")
@@ -228,49 +217,36 @@ def _unsupported(fields: _Fields) -> str | None:
     if samples != colours:
         alpha = " with transparency" if {1, 2} & set(extra) else ""
         words.append(f"{samples} channels{alpha}")
-    if fields.get(_INK_SET, (1,)) != (1,):
+    if not usual_inks:
         words.append("other inks")
-    if fields.get(_FILL_ORDER, (1,)) != (1,):
+    if not in_order:
         words.append("reversed bits")
     if planar:
         words.append("one channel stored after the other")
     return f"a TIFF of this kind is not supported: {', '.join([*words, packing])}"
 
 
-def _refuse_huge_parts(fields: _Fields) -> None:
+def _refuse_huge_parts(page: Directory) -> None:
     """Raise Refused for tiles much larger than the photo, which take memory and hold nothing."""
-    (width, *_), (height, *_) = fields[_WIDTH], fields[_HEIGHT]
-    across, down = (fields.get(tag, (0,))[0] for tag in (_TILE_WIDTH, _TILE_HEIGHT))
+    width, height, across, down = (
+        page.first(tag, 0) for tag in (_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT)
+    )
     if across * down > max(LARGE_PART, 4 * width * height):
         detail = f"the TIFF says that its tiles are {across} x {down}, itself {width} x {height}"
         raise Refused(FailureCode.CORRUPT, detail)
 
 
-def _refuse_missing_parts(fields: _Fields) -> None:
+def _refuse_missing_parts(page: Directory) -> None:
     """Raise Refused where strips or tiles are missing: Pillow and libtiff may leave them black."""
-    (width, *_), (height, *_) = fields[_WIDTH], fields[_HEIGHT]
-    across, down = width, fields.get(_ROWS_PER_STRIP, (height,))[0]
-    if _TILE_WIDTH in fields and _TILE_HEIGHT in fields:
-        across, down = fields[_TILE_WIDTH][0], fields[_TILE_HEIGHT][0]
-    samples = fields.get(_SAMPLES, (1,))[0]
-    planes = samples if fields.get(_PLANAR, (1,))[0] == 2 else 1
+    width, height = page.first(_WIDTH, 0), page.first(_HEIGHT, 0)
+    across, down = width, page.first(_ROWS_PER_STRIP, height)
+    if page.values(_TILE_WIDTH) and page.values(_TILE_HEIGHT):
+        across, down = page.first(_TILE_WIDTH, 0), page.first(_TILE_HEIGHT, 0)
+    planes = page.first(_SAMPLES, 1) if page.first(_PLANAR, 1) == 2 else 1
     needed = -(-width // max(across, 1)) * -(-height // max(down, 1)) * planes
-    offsets = next((fields[tag] for tag, _ in _PIXELS if tag in fields), ())
+    strips, tiles = (page.values(offsets) for offsets, _ in _PIXELS)
+    offsets = strips or tiles
     there = sum(offset > 0 for offset in offsets)
     if there < min(needed, MOST_VALUES):
         detail = f"{needed - there:,} of the TIFF's {needed:,} strips or tiles are missing"
         raise Refused(FailureCode.TRUNCATED, detail)
-
-
-def _fields(data: Bytes, directory: int | None = None) -> tuple[_Fields, bool]:
-    """Read the fields in `_ASKED` of a directory, by default the first: values by tag, and whether
-    those of all other fields lie within the file. Raises struct.error where one of these does
-    not."""
-    page = read_directory(data, directory)
-    fields = {}
-    for tag, entry in page.entries.items():
-        if tag in _ASKED and entry.kind in INTEGERS and entry.count:
-            if entry.end > len(data):
-                raise struct.error("a field lies beyond the end of the file")
-            fields[tag] = page.values(tag)
-    return fields, page.is_whole

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from inspector.photos.reading import Refused
 from inspector.photos.pixels import BACKDROP, as_stored, to_rgb, upright_sides
+from inspector.photos.reading import Refused
 from inspector.photos.tiff_directory import (
     LARGE_PART,
     TYPE_BYTES,

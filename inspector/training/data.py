@@ -346,7 +346,11 @@ class HeldOut:
         kept: list[tuple[list[int], Pixels]] = []
         fits = len(self.images) * 3 * self.spec.size**2 <= _MOST_KEPT
         batches = predict_batches(
-            self.images, self.spec, run, batch_size=self._batch_size, workers=self._workers
+            self.images,
+            self.spec,
+            lambda batch: run(batch.pixels_NHWC),
+            batch_size=self._batch_size,
+            workers=self._workers,
         )
         with closing(batches):
             for batch, outputs in batches:

@@ -15,6 +15,7 @@ import sys
 import traceback
 import warnings
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -57,14 +58,23 @@ enough that it takes a worker and not the scan, and not so much that it takes sm
 some other program has eaten everything."""
 
 
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How photos are decoded: what becomes of the pixels, within which bounds."""
+
+    spec: PreprocessSpec
+    limits: DecodeLimits
+    views: Views
+
+
 def decode_photos(
-    refs: list[ImageRef], spec: PreprocessSpec, limits: DecodeLimits, views: Views
+    refs: list[ImageRef], how: Decoding
 ) -> Iterator[tuple[Photo | Failure, NDArray[np.uint8] | None]]:
     """Decode each photo of `refs` in turn; answer with its pixels (H, W, 3), or why it failed. They
     are forgotten here before the next one is decoded. Photos in stores are fetched ahead."""
     with OBJECTS.fetched(refs):
         for ref in refs:
-            yield without_pixels(decode(ref, spec, limits, views))
+            yield without_pixels(decode(ref, how.spec, how.limits, how.views))
 
 
 def without_pixels(

@@ -16,16 +16,10 @@ from inspector.model.preprocess import ALL_WHOLE
 from inspector.photos.address import shown
 from inspector.photos.limits import DecodeLimits
 from inspector.types import Failure, FailureCode, Photo, View
-from inspector.workers.child import decode_photos
+from inspector.workers.child import Decoding, decode_photos
 from inspector.workers.gathering import BATCH_BYTES, Gathering, PixelBudget, TooMuchError
 from inspector.workers.ordered import make_ahead
-from inspector.workers.process import (
-    START_S,
-    Deadline,
-    WorkerDied,
-    WorkerProcess,
-    WorkerTimeout,
-)
+from inspector.workers.process import START_S, Deadline, WorkerDied, WorkerProcess, WorkerTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -76,16 +70,16 @@ def load_batches(
     Close the generator to end the processes. Raises LoaderError when processes do not start or
     keep dying; what `refs` raises comes through.
     """
-    limits = limits or DecodeLimits()
+    how = Decoding(spec, limits or DecodeLimits(), views)
     chunks = chunks_of(refs, batch_size)
     if not workers:
-        return _decode_here(chunks, spec, limits, views)
+        return _decode_here(chunks, how)
     if not dataloader:
-        return _decode_ahead(chunks, spec, limits, views, workers)
+        return _decode_ahead(chunks, how, workers)
     from inspector.workers.torch_loader import TorchBatches
 
-    loaded = TorchBatches(chunks, spec, limits, views, workers=workers, prefetch=PREFETCH)
-    return _load_with_torch(loaded, spec, limits, views, workers)
+    loaded = TorchBatches(chunks, how, workers=workers, prefetch=PREFETCH)
+    return _load_with_torch(loaded, how, workers)
 
 
 def bytes_in_flight(spec: PreprocessSpec, views: Views, *, batch_size: int, workers: int) -> int:
@@ -96,12 +90,10 @@ def bytes_in_flight(spec: PreprocessSpec, views: Views, *, batch_size: int, work
     return (workers * PREFETCH + 1) * each
 
 
-def _decode_here(
-    chunks: Iterator[list[ImageRef]], spec: PreprocessSpec, limits: DecodeLimits, views: Views
-) -> Generator[Batch]:
+def _decode_here(chunks: Iterator[list[ImageRef]], how: Decoding) -> Generator[Batch]:
     for refs in chunks:
-        gathering = Gathering(len(refs), spec)
-        for item, pixels_HWC in decode_photos(refs, spec, limits, views):
+        gathering = Gathering(len(refs), how.spec)
+        for item, pixels_HWC in decode_photos(refs, how):
             gathering.add(item, pixels_HWC)
             del pixels_HWC
             if gathering.is_full:
@@ -111,24 +103,14 @@ def _decode_here(
 
 
 def _decode_ahead(
-    chunks: Iterator[list[ImageRef]],
-    spec: PreprocessSpec,
-    limits: DecodeLimits,
-    views: Views,
-    workers: int,
+    chunks: Iterator[list[ImageRef]], how: Decoding, workers: int
 ) -> Generator[Batch]:
     budget = PixelBudget()
-    decoders = [Decoder(spec, limits, views, budget) for _ in range(workers)]
+    decoders = [Decoder(how, budget) for _ in range(workers)]
     return make_ahead(decoders, chunks, depth=workers * PREFETCH + 1)
 
 
-def _load_with_torch(
-    loaded: TorchBatches,
-    spec: PreprocessSpec,
-    limits: DecodeLimits,
-    views: Views,
-    workers: int,
-) -> Generator[Batch]:
+def _load_with_torch(loaded: TorchBatches, how: Decoding, workers: int) -> Generator[Batch]:
     try:
         yield from loaded
         return
@@ -139,7 +121,7 @@ def _load_with_torch(
         _log.warning("the DataLoader failed (%s); other processes decode from here", last_line)
     finally:
         loaded.close()
-    yield from _decode_ahead(loaded.left, spec, limits, views, workers)
+    yield from _decode_ahead(loaded.left, how, workers)
 
 
 MOST_IN_A_ROW = 50
@@ -156,18 +138,11 @@ _START_PAUSE_S = 0.2
 class Decoder:
     """Decodes photos in a process of its own, which starts at once. Not to be shared by threads."""
 
-    def __init__(
-        self,
-        spec: PreprocessSpec,
-        limits: DecodeLimits,
-        views: Views = ALL_WHOLE,
-        budget: PixelBudget | None = None,
-    ) -> None:
+    def __init__(self, how: Decoding, budget: PixelBudget) -> None:
         """`budget` bounds the pixels of photos at their own scale, of all decoders together."""
-        self._spec = spec
-        self._limits = limits
-        self._views = views
-        self._budget = budget or PixelBudget()
+        self._how = how
+        self._seconds = how.limits.max_seconds
+        self._budget = budget
         self._in_a_row = 0
         self._process: WorkerProcess | None = None
         with suppress(OSError):  # tried again, and reported, when there is something to decode
@@ -184,7 +159,7 @@ class Decoder:
         Raises LoaderError when processes do not start or more than `MOST_IN_A_ROW` photos in a row
         cost one; Stopped when `turn.stop` is set.
         """
-        gathering = Gathering(len(refs), self._spec)
+        gathering = Gathering(len(refs), self._how.spec)
         suspect = -1
         while (place := gathering.done) < len(refs):
             asked = refs[place : place + 1] if place == suspect else refs[place:]
@@ -193,8 +168,8 @@ class Decoder:
                     if gathering.is_full:
                         yield gathering.taken()
             except WorkerDied as death:
-                how = self._end_process()
-                how = str(death) or how
+                ended = self._end_process()
+                how = str(death) or ended
                 if (place := gathering.done) == suspect:
                     crash = f"its decoder {how}, twice"
                     gathering.add(self._quarantine(refs[place], FailureCode.DECODER_CRASH, crash))
@@ -202,7 +177,7 @@ class Decoder:
                     suspect = place
             except WorkerTimeout:
                 self._end_process()
-                late = f"no answer within {self._limits.max_seconds:g} seconds"
+                late = f"no answer within {self._seconds:g} seconds"
                 timed_out = refs[gathering.done]
                 gathering.add(self._quarantine(timed_out, FailureCode.TIMEOUT, late))
         if gathering.items:
@@ -216,20 +191,19 @@ class Decoder:
         """Add the answers for `refs` to `gathering` as they come, one at a time. Raises WorkerDied,
         WorkerTimeout, Stopped."""
         process = self._ready(turn.stop)
-        seconds = self._limits.max_seconds
         try:
-            request = (refs, self._spec, self._limits, self._views)
-            process.ask(decode_photos, request, seconds, Deadline(START_S, turn.stop))
+            deadline = Deadline(START_S, turn.stop)
+            process.ask(decode_photos, (refs, self._how), self._seconds, deadline)
         except WorkerTimeout as error:  # it does not even listen, so no photo is to blame
             raise WorkerDied("did not listen") from error
         for ref in refs:
-            item, pixel_bytes = process.answer(Deadline(seconds + GRACE_S, turn.stop))
+            item, pixel_bytes = process.answer(Deadline(self._seconds + GRACE_S, turn.stop))
             if pixel_bytes != gathering.bytes_of(item):
                 raise WorkerDied(f"answered with {pixel_bytes} bytes of pixels")
             room_HWC = None
             if isinstance(item, Photo):
                 room_HWC = gathering.room_for(item, self._budget, turn)
-                deadline = Deadline(seconds + GRACE_S, turn.stop)
+                deadline = Deadline(self._seconds + GRACE_S, turn.stop)
                 process.read_into(room_HWC.data.cast("B"), deadline)
             if item.ref.index != ref.index:
                 raise WorkerDied("answered for another file")

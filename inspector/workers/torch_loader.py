@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from inspector.model.preprocess import PreprocessSpec, Views
-    from inspector.photos.limits import DecodeLimits
     from inspector.types import Failure, ImageRef, Photo
+    from inspector.workers.child import Decoding
     from inspector.workers.gathering import Shape
 
     Loaded = tuple[tuple[Photo | Failure, ...], list[torch.Tensor], float]
@@ -43,20 +42,13 @@ class TorchBatches(Iterator[Batch]):
     """
 
     def __init__(
-        self,
-        chunks: Iterator[list[ImageRef]],
-        spec: PreprocessSpec,
-        limits: DecodeLimits,
-        views: Views,
-        *,
-        workers: int,
-        prefetch: int,
+        self, chunks: Iterator[list[ImageRef]], how: Decoding, *, workers: int, prefetch: int
     ) -> None:
         self._chunks = chunks
         self._handed_out: deque[list[ImageRef]] = deque()
         self._error: Exception | None = None
-        self._seconds = min(limits.max_seconds + _START_S, threading.TIMEOUT_MAX)
-        self._loaded: Any = _start(self._listed(), _Photos(spec, limits, views), workers, prefetch)
+        self._seconds = min(how.limits.max_seconds + _START_S, threading.TIMEOUT_MAX)
+        self._loaded: Any = _start(self._listed(), _Photos(how), workers, prefetch)
 
     def __next__(self) -> Batch:
         # Not the DataLoader's own `timeout`: what a worker has sent is fetched from it without
@@ -105,10 +97,8 @@ class _Photos:
     """The dataset, a copy of which goes to each worker. Its "index" is a list of refs, so that the
     listing streams."""
 
-    def __init__(self, spec: PreprocessSpec, limits: DecodeLimits, views: Views) -> None:
-        self.spec = spec
-        self.limits = limits
-        self.views = views
+    def __init__(self, how: Decoding) -> None:
+        self.how = how
 
     def __getitem__(self, refs: list[ImageRef]) -> Loaded:
         import torch
@@ -124,8 +114,8 @@ class _Photos:
             array: NDArray[np.uint8] = shared[-1].numpy()
             return array
 
-        gathering = Gathering(len(refs), self.spec, new)
-        for item, pixels_HWC in decode_photos(refs, self.spec, self.limits, self.views):
+        gathering = Gathering(len(refs), self.how.spec, new)
+        for item, pixels_HWC in decode_photos(refs, self.how):
             if gathering.bytes_of(item) + gathering.native_bytes > BATCH_BYTES:
                 raise TooMuchError
             gathering.add(item, pixels_HWC)
@@ -134,12 +124,7 @@ class _Photos:
         return tuple(gathering.items), arrays, time.perf_counter() - started
 
 
-def _start(
-    listed: Iterator[list[ImageRef]],
-    photos: _Photos,
-    workers: int,
-    prefetch: int,
-) -> Any:
+def _start(listed: Iterator[list[ImageRef]], photos: _Photos, workers: int, prefetch: int) -> Any:
     method = start_method("torch.utils.data", "inspector.workers.torch_loader")
     from torch.utils.data import DataLoader
 

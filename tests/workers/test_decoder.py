@@ -19,11 +19,13 @@ from PIL import Image
 
 from bench.faults.hostile import CRASHES, HANGS, hostile_decoders
 from inspector.errors import LoaderError
-from inspector.model.preprocess import PreprocessSpec
+from inspector.model.preprocess import ALL_WHOLE, PreprocessSpec
 from inspector.photos.decode import decode
 from inspector.photos.limits import DecodeLimits
 from inspector.types import Decoded, Failure, FailureCode, ImageRef, Photo
 from inspector.workers import loader
+from inspector.workers.child import Decoding
+from inspector.workers.gathering import PixelBudget
 from inspector.workers.loader import Decoder, load_batches
 from inspector.workers.ordered import Turn
 from tests.workers.processes import (
@@ -196,7 +198,7 @@ def test_pixels_of_another_size_are_no_answer(folder):
 
 def test_one_that_died_while_idle_is_replaced_and_nobody_suspected(folder, monkeypatch):
     refs, own = refs_of(folder, good(0, 1, 2)), children_of(os.getpid())
-    one = Decoder(SPEC, DecodeLimits())
+    one = Decoder(Decoding(SPEC, DecodeLimits(), ALL_WHOLE), PixelBudget())
     for _ in range(3):
         assert_as_alone(list(one.make(refs, Turn(Event()))), refs)
         (process,) = children_of(os.getpid()) - own
@@ -208,7 +210,8 @@ def test_one_that_died_while_idle_is_replaced_and_nobody_suspected(folder, monke
 
 def test_a_stopped_process_is_replaced(folder):
     refs, own = refs_of(folder, good(0, 1, 2)), children_of(os.getpid())
-    one = Decoder(SPEC, DecodeLimits(max_seconds=0.5))
+    limits = DecodeLimits(max_seconds=0.5)
+    one = Decoder(Decoding(SPEC, limits, ALL_WHOLE), PixelBudget())
     list(one.make(refs, Turn(Event())))
     (process,) = children_of(os.getpid()) - own
     os.kill(process, signal.SIGSTOP)

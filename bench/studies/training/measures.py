@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from inspector.labelled.folder import LabelledImage
     from inspector.model.preprocess import PreprocessSpec
-    from inspector.types import JsonObject
+    from inspector.types import Batch, JsonObject
 
     Judge = Callable[[Tensor], Tensor]
     """uint8 pixels (N, H, W, 3) to logits (N, 2) with the crack second."""
@@ -82,8 +82,8 @@ def _spread(count: int, wanted: int) -> list[int]:
 def logits_of(judge: Judge, held: Development, spec: PreprocessSpec) -> NDArray[np.float32]:
     """Logits of every image, (N, 2) float32, by `judge`. Raises DataError for a broken image."""
 
-    def run(pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.asarray(judge(torch.from_numpy(pixels_NHWC)).float().cpu().numpy())
+    def run(batch: Batch) -> NDArray[np.float32]:
+        return np.asarray(judge(torch.from_numpy(batch.pixels_NHWC)).float().cpu().numpy())
 
     found: list[NDArray[np.float32]] = []
     batches = predict_batches(held.images, spec, run, batch_size=_BATCH, workers=0)
