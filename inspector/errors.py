@@ -1,19 +1,5 @@
 """The errors that users can meet, as one tree.
 
-    InspectorError                 exit code 1, one line: what, where, what to do next
-    ├── UsageError                 exit code 2: options that cannot be right
-    │   └── MissingExtraError      a command whose optional packages are not installed
-    ├── SourceError                a source that is missing or cannot be listed
-    ├── DataError                  a labelled folder without the expected layout
-    ├── BundleError                a model bundle that is missing, damaged or of another version
-    ├── BackendError               an engine or device that is not what was asked for
-    ├── LoaderError                photos that cannot be loaded because a worker process died
-    ├── OutputError                results that cannot be written or belong to another scan
-    │   └── BusyError              results that another process is writing
-    ├── ExportError                an exported model whose verdicts differ from the original
-    ├── TrainingError              a training that cannot go on (a loss that is not finite)
-    └── DownloadError              pretrained weights that could not be downloaded
-
 A photo that cannot be decoded is not an error: it is a row with a failure code
 (`types.FailureCode`).
 """

@@ -96,7 +96,9 @@ class Layout:
     def part_names(self) -> list[str]:
         """Return the names of the part files, in the order in which they were made. Raises
         OSError."""
-        return part_names(self.table)
+        if not self.table.is_dir():
+            return []
+        return sorted(filter(is_part_name, os.listdir(self.table)), key=number_of)
 
     def parts(self) -> list[Path]:
         """Return the paths of `part_names`. Raises OSError."""
@@ -146,14 +148,6 @@ class Layout:
                 f"{self.out} holds {name}, which belongs into {self.table}: a table of an earlier "
                 "version, which this one cannot continue or read; scan into another --out"
             )
-
-
-def part_names(folder: Path) -> list[str]:
-    """Return the names of the part files in a folder, in the order in which they were made. Raises
-    OSError."""
-    if not folder.is_dir():
-        return []
-    return sorted(filter(is_part_name, os.listdir(folder)), key=number_of)
 
 
 def part_name(number: int) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -95,16 +95,13 @@ class Fingerprints:
     def take(self, places: Iterable[int]) -> Fingerprints:
         """Select the images at `places`, in that order."""
         chosen = np.fromiter(places, np.intp)
-        return Fingerprints(
-            paths=tuple(self.paths[k] for k in chosen),
-            sources=tuple(self.sources[k] for k in chosen),
-            groups=tuple(self.groups[k] for k in chosen),
-            is_crack_N=self.is_crack_N[chosen],
-            decoded_N=self.decoded_N[chosen],
-            pixels_N=self.pixels_N[chosen],
-            hashes_NB=self.hashes_NB[chosen],
-            traits_NF=self.traits_NF[chosen],
-        )
+
+        def of(column: Any) -> Any:
+            if isinstance(column, tuple):
+                return tuple(column[k] for k in chosen)
+            return column[chosen]
+
+        return Fingerprints(*(of(getattr(self, field.name)) for field in fields(self)))
 
 
 def fingerprint(

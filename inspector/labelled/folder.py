@@ -23,18 +23,7 @@ if TYPE_CHECKING:
 
 POSITIVE_NAMES = frozenset(["positive", "crack", "cracks", "cracked", "with_crack"])
 NEGATIVE_NAMES = frozenset(
-    [
-        "negative",
-        "clear",
-        "good",
-        "no_crack",
-        "nocrack",
-        "non_crack",
-        "noncrack",
-        "non_cracked",
-        "uncracked",
-        "intact",
-    ]
+    "negative clear good intact uncracked no_crack nocrack non_crack noncrack non_cracked".split()
 )
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PART_NAMES = {
@@ -190,8 +179,12 @@ def read_labelled(root: Path, *, positive: str | Sequence[str] = ()) -> Labelled
     if not photos:
         raise DataError(f"{root} holds no images{' but masks' if masks else ''}; {_LAYOUT}")
     names = (positive,) if isinstance(positive, str) else tuple(positive)
-    classes = _NamedClasses(root, names, photos.values()) if names else _UsualClasses(root)
-    images = [_labelled(path, parts, classes) for path, parts in sorted(photos.items())]
+    class_of = _NamedClasses(root, names, photos.values()).of if names else _usual_class
+    images = []
+    for path, parts in sorted(photos.items()):
+        if (found := class_of(parts)) is None:
+            raise DataError(f"{root.joinpath(*parts)} is not inside a class folder; {_LAYOUT}")
+        images.append(_labelled(path, parts, *found))
     kept = without_contradictions(images)
     return Labelled(root, kept, dict(masks), len(images) - len(kept))
 
@@ -233,8 +226,7 @@ def _first(parts: Parts, names: Iterable[str]) -> int:
     return next((k for k, part in enumerate(parts) if _plain(part) in names), len(parts))
 
 
-def _labelled(path: str, parts: Parts, classes: _UsualClasses | _NamedClasses) -> LabelledImage:
-    depth, is_crack = classes.of(parts)
+def _labelled(path: str, parts: Parts, depth: int, is_crack: bool) -> LabelledImage:
     divided = _first(parts[:depth], PART_NAMES)
     source = parts[:depth] if divided == depth else (*parts[:divided], *parts[divided + 1 : depth])
     part = "" if divided == depth else PART_NAMES[_plain(parts[divided])]
@@ -243,19 +235,13 @@ def _labelled(path: str, parts: Parts, classes: _UsualClasses | _NamedClasses) -
     return LabelledImage(path, is_crack, "/".join(source), path, "/".join(parts[: depth + 1]), part)
 
 
-class _UsualClasses:
-    """Class folders with the usual names."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def of(self, parts: Parts) -> tuple[int, bool]:
-        """Find the place of the class folder among `parts`, and whether it holds cracks."""
-        for depth in reversed(range(len(parts))):
-            name = _plain(parts[depth])
-            if name in POSITIVE_NAMES or name in NEGATIVE_NAMES:
-                return depth, name in POSITIVE_NAMES
-        raise _no_class(self.root, parts)
+def _usual_class(parts: Parts) -> tuple[int, bool] | None:
+    """Find the place of the class folder among `parts`, and whether it holds cracks."""
+    for depth in reversed(range(len(parts))):
+        name = _plain(parts[depth])
+        if name in POSITIVE_NAMES or name in NEGATIVE_NAMES:
+            return depth, name in POSITIVE_NAMES
+    return None
 
 
 class _NamedClasses:
@@ -284,8 +270,8 @@ class _NamedClasses:
     def _check_two(self, inner: set[Parts], cracks: set[Parts], positive: Sequence[str]) -> None:
         """Allow as many folders beside those with cracks as there are of these: SDNET2018 has three
         of each."""
-        found = ((parts, *self.of(parts)) for parts in inner)
-        others = {parts[: depth + 1] for parts, depth, is_crack in found if not is_crack}
+        found = ((parts, self.of(parts)) for parts in inner)
+        others = {parts[: own[0] + 1] for parts, own in found if own and not own[1]}
         for holder in sorted(self.holders):
             beside = sorted(parts[-1] for parts in others if parts[:-1] == holder)
             if len(beside) > sum(parts[:-1] == holder for parts in cracks):
@@ -301,8 +287,8 @@ class _NamedClasses:
             holder[: len(parts)] == parts for holder in self.holders
         )
 
-    def of(self, parts: Parts) -> tuple[int, bool]:
-        """Find the place of the class folder among `parts`, and whether it holds cracks."""
+    def of(self, parts: Parts) -> tuple[int, bool] | None:
+        """As `_usual_class`."""
         for depth in reversed(range(len(parts))):
             if _plain(parts[depth]) in self.positive:
                 return depth, True
@@ -310,8 +296,4 @@ class _NamedClasses:
             beside = parts[:depth] in self.holders and not self._holds(parts[: depth + 1])
             if beside or _plain(parts[depth]) in self.negative:
                 return depth, False
-        raise _no_class(self.root, parts)
-
-
-def _no_class(root: Path, parts: Parts) -> DataError:
-    return DataError(f"{root.joinpath(*parts)} is not inside a class folder; {_LAYOUT}")
+        return None

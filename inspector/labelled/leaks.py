@@ -82,6 +82,11 @@ class Leak:
     other: str
     distance: float = 0.0
 
+    def to_json(self) -> JsonObject:
+        path, other = printable(self.path), printable(self.other)
+        distance = round(self.distance, 3)
+        return {"kind": self.kind.value, "path": path, "other": other, "distance": distance}
+
 
 @dataclass(frozen=True)
 class LeakAudit:
@@ -140,15 +145,7 @@ class LeakAudit:
             "undecodable": self.undecodable,
             "leaked_images": len(self.leaked_paths),
             "counts": self.counts,
-            "leaks": [
-                {
-                    "kind": leak.kind.value,
-                    "path": printable(leak.path),
-                    "other": printable(leak.other),
-                    "distance": round(leak.distance, 3),
-                }
-                for leak in self.leaks
-            ],
+            "leaks": [leak.to_json() for leak in self.leaks],
         }
 
 

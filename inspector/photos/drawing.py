@@ -13,10 +13,13 @@ from inspector.model.windows import WindowMap
 from inspector.photos.pictures import CannotShowError, open_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from numpy.typing import NDArray
+
+    Box = tuple[float, float, float, float]
+    """Left, top, right, bottom."""
 
 SIDE = 56
 """Pixels of a drawn map's longer side: who shows it smooths it up to the photo's size."""
@@ -114,24 +117,30 @@ def heat_of(overlay: Overlay, width: int, height: int) -> Image.Image:
 
 
 def _ring(image: Image.Image, place: tuple[float, float]) -> None:
-    draw = ImageDraw.Draw(image)
     x, y = place[0] * image.width, place[1] * image.height
-    line = max(1, round(max(image.size) / 700))
     radius = max(image.size) / 28
+    box = (x - radius, y - radius, x + radius, y + radius)
+    _outline(ImageDraw.Draw(image).ellipse, box, image.size)
+
+
+def _outline(draw: Callable[..., None], box: Box, size: tuple[int, int]) -> None:
+    """Draw a shape white within black: seen on any photo, by any eye."""
+    line = max(1, round(max(size) / 700))
     for width, colour in ((3 * line, _INK), (line, _PAPER)):
-        around = radius + (width - line) / 2
-        draw.ellipse((x - around, y - around, x + around, y + around), outline=colour, width=width)
+        grown = (width - line) / 2
+        around = (box[0] - grown, box[1] - grown, box[2] + grown, box[3] + grown)
+        draw(around, outline=colour, width=width)
 
 
 def draw_heat(
     cam_HW: NDArray[np.float32],
     scale: HeatScale,
     size: tuple[int, int] | None = None,
-    box: tuple[float, float, float, float] | None = None,
+    box: Box | None = None,
 ) -> Image.Image:
     """Draw an activation map (h, w; logit units) with transparency where there is no evidence, to
-    be stretched over the photo. `box` is the part of it that lies on the photo (left, top, right,
-    bottom; in cells), all of it if not given; `size` that of the drawing."""
+    be stretched over the photo. `box` is the part of it that lies on the photo, in cells, all of it
+    if not given; `size` that of the drawing."""
     share_HW = np.clip((cam_HW - scale.low) / (scale.high - scale.low), 0, 1).astype(np.float32)
     rows, columns = share_HW.shape
     if size is None:
@@ -182,18 +191,14 @@ def mark_regions(
     image: Image.Image, regions: Sequence[Mapping[str, Any]], scale: float = 1.0
 ) -> None:
     """Draw a box around each region, with its probability, on an upright RGB photo of which
-    `scale` pixels are one of the original's. White within black: seen on any photo, by any eye."""
+    `scale` pixels are one of the original's."""
     draw = ImageDraw.Draw(image)
-    line = max(1, round(max(image.size) / 700))
     font = _font(image)
     for region in reversed(regions):  # the likeliest one above the others
         left, top = region["x"] * scale, region["y"] * scale
         right, bottom = left + region["width"] * scale, top + region["height"] * scale
         box = (left, top, max(right, left + 1), max(bottom, top + 1))
-        for width, colour in ((3 * line, _INK), (line, _PAPER)):
-            grown = (width - line) / 2
-            around = (box[0] - grown, box[1] - grown, box[2] + grown, box[3] + grown)
-            draw.rectangle(around, outline=colour, width=width)
+        _outline(draw.rectangle, box, image.size)
         _chip(draw, box[:2], f"{region['p_crack']:.2f}", font, image.size)
 
 
@@ -229,15 +234,13 @@ def with_legend(image: Image.Image, words: str, *, heat: bool) -> Image.Image:
     if heat:
         bar = max(8, min(height * 5, image.width // 5))
         colours = _coloured(np.tile(np.linspace(0, 1, bar, dtype=np.float32), (height // 2, 1)))
-        strip = Image.fromarray(colours)
-        for word in ("weak", "", "strong evidence"):
-            if word:
-                draw.text((x, y), word, font=font, fill=_PAPER)
-                x += draw.textlength(word, font=font) + pad
-            else:
-                drawn.paste(strip.convert("RGB"), (round(x), image.height + height // 4))
-                x += bar + pad
-        x += pad
+        draw.text((x, y), "weak", font=font, fill=_PAPER)
+        x += draw.textlength("weak", font=font) + pad
+        strip = Image.fromarray(colours).convert("RGB")
+        drawn.paste(strip, (round(x), image.height + height // 4))
+        x += bar + pad
+        draw.text((x, y), "strong evidence", font=font, fill=_PAPER)
+        x += draw.textlength("strong evidence", font=font) + 2 * pad
     while words and x + draw.textlength(words, font=font) > image.width:
         words = words[:-1]
     draw.text((x, y), words, font=font, fill=_PAPER)
