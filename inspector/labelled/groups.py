@@ -53,7 +53,10 @@ class FileTable:
         wanted = name.strip().casefold()
         if wanted not in self.columns:
             raise DataError(_lacks(self.path, wanted, self.columns))
-        places = {_key(key): k for k, image in enumerate(images) for key in _ways(image.path)}
+        places: dict[str, int] = {}
+        for place, image in enumerate(images):
+            for way in (os.path.abspath(image.path), os.path.realpath(image.path)):
+                places[_key(way)] = place
         bases = [os.path.abspath(base) for base in (self.path.parent, *roots, Path())]
         said: dict[int, Row] = {}
         unmatched = []
@@ -172,11 +175,6 @@ def _decoded(content: bytes) -> str:
 def _key(path: str) -> str:
     """Key that is equal for two spellings of one path."""
     return unicodedata.normalize("NFC", os.path.normcase(path))
-
-
-def _ways(path: str) -> tuple[str, str]:
-    """Absolute path of an image as it was found, and with links resolved."""
-    return os.path.abspath(path), os.path.realpath(path)
 
 
 def _find(file: str, bases: Sequence[str], places: dict[str, int]) -> int | None:

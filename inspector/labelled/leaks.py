@@ -24,7 +24,7 @@ from inspector.labelled.fingerprints import HASH_BYTES, orientations
 from inspector.labelled.series import same_series
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -127,15 +127,12 @@ class LeakAudit:
             f"({share:.1%}) leak from the {training} images: figures on them may flatter the model"
         ]
         for kind in LeakKind:
-            lines += self._about(kind)
+            if found := [leak for leak in self.leaks if leak.kind is kind]:
+                meaning = MEANING[kind]
+                lines.append(f"  {kind}: {len(found):,} have {meaning} among the {training} images")
+                pairs = ((printable(leak.path), printable(leak.other)) for leak in found[:SHOWN])
+                lines += [f"    {path} ~ {other}" for path, other in pairs]
         return lines
-
-    def _about(self, kind: LeakKind) -> Iterable[str]:
-        found = [leak for leak in self.leaks if leak.kind is kind]
-        if found:
-            yield f"  {kind}: {len(found):,} have {MEANING[kind]} among the {self.names[0]} images"
-            for leak in found[:SHOWN]:
-                yield f"    {printable(leak.path)} ~ {printable(leak.other)}"
 
     def to_json(self) -> JsonObject:
         return {

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inspector.core.layout import Layout
+from inspector.core.text import calendar_time
 from inspector.errors import DataError
 from inspector.labelled.folder import LabelledImage
 from inspector.photos.limits import DecodeLimits
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inspector.types import FileFacts, JsonObject
-
-_EPOCH = datetime(1970, 1, 1)
 
 
 @dataclass(slots=True)
@@ -137,10 +135,9 @@ def _take(row: JsonObject, found: Reviewed) -> None:
 
 def _is_unchanged(facts: FileFacts, row: JsonObject) -> bool:
     """Whether the file is the one labelled: by size and time, as in a scan, else by its hash."""
-    if row["mtime"] is not None and facts.size == row["size_bytes"]:
-        mtime_us = (row["mtime"] - _EPOCH) // timedelta(microseconds=1)
-        if facts.mtime_us == mtime_us:
-            return True
+    labelled = row["size_bytes"], row["mtime"]
+    if row["mtime"] is not None and labelled == (facts.size, calendar_time(facts.mtime_us)):
+        return True
     digest = sha256_within(row["uri"], DecodeLimits().max_bytes)
     return digest is not None and digest.hex() == row["content_hash"]
 

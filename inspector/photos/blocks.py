@@ -40,13 +40,10 @@ class FileBlock:
     def read_at(self, begin: int, count: int) -> bytes:
         if not 0 <= begin < LARGEST:  # what archives state may be anything
             return b""
-        found = os.pread(self.descriptor, count, begin)
-        if len(found) == count or not found:
-            return found
-        pieces = [found]
-        while found and (count := count - len(found)):  # a call gives 2 GiB at most
-            begin += len(found)
-            pieces.append(found := os.pread(self.descriptor, count, begin))
+        pieces = []
+        while count and (found := os.pread(self.descriptor, count, begin)):
+            pieces.append(found)
+            begin, count = begin + len(found), count - len(found)  # a call gives 2 GiB at most
         return b"".join(pieces)
 
     def __del__(self) -> None:

@@ -99,7 +99,8 @@ def _decode(
     facts = PhotoFacts(content_hash=contents.content_hash)
     try:
         _prepare_pillow(limits)
-        with _open(data, limits) as image:
+        with open_image(data) as image:
+            _refuse_huge(image, limits)
             if image.format in _LATE or isinstance(image, RawImage):
                 facts = PhotoFacts(*image.size, image.format, contents.content_hash)
                 image.load()
@@ -154,13 +155,6 @@ def _prepare_pillow(limits: DecodeLimits) -> None:
     if bound is not None and 2 * bound < limits.max_pixels:
         Image.MAX_IMAGE_PIXELS = -(-limits.max_pixels // 2)
     ImageFile.LOAD_TRUNCATED_IMAGES = False
-
-
-def _open(data: Bytes, limits: DecodeLimits) -> Image.Image:
-    """Read the header, decode nothing."""
-    image = open_image(data)
-    _refuse_huge(image, limits)
-    return image
 
 
 def _refuse_huge(image: Image.Image, limits: DecodeLimits) -> None:

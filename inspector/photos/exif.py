@@ -124,14 +124,12 @@ def _degrees(
 ) -> float | None:
     """Return signed degrees; None without a hemisphere: a wrong place is worse than none."""
     parts, hemisphere = gps.get(tag), _text(gps.get(ref_tag)).upper()
-    if hemisphere not in tuple(hemispheres):
+    if hemisphere not in tuple(hemispheres) or not isinstance(parts, tuple):
         return None
-    if not isinstance(parts, tuple) or len(parts) != 3:
+    numbers = [found for part in parts if (found := number(part)) is not None]
+    if not len(numbers) == len(parts) == 3:
         return None
-    numbers = [number(part) for part in parts]
-    if any(number is None for number in numbers):
-        return None
-    degrees, minutes, seconds = (number or 0.0 for number in numbers)
+    degrees, minutes, seconds = numbers
     value = degrees + minutes / 60 + seconds / 3600
     if not 0 <= value <= limit:
         return None

@@ -204,7 +204,8 @@ class LocalRoot:
             if _is_left_out(entry, level.below, listing, is_dir=is_dir):
                 continue
             if not is_dir:
-                if len(listing.claimed) < 2 or not _is_claimed_file(level, entry, listing):
+                uri = level.uri + quoted(entry.name) if len(listing.claimed) > 1 else ""
+                if not listing.has_claimed(uri, entry.path):
                     yield entry, level.uri, chosen and not level.chosen
             elif uri := _entered(level, entry, listing, is_keyed=self.may_repeat):
                 below = (*level.below, entry.name)
@@ -274,8 +275,7 @@ def _entered(
         return None
     is_link = entry.is_symlink()
     uri = directory_uri(entry.path) if is_link else f"{level.uri}{quoted(entry.name)}/"
-    if uri in listing.claimed and not is_keyed:
-        listing.notes.append(f"{entry.path} is a source of its own; it is covered once")
+    if not is_keyed and listing.has_claimed(uri, entry.path):
         return None
     if listing.follow_symlinks:
         if uri in listing.entered:
@@ -283,13 +283,6 @@ def _entered(
             return None
         listing.entered.add(uri)
     return uri
-
-
-def _is_claimed_file(level: _Level, entry: os.DirEntry[str], listing: Discovery) -> bool:
-    if level.uri + quoted(entry.name) not in listing.claimed:
-        return False
-    listing.notes.append(f"{entry.path} is a source of its own; it is covered once")
-    return True
 
 
 def _is_photo(entry: os.DirEntry[str], about: os.stat_result | None, listing: Discovery) -> bool:

@@ -296,6 +296,13 @@ class Discovery:
         """Count the photos in what a pattern names. Raises SourceError."""
         return _named_by(path).root(path).count(self)
 
+    def has_claimed(self, uri: str, path: str) -> bool:
+        """Whether what was met at `path` is a source of its own, which covers it; notes that."""
+        is_claimed = uri in self.claimed
+        if is_claimed:
+            self.notes.append(f"{path} is a source of its own; it is covered once")
+        return is_claimed
+
     def misses(self, directory: str, reason: str) -> None:
         """Record a directory that cannot be read to its end."""
         self.unreadable_dirs.append(Unread(directory, reason))

@@ -165,8 +165,8 @@ class StoreRoot:
             uri = self.uri + quote(below)
             if name.startswith(APPLE_DOUBLE):
                 listing.excluded[f"{APPLE_DOUBLE}*"] += 1
-            elif uri in listing.claimed:
-                listing.notes.append(f"{text_of(uri)} is a source of its own; it is covered once")
+            elif listing.has_claimed(uri, text_of(uri)):
+                continue
             elif not listing.excludes.leave_out(name, tuple(folders), is_dir=False):
                 yield uri, name, facts_of(about)
 
@@ -175,8 +175,7 @@ class StoreRoot:
         for depth, name in enumerate(folders):
             here = folders[: depth + 1]
             uri = f"{self.uri}{quote('/'.join(here))}/"
-            if uri in listing.claimed:
-                listing.notes.append(f"{text_of(uri)} is a source of its own; it is covered once")
+            if listing.has_claimed(uri, text_of(uri)):
                 return here
             if listing.excludes.leave_out(name, tuple(folders[:depth]), is_dir=True):
                 return here

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tarfile
 import zlib
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from inspector.photos.blocks import GZIP, HeldPiece, Inflated, Piece
@@ -122,13 +121,11 @@ class TarArchive:
             length = 0
         if length < 0:
             raise DamagedError("it is damaged: a member has less than no bytes")
-        member = Member(stated, place, length, is_dir, at, length)
+        refusal = (FailureCode.UNSUPPORTED, _SPARSE) if sparse else None
         if header.type in _NO_FILES:
             what = "a link" if header.type in _LINKS else "a device or pipe"
             refusal = FailureCode.NOT_A_FILE, f"{what} in an archive, which is not followed"
-            member = replace(member, refusal=refusal)
-        elif sparse:
-            member = replace(member, refusal=(FailureCode.UNSUPPORTED, _SPARSE))
+        member = Member(stated, place, length, is_dir, at, length, refusal=refusal)
         return member, _padded(at, length)
 
     def _extension(self, header: tarfile.TarInfo, at: int) -> bytes:
