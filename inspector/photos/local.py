@@ -204,8 +204,9 @@ class LocalRoot:
             if _is_left_out(entry, level.below, listing, is_dir=is_dir):
                 continue
             if not is_dir:
-                uri = level.uri + quoted(entry.name) if len(listing.claimed) > 1 else ""
-                if not listing.has_claimed(uri, entry.path):
+                if len(listing.claimed) < 2 or not listing.has_claimed(
+                    level.uri + quoted(entry.name), entry.path
+                ):
                     yield entry, level.uri, chosen and not level.chosen
             elif uri := _entered(level, entry, listing, is_keyed=self.may_repeat):
                 below = (*level.below, entry.name)

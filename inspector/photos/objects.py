@@ -32,7 +32,8 @@ from inspector.photos.store_root import NOT_LOOKED_INTO, StoreRoot, resolved
 from inspector.types import FileFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from inspector.photos.source import Discovery, Found
     from inspector.types import ImageRef
@@ -59,7 +60,11 @@ class _Ahead(Generic[Answer]):
     @contextmanager
     def of(self, tasks: Iterable[tuple[str, int, Callable[[], Answer]]]) -> Iterator[None]:
         """Work ahead at `tasks` while entered: an address, its bytes, and how to get them."""
-        self._left.extend(tasks)
+        left = list(tasks)
+        if not left:
+            yield
+            return
+        self._left.extend(left)
         self._threads = ThreadPoolExecutor(_AT_ONCE, "inspector-ahead")
         try:
             self._fill()
@@ -144,30 +149,20 @@ class Objects:
             pass
         return False
 
-    @contextmanager
-    def looked_up(self, names: Sequence[str]) -> Iterator[None]:
+    def looked_up(self, names: Iterable[str]) -> AbstractContextManager[None]:
         """Ask for the facts of what `names` name in stores, while entered."""
-        far = [name for name in names if is_far(name) and not name.endswith("/")]
-        if not far:
-            yield
-            return
-        with self._facts.of((name, 0, partial(self._look, name)) for name in far):
-            yield
+        far = (name for name in names if is_far(name) and not name.endswith("/"))
+        return self._facts.of((name, 0, partial(self._look, name)) for name in far)
 
     def _look(self, name: str) -> FileFacts:
         return self.facts(canonical(name))
 
-    @contextmanager
-    def fetched(self, refs: Sequence[ImageRef]) -> Iterator[None]:
+    def fetched(self, refs: Iterable[ImageRef]) -> AbstractContextManager[None]:
         """Fetch the photos in stores that are about to be opened, in this order, while entered."""
-        far = [ref for ref in refs if is_far(ref.path) and (ref.size or 0) <= HELD_BYTES]
-        if not far:
-            yield
-            return
-        with self._files.of(
+        far = (ref for ref in refs if is_far(ref.path) and (ref.size or 0) <= HELD_BYTES)
+        return self._files.of(
             (ref.path, ref.size or _UNKNOWN_BYTES, partial(_fetch, ref)) for ref in far
-        ):
-            yield
+        )
 
 
 def _fetch(ref: ImageRef) -> ObjectFile:
