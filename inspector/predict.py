@@ -142,9 +142,7 @@ def predict_batches(
         spec: How the pixels are prepared.
         run: Takes a batch with at least one photo.
         views: Which photos come at their own scale.
-        batch_size: Images decoded and run at once.
-        workers: Decoder processes; 0 decodes in this process, without a time limit.
-        progress: Called after each batch with images done and images in all (0: not known).
+        batch_size, workers, progress: As in `predict`.
 
     Yields:
         The batch and what `run` returned for its photos; None where no image of the batch could
