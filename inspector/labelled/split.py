@@ -13,6 +13,7 @@ import numpy as np
 
 from inspector.errors import DataError
 from inspector.photos.formats import MAGIC_BYTES, sniff
+from inspector.photos.reading import sha256_of
 from inspector.photos.source import source_of
 
 if TYPE_CHECKING:
@@ -150,6 +151,6 @@ def _content(image: LabelledImage) -> bytes:
             if sniff(file.read(MAGIC_BYTES)) is None:
                 return b""
             file.seek(0)
-            return hashlib.file_digest(file, "sha256").digest()
+            return sha256_of(file)
     except OSError:
         return b""

@@ -83,19 +83,11 @@ class MemberFile:
         """The member's size, and the time at which the archive was written to last."""
         return self._member.facts(self._changed_us())
 
-    def readable(self) -> bool:
-        return True
-
     def seek(self, offset: int) -> int:
         self._at = offset
         if offset == 0:
             self._summed = self._sum = 0
         return offset
-
-    def readinto(self, buffer: bytearray) -> int:
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
 
     def read(self, count: int) -> bytes:
         """Read on; never more than the size that the archive says, whatever was packed."""

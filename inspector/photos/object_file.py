@@ -109,16 +109,8 @@ class ObjectFile:
     def read(self, count: int, /) -> bytes:
         return self._body().read(count)
 
-    def readinto(self, buffer: bytearray, /) -> int:
-        data = self._body().read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
     def seek(self, offset: int, /) -> int:
         return self._body().seek(offset)
-
-    def readable(self) -> bool:
-        return True
 
     def _body(self) -> IO[bytes]:
         """Fetch the bytes. Where the connection breaks off, the same version is asked for anew."""

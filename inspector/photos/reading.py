@@ -26,7 +26,7 @@ _ATTEMPTS = 2
 """A file that was written to while it was read is read again, once."""
 
 _CHUNK = 1 << 20
-"""Bytes read at a time beyond the size that a file claims to have."""
+"""Bytes read at a time of what is not held, or beyond the size that a file claims to have."""
 
 _MOST_HELD_BYTES = 32 << 20
 """Size of a TIFF beyond which its bytes stay in the file: decoded it is large enough."""
@@ -77,6 +77,14 @@ def read(ref: ImageRef, limits: DecodeLimits) -> Contents | Failure:
     return Failure(ref, FailureCode.CHANGED, "written to while it was read, twice in a row")
 
 
+def sha256_of(file: PhotoFile) -> bytes:
+    """Compute the sha256 of the rest of an open photo, read a piece at a time."""
+    digest = hashlib.sha256()
+    while piece := file.read(_CHUNK):
+        digest.update(piece)
+    return digest.digest()
+
+
 def sha256_within(address: str, max_bytes: int) -> bytes | None:
     """Compute the sha256 of a photo, read a piece at a time; None where it has more than
     `max_bytes` or cannot be read. Never waits on a pipe."""
@@ -84,7 +92,7 @@ def sha256_within(address: str, max_bytes: int) -> bytes | None:
         with source_of(address).open(address) as file:
             if (file.facts().size or 0) > max_bytes:
                 return None
-            return hashlib.file_digest(file, "sha256").digest()
+            return sha256_of(file)
     except (OSError, ValueError, Refused):
         return None
 
@@ -98,7 +106,7 @@ def _read_once(file: PhotoFile, ref: ImageRef, limits: DecodeLimits) -> Contents
     if _MOST_HELD_BYTES < size <= limits.max_bytes:
         if sniff(file.read(MAGIC_BYTES)) in _LEFT_IN_THE_FILE:
             file.seek(0)
-            content_hash = hashlib.file_digest(file, "sha256").hexdigest()
+            content_hash = sha256_of(file).hex()
             is_same = before == file.facts()
             left = OpenBytes(file, before)
             return Contents(ref, _at_page(left, ref), content_hash) if is_same else None

@@ -7,7 +7,6 @@ replaced is looked at again.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ from inspector.core.progress import no_progress
 from inspector.core.untrusted import opened, read_plain, take_paths
 from inspector.errors import OutputError, UsageError
 from inspector.photos.address import text_of
-from inspector.photos.reading import Refused
+from inspector.photos.reading import Refused, sha256_of
 from inspector.photos.source import source_of
 from inspector.results.log import at_hand
 from inspector.results.manifest import RESTORE, SHARD, Manifest, ManifestError, fingerprint_of
@@ -222,7 +221,7 @@ def _compare(
         if sha256 is None:
             return Remark.PHOTO_SKIPPED, "its row has no hash to compare with; size and time fit"
         with source.open(uri) as file:
-            same = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+            same = sha256_of(file).hex() == sha256
     except (OSError, ValueError, Refused) as error:
         if size is None:
             return Remark.PHOTO_SKIPPED, "it could not be found at the time of the scan either"
