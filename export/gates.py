@@ -38,6 +38,8 @@ one of the rest can get another verdict, and only if it also lies just beyond th
 LEAST_MARGIN = 0.02
 """Allowance for what a CPU does not show: it rounds to half precision less often than a GPU does.
 Step by step, as a GPU rounds, fp16 moved the shipped model's log odds by 0.003 at most."""
+LEAST_FIRST = 1.0, 1.0, 0.25
+"""The least margins of a narrow variant: it is another network, not the model rounded."""
 _TRIED = 41
 """Out-of-distribution margins that are tried at most."""
 FLIPS_PER = 1000
@@ -114,7 +116,7 @@ def choose_first_margins(
 ) -> tuple[float, float, float]:
     """Margins of a narrow variant: below `clear_below` and above `crack_from`, in logits, and below
     the out-of-distribution threshold: `SAFETY` times those with which it decides most of the N >= 1
-    images and gives none of them another verdict than the reference."""
+    images and gives none of them another verdict than the reference, and at least `LEAST_FIRST`."""
     verdict_N = verdicts(reference, thresholds)
     logit_N = log_odds(candidate.p_crack_N)
     limit = thresholds.out_of_distribution or FAMILIAR
@@ -131,7 +133,9 @@ def choose_first_margins(
         decided = sum(count for _, count in sides)
         if decided > best:
             best, found = decided, (sides[0][0], sides[1][0], familiar)
-    low, high, familiar = (max(SAFETY * margin, LEAST_MARGIN) for margin in found)
+    low, high, familiar = (
+        max(SAFETY * margin, least) for margin, least in zip(found, LEAST_FIRST, strict=True)
+    )
     return low, high, familiar
 
 

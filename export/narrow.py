@@ -70,7 +70,8 @@ def attach_narrow(
     at_least: int = 2000,
     say: Callable[[str], object] = lambda _: None,
 ) -> ModelBundle:
-    """The bundle at `target` with the narrow pair in the directory `pair`, written to it.
+    """The bundle at `target` with the narrow pair in the directory `pair`, written to it; the file
+    for photos may be missing.
 
     `images` are tiles below folders of their sources, `photos` photos at their own scale; a third
     of each chooses margins, the rest is gated. Raises ExportError where the gate would see fewer
@@ -80,10 +81,11 @@ def attach_narrow(
     source = ModelBundle.load(target)
     with TemporaryDirectory(prefix="inspector-narrow-") as scratch:
         draft = replace(source, path=Path(scratch), variants={})
-        for variant in (TILES, PHOTOS):
+        there = [variant for variant in (TILES, PHOTOS) if (pair / variant.file).exists()]
+        for variant in there:
             stamp(pair / variant.file, draft.file(variant.file), source)
         made = {"onnx-narrow": _tiles(source, draft, images, at_least)}
-        if source.dense is not None:
+        if source.dense is not None and PHOTOS in there:
             dense = _photos(source, draft, made["onnx-narrow"], photos, say)
             made |= {} if dense is None else {"dense-narrow": dense}
         return publish(without_narrow(source), replace(draft, variants=made), target)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 
 from bench.recipe.context.material import Material
 from bench.recipe.narrow.export import PHOTOS, TILES, export_narrow
+from bench.recipe.narrow.familiar import STRANGE, limit_to_familiar
 from bench.recipe.narrow.lessons import School
 from bench.recipe.narrow.network import NarrowNetwork, NarrowTiles, Widths
 from bench.recipe.narrow.trainer import NarrowConfig, NarrowTrainer, losses
+from inspector.labelled.folder import LabelledImage
 from inspector.model.bundle import DENSE_OUTPUTS, INPUT_NAME, OUTPUT_NAMES
 from inspector.model.network import DenseModel, DeployedModel, build_network
 from inspector.model.preprocess import PreprocessSpec
 from inspector.model.windows import STRIDE, USUAL
 
 SPEC = PreprocessSpec(size=224)
-TINY = Widths(stem=(8, 8), channels=(8, 8, 8), blocks=(1, 1, 2))
-CONFIG = NarrowConfig(widths=TINY, steps=16, photos=1, tiles=3, warmup=2, rate=1e-2)
+TINY = Widths(stem=(16, 16), channels=(16, 16, 16), blocks=(1, 1, 2))
+CONFIG = NarrowConfig(widths=TINY, steps=16, photos=1, tiles=3, warmup=2, rate=4e-3)
 
 
 def dark(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -161,3 +167,56 @@ def test_a_tile_is_as_probable_as_the_mean_of_its_cells_says(crack):
     np.testing.assert_allclose(p.sum(dim=1), 1, rtol=1e-5)
     assert torch.equal(domain, scores[:, 0, 0])
     assert np.corrcoef(cam.ravel(), log_odds.ravel())[0, 1] > 0.99
+
+
+def write_tiles(folder, contrast: float, count: int) -> list[LabelledImage]:
+    """Noise of one contrast around shades from dark to bright; the dark ones are cracks."""
+    rng = np.random.default_rng(int(contrast))
+    found = []
+    for k in range(count):
+        shade = 60 + 140 * k / count
+        pixels = shade + rng.normal(0, contrast, (224, 224, 3))
+        path = folder / f"{contrast}-{k}.png"
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+        found.append(LabelledImage(str(path), k < count / 2, "noise", str(k)))
+    return found
+
+
+def test_what_looks_unlike_the_training_tiles_is_out_of_the_narrow_networks_distribution(
+    tmp_path, tiny_bundle
+):
+    torch.manual_seed(2)
+    network = NarrowNetwork(TINY, SPEC).eval()
+    learned = write_tiles(tmp_path, 5.0, 120)
+    pixels = np.stack([np.asarray(Image.open(tile.path)) for tile in learned])
+    with torch.no_grad():  # dark tiles become cracks to this network
+        evidence = network(torch.from_numpy(pixels))[0].mean((1, 2))
+        rises = evidence[-1] > evidence[0]
+        gain = (-1.0 if rises else 1.0) * 8 / (evidence.max() - evidence.min())
+        network.head.weight[0] *= gain
+        network.head.bias[0] = (network.head.bias[0] - evidence.median()) * gain
+    export_narrow(network, full_model(0), 224, {}, tmp_path)
+    file = tmp_path / TILES
+
+    def answers(images: np.ndarray) -> list[np.ndarray]:
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        return list(session.run(list(OUTPUT_NAMES), {INPUT_NAME: images}))
+
+    strange = np.stack([np.asarray(Image.open(t.path)) for t in write_tiles(tmp_path, 60.0, 20)])
+    before = answers(pixels), answers(strange)
+    labels = (tiny_bundle.positive, "other")
+    bundle = dataclasses.replace(tiny_bundle, preprocess=SPEC, labels=labels)
+    limit_to_familiar(file, learned, bundle)
+    after = answers(pixels), answers(strange)
+    for (p, cam, _), (p_now, cam_now, _) in zip(before, after, strict=True):
+        assert np.array_equal(p, p_now) and np.array_equal(cam, cam_now)
+    own, now = before[0][2], after[0][2]
+    near = now == own
+    assert 0.5 < near.mean() < 1 and (now[~near] >= STRANGE).all()
+    assert (after[1][2] >= STRANGE).all()
+    with pytest.raises(ValueError, match="squares"):
+        model = onnx.load(file)
+        squares = [node for node in model.graph.node if node.op_type == "Pow"]
+        model.graph.node.extend(squares)
+        onnx.save(model, tmp_path / "other.onnx")
+        limit_to_familiar(tmp_path / "other.onnx", learned, bundle)

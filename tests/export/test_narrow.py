@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.gates import LEAST_MARGIN, choose_first_margins, trouble_with
+from export.gates import LEAST_FIRST, choose_first_margins, trouble_with
 from export.narrow import FOREIGN, attach_narrow
 from inspector.engines import open_backend
 from inspector.engines.combined import UncertaintyBand
@@ -96,6 +96,13 @@ def test_a_pair_that_contradicts_the_model_is_refused(bundle, images, photos, tm
     assert {file.name: file.read_bytes() for file in bundle.path.iterdir()} == before
 
 
+def test_a_file_for_tiles_joins_alone(bundle, images, photos, tmp_path):
+    pair = write_pair(bundle, tmp_path / "pair", gain=0.9, shift=0.2)
+    (pair / "dense.narrow.onnx").unlink()
+    made = attach(bundle, pair, images, photos)
+    assert "onnx-narrow" in made.variants and "dense-narrow" not in made.variants
+
+
 def test_a_dense_file_of_another_network_is_refused(bundle, images, photos, tmp_path):
     pair = write_pair(bundle, tmp_path / "pair")
     other = write_pair(bundle, tmp_path / "other", gain=0.8)
@@ -145,7 +152,7 @@ def test_margins_are_the_least_beyond_which_nothing_is_wrong():
     wrong = (truth >= 0) != (narrow >= 0)
     assert low == pytest.approx(1.5 * -narrow[wrong].min(), rel=1e-3)
     assert high == pytest.approx(1.5 * narrow[wrong].max(), rel=1e-3)
-    assert familiar == LEAST_MARGIN
+    assert familiar == LEAST_FIRST[2]
 
 
 def test_foreign_images_that_look_familiar_narrow_what_is_familiar():
@@ -155,7 +162,7 @@ def test_foreign_images_that_look_familiar_narrow_what_is_familiar():
     truth_oods = np.where(candidate_oods > 1.5, 3.0, 0.5)
     reference, candidate = scores(logits, truth_oods), scores(logits, candidate_oods)
     low, high, familiar = choose_first_margins(reference, candidate, thresholds)
-    assert familiar >= 0.5 and max(low, high) == LEAST_MARGIN
+    assert familiar >= 0.5 and (low, high) == LEAST_FIRST[:2]
     made = Variant(
         file="n.onnx", backend="onnxruntime", precision="narrow", margin=low, crack_margin=high,
         ood_margin=familiar,

@@ -10,6 +10,7 @@ import torch
 
 from bench.recipe.context.material import Material
 from bench.recipe.narrow.export import PHOTOS, TILES, export_narrow
+from bench.recipe.narrow.familiar import limit_to_familiar
 from bench.recipe.narrow.lessons import School
 from bench.recipe.narrow.trainer import NarrowConfig, NarrowTrainer
 from inspector.engines.dense import open_dense
@@ -91,4 +92,5 @@ def make_narrow(
     trainer.save(state)
     full = load_deployed(bundle)
     export_narrow(trainer.judged, full, bundle.preprocess.size, model_metadata(bundle), out)
+    limit_to_familiar(out / TILES, find_labelled(images), bundle)
     return out
