@@ -18,8 +18,10 @@ HELD_BACK_LIMIT = 6000
 """Photos on which a lower precision is compared, where differences are rare; three times what its
 gate needs at least."""
 
+FP32 = "onnx-fp32"
+"""The variant that a lower precision is made from, and that it defers to."""
 EXACT = {
-    "onnx-fp32": Variant(file="model.onnx", backend="onnxruntime", precision="fp32"),
+    FP32: Variant(file="model.onnx", backend="onnxruntime", precision="fp32"),
     "torchscript-fp32": Variant(file="model.ts", backend="torchscript", precision="fp32"),
 }
 REDUCED = {
@@ -30,7 +32,7 @@ DENSE = {
     f"dense-{tile.precision}": replace(
         tile, file=tile.file.replace("model", "dense"), view=View.DENSE
     )
-    for tile in (EXACT["onnx-fp32"], *REDUCED.values())
+    for tile in (EXACT[FP32], *REDUCED.values())
 }
 """Made with the ONNX variant of the same precision."""
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 
 from export.config import DENSE
 from export.densify import densify_to
-from export.gates import engine_version
-from export.photos import golden_inputs, spread_evenly
-from inspector.engines import Device, open_engine
+from export.gates import CpuEngines, engine_version
+from export.photos import golden_inputs, native_pixels, spread_evenly
+from inspector.engines import Device
+from inspector.engines.contract import VARIANTS
 from inspector.engines.dense import DenseEngine
 from inspector.engines.onnxruntime import check_session, open_session
 from inspector.engines.parity import OOD_TOLERANCE, PROBABILITY_TOLERANCE
@@ -34,7 +34,6 @@ from inspector.types import View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
     from inspector.model.windows import WindowMap
     from inspector.types import JsonObject
 
-_ENGINE = "onnxruntime"
 EXACT_TOLERANCE = 1e-3
 """Largest accepted difference of log odds in float32, as a share of them or of 1, whichever is
 more; what one of another order of additions comes to is 1e-5."""
@@ -95,7 +93,7 @@ def _gate(
     with closing(open_variant(source, proven, variant)) as engine:
         seen: JsonObject = {
             "tiles": compare_tiles(source, proven, variant, engine),
-            "engine": engine_version(_ENGINE),
+            "engine": engine_version(VARIANTS),
         }
         if variant.precision == "fp32":
             return seen | _compare_exact(source, variant, engine)
@@ -120,8 +118,8 @@ def compare_tiles(
     ExportError where these differ."""
     _, pixels_NHWC = golden_inputs(source.preprocess.size)
     bundle, precision = _tiles(source, proven, variant), variant.precision
-    with closing(open_engine(bundle, _ENGINE, device="cpu", precision=precision)) as tiles:
-        expected = tiles.run(pixels_NHWC)
+    with CpuEngines() as opened:
+        expected = opened(bundle, precision).run(pixels_NHWC)
     log_odds_N, ood_N = engine.judge_lone(pixels_NHWC)
     p_N = probability(log_odds_N / source.temperature)
     moved = float(np.abs(p_N - expected.p_crack_N).max())
@@ -164,7 +162,7 @@ def _compare_windows(
     """Every window of photos at their own scale through fp32 and through a lower precision; None
     when they are too far apart."""
     chosen = [] if photos is None else spread_evenly(photos.gating, MOST_PHOTOS)
-    found = [pixels for pixels in map(_native, chosen) if pixels is not None]
+    found = [_middle(pixels) for photo in chosen if (pixels := native_pixels(photo)) is not None]
     pairs = [(exact.run(pixels), engine.run(pixels)) for pixels in [*_scenes(), *found]]
     reference_W, candidate_W = (_joined(maps, "log_odds_HW") for maps in zip(*pairs, strict=True))
     ood_W = [_joined(maps, "ood_HW") for maps in zip(*pairs, strict=True)]
@@ -177,7 +175,7 @@ def _compare_windows(
         "moved": float(np.quantile(moved_W, MOVED_SHARE)),
         "other_side": float(((reference_W >= 0) != (candidate_W >= 0)).mean()),
         "max_ood_difference": float(np.abs(ood_W[1] - ood_W[0]).max()),
-        "reference": f"{engine_version(_ENGINE)}, fp32",
+        "reference": f"{engine_version(VARIANTS)}, fp32",
     }
     near = seen["moved"] <= MOST_MOVED and seen["other_side"] <= MOST_OTHER
     return seen if near else None
@@ -197,12 +195,6 @@ def _scenes() -> list[NDArray[np.uint8]]:
     return [make_scene(rng, height, width, kind).pixels for kind, height, width in _SCENES]
 
 
-def _native(photo: Path) -> NDArray[np.uint8] | None:
-    """The middle of a photo at its own scale, upright; None for one that cannot be decoded."""
-    try:
-        with Image.open(photo) as image:
-            pixels_HWC = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return None
+def _middle(pixels_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
     top, left = (max(side - LARGEST_SIDE, 0) // 2 for side in pixels_HWC.shape[:2])
     return pixels_HWC[top : top + LARGEST_SIDE, left : left + LARGEST_SIDE]

@@ -14,14 +14,14 @@ import onnx
 from onnx import numpy_helper
 from onnx.helper import make_node
 
-from export.graph import map_convolution, read_weights, write_model
+from export.graph import leading_to, map_convolution, read_weights, write_model
 from inspector.errors import ExportError
 from inspector.model.bundle import DENSE_OUTPUTS, INPUT_NAME
 from inspector.model.ood import GRID, moving_cells
 from inspector.model.windows import STRIDE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from export.graph import Weights
@@ -53,9 +53,15 @@ def densify_to(tile: Path, out: Path, crack: int, metadata: Mapping[str, str]) -
     if len(pools) != len(cells):
         raise ExportError(f"{tile.name} has another out-of-distribution head; export it again")
     weights = read_weights(graph)
-    nodes = [*_leading_to(graph, {features, *pools}), *_evidence(features), *_domain(pools, cells)]
-    own: Weights = {"dense.kernel": kernel, "dense.bias": bias, **_constants()}
-    own |= {"dense.weight": weights[_WEIGHT].reshape(1, -1, 1, 1), _OFFSET: weights[_OFFSET]}
+    nodes = [*leading_to(graph, {features, *pools}), *_evidence(features), *_domain(pools, cells)]
+    own: Weights = {
+        "dense.kernel": kernel,
+        "dense.bias": bias,
+        "dense.one": np.array([1], np.int64),
+        "dense.sides": np.array([2, 3], np.int64),
+        "dense.weight": weights[_WEIGHT].reshape(1, -1, 1, 1),
+        _OFFSET: weights[_OFFSET],
+    }
     kept = [w for w in graph.initializer if any(w.name in n.input for n in nodes)]
     kept = [w for w in kept if w.name not in own]
     del graph.node[:], graph.initializer[:], graph.input[:], graph.output[:]
@@ -82,25 +88,11 @@ def _difference(
     return kernel_F.reshape(1, -1, 1, 1), (bias_C[crack] - bias_C[1 - crack]).reshape(1)
 
 
-def _leading_to(graph: onnx.GraphProto, tensors: Iterable[str]) -> list[onnx.NodeProto]:
-    """The nodes from which `tensors` are computed, in the graph's order."""
-    wanted, found = set(tensors), []
-    for node in reversed(graph.node):
-        if wanted & set(node.output):
-            wanted |= set(node.input)
-            found.append(node)
-    return found[::-1]
-
-
 def _evidence(features: str) -> list[onnx.NodeProto]:
     return [
         make_node("Conv", [features, "dense.kernel", "dense.bias"], ["dense.map"], "dense.map"),
         make_node("Squeeze", ["dense.map", "dense.one"], [DENSE_OUTPUTS[0]], DENSE_OUTPUTS[0]),
     ]
-
-
-def _constants() -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
-    return {"dense.one": np.array([1], np.int64), "dense.sides": np.array([2, 3], np.int64)}
 
 
 def _domain(stages: Sequence[str], cells: Sequence[tuple[int, int, int]]) -> list[onnx.NodeProto]:

@@ -6,12 +6,15 @@ lies within a margin of a threshold, and with that its verdicts must be those of
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from inspector.core.machine import installed_version
+from inspector.engines import open_engine
 from inspector.engines.combined import DEFERRED, FAMILIAR
+from inspector.engines.contract import VARIANTS
 from inspector.engines.parity import (
     CAM_TOLERANCE,
     OOD_TOLERANCE,
@@ -25,8 +28,9 @@ from inspector.types import Verdict
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from inspector.engines import Backend
     from inspector.engines.parity import ParityReport
-    from inspector.model.bundle import Thresholds
+    from inspector.model.bundle import ModelBundle, Thresholds
     from inspector.types import JsonObject, Scores
 
 SAFETY = 1.5
@@ -47,8 +51,6 @@ FLIPS_PER = 1000
 MOST_DEFERRED = 0.6
 """Largest share of images that may be deferred to fp32: beyond it a variant that is 1.6 times as
 fast gains nothing."""
-
-
 MOST_LEFT = 0.8
 """Largest share that a narrow variant may leave to others: an image costs it a sixth of what int8
 takes."""
@@ -188,6 +190,15 @@ def trouble_with(seen: JsonObject) -> str:
     if seen[DEFERRED] > MOST_LEFT:
         return f"it leaves {seen[DEFERRED]:.0%} to the model"
     return ""
+
+
+class CpuEngines(ExitStack):
+    """Opens engines, each for one variant, which are closed together. On the CPU: a GPU's shortcuts
+    are a property of that machine, not of the export."""
+
+    def __call__(self, bundle: ModelBundle, precision: str, name: str = VARIANTS) -> Backend:
+        engine = open_engine(bundle, name, device="cpu", precision=precision)
+        return self.enter_context(closing(engine))
 
 
 def engine_version(backend: str) -> str:

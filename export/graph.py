@@ -21,7 +21,7 @@ from inspector.errors import ExportError
 from inspector.model.bundle import OUTPUT_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     Weights = dict[str, np.ndarray[Any, np.dtype[Any]]]
@@ -126,8 +126,12 @@ def map_convolution(graph: onnx.GraphProto) -> onnx.NodeProto:
 def body(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     """The nodes that make the last features from the pixels, in the graph's order; what is left is
     the head: probabilities, activation map and out-of-distribution score."""
-    wanted = {map_convolution(graph).input[0]}
-    found = []
+    return leading_to(graph, [map_convolution(graph).input[0]])
+
+
+def leading_to(graph: onnx.GraphProto, tensors: Iterable[str]) -> list[onnx.NodeProto]:
+    """The nodes from which `tensors` are computed, in the graph's order."""
+    wanted, found = set(tensors), []
     for node in reversed(graph.node):
         if wanted & set(node.output):
             wanted |= set(node.input)
@@ -182,6 +186,14 @@ def _forget_origin(proto: onnx.ModelProto) -> None:
     for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
         part.doc_string = ""
         del part.metadata_props[:]
+
+
+def restamp_onnx(file: Path, out: Path, metadata: Mapping[str, str]) -> None:
+    """Write `out`: the same model with other metadata. Weights that lie in another file of the
+    bundle stay there."""
+    proto = onnx.load(file, load_external_data=False)
+    onnx.helper.set_model_props(proto, dict(metadata))
+    out.write_bytes(proto.SerializeToString(deterministic=True))
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ margin around the thresholds (`export.gates`) makes up for more, and costs less.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
-
-    from inspector.types import JsonObject
 
 _QUANTISED = ("Conv", "Relu", "MaxPool", "Add")
 """Operators that compute in integers; `Relu` vanishes into the range of what it follows."""
@@ -65,9 +63,6 @@ class Quantisation:
     images: int
     tried_images: int
     tried: dict[str, float]
-
-    def to_json(self) -> JsonObject:
-        return asdict(self)
 
 
 def quantise_to(

@@ -15,9 +15,11 @@ import numpy as np
 from export.config import HELD_BACK_LIMIT
 from inspector.errors import ExportError, SourceError
 from inspector.labelled.folder import image_paths
+from inspector.model.preprocess import PreprocessSpec, Views
+from inspector.photos.decode import decode
 from inspector.predict import BATCH_SIZE
 from inspector.synthesis import Kind, make_scene
-from inspector.types import ImageRef
+from inspector.types import Decoded, ImageRef, View
 from inspector.workers.loader import load_batches
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from export.config import ExportConfig
-    from inspector.model.preprocess import PreprocessSpec
 
 T = TypeVar("T")
 
@@ -149,6 +150,12 @@ def deal_third(photos: Sequence[Path], folder: Path, purpose: str) -> tuple[list
         first = hashlib.sha256(os.fsencode(key)).digest()[0]
         dealt[first % 3 != 0].append(photo)
     return dealt
+
+
+def native_pixels(photo: Path) -> NDArray[np.uint8] | None:
+    """A photo at its own scale, upright, as a scan decodes it; None for one that it cannot."""
+    outcome = decode(ImageRef.of(photo), PreprocessSpec(), views=Views(View.DENSE))
+    return outcome.pixels_HWC if isinstance(outcome, Decoded) else None
 
 
 def refs_to(photos: Sequence[Path]) -> list[ImageRef]:

@@ -3,21 +3,23 @@ that neither set their ranges nor chose their margin."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+import shutil
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from export.config import FP32
 from export.fp16 import halve_to
-from export.gates import choose_margins, engine_version, gate_reduced
+from export.gates import CpuEngines, choose_margins, engine_version, gate_reduced
 from export.int8 import quantise_to
 from export.photos import calibration_pixels, check_enough, refs_to
-from inspector.engines import open_engine
 from inspector.engines.combined import DEFERRED, UncertaintyBand
+from inspector.engines.contract import VARIANTS
 from inspector.engines.parity import PROBABILITY_TOLERANCE, differing, parity, settled
 from inspector.errors import DataError, ExportError
 from inspector.labelled.folder import find_labelled
+from inspector.model.bundle import ModelBundle
 from inspector.model.golden import read_golden
 from inspector.model.stamp import model_metadata
 from inspector.predict import predict_each
@@ -30,11 +32,10 @@ if TYPE_CHECKING:
     from export.photos import Photos
     from inspector.engines import Backend
     from inspector.engines.parity import ParityReport
-    from inspector.model.bundle import ModelBundle, Thresholds, Variant
+    from inspector.model.bundle import Thresholds
     from inspector.model.golden import Golden
     from inspector.types import JsonObject, Scores
 
-_ENGINE = "onnxruntime"
 _GOLDEN_MOVED = "golden_max_difference"
 
 
@@ -49,33 +50,28 @@ class _Compared:
 
 
 def make_reduced(
-    exact: ModelBundle, draft: ModelBundle, config: ExportConfig, photos: Photos
-) -> dict[str, Variant]:
-    """The variants of lower precision asked for, written to `draft`'s directory beside its golden
-    images, with their margins and evidence.
+    source: ModelBundle, draft: ModelBundle, config: ExportConfig, photos: Photos
+) -> ModelBundle:
+    """`draft` with the variants of lower precision asked for, written beside its golden images,
+    with their margins and evidence. One of both bundles holds the fp32 ONNX file.
 
-    `exact` is a bundle that holds the fp32 ONNX file. Raises ExportError when too few photos can
-    be decoded or a variant does not pass its gate.
+    Raises ExportError when too few photos can be decoded or a variant does not pass its gate.
     """
+    exact = draft if FP32 in draft.variants else source
     wanted, golden = config.reduced, read_golden(draft)
     notes = {
         name: _write(exact, draft.file(variant.file), variant.precision, photos)
         for name, variant in wanted.items()
     }
     candidates = replace(draft, variants=wanted)
-    with ExitStack() as stack:
-
-        def opened(bundle: ModelBundle, precision: str) -> Backend:
-            engine = open_engine(bundle, _ENGINE, device="cpu", precision=precision)
-            return stack.enter_context(closing(engine))
-
+    with CpuEngines() as opened:
         reference = opened(exact, "fp32")
         engines = {name: opened(candidates, v.precision) for name, v in wanted.items()}
         chosen = _compare(exact, reference, engines, photos.choosing)
         gated = _compare(exact, reference, engines, photos.gating)
         moved = {name: _golden_difference(engine, golden) for name, engine in engines.items()}
     labels = _labels(photos.folder)
-    finished = {}
+    finished = dict(draft.variants)
     for name, variant in wanted.items():
         check_enough(len(gated[name].photos), config)
         seen = _evidence(chosen[name], gated[name], exact.thresholds, labels)
@@ -83,24 +79,24 @@ def make_reduced(
         seen |= {
             "golden_images": len(golden.names),
             _GOLDEN_MOVED: moved[name],
-            "reference": f"{engine_version(_ENGINE)}, fp32",
-            "engine": engine_version(_ENGINE),
+            "reference": f"{engine_version(VARIANTS)}, fp32",
+            "engine": engine_version(VARIANTS),
         }
         finished[name] = replace(
             variant, margin=seen["margin"], ood_margin=seen["ood_margin"], parity=seen | notes[name]
         )
-    return finished
+    return replace(draft, variants=finished)
 
 
 def _write(exact: ModelBundle, file: Path, precision: str, photos: Photos) -> JsonObject:
     """Write one variant; returns how it was made, for its evidence."""
-    fp32 = exact.file(exact.variant(_ENGINE, "fp32").file)
+    fp32 = exact.file(exact.variants[FP32].file)
     if precision == "fp16":
         halve_to(fp32, file, model_metadata(exact))
         return {}
     calibration_NHWC = calibration_pixels(photos, exact.preprocess)
     made = quantise_to(fp32, file, calibration_NHWC, model_metadata(exact))
-    return {"quantisation": made.to_json()}
+    return {"quantisation": asdict(made)}
 
 
 def _compare(
@@ -176,17 +172,26 @@ def _labels(folder: Path) -> dict[str, bool]:
         return {}
 
 
-def check_carried(bundle: ModelBundle, name: str) -> None:
-    """Raises ExportError unless a variant that is taken over is as near to fp32 as its evidence
-    says, on the golden images."""
-    variant, golden = bundle.variants[name], read_golden(bundle)
-    with closing(
-        open_engine(bundle, variant.backend, device="cpu", precision=variant.precision)
-    ) as engine:
-        moved = _golden_difference(engine, golden)
-    allowed = variant.parity.get(_GOLDEN_MOVED, 0.0) + PROBABILITY_TOLERANCE
-    if moved > allowed:
-        raise ExportError(
-            f"{name} in {bundle.path} is {moved:.2g} off on a golden image, and {allowed:.2g} is "
-            "in its evidence; make it again with --calibration DIR"
-        )
+def take_over(draft: ModelBundle, config: ExportConfig) -> ModelBundle:
+    """`draft` with the source's variants of lower precision and their evidence: without photos none
+    can be made. Raises ExportError where there is none, or one is farther from fp32 on the golden
+    images than its evidence says."""
+    original = ModelBundle.load(config.source)
+    taken = dict(draft.variants)
+    for name in config.reduced:
+        if name not in original.variants:
+            raise ExportError(
+                f"{config.source} has no {name} to take over, and making it needs photos of the "
+                "kind that is scanned: add --calibration DIR"
+            )
+        taken[name] = variant = original.variants[name]
+        with CpuEngines() as opened:
+            moved = _golden_difference(opened(original, variant.precision), read_golden(original))
+        allowed = variant.parity.get(_GOLDEN_MOVED, 0.0) + PROBABILITY_TOLERANCE
+        if moved > allowed:
+            raise ExportError(
+                f"{name} in {original.path} is {moved:.2g} off on a golden image, and "
+                f"{allowed:.2g} is in its evidence; make it again with --calibration DIR"
+            )
+        shutil.copyfile(original.file(variant.file), draft.file(variant.file))
+    return replace(draft, variants=taken)

@@ -7,9 +7,8 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import onnx
-
 from export.gates import MOST_DEFERRED, MOST_LEFT, choose_first_margins, choose_margins
+from export.graph import restamp_onnx
 from inspector.core.durable import check_writable, make_directory, replacing
 from inspector.engines.combined import DEFERRED, UncertaintyBand
 from inspector.engines.parity import differing
@@ -122,10 +121,7 @@ def _put(file: Path, place: Path, stamp: Mapping[str, str] | None) -> None:
         if stamp is None:
             shutil.copyfile(file, draft)
         elif file.suffix == ".onnx":
-            # Weights that lie in another file of the bundle stay there.
-            proto = onnx.load(file, load_external_data=False)
-            onnx.helper.set_model_props(proto, dict(stamp))
-            draft.write_bytes(proto.SerializeToString(deterministic=True))
+            restamp_onnx(file, draft, stamp)
         else:
             from export.torchscript import restamp_torchscript
 

@@ -5,27 +5,25 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import shutil
-from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from export.config import EXACT, EXACT_LIMIT, ExportConfig
+from export.config import EXACT, EXACT_LIMIT, FP32, ExportConfig
 from export.dense_gate import make_dense
 from export.densify import can_be_dense
-from export.gates import engine_version, gate_exact
+from export.gates import CpuEngines, engine_version, gate_exact
 from export.onnx import export_onnx
 from export.photos import gather_photos, golden_inputs, pick_photos, refs_to
-from export.reduced import check_carried, make_reduced
+from export.reduced import make_reduced, take_over
 from export.torchscript import export_torchscript
 from inspector.core.durable import check_writable, replacing
 from inspector.core.progress import no_progress
-from inspector.engines import open_backend
 from inspector.engines.contract import joined
 from inspector.engines.parity import PROBABILITY_TOLERANCE, parity
-from inspector.errors import ExportError, OutputError
+from inspector.errors import OutputError
 from inspector.model.bundle import BUNDLE_JSON, GOLDEN, ModelBundle
 from inspector.model.golden import Golden
 from inspector.model.network import load_deployed
@@ -35,12 +33,9 @@ from inspector.predict import predict_each
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from export.photos import Photos
     from inspector.core.progress import Progress
-    from inspector.engines import Backend
     from inspector.model.bundle import Variant
 
-_FALLBACK = "onnx-fp32"
 _EAGER = "eager"
 _WRITERS = {"onnxruntime": export_onnx, "torchscript": export_torchscript}
 
@@ -61,7 +56,9 @@ def export_bundle(config: ExportConfig, progress: Progress = no_progress) -> Mod
     check_writable(config.target)
     source = _load_source(config, fresh)
     with TemporaryDirectory(prefix="inspector-export-") as scratch:
-        exact = _exact_variants(config, source)
+        exact = dict(config.exact)
+        if config.reduced and FP32 not in source.variants:
+            exact[FP32] = EXACT[FP32]
         if exact:
             progress(f"writing {', '.join(exact)}", 0, 0)
         draft = _write_variants(source, exact, Path(scratch))
@@ -69,14 +66,16 @@ def export_bundle(config: ExportConfig, progress: Progress = no_progress) -> Mod
         proven = _prove(source, draft, config, progress)
         if photos is not None:
             progress(f"making and comparing {', '.join(config.reduced)}", 0, 0)
-            proven = _with_reduced(source, proven, config, photos)
+            proven = make_reduced(source, proven, config, photos)
         elif config.reduced:
-            proven = _with_carried(proven, config)
+            proven = take_over(proven, config)
         if can_be_dense(source.preprocess.size):
             progress(f"making and comparing {', '.join(config.dense)}", 0, 0)
             proven = make_dense(source, proven, config, photos)
         progress("putting the files in place", 0, 0)
-        return publish(_without(source, config.dense), proven, config.target, GOLDEN)
+        # What a source has for photos at their own scale belongs to its other variants.
+        kept = source.without({variant.file for variant in config.dense.values()})
+        return publish(kept, proven, config.target, GOLDEN)
 
 
 def _load_source(config: ExportConfig, fresh: set[str]) -> ModelBundle:
@@ -84,9 +83,7 @@ def _load_source(config: ExportConfig, fresh: set[str]) -> ModelBundle:
     source = ModelBundle.load(config.source, verify=False)
     if _is_elsewhere(config.target, source.path) and _entries(config.target):
         source = _same_model_at(config.target, source)
-    kept = {name: sha256 for name, sha256 in source.files.items() if name not in fresh}
-    variants = {name: v for name, v in source.variants.items() if v.file not in fresh}
-    replace(source, files=kept, variants=variants).verify()
+    source.without(fresh).verify()
     return source
 
 
@@ -106,14 +103,6 @@ def _same_model_at(target: Path, source: ModelBundle) -> ModelBundle:
             return there
         raise OutputError(f"{target} holds another model; choose another --out or remove it")
     raise OutputError(f"{target} is not empty and no model bundle; choose another --out")
-
-
-def _exact_variants(config: ExportConfig, source: ModelBundle) -> dict[str, Variant]:
-    """The fp32 variants asked for, and the one that a lower precision defers to."""
-    needed = (
-        {} if _FALLBACK in source.variants or not config.reduced else {_FALLBACK: EXACT[_FALLBACK]}
-    )
-    return {**config.exact, **needed}
 
 
 def _write_variants(
@@ -137,14 +126,9 @@ def _prove(
     limit = config.images_limit or EXACT_LIMIT
     photos = pick_photos(compared, limit) if compared else []
     names, pixels_NHWC = golden_inputs(source.preprocess.size)
-    with ExitStack() as stack:
-
-        def opened(bundle: ModelBundle, engine: str) -> Backend:
-            # On the CPU: a GPU's shortcuts are a property of that machine, not of the export.
-            return stack.enter_context(closing(open_backend(bundle, engine, device="cpu")))
-
-        eager = opened(source, _EAGER)
-        engines = {name: opened(draft, v.backend) for name, v in draft.variants.items()}
+    with CpuEngines() as opened:
+        eager = opened(source, "fp32", _EAGER)
+        engines = {n: opened(draft, "fp32", v.backend) for n, v in draft.variants.items()}
         engines[_EAGER] = eager
         scores = {name: engine.run(pixels_NHWC) for name, engine in engines.items()}
         golden = Golden(names, pixels_NHWC, scores[_EAGER])
@@ -153,54 +137,19 @@ def _prove(
             found = predict_each(refs_to(photos), source, engines, progress=count)
             names = (*names, *(photo.ref.path for photo in found[_EAGER].photos))
             scores = {name: joined([of, found[name].scores]) for name, of in scores.items()}
-    evidence = {}
+    proven = {}
     for name, variant in draft.variants.items():
         report = parity(names, scores[_EAGER], scores[name], source.thresholds)
         gate_exact(name, report)
-        evidence[name] = report.to_json() | {
+        seen = report.to_json() | {
             "golden_images": len(golden.names),
             "tolerance": PROBABILITY_TOLERANCE,
             "reference": f"torch {importlib.metadata.version('torch')}",
             "engine": engine_version(variant.backend),
         }
+        proven[name] = replace(variant, parity=seen)
     golden.write(draft.file(GOLDEN))
-    proven = {n: replace(v, parity=evidence[n]) for n, v in draft.variants.items()}
     return replace(draft, variants=proven)
-
-
-def _with_reduced(
-    source: ModelBundle, proven: ModelBundle, config: ExportConfig, photos: Photos
-) -> ModelBundle:
-    exact = proven if _FALLBACK in proven.variants else source
-    made = make_reduced(exact, proven, config, photos)
-    return replace(proven, variants={**proven.variants, **made})
-
-
-def _with_carried(proven: ModelBundle, config: ExportConfig) -> ModelBundle:
-    """The draft with the source's variants of lower precision: without photos they can only be
-    taken over, with their evidence."""
-    original = ModelBundle.load(config.source)
-    for name in config.reduced:
-        if name not in original.variants:
-            raise ExportError(
-                f"{config.source} has no {name} to take over, and making it needs photos of the "
-                "kind that is scanned: add --calibration DIR"
-            )
-        check_carried(original, name)
-        file = original.variants[name].file
-        shutil.copyfile(original.file(file), proven.file(file))
-    carried = {name: original.variants[name] for name in config.reduced}
-    return replace(proven, variants={**proven.variants, **carried})
-
-
-def _without(source: ModelBundle, dense: Mapping[str, Variant]) -> ModelBundle:
-    """The source without variants that belong to those it had, not to the new ones."""
-    gone = {variant.file for variant in dense.values()}
-    return replace(
-        source,
-        files={name: sha256 for name, sha256 in source.files.items() if name not in gone},
-        variants={n: v for n, v in source.variants.items() if v.file not in gone},
-    )
 
 
 def publish(source: ModelBundle, proven: ModelBundle, target: Path, *others: str) -> ModelBundle:

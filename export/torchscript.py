@@ -43,7 +43,8 @@ def export_torchscript(
             torch.jit.save(traced, archive, _extra_files=dict(metadata))
     except RuntimeError as error:
         raise ExportError(f"the TorchScript exporter failed: {error}") from error
-    _forget_origin(archive, file)
+    archive.seek(0)
+    _copy(archive, file, {})
 
 
 def restamp_torchscript(source: Path, target: Path, metadata: Mapping[str, str]) -> None:
@@ -51,13 +52,9 @@ def restamp_torchscript(source: Path, target: Path, metadata: Mapping[str, str])
     _copy(io.BytesIO(source.read_bytes()), target, metadata)
 
 
-def _forget_origin(archive: io.BytesIO, file: Path) -> None:
-    """Copy without the debug records: stack traces with the paths of the machine it ran on."""
-    archive.seek(0)
-    _copy(archive, file, {})
-
-
 def _copy(archive: io.BytesIO, file: Path, metadata: Mapping[str, str]) -> None:
+    """Copy with other metadata, and without the debug records: stack traces with the paths of the
+    machine it ran on."""
     reader = torch._C.PyTorchFileReader(archive)
     writer = torch._C.PyTorchFileWriter(str(file))
     for name in reader.get_all_records():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from inspector.model.stamp import check_metadata
 from inspector.types import Scores, View
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -92,34 +92,34 @@ def as_one(parts: Sequence[Outputs]) -> Outputs:
 
 def joined(parts: Sequence[Scores]) -> Scores:
     """The scores of parts of one batch as one, in their order."""
-    stages = [part.stage_N for part in parts if part.stage_N is not None]
+    cams = [part.cam_NHW for part in parts]
+    if len({cam.shape[1:] for cam in cams}) > 1:  # some photos were judged at their own scale
+        cams = [ragged(cam) for cam in cams]
+    stages = found = None
+    if any(part.stage_N is not None for part in parts):
+        stages = np.concatenate([_stage_N(part) for part in parts])
     if any(part.found_N is not None for part in parts):
-        return _joined_views(parts)
+        found = tuple(f for part in parts for f in part.found_N or (None,) * len(part.p_crack_N))
     return Scores(
         np.concatenate([part.p_crack_N for part in parts]),
-        np.concatenate([part.cam_NHW for part in parts]),
+        np.concatenate(cams),
         np.concatenate([part.ood_N for part in parts]),
-        np.concatenate(stages) if stages else None,
+        stages,
+        found,
     )
 
 
-def _joined_views(parts: Sequence[Scores]) -> Scores:
-    """The same where some photos were judged at their own scale."""
-    cams = [cam_HW for part in parts for cam_HW in part.cam_NHW]
-    cam_N = np.empty(len(cams), object)
-    for k, cam_HW in enumerate(cams):
+def _stage_N(scores: Scores) -> NDArray[np.uint8]:
+    return np.zeros(len(scores.p_crack_N), np.uint8) if scores.stage_N is None else scores.stage_N
+
+
+def ragged(maps: Iterable[NDArray[np.float32]]) -> NDArray[Any]:
+    """Activation maps of different grids as one array of objects (N,)."""
+    found = list(maps)
+    cam_N = np.empty(len(found), object)
+    for k, cam_HW in enumerate(found):
         cam_N[k] = cam_HW
-    stages = [
-        np.zeros(len(part.p_crack_N), np.uint8) if part.stage_N is None else part.stage_N
-        for part in parts
-    ]
-    return Scores(
-        np.concatenate([part.p_crack_N for part in parts]),
-        cam_N,
-        np.concatenate([part.ood_N for part in parts]),
-        np.concatenate(stages),
-        tuple(f for part in parts for f in part.found_N or (None,) * len(part.p_crack_N)),
-    )
+    return cam_N
 
 
 def in_one_line(error: BaseException) -> str:
@@ -164,30 +164,21 @@ class FittingBatches:
         smaller batches help."""
         n = len(pixels_NHWC)
         if self._most is None or n <= self._most:
-            outputs = self._try(pixels_NHWC)
-            if outputs is not None:
-                return outputs
-        most = self._most or n
-        parts = [self.run(pixels_NHWC[start : start + most]) for start in range(0, n, most)]
-        return as_one(parts)
-
-    def _try(self, pixels_NHWC: NDArray[np.uint8]) -> Outputs | None:
-        """Run one batch; None when memory ran out and the size was cut down. The engine's exception
-        must be gone by then: its traceback would keep the buffers of the failed run alive."""
-        n = len(pixels_NHWC)
-        try:
-            return self._run_once(pixels_NHWC)
-        except Exception as error:  # engines' classes share no base but Exception
-            if n == 1 or not is_out_of_memory(error):
-                raise
-        self._most = min(self._most or n, (n + 1) // 2)
-        self.notes = (
-            f"memory did not hold {n} images at once: the engine gets at most {self._most}",
-        )
-        return None
+            try:
+                return self._run_once(pixels_NHWC)
+            except Exception as error:  # engines' classes share no base but Exception
+                if n == 1 or not is_out_of_memory(error):
+                    raise
+            # Only here, where the exception is gone: its traceback keeps the failed run's buffers.
+            self._most = (n + 1) // 2
+            self.notes = (
+                f"memory did not hold {n} images at once: the engine gets at most {self._most}",
+            )
+        most = self._most
+        return as_one([self.run(pixels_NHWC[k : k + most]) for k in range(0, n, most)])
 
 
-class OnnxEngine:
+class GraphEngine:
     """A graph of the bundle, opened by some engine; a `Backend`."""
 
     name: str

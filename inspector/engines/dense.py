@@ -18,7 +18,6 @@ from inspector.model.windows import (
     WindowMap,
     plan_blocks,
     plan_parts,
-    window_means,
 )
 from inspector.types import View
 
@@ -118,14 +117,24 @@ class DenseEngine:
         Raises BackendError."""
         if pixels_HWC.dtype != np.uint8 or pixels_HWC.ndim != 3 or pixels_HWC.shape[2] != 3:
             raise ValueError(f"not uint8 (H, W, 3): {pixels_HWC.dtype} {pixels_HWC.shape}")
-        while True:
+        filled = False
+        while not filled:
             plan = plan_blocks(*pixels_HWC.shape[:2], self._size, self._most)
-            parts = [plan]
-            if first is not None and wanted_HW is not None:
-                parts = plan_parts(plan, wanted_HW, self._most)
-            found = self._try(pixels_HWC, plan, parts, first)
-            if found is not None:
-                return found
+            parts = [plan] if wanted_HW is None else plan_parts(plan, wanted_HW, self._most)
+            cells_HW, ood_HW = self._begun(plan, first)
+            try:
+                for part in parts:
+                    self._fill(pixels_HWC, part, cells_HW, ood_HW)
+                filled = True
+            except Exception as error:  # the engine's classes share no base but Exception
+                self._halve(max((part.shape for part in parts), key=prod), error)
+        if not (np.isfinite(cells_HW).all() and np.isfinite(ood_HW).all()):
+            raise BackendError(
+                "the engine answered no number for a window; check this machine with: "
+                "inspector doctor"
+            )
+        left, top = plan.columns.first, plan.rows.first
+        return WindowMap.of_cells(cells_HW, ood_HW, left=left, top=top, size=self._size)
 
     def judge_block(
         self, pixels_HWC: NDArray[np.uint8]
@@ -147,39 +156,30 @@ class DenseEngine:
         log_odds_N = [log_odds_HW.mean(dtype=np.float64) for log_odds_HW, _ in answers]
         return np.array(log_odds_N), np.array([ood_HW[0, 0] for _, ood_HW in answers])
 
-    def _try(
-        self,
-        pixels_HWC: NDArray[np.uint8],
-        plan: Plan,
-        parts: list[Plan],
-        first: WindowMap | None,
-    ) -> WindowMap | None:
-        """None when memory ran out and blocks were made smaller. The engine's exception must be
-        gone by then: its traceback would keep the buffers of the failed run alive."""
-        height, width = max((part.shape for part in parts), key=prod, default=(0, 0))
+    def _begun(
+        self, plan: Plan, first: WindowMap | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Cells and out-of-distribution scores to be filled, or those of another engine's answer
+        `first` to be changed."""
+        if first is not None and first.cells_HW is not None:
+            return first.cells_HW.copy(), first.ood_HW.copy()
+        cells_HW = np.empty((plan.rows.cells, plan.columns.cells), np.float32)
         window = self._size // STRIDE
-        if first is None or first.cells_HW is None:
-            cells_HW = np.empty((plan.rows.cells, plan.columns.cells), np.float32)
-            ood_HW = np.empty_like(cells_HW[window - 1 :, window - 1 :])
-        else:
-            cells_HW, ood_HW = first.cells_HW.copy(), first.ood_HW.copy()
-        try:
-            for part in parts:
-                self._fill(pixels_HWC, part, cells_HW, ood_HW)
-        except Exception as error:  # the engine's classes share no base but Exception
-            if not is_out_of_memory(error) or height * width <= _FEWEST_PIXELS:
-                raise BackendError(
-                    f"ONNX Runtime failed on {self.device} with a block of {width} x {height} "
-                    f"pixels ({in_one_line(error)})"
-                ) from error
-            self._most = height * width // 2
-        else:
-            return self._map(plan, cells_HW, ood_HW)
+        return cells_HW, np.empty_like(cells_HW[window - 1 :, window - 1 :])
+
+    def _halve(self, shape: tuple[int, int], error: Exception) -> None:
+        """Make blocks smaller when memory ran out; raise BackendError for any other `error`."""
+        height, width = shape
+        if not is_out_of_memory(error) or height * width <= _FEWEST_PIXELS:
+            raise BackendError(
+                f"ONNX Runtime failed on {self.device} with a block of {width} x {height} "
+                f"pixels ({in_one_line(error)})"
+            ) from error
+        self._most = height * width // 2
         self._smaller = (
             f"memory did not hold blocks of {width} x {height} pixels: photos are judged in "
             "smaller ones, which moves log odds by less than 0.01",
         )
-        return None
 
     def _fill(
         self,
@@ -190,38 +190,18 @@ class DenseEngine:
     ) -> None:
         """Calibrated log odds of the cells and out-of-distribution scores of the windows, block by
         block."""
-        rows, columns, dense = plan.rows, plan.columns, self._dense
+        dense = self._dense
         for down, across in plan:
-            seen_HWC = pixels_HWC.take(rows.seen(down), axis=0)
-            seen_HWC = seen_HWC.take(columns.seen(across), axis=1)
+            seen_HWC = pixels_HWC.take(plan.rows.seen(down), axis=0)
+            seen_HWC = seen_HWC.take(plan.columns.seen(across), axis=1)
             odds_HW, scores_HW = self.judge_block(seen_HWC)
             odds_HW = (odds_HW / dense.temperature + dense.shift).astype(np.float32)
             for target_HW, answer_HW, several in (
                 (cells_HW, odds_HW, 1),
                 (ood_HW, scores_HW, self._size // STRIDE),
             ):
-                places, wanted = zip(
-                    rows.counted(down, several), columns.counted(across, several), strict=True
-                )
-                target_HW[places] = answer_HW[wanted]
-
-    def _map(
-        self, plan: Plan, cells_HW: NDArray[np.float32], ood_HW: NDArray[np.float32]
-    ) -> WindowMap:
-        if not (np.isfinite(cells_HW).all() and np.isfinite(ood_HW).all()):
-            raise BackendError(
-                "the engine answered no number for a window; check this machine with: "
-                "inspector doctor"
-            )
-        return WindowMap(
-            log_odds_HW=window_means(cells_HW, self._size // STRIDE).astype(np.float32),
-            ood_HW=ood_HW,
-            cells_HW=cells_HW,
-            size=self._size,
-            stride=STRIDE,
-            left=plan.columns.first,
-            top=plan.rows.first,
-        )
+                place, wanted = plan.counted(down, across, several)
+                target_HW[place] = answer_HW[wanted]
 
     def close(self) -> None:
         """Give back memory and threads; the engine cannot run afterwards."""

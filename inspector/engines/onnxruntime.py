@@ -15,7 +15,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from inspector.core.machine import usable_cores
 from inspector.engines import Device, has_nvidia_driver
-from inspector.engines.contract import VARIANTS, OnnxEngine, check_graph, in_one_line
+from inspector.engines.contract import VARIANTS, GraphEngine, check_graph, in_one_line
 from inspector.errors import BackendError, BundleError
 from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
 from inspector.types import View
@@ -44,7 +44,7 @@ _KEPT = 4
 the size of a scan's last batch."""
 
 
-class OnnxRuntimeBackend(OnnxEngine):
+class OnnxRuntimeBackend(GraphEngine):
     """An ONNX file of the bundle in one inference session.
 
     Raises BackendError when the provider obtained is not the one demanded, BundleError when the

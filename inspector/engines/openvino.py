@@ -11,7 +11,7 @@ import numpy as np
 
 from inspector.core.machine import usable_cores
 from inspector.engines import Device
-from inspector.engines.contract import VARIANTS, OnnxEngine, as_one, check_graph
+from inspector.engines.contract import VARIANTS, GraphEngine, as_one, check_graph
 from inspector.errors import BackendError, BundleError
 from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
 from inspector.model.stamp import model_metadata
@@ -30,7 +30,7 @@ _LARGEST_REQUEST = 16
 _FLOAT = "f32"
 
 
-class OpenVinoBackend(OnnxEngine):
+class OpenVinoBackend(GraphEngine):
     """An ONNX file of the bundle, compiled for the CPU.
 
     Computes in float32 what the file does not quantise, also where the CPU has bfloat16, unless

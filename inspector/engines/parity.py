@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -90,14 +90,10 @@ class ParityReport:
 
     def to_json(self) -> JsonObject:
         """The evidence without the images' names, which may be private."""
-        return {
-            "images": self.images,
-            "max_difference": self.max_difference,
-            "mean_difference": self.mean_difference,
-            "max_cam_difference": self.max_cam_difference,
-            "max_ood_difference": self.max_ood_difference,
-            "verdict_flips": [[f.p_reference, f.p_candidate] for f in self.verdict_flips],
-        }
+        values = asdict(self)
+        del values["worst"]
+        values["verdict_flips"] = [[f.p_reference, f.p_candidate] for f in self.verdict_flips]
+        return values
 
 
 def parity(

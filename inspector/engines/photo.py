@@ -11,7 +11,7 @@ import numpy as np
 
 from inspector.engines import open_backend
 from inspector.engines.combined import DeferringBackend
-from inspector.engines.contract import VARIANTS
+from inspector.engines.contract import VARIANTS, joined, ragged
 from inspector.errors import BundleError, UsageError
 from inspector.model.bundle import NARROW
 from inspector.model.evidence import MOST_TILES, STRONGEST_TILE, find_candidates, judge_photo
@@ -124,8 +124,7 @@ class PhotoEngine:
         self._size = size
         self._open_mapper = open_mapper
         self._mapper: Mapper | None = None
-        last = tiles.last if isinstance(tiles, DeferringBackend) else tiles
-        self._exact = last
+        self._exact = tiles.last if isinstance(tiles, DeferringBackend) else tiles
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -137,7 +136,7 @@ class PhotoEngine:
             return self.tiles.run(batch.pixels_NHWC)
         found = self._judge_native(batch.native)
         whole = self.tiles.run(batch.pixels_NHWC) if len(batch.pixels_NHWC) else None
-        whole_N = [photo.view is View.WHOLE for photo in batch.photos]
+        whole_N = np.array([photo.view is View.WHOLE for photo in batch.photos])
         return _merged(whole_N, whole, found, self.stages)
 
     def _judge_native(self, photos: Sequence[NDArray[np.uint8]]) -> list[PhotoScore]:
@@ -177,28 +176,29 @@ class PhotoEngine:
 
 
 def _merged(
-    whole_N: Sequence[bool], whole: Scores | None, found: list[PhotoScore], stages: Sequence[str]
+    whole_N: NDArray[np.bool_], whole: Scores | None, found: list[PhotoScore], stages: Sequence[str]
 ) -> Scores:
     """Scores of all photos in their order, from those of the ones that were judged whole and what
     was found in the others."""
-    count = len(whole_N)
-    p_N, ood_N = np.empty(count, np.float32), np.empty(count, np.float32)
-    stage_N, cam_N = np.zeros(count, np.uint8), np.empty(count, object)
-    if whole is not None:
-        is_whole_N = np.array(whole_N)
-        p_N[is_whole_N], ood_N[is_whole_N] = whole.p_crack_N, whole.ood_N
-        if whole.stage_N is not None:
-            stage_N[is_whole_N] = whole.stage_N
-        for k, cam_HW in zip(np.flatnonzero(is_whole_N), whole.cam_NHW, strict=True):
-            cam_N[k] = cam_HW
-    own = iter(found)
-    found_N = tuple(None if is_whole else next(own) for is_whole in whole_N)
-    for place, score in enumerate(found_N):
-        if score is not None:
-            p_N[place], ood_N[place] = score.p_crack, score.ood_score
-            stage_N[place] = stages.index(score.stage)
-            cam_N[place] = np.empty((0, 0), np.float32)
-    return Scores(p_N, cam_N, ood_N, stage_N, found_N)
+    own = Scores(
+        np.array([score.p_crack for score in found], np.float32),
+        ragged([np.empty((0, 0), np.float32)] * len(found)),
+        np.array([score.ood_score for score in found], np.float32),
+        np.array([stages.index(score.stage) for score in found], np.uint8),
+        tuple(found),
+    )
+    if whole is None:
+        return own
+    both = joined([whole, own])
+    assert both.stage_N is not None and both.found_N is not None
+    place_N = np.argsort(np.argsort(~whole_N, kind="stable"))
+    return Scores(
+        both.p_crack_N[place_N],
+        both.cam_NHW[place_N],
+        both.ood_N[place_N],
+        both.stage_N[place_N],
+        tuple(both.found_N[k] for k in place_N),
+    )
 
 
 def cut_tile(pixels_HWC: NDArray[np.uint8], x: int, y: int, size: int) -> NDArray[np.uint8]:
@@ -236,15 +236,15 @@ class TileMapper:
         corners = [
             (left + x * stride, top + y * stride) for y in range(rows) for x in range(columns)
         ]
-        odds, oods = [], []
+        parts = []
         for start in range(0, len(corners), TILES_AT_ONCE):
             some = corners[start : start + TILES_AT_ONCE]
-            scores = self._tiles.run(np.stack([cut_tile(pixels_HWC, x, y, size) for x, y in some]))
-            odds.append(log_odds(scores.p_crack_N))
-            oods.append(scores.ood_N)
+            tiles_NHWC = np.stack([cut_tile(pixels_HWC, x, y, size) for x, y in some])
+            parts.append(self._tiles.run(tiles_NHWC))
+        scores = joined(parts)
         return WindowMap(
-            log_odds_HW=np.concatenate(odds).astype(np.float32).reshape(rows, columns),
-            ood_HW=np.concatenate(oods).reshape(rows, columns),
+            log_odds_HW=log_odds(scores.p_crack_N).astype(np.float32).reshape(rows, columns),
+            ood_HW=scores.ood_N.reshape(rows, columns),
             cells_HW=None,
             size=size,
             stride=stride,

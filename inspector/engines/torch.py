@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from inspector.engines import Device
-from inspector.engines.contract import check_pixels, to_scores
+from inspector.engines.contract import GraphEngine
 from inspector.errors import BackendError, BundleError, UsageError
 from inspector.model.network import load_deployed
 from inspector.model.stamp import check_metadata, model_metadata
@@ -21,18 +21,16 @@ if TYPE_CHECKING:
 
     from inspector.engines.contract import Outputs
     from inspector.model.bundle import ModelBundle
-    from inspector.types import Scores
 
 
-class _TorchBackend:
+class _TorchBackend(GraphEngine):
     """Base of both engines. `threads` and, on a GPU, full float32 precision are settings of
     torch as a whole, so they hold for the process."""
 
-    name: str
-    notes: tuple[str, ...] = ()
+    title = "torch"
 
     def __init__(self, bundle: ModelBundle, model: Any, device: str, threads: int | None) -> None:
-        self._bundle = bundle
+        super().__init__(bundle, "fp32", self._run_once)
         self._device, self.why = _resolve(Device.parse(device))
         if threads is not None:
             torch.set_num_threads(threads)
@@ -44,28 +42,20 @@ class _TorchBackend:
         except RuntimeError as error:
             raise BackendError(f"the model does not load on {self._device} ({error})") from error
         self.device = str(self._device)
-        self.providers: tuple[str, ...] = (f"torch {torch.__version__}",)
-        self.stages: tuple[str, ...] = (f"fp32@{bundle.preprocess.size}",)
+        self.providers = (f"torch {torch.__version__}",)
 
-    def run(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
-        """Judge N >= 1 images, uint8 (N, size, size, 3). Raises BackendError."""
-        check_pixels(pixels_NHWC, self._bundle.preprocess.size)
+    @torch.inference_mode()
+    def _run_once(self, pixels_NHWC: NDArray[np.uint8]) -> Outputs:
         # A copy where it is read-only or strided: torch warns about the one, refuses some of the
         # other.
         pixels_NHWC = np.require(pixels_NHWC, requirements=["C", "W"])
-        try:
-            with torch.inference_mode():
-                images = torch.from_numpy(pixels_NHWC).to(self._device)
-                outputs: Outputs = tuple(t.cpu().numpy() for t in self._model(images))
-        except RuntimeError as error:
-            raise BackendError(
-                f"torch failed on {self.device} with {len(pixels_NHWC)} images ({error}); "
-                "if memory ran out, use a smaller --batch-size"
-            ) from error
-        return to_scores(self._bundle, outputs)
+        images = torch.from_numpy(pixels_NHWC).to(self._device)
+        outputs: Outputs = tuple(t.cpu().numpy() for t in self._model(images))
+        return outputs
 
     def close(self) -> None:
         """Give back memory; the backend cannot run afterwards."""
+        super().close()
         del self._model
         if self._device.type == "cuda":
             torch.cuda.empty_cache()

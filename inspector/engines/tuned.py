@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -161,18 +161,14 @@ def _with_deferred(
 
 
 def _cached_speeds(bundle: ModelBundle, backend: str) -> dict[str, float]:
-    """Seconds per image by precision; empty unless they were measured before."""
+    """Seconds per image by precision; empty unless they were measured before, and what the cache
+    holds can be times."""
     found = get_cached(machine_key(bundle.files, backend))
-    return {str(name): float(s) for name, s in found.items()} if _are_speeds(found) else {}
-
-
-def _are_speeds(found: Any) -> bool:
-    """Whether what the cache holds can be times; if not, they are measured again."""
-    return (
-        isinstance(found, dict)
-        and _FP32 in found
-        and all(is_number(seconds) and seconds > 0 for seconds in found.values())
-    )
+    if not isinstance(found, dict) or _FP32 not in found:
+        return {}
+    if not all(is_number(seconds) and seconds > 0 for seconds in found.values()):
+        return {}
+    return {str(name): float(seconds) for name, seconds in found.items()}
 
 
 def _measure(

@@ -33,7 +33,7 @@ from inspector.model.preprocess import PreprocessSpec
 from inspector.types import View
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from inspector.types import JsonObject
 
@@ -319,6 +319,14 @@ class ModelBundle:
             ]
         except ValueError as error:
             return [f"{file.name} is no ONNX model ({error})"]
+
+    def without(self, files: Collection[str]) -> ModelBundle:
+        """This bundle without those files, and without the variants that are in them."""
+        return replace(
+            self,
+            files={name: sha256 for name, sha256 in self.files.items() if name not in files},
+            variants={n: v for n, v in self.variants.items() if v.file not in files},
+        )
 
     def with_files(self, *names: str, **changes: object) -> ModelBundle:
         """This bundle with the current hashes of `names` and other fields replaced."""

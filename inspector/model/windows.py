@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise, product
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    Place = tuple[slice, slice]
 
 STRIDE = 32
 """Pixels from window to window: the stride of the network's last features."""
@@ -64,18 +66,29 @@ class WindowMap:
     left: int
     top: int
 
+    @classmethod
+    def of_cells(
+        cls,
+        cells_HW: NDArray[np.float32],
+        ood_HW: NDArray[np.float32],
+        *,
+        left: int,
+        top: int,
+        size: int = USUAL * STRIDE,
+    ) -> Self:
+        """The map of windows whose log odds are the means of their cells'."""
+        means_HW = window_means(cells_HW, size // STRIDE).astype(np.float32)
+        return cls(means_HW, ood_HW, cells_HW, size, STRIDE, left, top)
+
     def patched(self, other: WindowMap, parts: Sequence[Plan]) -> WindowMap:
         """The same with what `other` says of `parts` of the photo."""
         assert self.cells_HW is not None and other.cells_HW is not None
-        cells_HW, ood_HW, window = self.cells_HW.copy(), self.ood_HW.copy(), self.size // STRIDE
-        planes = ((cells_HW, other.cells_HW, 1), (ood_HW, other.ood_HW, window))
-        for part, (mine_HW, new_HW, several) in product(parts, planes):
-            for down, across in part:
-                rows, _ = part.rows.counted(down, several)
-                columns, _ = part.columns.counted(across, several)
-                mine_HW[rows, columns] = new_HW[rows, columns]
-        means_HW = window_means(cells_HW, window).astype(np.float32)
-        return replace(self, log_odds_HW=means_HW, ood_HW=ood_HW, cells_HW=cells_HW)
+        cells_HW, ood_HW = self.cells_HW.copy(), self.ood_HW.copy()
+        planes = ((cells_HW, other.cells_HW, 1), (ood_HW, other.ood_HW, self.size // STRIDE))
+        for mine_HW, new_HW, several in planes:
+            for place in (part.counted(*block, several)[0] for part in parts for block in part):
+                mine_HW[place] = new_HW[place]
+        return WindowMap.of_cells(cells_HW, ood_HW, left=self.left, top=self.top, size=self.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +152,11 @@ class Plan:
         """Pixels of all blocks together."""
         height, width = self.shape
         return height * width * len(self.rows.blocks) * len(self.columns.blocks)
+
+    def counted(self, down: Block, across: Block, several: int) -> tuple[Place, Place]:
+        """`Axis.counted` along both axes, for the block of these rows and columns."""
+        rows, columns = self.rows.counted(down, several), self.columns.counted(across, several)
+        return (rows[0], columns[0]), (rows[1], columns[1])
 
     def __iter__(self) -> Iterator[tuple[Block, Block]]:
         """Rows and columns of each block."""
