@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from inspector.synthesis import (
     add_distractor,
     make_scene,
 )
-from inspector.training.data import Haze, JpegArtifacts, Rescale, SensorNoise, WhiteBalance
+from inspector.training.data import haze, jpeg_artifacts, rescale, sensor_noise, white_balance
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "explanation" / "synthesis.jpg"
 
@@ -179,15 +180,15 @@ def _seen(change: Callable[[Tensor], Tensor]) -> Pixels:
     return changed.permute(1, 2, 0).contiguous().numpy()
 
 
-_SHIFTS: tuple[tuple[str, nn.Module], ...] = (
+_SHIFTS: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
     ("as it is", nn.Identity()),
     ("exposure, contrast", v2.ColorJitter(0.3, 0.35, 0.3, 0.03)),
-    ("white balance", WhiteBalance()),
-    ("haze", Haze()),
-    ("sensor noise", SensorNoise()),
-    ("JPEG quality 30", JpegArtifacts(30, 30)),
+    ("white balance", white_balance),
+    ("haze", haze),
+    ("sensor noise", sensor_noise),
+    ("JPEG quality 30", partial(jpeg_artifacts, worst=30, best=30)),
     ("blur", v2.GaussianBlur(5, (1.6, 1.6))),
-    ("further away", Rescale(TILE_PX, 0.45, 0.45)),
+    ("further away", partial(rescale, size=TILE_PX, smallest=0.45, largest=0.45)),
 )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -51,91 +52,63 @@ _SMALLEST_MIRROR = 0.36
 the image's own side before and after it."""
 
 
-class QuarterTurn(torch.nn.Module):
+def quarter_turn(image_CHW: Tensor) -> Tensor:
     """Rotate by 0, 90, 180 or 270 degrees."""
-
-    def forward(self, image_CHW: Tensor) -> Tensor:
-        return torch.rot90(image_CHW, int(torch.randint(4, ())), dims=(1, 2))
+    return torch.rot90(image_CHW, int(torch.randint(4, ())), dims=(1, 2))
 
 
-class Rescale(torch.nn.Module):
+def rescale(
+    image_CHW: Tensor, *, size: int, smallest: float = 0.45, largest: float = 1.15
+) -> Tensor:
     """Show a view of `size` px from nearer or further away: resize by a random factor, then crop or
     pad by reflection. Shrinking makes hairlines out of wide cracks."""
-
-    def __init__(self, size: int, smallest: float = 0.45, largest: float = 1.15) -> None:
-        super().__init__()
-        self.size = size
-        self.smallest = smallest
-        self.largest = largest
-
-    def forward(self, image_CHW: Tensor) -> Tensor:
-        native = image_CHW.shape[-1]
-        largest = min(native * self.largest, self.size * _LARGEST_CROP)
-        smallest = max(native * self.smallest, self.size * _SMALLEST_MIRROR)
-        side = round(smallest + (largest - smallest) * float(torch.rand(())))
-        resized = F.resize(image_CHW, [side, side], antialias=True)
-        if side < self.size:
-            before = (self.size - side) // 2
-            after = self.size - side - before
-            edges = [before, before, after, after]
-            return cast("Tensor", F.pad(resized, edges, padding_mode="reflect"))
-        top, left = (int(torch.randint(side - self.size + 1, ())) for _ in range(2))
-        return cast("Tensor", F.crop(resized, top, left, self.size, self.size))
+    native = image_CHW.shape[-1]
+    most = min(native * largest, size * _LARGEST_CROP)
+    least = max(native * smallest, size * _SMALLEST_MIRROR)
+    side = round(least + (most - least) * float(torch.rand(())))
+    resized = F.resize(image_CHW, [side, side], antialias=True)
+    if side < size:
+        before = (size - side) // 2
+        after = size - side - before
+        edges = [before, before, after, after]
+        return cast("Tensor", F.pad(resized, edges, padding_mode="reflect"))
+    top, left = (int(torch.randint(side - size + 1, ())) for _ in range(2))
+    return cast("Tensor", F.crop(resized, top, left, size, size))
 
 
-class WhiteBalance(torch.nn.Module):
+def white_balance(image_CHW: Tensor, largest: float = 0.16) -> Tensor:
     """Change red and blue by up to a sixth, as lamps, shade or a camera's guess do."""
-
-    def __init__(self, largest: float = 0.16) -> None:
-        super().__init__()
-        self.largest = largest
-
-    def forward(self, image_CHW: Tensor) -> Tensor:
-        off = self.largest * (2 * torch.rand(2) - 1)
-        gain = torch.stack([1 + off[0], torch.ones(()), 1 + off[1]]).view(3, 1, 1)
-        return (image_CHW.float() * gain).round().clamp(0, 255).to(torch.uint8)
+    off = largest * (2 * torch.rand(2) - 1)
+    gain = torch.stack([1 + off[0], torch.ones(()), 1 + off[1]]).view(3, 1, 1)
+    return _to_uint8(image_CHW.float() * gain)
 
 
-class Haze(torch.nn.Module):
+def haze(image_CHW: Tensor, thickest: float = 0.5) -> Tensor:
     """Lay a pale veil over the image, thicker towards one side: dust, fog, stray light. It takes at
     most half of the contrast, so that a crack stays visible."""
-
-    def __init__(self, thickest: float = 0.5) -> None:
-        super().__init__()
-        self.thickest = thickest
-
-    def forward(self, image_CHW: Tensor) -> Tensor:
-        height, width = image_CHW.shape[1:]
-        near, far = (self.thickest * torch.rand(2)).tolist()
-        veil_HW = torch.linspace(near, far, width).expand(height, width)
-        brightness = 140 + 90 * float(torch.rand(()))
-        hazy = image_CHW.float() + veil_HW * (brightness - image_CHW.float())
-        return hazy.round().clamp(0, 255).to(torch.uint8)
+    height, width = image_CHW.shape[1:]
+    near, far = (thickest * torch.rand(2)).tolist()
+    veil_HW = torch.linspace(near, far, width).expand(height, width)
+    brightness = 140 + 90 * float(torch.rand(()))
+    return _to_uint8(image_CHW.float() + veil_HW * (brightness - image_CHW.float()))
 
 
-class SensorNoise(torch.nn.Module):
+def sensor_noise(image_CHW: Tensor) -> Tensor:
     """Add Gaussian noise of 1 to 10 grey levels, as in a dark scene or from a small sensor."""
-
-    def forward(self, image_CHW: Tensor) -> Tensor:
-        deviation = 1 + 9 * float(torch.rand(()))
-        noisy = image_CHW.float() + deviation * torch.randn(image_CHW.shape)
-        return noisy.round().clamp(0, 255).to(torch.uint8)
+    deviation = 1 + 9 * float(torch.rand(()))
+    return _to_uint8(image_CHW.float() + deviation * torch.randn(image_CHW.shape))
 
 
-class JpegArtifacts(torch.nn.Module):
+def _to_uint8(values_CHW: Tensor) -> Tensor:
+    return values_CHW.round().clamp(0, 255).to(torch.uint8)
+
+
+def jpeg_artifacts(image_CHW: Tensor, worst: int = 30, best: int = 95) -> Tensor:
     """Compress and decode as JPEG, as phones and messengers do."""
-
-    def __init__(self, worst: int = 30, best: int = 95) -> None:
-        super().__init__()
-        self.worst = worst
-        self.best = best
-
-    def forward(self, image_CHW: Tensor) -> Tensor:
-        quality = int(torch.randint(self.worst, self.best + 1, ()))
-        file = BytesIO()
-        Image.fromarray(image_CHW.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=quality)
-        pixels_HWC = np.array(Image.open(file))
-        return torch.from_numpy(pixels_HWC).permute(2, 0, 1)
+    quality = int(torch.randint(worst, best + 1, ()))
+    file = BytesIO()
+    Image.fromarray(image_CHW.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=quality)
+    return torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)
 
 
 def augmentation(size: int) -> v2.Compose:
@@ -146,15 +119,15 @@ def augmentation(size: int) -> v2.Compose:
     return v2.Compose(
         [
             v2.RandomHorizontalFlip(),
-            QuarterTurn(),
-            Rescale(size),
+            quarter_turn,
+            partial(rescale, size=size),
             v2.RandomApply([v2.ColorJitter(0.3, 0.35, 0.3, 0.03)], p=0.8),
-            v2.RandomApply([WhiteBalance()], p=0.3),
+            v2.RandomApply([white_balance], p=0.3),
             v2.RandomGrayscale(p=0.1),
-            v2.RandomApply([Haze()], p=0.15),
+            v2.RandomApply([haze], p=0.15),
             v2.RandomApply([v2.GaussianBlur(5, (0.3, 1.6))], p=0.25),
-            v2.RandomApply([SensorNoise()], p=0.3),
-            v2.RandomApply([JpegArtifacts()], p=0.4),
+            v2.RandomApply([sensor_noise], p=0.3),
+            v2.RandomApply([jpeg_artifacts], p=0.4),
         ]
     )
 

@@ -317,15 +317,21 @@ class Trainer:
         """Whether validation has not improved for `patience` epochs."""
         return len(self.history) - self.best_epoch >= self.config.patience
 
+    def _parts(self) -> dict[str, Any]:
+        """What has a state of its own, by its name in a checkpoint."""
+        averaged = {"average": self.average} if self.average else {}
+        return averaged | {
+            "model": self.model,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "scaler": self.scaler,
+        }
+
     def state(self, data_digest: str) -> dict[str, Any]:
         """Everything that `restore` needs, for a checkpoint."""
         return {
             "data_digest": data_digest,
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict() if self.average else None,
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "scaler": self.scaler.state_dict(),
+            **{name: part.state_dict() for name, part in self._parts().items()},
             "history": [asdict(result) for result in self.history],
             "best": self.best,
             "best_score": self.best_score,
@@ -335,12 +341,8 @@ class Trainer:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a checkpoint's `state`."""
-        self.model.load_state_dict(state["model"])
-        if self.average:
-            self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.scaler.load_state_dict(state["scaler"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
         self.history = [EpochResult(**row) for row in state["history"]]
         self.best, self.best_score = state["best"], tuple(state["best_score"])
         self.best_epoch, self.broken = state["best_epoch"], set(state["broken"])

@@ -51,35 +51,17 @@ _MAY_CHANGE = frozenset(
 themselves are compared by their digest."""
 
 
-class Log:
-    """Lines that a training says, passed on to its caller and appended to a file."""
+def logged(file: Path, passed_on: Callable[[str], object]) -> Callable[[str], None]:
+    """Make a function that passes on what a training says, line by line, and appends it to a
+    file."""
 
-    def __init__(
-        self,
-        file: Path,
-        say: Callable[[str], object],
-        warn: Callable[[str], object],
-        detail: Callable[[str], object],
-    ) -> None:
-        self._file = file
-        self._say = say
-        self._warn = warn
-        self._detail = detail
-
-    def say(self, text: str) -> None:
-        self._put(text, self._say)
-
-    def detail(self, text: str) -> None:
-        self._put(text, self._detail)
-
-    def warn(self, text: str) -> None:
-        self._put(text, self._warn)
-
-    def _put(self, text: str, passed_on: Callable[[str], object]) -> None:
-        with self._file.open("a", encoding="utf-8") as file:
+    def tell(text: str) -> None:
+        with file.open("a", encoding="utf-8") as log:
             for line in map(printable, text.split("\n")):
                 passed_on(line)
-                file.write(f"{line}\n")
+                log.write(f"{line}\n")
+
+    return tell
 
 
 def prepare_notes(config: TrainConfig) -> Path:
@@ -114,7 +96,7 @@ def prepare_notes(config: TrainConfig) -> Path:
 
 
 @contextmanager
-def telling_what_is_left(config: TrainConfig, log: Log) -> Iterator[None]:
+def telling_what_is_left(config: TrainConfig, warn: Callable[[str], object]) -> Iterator[None]:
     """Say, whatever stops the training, what is left of it. Raises OutputError for errors of the
     file system, TrainingError for those of loader processes and of a GPU."""
 
@@ -128,7 +110,7 @@ def telling_what_is_left(config: TrainConfig, log: Log) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        log.warn(f"interrupted; {left()}")
+        warn(f"interrupted; {left()}")
         raise
     except OSError as error:
         raise OutputError(

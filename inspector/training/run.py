@@ -33,8 +33,8 @@ from inspector.training.loop import Trainer, fit
 from inspector.training.notes import (
     CHECKPOINT,
     LOG,
-    Log,
     load_checkpoint,
+    logged,
     prepare_notes,
     telling_what_is_left,
     write_artifacts,
@@ -121,12 +121,12 @@ def train_by(
     found = read_images(config)
     training, validation = found.training, found.validation
     notes = prepare_notes(config)
-    log = Log(notes / LOG, say, warn, detail)
-    with telling_what_is_left(config, log):
+    say, warn, detail = (logged(notes / LOG, tell) for tell in (say, warn, detail))
+    with telling_what_is_left(config, warn):
         for line in found.lines:
-            log.say(line)
+            say(line)
         for line in found.warnings:
-            log.warn(line)
+            warn(line)
         progress(f"loading the weights to begin with ({config.init})", 0, 0)
         trainer = make_trainer(config, _network(config), training, validation)
         digest = data_digest([*training, *validation])
@@ -134,19 +134,19 @@ def train_by(
             trainer.restore(load_checkpoint(notes / CHECKPOINT, config, digest))
         leaks = audit_split(config, training, validation, notes, progress=progress)
         for line in leaks.lines() if leaks else ():
-            (log.warn if leaks and leaks.leaks else log.say)(line)
-        log.say("\n".join(outline(trainer.model.network)))
-        log.detail(describe(trainer.model.network))
-        log.say(_plan(config, training, validation, str(trainer.device)))
-        trained = fit(trainer, notes / CHECKPOINT, digest, progress=progress, say=log.say)
+            (warn if leaks and leaks.leaks else say)(line)
+        say("\n".join(outline(trainer.model.network)))
+        detail(describe(trainer.model.network))
+        say(_plan(config, training, validation, str(trainer.device)))
+        trained = fit(trainer, notes / CHECKPOINT, digest, progress=progress, say=say)
         if trained.broken:
-            log.say(f"{len(trained.broken)} images could not be decoded and were left out")
+            say(f"{len(trained.broken)} images could not be decoded and were left out")
         bundle = _finish(config, trainer, trained, digest, progress)
         (notes / CHECKPOINT).unlink()  # ten times the model, and of no more use
         missed = write_artifacts(
             config, bundle, trained.history, validation, notes, leaks, progress
         )
-    return TrainResult(_exported(config, log, progress), trained, missed, notes, leaks)
+    return TrainResult(_exported(config, warn, progress), trained, missed, notes, leaks)
 
 
 def _network(config: TrainConfig) -> ResNet:
@@ -249,7 +249,9 @@ def _provenance(
     }
 
 
-def _exported(config: TrainConfig, log: Log, progress: Progress) -> ModelBundle:
+def _exported(
+    config: TrainConfig, warn: Callable[[str], object], progress: Progress
+) -> ModelBundle:
     """Export the bundle to ONNX and TorchScript, gated on the validation folder."""
     from export import ExportConfig, export_bundle
 
@@ -261,7 +263,7 @@ def _exported(config: TrainConfig, log: Log, progress: Progress) -> ModelBundle:
     try:
         return export_bundle(ExportConfig(bundle=config.out, images=images), progress)
     except KeyboardInterrupt:
-        log.warn(f"interrupted; {kept}")
+        warn(f"interrupted; {kept}")
         raise
     except Exception as error:
         raise ExportError(f"{error}; {kept}") from error

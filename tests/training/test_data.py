@@ -17,13 +17,13 @@ from inspector.model.preprocess import PreprocessSpec
 from inspector.photos.decode import decode
 from inspector.training.data import (
     AugmentedPixels,
-    Haze,
     HeldOut,
-    Rescale,
-    WhiteBalance,
     augmentation,
     epoch_plan,
     hard_example,
+    haze,
+    rescale,
+    white_balance,
 )
 from inspector.types import Decoded, ImageRef
 
@@ -88,14 +88,14 @@ def test_rescale_never_cuts_away_most_of_the_image():
     image = torch.zeros(3, 64, 64, dtype=torch.uint8)
     image[:, 24:40, 24:40] = 255
     for size in (32, 64):
-        views = [Rescale(size)(image) for _ in range(100)]
+        views = [rescale(image, size=size) for _ in range(100)]
         assert all(bool((view > 200).any()) for view in views)
 
 
 def test_white_balance_moves_red_and_blue_alone():
     torch.manual_seed(0)
     image = torch.full((3, 8, 8), 120, dtype=torch.uint8)
-    views = torch.stack([WhiteBalance(0.16)(image) for _ in range(50)])
+    views = torch.stack([white_balance(image, 0.16) for _ in range(50)])
     assert (views[:, 1] == 120).all()
     assert 100 <= int(views.min()) < 115 and 125 < int(views.max()) <= 140
 
@@ -105,7 +105,7 @@ def test_haze_takes_contrast_but_leaves_the_crack():
     image = torch.full((3, 16, 16), 120, dtype=torch.uint8)
     image[:, 8] = 20
     for _ in range(50):
-        hazy = Haze()(image).int()
+        hazy = haze(image).int()
         assert hazy.min() >= 20 and hazy.max() <= 230
         assert ((hazy[:, 0] - hazy[:, 8]) >= 49).all(), "half of 100 grey levels, rounded"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,12 +13,12 @@ from torchvision.transforms import v2
 from bench.recipe.context.labels import CLEAR, CRACK, UNCLEAR
 from bench.studies.photos.sources import resized
 from inspector.training.data import (
-    Haze,
-    JpegArtifacts,
-    QuarterTurn,
-    Rescale,
-    SensorNoise,
-    WhiteBalance,
+    haze,
+    jpeg_artifacts,
+    quarter_turn,
+    rescale,
+    sensor_noise,
+    white_balance,
 )
 
 if TYPE_CHECKING:
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
 LIGHT = v2.Compose(
     [
         v2.RandomApply([v2.ColorJitter(0.22, 0.25, 0.22, 0.02)], p=0.6),
-        v2.RandomApply([WhiteBalance()], p=0.25),
+        v2.RandomApply([white_balance], p=0.25),
         v2.RandomGrayscale(p=0.08),
-        v2.RandomApply([Haze(0.4)], p=0.1),
+        v2.RandomApply([partial(haze, thickest=0.4)], p=0.1),
         v2.RandomApply([v2.GaussianBlur(5, (0.3, 1.2))], p=0.18),
-        v2.RandomApply([SensorNoise()], p=0.2),
-        v2.RandomApply([JpegArtifacts(35)], p=0.3),
+        v2.RandomApply([sensor_noise], p=0.2),
+        v2.RandomApply([partial(jpeg_artifacts, worst=35)], p=0.3),
     ]
 )
 """Weaker and rarer than `inspector.training.data` has them: docs/training.md, `weak-light`."""
@@ -49,8 +50,8 @@ def lit(pixels: Pixels, rng: np.random.Generator) -> Pixels:
 def tile_view(tile: Pixels, rng: np.random.Generator, size: int) -> Pixels:
     """A whole labelled tile (`size` + 3 px or so a side) at 45 to 115 % of its size; a third of
     them as a scan sees it, its middle cut out."""
-    shown = v2.CenterCrop(size) if rng.random() < 1 / 3 else Rescale(size)
-    return _changed(v2.Compose([shown, QuarterTurn(), v2.RandomHorizontalFlip()]), tile, rng)
+    shown = v2.CenterCrop(size) if rng.random() < 1 / 3 else partial(rescale, size=size)
+    return _changed(v2.Compose([shown, quarter_turn, v2.RandomHorizontalFlip()]), tile, rng)
 
 
 def scene_view(scene: Pixels, rng: np.random.Generator, size: int) -> tuple[Pixels, Pixels]:

@@ -19,17 +19,19 @@ from bench.studies.training.blurpool import antialias
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.model.network import load_deployed
 from inspector.training.data import (
-    Haze,
-    JpegArtifacts,
-    QuarterTurn,
-    Rescale,
-    SensorNoise,
-    WhiteBalance,
     augmentation,
+    haze,
+    jpeg_artifacts,
+    quarter_turn,
+    rescale,
+    sensor_noise,
+    white_balance,
 )
 from inspector.training.loop import Trainer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from inspector.model.network import DeployedModel
     from inspector.training.data import AugmentedPixels, TrainBatch
 
@@ -174,53 +176,44 @@ class Distilled(Trainer):
         return (1 - _TEACHER_SHARE) * loss + _TEACHER_SHARE * soft, logits
 
 
-def _random(module: nn.Module, p: float) -> v2.RandomApply:
-    return v2.RandomApply([module], p=min(1.0, p))
-
-
 def without_shifts(size: int) -> v2.Compose:
     """The product's augmentation without white balance and haze."""
+    shifts = ([white_balance], [haze])
     steps = augmentation(size).transforms
-    return v2.Compose([step for step in steps if not _holds(step, (WhiteBalance, Haze))])
-
-
-def _holds(step: Any, kinds: tuple[type[nn.Module], ...]) -> bool:
-    """`RandomApply` keeps its steps in a plain list, which `modules()` does not see."""
-    return any(isinstance(inner, kinds) for inner in getattr(step, "transforms", [step]))
+    return v2.Compose([step for step in steps if getattr(step, "transforms", None) not in shifts])
 
 
 def without_scale(size: int) -> v2.Compose:
-    """The product's augmentation with a plain resize for `Rescale`."""
-    steps = augmentation(size).transforms
-    plain = v2.Resize([size, size], antialias=True)
-    return v2.Compose([plain if isinstance(step, Rescale) else step for step in steps])
+    """The product's augmentation with a plain resize for `rescale`."""
+    return _with_scale(size, v2.Resize([size, size], antialias=True))
 
 
 def wide_scale(size: int) -> v2.Compose:
     """From a third of a tile's size, so that wide cracks become hairlines more often."""
+    return _with_scale(size, partial(rescale, size=size, smallest=0.3, largest=1.4))
+
+
+def _with_scale(size: int, scale: Callable[[Tensor], Tensor]) -> v2.Compose:
     steps = augmentation(size).transforms
-    wide = Rescale(size, smallest=0.3, largest=1.4)
-    return v2.Compose([wide if isinstance(step, Rescale) else step for step in steps])
+    return v2.Compose([scale if getattr(s, "func", None) is rescale else s for s in steps])
 
 
 def photometric(size: int, *, strength: float) -> v2.Compose:
     """Turns, mirrors and scale as in the product; light, blur, noise and JPEG by `strength` (1 is
     about the product's)."""
     shift = 0.35 * strength
-    return v2.Compose(
-        [
-            v2.RandomHorizontalFlip(),
-            QuarterTurn(),
-            Rescale(size),
-            _random(v2.ColorJitter(shift, shift, shift, 0.03 * strength), 0.8 * strength),
-            _random(WhiteBalance(0.16 * strength), 0.3 * strength),
-            v2.RandomGrayscale(p=0.1 * strength),
-            _random(Haze(0.5 * strength), 0.15 * strength),
-            _random(v2.GaussianBlur(5, (0.3, 0.3 + 1.3 * strength)), 0.25 * strength),
-            _random(SensorNoise(), 0.3 * strength),
-            _random(JpegArtifacts(), 0.4 * strength),
-        ]
+    changes = (
+        (v2.ColorJitter(shift, shift, shift, 0.03 * strength), 0.8),
+        (partial(white_balance, largest=0.16 * strength), 0.3),
+        (v2.Grayscale(3), 0.1),
+        (partial(haze, thickest=0.5 * strength), 0.15),
+        (v2.GaussianBlur(5, (0.3, 0.3 + 1.3 * strength)), 0.25),
+        (sensor_noise, 0.3),
+        (jpeg_artifacts, 0.4),
     )
+    sometimes = [v2.RandomApply([each], p=min(1.0, p * strength)) for each, p in changes]
+    scale = partial(rescale, size=size)
+    return v2.Compose([v2.RandomHorizontalFlip(), quarter_turn, scale, *sometimes])
 
 
 class WeightSpace(Trainer):
