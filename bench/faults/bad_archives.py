@@ -40,7 +40,7 @@ def make_archives(folder: Path, photo: bytes) -> Iterator[Outcome]:
     yield from _wrong(folder, photo)
     yield from _cut_off(folder, photo)
     (folder / "none.zip").write_bytes(b"<html>not found</html>")
-    (folder / "links.tar").write_bytes(_with_links(photo))
+    (folder / "links.tar").write_bytes(_tar([("a.png", photo)], link="link.png"))
     yield "links.tar!/link.png", "a link in an archive", FailureCode.NOT_A_FILE
     yield "links.tar!/a.png", "beside a link in an archive", OK
 
@@ -90,23 +90,16 @@ def _zip(members: Members, *, packed: bool = False, method: int = zipfile.ZIP_ST
     return stream.getvalue()
 
 
-def _tar(members: Members, *, packed: bool = False) -> bytes:
+def _tar(members: Members, *, packed: bool = False, link: str = "") -> bytes:
+    """With a symbolic `link` in front of its members if there is one."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz" if packed else "w") as archive:
+        if link:
+            info = tarfile.TarInfo(link)
+            info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            archive.addfile(info)
         for name, content in members:
             info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    return stream.getvalue()
-
-
-def _with_links(photo: bytes) -> bytes:
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        link = tarfile.TarInfo("link.png")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        archive.addfile(link)
-        info = tarfile.TarInfo("a.png")
-        info.size = len(photo)
-        archive.addfile(info, io.BytesIO(photo))
     return stream.getvalue()

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from bench.faults.table import Difference
+from bench.faults.table import (
+    UNREADABLE,
+    Difference,
+    Snapshot,
+    damage_in,
+    difference,
+    difference_so_far,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
+    from bench.faults.scans import Ended
     from inspector.types import JsonObject
 
 T = TypeVar("T")
@@ -56,6 +67,14 @@ class FaultCase:
         self.left += len(left)
         self.troubles += [f"left behind: {name}" for name in left]
 
+    def take(self, trial: Trial) -> None:
+        """Count what a trial has found."""
+        self.runs += trial.kills
+        self.rows += trial.rows
+        self.difference += trial.difference
+        self.note_left([f"{left} ({trial.name})" for left in trial.left])
+        self.troubles += [f"{trial.name}: {trouble}" for trouble in trial.troubles]
+
     def finish(self) -> FaultCase:
         self.seconds = time.perf_counter() - self._started
         return self
@@ -83,6 +102,54 @@ class FaultCase:
             "troubles": self.troubles,
             "facts": self.facts,
         }
+
+
+@dataclass(slots=True)
+class Trial:
+    """One scan into `out` that is disturbed, and what comes of it."""
+
+    name: str
+    out: Path
+    kills: int = 0
+    moments: list[str] = field(default_factory=list)
+    """Where each kill of the scan came, by what was committed."""
+    rows: int = 0
+    difference: Difference = field(default_factory=Difference)
+    left: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+    def note(self, ended: Ended, *expected: int) -> None:
+        """Note how a run ended; `expected` are exit codes beside 0."""
+        self.left += ended.left
+        if ended.returncode not in (0, *expected):
+            self.troubles.append(ended.trouble)
+
+    def look(self, *tables: Snapshot) -> None:
+        """Look at a table that is not finished: what it holds must stand in one of `tables`."""
+        self.difference += difference_so_far(Snapshot.of(self.out), *tables)
+        self.troubles += damage_in(self.out)
+
+    def compare(self, right: Snapshot) -> None:
+        """Compare the finished table with the right one, byte for byte."""
+        found = Snapshot.of(self.out)
+        self.troubles += damage_in(self.out)
+        self.rows += found.count
+        self.difference += difference(found, right)
+        if found.content != right.content and not self.difference:
+            self.troubles.append("rows are equal, but their bytes differ")
+
+    @contextmanager
+    def kept_if_wrong(self) -> Iterator[None]:
+        """At the end a right table is removed, another one kept; one that cannot be read is a
+        trouble."""
+        try:
+            yield
+        except UNREADABLE as error:
+            self.troubles.append(f"the table cannot be read: {error}")
+        if self.difference or self.troubles or self.left:
+            self.troubles.append(f"kept: {self.out}")
+        else:
+            shutil.rmtree(self.out)
 
 
 def in_parallel(

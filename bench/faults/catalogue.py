@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.faults.bad_files import IGNORED, make_catalogue, sources_of
 from bench.faults.case import FaultCase
-from bench.faults.rows import rows_by_path
 from bench.faults.scans import Scans
-from bench.faults.table import Difference
+from bench.faults.table import Difference, rows_by_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

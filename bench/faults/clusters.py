@@ -11,10 +11,9 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from bench.faults.case import FaultCase, NothingToCompare
+from bench.faults.case import FaultCase, NothingToCompare, Trial
 from bench.faults.kills import kill_scans, undisturbed
 from bench.faults.scans import Scans
-from bench.faults.table import Snapshot, damage_in, difference
 from bench.processes import PROC
 
 if TYPE_CHECKING:
@@ -84,15 +83,14 @@ def kill_on_a_cluster(
             killed.name = "cluster: the scan"
             robbed = FaultCase("cluster: workers, nodes")
             for number in range(kills):
-                out, rng = folder / f"disturbed {number}", random.Random(f"{seed} nodes {number}")
-                with scans.started(photos, out) as scan:
-                    robbed.runs += _disturb(scan, nodes, rng, right.seconds)
-                    ended = scan.ended()
-                robbed.expect(not ended.trouble, f"number {number}: {ended.trouble}")
-                found = Snapshot.of(out)
-                robbed.rows += found.count
-                robbed.difference += difference(found, local.table)
-                robbed.troubles += damage_in(out)
+                trial = Trial(f"number {number}", folder / f"disturbed {number}")
+                rng = random.Random(f"{seed} nodes {number}")
+                with trial.kept_if_wrong():
+                    with scans.started(photos, trial.out) as scan:
+                        trial.kills = _disturb(scan, nodes, rng, right.seconds)
+                        trial.note(scan.ended())
+                    trial.compare(local.table)
+                robbed.take(trial)
     robbed.expect(robbed.runs > 0, "nothing was there to be killed")
     return [killed, robbed.finish()]
 

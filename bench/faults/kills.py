@@ -6,23 +6,15 @@ import random
 import shutil
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.faults.case import FaultCase, NothingToCompare, in_parallel, listed
-from bench.faults.scans import leaked_shared_memory, shared_memory
-from bench.faults.table import (
-    UNREADABLE,
-    Difference,
-    Snapshot,
-    damage_in,
-    difference,
-    difference_so_far,
-)
+from bench.faults.case import FaultCase, NothingToCompare, Trial, in_parallel, listed
+from bench.faults.scans import SIGKILLED, leaked_shared_memory, shared_memory
+from bench.faults.table import Snapshot
 from inspector.core.layout import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from bench.faults.scans import Ended, Running, Scans
@@ -34,27 +26,12 @@ KILLED_AGAIN = 0.3
 """Share of the resumes that are killed as well."""
 PROCESSES_KILLED = 3
 """Per scan, of those that decode; a pool that dies again and again is given up on purpose."""
-_SIGKILLED = -9
 _NOT_STARTED, _BETWEEN, _AFTER, _ENDED = (
     "before the first commit",
     "between commits",
     "after the last commit",
     "after the end",
 )
-
-
-@dataclass(slots=True)
-class Trial:
-    """One scan that was disturbed, and what came of it."""
-
-    number: int
-    moments: list[str] = field(default_factory=list)
-    """Where each kill came, by what was committed."""
-    difference: Difference = field(default_factory=Difference)
-    rows: int = 0
-    left: list[str] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)
-    killed_processes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,27 +78,29 @@ def kill_scans(
     case, before = FaultCase("kills"), shared_memory()
 
     def work(number: int) -> Trial:
-        trial, out = Trial(number), folder / f"killed {number}"
+        trial = Trial(f"number {number}", folder / f"killed {number}")
         rng = random.Random(f"{seed} {number}")
-        try:
-            ended = _killed(scans, source, out, rng, right, trial)
+        with trial.kept_if_wrong():
+            ended = _killed(scans, source, rng, right, trial)
             for _ in range(MOST_MISSES):
                 if ended.returncode:
                     break
                 # It was faster than undisturbed, with less other work on the machine.
-                shutil.rmtree(out)
-                ended = _killed(scans, source, out, rng, right, trial, within=ended.seconds)
+                shutil.rmtree(trial.out)
+                ended = _killed(scans, source, rng, right, trial, within=ended.seconds)
             for _ in range(MOST_RESUMES_KILLED):
                 if ended.returncode == 0 or rng.random() > KILLED_AGAIN:
                     break
-                ended = _killed(scans, source, out, rng, right, trial)
-            _resume(scans, source, out, right, trial)
-        except UNREADABLE as error:
-            trial.troubles.append(f"{out} cannot be read: {error}")
+                ended = _killed(scans, source, rng, right, trial)
+            _resume(scans, source, right, trial)
         return trial
 
-    _collect(case, in_parallel(work, range(kills), threads=parallel, about="kills"))
+    moments: Counter[str] = Counter()
+    for trial in in_parallel(work, range(kills), threads=parallel, about="kills"):
+        case.take(trial)
+        moments.update(trial.moments)
     case.note_left(leaked_shared_memory(before))
+    case.facts["moments"] = dict(moments)
     case.facts["undisturbed_s"] = right.seconds
     case.facts["undisturbed_parts"] = right.parts
     return case.finish()
@@ -141,21 +120,18 @@ def kill_decoders(
     case, before = FaultCase("decoder kills"), shared_memory()
 
     def work(number: int) -> Trial:
-        trial, out = Trial(number), folder / f"disturbed {number}"
-        rng = random.Random(f"{seed} processes {number}")
-        with scans.started(source, out) as scan:
-            _disturb(scan, rng, right.seconds)
-            ended = scan.ended()
-        trial.killed_processes = len(scan.killed)
-        _note_end(trial, ended)
-        try:
-            _compare(trial, out, right)
-        except UNREADABLE as error:
-            trial.troubles.append(f"{out} cannot be read: {error}")
+        trial = Trial(f"number {number}", folder / f"disturbed {number}")
+        with trial.kept_if_wrong():
+            with scans.started(source, trial.out) as scan:
+                _disturb(scan, random.Random(f"{seed} processes {number}"), right.seconds)
+                trial.note(scan.ended())
+            trial.kills = len(scan.killed)
+            trial.compare(right.table)
         return trial
 
-    _collect(case, in_parallel(work, range(count), threads=parallel, about="decoder kills"))
-    case.expect(case.facts["processes killed"] > 0, "no process was there to be killed")
+    for trial in in_parallel(work, range(count), threads=parallel, about="decoder kills"):
+        case.take(trial)
+    case.expect(case.runs > 0, "no process was there to be killed")
     case.note_left(leaked_shared_memory(before))
     return case.finish()
 
@@ -163,7 +139,6 @@ def kill_decoders(
 def _killed(
     scans: Scans,
     source: Path,
-    out: Path,
     rng: random.Random,
     right: Undisturbed,
     trial: Trial,
@@ -173,14 +148,10 @@ def _killed(
     """One kill `within` some seconds (None: as long as an undisturbed scan takes), and a look at
     the table as it then is."""
     moment_s = rng.uniform(0, within or right.seconds)
-    ended = scans.run(source, out, kill_after=moment_s, whole_group=rng.random() < 0.5)
-    if ended.returncode not in (0, _SIGKILLED):
-        trial.troubles.append(ended.trouble)
-    trial.left += ended.left
-    so_far = Snapshot.of(out)
-    trial.difference += difference_so_far(so_far, right.table)
-    trial.troubles += damage_in(out)
-    parts = len(Layout(out).part_names())
+    ended = scans.run(source, trial.out, kill_after=moment_s, whole_group=rng.random() < 0.5)
+    trial.note(ended, SIGKILLED)
+    trial.look(right.table)
+    parts = len(Layout(trial.out).part_names())
     if ended.returncode == 0:
         moment = _ENDED
     elif parts == right.parts:
@@ -188,17 +159,18 @@ def _killed(
     else:
         moment = _BETWEEN if parts else _NOT_STARTED
     trial.moments.append(moment)
+    trial.kills += moment != _ENDED
     return ended
 
 
-def _resume(scans: Scans, source: Path, out: Path, right: Undisturbed, trial: Trial) -> None:
-    done = Snapshot.of(out).count
-    ended = scans.run(source, out)
-    _note_end(trial, ended)
+def _resume(scans: Scans, source: Path, right: Undisturbed, trial: Trial) -> None:
+    done = Snapshot.of(trial.out).count
+    ended = scans.run(source, trial.out)
+    trial.note(ended)
     if ended.summary is not None and ended.summary["already_done"] < done:
         again = done - ended.summary["already_done"]
         trial.troubles.append(f"{again} files with a row were scanned again")
-    _compare(trial, out, right)
+    trial.compare(right.table)
 
 
 def _disturb(scan: Running, rng: random.Random, seconds: float) -> None:
@@ -212,39 +184,3 @@ def _disturb(scan: Running, rng: random.Random, seconds: float) -> None:
         children = scan.children()
         if children:
             scan.kill_child(rng.choice(children))
-
-
-def _note_end(trial: Trial, ended: Ended) -> None:
-    trial.left += ended.left
-    if ended.returncode:
-        trial.troubles.append(ended.trouble)
-
-
-def _compare(trial: Trial, out: Path, right: Undisturbed) -> None:
-    """With the undisturbed table, byte for byte; what is right is removed, the rest kept."""
-    found = Snapshot.of(out)
-    trial.troubles += damage_in(out)
-    trial.rows += found.count
-    trial.difference += difference(found, right.table)
-    if found.content != right.table.content and not trial.difference:
-        trial.troubles.append("rows are equal, but their bytes differ")
-    if trial.difference or trial.troubles or trial.left:
-        trial.troubles.append(f"kept: {out}")
-    else:
-        shutil.rmtree(out)
-
-
-def _collect(case: FaultCase, trials: Iterator[Trial]) -> None:
-    moments: Counter[str] = Counter()
-    killed = 0
-    for trial in trials:
-        kills = [moment for moment in trial.moments if moment != _ENDED]
-        case.runs += len(kills) + trial.killed_processes
-        case.rows += trial.rows
-        case.difference += trial.difference
-        case.note_left([f"{left} (number {trial.number})" for left in trial.left])
-        killed += trial.killed_processes
-        moments.update(trial.moments)
-        case.troubles += [f"number {trial.number}: {trouble}" for trouble in trial.troubles]
-    case.facts["moments"] = dict(moments)
-    case.facts["processes killed"] = killed

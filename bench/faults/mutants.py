@@ -12,14 +12,12 @@ import numpy as np
 
 from bench.faults.case import FaultCase, NothingToCompare, listed
 from bench.faults.mutator import CUT, make_mutant
-from bench.faults.rows import rows_by_path
 from bench.faults.scans import Scans, leaked_shared_memory, shared_memory
 from bench.faults.seeds import make_seeds
-from bench.faults.table import Difference
+from bench.faults.table import Difference, rows_by_path
 from export.photos import spread_evenly
 from inspector.engines.photo import AUTO, choose_views, open_photo_engine
 from inspector.model.bundle import ModelBundle
-from inspector.photos.address import uri_of
 from inspector.photos.decode import decode
 from inspector.predict import predict
 from inspector.types import Decoded, FailureCode, ImageRef
@@ -31,9 +29,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.faults.mutator import Mutant
-    from bench.faults.rows import Row
     from bench.faults.scans import Setting
     from bench.faults.seeds import Seed
+    from bench.faults.table import Row
 
 PER_FOLDER = 500
 INTACT_EVERY = 10
@@ -192,7 +190,5 @@ def _same_picture(file: Placed, bundle: ModelBundle) -> bool:
 
 
 def _decoded(path: Path, bundle: ModelBundle) -> NDArray[np.uint8] | None:
-    about = path.stat()
-    ref = ImageRef(0, str(path), uri_of(str(path)), about.st_size, about.st_mtime_ns // 1000)
-    outcome = decode(ref, bundle.preprocess)
+    outcome = decode(ImageRef.of(path), bundle.preprocess)
     return outcome.pixels_HWC if isinstance(outcome, Decoded) else None

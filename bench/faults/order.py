@@ -22,7 +22,7 @@ _WORKERS = (0, 1, 3)
 
 
 def scan_in_any_order(
-    setting: Setting, source: Path, folder: Path, *, precisions: tuple[str, ...], seed: int
+    setting: Setting, source: Path, folder: Path, precisions: tuple[str, ...], *, seed: int
 ) -> FaultCase:
     """Rows must not depend on batch size, number of workers or the order of the photos: for each
     precision all tables must be equal, byte for byte."""
@@ -35,15 +35,8 @@ def scan_in_any_order(
             for batch_size, workers in product(_BATCHES, _WORKERS):
                 name = f"{precision}, batches of {batch_size}, {workers} workers"
                 print(f"order: {name}", file=sys.stderr)
-                found = _scan(
-                    case,
-                    scans,
-                    source,
-                    folder / name,
-                    sources=rng.sample(files, len(files)),
-                    batch_size=batch_size,
-                    workers=workers,
-                )
+                options = {"sources": rng.sample(files, len(files)), "batch_size": batch_size}
+                found = _scan(case, scans, source, folder / name, workers=workers, **options)
                 case.runs += 1
                 case.rows += found.count
                 case.difference += difference(found, right)

@@ -21,7 +21,6 @@ from bench.faults.scans import Scans, Setting
 from bench.faults.steps import HISTORIES, kill_steps
 from bench.faults.stores import scan_store
 from bench.faults.writers import race_writers
-from bench.processes import describe_system
 from bench.report.wording import figure
 from inspector.core.untrusted import take_paths
 from inspector.errors import UsageError
@@ -154,7 +153,6 @@ class Bench:
 def bench_faults(config: FaultsConfig) -> JsonObject:
     """Inflict the faults; what broke a promise keeps its folder. Raises an InspectorError when
     there is nothing to scan."""
-    system = describe_system()
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
     setting = _setting(config, bundle)
     folder = Path(tempfile.mkdtemp(prefix="inspector-faults-"))
@@ -183,7 +181,6 @@ def bench_faults(config: FaultsConfig) -> JsonObject:
             "kept": str(folder) if keep else "nothing",
             **_told(cases),
         },
-        "system": system,
         "cases": cases,
     }
 
@@ -222,74 +219,42 @@ def _kills(bench: Bench) -> list[FaultCase]:
 
 def _steps(bench: Bench) -> list[FaultCase]:
     config, folder = bench.config, bench.folder / "steps"
+    how = {"every": config.every_step, "seed": config.seed, "parallel": config.parallel}
     with Scans(bench.setting, folder / "runs") as scans:
-        return [
-            kill_steps(
-                scans,
-                folder,
-                history,
-                every=config.every_step,
-                seed=config.seed,
-                parallel=config.parallel,
-            )
-            for history in HISTORIES
-        ]
+        return [kill_steps(scans, folder, history, **how) for history in HISTORIES]
 
 
 def _mutants(bench: Bench) -> list[FaultCase]:
     config = bench.config
-    return [
-        scan_mutants(
-            bench.setting, bench.folder, config.mutants, seed=config.seed, alone=config.alone
-        )
-    ]
+    seed, alone = config.seed, config.alone
+    return [scan_mutants(bench.setting, bench.folder, config.mutants, seed=seed, alone=alone)]
 
 
 def _order(bench: Bench) -> list[FaultCase]:
-    config = bench.config
     precisions = tuple(dict.fromkeys((bench.setting.precision, "fp32")))
-    return [
-        scan_in_any_order(
-            bench.setting,
-            bench.photos,
-            bench.folder / "order",
-            precisions=precisions,
-            seed=config.seed,
-        )
-    ]
+    folder, seed = bench.folder / "order", bench.config.seed
+    return [scan_in_any_order(bench.setting, bench.photos, folder, precisions, seed=seed)]
 
 
 def _catalogue(bench: Bench) -> list[FaultCase]:
     return [scan_catalogue(bench.setting, bench.folder / "catalogue")]
 
 
-def _writers(bench: Bench) -> list[FaultCase]:
-    each = bench.config.writers
-    folder = bench.folder / "writers"
-    kills, photos, seed = 3 * each, 375 * each, bench.config.seed
-    return [race_writers(folder, writers=each, kills=kills, photos=photos, seed=seed)]
-
-
 def _crashes(bench: Bench) -> list[FaultCase]:
-    config = bench.config
-    return [
-        scan_hostile(
-            bench.setting, bench.folder / "crashes", photos=config.photos, each=config.culprits
-        )
-    ]
+    photos, each = bench.config.photos, bench.config.culprits
+    return [scan_hostile(bench.setting, bench.folder / "crashes", photos=photos, each=each)]
 
 
 def _stores(bench: Bench) -> list[FaultCase]:
-    config = bench.config
-    return [
-        scan_store(
-            bench.setting,
-            bench.folder / "stores",
-            photos=config.photos,
-            each=config.culprits,
-            silent=config.silent,
-        )
-    ]
+    config, folder = bench.config, bench.folder / "stores"
+    photos, each = config.photos, config.culprits
+    return [scan_store(bench.setting, folder, photos=photos, each=each, silent=config.silent)]
+
+
+def _writers(bench: Bench) -> list[FaultCase]:
+    each, folder = bench.config.writers, bench.folder / "writers"
+    kills, photos, seed = 3 * each, 375 * each, bench.config.seed
+    return [race_writers(folder, writers=each, kills=kills, photos=photos, seed=seed)]
 
 
 def _cluster(bench: Bench) -> list[FaultCase]:

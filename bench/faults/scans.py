@@ -18,12 +18,13 @@ from bench.processes import PROC, session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from types import TracebackType
 
     from inspector.types import JsonObject
 
 LIMIT_S = 600.0
 """No scan here takes near as long; one that does is taken to hang."""
+SIGKILLED = -signal.SIGKILL
+"""Exit code of what was killed."""
 GONE_WITHIN_S = 10.0
 """Time for the processes of a killed scan to notice and end."""
 _SHARED_MEMORY = Path("/dev/shm")
@@ -83,12 +84,7 @@ class Scans:
         self._folder.mkdir(parents=True, exist_ok=True)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._closed = True
         for process in list(self._running):
             _kill_group(process)

@@ -8,17 +8,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bench.faults.case import FaultCase, NothingToCompare, in_parallel
+from bench.faults.case import FaultCase, NothingToCompare, Trial, in_parallel
 from bench.faults.photos import make_photos
 from bench.faults.program import STEP
-from bench.faults.table import (
-    UNREADABLE,
-    Difference,
-    Snapshot,
-    damage_in,
-    difference,
-    difference_so_far,
-)
+from bench.faults.scans import SIGKILLED
+from bench.faults.table import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,7 +22,6 @@ if TYPE_CHECKING:
     from inspector.types import JsonObject
 
 PHOTOS = 24
-_SIGKILLED = -9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,17 +73,6 @@ class Prepared:
     """Steps of an undisturbed scan, in order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Killed:
-    """One scan killed at a step, and run again."""
-
-    reached: bool
-    rows: int
-    difference: Difference
-    left: tuple[str, ...]
-    troubles: list[str]
-
-
 def kill_steps(
     scans: Scans, folder: Path, history: History, *, every: int, seed: int, parallel: int
 ) -> FaultCase:
@@ -99,17 +81,16 @@ def kill_steps(
     ready = _prepare(scans, folder / history.name, history, seed=seed)
     numbers = range(every, len(ready.steps) + 1, every)
 
-    def work(number: int) -> tuple[int, Killed]:
-        return number, _kill_at(scans, ready, folder / history.name / f"step {number}", number)
+    def work(number: int) -> Trial:
+        name = f"step {number} ({ready.steps[number - 1]})"
+        trial = Trial(name, folder / history.name / f"step {number}")
+        with trial.kept_if_wrong():
+            _kill_at(scans, ready, trial, number)
+        return trial
 
-    for number, killed in in_parallel(work, numbers, threads=parallel, about=case.name):
-        step = f"step {number} ({ready.steps[number - 1]})"
-        case.runs += killed.reached
-        case.rows += killed.rows
-        case.difference += killed.difference
-        case.note_left([f"{left} ({step})" for left in killed.left])
-        case.troubles += [f"{step}: {trouble}" for trouble in killed.troubles]
-        case.expect(killed.reached, f"{step} was not reached")
+    for trial in in_parallel(work, numbers, threads=parallel, about=case.name):
+        case.take(trial)
+        case.expect(trial.kills > 0, f"{trial.name} was not reached")
     case.facts["steps"] = list(ready.steps)
     case.facts["kinds of steps"] = _kinds(ready.steps)
     return case.finish()
@@ -144,33 +125,16 @@ def _scanned(scans: Scans, photos: Path, out: Path, **options: Any) -> Ended:
     return ended
 
 
-def _kill_at(scans: Scans, ready: Prepared, out: Path, number: int) -> Killed:
+def _kill_at(scans: Scans, ready: Prepared, trial: Trial, number: int) -> None:
     """Kill at a step, look at the table, run the same command again, compare."""
     options = ready.history.options
-    _copied(ready.base, out)
-    killed = scans.run(ready.photos, out, die_at=number, **options)
-    troubles = [] if killed.returncode in (0, _SIGKILLED) else [killed.trouble]
-    wrong, rows, left = Difference(), 0, killed.left
-    try:
-        wrong += difference_so_far(Snapshot.of(out), ready.before, ready.right)
-        troubles += damage_in(out)
-        resumed = scans.run(ready.photos, out, **options)
-        left += resumed.left
-        if resumed.returncode:
-            troubles.append(resumed.trouble)
-        end = Snapshot.of(out)
-        troubles += damage_in(out)
-        rows = end.count
-        wrong += difference(end, ready.right)
-        if end.content != ready.right.content and not wrong:
-            troubles.append("rows are equal, but their bytes differ")
-    except UNREADABLE as error:
-        troubles.append(f"the table cannot be read: {error}")
-    if wrong or troubles or left:
-        troubles.append(f"kept: {out}")
-    else:
-        shutil.rmtree(out)
-    return Killed(killed.returncode == _SIGKILLED, rows, wrong, left, troubles)
+    _copied(ready.base, trial.out)
+    killed = scans.run(ready.photos, trial.out, die_at=number, **options)
+    trial.kills += killed.returncode == SIGKILLED
+    trial.note(killed, SIGKILLED)
+    trial.look(ready.before, ready.right)
+    trial.note(scans.run(ready.photos, trial.out, **options))
+    trial.compare(ready.right)
 
 
 def _copied(base: Path | None, out: Path) -> Path:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 
 from inspector.core.layout import Layout
 from inspector.errors import OutputError
+from inspector.photos.address import path_of
 from inspector.results.verify import VerifyConfig, verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    Row = dict[str, Any]
+
+_COLUMNS = ["uri", "status", "verdict", "p_crack", "failure_code", "format"]
 UNREADABLE = (pa.ArrowException, OSError, OutputError)
 """Errors that reading a damaged table raises."""
 
@@ -87,6 +91,16 @@ def damage_in(out: Path) -> list[str]:
     return [
         f"{flaw.code} {flaw.where}: {flaw.what}" for flaw in verify(VerifyConfig(out=out)).damage
     ]
+
+
+def rows_by_path(out: Path) -> dict[str, list[Row]]:
+    """All rows, by path as the operating system has it; more than one only where a promise was
+    broken. Empty when there is no table."""
+    rows: dict[str, list[Row]] = {}
+    if Layout(out).part_names():
+        for row in ds.dataset(out, format="parquet").to_table(_COLUMNS).to_pylist():
+            rows.setdefault(path_of(row["uri"]), []).append(row)
+    return rows
 
 
 def _changed(found: Snapshot, *expected: Snapshot) -> int:

@@ -14,10 +14,9 @@ from bench.faults.bad_files import IGNORED, Entry
 from bench.faults.bad_images import OK
 from bench.faults.case import FaultCase
 from bench.faults.mutator import CUT, Mutant
-from bench.faults.rows import rows_by_path
 from bench.faults.seeds import make_seeds
 from bench.faults.store import Fault, ObjectServer, Stored
-from bench.faults.table import Difference
+from bench.faults.table import Difference, rows_by_path
 from inspector.types import FailureCode
 
 TEXT = ("uri", "status", "verdict", "failure_code", "format")
