@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import subprocess
-import sys
 import tarfile
 import tempfile
 import time
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from bench.studies.apart import measured_apart, peak_bytes
 from inspector.synthesis import Kind, make_scene
 
 if TYPE_CHECKING:
@@ -45,21 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         place = Path(folder)
         print(f"| {options.photos} photos of {_SIDE} px, each | listed, us | read, us |")
         for kind, path in _with_photos(place, options.photos):
-            cost = _in_a_process(path)
+            cost = measured_apart("bench.studies.archives", "--look", path)
             print(f"| {kind} | {cost['list_us']:.0f} | {cost['read_us']:.0f} |")
         print(f"| {options.members:,} members of 100 bytes, each | listed, us | found by name, us "
               "| MB at the start | listing, at most | with all places by name |")  # fmt: skip
         for kind, path in _with_many(place, options.members):
-            cost = _in_a_process(path)
+            cost = measured_apart("bench.studies.archives", "--look", path)
             memory = " | ".join(f"{cost[name]:.0f}" for name in ("start", "listing", "index"))
             print(f"| {kind} | {cost['list_us']:.1f} | {cost['find_us']:.0f} | {memory} |")
-
-
-def _in_a_process(path: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "bench.studies.archives", "--look", str(path)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    cost: dict[str, float] = json.loads(done.stdout)
-    return cost
 
 
 def _look(path: str) -> dict[str, float]:
@@ -97,8 +89,7 @@ def _look(path: str) -> dict[str, float]:
 
 def _resident() -> float:
     """Megabytes, at most until now."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
+    return peak_bytes() / (1 << 20)
 
 
 def _with_photos(place: Path, count: int) -> Iterator[tuple[str, Path]]:

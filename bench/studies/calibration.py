@@ -17,6 +17,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 
+from bench.studies.photos.fit import balanced
 from inspector.calibration.logits import LOWEST_TEMPERATURE, fit_calibration
 from inspector.evaluation.metrics import ECE_BINS
 from inspector.model.verdict import log_odds
@@ -94,17 +95,6 @@ def _nll(p_N: Floats, truth_N: NDArray[np.bool_], weight_N: Floats) -> float:
     return float(-(weight_N @ np.log(np.where(truth_N, p_N, 1 - p_N))))
 
 
-def weights(truth_N: NDArray[np.bool_], part_N: NDArray[np.str_]) -> Floats:
-    """Both classes weigh the same, and in each class every part."""
-    weight_N = np.zeros(len(truth_N))
-    for truth in (False, True):
-        names = np.unique(part_N[truth_N == truth])
-        for name in names:
-            of = (truth_N == truth) & (part_N == name)
-            weight_N[of] = 0.5 / len(names) / of.sum()
-    return weight_N
-
-
 def measure(p_N: Floats, truth_N: NDArray[np.bool_], weight_N: Floats) -> tuple[float, ...]:
     """Negative log-likelihood (nats), Brier score and expected calibration error."""
     bins = np.minimum((p_N * ECE_BINS).astype(int), ECE_BINS - 1)
@@ -132,7 +122,7 @@ def main(
             p_N = np.zeros(len(truth_N))
             for left_out in sources:
                 rest = source_N != left_out
-                fitted = method(odds_N[rest], truth_N[rest], weights(truth_N[rest], part_N[rest]))
+                fitted = method(odds_N[rest], truth_N[rest], balanced(truth_N[rest], part_N[rest]))
                 p_N[~rest] = fitted(odds_N[~rest])
             found = [
                 _cell(p_N, truth_N, source_N, np.isin(source_N, s)) for s in (*sources, sources)
@@ -143,7 +133,7 @@ def main(
 def _cell(
     p_N: Floats, truth_N: NDArray[np.bool_], source_N: NDArray[np.str_], of_N: NDArray[np.bool_]
 ) -> str:
-    even_N = weights(truth_N[of_N], source_N[of_N])
+    even_N = balanced(truth_N[of_N], source_N[of_N])
     nll, brier, ece = measure(p_N[of_N], truth_N[of_N], even_N / even_N.sum())
     return f"{nll:.3f} / {brier:.3f} / {ece:.3f}"
 

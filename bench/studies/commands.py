@@ -12,6 +12,8 @@ from inspector.core.text import patient_streams, print_lines
 from inspector.errors import InspectorError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bench.studies.report import Columns
     from inspector.types import JsonObject
 
@@ -45,7 +47,6 @@ def memory(
     out: Out = Path("bench-results/memory"),
 ) -> None:  # fmt: skip
     """Peak memory, first verdict and cost per file, at several numbers of files."""
-    from bench.results import make_folder
     from bench.studies.memory import COLUMNS, MemoryConfig, bench_memory
 
     config = MemoryConfig(
@@ -55,8 +56,7 @@ def memory(
         rounds=rounds,
         done_rows=_numbers("--done-rows", done_rows),
     )
-    make_folder(out)
-    _finish(bench_memory(config), COLUMNS, out)
+    _finish(lambda: bench_memory(config), COLUMNS, out)
 
 
 @app.command()
@@ -68,11 +68,9 @@ def commits(
     out: Out = Path("bench-results/commits"),
 ) -> None:  # fmt: skip
     """What it costs to record one more part of a table, by the number of parts it has."""
-    from bench.results import make_folder
     from bench.studies.commits import COLUMNS, bench_commits
 
-    make_folder(out)
-    _finish(bench_commits(_numbers("--parts", parts), rounds), COLUMNS, out)
+    _finish(lambda: bench_commits(_numbers("--parts", parts), rounds), COLUMNS, out)
 
 
 @app.command()
@@ -84,11 +82,9 @@ def ledger(
     out: Out = Path("bench-results/ledger"),
 ) -> None:  # fmt: skip
     """What a scan pays for the rows that its table has already, by their number."""
-    from bench.results import make_folder
     from bench.studies.ledgers import COLUMNS, bench_ledgers
 
-    make_folder(out)
-    _finish(bench_ledgers(_numbers("--rows", rows), rounds), COLUMNS, out)
+    _finish(lambda: bench_ledgers(_numbers("--rows", rows), rounds), COLUMNS, out)
 
 
 @app.command()
@@ -100,11 +96,9 @@ def formats(
     out: Out = Path("bench-results/formats"),
 ) -> None:  # fmt: skip
     """Time and memory that each format of photos takes to decode at its own scale."""
-    from bench.results import make_folder
     from bench.studies.formats import COLUMNS, bench_formats
 
-    make_folder(out)
-    _finish(bench_formats(_numbers("--megapixels", megapixels), rounds), COLUMNS, out)
+    _finish(lambda: bench_formats(_numbers("--megapixels", megapixels), rounds), COLUMNS, out)
 
 
 @app.command()
@@ -128,7 +122,6 @@ def faults(
 ) -> None:  # fmt: skip
     """Kill scans, feed them bad files, and compare their tables: exactly once?"""
     from bench.faults.run import COLUMNS, FaultsConfig, bench_faults
-    from bench.results import make_folder
 
     config = FaultsConfig(
         source=source,
@@ -141,8 +134,7 @@ def faults(
         seed=seed,
         parallel=parallel,
     )
-    make_folder(out)
-    _finish(bench_faults(config.quick() if quick else config), COLUMNS, out)
+    _finish(lambda: bench_faults(config.quick() if quick else config), COLUMNS, out)
 
 
 @app.command()
@@ -165,14 +157,12 @@ def leaks(
     out: Out = Path("bench-results/leaks"),
 ) -> None:  # fmt: skip
     """Measure how much a split by tile flatters, and whether the leak audit notices."""
-    from bench.results import make_folder
     from bench.studies.leaks import COLUMNS, LeaksBenchConfig, bench_leaks
 
     config = LeaksBenchConfig(
         data=data, groups=groups, positive=positive, init=init, size=size, rounds=rounds
     )
-    make_folder(out)
-    _finish(bench_leaks(config), COLUMNS, out)
+    _finish(lambda: bench_leaks(config), COLUMNS, out)
 
 
 @app.command()
@@ -205,7 +195,6 @@ def training(
     out: Out = Path("bench-results/training"),
 ) -> None:  # fmt: skip
     """Short trainings that differ in one thing each, judged on walls none of them has seen."""
-    from bench.results import make_folder
     from bench.studies.training.run import COLUMNS, TrainingBenchConfig, bench_training
 
     config = TrainingBenchConfig(
@@ -223,8 +212,7 @@ def training(
         device=device,
         threads=threads,
     )
-    make_folder(out)
-    _finish(bench_training(config), COLUMNS, out)
+    _finish(lambda: bench_training(config), COLUMNS, out)
 
 
 @app.command()
@@ -239,14 +227,12 @@ def ood(
     out: Out = Path("bench-results/ood"),
 ) -> None:  # fmt: skip
     """Measure how much of what is no concrete a model notices, and how much concrete it flags."""
-    from bench.results import make_folder
     from bench.studies.ood import COLUMNS, OodBenchConfig, bench_ood
 
     config = OodBenchConfig(
         concrete=data, other=other, model=model, threshold=threshold, limit=limit
     )
-    make_folder(out)
-    _finish(bench_ood(config), COLUMNS, out)
+    _finish(lambda: bench_ood(config), COLUMNS, out)
 
 
 @app.command()
@@ -292,10 +278,15 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 
-def _finish(results: JsonObject, columns: Columns, out: Path) -> None:
-    """Write and print; a case that failed or was wrong makes the exit code 1."""
+def _finish(study: Callable[[], JsonObject], columns: Columns, out: Path) -> None:
+    """Measure, write and print; a case that failed or was wrong makes the exit code 1."""
+    from bench.processes import describe_system
+    from bench.results import make_folder
     from bench.studies.report import table, write
 
+    make_folder(out)
+    system = describe_system()
+    results = study() | {"system": system}
     write(out, results, columns)
     print_lines([*table(results, columns), "", f"method, machine and raw times: {out}"])
     measured = [case for case in results["cases"] if case["status"] == "ok"]

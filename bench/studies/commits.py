@@ -9,7 +9,6 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from bench.processes import describe_system
 from bench.report.wording import figure
 from inspector.core.layout import Layout, part_name
 from inspector.results.journal import Journal, Step
@@ -48,7 +47,6 @@ def bench_commits(parts: Sequence[int], rounds: int) -> JsonObject:
         "benchmark": "commits",
         "method": METHOD,
         "settings": {"rounds": rounds},
-        "system": describe_system(),
         "cases": cases,
     }
 

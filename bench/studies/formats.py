@@ -4,7 +4,6 @@ a process that does nothing else."""
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from bench.faults.negatives import dng
-from bench.processes import describe_system
 from bench.report.wording import figure
+from bench.studies.apart import measured_apart, peak_bytes
 from inspector.model.preprocess import PreprocessSpec, Views
 from inspector.photos.decode import decode
 from inspector.photos.formats import decodable
@@ -64,7 +63,7 @@ def bench_formats(megapixels: Sequence[int], rounds: int) -> JsonObject:
                 print(f"{kind}, {size:g} MP", file=sys.stderr)
                 path = Path(folder) / "photo"
                 _write(kind, pixels_HWC, path)
-                runs = [_measure(path) for _ in range(rounds)]
+                runs = [measured_apart("bench.studies.formats", path) for _ in range(rounds)]
                 cases.append(
                     {
                         "kind": kind,
@@ -77,12 +76,10 @@ def bench_formats(megapixels: Sequence[int], rounds: int) -> JsonObject:
                         "peak_mib": [run["peak_mib"] for run in runs],
                     }
                 )
-    settings = {"rounds": rounds, "seed": SEED}
     return {
         "benchmark": "formats",
         "method": METHOD,
-        "settings": settings,
-        "system": describe_system(),
+        "settings": {"rounds": rounds, "seed": SEED},
         "cases": cases,
     }
 
@@ -122,27 +119,13 @@ def _write(kind: str, pixels_HWC: np.ndarray, path: Path) -> None:
         tifffile.imwrite(path, pixels_HWC, photometric="rgb", bigtiff=is_big, **options)
 
 
-def _measure(path: Path) -> JsonObject:
-    program = [sys.executable, "-m", "bench.studies.formats", str(path)]
-    done = subprocess.run(program, capture_output=True, text=True, check=True)
-    found: JsonObject = json.loads(done.stdout)
-    return found
-
-
 def main(path: str) -> None:
     """Decode a photo at its own scale, and print what it cost."""
     started = time.perf_counter()
     outcome = decode(ImageRef.of(path), PreprocessSpec(), views=Views(View.DENSE))
     seconds = time.perf_counter() - started
     assert isinstance(outcome, Decoded), outcome
-    print(json.dumps({"seconds": seconds, "peak_mib": _peak_mib()}))
-
-
-def _peak_mib() -> float:
-    """The highest resident memory of this process; `getrusage` would count that of the process by
-    which it was started."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
+    print(json.dumps({"seconds": seconds, "peak_mib": peak_bytes() / 2**20}))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from bench.processes import describe_system
 from bench.studies.report import figures, spread
 from inspector.core.untrusted import take_paths
 from inspector.errors import DataError
@@ -23,8 +22,8 @@ from inspector.labelled.leaks import LeakKind, audit_fingerprints
 from inspector.labelled.split import hold_back
 from inspector.model.network import DeployedModel, build_network
 from inspector.model.preprocess import PreprocessSpec
-from inspector.types import ImageRef, Photo
-from inspector.workers.loader import load_batches
+from inspector.predict import predict_batches
+from inspector.types import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     ]
     """Features and truth to fit on, features to judge: probabilities of a crack."""
 
-_BATCH = 32
 _STRENGTH = 0.01
 """Inverse strength of the ridge penalty: 512 features of few thousand tiles."""
 SPLITS = ("by tile", "by group")
@@ -94,7 +92,6 @@ class LeaksBenchConfig:
 
 def bench_leaks(config: LeaksBenchConfig) -> JsonObject:
     """Raises DataError (layout, groups), DownloadError or BundleError (weights)."""
-    system = describe_system()
     images = find_labelled(config.data, positive=config.positive or (), groups_csv=config.groups)
     prints = replace(fingerprint(images), groups=("",) * len(images))
     features_NF = _features(images, config)
@@ -114,7 +111,6 @@ def bench_leaks(config: LeaksBenchConfig) -> JsonObject:
         "benchmark": "leaks",
         "settings": {"init": config.init, "size": config.size, "share": config.share,
                      "rounds": config.rounds, "images": len(images)},
-        "system": system,
         "method": METHOD,
         "cases": [_case(split, name, rounds) for (split, name), rounds in found.items()],
     }  # fmt: skip
@@ -124,18 +120,19 @@ def _features(images: Sequence[LabelledImage], config: LeaksBenchConfig) -> NDAr
     """(N, 512), in the images' order."""
     spec = PreprocessSpec(size=config.size)
     model = DeployedModel(build_network(config.init), spec, 1.0, 1).eval()
-    refs = [ImageRef.of(image.path, k) for k, image in enumerate(images)]
+
+    @torch.inference_mode()
+    def run(pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        pixels = model.normalise(torch.from_numpy(pixels_NHWC))
+        return np.asarray(model.features(pixels).mean(dim=(2, 3)).numpy())
+
     parts = []
-    with (
-        closing(load_batches(refs, spec, batch_size=_BATCH, workers=1)) as batches,
-        torch.inference_mode(),
-    ):
-        for batch in batches:
-            broken = [item for item in batch.items if not isinstance(item, Photo)]
-            if broken:
+    with closing(predict_batches(images, spec, run)) as batches:
+        for batch, features in batches:
+            if broken := [item for item in batch.items if isinstance(item, Failure)]:
                 raise DataError(f"{broken[0].ref.path} cannot be decoded; take it out of DATA")
-            pixels = torch.from_numpy(batch.pixels_NHWC)
-            parts.append(model.features(model.normalise(pixels)).mean(dim=(2, 3)).numpy())
+            if features is not None:
+                parts.append(features)
     return np.concatenate(parts)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.processes import describe_system
 from bench.report.wording import figure
+from bench.studies.apart import measured_apart, peak_bytes
 from bench.studies.done_table import make_done_table
 from inspector.core.layout import Layout
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
@@ -64,9 +63,7 @@ def bench_ledgers(rows: Sequence[int], rounds: int) -> JsonObject:
     cases = []
     for count in rows:
         print(f"{count:,} rows", file=sys.stderr)
-        line = [sys.executable, "-m", "bench.studies.ledgers", str(count)]
-        done = subprocess.run(line, stdout=subprocess.PIPE, check=True)
-        case = json.loads(done.stdout)
+        case = measured_apart("bench.studies.ledgers", count)
         each = read_us + case["look_up_us"]
         resume_s = count * each / 1e6 + case["rank_s"]
         cases.append({**case, "read_us": read_us, "resume_s": resume_s})
@@ -74,7 +71,6 @@ def bench_ledgers(rows: Sequence[int], rounds: int) -> JsonObject:
         "benchmark": "ledger",
         "method": METHOD,
         "settings": {"rounds of reading": rounds, "rows that are read": READ_PARTS * ROWS_PER_PART},
-        "system": describe_system(),
         "cases": cases,
     }
 
@@ -106,12 +102,12 @@ class _Made(Ledger):
 
 def measure(rows: int) -> JsonObject:
     """Measure one number of rows in this process."""
-    before = _peak_bytes()
+    before = peak_bytes()
     started = time.process_time()
     parts = [("", min(ROWS_PER_PART, rows - at)) for at in range(0, rows, ROWS_PER_PART)]
     ledger = _Made(Path(), parts)
     rank_s = time.process_time() - started
-    peak = _peak_bytes() - before
+    peak = peak_bytes() - before
     refs = [
         ImageRef(k, f"/{k}", f"file:///walls/IMG_{k:09}.jpg", 4_000_000, k)
         for k in range(LOOKED_UP)
@@ -130,12 +126,6 @@ def measure(rows: int) -> JsonObject:
         "rank_s": rank_s,
         "look_up_us": look_up_us,
     }
-
-
-def _peak_bytes() -> int:
-    """The largest resident set of this process; getrusage would count its parent's before it."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.partition("VmHWM:")[2].split()[0]) << 10
 
 
 if __name__ == "__main__":

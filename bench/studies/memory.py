@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from bench.processes import describe_system, run_watched, without_folders
+from bench.processes import run_watched, without_folders
 from bench.report.wording import figure
 from bench.studies.done_table import make_done_table
 from bench.studies.tiny_bundle import SIZE, make_tiny_bundle
@@ -100,7 +100,6 @@ class Case:
 
 def bench_memory(config: MemoryConfig) -> JsonObject:
     """Measure every size; raises an InspectorError when there is nothing to measure."""
-    system = describe_system()
     sizes = sorted(set(config.sizes))
     cases = [Case(files, kind) for files in sizes for kind in (NEW, RESUMED)]
     cases += [Case(rows, BESIDE) for rows in sorted(set(config.done_rows))]
@@ -136,7 +135,6 @@ def bench_memory(config: MemoryConfig) -> JsonObject:
         "benchmark": "memory",
         "method": METHOD,
         "settings": settings,
-        "system": system,
         "cases": [_result_of(case, cases) for case in cases],
     }
 

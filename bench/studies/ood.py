@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from bench.processes import describe_system
 from bench.report.wording import figure
 from export.photos import spread_evenly
 from inspector.core.text import printable
 from inspector.core.untrusted import take_paths
 from inspector.engines import open_backend
-from inspector.errors import BundleError, SourceError, UsageError
+from inspector.errors import BundleError, DataError, SourceError, UsageError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.model.verdict import decide
-from inspector.photos.decode import decode
 from inspector.photos.source import Discovery
-from inspector.types import Decoded, Verdict
+from inspector.predict import predict
+from inspector.types import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from inspector.engines import Backend
     from inspector.types import ImageRef, JsonObject
 
-_BATCH = 32
 ALL = "all"
 _NOTHING = {
     "images": 0,
@@ -112,7 +110,6 @@ def bench_ood(config: OodBenchConfig) -> JsonObject:
             "threshold": round(threshold, 4),
             "images of each, at most": config.limit,
         },
-        "system": describe_system(),
         "cases": [
             *_cases(bundle, concrete, threshold, reference=None, what="concrete"),
             *_cases(bundle, other, threshold, reference=_all(concrete), what="other"),
@@ -131,27 +128,13 @@ def _by_subfolder(folder: Path) -> dict[str, list[ImageRef]]:
     return dict(sorted(found.items()))
 
 
-def _answers(backend: Backend, bundle: ModelBundle, refs: Iterable[ImageRef]) -> Answers:
+def _answers(backend: Backend, bundle: ModelBundle, refs: Sequence[ImageRef]) -> Answers:
     """Unreadable files have none."""
-    p_crack, domain = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
-    for pixels_NHWC in _batches(bundle, refs):
-        scores = backend.run(pixels_NHWC)
-        p_crack.append(scores.p_crack_N)
-        domain.append(scores.ood_N)
-    return Answers(np.concatenate(p_crack), np.concatenate(domain))
-
-
-def _batches(bundle: ModelBundle, refs: Iterable[ImageRef]) -> Iterator[NDArray[np.uint8]]:
-    held: list[NDArray[np.uint8]] = []
-    for ref in refs:
-        outcome = decode(ref, bundle.preprocess)
-        if isinstance(outcome, Decoded):
-            held.append(outcome.pixels_HWC)
-        if len(held) == _BATCH:
-            yield np.stack(held)
-            held = []
-    if held:
-        yield np.stack(held)
+    try:
+        scores = predict(refs, bundle, backend, workers=0).scores
+    except DataError:
+        return Answers(np.zeros(0, np.float32), np.zeros(0, np.float32))
+    return Answers(scores.p_crack_N, scores.ood_N)
 
 
 def _all(parts: dict[str, Answers]) -> Answers:

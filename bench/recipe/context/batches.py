@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from bench.recipe.context.labels import CLEAR, IGNORED, WINDOW, window_labels
-from bench.recipe.context.material import pick
+from bench.recipe.context.material import draw, pick
 from bench.recipe.context.views import lit, scene_view, tile_view
 from bench.studies.photos.sources import read
 from inspector.training.data import TrainBatch
@@ -80,7 +80,7 @@ class Steps(Dataset[ContextBatch]):
 
     def _tile(self, rng: np.random.Generator) -> tuple[Pixels, int, int]:
         """Pixels, label, number of the scene."""
-        kind = str(rng.choice(list(_TILE_ODDS), p=list(_TILE_ODDS.values())))
+        kind = draw(rng, _TILE_ODDS)
         # Drone crops show cracks more often than not, crops of textures none: together, even.
         wanted = int(rng.random() < (0.55 if kind == "tile" else 0.5))
         material = self.material

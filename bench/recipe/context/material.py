@@ -13,7 +13,7 @@ from bench.studies.photos.sources import LEARN, drone, mirrored, read, resized, 
 from inspector.synthesis import Kind, make_scene
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -52,7 +52,7 @@ class Material:
     def surface(self, rng: np.random.Generator, side: int) -> tuple[Pixels, str]:
         """A crack-free surface, uint8 (`side`, `side`, 3), and what it is: a texture's name, or a
         key of `_ODDS`."""
-        kind = str(rng.choice(list(_ODDS), p=list(_ODDS.values())))
+        kind = draw(rng, _ODDS)
         if kind == "texture":
             name = str(rng.choice(list(self.textures)))
             return tiled(rng, self.textures[name], side, side), name
@@ -62,6 +62,11 @@ class Material:
         scale = float(np.exp(rng.uniform(np.log(0.6), np.log(1.6))))
         own = max(round(tile.shape[0] * scale), side // 3 + 1)
         return mirrored(rng, resized(tile, own, own), side, side), kind
+
+
+def draw(rng: np.random.Generator, odds: Mapping[str, float]) -> str:
+    """One of the words, by their odds."""
+    return str(rng.choice(list(odds), p=list(odds.values())))
 
 
 def pick(rng: np.random.Generator, files: Sequence[Path]) -> Path:

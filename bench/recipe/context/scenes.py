@@ -16,6 +16,7 @@ from scipy import ndimage
 from bench.recipe.context.labels import CLEAR, CRACK, UNCLEAR
 from bench.recipe.context.mosaic import mosaic
 from bench.studies.photos import hard
+from bench.studies.photos.sources import LEAST_SEEN, darkened
 from inspector.synthesis import CrackStyle, Kind, add_crack, add_distractor, random_crack_style
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ _JOINTS: tuple[Distractor, ...] = (hard.boards, hard.boards, Kind.JOINT, hard.sl
 _LEAST_DEPTH = 1.0
 """How much darker than its surroundings, in standard deviations of their fine texture, a drawn
 crack must be on average: fainter ones are UNCLEAR, nobody can be asked to see them."""
-_LEAST_GREY = 9.0
-"""The same in grey levels."""
 
 
 def make_with_truth(material: Material, rng: np.random.Generator) -> Pixels:
@@ -108,11 +107,8 @@ def draw_crack(
     changed, mask = add_crack(pixels, rng, style)
     if not mask.any():
         return changed
-    before, after = (each.astype(np.float32).mean(axis=2) for each in (pixels, changed))
-    near = ndimage.binary_dilation(mask, iterations=6)
-    fine = before - ndimage.uniform_filter(before, 9)
-    depth = float((before - after)[mask].mean())
-    seen = depth >= max(_LEAST_GREY, _LEAST_DEPTH * float(fine[near].std()))
+    darker, texture = darkened(pixels, changed, mask)
+    seen = darker >= max(LEAST_SEEN, _LEAST_DEPTH * texture)
     truth[mask] = np.where(truth[mask] == CRACK, CRACK, CRACK if seen else UNCLEAR)
     return changed
 

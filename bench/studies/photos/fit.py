@@ -109,7 +109,7 @@ def fit_rule(photos: Sequence[Measured], dense: DenseView) -> JsonObject:
             weights += [1 / np.sqrt(len(featured))] * len(featured)
             families += [photo.family] * len(featured)
     y_N = np.array(labels)
-    weight_N = _balanced(np.array(weights), y_N, np.array(families))
+    weight_N = balanced(y_N, np.array(families), np.array(weights))
     candidate = _logistic(np.array(rows), y_N, weight_N, WEIGHTS)
     rule = asdict(
         replace(PhotoRule(), candidate=candidate, window_from=_window_from(photos, dense))
@@ -118,7 +118,7 @@ def fit_rule(photos: Sequence[Measured], dense: DenseView) -> JsonObject:
     rows = [[photo_odds(photo, dense)[name] for name in PHOTO_WEIGHTS] for photo in photos]
     y_N = np.array([photo.is_crack for photo in photos])
     family_N = np.array([photo.family for photo in photos])
-    weight_N = _balanced(np.ones(len(photos)), y_N, family_N)
+    weight_N = balanced(y_N, family_N)
     return {**rule, "photo": _logistic(np.array(rows), y_N, weight_N, PHOTO_WEIGHTS)}
 
 
@@ -171,17 +171,18 @@ def choose(photos: Sequence[Measured], dense: DenseView, rule: Rule) -> Threshol
     return choose_thresholds(judged, rule, on=f"{len(photos):,} composed and drone photos")
 
 
-def _balanced(
-    weight_N: Floats, is_crack_N: NDArray[np.bool_], family_N: NDArray[np.str_]
-) -> Floats:
-    """Both classes weigh the same, and so do the families within a class."""
-    weight_N = weight_N.astype(np.float64)
+def balanced(
+    is_crack_N: NDArray[np.bool_], part_N: NDArray[np.str_], weight_N: Floats | float = 1.0
+) -> NDArray[np.float64]:
+    """Weights, in proportion to `weight_N`: both classes weigh the same, and so do the parts
+    within a class."""
+    balanced_N = np.broadcast_to(np.asarray(weight_N, np.float64), is_crack_N.shape).copy()
     for is_crack in (False, True):
-        own = np.unique(family_N[is_crack_N == is_crack])
-        for family in own:
-            of_N = (is_crack_N == is_crack) & (family_N == family)
-            weight_N[of_N] *= 0.5 / len(own) / weight_N[of_N].sum()
-    return weight_N
+        own = np.unique(part_N[is_crack_N == is_crack])
+        for part in own:
+            of_N = (is_crack_N == is_crack) & (part_N == part)
+            balanced_N[of_N] *= 0.5 / len(own) / balanced_N[of_N].sum()
+    return balanced_N
 
 
 _RIDGE = 1e-3

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,11 @@ import numpy as np
 
 from inspector.engines import open_backend
 from inspector.engines.dense import open_dense
+from inspector.engines.photo import cut_tile
 from inspector.model.bundle import WEIGHTS, DenseView, ModelBundle
 from inspector.model.evidence import MOST_TILES, find_candidates
 from inspector.model.verdict import log_odds
-from inspector.model.windows import WindowMap, window_means
+from inspector.model.windows import STRIDE, USUAL, WindowMap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from bench.studies.photos.scenes import Made
     from inspector.model.evidence import Candidate
 
+SIZE = USUAL * STRIDE
+"""Side of the model's input, pixels."""
 FIRST = DenseView(temperature=1.0, shift=1.6, offset_x=-8.0, offset_y=-10.0)
 """A view by which candidates are found before one is fitted."""
 
@@ -59,11 +62,8 @@ class Measured:
 
     def windows(self, dense: DenseView) -> WindowMap:
         """Its windows, calibrated."""
-        raw = self.raw.cells_HW
-        assert raw is not None
-        cells_HW = (raw / dense.temperature + dense.shift).astype(np.float32)
-        means_HW = window_means(cells_HW).astype(np.float32)
-        return replace(self.raw, log_odds_HW=means_HW, cells_HW=cells_HW)
+        assert self.raw.cells_HW is not None
+        return _recalibrated(self.raw, self.raw.cells_HW / dense.temperature + dense.shift)
 
     def candidates(self, dense: DenseView) -> tuple[Candidate, ...]:
         return find_candidates(self.windows(dense), self.sides, dense)
@@ -111,7 +111,7 @@ def measure(
             if missing:
                 made = made or make()
                 assert made is not None
-                tiles_NHWC = np.stack([tile(made.pixels, x, y) for x, y in missing])
+                tiles_NHWC = np.stack([cut_tile(made.pixels, x, y, SIZE) for x, y in missing])
                 odds_N = log_odds(exact.run(tiles_NHWC).p_crack_N)
                 photo.tiles.update(zip(missing, odds_N.tolist(), strict=True))
                 save(photo, file)
@@ -122,15 +122,12 @@ def measure(
 def _raw(found: WindowMap, own: DenseView | None) -> WindowMap:
     """A map without the calibration of the bundle's own view."""
     assert own is not None and found.cells_HW is not None
-    cells_HW = ((found.cells_HW - own.shift) * own.temperature).astype(np.float32)
-    return replace(found, log_odds_HW=window_means(cells_HW).astype(np.float32), cells_HW=cells_HW)
+    return _recalibrated(found, (found.cells_HW - own.shift) * own.temperature)
 
 
-def tile(pixels: NDArray[np.uint8], x: int, y: int) -> NDArray[np.uint8]:
-    """An exact tile, continued by its mirror image where the photo ends before it does."""
-    cut = pixels[y : y + 224, x : x + 224]
-    after = [(0, 224 - side) for side in cut.shape[:2]]
-    return np.pad(cut, (*after, (0, 0)), mode="symmetric")
+def _recalibrated(found: WindowMap, cells_HW: NDArray[np.float32]) -> WindowMap:
+    cells_HW = cells_HW.astype(np.float32)
+    return WindowMap.of_cells(cells_HW, found.ood_HW, left=found.left, top=found.top)
 
 
 def save(photo: Measured, file: Path) -> None:
@@ -156,16 +153,8 @@ def load(file: Path) -> Measured:
     with np.load(file) as kept:
         about = json.loads(str(kept["about"]))
         height, width = about.pop("sides")
-        cells_HW = kept["cells"]
-        raw = WindowMap(
-            log_odds_HW=window_means(cells_HW).astype(np.float32),
-            ood_HW=kept["ood"],
-            cells_HW=cells_HW,
-            size=224,
-            stride=32,
-            left=about.pop("left"),
-            top=about.pop("top"),
-        )
+        left, top = about.pop("left"), about.pop("top")
+        raw = WindowMap.of_cells(kept["cells"], kept["ood"], left=left, top=top)
         mask_HW = np.unpackbits(kept["mask"], count=height * width).reshape(height, width)
     tiles = {(int(x), int(y)): odds for x, y, odds in about.pop("tiles")}
     return Measured(**about, mask_HW=mask_HW.astype(np.bool_), raw=raw, tiles=tiles)

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from bench.studies.photos import hard
 from bench.studies.photos.sources import (
+    LEAST_SEEN,
     PARTS,
     TEST,
     Drone,
     clear_part,
     crack_gain,
+    darkened,
     drone,
     mirrored,
     read,
@@ -42,11 +43,8 @@ if TYPE_CHECKING:
 _DISTRACTORS = (Kind.JOINT, Kind.STAIN, Kind.SHADOW, Kind.HOLES, Kind.SCRATCH, Kind.RUST)
 _MARGIN = 24
 """Pixels between a crack and what is cut out as crack-free."""
-_LEAST_SEEN = 9.0
-"""Grey levels by which a crack darkens its pixels on average, at least."""
 _LEAST_ABOVE = 1.5
-"""The same in standard deviations of the surface's own fine texture around it: nobody can be asked
-to see fainter ones."""
+"""`LEAST_SEEN` in standard deviations of the surface's own fine texture around the crack."""
 
 CURVE, BARE, JOINTS = "curve", "bare concrete", "among joints"
 CURVE_WIDTHS = (1.0, 1.5, 2.0, 3.0, 4.5, 6.0)
@@ -265,8 +263,8 @@ class Scenes:
                 changed, own, facts = _drawn(pixels[cut], rng, widths)
             if own.sum() < 40:
                 continue
-            darker, texture = _seen(pixels[cut], changed, own)
-            if darker >= max(_LEAST_SEEN, _LEAST_ABOVE * texture):
+            darker, texture = darkened(pixels[cut], changed, own)
+            if darker >= max(LEAST_SEEN, _LEAST_ABOVE * texture):
                 out, where = pixels.copy(), mask.copy()
                 out[cut], where[cut] = changed, where[cut] | own
                 return out, where, facts | {"darker": darker, "texture": texture}
@@ -320,15 +318,6 @@ def _drawn(
     )
     changed, mask = add_crack(pixels, rng, style)
     return changed, mask, {"width": width, "contrast": style.contrast}
-
-
-def _seen(before: Pixels, after: Pixels, mask: Mask) -> tuple[float, float]:
-    """Grey levels by which a crack darkens its pixels, and deviation of the texture around it."""
-    grey = before.astype(np.float32).mean(axis=2)
-    fine = grey - ndimage.uniform_filter(grey, 9)
-    near = ndimage.binary_dilation(mask, iterations=6)
-    darker = grey - after.astype(np.float32).mean(axis=2)
-    return float(darker[mask].mean()), float(fine[near].std())
 
 
 def _shrunk(plane: NDArray[np.float32], side: int) -> NDArray[np.float32]:

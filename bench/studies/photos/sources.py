@@ -43,6 +43,9 @@ _TEXTURES = {
     TEST: ("anti_slip_concrete", "brick_wall_08"),
 }
 _TILE = 227
+LEAST_SEEN = 9.0
+"""Grey levels by which a crack darkens its pixels on average, at least: nobody can be asked to see
+fainter ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,15 @@ def crack_gain(photo: Drone) -> NDArray[np.float32]:
     soft = ndimage.gaussian_filter(near.astype(np.float32), 1)
     gain = np.clip(grey / np.maximum(level, 1), 0.15, 1.1)
     return np.asarray(1 + soft * (gain - 1), np.float32)
+
+
+def darkened(before: Pixels, after: Pixels, mask: Mask) -> tuple[float, float]:
+    """Grey levels by which a crack darkens its pixels, and deviation of the texture around it."""
+    grey = before.astype(np.float32).mean(axis=2)
+    fine = grey - ndimage.uniform_filter(grey, 9)
+    near = ndimage.binary_dilation(mask, iterations=6)
+    darker = grey - after.astype(np.float32).mean(axis=2)
+    return float(darker[mask].mean()), float(fine[near].std())
 
 
 def tiled(rng: np.random.Generator, texture: Pixels, height: int, width: int) -> Pixels:

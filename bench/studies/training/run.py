@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bench.processes import describe_system
 from bench.studies.training.measures import Development, development, figures, logits_of
 from bench.studies.training.variations import VARIATIONS, Variation
 from bench.studies.training.views import VIEWS, View, look
@@ -150,7 +149,6 @@ def bench_training(config: TrainingBenchConfig) -> JsonObject:
     build_network(config.init)
     settings = config.settings() | {"training_images": len(training), "judged": len(held.images)}
     done = _finished(config.out / LINES, settings)
-    system = describe_system() | {"threads": torch.get_num_threads()}
     for wanted in CASES:
         if wanted.name in done or wanted.name not in (config.variations or _names()):
             continue
@@ -161,8 +159,7 @@ def bench_training(config: TrainingBenchConfig) -> JsonObject:
     return {
         "benchmark": "training",
         "method": METHOD,
-        "settings": settings,
-        "system": system,
+        "settings": settings | {"threads": torch.get_num_threads()},
         "cases": _compared([done[name] for name in _names() if name in done]),
     }
 

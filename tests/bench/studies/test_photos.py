@@ -20,7 +20,7 @@ from bench.studies.photos.fit import (
     is_inside,
     labelled_windows,
 )
-from bench.studies.photos.measure import FIRST, Measured, load, save, tile
+from bench.studies.photos.measure import FIRST, Measured, load, save
 from bench.studies.photos.report import (
     families_table,
     figures,
@@ -99,13 +99,6 @@ def test_a_taken_crack_darkens_where_it_was_and_nowhere_else() -> None:
     gain = crack_gain(Drone("slide1", FIT, "slide0", pixels, mask))
     assert gain[31, 30] < 0.55
     assert np.abs(gain[:20] - 1).max() < 0.05
-
-
-def test_an_exact_tile_of_a_small_photo_is_continued() -> None:
-    pixels = np.random.default_rng(0).integers(0, 255, (150, 300, 3), dtype=np.uint8)
-    cut = tile(pixels, 76, 0)
-    assert cut.shape == (224, 224, 3)
-    assert np.array_equal(cut[:150], pixels[:, 76:])
 
 
 def test_answers_are_kept_as_they_are(tmp_path: Path) -> None:
