@@ -76,11 +76,9 @@ def choose_views(name: str, bundle: ModelBundle) -> Views:
 def dense_variant(bundle: ModelBundle, precision: str) -> Variant:
     """The variant that judges photos densely beside a tile engine of `precision`: of the same one,
     after a narrow one of the next, or else of fp32. Raises BundleError where there is neither."""
-    wanted = bundle.after(precision) if precision == NARROW else precision
-    for each in bundle.variants.values():
-        if (each.backend, each.precision, each.view) == (VARIANTS, wanted, View.DENSE):
-            return each
-    return bundle.variant(VARIANTS, "fp32", View.DENSE)
+    wanted = (bundle.after(precision) or "fp32") if precision == NARROW else precision
+    found = bundle.find(VARIANTS, wanted, View.DENSE)
+    return found or bundle.variant(VARIANTS, "fp32", View.DENSE)
 
 
 def screening_variant(
@@ -94,8 +92,7 @@ def screening_variant(
     own = bundle.dense.thresholds
     if (thresholds or own).clear_below < own.clear_below:
         return None
-    found = (v for v in bundle.variants.values() if (v.precision, v.view) == (NARROW, View.DENSE))
-    return next(found, None)
+    return bundle.find(VARIANTS, NARROW, View.DENSE)
 
 
 class PhotoEngine:

@@ -28,7 +28,7 @@ from inspector.core.untrusted import (
     texts,
 )
 from inspector.errors import BundleError, UsageError
-from inspector.model.onnx_files import files_read_by
+from inspector.model.onnx_files import unlisted
 from inspector.model.preprocess import PreprocessSpec
 from inspector.types import View
 
@@ -150,8 +150,16 @@ class Variant:
     view: View = View.WHOLE
     """`whole`: it judges images of the model's size, so also tiles. `dense`: photos of any size."""
 
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """What a bundle has one variant of."""
+        return self.backend, self.precision, self.view
+
     def __post_init__(self) -> None:
-        _check_file(self.file, self.backend)
+        ending = _ENDINGS.get(self.backend, "/")
+        if not is_plain_name(self.file) or not self.file.endswith(ending):
+            what = f"{self.file!r:.80} is not the name of a file in it"
+            raise UsageError(f"{what} for {self.backend!r:.40}")
         if View(self.view) not in (View.WHOLE, View.DENSE):
             raise UsageError(f"{self.file}: no variant is for the view {self.view}")
         if min(self.margin, self.ood_margin, self.crack_margin or 0.0) < 0:
@@ -213,14 +221,21 @@ class ModelBundle:
             decisive["dense"] = self.dense.decisive
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
+    def find(self, backend: str, precision: str, view: View = View.WHOLE) -> Variant | None:
+        """The variant for an engine; None where there is none."""
+        kind = backend, precision, view
+        return next((each for each in self.variants.values() if each.kind == kind), None)
+
     def variant(self, backend: str, precision: str, view: View = View.WHOLE) -> Variant:
         """The variant for an engine. Raises BundleError naming those there are."""
-        for variant in self.variants.values():
-            if (variant.backend, variant.precision, variant.view) == (backend, precision, view):
-                return variant
+        if (found := self.find(backend, precision, view)) is not None:
+            return found
         have = ", ".join(sorted(self.variants)) or "none"
         kind = f"dense {precision}" if view == View.DENSE else precision
-        remedy = f"make one with: inspector export {self.path} {_option(backend, precision)}"
+        option = f"--{precision} --calibration PHOTOS"
+        if precision == "fp32":
+            option = "--onnx" if backend == "onnxruntime" else f"--{backend}"
+        remedy = f"make one with: inspector export {self.path} {option}"
         if precision == NARROW:
             remedy = "leave --precision out, or choose another"
         what = f"{self.path} has no {kind} variant for {backend} (it has: {have})"
@@ -229,11 +244,10 @@ class ModelBundle:
     def after(self, precision: str) -> str | None:
         """The precision that judges again what a variant of `precision` for images of the model's
         size is not sure of; None: its answers are final."""
-        there = list(self.whole.values())
         if precision == NARROW:
-            return "int8" if any(v.precision == "int8" for v in there) else "fp32"
-        unsure = any(v.margin or v.ood_margin for v in there if v.precision == precision)
-        return "fp32" if unsure else None
+            return "int8" if self.find("onnxruntime", "int8") else "fp32"
+        own = (v for v in self.whole.values() if v.precision == precision)
+        return "fp32" if any(v.margin or v.ood_margin for v in own) else None
 
     @property
     def whole(self) -> dict[str, Variant]:
@@ -275,8 +289,7 @@ class ModelBundle:
             )
             if values[_CHECKSUM] != _checksum(values):
                 raise ValueError("its values are not those that were saved")
-            kinds = [(v.backend, v.precision, v.view) for v in bundle.variants.values()]
-            if len(kinds) != len(set(kinds)):
+            if len({v.kind for v in bundle.variants.values()}) < len(bundle.variants):
                 raise ValueError("two variants are for the same engine")
             if unhashed := {WEIGHTS, *bundle.exported} - set(bundle.files):
                 raise ValueError(f"{', '.join(sorted(unhashed))} has no hash")
@@ -304,21 +317,11 @@ class ModelBundle:
             elif sha256_of(file) != expected:
                 wrong.append(f"{name} was changed")
             elif name.endswith(_ONNX):
-                wrong += self._beyond(file)
+                wrong += unlisted(file, self.files)
         if wrong:
             raise BundleError(
                 f"{self.path} is damaged: {'; '.join(wrong)}; copy or export it again"
             )
-
-    def _beyond(self, file: Path) -> list[str]:
-        """List what is wrong with the files that an ONNX file reads."""
-        try:
-            return [
-                f"{file.name} reads {name!r:.80}, which is not listed"
-                for name in sorted(files_read_by(file) - set(self.files))
-            ]
-        except ValueError as error:
-            return [f"{file.name} is no ONNX model ({error})"]
 
     def without(self, files: Collection[str]) -> ModelBundle:
         """This bundle without those files, and without the variants that are in them."""
@@ -355,23 +358,10 @@ class ModelBundle:
         publish((json.dumps(values, indent=2) + "\n").encode(), self.path / BUNDLE_JSON)
 
 
-def _option(backend: str, precision: str) -> str:
-    """The option with which `inspector export` makes such a variant."""
-    if precision == "fp32":
-        return "--onnx" if backend == "onnxruntime" else f"--{backend}"
-    return f"--{precision} --calibration PHOTOS"
-
-
 def _checksum(values: JsonObject) -> str:
     """sha256 of all of `bundle.json` but itself: margins decide verdicts, too."""
     rest = {name: value for name, value in values.items() if name != _CHECKSUM}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def _check_file(name: str, backend: str) -> None:
-    """Raises UsageError unless `name` is that of a file in a bundle that `backend` may read."""
-    if not is_plain_name(name) or not name.endswith(_ENDINGS.get(backend, "/")):
-        raise UsageError(f"{name!r:.80} is not the name of a file in it for {backend!r:.40}")
 
 
 def _files(values: JsonObject) -> dict[str, str]:

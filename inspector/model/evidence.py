@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -151,10 +152,10 @@ def judge_photo(
     candidates, as many as were judged; `stages` names who judged windows, and, where it has two
     names, who judged tiles."""
     rule = PhotoRule.from_json(dense.photo)
-    logits = []
-    for k, candidate in enumerate(candidates):
-        tile = tile_log_odds[k] if k < len(tile_log_odds) else None
-        logits.append(logit(rule.candidate, with_tile(candidate.features, tile)))
+    logits = [
+        logit(rule.candidate, with_tile(candidate.features, tile))
+        for candidate, tile in zip_longest(candidates, tile_log_odds)
+    ]
     order = sorted(range(len(candidates)), key=lambda k: logits[k], reverse=True)
     windows = window_map.log_odds_HW.size
     p_crack = probability(logit(rule.photo, photo_features(logits, windows)))

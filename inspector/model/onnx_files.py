@@ -10,7 +10,7 @@ import mmap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
     from pathlib import Path
 
     Content = mmap.mmap | bytes
@@ -41,6 +41,15 @@ def files_read_by(file: Path) -> set[str]:
             raise ValueError("it is empty")
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return _locations(content)
+
+
+def unlisted(file: Path, listed: Container[str]) -> list[str]:
+    """What is wrong with the files that an ONNX file reads: each that is not `listed`."""
+    try:
+        names = sorted(name for name in files_read_by(file) if name not in listed)
+    except ValueError as error:
+        return [f"{file.name} is no ONNX model ({error})"]
+    return [f"{file.name} reads {name!r:.80}, which is not listed" for name in names]
 
 
 def _locations(content: Content) -> set[str]:
