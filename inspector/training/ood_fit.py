@@ -19,7 +19,7 @@ from inspector.synthesis import outlier_images
 from inspector.training.data import HeldOut, load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from inspector.model.ood import OodHead
     from inspector.training.data import Pixels
     from inspector.training.loop import Trainer
-
-    Stages = Callable[[Tensor], Sequence[Tensor]]
-    """uint8 pixels (N, H, W, 3) -> the outputs of layer1 to layer4, (N, C, h, w) each."""
 
 PLAIN = 1600
 """Training images at most that are used as they are."""
@@ -47,28 +44,27 @@ _DECIMALS = 10_000
 def fit_ood(trainer: Trainer) -> OodHead:
     """Fit the head to the training images of `trainer`, whose judged network has its final weights.
     Raises DataError without a readable image."""
-    config, stages = trainer.config, _stages(trainer)
+    config, pooled = trainer.config, _pooled(trainer)
     rng = np.random.default_rng([config.seed, 1])
     chosen = [trainer.images[int(k)] for k in rng.permutation(len(trainer.images))[:PLAIN]]
     plain = HeldOut(chosen, trainer.spec, batch_size=_BATCH, workers=config.workers)
-    plain_NF = _joined([found for _, found in plain.predict(_pooled(trainer, stages))])
+    features = [found for _, found in plain.predict(pooled)]
     count = min(AUGMENTED, max(_MIN_AUGMENTED, len(trainer.images)))
     drawn = trainer.draw(config.epochs, count, config.size)
     augmented = load(drawn, _BATCH, workers=config.workers, pin=False)
-    augmented_NF = collect_features(
-        stages, (b.pixels_NHWC.to(trainer.device) for b in augmented if len(b.label_N))
-    )
-    training_NF = torch.cat([plain_NF, augmented_NF])
-    outliers = _outliers(trainer, min(OUTLIERS, len(training_NF)))
-    return fit_ood_head(training_NF, collect_features(stages, outliers))
+    features += [pooled(batch.pixels_NHWC) for batch in augmented if len(batch.label_N)]
+    training_NF = joined(features)
+    outliers = outlier_images(min(OUTLIERS, len(training_NF)), config.size, config.seed)
+    batches = iter(lambda: list(islice(outliers, _BATCH)), [])
+    return fit_ood_head(training_NF, joined([pooled(np.stack(batch)) for batch in batches]))
 
 
 def ood_threshold(trainer: Trainer, head: OodHead) -> float:
     """Choose the score from which on a photo is out of distribution, on the validation images."""
     validation = trainer.validation
-    found = list(validation.predict(_pooled(trainer, _stages(trainer))))
+    found = list(validation.predict(_pooled(trainer)))
     sources = [validation.images[place].source for places, _ in found for place in places]
-    return choose_ood_threshold(head.score(_joined([f for _, f in found])).numpy(), sources)
+    return choose_ood_threshold(head.score(joined([f for _, f in found])).numpy(), sources)
 
 
 def choose_ood_threshold(
@@ -102,31 +98,21 @@ def _reached_by(scores_N: NDArray[np.float64], share: float) -> float:
     return math.ceil(float(above) * _DECIMALS) / _DECIMALS
 
 
-def collect_features(stages: Stages, batches: Iterable[Tensor]) -> Tensor:
-    """Pool the features that the score reads, float32 (N, F) on the CPU, of batches uint8 (n, H, W,
-    3) on the network's device. Raises DataError where there is no image."""
-    with torch.no_grad():  # inference_mode would leave buffers that cannot be loaded over
-        return _joined([pool_for_ood(stages(pixels_NHWC)).cpu() for pixels_NHWC in batches])
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    if not parts:
+def joined(features: Sequence[Tensor]) -> Tensor:
+    """The features of all batches, (N, F). Raises DataError where there is no image."""
+    if not features:
         raise DataError("no readable image to fit the out-of-distribution score to")
-    return torch.cat(parts)
+    return torch.cat(list(features))
 
 
-def _pooled(trainer: Trainer, stages: Stages) -> Callable[[Pixels], Tensor]:
-    return lambda pixels_NHWC: collect_features(
-        stages, [torch.from_numpy(pixels_NHWC).to(trainer.device)]
-    )
-
-
-def _stages(trainer: Trainer) -> Stages:
+def _pooled(trainer: Trainer) -> Callable[[Pixels | Tensor], Tensor]:
+    """Make the function that pools the features which the score reads, float32 (N, F) on the CPU,
+    of pixels uint8 (N, H, W, 3), by the judged network."""
     model = trainer.judged.eval()
-    return lambda pixels_NHWC: model.stages(model.normalise(pixels_NHWC))
 
+    @torch.no_grad()  # inference_mode would leave buffers that cannot be loaded over
+    def pooled(pixels_NHWC: Pixels | Tensor) -> Tensor:
+        pixels = torch.as_tensor(pixels_NHWC).to(trainer.device)
+        return pool_for_ood(model.stages(model.normalise(pixels))).cpu()
 
-def _outliers(trainer: Trainer, count: int) -> Iterator[Tensor]:
-    images = outlier_images(count, trainer.config.size, trainer.config.seed)
-    while batch := list(islice(images, _BATCH)):
-        yield torch.from_numpy(np.stack(batch)).to(trainer.device)
+    return pooled

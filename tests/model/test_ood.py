@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from inspector.errors import DataError
 from inspector.model.ood import OodHead, fit_ood_head, pool_for_ood
 from inspector.synthesis import outlier_images
-from inspector.training.ood_fit import choose_ood_threshold, collect_features
+from inspector.training.ood_fit import choose_ood_threshold, joined
 
 CHANNELS = (8, 12, 16, 20)
 
@@ -54,12 +54,12 @@ def cats(count: int, seed: int) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def head() -> OodHead:
-    return fitted(collect_features(stages_of, walls(400, 1).split(64)))
+    return fitted(pool_for_ood(stages_of(walls(400, 1))))
 
 
 def fitted(training: torch.Tensor) -> OodHead:
     made = torch.from_numpy(np.stack(list(outlier_images(70, 48))))
-    return fit_ood_head(training, collect_features(stages_of, [made]))
+    return fit_ood_head(training, pool_for_ood(stages_of(made)))
 
 
 def test_score_is_about_one_for_walls_and_more_for_other_images(head):
@@ -98,17 +98,17 @@ def test_head_restored_from_half_precision_scores_the_same(head, tmp_path):
 
 
 def test_score_ignores_a_channel_that_never_varies():
-    features = collect_features(stages_of, [walls(300, 1)])
+    features = pool_for_ood(stages_of(walls(300, 1)))
     features[:, ::5] = 0
     silent = fitted(features)
-    fresh = collect_features(stages_of, [walls(50, 9)])
+    fresh = pool_for_ood(stages_of(walls(50, 9)))
     quiet = silent.score(fresh.index_fill(1, torch.arange(0, fresh.shape[1], 5), 0))
     noise = silent.score(fresh.index_fill(1, torch.arange(0, fresh.shape[1], 5), 1e-6))
     torch.testing.assert_close(quiet, noise, rtol=0, atol=0.05)
 
 
 def test_fit_ood_head_is_deterministic():
-    features = collect_features(stages_of, [walls(200, 1)])
+    features = pool_for_ood(stages_of(walls(200, 1)))
     first, second = fitted(features), fitted(features.clone())
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, second.state_dict()[name]), name
@@ -175,11 +175,11 @@ def test_exported_head_scores_the_same_in_onnx_runtime(head, tmp_path):
     np.testing.assert_allclose(scores, head(stages_of(images)).numpy(), rtol=1e-3, atol=1e-3)
 
 
-def test_collect_features_joins_batches_and_needs_an_image():
-    batches = iter([walls(30, 1), walls(20, 2)])
-    assert len(collect_features(stages_of, batches)) == 50
+def test_features_of_batches_are_joined_and_need_an_image():
+    batches = [pool_for_ood(stages_of(walls(30, 1))), pool_for_ood(stages_of(walls(20, 2)))]
+    assert len(joined(batches)) == 50
     with pytest.raises(DataError, match="no readable"):
-        collect_features(stages_of, [])
+        joined([])
 
 
 @given(
