@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.faults.case import FaultCase, NothingToCompare, Trial
 from bench.faults.kills import kill_scans, undisturbed
-from bench.faults.scans import Scans
+from bench.faults.scans import Scans, parent_of
 from bench.processes import PROC
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class TwoNodes:
         """Processes that judge for a scan, by the name of their class."""
         nodes = (self.cluster.head_node, self._second)
         raylets = {node.all_processes["raylet"][0].process.pid for node in nodes}
-        return [pid for pid in _named(f"ray::{kind}") if _parent(pid) in raylets]
+        return [pid for pid in _named(f"ray::{kind}") if parent_of(pid) in raylets]
 
     def close(self) -> None:
         self.cluster.shutdown()
@@ -116,9 +116,3 @@ def _named(name: str) -> Iterator[int]:
         with contextlib.suppress(OSError):
             if (process / "cmdline").read_bytes().startswith(name.encode()):
                 yield int(process.name)
-
-
-def _parent(pid: int) -> int:
-    with contextlib.suppress(OSError, IndexError, ValueError):
-        return int((PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
-    return 0

@@ -261,10 +261,20 @@ def _living(leader: int) -> list[int]:
 
 def _state(pid: int) -> str:
     """The process's state as a letter, empty when it is gone."""
+    return next(iter(_stat(pid)), "")
+
+
+def parent_of(pid: int) -> int:
+    """The process that has started it, 0 when it is gone."""
+    return int((_stat(pid) or ("", "0"))[1])
+
+
+def _stat(pid: int) -> list[str]:
+    """What the system tells of a process behind its name; nothing when it is gone."""
     try:
-        return (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return ""
+        return (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -93,8 +93,18 @@ class Scenes:
         if TEST in parts:
             for file in sorted((self.data / "photos" / "mosaic").glob("*.jpg")):
                 yield f"mosaics-{file.stem}", partial(self._mosaic, file)
+        makers: dict[str, Callable[[str, str, int], Made]] = {
+            "boards": self._boards,
+            "slabs": self._slabs,
+            "walls": self._walls,
+            "large": self._large,
+            "tiles": self._tiles,
+            "patches": partial(self._side_by_side, rows=(2, 5), columns=(2, 6)),  # to 1 MP
+            "sheets": partial(self._side_by_side, rows=(7, 11), columns=(10, 15)),  # to 7 MP
+            CURVE: self._curve,
+        }
         for family, count in counts.items():
-            make = getattr(self, f"_{family}")
+            make = makers[family]
             for k, part in product(range(count), parts):
                 if part == TEST or family != CURVE:
                     name = f"{family}-{part}-{k:03d}"
@@ -188,21 +198,11 @@ class Scenes:
         facts = {"surface": source}
         return _unmasked(name, "tiles", part, file.stem, pixels, is_crack, facts)
 
-    def _patches(self, name: str, part: str, k: int) -> Made:
-        """METU tiles side by side, 0.2 to 1 MP."""
-        rng = _rng(name)
-        return self._side_by_side(name, part, k, rng, (2, 5), (2, 6))
-
-    def _sheets(self, name: str, part: str, k: int) -> Made:
-        """The same at 3.6 to 7 MP."""
-        rng = _rng(name)
-        return self._side_by_side(name, part, k, rng, (7, 11), (10, 15))
-
     def _side_by_side(
-        self, name: str, part: str, k: int, rng: np.random.Generator, rows: tuple[int, int],
-        columns: tuple[int, int],
-    ) -> Made:  # fmt: skip
+        self, name: str, part: str, k: int, rows: tuple[int, int], columns: tuple[int, int]
+    ) -> Made:
         """Crack-free METU tiles, and, where `k` is odd, one to three cracked ones among them."""
+        rng = _rng(name)
         height, width = int(rng.integers(*rows)), int(rng.integers(*columns))
         clear, cracked = (self.tiles[part]["metu", is_crack] for is_crack in (False, True))
         chosen = {int(v) for v in rng.choice(height * width, int(rng.integers(1, 4)), False)}
