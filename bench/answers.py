@@ -13,17 +13,18 @@ import numpy as np
 from bench.results import Compared
 from inspector.engines.parity import CAM_TOLERANCE, PROBABILITY_TOLERANCE
 from inspector.model.verdict import decide, log_odds
-from inspector.types import Verdict
+from inspector.types import Scores, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from inspector.engines import Backend
     from inspector.model.bundle import Thresholds
     from inspector.model.preprocess import PreprocessSpec
-    from inspector.types import JsonObject, Scores
+    from inspector.types import JsonObject
 
     Mistaken = Mapping[str, Mapping[str, float]]
     """Probabilities by image that the reference gives, by the mistake it was given."""
@@ -84,19 +85,19 @@ def examine(
     """Compare a table of so many `rows` with what it should say, by path. Where a program gives
     probabilities alone, `thresholds` make its verdicts; `mistakes` are the answers under known
     mistakes of preprocessing."""
+    torn = sum((a.p_crack is None) != (found[f].p_crack is None)
+               for f, a in expected.items() if f in found)  # fmt: skip
+    trouble = ""
     if found.keys() != expected.keys() or rows != len(expected):
         trouble = f"its table has {rows} rows, not one for each of {len(expected)} files"
-        return _incomparable(trouble)
-    torn = sum((a.p_crack is None) != (found[f].p_crack is None) for f, a in expected.items())
-    if torn:
+    elif torn:
         trouble = f"it judged or refused {torn} files that should have been the other"
-        return _incomparable(trouble)
-    pairs = [(a, found[f]) for f, a in expected.items() if a.p_crack is not None]
+    pairs = [] if trouble else [(a, found[f]) for f, a in expected.items() if a.p_crack is not None]
     gaps = [_gap(a, b) for a, b in pairs]
     verdicts = [(_verdict(a, b, thresholds), _verdict(b, b, thresholds)) for a, b in pairs]
     other = sum(a != b for a, b in verdicts)
     missed = sum(pair == (Verdict.CRACK, Verdict.CLEAR) for pair in verdicts)
-    trouble = judge_counts(rule, gaps, other, missed)
+    trouble = trouble or judge_counts(rule, gaps, other, missed)
     if not trouble and (mistake := resembled(_numbers(expected), _numbers(found), mistakes or {})):
         trouble = f"its probabilities are those of a model with {mistake}"
     return Compared(
@@ -105,12 +106,6 @@ def examine(
         largest_difference=max(gaps, default=0.0),
         other_verdicts=other,
         missed_cracks=missed,
-    )
-
-
-def _incomparable(trouble: str) -> Compared:
-    return Compared(
-        trouble=trouble, images=0, largest_difference=0.0, other_verdicts=0, missed_cracks=0
     )
 
 
@@ -210,6 +205,29 @@ def resembled(
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Images in memory, uint8 (N, size, size, 3), and the right answers to them."""
+
+    pixels_NHWC: NDArray[np.uint8]
+    expected: Scores
+    mistakes: Mistaken = field(default_factory=dict)
+    """Answers of known mistakes to the first of them, by their number as text; not in the
+    file, because only the comparison asks for it."""
+
+    def write(self, file: Path) -> None:
+        """Keep pixels and answers for another process."""
+        right = self.expected
+        np.savez(file, pixels=self.pixels_NHWC, p_crack=right.p_crack_N, cam=right.cam_NHW,
+                 ood=right.ood_N)  # fmt: skip
+
+    @classmethod
+    def read(cls, file: Path) -> Pool:
+        """A pool that was written, without the mistakes."""
+        with np.load(file) as kept:
+            return cls(kept["pixels"], Scores(kept["p_crack"], kept["cam"], kept["ood"]))
+
+
 @dataclass(slots=True)
 class Furthest:
     """The answer furthest from the right one, of every image in memory; and the largest difference
@@ -232,16 +250,12 @@ class Furthest:
 
     def merge(self, said: JsonObject) -> None:
         """Add what another process found, by `to_json`."""
-        self._keep((int(k), math.nan if p is None else p) for k, p in said["p_crack"].items())
-        differs = said["map_difference"]
-        self.map_difference = max(self.map_difference, math.inf if differs is None else differs)
+        self._keep((int(k), p) for k, p in said["p_crack"].items())
+        self.map_difference = max(self.map_difference, said["map_difference"])
 
     def to_json(self) -> JsonObject:
-        """With null for what is no number, which JSON does not know."""
-        return {
-            "p_crack": {str(k): _finite(p) for k, p in self.p_crack.items()},
-            "map_difference": _finite(self.map_difference),
-        }
+        """With NaN and infinity, which Python's JSON knows."""
+        return {"p_crack": self.p_crack, "map_difference": self.map_difference}
 
     def _keep(self, answers: Iterable[tuple[int, float]]) -> None:
         for k, p in answers:
@@ -284,13 +298,12 @@ def with_truth(
 
 def _roc_auc(truth: Mapping[str, bool], found: Mapping[str, float]) -> float | None:
     """None where a class is missing or an answer is no number."""
-    known = [k for k in found if k in truth]
-    labels = [truth[k] for k in known]
-    if len(set(labels)) < 2 or not all(math.isfinite(found[k]) for k in known):
-        return None
-    from sklearn.metrics import roc_auc_score
+    from inspector.evaluation.metrics import roc_auc
 
-    return float(roc_auc_score(labels, [found[k] for k in known]))
+    known = [k for k in found if k in truth]
+    p_N = np.array([found[k] for k in known])
+    return _finite(roc_auc(p_N, np.array([truth[k] for k in known], np.bool_))
+                   if np.isfinite(p_N).all() else None)  # fmt: skip
 
 
 def _finite(value: float | None) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -124,11 +123,6 @@ def missing(spec: EngineSpec, *, slow: bool) -> str:
     if KINDS[spec.engine].slow and not slow:
         return "it compiles for minutes; --full measures it, or naming it in --backends"
     return ""
-
-
-def load(spec: EngineSpec) -> None:
-    """Import what the engine needs, so that its cost is seen apart from that of opening it."""
-    import_module(KINDS[spec.engine].module)
 
 
 def open_spec(bundle: ModelBundle, spec: EngineSpec) -> Backend:

@@ -26,7 +26,7 @@ from inspector.synthesis import Kind, make_scene
 from inspector.types import Decoded, View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -98,11 +98,13 @@ def make_inputs(source: Path | None, folder: Path, tiles: int, photos: int) -> l
     root = Path(os.path.abspath(source))
     refs = list(Discovery([str(root)]))
     found = [size for ref in spread_evenly(refs, _LOOKED_AT) if (size := _size_of(ref))]
-    if median(map(min, found)) >= LARGE:
-        chosen = _linked(PHOTOS, spread_evenly(refs, photos), folder / PHOTOS, root)
-        return [_cut(folder / TILES, tiles, chosen), chosen]
-    chosen = _linked(TILES, spread_evenly(refs, tiles), folder / TILES, root)
-    return [chosen, _mosaics(folder / PHOTOS, photos, chosen, "the tiles")]
+    name, most = (PHOTOS, photos) if median(map(min, found)) >= LARGE else (TILES, tiles)
+    chosen = spread_evenly(refs, most)
+    link_photos(chosen, folder / name, root=root)
+    own = _input(name, folder / name, f"{len(chosen)} files of the folder given, evenly spread")
+    if name == PHOTOS:
+        return [_cut(folder / TILES, tiles, own), own]
+    return [own, _mosaics(folder / PHOTOS, photos, own, "the tiles")]
 
 
 def link_photos(refs: Iterable[ImageRef], folder: Path, *, root: Path) -> None:
@@ -122,11 +124,6 @@ def some_of(photos: Input, count: int, folder: Path) -> Input:
     """A few of the photos once more, to be judged at their own scale."""
     link_photos(spread_evenly(photos.refs, count), folder, root=photos.folder)
     return _input(NATIVE, folder, f"{count} of the photos")
-
-
-def _linked(name: str, refs: Sequence[ImageRef], folder: Path, root: Path) -> Input:
-    link_photos(refs, folder, root=root)
-    return _input(name, folder, f"{len(refs)} files of the folder given, evenly spread")
 
 
 def _input(name: str, folder: Path, origin: str) -> Input:

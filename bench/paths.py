@@ -97,9 +97,9 @@ class PathCase:
     def arguments(self, bench: Bench, source: str, table: str) -> list[str]:
         """Arguments of `python -m`."""
         if self.peer is not None:
-            given = [self.peer.module, source, str(bench.bundle.path), table]
-            given += ["--device", bench.device]
-            return [*given, "--setting", self.setting] if self.setting else given
+            given = self.peer.arguments(source, str(bench.bundle.path), table)
+            setting = ["--setting", self.setting] if self.setting else []
+            return [*given, "--device", bench.device, *setting]
         model = ["--model", str(bench.bundle.path)]
         return [*self.scan_options(), source, "--out", table, *model, "--json", "--quiet"]
 

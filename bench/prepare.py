@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.answers import MISTAKEN, Answer, mistaken
+from bench.answers import MISTAKEN, Answer, Pool, mistaken
 from bench.engines import CPU, CUDA
 from bench.inputs import PHOTOS, TILES, link_photos, make_inputs, some_of
-from bench.peers.tiles import cut, read_photo
+from bench.peers.common import judge_photo
 from export.photos import spread_evenly
 from inspector.core.text import display_path
 from inspector.engines import Device, has_nvidia_driver, open_backend
@@ -24,7 +24,7 @@ from inspector.errors import BundleError, ExportError, SourceError
 from inspector.model.bundle import ModelBundle
 from inspector.model.verdict import decide, judge
 from inspector.predict import BATCH_SIZE, predict, predict_batches
-from inspector.types import Photo, Scores
+from inspector.types import Scores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,29 +44,6 @@ FULL_SIZE = 1e6
 """A decode margin at which no JPEG is ever decoded smaller than it is stored."""
 _FEW = 32
 """Photos on which a peer searches its fastest setting."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """Images in memory, uint8 (N, size, size, 3), and the right answers to them."""
-
-    pixels_NHWC: NDArray[np.uint8]
-    expected: Scores
-    mistakes: Mistaken = field(default_factory=dict)
-    """Answers of known mistakes to the first of them, by their number as text; not in the
-    file, because only the comparison asks for it."""
-
-    def write(self, file: Path) -> None:
-        """Keep pixels and answers for another process."""
-        right = self.expected
-        np.savez(file, pixels=self.pixels_NHWC, p_crack=right.p_crack_N, cam=right.cam_NHW,
-                 ood=right.ood_N)  # fmt: skip
-
-    @classmethod
-    def read(cls, file: Path) -> Pool:
-        """A pool that was written, without the mistakes."""
-        with np.load(file) as kept:
-            return cls(kept["pixels"], Scores(kept["p_crack"], kept["cam"], kept["ood"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,28 +104,22 @@ class Reference:
         """Probability and verdict of every file, by the scan's own rules for verdicts."""
         answers: Answers = {}
         for batch, scores in predict_batches(refs, spec, self._scores, workers=0):
-            photos = [item for item in batch.items if isinstance(item, Photo)]
             answers |= {display_path(item.ref.path): Answer(None) for item in batch.items}
-            found = self._judge(scores, photos)
-            for photo, pixels_HWC, answer in zip(photos, batch.pixels_NHWC, found, strict=True):
+            if scores is None:
+                continue
+            shrink_N = np.array([photo.shrink for photo in batch.photos])
+            verdict_N, _ = decide(
+                scores.p_crack_N, self._thresholds, ood_N=scores.ood_N, shrink_N=shrink_N
+            )
+            for photo, pixels_HWC, p, verdict in zip(
+                batch.photos, batch.pixels_NHWC, scores.p_crack_N, verdict_N, strict=True
+            ):
                 path = display_path(photo.ref.path)
-                answers[path] = answer
+                answers[path] = Answer(float(p), str(verdict))
                 if photo.ref.path in self._keep:
                     self._keep.remove(photo.ref.path)
                     self.kept[path] = pixels_HWC
         return answers
-
-    def _judge(self, scores: Scores | None, photos: Sequence[Photo]) -> list[Answer]:
-        if scores is None:
-            return []
-        shrink_N = np.array([photo.shrink for photo in photos])
-        verdict_N, _ = decide(
-            scores.p_crack_N, self._thresholds, ood_N=scores.ood_N, shrink_N=shrink_N
-        )
-        return [
-            Answer(float(p), str(verdict))
-            for p, verdict in zip(scores.p_crack_N, verdict_N, strict=True)
-        ]
 
     def _scores(self, batch: Batch) -> Scores:
         pixels_NHWC = batch.pixels_NHWC
@@ -228,7 +199,11 @@ def _native_job(bundle: ModelBundle, images: Input, eager: Backend, place: Path)
         said = judge(found.scores, found.photos, bundle.thresholds, engine.stages,
                      bundle.dense.thresholds)  # fmt: skip
     names = [display_path(photo.ref.path) for photo in found.photos]
-    of_tiles = [_mean_of_tiles(Path(photo.ref.path), bundle, eager) for photo in found.photos]
+    size = bundle.preprocess.size
+    of_tiles = [
+        judge_photo(Path(photo.ref.path), size, lambda tiles: eager.run(tiles).p_crack_N)
+        for photo in found.photos
+    ]
     return Job(
         input=images,
         one=place,
@@ -239,16 +214,6 @@ def _native_job(bundle: ModelBundle, images: Input, eager: Backend, place: Path)
         of_other_programs={n: Answer(p) for n, p in zip(names, of_tiles, strict=True)},
         mistakes={},
     )
-
-
-def _mean_of_tiles(file: Path, bundle: ModelBundle, eager: Backend) -> float:
-    size = bundle.preprocess.size
-    photo_HWC = read_photo(file, size)
-    assert photo_HWC is not None
-    tiles_NHWC = cut(photo_HWC, size)
-    starts = range(0, len(tiles_NHWC), BATCH_SIZE)
-    found = [eager.run(tiles_NHWC[at : at + BATCH_SIZE]).p_crack_N for at in starts]
-    return float(np.concatenate(found).astype(np.float64).mean())
 
 
 def _pool(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -58,40 +59,8 @@ REFERENCE = "onnxruntime fp32"
 """Engine with which others are compared."""
 _PEERS_COMPARED = ("plain", "timm", "tiles", "timm-tiles")
 
-METHOD = (
-    "Engine alone: from uint8 pixels in memory to probabilities in memory, copies to and from a "
-    "GPU included; all usable CPU cores. Each round is a new process that runs all batch sizes, "
-    "each after one run that is not counted.",
-    "Whole path: from files to a finished Parquet table, each round a new process. images/s are "
-    "without the start-up, which is reported apart; scans and other programs are compared by whole "
-    "runs, because a scan decodes ahead while its engine comes up. Every program first judges one "
-    "photo, which is not counted; files come from the page cache, and what is remembered from "
-    "earlier runs is hidden.",
-    "Photos are judged whole, which is what a model for tiles makes of them by itself; a few "
-    "also at their own scale (native), beside loops that cut them into tiles. Such a scan must "
-    "give the verdicts that it gives in fp32, a loop the mean probability of its tiles.",
-    "Cases take turns, in a new random order each round, until the interval of each is within 3 % "
-    "or the time is over. Figures are medians of the rounds. Intervals: 95 %, percentiles of the "
-    "medians of 2,000 resamples of the rounds (bootstrap); of 3 or 4 rounds they are about their "
-    "range. Two cases are not distinguishable where the interval of the ratio of their medians, "
-    "resampled alike, holds 1.",
-    "Answers: of every counted run, against the weights in eager PyTorch in fp32 on pixels from "
-    "the project's decoder. fp32 must keep every probability within 1e-4; everything else the "
-    "verdicts (1 in 1,000 may differ), and no crack may be called clear; a program that resamples "
-    "by itself must agree on 98 % of verdicts. Answers nearer to those of a model with swapped "
-    "channels or another normalisation are wrong.",
-    "Recommended is the fastest scan that is right, or a more exact one that is at most 3 % "
-    "slower, or 10 % if they are not distinguishable; then ONNX Runtime and a scan's own settings "
-    "come first, and what is not faster than these beyond chance is not recommended. Photos have "
-    "the precision of tiles, because a table has rows of one kind.",
-    "Shares: of the machine's own matrix rate in that precision, of JPEG decoding on all cores, "
-    "and of the engine alone, each at its highest sample. They need not add up to 1, because work "
-    "overlaps; one above 1 means that the ceiling was measured too low.",
-    "Others: before every turn, threads on all cores work for 30 ms; what they do not get of the "
-    "processor, others take. From 10 % (median) on, or where the rounds of scans typically lie "
-    "25 % from their median, the machine is busy, and scans do not follow the recommendation.",
-)
-"""Method of measurement, in the words of the reports."""
+_METHOD = Path(__file__).parent / "report" / "template" / "method.txt"
+"""Method of measurement, in the words of the reports: a paragraph each."""
 
 
 @dataclass(slots=True)
@@ -125,19 +94,25 @@ class _Run:
         now = time.perf_counter()
         return now + share * max(0.0, self.end - now)
 
-    def turn(self, phase: str) -> None:
-        """Report a turn, and see what others take."""
-        self.say(phase)
-        self.others.append(share_of_others())
-
     def rounds(
-        self, cases: Sequence[C], measure: Callable[[C, int], None], *, share: float, end: float
+        self,
+        phase: str,
+        cases: Sequence[C],
+        measure: Callable[[C, Bench, int], None],
+        *,
+        share: float = 1.0,
+        end: float | None = None,
     ) -> None:
-        """Measure cases in rounds for a share of the time left; none has its first turn after
-        `end` (time.perf_counter)."""
-        effort, deadline = self.config.effort, self.phase(share)
-        repeat(cases, measure, rounds=effort.rounds, deadline=deadline, end=end,
-               seed=self.config.seed)  # fmt: skip
+        """Measure cases in rounds for a share of the time left, and before every turn see what
+        others take; no case has its first turn after `end` (time.perf_counter)."""
+
+        def turn(case: C, number: int) -> None:
+            self.say(f"{phase}, round {number + 1}: {case.id}")
+            self.others.append(share_of_others())
+            measure(case, self.bench, number)
+
+        repeat(cases, turn, rounds=self.config.effort.rounds, deadline=self.phase(share),
+               end=end or self.end, seed=self.config.seed)  # fmt: skip
         for case in cases:
             if case.open and not case.measured:
                 case.status, case.reason = UNAVAILABLE, NO_TIME
@@ -180,12 +155,13 @@ def _measure(config: BenchConfig, bundle: ModelBundle, progress: Progress) -> Re
         cases += [path_result(case) for case in paths]
         inputs = {job.input.name: job.input.facts() for job in run.bench.jobs}
     busy = finish(cases, run.others)
+    method = _METHOD.read_text(encoding="utf-8")
     add_shares(cases, ceilings, count_operations(bundle))
     return Results(
         began=began.isoformat(timespec="seconds"),
         seconds=round(time.perf_counter() - started, 1),
         mode=config.mode,
-        method=list(METHOD),
+        method=[" ".join(text.split()) for text in method.split("\n\n")],
         settings=_settings_in_words(config),
         system=system,
         model={
@@ -243,12 +219,8 @@ def _engines(run: _Run) -> list[EngineCase]:
         if spec.precision != NARROW or NARROW in there
     ]
     cases = engine_cases(config, run.bench, specs)
-
-    def measure(case: EngineCase, number: int) -> None:
-        run.turn(f"engine alone, round {number + 1}: {case.spec.name}")
-        measure_engine(case, run.bench, number, config.effort.turn_s)
-
-    run.rounds(cases, measure, share=ENGINES_SHARE, end=run.phase(ENGINES_MOST))
+    measure = partial(measure_engine, turn_s=config.effort.turn_s)
+    run.rounds("engine alone", cases, measure, share=ENGINES_SHARE, end=run.phase(ENGINES_MOST))
     return cases
 
 
@@ -271,7 +243,7 @@ def _paths(run: _Run, engines: Sequence[EngineCase]) -> list[PathCase]:
     for case in cases:
         if case.usual or time.perf_counter() < run.end:
             warm_up(case, run.bench)
-    _measure_paths(run, cases, PATHS_SHARE)
+    run.rounds("whole path", cases, measure_path, share=PATHS_SHARE)
     return cases
 
 
@@ -286,16 +258,8 @@ def _settings(run: _Run, paths: Sequence[PathCase]) -> list[PathCase]:
             fastest = max(scans, key=lambda case: median(case.rates))
             sizes = run.config.batch_sizes or run.config.effort.scan_batch_sizes
             cases += variants(fastest, sizes, run.config.workers)
-    _measure_paths(run, cases)
+    run.rounds("whole path", cases, measure_path)
     return cases
-
-
-def _measure_paths(run: _Run, cases: Sequence[PathCase], share: float = 1.0) -> None:
-    def measure(case: PathCase, number: int) -> None:
-        run.turn(f"whole path, round {number + 1}: {case.id}")
-        measure_path(case, run.bench, number)
-
-    run.rounds(cases, measure, share=share, end=run.end)
 
 
 def _settings_in_words(config: BenchConfig) -> JsonObject:

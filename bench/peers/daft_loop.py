@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.peers.common import finish, peer_arguments
-from bench.peers.plain_loop import BATCH, judge, load, open_session
+from bench.peers.common import BATCH, finish, peer_arguments
+from bench.peers.plain_loop import judge_some, load, open_session, run
 from inspector.model.bundle import ModelBundle
 from inspector.photos.source import Discovery
 
@@ -27,11 +28,11 @@ class Judge:
     """Model that Daft opens once; takes batches of decoded photos, None for unreadable ones."""
 
     def __init__(self, bundle: str, device: str) -> None:
-        self.bundle = ModelBundle.load(Path(bundle), verify=False)
-        self.session = open_session(self.bundle, device)
+        opened = ModelBundle.load(Path(bundle), verify=False)
+        self.judge = partial(run, open_session(opened, device), opened)
 
     def p_crack(self, pixels: Any) -> list[float | None]:
-        return judge(self.session, self.bundle, pixels.to_pylist())
+        return judge_some(self.judge, pixels.to_pylist())
 
 
 def silent_daft() -> Any:

@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import time
 
-from bench.peers.common import finish, peer_arguments
+from bench.peers.common import BATCH, finish, peer_arguments
 from inspector.core.text import display_path
 from inspector.engines import open_backend
 from inspector.model.bundle import ModelBundle
 from inspector.photos.source import Discovery
 from inspector.predict import predict_batches
 from inspector.types import Photo
-
-BATCH = 32
 
 
 def main() -> None:

@@ -1,17 +1,20 @@
 """The plain loop that one would write in an afternoon: it is what `inspector.scan` is measured
 against. One process: Pillow opens a photo at full size, converts it to RGB and resizes it; 32 at a
-time go through the bundle's own ONNX file in an ONNX Runtime session with default threads; one
-Parquet table of paths and probabilities is written at the end. A photo that cannot be read gets no
-probability. There is no decoding ahead, no scaled JPEG decoding, no resuming and no record of why a
-photo failed. The graph takes uint8 pixels and scales them itself, so NumPy normalises nothing here.
-Resizing is `preprocess.fit` (a crop within 2 %, else Pillow's bilinear filter) and EXIF
-orientation is applied, because a loop that gives the model other pixels would not do the same work
-and its answers could not be checked.
+time go through the bundle's own ONNX file, in fp32, in an ONNX Runtime session with default
+threads; one Parquet table of paths and probabilities is written at the end. A photo that cannot be
+read gets no probability. There is no decoding ahead, no scaled JPEG decoding, no resuming and no
+record of why a photo failed. The graph takes uint8 pixels and scales them itself, so NumPy
+normalises nothing here. Resizing is `preprocess.fit` (a crop within 2 %, else Pillow's bilinear
+filter) and EXIF orientation is applied, because a loop that gives the model other pixels would not
+do the same work and its answers could not be checked. With `--tiles` photos are not resized but
+cut.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,33 +23,25 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from bench.peers.common import finish, peer_arguments
+from bench.peers.common import BATCH, finish, judge_photo, peer_arguments, photos_in
 from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES, ModelBundle
 from inspector.model.preprocess import PreprocessSpec, fit
-from inspector.photos.formats import named_like_an_image
-
-BATCH = 32
 
 
 def main() -> None:
-    """`python -m bench.peers.plain_loop SOURCE BUNDLE TABLE [--device cpu|cuda]`."""
+    """`python -m bench.peers.plain_loop SOURCE BUNDLE TABLE [--device cpu|cuda] [--tiles]`."""
     args = peer_arguments().parse_args()
     bundle = ModelBundle.load(args.bundle, verify=False)
-    session = open_session(bundle, args.device)
+    spec, judge = bundle.preprocess, partial(run, open_session(bundle, args.device), bundle)
     started = time.perf_counter()
     paths = photos_in(args.source)
-    probabilities: list[float | None] = []
-    for start in range(0, len(paths), BATCH):
-        photos = [load(path, bundle.preprocess) for path in paths[start : start + BATCH]]
-        probabilities += judge(session, bundle, photos)
-    names = [str(path) for path in paths]
-    finish(args.table, names, probabilities, started=started, device=args.device)
-
-
-def photos_in(folder: Path) -> list[Path]:
-    """Files named like images, at any depth, sorted."""
-    files = (f for f in folder.rglob("*") if f.is_file() and named_like_an_image(f.name))
-    return sorted(files)
+    found: list[float | None] = []
+    if args.tiles:
+        found += [judge_photo(path, spec.size, judge) for path in paths]
+    else:
+        for start in range(0, len(paths), BATCH):
+            found += judge_some(judge, [load(path, spec) for path in paths[start : start + BATCH]])
+    finish(args.table, paths, found, started=started, device=args.device)
 
 
 def open_session(bundle: ModelBundle, device: str) -> Any:
@@ -63,15 +58,19 @@ def open_session(bundle: ModelBundle, device: str) -> Any:
     return session
 
 
-def judge(
-    session: Any, bundle: ModelBundle, photos: list[NDArray[np.uint8] | None]
+def run(session: Any, bundle: ModelBundle, pixels_NHWC: NDArray[np.uint8]) -> list[float]:
+    """Crack probabilities of N images, uint8 (N, size, size, 3)."""
+    (found_NC,) = session.run([OUTPUT_NAMES[0]], {INPUT_NAME: pixels_NHWC})
+    found: list[float] = found_NC[:, bundle.positive_index].tolist()
+    return found
+
+
+def judge_some(
+    judge: Callable[[NDArray[np.uint8]], list[float]], photos: list[NDArray[np.uint8] | None]
 ) -> list[float | None]:
     """Crack probabilities of a batch, None for photos that could not be read."""
     readable = [photo for photo in photos if photo is not None]
-    answers = iter(())
-    if readable:
-        (found_NC,) = session.run([OUTPUT_NAMES[0]], {INPUT_NAME: np.stack(readable)})
-        answers = iter(found_NC[:, bundle.positive_index].tolist())
+    answers = iter(judge(np.stack(readable)) if readable else ())
     return [None if photo is None else next(answers) for photo in photos]
 
 

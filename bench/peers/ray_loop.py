@@ -18,10 +18,10 @@ import numpy as np
 import ray
 import ray.data
 
-from bench.peers.common import finish, peer_arguments
-from bench.peers.plain_loop import BATCH, load, open_session
+from bench.peers.common import BATCH, finish, peer_arguments
+from bench.peers.plain_loop import load, open_session, run
 from inspector.core.machine import usable_cores
-from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES, ModelBundle
+from inspector.model.bundle import ModelBundle
 from inspector.photos.source import Discovery
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ class Judge:
         self.session = open_session(self.bundle, device)
 
     def __call__(self, batch: Columns) -> Columns:
-        (found_NC,) = self.session.run([OUTPUT_NAMES[0]], {INPUT_NAME: batch["pixels"]})
-        p_crack_N = found_NC[:, self.bundle.positive_index]
+        p_crack_N = run(self.session, self.bundle, batch["pixels"])
         return {"path": batch["path"], "p_crack": np.where(batch["readable"], p_crack_N, np.nan)}
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """A module that is run as `python -m MODULE SOURCE BUNDLE TABLE --device D`."""
+    """A program that judges a folder: a module with the arguments of `peers.common`."""
 
     module: str
     about: str
@@ -35,6 +35,11 @@ class Peer:
     """`tiles`: it judges photos at their own scale, and is compared with scans that do so, too."""
     tunes: bool = False
     """With `--tune` it searches its fastest setting, for `--setting`."""
+
+    def arguments(self, source: str, bundle: str, table: str) -> list[str]:
+        """Arguments of `python -m`."""
+        tiles = ["--tiles"] if self.view is View.TILES else []
+        return [self.module, source, bundle, table, *tiles]
 
 
 PEERS: Mapping[str, Peer] = MappingProxyType(
@@ -57,13 +62,13 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
             "of its settings on a few of the photos",
         ),
         "tiles": Peer(
-            module="bench.peers.tiles_loop",
+            module="bench.peers.plain_loop",
             view=View.TILES,
             about="a loop that cuts photos into tiles that overlap by a fifth, and runs them "
             "through ONNX Runtime, as one would write it in an afternoon",
         ),
         "timm-tiles": Peer(
-            module="bench.peers.timm_tiles_loop",
+            module="bench.peers.timm_loop",
             view=View.TILES,
             needs="timm",
             about="the same tiles through timm's model with the bundle's weights",

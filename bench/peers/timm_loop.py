@@ -2,7 +2,9 @@
 `create_dataset`, `create_loader`, `create_model("resnet18")`, inference mode. Its transforms
 (Resize, CenterCrop, ToTensor, Normalize) see the whole photo at the bundle's input size. Batch,
 workers, memory layout, where it normalises and, on a GPU, automatic mixed precision are searched on
-a few photos, and the fastest setting is measured."""
+a few photos, and the fastest setting is measured. With `--tiles` it judges tiles of photos that are
+too large for the model, as one would write it in an afternoon: normalised in torch, 32 at a time,
+channels-last."""
 
 from __future__ import annotations
 
@@ -10,12 +12,13 @@ import json
 import os
 import time
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
 
-from bench.peers.common import finish, peer_arguments
+from bench.peers.common import finish, judge_photo, peer_arguments, photos_in
 from inspector.core.machine import usable_cores
 from inspector.model.bundle import WEIGHTS, ModelBundle
 from inspector.model.network import from_storage, read_weights
@@ -25,7 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from inspector.types import JsonObject
+
+    Pass = tuple[list[str], list[float | None], float]
 
 
 timm_data: Any = timm.data
@@ -63,27 +71,27 @@ def load_model(bundle: ModelBundle) -> Any:
 
 
 class TimmProgram:
-    """The model once, and any number of passes over a folder."""
+    """The model once, and any number of passes over a folder, which return paths, crack
+    probabilities (None where a photo cannot be read), and when (time.perf_counter) the loop
+    began."""
 
     def __init__(self, bundle: ModelBundle, device: str) -> None:
         self.bundle, self.device = bundle, torch.device(device)
         self.model = load_model(bundle).to(self.device)
         timm_data.add_img_extensions(sorted(IMAGE_SUFFIXES))
 
-    def run(self, source: Path, setting: TimmSetting) -> tuple[list[str], list[float], float]:
-        """Paths, crack probabilities, and when (time.perf_counter) the loop began."""
+    def run(self, source: Path, setting: TimmSetting) -> Pass:
+        """Photos as a whole, by timm's own loader."""
         layout = torch.channels_last if setting.channels_last else torch.contiguous_format
         model = self.model.to(memory_format=layout)
         dataset: Any = timm_data.create_dataset("", root=os.path.abspath(source))
         batches = iter(self._loader(dataset, setting))
-        probabilities: list[float] = []
+        probabilities: list[float | None] = []
         started = time.perf_counter()
         amp = torch.autocast(self.device.type, enabled=setting.amp)
         with torch.inference_mode(), amp:
             for images, _ in batches:
-                logits_NC = model(images.to(self.device, memory_format=layout)).float()
-                shares_NC = torch.softmax(logits_NC / self.bundle.temperature, dim=1)
-                probabilities += shares_NC[:, self.bundle.positive_index].tolist()
+                probabilities += self._p_crack(model(images.to(self.device, memory_format=layout)))
         return dataset.filenames(absolute=True), probabilities, started
 
     def _loader(self, dataset: Any, setting: TimmSetting) -> Any:
@@ -105,6 +113,26 @@ class TimmProgram:
             persistent_workers=False,
         )
 
+    def run_tiles(self, source: Path) -> Pass:
+        """Photos in tiles."""
+        model = self.model.to(memory_format=torch.channels_last)
+        started = time.perf_counter()
+        paths, judge = photos_in(source), partial(self._judge_tiles, model)
+        with torch.inference_mode():
+            found = [judge_photo(path, self.bundle.preprocess.size, judge) for path in paths]
+        return list(map(str, paths)), found, started
+
+    def _judge_tiles(self, model: Any, tiles_NHWC: NDArray[np.uint8]) -> list[float]:
+        spec, device = self.bundle.preprocess, self.device
+        mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (spec.mean, spec.std))
+        # Channels-last already.
+        x_NCHW = torch.from_numpy(tiles_NHWC).to(device).permute(0, 3, 1, 2)
+        return self._p_crack(model((x_NCHW / 255 - mean) / std))
+
+    def _p_crack(self, logits_NC: torch.Tensor) -> list[float]:
+        shares_NC = torch.softmax(logits_NC.float() / self.bundle.temperature, dim=1)
+        return shares_NC[:, self.bundle.positive_index].tolist()
+
 
 def tune(program: TimmProgram, source: Path) -> JsonObject:
     """The fastest setting, one field after the other, and every rate (images/s) on the way."""
@@ -125,17 +153,20 @@ def tune(program: TimmProgram, source: Path) -> JsonObject:
 
 
 def main() -> None:
-    """`python -m bench.peers.timm_loop SOURCE BUNDLE TABLE [--device D] [--setting JSON]`; with
-    `--tune` it searches its fastest setting."""
+    """`python -m bench.peers.timm_loop SOURCE BUNDLE TABLE [--device D] [--tiles]
+    [--setting JSON]`; with `--tune` it searches its fastest setting."""
     parser = peer_arguments()
     parser.add_argument("--setting", type=json.loads, default={})
     parser.add_argument("--tune", action="store_true")
     args = parser.parse_args()
     program = TimmProgram(ModelBundle.load(args.bundle, verify=False), args.device)
-    if args.tune:
+    if args.tiles:
+        paths, probabilities, started = program.run_tiles(args.source)
+    elif args.tune:
         print(json.dumps(tune(program, args.source)))
         return
-    paths, probabilities, started = program.run(args.source, TimmSetting(**args.setting))
+    else:
+        paths, probabilities, started = program.run(args.source, TimmSetting(**args.setting))
     finish(args.table, paths, probabilities, started=started, device=args.device)
 
 

@@ -1,31 +1,57 @@
-"""The page: one document that needs nothing but itself."""
+"""The page: one document that needs nothing but itself, with charts in SVG at a size that a phone
+can show. Bars carry their names and figures as text: that fits a narrow page, and nothing is said
+by colour alone."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from bench.ceilings import limited_by
 from bench.report import wording
+from bench.report.wording import called, figure, label
+from bench.results import PEER
+from inspector.core.pages import page_environment
+from inspector.core.text import printable
+from inspector.evaluation.charts import (
+    DASHES,
+    INK,
+    LINE_IN,
+    MUTED,
+    PAPER,
+    SERIES,
+    Chart,
+    Drawn,
+    legend_above,
+)
 from inspector.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from bench.results import Results
-    from inspector.evaluation.charts import Drawn
+    from matplotlib.axes import Axes
 
-TEMPLATE = "bench.html.jinja"
+    from bench.results import Case, Results
+
+MARKERS = "os^Dvph"
+MOST_LINES = len(SERIES)
+"""Engines in one chart of curves, the fastest; tables have all."""
+ROW_IN, BAR = 0.43, 0.36
+"""Height of a row of bars with its text, inches, and the bar's share of it."""
+_MARGIN_IN, _BELOW_IN = 0.12, 0.58
+"""Beside and above the bars; below them, for the axis."""
 
 
 def render_page(results: Results) -> str:
     """Content of report.html. Everything from outside is escaped."""
-    from inspector.core.pages import page_environment
-
     environment = page_environment(Path(__file__).parent / "template")
     environment.filters["figure"] = wording.figure
     images = [_of_images(results, name) for name in wording.inputs(results)]
     cases = wording.engines(results)
-    return environment.get_template(TEMPLATE).render(
+    return environment.get_template("bench.html.jinja").render(
         results=results,
         version=__version__,
         words=wording,
@@ -41,8 +67,6 @@ def render_page(results: Results) -> str:
 
 def _of_images(results: Results, name: str) -> dict[str, Any]:
     """Template values about whole paths on one kind of images."""
-    from bench.report.charts import draw_rates, draw_stages
-
     cases = wording.paths(results, name)
     staged = [case for case in cases if case.stage_seconds]
     title = wording.heading(name, results.inputs.get(name))
@@ -58,8 +82,6 @@ def _of_images(results: Results, name: str) -> dict[str, Any]:
 
 
 def _engine_charts(results: Results) -> list[Drawn]:
-    from bench.report.charts import MOST_LINES, draw_curves, draw_rates
-
     best = wording.at_best(wording.engines(results))
     if not best:
         return []
@@ -75,9 +97,160 @@ def _engine_charts(results: Results) -> list[Drawn]:
 
 
 def _share_charts(results: Results, images: Sequence[dict[str, Any]]) -> list[Drawn]:
-    from bench.report.charts import draw_shares
-
     parts = [("Engines alone", "engines", wording.at_best(wording.engines(results)))]
     parts += [(of["title"], of["name"], wording.at_best(of["cases"])) for of in images]
     limited = [(title, key, [c for c in cases if c.shares]) for title, key, cases in parts]
     return [draw_shares(title, key, cases) for title, key, cases in limited if cases]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A bar: its value, perhaps with an interval, and the texts above and behind it."""
+
+    name: str
+    text: str
+    value: float
+    reach: tuple[float, float] | None
+    colour: str
+    bold: bool = False
+
+
+def draw_rates(title: str, key: str, cases: Sequence[Case]) -> Drawn:
+    """Images per second with 95 % intervals, fastest first."""
+    rows = [_rate_row(case) for case in cases]
+    svg = _bars(f"rates-{key}", rows, "images/s", room=0.37)
+    caption = "Whiskers and brackets: 95 % intervals over the rounds."
+    return Drawn(title, svg, f"Images/s: {_told(rows)}.", caption)
+
+
+def _told(rows: Sequence[Row]) -> str:
+    return "; ".join(f"{row.name} {row.text}" for row in rows)
+
+
+def _rate_row(case: Case) -> Row:
+    mark, peer = wording.marked(case), case.level == PEER
+    low, high = (case.rate.low, case.rate.high) if case.rate else (None, None)
+    colour = SERIES[1] if peer else SERIES[0] if case.best or case.tied else MUTED
+    return Row(
+        name=f"{called(case)}: {mark}" if mark else called(case),
+        text=wording.rate(case),
+        value=case.median,
+        reach=None if low is None or high is None else (low, high),
+        colour=colour,
+        bold=case.best,
+    )
+
+
+def draw_shares(title: str, key: str, cases: Sequence[Case]) -> Drawn:
+    """Bars of the share of its highest ceiling that each case reaches."""
+    rows = []
+    for case in cases:
+        name = max(case.shares, key=lambda n: case.shares[n])
+        share = 100 * case.shares[name]
+        colour = SERIES[2] if limited_by(case) else MUTED
+        rows.append(Row(called(case), f"{share:.0f} % of {name}", share, None, colour))
+    svg = _bars(f"shares-{key}", rows, "% of the ceiling", room=0.47, end=100)
+    alt = f"Shares of the highest ceiling: {_told(rows)}."
+    return Drawn(title, svg, alt, "Grey: far from every ceiling that was measured.")
+
+
+def _bars(name: str, rows: Sequence[Row], unit: str, *, room: float, end: float = 0) -> str:
+    """Horizontal bars with their text behind them, for which the share `room` of the width is
+    left; the axis ends at `end` or beyond the longest."""
+    longest = max(end, *(max(row.value, *(row.reach or (0,))) for row in rows))
+    with Chart(name, height=ROW_IN * len(rows) + _BELOW_IN + _MARGIN_IN) as chart:
+        axes = _rows(chart, len(rows), longest, room)
+        for k, row in enumerate(rows):
+            axes.barh(k + 0.2, row.value, height=BAR, color=row.colour)
+            if row.reach:
+                axes.plot(row.reach, (k + 0.2,) * 2, color=INK, linewidth=1.2, marker="|",
+                          markersize=5)  # fmt: skip
+            _write(axes, k, row.name, row.text, max(row.value, *(row.reach or (0,))), row.bold)
+        axes.set(xlabel=unit)
+    return chart.svg
+
+
+def _rows(chart: Chart, count: int, longest: float, room: float) -> Axes:
+    """Axes with a row for each bar, the first on top, and nothing to their left."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes = chart.axes()
+    ticks = MaxNLocator(4).tick_values(0, longest)
+    width, height = chart.figure.get_size_inches()
+    chart.figure.subplots_adjust(
+        left=_MARGIN_IN / width, right=1 - _MARGIN_IN / width, bottom=_BELOW_IN / height
+    )
+    axes.set(xlim=(0, longest / (1 - room)), ylim=(count - 0.5, -0.6), yticks=[])
+    axes.set_xticks([tick for tick in ticks if tick <= longest])
+    axes.spines["left"].set_visible(False)
+    return axes
+
+
+def _write(axes: Axes, k: int, name: str, text: str, end: float, bold: bool = False) -> None:
+    """The name above a bar, and what it amounts to behind its `end`."""
+    weight = "bold" if bold else "normal"
+    axes.text(0, k - 0.05, printable(name), va="bottom", weight=weight)
+    axes.annotate(text, (end, k + 0.2), (5, 0), textcoords="offset points", va="center",
+                  weight=weight)  # fmt: skip
+
+
+def draw_curves(
+    title: str, key: str, curves: Sequence[tuple[str, Sequence[Case]]],
+    value: Callable[[Case], float],
+) -> Drawn:  # fmt: skip
+    """A figure of each engine by its batch sizes, two or more; both axes grow by factors."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    told = []
+    with Chart(key, legend_rows=-(-len(curves) // 2)) as chart:
+        axes = chart.axes()
+        for k, (name, cases) in enumerate(curves):
+            sizes = [case.batch_size or 1 for case in cases]
+            values = list(map(value, cases))
+            axes.plot(sizes, values, label=printable(name), **_style(k))
+            pairs = zip(sizes, values, strict=True)
+            told.append(f"{name} {', '.join(f'{figure(v)} at {size}' for size, v in pairs)}")
+        ticks = sorted({case.batch_size or 1 for _, cases in curves for case in cases})
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(ticks, list(map(str, ticks)))
+        axes.minorticks_off()
+        axes.set(xlabel="images in a batch", yscale="log")
+        # Plain numbers where Matplotlib would write powers.
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        legend_above(axes)
+    return Drawn(
+        title, chart.svg, f"By batch size: {'; '.join(told)}.", "Both axes grow by factors."
+    )
+
+
+def _style(k: int) -> dict[str, Any]:
+    """Lines differ in colour, dashes and marks."""
+    return {"color": SERIES[k], "linestyle": DASHES[k % len(DASHES)], "marker": MARKERS[k],
+            "markersize": 4.5, "markeredgecolor": PAPER}  # fmt: skip
+
+
+def draw_stages(title: str, key: str, cases: Sequence[Case]) -> Drawn:
+    """Where a scan's wall time goes, start-up first."""
+    names = list(dict.fromkeys(name for case in cases for name in case.stage_seconds))
+    lines = -(-len(names) // 2)
+    longest = max(sum(case.stage_seconds.values()) for case in cases)
+    height = ROW_IN * len(cases) + _BELOW_IN + _MARGIN_IN + LINE_IN * lines
+    with Chart(f"stages-{key}", height=height, legend_rows=lines) as chart:
+        axes = _rows(chart, len(cases), longest, room=0.14)
+        start = np.zeros(len(cases))
+        for k, stage in enumerate(names):
+            spent = np.array([case.stage_seconds.get(stage, 0.0) for case in cases])
+            axes.barh(np.arange(len(cases)) + 0.2, spent, height=BAR, left=start,
+                      color=MUTED if stage == "start" else SERIES[k % len(SERIES)],
+                      edgecolor=PAPER, linewidth=0.8,
+                      label=wording.STAGES.get(stage, printable(stage)))  # fmt: skip
+            start += spent
+        for k, case in enumerate(cases):
+            _write(axes, k, label(case), f"{figure(start[k])} s", start[k])
+        axes.set(xlabel="seconds of a whole run")
+        legend_above(axes)
+    ends = "; ".join(f"{label(case)} {figure(end)}" for case, end in zip(cases, start, strict=True))
+    return Drawn(title, chart.svg, f"Seconds of a whole run: {ends}.")

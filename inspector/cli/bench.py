@@ -167,7 +167,7 @@ def compare(
     Exit code 0: nothing got worse; 3: something is slower beyond chance, or wrong now.
     """
     from bench.compare import compare as compare_results
-    from bench.report.changes import markdown_lines, terminal_lines
+    from bench.compare import markdown_lines, terminal_lines
     from bench.results import read_results
     from inspector.core.text import print_lines
 

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest
-from sklearn import metrics as sk
 
 from inspector.core.text import printable
 from inspector.core.untrusted import finite
 from inspector.evaluation import metrics
-from inspector.evaluation.metrics import FALSE_RATES, RESAMPLES, at_rate, resampled
+from inspector.evaluation.metrics import FALSE_RATES, at_rate, measured, resampled
 from inspector.evaluation.photo_rules import RuleFigures, compare_rules
 from inspector.model.verdict import log_odds
 from inspector.types import Verdict
@@ -189,12 +188,16 @@ def measure_widths(found: LabelledPredictions) -> tuple[WidthFigures, ...]:
 
 def _measure_one(source: str, found: LabelledPredictions) -> Figures:
     truth_N, p_N = found.is_crack_N, found.p_crack_N.astype(np.float64)
+    points = measured(found)
+    if not metrics.has_both(truth_N):
+        # Of one class alone these say how many there are of it, not how good the model is.
+        points |= dict.fromkeys(("precision", "f1", "matthews_corrcoef"), NAN)
     return Figures(
         source=source,
         cracks=int(truth_N.sum()),
         clears=int((~truth_N).sum()),
         groups=len(set(found.group_N)),
-        measures=_with_intervals(found, _points(found, p_N, truth_N)),
+        measures=_with_intervals(found, points),
         confusion=metrics.confusion(p_N, truth_N, 0.5),
         verdicts={
             "crack": _verdicts(found.verdict_N[truth_N]),
@@ -208,38 +211,6 @@ def _verdicts(verdict_N: NDArray[np.str_]) -> dict[str, int]:
     return {str(verdict): int((verdict_N == str(verdict)).sum()) for verdict in Verdict}
 
 
-def _points(
-    found: LabelledPredictions, p_N: NDArray[np.float64], truth_N: NDArray[np.bool_]
-) -> dict[str, float]:
-    """Every measure over the images as they are, by scikit-learn."""
-    said_N, verdict_N = p_N >= 0.5, found.verdict_N
-    points = {
-        "accuracy": sk.accuracy_score(truth_N, said_N),
-        "balanced_accuracy": metrics.balanced_accuracy(p_N, truth_N),
-        "precision": sk.precision_score(truth_N, said_N, zero_division=np.nan),
-        "recall": sk.recall_score(truth_N, said_N, zero_division=np.nan),
-        "f1": sk.f1_score(truth_N, said_N, zero_division=np.nan),
-        "matthews_corrcoef": metrics.matthews_corrcoef(p_N, truth_N),
-        "roc_auc": metrics.roc_auc(p_N, truth_N),
-        "average_precision": metrics.average_precision(p_N, truth_N),
-        "brier": metrics.brier(p_N, truth_N),
-        "ece": metrics.ece(p_N, truth_N),
-        "missed": _share(verdict_N[truth_N] == str(Verdict.CLEAR)),
-        "false_alarms": _share(verdict_N[~truth_N] == str(Verdict.CRACK)),
-        "review": _share(verdict_N == str(Verdict.REVIEW)),
-        "out_of_distribution": _share(found.reason_N == "out_of_distribution"),
-    }
-    points |= {at_rate(rate): metrics.recall_at_fpr(p_N, truth_N, rate) for rate in FALSE_RATES}
-    if not metrics.has_both(truth_N):
-        # Of one class alone these say how many there are of it, not how good the model is.
-        points |= dict.fromkeys(("precision", "f1", "matthews_corrcoef"), NAN)
-    return {name: float(value) for name, value in points.items()}
-
-
-def _share(hit_N: NDArray[np.bool_]) -> float:
-    return float(hit_N.mean()) if len(hit_N) else NAN
-
-
 def _with_intervals(found: LabelledPredictions, points: dict[str, float]) -> dict[str, Measured]:
     """Percentile intervals. A share of nothing or of everything is the same in every draw, which
     says nothing about the next wall: its open end is Clopper and Pearson's (1934), each image
@@ -250,7 +221,7 @@ def _with_intervals(found: LabelledPredictions, points: dict[str, float]) -> dic
     trials = dict.fromkeys(_OF_ALL, len(found.images))
     trials |= dict.fromkeys(_OF_CRACKS, cracks)
     trials |= dict.fromkeys(_OF_CLEARS, len(found.images) - cracks)
-    draws = resampled(found, resamples=RESAMPLES)
+    draws = resampled(found)
     measures = {}
     for name, value in points.items():
         drawn = draws[name][np.isfinite(draws[name])]

@@ -18,7 +18,7 @@ from sklearn import metrics as sk
 from inspector.types import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -71,16 +71,6 @@ def balanced_accuracy(p_N: Floats, is_crack_N: Bools, threshold: float = 0.5) ->
     return float(sk.balanced_accuracy_score(is_crack_N, p_N >= threshold))
 
 
-def matthews_corrcoef(p_N: Floats, is_crack_N: Bools, threshold: float = 0.5) -> float:
-    """Correlation of verdict and truth; 0 when either is constant."""
-    if not len(p_N):
-        return float("nan")
-    said_N = p_N >= threshold
-    if not has_both(said_N) or not has_both(is_crack_N):
-        return 0.0
-    return float(sk.matthews_corrcoef(is_crack_N, said_N))
-
-
 def brier(p_N: Floats, is_crack_N: Bools) -> float:
     """Mean squared difference between probability and truth."""
     return float(sk.brier_score_loss(is_crack_N, p_N, pos_label=True))
@@ -109,20 +99,31 @@ def at_rate(rate: float) -> str:
     return f"recall_at_fpr_{rate:.2f}"
 
 
+def measured(found: LabelledPredictions) -> dict[str, float]:
+    """Every measure of the images as they are, by name; NaN where they do not define it."""
+    groups, measures = _measures_of(found)
+    return {name: float(value) for name, (value,) in measures(np.ones((1, groups))).items()}
+
+
 def resampled(
     found: LabelledPredictions, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Draws]:
     """Every measure over `resamples` draws of groups, float64 (resamples,) by name; NaN where a
     draw does not define it."""
+    groups, measures = _measures_of(found)
+    drawn = _draws(groups, resamples, len(found.images), np.random.default_rng(seed))
+    parts = list(map(measures, drawn))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _measures_of(found: LabelledPredictions) -> tuple[int, Callable[[Draws], dict[str, Draws]]]:
+    """The number of groups, and what makes measures of weights for them, float64 (B, groups)."""
     _, group_N = np.unique(found.group_N, return_inverse=True)
     groups = int(group_N.max()) + 1
-    ranking = _Ranking(found, group_N)
-    sums_GK = _sums(found, group_N, groups)
-    parts = [
+    ranking, sums_GK = _Ranking(found, group_N), _sums(found, group_N, groups)
+    return groups, lambda weight_BG: (
         _from_counts(weight_BG @ sums_GK) | ranking.measures(weight_BG)
-        for weight_BG in _draws(groups, resamples, len(group_N), np.random.default_rng(seed))
-    ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    )
 
 
 def _draws(

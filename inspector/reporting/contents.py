@@ -20,12 +20,13 @@ from inspector.reporting.counting import (
     choose_shown,
     count_copies,
     count_folders,
+    count_kinds,
     count_periods,
     count_places,
-    count_totals,
     list_failed,
+    photos_by,
     run_facts,
-    total_of,
+    sum_of,
 )
 from inspector.results.labels import Label
 from inspector.results.manifest import DENSE, SHARD, THRESHOLDS, Manifest, ManifestError
@@ -68,9 +69,10 @@ class People:
     """Counts of what people said, by what the model had said."""
 
     @classmethod
-    def of(cls, said: Mapping[tuple[str, str], int]) -> People:
+    def of(cls, query: Query) -> People:
+        said = photos_by(query, "model || ' ' || human")
         by_model = {
-            outcome: {str(label): said.get((outcome, label), 0) for label in Label}
+            outcome: {str(label): said.get(f"{outcome} {label}", 0) for label in Label}
             for outcome in OUTCOMES
         }
         by_label = {str(label): sum(row[label] for row in by_model.values()) for label in Label}
@@ -222,7 +224,7 @@ def count_table(query: Query, pictures: int) -> Report:
     asked = NOTHING_ASKED
     with contextlib.suppress(ValueError, UsageError):  # of a table that somebody edited
         asked = Scale.of(query.table.facts)
-    totals = count_totals(query, asked.min_crack_mm)
+    total, model = count_kinds(query, asked.min_crack_mm), photos_by(query, "model")
     root, folders = count_folders(query)
     period, periods = count_periods(query)
     places, side, spots = count_places(query, _SPOT_SIDE)
@@ -232,16 +234,16 @@ def count_table(query: Query, pictures: int) -> Report:
         out=table.out,
         made_at=datetime.now().astimezone(),
         state=state_of(table),
-        total=total_of(totals),
-        model={outcome: totals.model[outcome] for outcome in OUTCOMES},
-        people=People.of(totals.said),
-        reasons=dict(totals.reasons.most_common()),
+        total=total,
+        model={outcome: model.get(outcome, 0) for outcome in OUTCOMES},
+        people=People.of(query),
+        reasons=photos_by(query, "reason"),
         min_crack_mm=asked.min_crack_mm,
-        coarse=totals.coarse,
-        unknown_scale=totals.unknown_scale,
-        failures=dict(totals.failures.most_common()),
-        failed_files=list_failed(query, totals.failed_rows),
-        size_bytes=totals.size_bytes,
+        coarse=sum_of(query, "coarse"),
+        unknown_scale=sum_of(query, "unknown_scale"),
+        failures=photos_by(query, "failure_code"),
+        failed_files=list_failed(query),
+        size_bytes=sum_of(query, "size_bytes"),
         copies=count_copies(query),
         root=root,
         folders=folders,
@@ -250,7 +252,7 @@ def count_table(query: Query, pictures: int) -> Report:
         places=places,
         place_degrees=side / PER_DEGREE,
         spots=spots,
-        own_scale=totals.own_scale,
+        own_scale=sum_of(query, "own_scale"),
         facts=table.facts,
         runs=run_facts(query),
         written=(_moment(table, min), _moment(table, max)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +15,10 @@ from inspector.core.durable import make_directory, publish
 from inspector.errors import OutputError, UsageError
 from inspector.photos.drawing import mark_regions
 from inspector.photos.limits import DecodeLimits
-from inspector.photos.pictures import CannotShowError, open_full
+from inspector.photos.pictures import CannotShowError
 from inspector.photos.reading import read
 from inspector.reporting.counting import SHOWN
-from inspector.reporting.shots import shot_helpers
+from inspector.reporting.shots import ask_each, open_judged
 from inspector.types import Failure, ImageRef
 from inspector.workers.process import HelperError
 
@@ -65,23 +66,13 @@ def write_copies(
         rows = query.rows(numbers[start : start + _AT_ONCE], SHOWN)
         places = [_unique(place_of(row["uri"], root), row["uri"], taken) for row in rows]
 
-        def make(row: JsonObject) -> dict[str, list[bytes]] | str:
-            address = moved.apply(row["uri"]) if moved else row["uri"]
-            boxes = row["regions"] or []
-            try:
-                found: dict[str, list[bytes]] = helpers.ask(
-                    address, row["content_hash"], boxes, tuple(folders)
-                )
-            except HelperError as error:
-                return f"{row['path']}: {error}"
-            return found
-
-        with shot_helpers(make_pictures, rows) as (helpers, threads):
-            for place, made in zip(places, threads.map(make, rows), strict=True):
+        asked = [(row["regions"] or [], tuple(folders)) for row in rows]
+        with closing(ask_each(make_pictures, rows, asked, moved)) as answers:
+            for row, place, made in zip(rows, places, answers, strict=True):
                 done += 1
                 progress("copies", done, len(numbers))
-                if isinstance(made, str):
-                    missing, first = missing + 1, first or made
+                if isinstance(made, HelperError):
+                    missing, first = missing + 1, first or f"{row['path']}: {made}"
                     continue
                 for option, contents in made.items():
                     written[option] += len(contents)
@@ -105,9 +96,7 @@ def make_pictures(
             found[COPY] = [bytes(contents.data[:])]
     if ANNOTATE not in options and CROPS not in options:
         return found
-    opened = open_full(address)
-    if opened.content_hash != content_hash:
-        raise CannotShowError("the file has changed since the scan")
+    opened = open_judged(address, content_hash)
     image = opened.image
     if CROPS in options:
         parts = []

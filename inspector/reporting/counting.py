@@ -15,8 +15,6 @@ from inspector.types import Verdict, View
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from inspector.results.query import Query
     from inspector.types import JsonObject
 
@@ -47,6 +45,9 @@ SHOWN = (
     "mm_per_px content_hash taken_at gps_lat gps_lon camera"
 ).split()
 """Columns of a photo on the page."""
+IN_ORDER = "confirmed DESC, round(p, 2) DESC, longest DESC, p DESC, row"
+"""Order of `listed`: rows that a person calls crack, then by probability in hundredths, the longest
+region first."""
 _DIFFERS = "(human, model) IN (('crack', 'clear'), ('clear', 'crack'))"
 _RUN = ("tool_version", "backend", "device", "providers", "stages")
 _COUNT = "count(*) AS photos, count(*) FILTER (model = 'crack') AS model_crack, " + ", ".join(
@@ -69,7 +70,7 @@ class Group:
 
 
 _NAMES = [field.name for field in fields(Group)][1:]
-_SUM = ", ".join(f"sum({name})::BIGINT AS {name}" for name in _NAMES)
+_SUM = ", ".join(f"coalesce(sum({name}), 0)::BIGINT AS {name}" for name in _NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,60 +89,50 @@ Places = tuple[tuple[float, float, Group], ...]
 cracks first."""
 
 
-@dataclass(slots=True)
-class Totals:
-    """Counts of all rows; `said` by what the model and a person said, `failed_rows` the numbers of
-    the first failed rows of each code; `coarse` those whose scale cannot show the crack width asked
-    for, `unknown_scale` those without one."""
-
-    model: Counter[str]
-    after: Counter[str]
-    said: Counter[tuple[str, str]]
-    reasons: Counter[str]
-    failures: Counter[str]
-    failed_rows: dict[str, list[int]]
-    size_bytes: int
-    coarse: int = 0
-    unknown_scale: int = 0
-    own_scale: int = 0
-    """Photos judged at their own scale, by thresholds of their own."""
-
-
-def count_totals(query: Query, min_crack_mm: float | None = None) -> Totals:
-    """Count all rows by verdict, reason and failure, and those that cannot show the crack width
-    asked for, if one is."""
-    totals = Totals(Counter(), Counter(), Counter(), Counter(), Counter(), {}, 0)
-    for model, after, human, reason, code, photos, size, rows, *some in query.ask(
+def count_kinds(query: Query, min_crack_mm: float | None) -> Group:
+    """Create `kinds`, the photos by what the model and people said, by reason and failure, with how
+    many of them cannot show the crack width asked for, if one is; return all photos."""
+    query.create(
+        "kinds",
         ["reason", "failure_code", "size_bytes", "smallest_visible_mm", "view"],
-        f"""SELECT model, after, human, reason, failure_code, count(*), sum(size_bytes),
-              min(row, {FAILURES_LISTED}) FILTER (model = '{FAILED}'),
-              count(*) FILTER (smallest_visible_mm > ?::FLOAT),
-              count(*) FILTER (smallest_visible_mm IS NULL AND model <> '{FAILED}'),
-              count(*) FILTER (view <> '{View.WHOLE}')
-            FROM photos GROUP BY ALL""",
+        f"""SELECT model, human, reason, failure_code, {_COUNT}, sum(size_bytes) AS size_bytes,
+              min(row, {FAILURES_LISTED}) AS first_rows,
+              count(*) FILTER (smallest_visible_mm > ?::FLOAT) AS coarse,
+              count(*) FILTER (smallest_visible_mm IS NULL AND model <> '{FAILED}')
+                AS unknown_scale,
+              count(*) FILTER (view <> '{View.WHOLE}') AS own_scale
+            FROM photos GROUP BY model, human, reason, failure_code""",
         min_crack_mm,
-    ):
-        totals.coarse += some[0]
-        totals.unknown_scale += some[1]
-        totals.own_scale += some[2]
-        totals.model[model] += photos
-        totals.after[after] += photos
-        totals.size_bytes += int(size or 0)
-        if human is not None:
-            totals.said[model, human] += photos
-        if reason is not None:
-            totals.reasons[reason] += photos
-        if code is not None:
-            totals.failures[code] += photos
-            numbers = totals.failed_rows.get(code, []) + (rows or [])
-            totals.failed_rows[code] = sorted(numbers)[:FAILURES_LISTED]
-    return totals
+    )
+    (counts,) = query.db.execute(f"SELECT {_SUM} FROM kinds").fetchall()
+    return Group("all", *counts)
 
 
-def total_of(totals: Totals) -> Group:
-    """Return all photos as one group."""
-    counts = (totals.after[outcome] for outcome in OUTCOMES)
-    return Group("all", totals.after.total(), totals.model[OUTCOMES[0]], *counts)
+def sum_of(query: Query, name: str) -> int:
+    """Add up a column of `kinds`."""
+    ((found,),) = query.db.execute(f"SELECT coalesce(sum({name}), 0)::BIGINT FROM kinds").fetchall()
+    return int(found)
+
+
+def photos_by(query: Query, name: str) -> dict[str, int]:
+    """Count the photos by a column of `kinds`, most first, without those where it is null."""
+    return dict(
+        query.db.execute(
+            f"""SELECT {name}, sum(photos)::BIGINT FROM kinds WHERE {name} IS NOT NULL
+                GROUP BY {name} ORDER BY sum(photos) DESC, {name}"""
+        ).fetchall()
+    )
+
+
+def list_failed(query: Query) -> dict[str, Sequence[JsonObject]]:
+    """Read the first failed rows of each code."""
+    found = query.db.execute(
+        f"""SELECT failure_code, list_sort(flatten(list(first_rows)))[:{FAILURES_LISTED}]
+            FROM kinds WHERE failure_code IS NOT NULL
+            GROUP BY failure_code ORDER BY sum(photos) DESC, failure_code"""
+    ).fetchall()
+    columns = ["path", "failure_code", "detail"]
+    return {code: query.rows(numbers, columns) for code, numbers in found}
 
 
 def count_folders(query: Query) -> tuple[str, tuple[Folders, ...]]:
@@ -228,7 +219,9 @@ def count_places(query: Query, least_side: int) -> tuple[Places, int, Places]:
         number = f"SELECT count(*) FROM ({_squares_of(side)})"
         if query.db.execute(number).fetchall()[0][0] <= MOST_PLACES:
             break
-    return _places(query, side), side, _places(query, max(least_side, side))
+    found = _places(query, side), side, _places(query, max(least_side, side))
+    query.db.execute("DROP TABLE squares")
+    return found
 
 
 def _squares_of(side: int) -> str:
@@ -250,19 +243,20 @@ def _places(query: Query, side: int) -> Places:
 def count_copies(query: Query) -> int:
     """Count the files that hold the bytes of another one, by 64 bits of a hash of their SHA-256:
     among 20 million different files, two share them by chance with probability 1e-5."""
-    ((copies,),) = query.ask(
-        ["content_hash"],
-        """SELECT sum(files - 1)::BIGINT FROM (
-             SELECT count(*) AS files FROM photos WHERE content_hash IS NOT NULL
-             GROUP BY hash(content_hash))""",
-    )
-    return copies or 0
+    hash_N, count = np.empty(len(query.table), np.int64), 0
+    for batch in query.table.batches(["content_hash"], query.progress):
+        known = list(filter(None, batch.column("content_hash").to_pylist()))
+        hash_N[count : count + len(known)] = list(map(hash, known))
+        count += len(known)
+    hash_N = hash_N[:count]
+    hash_N.sort()
+    return int((hash_N[1:] == hash_N[:-1]).sum())
 
 
 def choose_shown(query: Query, pictures: int) -> tuple[Sequence[JsonObject], ...]:
-    """Put cracks and photos that are left to a person into order (`ordered`), and return the rows
-    of both that are shown as pictures, together at most `pictures`, cracks first; and rows of which
-    a person says the opposite of the model, missed cracks first."""
+    """Create `listed`, the cracks and the photos that are left to a person, and return the rows of
+    both that are shown as pictures, together at most `pictures`, cracks first; and rows of which a
+    person says the opposite of the model, missed cracks first."""
     query.create(
         "listed",
         ["p_crack", "regions"],
@@ -271,31 +265,15 @@ def choose_shown(query: Query, pictures: int) -> tuple[Sequence[JsonObject], ...
               coalesce(list_max([r.length_at_most FOR r IN regions]), 0) AS longest
             FROM photos WHERE after IN ('crack', 'review') OR {_DIFFERS}""",
     )
-    cracks = ordered(query, OUTCOMES[0], pictures)
-    review = ordered(query, OUTCOMES[1], pictures - len(cracks))
-    wrong = query.db.execute(
-        "SELECT row FROM listed WHERE differs ORDER BY after = 'clear', p, row LIMIT ?",
-        [min(pictures, MOST_DIFFERING)],
-    ).fetchall()
-    numbers = cracks.tolist(), review.tolist(), [row for (row,) in wrong]
-    return tuple(query.rows(some, SHOWN) for some in numbers)
 
+    def first(which: str, order: str, most: int) -> Sequence[JsonObject]:
+        some = f"SELECT row FROM listed WHERE {which} ORDER BY {order} LIMIT {most}"
+        return query.rows([row for (row,) in query.db.execute(some).fetchall()], SHOWN)
 
-def ordered(query: Query, outcome: str, most: int) -> NDArray[np.int64]:
-    """Return the numbers of the first `most` rows of an outcome, in the order of a report: those
-    that a person calls crack, then by probability in hundredths, the longest region first."""
-    found = query.db.execute(
-        """SELECT row FROM listed WHERE after = ?
-           ORDER BY confirmed DESC, round(p, 2) DESC, longest DESC, p DESC, row LIMIT ?""",
-        [outcome, most],
-    ).fetchnumpy()["row"]
-    return np.asarray(found, np.int64)
-
-
-def list_failed(query: Query, rows: dict[str, list[int]]) -> dict[str, Sequence[JsonObject]]:
-    """Read the failed rows that are listed, by code."""
-    columns = ["path", "failure_code", "detail"]
-    return {code: query.rows(numbers, columns) for code, numbers in rows.items()}
+    cracks = first("after = 'crack'", IN_ORDER, pictures)
+    review = first("after = 'review'", IN_ORDER, pictures - len(cracks))
+    differing = first("differs", "after = 'clear', p, row", min(pictures, MOST_DIFFERING))
+    return cracks, review, differing
 
 
 def run_facts(query: Query) -> list[dict[str, str]]:

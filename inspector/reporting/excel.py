@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from inspector.core.durable import replacing
 from inspector.photos.drawing import mark_regions
-from inspector.photos.pictures import CannotShowError, open_whole
 from inspector.reporting.lists import FIELDS, ORDER, Field, listed
-from inspector.reporting.shots import shot_helpers
+from inspector.reporting.shots import ask_each, open_judged
 from inspector.reporting.wording import photos
 from inspector.results.query import FAILED
 from inspector.types import Verdict
-from inspector.workers.process import HelperError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,38 +60,24 @@ def take_pictures(
         some = f"SELECT row FROM photos WHERE after = '{outcome}' ORDER BY row LIMIT {most}"
         numbers += [row for (row,) in query.ask([], some)] if len(numbers) < most else []
     rows = query.rows(numbers[:most], ["uri", "content_hash", "regions", "width", "height"])
-    if not rows:
-        return {}
-
-    def take(row: JsonObject) -> Picture | None:
-        address = moved.apply(row["uri"]) if moved else row["uri"]
-        regions = (row["regions"] or [])[:_BOXES]
-        try:
-            return Picture(*helpers.ask(address, row["content_hash"], regions))
-        except HelperError:
-            return None
-
+    regions = [((row["regions"] or [])[:_BOXES],) for row in rows]
     found = {}
-    with shot_helpers(draw_picture, rows) as (helpers, threads):
-        for done, (row, picture) in enumerate(zip(rows, threads.map(take, rows), strict=True), 1):
-            progress("pictures", done, len(rows))
-            if picture is not None:
-                found[row["row"]] = picture
+    answers = ask_each(draw_picture, rows, regions, moved)
+    for done, (row, picture) in enumerate(zip(rows, answers, strict=True), 1):
+        progress("pictures", done, len(rows))
+        if isinstance(picture, Picture):
+            found[row["row"]] = picture
     return found
 
 
-def draw_picture(
-    address: str, content_hash: str | None, regions: Sequence[JsonObject]
-) -> tuple[bytes, int, int]:
-    """The values of a `Picture`. Raises CannotShowError."""
-    opened = open_whole(address, _SIDE)
-    if opened.content_hash != content_hash:
-        raise CannotShowError("the file has changed since the scan")
+def draw_picture(address: str, content_hash: str, regions: Sequence[JsonObject]) -> Picture:
+    """A picture with marked regions. Raises CannotShowError."""
+    opened = open_judged(address, content_hash, _SIDE)
     image = opened.image
     mark_regions(image, regions, image.width / opened.width)
     stream = BytesIO()
     image.save(stream, "JPEG", quality=_QUALITY)
-    return stream.getvalue(), image.width, image.height
+    return Picture(stream.getvalue(), image.width, image.height)
 
 
 def write_xlsx(

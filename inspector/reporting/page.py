@@ -187,7 +187,7 @@ def _galleries(lists: Mapping[str, Listing], cards: Sequence[Card]) -> list[Gall
         pictures = {k: c.shot.whole for k, c in enumerate(rest, len(first)) if c.shot.whole}
         unseen = {k: c.shot.why for k, c in enumerate(own) if c.shot.why}
         data = listing.to_script(pictures, unseen)
-        galleries.append(Gallery(kind, titles[kind], listing.total, len(listing), first, data))
+        galleries.append(Gallery(kind, titles[kind], listing.total, listing.listed, first, data))
     return galleries
 
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,15 +15,12 @@ from inspector.core.progress import no_progress
 from inspector.core.untrusted import take_paths
 from inspector.errors import OutputError, UsageError
 from inspector.photos.address import Moved, uri_of
-from inspector.reporting.coco import write_coco
 from inspector.reporting.contents import Report, count_table
 from inspector.reporting.copies import ANNOTATE, COPY, CROPS, check_folder, write_copies
 from inspector.reporting.counting import PASSES
 from inspector.reporting.cover import Cover
-from inspector.reporting.excel import take_pictures, write_xlsx
 from inspector.reporting.listing import list_photos
 from inspector.reporting.lists import Links, write_csv
-from inspector.reporting.maps import write_geojson, write_geoparquet
 from inspector.reporting.page import render_page, shown_rows
 from inspector.reporting.shots import take_shots
 from inspector.results.labels import read_decisions
@@ -34,10 +30,9 @@ from inspector.results.reader import read_steadily
 from inspector.workers.process import refuse_reimport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
 
     from inspector.core.progress import Progress
-    from inspector.reporting.excel import Picture
     from inspector.reporting.listing import Listing
     from inspector.results.reader import Table
 
@@ -157,9 +152,10 @@ def _report(config: ReportConfig, out: Path, progress: Progress) -> Report:
         with closing(Query(table, read_decisions(out), progress=count)) as query:
             counted = count_table(query, config.pictures)
             lists = {} if links is None else list_photos(query, links, counted.root)
-            pictures = partial(take_pictures, query, config.pictures, moved, progress)
             said = {
-                option: _export(query, option, file, Links(file.parent, out, moved), pictures)
+                option: _export(
+                    query, option, file, Links(file.parent, out, moved), config.pictures, progress
+                )
                 for option, file in config.files.items()
                 if option != "--html"
             }
@@ -183,23 +179,25 @@ def _report(config: ReportConfig, out: Path, progress: Progress) -> Report:
 
 
 def _export(
-    query: Query,
-    option: str,
-    file: Path,
-    links: Links,
-    pictures: Callable[[], Mapping[int, Picture]],
+    query: Query, option: str, file: Path, links: Links, pictures: int, progress: Progress
 ) -> str:
-    """Write one file, and return what there is to say of it."""
+    """Write one file, and return what there is to say of it. What it takes is loaded here: a report
+    without it does without that memory."""
     with _writing(file, option):
         if option == "--csv":
             return write_csv(query, file, links)
         if option == "--xlsx":
-            return write_xlsx(query, file, links, pictures())
-        if option == "--geojson":
-            return write_geojson(query, file)
-        if option == "--geoparquet":
-            return write_geoparquet(query, file)
-        return write_coco(query, file, links.moved)
+            from inspector.reporting.excel import take_pictures, write_xlsx
+
+            shown = take_pictures(query, pictures, links.moved, progress)
+            return write_xlsx(query, file, links, shown)
+        if option == "--coco":
+            from inspector.reporting.coco import write_coco
+
+            return write_coco(query, file, links.moved)
+        from inspector.reporting.maps import write_geojson, write_geoparquet
+
+        return {"--geojson": write_geojson, "--geoparquet": write_geoparquet}[option](query, file)
 
 
 @contextlib.contextmanager

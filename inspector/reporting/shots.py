@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,12 @@ from inspector.photos.pictures import CannotShowError, open_full, open_whole
 from inspector.workers.process import HelperError, Helpers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from typing import Any
 
+    from inspector.core.progress import Progress
     from inspector.photos.address import Moved
+    from inspector.photos.pictures import Opened
     from inspector.types import JsonObject
 
 THUMB, SMALL, LARGE = 320, 400, 1024
@@ -70,45 +72,55 @@ def take_shots(
     rows: Sequence[JsonObject],
     large: Sequence[bool],
     moved: Moved | None,
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
 ) -> list[Shot]:
     """A picture of each row's photo, as long as its bytes are those that were judged, with closer
     looks where it is to be `large`."""
-    if not rows:
-        return []
-
-    def shot(row: JsonObject, large: bool) -> Shot:
-        if row["content_hash"] is None:
-            return Shot(why="the scan could not read this file")
-        try:
-            address = moved.apply(row["uri"]) if moved else row["uri"]
-            places = places_of(row) if large else []
-            answer = helpers.ask(address, row["content_hash"], places, LARGE if large else THUMB)
-        except HelperError as error:
-            return Shot(why=str(error))
-        return Shot(*answer)
-
-    with shot_helpers(look, rows) as (helpers, threads):
-        taken = []
-        for found in threads.map(shot, rows, large):
-            taken.append(found)
-            progress("pictures", len(taken), len(rows))
+    asked = [
+        (places_of(r), LARGE) if big else ([], THUMB) for r, big in zip(rows, large, strict=True)
+    ]
+    taken: list[Shot] = []
+    for found in ask_each(look, rows, asked, moved):
+        taken.append(Shot(why=str(found)) if isinstance(found, HelperError) else found)
+        progress("pictures", len(taken), len(rows))
     return taken
 
 
-@contextmanager
-def shot_helpers(
-    handler: Callable[..., Any], rows: Sequence[JsonObject]
-) -> Iterator[tuple[Helpers, ThreadPoolExecutor]]:
-    """Processes that open the photos of `rows`, fewer where these take much memory, and as many
-    threads to ask them."""
-    pixels = max((row["width"] or 0) * (row["height"] or 0) for row in rows)
-    count = 1 if pixels > _HEAVY else min(_MOST_PROCESSES, os.cpu_count() or 1, len(rows))
+def ask_each(
+    handler: Callable[..., Any],
+    rows: Sequence[JsonObject],
+    more: Sequence[tuple[Any, ...]],
+    moved: Moved | None,
+) -> Generator[Any]:
+    """Call `handler` with the address of each row's photo, the sha256 that was judged, and `more`,
+    in processes of its own, fewer where photos take much memory. Yields what it returns, or the
+    HelperError that says why there is nothing."""
+
+    def ask(row: JsonObject, more: tuple[Any, ...]) -> Any:
+        if row["content_hash"] is None:
+            return HelperError("the scan could not read this file")
+        address = moved.apply(row["uri"]) if moved else row["uri"]
+        try:
+            return helpers.ask(address, row["content_hash"], *more)
+        except HelperError as error:
+            return error
+
+    pixels = max(((row["width"] or 0) * (row["height"] or 0) for row in rows), default=0)
+    count = 1 if pixels > _HEAVY else min(_MOST_PROCESSES, os.cpu_count() or 1, len(rows) or 1)
     with (
         closing(Helpers(handler, _SECONDS, count)) as helpers,
         ThreadPoolExecutor(count) as threads,
     ):
-        yield helpers, threads
+        yield from threads.map(ask, rows, more)
+
+
+def open_judged(address: str, content_hash: str, side: int | None = None) -> Opened:
+    """Open a photo whose bytes are those that were judged, with every pixel or at most `side`
+    pixels long. Raises CannotShowError."""
+    opened = open_full(address) if side is None else open_whole(address, side)
+    if opened.content_hash != content_hash:
+        raise CannotShowError("the file has changed since the scan")
+    return opened
 
 
 def places_of(row: JsonObject) -> list[Box]:
@@ -131,13 +143,9 @@ def places_of(row: JsonObject) -> list[Box]:
     return places
 
 
-def look(
-    address: str, content_hash: str, places: Sequence[Box], side: int
-) -> tuple[str, tuple[tuple[Box, str], ...], int, int]:
-    """The values of a `Shot` of at most `side` pixels. Raises CannotShowError."""
-    opened = open_full(address) if places else open_whole(address, side)
-    if opened.content_hash != content_hash:
-        raise CannotShowError("the file has changed since the scan")
+def look(address: str, content_hash: str, places: Sequence[Box], side: int) -> Shot:
+    """A shot of at most `side` pixels. Raises CannotShowError."""
+    opened = open_judged(address, content_hash, None if places else side)
     sides = opened.image.size
     whole = opened.image.copy() if places else opened.image
     whole.thumbnail((side, side), _LANCZOS, 2.0)
@@ -152,7 +160,8 @@ def look(
         part = opened.image.crop(tuple(map(round, corners)))  # type: ignore[arg-type]
         part.thumbnail((SMALL, SMALL), _LANCZOS, 2.0)
         parts.append((box, data_uri(part, "JPEG", quality=_QUALITY)))
-    return data_uri(whole, "JPEG", quality=_QUALITY), tuple(parts), opened.width, opened.height
+    shown = data_uri(whole, "JPEG", quality=_QUALITY)
+    return Shot(shown, tuple(parts), opened.width, opened.height)
 
 
 def _around(x: float, y: float, side: float, width: int, height: int) -> Box:

@@ -7,11 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from inspector.reporting.counting import Group
-
-    Places = Sequence[tuple[float, float, Group]]
+    from inspector.reporting.counting import Group, Places
 
 METRES_PER_DEGREE = 111_195.0
 """One degree of latitude, on a sphere with the Earth's mean radius (6,371,008.8 m, IUGG)."""
@@ -63,7 +59,7 @@ class Site:
 
 def find_sites(places: Places) -> list[Site]:
     """Places in sites, the one with the most cracks first."""
-    sites = [_site([places[k] for k in members]) for members in _clusters(places)]
+    sites = [_site(tuple(places[k] for k in members)) for members in _clusters(places)]
     return sorted(sites, key=lambda site: (-site.cracks, -site.photos, site.north, site.east))
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,8 @@ from starlette.routing import Route
 
 from inspector.core import pages
 from inspector.core.text import printable
-from inspector.core.untrusted import checked, finite, parse_json
+from inspector.core.untrusted import finite, parse_json
 from inspector.errors import InspectorError, UsageError
-from inspector.results.labels import Label
 from inspector.results.manifest import DENSE, THRESHOLDS
 from inspector.results.reader import StaleTableError
 from inspector.reviewing.guard import Guard
@@ -27,29 +27,24 @@ from inspector.workers.process import HelperError, Helpers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from typing import Any
 
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
-    from inspector.core.untrusted import Made
     from inspector.photos.pictures import Picture
     from inspector.reviewing.session import Session
+    from inspector.types import JsonObject
 
 
 ASSETS = Path(__file__).parent / "assets"
+_KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _SHARED = ("viewer.js", "viewer.css")
 """Files that other pages have as well."""
 _FILES = {
-    "app.js": "text/javascript",
-    "api.js": "text/javascript",
-    "page.js": "text/javascript",
-    "regions.js": "text/javascript",
-    "viewer.js": "text/javascript",
-    "style.css": "text/css",
-    "viewer.css": "text/css",
-    "icon.svg": "image/svg+xml",
+    file.name: file
+    for file in (*ASSETS.iterdir(), *(pages.ASSETS / name for name in _SHARED))
+    if file.suffix in _KINDS
 }
 _KEPT_PICTURES, _KEPT_THUMBS = 24, 400
 _LONGEST_REGION = 4000
@@ -79,64 +74,6 @@ class Workers:
                 helper.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """Request of the page to keep a decision."""
-
-    generation: int
-    row: int
-    uri: str
-    label: str
-    queue: str
-
-
-@dataclass(frozen=True, slots=True)
-class _SaidOfRegion:
-    """Request of the page to keep a decision about one of a photo's regions; an empty `label`
-    takes it back."""
-
-    generation: int
-    row: int
-    uri: str
-    region: int
-    label: str
-    queue: str
-
-
-@dataclass(frozen=True, slots=True)
-class _SaidOfPlace:
-    """Request of the page to mark a place, or with an empty `label` to forget it: a box in pixels
-    of the upright photo, a point without width and height."""
-
-    generation: int
-    row: int
-    uri: str
-    x: int
-    y: int
-    width: int
-    height: int
-    label: str
-    queue: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Noted:
-    """Request of the page to keep a note; an empty one is none."""
-
-    generation: int
-    row: int
-    uri: str
-    note: str
-    queue: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Undo:
-    """Request of the page to take a decision back."""
-
-    queue: str
-
-
 def make_app(session: Session, workers: Workers, token: str) -> ASGIApp:
     """Make the server's application, behind the guard."""
     api = _Api(session, workers)
@@ -151,11 +88,11 @@ def make_app(session: Session, workers: Workers, token: str) -> ASGIApp:
         Route("/api/thumb/{generation:int}/{row:int}", api.thumb),
         Route("/api/region/{generation:int}/{row:int}", api.region),
         Route("/api/heat/{generation:int}/{row:int}", api.heat),
-        Route("/api/labels", api.label, methods=["POST"]),
-        Route("/api/regions", api.label_region, methods=["POST"]),
-        Route("/api/marks", api.mark, methods=["POST"]),
-        Route("/api/notes", api.note, methods=["POST"]),
-        Route("/api/undo", api.undo, methods=["POST"]),
+        Route("/api/labels", partial(_change, session.decide), methods=["POST"]),
+        Route("/api/regions", partial(_change, session.decide_region), methods=["POST"]),
+        Route("/api/marks", partial(_change, session.mark), methods=["POST"]),
+        Route("/api/notes", partial(_change, session.note), methods=["POST"]),
+        Route("/api/undo", partial(_change, session.undo), methods=["POST"]),
     ]
     refusals: dict[Any, Any] = {
         StaleTableError: partial(_refuse, 409, "stale"),
@@ -186,8 +123,7 @@ class _Api:
         name = request.path_params["name"]
         if name not in _FILES:
             return Response(status_code=404)
-        folder = pages.ASSETS if name in _SHARED else ASSETS
-        return FileResponse(folder / name, media_type=_FILES[name])
+        return FileResponse(_FILES[name], media_type=_KINDS[_FILES[name].suffix])
 
     async def about(self, request: Request) -> Response:
         return JSONResponse(
@@ -206,16 +142,15 @@ class _Api:
 
     async def queue(self, request: Request) -> Response:
         filters = Filters.parse(request.query_params)
-        return JSONResponse(await asyncio.to_thread(self._session.start_queue, filters))
+        return await _answer(partial(self._session.start_queue, filters))
 
     async def rows(self, request: Request) -> Response:
         query = request.query_params
-        ask = partial(self._session.page, query["queue"], int(query["start"]), int(query["count"]))
-        return JSONResponse(finite(await asyncio.to_thread(ask)))
+        start, count = int(query["start"]), int(query["count"])
+        return await _answer(partial(self._session.page, query["queue"], start, count))
 
     async def row(self, request: Request) -> Response:
-        facts = await asyncio.to_thread(self._session.facts, *_which(request))
-        return JSONResponse(finite(facts))
+        return await _answer(partial(self._session.facts, *_which(request)))
 
     async def photo(self, request: Request) -> Response:
         generation, row = _which(request)
@@ -256,50 +191,24 @@ class _Api:
         png = await asyncio.to_thread(heats.ask, str(bundle), path, view)
         return Response(png, media_type="image/png")
 
-    async def label(self, request: Request) -> Response:
-        said = await _sent(_Said, request)
-        ask = partial(
-            self._session.decide, said.generation, said.row, said.uri, Label(said.label), said.queue
-        )
-        return JSONResponse(finite(await asyncio.to_thread(ask)))
-
-    async def label_region(self, request: Request) -> Response:
-        said = await _sent(_SaidOfRegion, request)
-        label = Label(said.label) if said.label else None
-        place = said.generation, said.row, said.uri, said.region
-        ask = partial(self._session.decide_region, *place, label, said.queue)
-        return JSONResponse(finite(await asyncio.to_thread(ask)))
-
-    async def mark(self, request: Request) -> Response:
-        said = await _sent(_SaidOfPlace, request)
-        label = Label(said.label) if said.label else None
-        box = said.x, said.y, said.width, said.height
-        place = said.generation, said.row, said.uri, box
-        ask = partial(self._session.mark, *place, label, said.queue)
-        return JSONResponse(finite(await asyncio.to_thread(ask)))
-
-    async def note(self, request: Request) -> Response:
-        said = await _sent(_Noted, request)
-        place = said.generation, said.row, said.uri
-        ask = partial(self._session.note, *place, said.note, said.queue)
-        return JSONResponse(finite(await asyncio.to_thread(ask)))
-
-    async def undo(self, request: Request) -> Response:
-        queue = (await _sent(_Undo, request)).queue
-        return JSONResponse(finite(await asyncio.to_thread(self._session.undo, queue)))
-
     async def _opened(self, request: Request, ask: Callable[..., Any], *more: Any) -> Picture:
         path = await asyncio.to_thread(self._session.path, *_which(request))
         picture: Picture = await asyncio.to_thread(ask, path, *more)
         return picture
 
 
-async def _sent(kind: type[Made], request: Request) -> Made:
-    """Parse a request's body. Raises ValueError for one that is none of the kind."""
-    try:
-        return checked(kind, parse_json(await request.body()))
-    except TypeError as error:
-        raise ValueError(str(error)) from error
+async def _change(method: Callable[..., JsonObject], request: Request) -> Response:
+    """Keep what a person says, by a method of the session whose parameters are the fields of the
+    request. Raises ValueError for a body without just these, each of its type."""
+    sent = parse_json(await request.body())
+    wanted = {name: each.annotation for name, each in signature(method).parameters.items()}
+    if not isinstance(sent, dict) or {k: type(v).__name__ for k, v in sent.items()} != wanted:
+        raise ValueError(f"the request is no object of {', '.join(wanted)}")
+    return await _answer(partial(method, **sent))
+
+
+async def _answer(ask: Callable[[], Any]) -> Response:
+    return JSONResponse(finite(await asyncio.to_thread(ask)))
 
 
 def _which(request: Request) -> tuple[int, int]:

@@ -63,6 +63,13 @@ def _box(region: Mapping[str, Any]) -> _Box:
     return region["x"], region["y"], region["width"], region["height"]
 
 
+def _label_of_place(label: str) -> Label | None:
+    """What is said of a place; None: nothing any more."""
+    if label not in (Label.CRACK, Label.CLEAR, ""):
+        raise ValueError("a place shows a crack or none")
+    return Label(label) if label else None
+
+
 class PhotoError(Exception):
     """A decision that cannot be taken; the message is for the reviewer."""
 
@@ -182,44 +189,53 @@ class Session:
             }
             return is_of_same_bytes(values, self._shown[row])
 
-    def decide(self, generation: int, row: int, uri: str, label: Label, queue: str) -> JsonObject:
+    def decide(self, generation: int, row: int, uri: str, label: str, queue: str) -> JsonObject:
         """Keep a decision about the photo that was shown as `row`. Raises PhotoError if nothing was
-        shown or the photo is not the one that was scanned, StaleTableError, OutputError."""
+        shown or the photo is not the one that was scanned, ValueError for what is no label,
+        StaleTableError, OutputError."""
+        own = Label(label)
         with self._lock:
             values = self._named(generation, row, uri)
             said = self._said_of_places(values)
-            if label in _NO_CRACK and Label.CRACK in said.values():
+            if own in _NO_CRACK and Label.CRACK in said.values():
                 raise PhotoError("you marked a crack in it; take that back first")
-            self._keep(values, label, said)
-            return {"row": self._for_page(values), **self._progress(queue)}
+            return self._keep(values, own, said, queue)
 
     def decide_region(
-        self, generation: int, row: int, uri: str, region: int, label: Label | None, queue: str
+        self, generation: int, row: int, uri: str, region: int, label: str, queue: str
     ) -> JsonObject:
-        """Keep what is said of a region, the `region`-th of the row; None takes it back. Raises as
-        `decide`, and ValueError for a region that there is not."""
+        """Keep what is said of a region, the `region`-th of the row; an empty `label` takes it
+        back. Raises as `decide`, and ValueError for a region that there is not."""
+        own = _label_of_place(label)
         with self._lock:
             values = self._named(generation, row, uri)
             if not 0 <= region < len(found := values["regions"] or []):
                 raise ValueError("the photo has no such region")
-            return self._say_of_place(values, _box(found[region]), label, queue)
+            return self._say_of_place(values, _box(found[region]), own, queue)
 
     def mark(
-        self, generation: int, row: int, uri: str, box: _Box, label: Label | None, queue: str
+        self,
+        generation: int,
+        row: int,
+        uri: str,
+        x: int,
+        y: int,
+        width: int,
+        height: int,
+        label: str,
+        queue: str,
     ) -> JsonObject:
-        """Keep a place in the photo, a box or a point without width and height; None forgets it.
-        Raises as `decide`, and ValueError for a box that does not lie in the photo."""
+        """Keep a place in the photo, a box or a point without width and height, in pixels of the
+        upright photo; an empty `label` forgets it. Raises as `decide`, and ValueError for a box
+        that does not lie in the photo."""
+        own = _label_of_place(label)
         with self._lock:
             values = self._named(generation, row, uri)
-            right, bottom = box[0] + box[2], box[1] + box[3]
-            inside = right <= (values["width"] or 0) and bottom <= (values["height"] or 0)
-            if (
-                min(box) < 0
-                or not inside
-                or (label and len(self._said_of_places(values)) >= MOST_PLACES)
-            ):
-                raise ValueError(f"{box} does not lie in the photo, or it has too many marks")
-            return self._say_of_place(values, box, label, queue)
+            inside = x + width <= (values["width"] or 0) and y + height <= (values["height"] or 0)
+            full = own and len(self._said_of_places(values)) >= MOST_PLACES
+            if min(x, y, width, height) < 0 or not inside or full:
+                raise ValueError("the place does not lie in the photo, or it has too many marks")
+            return self._say_of_place(values, (x, y, width, height), own, queue)
 
     def note(self, generation: int, row: int, uri: str, note: str, queue: str) -> JsonObject:
         """Keep a note, whether the photo was shown or not; an empty one is none."""
@@ -228,14 +244,11 @@ class Session:
             if len(note) > LONGEST_NOTE:
                 raise ValueError(f"a note has at most {LONGEST_NOTE:,} letters")
             said, own = self._said_of_places(values), self._label(row)
-            self._keep(values, own, said, seen_as=Label.UNSURE, note=note.strip())
-            return {"row": self._for_page(values), **self._progress(queue)}
+            return self._keep(values, own, said, queue, seen_as=Label.UNSURE, note=note.strip())
 
     def _say_of_place(
         self, values: JsonObject, box: _Box, label: Label | None, queue: str
     ) -> JsonObject:
-        if label not in (Label.CRACK, Label.CLEAR, None):
-            raise ValueError("a place shows a crack or none")
         own = self._label(values["row"])
         if label is Label.CRACK and own in _NO_CRACK:
             raise PhotoError("you said that the photo shows no crack; change that first")
@@ -243,20 +256,21 @@ class Session:
         said.pop(box, None)
         if label is not None:
             said[box] = label
-        self._keep(values, own, said, seen_as=Label.CRACK)
-        return {"row": self._for_page(values), **self._progress(queue)}
+        return self._keep(values, own, said, queue, seen_as=Label.CRACK)
 
     def _keep(
         self,
         values: JsonObject,
         label: Label | None,
         regions: dict[_Box, Label],
+        queue: str,
         *,
         seen_as: Label | None = None,
         note: str | None = None,
-    ) -> None:
-        """Add a decision; `seen_as` says for which label the photo must have been seen, if not for
-        its own. Without a `note` the one that stands is kept."""
+    ) -> JsonObject:
+        """Add a decision, and return the row and the progress in `queue`. `seen_as` says for which
+        label the photo must have been seen, if not for its own. Without a `note` the one that
+        stands is kept."""
         seen = self._seen(values, seen_as or label)
         note = (self._standing(values)["note"] if note is None else note) or None
         self._store.add(
@@ -274,6 +288,7 @@ class Session:
             )
         )
         self._set_label(values["row"], values["uri"], label)
+        return {"row": self._for_page(values), **self._progress(queue)}
 
     def _standing(self, values: JsonObject) -> JsonObject:
         """Return what stands of a row's photo: `label`, `regions`, `note`."""

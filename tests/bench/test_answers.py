@@ -174,7 +174,7 @@ def test_the_furthest_answer_of_several_runs_counts_also_from_other_processes(po
     for p_N in (right.p_crack_N[:4], wrong_N, right.p_crack_N[:4]):
         one = Furthest(right)
         one.add(places, Scores(p_N, right.cam_NHW[:4], right.ood_N[:4]))
-        furthest.merge(json.loads(json.dumps(one.to_json(), allow_nan=False)))
+        furthest.merge(json.loads(json.dumps(one.to_json())))
     outcome = check(furthest, pool.mistakes, THRESHOLDS, Rule.PROBABILITIES)
     assert "1 of 4 probabilities are wrong" in outcome.trouble
     assert outcome.largest_difference == pytest.approx(0.01, rel=1e-3)
@@ -190,7 +190,7 @@ def test_maps_and_answers_that_are_no_numbers_count_too(pool):
     nothing_N = np.array([np.nan, *right.p_crack_N[1:4]], np.float32)
     one.add(places, Scores(nothing_N, right.cam_NHW[:4], right.ood_N[:4]))
     other = Furthest(right)
-    other.merge(json.loads(json.dumps(one.to_json(), allow_nan=False)))
+    other.merge(json.loads(json.dumps(one.to_json())))
     for rule in (Rule.PROBABILITIES, Rule.VERDICTS):
         assert "1 of 4 probabilities are" in check(other, pool.mistakes, THRESHOLDS, rule).trouble
 

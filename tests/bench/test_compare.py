@@ -9,8 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from bench.compare import TOO_FEW, Change, compare
-from bench.report.changes import markdown_lines, terminal_lines
+from bench.compare import TOO_FEW, Change, compare, markdown_lines, terminal_lines
 from inspector.errors import UsageError
 from tests.bench.made import HOSTILE, made_results
 

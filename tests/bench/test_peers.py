@@ -42,9 +42,11 @@ def test_it_judges_the_same_files(name, tiny_bundle, sample_tiles, tmp_path):
     if name != "timm":  # which knows no failures
         (photos / "a %20broken?.jpg").write_bytes(b"junk")
     table = tmp_path / "table.parquet"
-    command = [sys.executable, "-m", peer.module, photos, tiny_bundle.path, table]
+    command = peer.arguments(str(photos), str(tiny_bundle.path), str(table))
     began = time.perf_counter()
-    ended = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-m", *command], capture_output=True, text=True, check=True
+    )
     assert 0 < loop_seconds(json.loads(ended.stdout)) < time.perf_counter() - began
     expected = expected_of(tiny_bundle, photos, full_size=peer.full_size)
     outcome = examine(expected, *read_answers(table), peer.rule, tiny_bundle.thresholds)
@@ -62,8 +64,8 @@ def test_tiles_of_a_photo_are_judged_and_their_mean_told(name, tiny_bundle, tmp_
     Image.fromarray(photo_HWC).save(photos / "wall.png")
     (photos / "z broken.png").write_bytes(b"junk")
     table = tmp_path / "table.parquet"
-    command = [sys.executable, "-m", peer.module, photos, tiny_bundle.path, table]
-    subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    command = peer.arguments(str(photos), str(tiny_bundle.path), str(table))
+    subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=True)
     answers, rows = read_answers(table)
     assert tiny_bundle.preprocess.size == 64
     tiles = [photo_HWC[y : y + 64, x : x + 64] for y in (0, 36) for x in (0, 51, 66)]

@@ -13,6 +13,7 @@ import pytest
 
 from inspector.photos.address import uri_of
 from inspector.reporting import counting
+from inspector.reporting.contents import count_table
 from inspector.reporting.counting import (
     PER_DEGREE,
     Group,
@@ -21,7 +22,6 @@ from inspector.reporting.counting import (
     count_folders,
     count_periods,
     count_places,
-    count_totals,
 )
 from inspector.reporting.sites import METRES_PER_DEGREE, find_sites
 from inspector.reporting.wording import share
@@ -130,7 +130,7 @@ def test_choose_shown_finds_the_best_of_all_parts(tmp_path):
     assert (review, differing) == ([], [])
 
 
-def test_count_totals_tells_the_models_verdicts_from_those_that_stand(tmp_path):
+def test_count_table_tells_the_models_verdicts_from_those_that_stand(tmp_path):
     verdicts = ["crack", "crack", "clear", "review"]
     rows = rows_at([f"/{k}.jpg" for k in range(4)], verdict=verdicts)
     failed = [row_of(Path(f"/x{k}"), failure_code="empty") for k in range(30)]
@@ -139,17 +139,19 @@ def test_count_totals_tells_the_models_verdicts_from_those_that_stand(tmp_path):
         out, dict(zip((row["uri"] for row in rows[1:]), ("clear", "crack", "unsure"), strict=True))
     )
     with query_of(out) as query:
-        totals = count_totals(query)
-    assert totals.model == {"crack": 2, "clear": 1, "review": 1, "failed": 30}
-    assert totals.after == {"crack": 2, "clear": 1, "review": 1, "failed": 30}
-    assert totals.said == {("crack", "clear"): 1, ("clear", "crack"): 1, ("review", "unsure"): 1}
-    assert totals.failed_rows == {"empty": list(range(4, 24))}
+        found = count_table(query, 0)
+    assert found.model == {"crack": 2, "clear": 1, "review": 1, "failed": 30}
+    assert found.total == Group("all", 34, 2, crack=2, clear=1, review=1, failed=30)
+    said = {(o, w): n for o, by in found.people.by_model.items() for w, n in by.items() if n}
+    assert said == {("crack", "clear"): 1, ("clear", "crack"): 1, ("review", "unsure"): 1}
+    assert found.failures == {"empty": 30}
+    assert [row["row"] for row in found.failed_files["empty"]] == list(range(4, 24))
 
 
 def test_sites_are_drawn_to_scale_with_north_up():
     group = Group("", 1, 0, 0, 0, 1, 0)
     crack = Group("", 1, 1, 1, 0, 0, 0)
-    first, second = find_sites([(47.0, 14.0, group), (47.001, 14.002, crack), (60.0, 5.0, group)])
+    first, second = find_sites(((47.0, 14.0, group), (47.001, 14.002, crack), (60.0, 5.0, group)))
     assert (first.cracks, first.photos, second.photos) == (1, 2, 1)
     low, high = first.marks
     assert high.kind == "crack", "drawn last, above the others"

@@ -64,9 +64,9 @@ def test_boxes_lie_on_what_they_mark_in_all_orientations(browser, turned, tmp_pa
 
 def test_a_close_up_has_the_photos_own_pixels(turned):
     row = dense_row(turned[6], region_of(), region_of(0.4, x=0, y=0, width=1500, height=800))
-    _, parts, width, height = look(str(turned[6]), row["content_hash"], places_of(row), 1024)
-    assert (width, height) == (WIDTH, HEIGHT)
-    boxes = [box for box, _ in parts]
+    shot = look(str(turned[6]), row["content_hash"], places_of(row), 1024)
+    assert (shot.width, shot.height) == (WIDTH, HEIGHT)
+    boxes = [box for box, _ in shot.parts]
     assert len(boxes) == 2, "of the large region, the whole photo shows as much"
     left, top, across, down = boxes[0]
     assert across * WIDTH == pytest.approx(384) and down * HEIGHT == pytest.approx(384)
