@@ -30,20 +30,8 @@ if TYPE_CHECKING:
     from inspector.types import JsonObject
 
 
-_PACKAGES = (
-    "torch",
-    "torchvision",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "openvino",
-    "pillow",
-    "simplejpeg",
-    "timm",
-    "ray",
-    "daft",
-    "numpy",
-    "pyarrow",
-)
+_PACKAGES = """torch torchvision onnxruntime onnxruntime-gpu openvino pillow simplejpeg timm ray
+               daft numpy pyarrow""".split()
 _CPU_FLAGS = frozenset(
     "avx2 avx512f avx512_vnni avx512_bf16 avx_vnni amx_tile amx_bf16 amx_int8 asimddp i8mm".split()
 )
@@ -72,9 +60,7 @@ def describe_system() -> JsonObject:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "crack-inspector": __version__,
-        "packages": {
-            name: found for name in _PACKAGES if (found := machine.installed_version(name))
-        },
+        "packages": {n: found for n in _PACKAGES if (found := machine.installed_version(n))},
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
 
@@ -115,10 +101,8 @@ PROC = Path("/proc")
 _PSS = re.compile(r"^Pss:\s+(\d+) kB", re.M)
 _RSS = re.compile(r"^VmRSS:\s+(\d+) kB", re.M)
 _NVIDIA_SMI = (
-    "nvidia-smi",
-    "--query-gpu=utilization.gpu,memory.used",
-    "--format=csv,noheader,nounits",
-)
+    "nvidia-smi --query-gpu=utilization.gpu,memory.used --format=csv,noheader,nounits"
+).split()
 _NVIDIA_SMI_LIMIT_S = 5.0
 LIMIT_S = 600.0
 """A turn that takes longer is ended: nobody would choose it."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -199,12 +201,18 @@ class Results:
     format: int = FORMAT
 
 
-def make_folder(out: Path) -> None:
-    """Make the folder before a measurement that may be long. Raises OutputError."""
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
     try:
-        make_directory(out)
+        yield
     except OSError as error:
         raise OutputError(f"cannot write to {out} ({error.strerror}); use another --out") from error
+
+
+def make_folder(out: Path) -> None:
+    """Make the folder before a measurement that may be long. Raises OutputError."""
+    with _writing(out):
+        make_directory(out)
 
 
 def write_results(out: Path, results: Results) -> None:
@@ -214,13 +222,11 @@ def write_results(out: Path, results: Results) -> None:
     from bench.report.page import render_page
 
     text = json.dumps(asdict(results), indent=1, allow_nan=False) + "\n"
-    make_folder(out)
-    try:
+    with _writing(out):
+        make_directory(out)
         publish(text.encode(), out / RESULTS)
         publish("\n".join([*report_lines(results), ""]).encode(), out / REPORT)
         publish(render_page(results).encode(), out / PAGE)
-    except OSError as error:
-        raise OutputError(f"cannot write to {out} ({error.strerror}); use another --out") from error
 
 
 def read_results(path: Path) -> Results:

@@ -16,17 +16,8 @@ from bench.report.wording import called, figure, label
 from bench.results import PEER
 from inspector.core.pages import page_environment
 from inspector.core.text import printable
-from inspector.evaluation.charts import (
-    DASHES,
-    INK,
-    LINE_IN,
-    MUTED,
-    PAPER,
-    SERIES,
-    Chart,
-    Drawn,
-    legend_above,
-)
+from inspector.evaluation import charts
+from inspector.evaluation.charts import INK, MUTED, PAPER, SERIES, Chart, Drawn
 from inspector.version import __version__
 
 if TYPE_CHECKING:
@@ -220,7 +211,7 @@ def draw_curves(
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
-        legend_above(axes)
+        charts.legend_above(axes)
     return Drawn(
         title, chart.svg, f"By batch size: {'; '.join(told)}.", "Both axes grow by factors."
     )
@@ -228,8 +219,9 @@ def draw_curves(
 
 def _style(k: int) -> dict[str, Any]:
     """Lines differ in colour, dashes and marks."""
-    return {"color": SERIES[k], "linestyle": DASHES[k % len(DASHES)], "marker": MARKERS[k],
-            "markersize": 4.5, "markeredgecolor": PAPER}  # fmt: skip
+    dashes = charts.DASHES[k % len(charts.DASHES)]
+    return {"color": SERIES[k], "linestyle": dashes, "marker": MARKERS[k], "markersize": 4.5,
+            "markeredgecolor": PAPER}  # fmt: skip
 
 
 def draw_stages(title: str, key: str, cases: Sequence[Case]) -> Drawn:
@@ -237,7 +229,7 @@ def draw_stages(title: str, key: str, cases: Sequence[Case]) -> Drawn:
     names = list(dict.fromkeys(name for case in cases for name in case.stage_seconds))
     lines = -(-len(names) // 2)
     longest = max(sum(case.stage_seconds.values()) for case in cases)
-    height = ROW_IN * len(cases) + _BELOW_IN + _MARGIN_IN + LINE_IN * lines
+    height = ROW_IN * len(cases) + _BELOW_IN + _MARGIN_IN + charts.LINE_IN * lines
     with Chart(f"stages-{key}", height=height, legend_rows=lines) as chart:
         axes = _rows(chart, len(cases), longest, room=0.14)
         start = np.zeros(len(cases))
@@ -251,6 +243,6 @@ def draw_stages(title: str, key: str, cases: Sequence[Case]) -> Drawn:
         for k, case in enumerate(cases):
             _write(axes, k, label(case), f"{figure(start[k])} s", start[k])
         axes.set(xlabel="seconds of a whole run")
-        legend_above(axes)
+        charts.legend_above(axes)
     ends = "; ".join(f"{label(case)} {figure(end)}" for case, end in zip(cases, start, strict=True))
     return Drawn(title, chart.svg, f"Seconds of a whole run: {ends}.")

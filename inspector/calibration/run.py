@@ -12,12 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.restamp import (
-    check_free,
-    with_dense_thresholds,
-    with_thresholds,
-    write_copy,
-)
+from export.restamp import check_free, with_dense_thresholds, with_thresholds, write_copy
 from inspector.calibration.thresholds import Judged, Rule, count_verdicts, recalibrated
 from inspector.core.progress import no_progress
 from inspector.core.untrusted import check_model_name, take_paths

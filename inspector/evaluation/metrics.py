@@ -121,9 +121,7 @@ def _measures_of(found: LabelledPredictions) -> tuple[int, Callable[[Draws], dic
     _, group_N = np.unique(found.group_N, return_inverse=True)
     groups = int(group_N.max()) + 1
     ranking, sums_GK = _Ranking(found, group_N), _sums(found, group_N, groups)
-    return groups, lambda weight_BG: (
-        _from_counts(weight_BG @ sums_GK) | ranking.measures(weight_BG)
-    )
+    return groups, lambda weight_BG: _from_counts(weight_BG @ sums_GK) | ranking.measures(weight_BG)
 
 
 def _draws(

@@ -12,16 +12,7 @@ from typing import TYPE_CHECKING, Any
 from inspector.core.durable import check_writable, make_directory, publish, reporting
 from inspector.core.pages import page_environment
 from inspector.errors import OutputError
-from inspector.evaluation import photo_rules, wording
-from inspector.evaluation.charts import (
-    Drawn,
-    draw_history,
-    draw_precision_recall,
-    draw_reliability,
-    draw_roc,
-    draw_scores,
-    draw_thresholds,
-)
+from inspector.evaluation import charts, photo_rules, wording
 from inspector.evaluation.gallery import collect
 from inspector.evaluation.predictions import to_parquet
 from inspector.labelled.leaks import MEANING, LeakKind
@@ -125,7 +116,7 @@ def render_page(
         rule_rows=[photo_rules.cells(rule) for rule in evaluation.rules],
         **_tables(evaluation.sources, with_ood=found.ood_N is not None),
         **_charts(found, bundle.thresholds),
-        history=draw_history(subject.training.history) if subject.training else [],
+        history=charts.draw_history(subject.training.history) if subject.training else [],
         galleries=galleries,
         heated=any(cam_HW.size for cam_HW in found.cam_NHW),
     )
@@ -146,39 +137,38 @@ def _tables(sources: Sequence[Figures], *, with_ood: bool) -> dict[str, Any]:
         rows = [(source, cells(source)) for source in sources]
         return {"columns": columns, "rows": rows, "groups": [], "edges": [], **more}
 
-    def titles(columns: Sequence[wording.Column]) -> list[str]:
-        return [column.title for column in columns]
-
     return {
         "verdict_table": table(
             heads, lambda f: wording.verdict_cells(f)[:last], groups=spans, edges=edges
         ),
         "ranking_table": table(
-            titles(wording.RANKING),
-            lambda f: [wording.cell(f.measures[c.measure], c) for c in wording.RANKING],
+            wording.titles(wording.RANKING),
+            lambda f: [wording.cell(f, measure) for measure in wording.RANKING],
         ),
         "decision_table": table(
-            ["cracks called clear", "clear called crack", *titles(wording.DECISIONS)],
+            ["cracks called clear", "clear called crack", *wording.titles(wording.DECISIONS)],
             wording.decision_cells,
         ),
         "calibration_table": table(
-            [*titles(wording.CALIBRATION), "best temperature"], wording.calibration_cells
+            [*wording.titles(wording.CALIBRATION), "best temperature"], wording.calibration_cells
         ),
     }
 
 
-def _charts(found: LabelledPredictions, thresholds: Thresholds) -> dict[str, list[Drawn]]:
+def _charts(found: LabelledPredictions, thresholds: Thresholds) -> dict[str, list[charts.Drawn]]:
     """Charts by their section; one that would show a single point is not drawn."""
     panels = _panels(found)
     many = len(found.p_crack_N) > 1
     return {
-        "ranking_charts": [*draw_roc(found), *draw_precision_recall(found)],
-        "threshold_charts": [draw_thresholds(found, thresholds)] if many else [],
+        "ranking_charts": [*charts.draw_roc(found), *charts.draw_precision_recall(found)],
+        "threshold_charts": [charts.draw_thresholds(found, thresholds)] if many else [],
         "reliability_charts": [
-            chart for k, (n, part) in enumerate(panels) for chart in draw_reliability(n, part, k)
+            chart
+            for k, (n, part) in enumerate(panels)
+            for chart in charts.draw_reliability(n, part, k)
         ],
         "score_charts": [
-            draw_scores(n, part, thresholds, k)
+            charts.draw_scores(n, part, thresholds, k)
             for k, (n, part) in enumerate(panels) if len(part.p_crack_N) > 1
         ],
     }  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 from inspector.core.text import plain_table, printable
@@ -18,15 +18,6 @@ if TYPE_CHECKING:
 LONGEST_NAME = 22
 FEW = 20
 """Cracks of a source below which it is not named as the worst one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A measure as a table shows it."""
-
-    measure: str
-    title: str
-    percent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,31 +40,38 @@ class KeyFigure:
     kind: str
 
 
-VERDICTS = (
-    Column("missed", "cracks called clear"),
-    Column("false_alarms", "clear called crack"),
-    Column("review", "sent to review"),
-)
 VERDICT_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("cracks", ("all", "called crack", "to review", "called clear")),
     ("images without a crack", ("all", "called clear", "to review", "called crack")),
     ("of all", ("to review", "out of distribution")),
 )
 """Columns of `verdict_cells`."""
-RANKING = (
-    Column("roc_auc", "ROC AUC", percent=False),
-    Column("average_precision", "average precision", percent=False),
-    *(Column(at_rate(rate), f"recall at {rate:.0%} false alarms") for rate in FALSE_RATES),
-)
-DECISIONS = (
-    Column("accuracy", "accuracy"),
-    Column("balanced_accuracy", "balanced accuracy"),
-    Column("precision", "precision"),
-    Column("recall", "recall"),
-    Column("f1", "F1", percent=False),
-    Column("matthews_corrcoef", "MCC", percent=False),
-)
-CALIBRATION = (Column("brier", "Brier score", percent=False), Column("ece", "ECE", percent=False))
+_TITLES = {
+    "missed": "cracks called clear",
+    "false_alarms": "clear called crack",
+    "review": "sent to review",
+    "roc_auc": "ROC AUC",
+    **{at_rate(rate): f"recall at {rate:.0%} false alarms" for rate in FALSE_RATES},
+    "f1": "F1",
+    "matthews_corrcoef": "MCC",
+    "brier": "Brier score",
+    "ece": "ECE",
+}
+"""Measures as tables name them, where that is not their name."""
+_DIGITS = {
+    "roc_auc": 4,
+    "average_precision": 4,
+    "f1": 3,
+    "matthews_corrcoef": 3,
+    "brier": 3,
+    "ece": 3,
+}
+"""Behind the point, of measures that are not given in percent."""
+RANKING = ("roc_auc", "average_precision", *map(at_rate, FALSE_RATES))
+DECISIONS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "matthews_corrcoef")
+CALIBRATION = ("brier", "ece")
+_FLATTERED = ("roc_auc", "balanced_accuracy", "missed", "false_alarms", "review")
+"""Measures of which a sentence says how they change without leaked images."""
 TOO_SURE, TOO_TIMID = 1.15, 0.87
 """Best temperatures beyond which probabilities are said to be off."""
 
@@ -84,55 +82,56 @@ def short(name: str) -> str:
     return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
 
 
-def cell(measured: Measured, column: Column) -> Cell:
+def titles(measures: Sequence[str]) -> list[str]:
+    """The heads of their columns."""
+    return [_TITLES.get(measure, measure.replace("_", " ")) for measure in measures]
+
+
+def cell(found: Figures, measure: str) -> Cell:
     """A dash where the images do not define the figure."""
-    if not math.isfinite(measured.value):
+    value, low, high = astuple(found.measures[measure])
+    if not math.isfinite(value):
         return Cell("-")
-    low, high = (_number(bound, column) for bound in (measured.low, measured.high))
-    interval = f"{low} to {high}" if math.isfinite(measured.low) else ""
-    unit = " %" if column.percent else ""
-    return Cell(_number(measured.value, column) + unit, interval)
+    digits = _DIGITS.get(measure)
+
+    def number(value: float) -> str:
+        return f"{100 * value:.1f}" if digits is None else f"{value:.{digits}f}"
+
+    interval = f"{number(low)} to {number(high)}" if math.isfinite(low) else ""
+    return Cell(number(value) + (" %" if digits is None else ""), interval)
 
 
 def verdict_cells(found: Figures) -> list[Cell]:
     """Counts of each verdict, mistakes with their rates; then shares of all images."""
     cells = []
-    for truth, others, rate in (("crack", ("crack", "review", "clear"), VERDICTS[0]),
-                                ("clear", ("clear", "review", "crack"), VERDICTS[1])):  # fmt: skip
-        said = found.verdicts[truth]
+    for others, measure in ((("crack", "review", "clear"), "missed"),
+                            (("clear", "review", "crack"), "false_alarms")):  # fmt: skip
+        said = found.verdicts[others[0]]
         cells.append(Cell(f"{sum(said.values()):,}"))
         cells += [Cell(f"{said[verdict]:,}") for verdict in others]
-        share = cell(found.measures[rate.measure], rate)
+        share = cell(found, measure)
         if share.value != "-":
             about = f"{share.value}, {share.interval}" if share.interval else share.value
             cells[-1] = Cell(cells[-1].value, about, wrong=said[others[-1]] > 0)
-    last = Column("review", ""), Column("out_of_distribution", "")
-    return cells + [cell(found.measures[column.measure], column) for column in last]
+    return [*cells, cell(found, "review"), cell(found, "out_of_distribution")]
 
 
 def decision_cells(found: Figures) -> list[Cell]:
     """Mistakes at one half, and the figures that follow."""
     wrong = [(found.confusion["fn"], found.cracks), (found.confusion["fp"], found.clears)]
     counts = [Cell(f"{part:,}", f"of {whole:,}", wrong=part > 0) for part, whole in wrong]
-    return counts + [cell(found.measures[column.measure], column) for column in DECISIONS]
+    return counts + [cell(found, measure) for measure in DECISIONS]
 
 
 def calibration_cells(found: Figures) -> list[Cell]:
     """Gaps between probabilities and truth, and what would close them."""
-    cells = [cell(found.measures[column.measure], column) for column in CALIBRATION]
+    cells = [cell(found, measure) for measure in CALIBRATION]
     best = found.best_temperature
     if not math.isfinite(best):
         return [*cells, Cell("-")]
     words = ("too sure of itself" if best > TOO_SURE
              else "could be surer" if best < TOO_TIMID else "about right")  # fmt: skip
     return [*cells, Cell(f"{best:.2f}", words)]
-
-
-def _number(value: float, column: Column) -> str:
-    if column.percent:
-        return f"{100 * value:.1f}"
-    digits = 4 if column.measure in ("roc_auc", "average_precision") else 3
-    return f"{value:.{digits}f}"
 
 
 def of_100(share: float) -> str:
@@ -248,7 +247,7 @@ def unseen_alone(evaluation: Evaluation) -> str:
     """A sentence on how the figures change without the images that leaked."""
     if not evaluation.without_leaks:
         return "No other image could be counted: nothing here says how good it is on new ones."
-    named = {column.title for column in (*VERDICTS, *RANKING[:1], DECISIONS[1])}
+    named = titles(_FLATTERED)
     changes = [
         f"{title} {without.value} instead of {with_leaks.value}"
         for title, with_leaks, without in flattery(evaluation)
@@ -264,10 +263,10 @@ def flattery(evaluation: Evaluation) -> list[tuple[str, Cell, Cell]]:
     if not evaluation.without_leaks:
         return []
     with_leaks, without = evaluation.overall, evaluation.without_leaks[-1]
-    columns = (RANKING[0], RANKING[1], DECISIONS[0], DECISIONS[1], *VERDICTS, *CALIBRATION)
+    measures = (*RANKING[:2], *DECISIONS[:2], "missed", "false_alarms", "review", *CALIBRATION)
     return [
-        (c.title, cell(with_leaks.measures[c.measure], c), cell(without.measures[c.measure], c))
-        for c in columns
+        (title, cell(with_leaks, measure), cell(without, measure))
+        for title, measure in zip(titles(measures), measures, strict=True)
     ]
 
 

@@ -11,23 +11,8 @@ from inspector.core.layout import Layout, is_being_written
 from inspector.core.text import display_path
 from inspector.errors import UsageError
 from inspector.model.scale import NOTHING_ASKED, Scale
-from inspector.reporting.counting import (
-    OUTCOMES,
-    PER_DEGREE,
-    Folders,
-    Group,
-    Places,
-    choose_shown,
-    count_copies,
-    count_folders,
-    count_kinds,
-    count_periods,
-    count_places,
-    list_failed,
-    photos_by,
-    run_facts,
-    sum_of,
-)
+from inspector.reporting import counting
+from inspector.reporting.counting import OUTCOMES, Folders, Group, Places
 from inspector.results.labels import Label
 from inspector.results.manifest import DENSE, SHARD, THRESHOLDS, Manifest, ManifestError
 from inspector.results.query import FAILED
@@ -70,7 +55,7 @@ class People:
 
     @classmethod
     def of(cls, query: Query) -> People:
-        said = photos_by(query, "model || ' ' || human")
+        said = counting.photos_by(query, "model || ' ' || human")
         by_model = {
             outcome: {str(label): said.get(f"{outcome} {label}", 0) for label in Label}
             for outcome in OUTCOMES
@@ -224,11 +209,14 @@ def count_table(query: Query, pictures: int) -> Report:
     asked = NOTHING_ASKED
     with contextlib.suppress(ValueError, UsageError):  # of a table that somebody edited
         asked = Scale.of(query.table.facts)
-    total, model = count_kinds(query, asked.min_crack_mm), photos_by(query, "model")
-    root, folders = count_folders(query)
-    period, periods = count_periods(query)
-    places, side, spots = count_places(query, _SPOT_SIDE)
-    cracks, review, differing = choose_shown(query, pictures)
+    total, model = (
+        counting.count_kinds(query, asked.min_crack_mm),
+        counting.photos_by(query, "model"),
+    )
+    root, folders = counting.count_folders(query)
+    period, periods = counting.count_periods(query)
+    places, side, spots = counting.count_places(query, _SPOT_SIDE)
+    cracks, review, differing = counting.choose_shown(query, pictures)
     table = query.table
     return Report(
         out=table.out,
@@ -237,24 +225,24 @@ def count_table(query: Query, pictures: int) -> Report:
         total=total,
         model={outcome: model.get(outcome, 0) for outcome in OUTCOMES},
         people=People.of(query),
-        reasons=photos_by(query, "reason"),
+        reasons=counting.photos_by(query, "reason"),
         min_crack_mm=asked.min_crack_mm,
-        coarse=sum_of(query, "coarse"),
-        unknown_scale=sum_of(query, "unknown_scale"),
-        failures=photos_by(query, "failure_code"),
-        failed_files=list_failed(query),
-        size_bytes=sum_of(query, "size_bytes"),
-        copies=count_copies(query),
+        coarse=counting.sum_of(query, "coarse"),
+        unknown_scale=counting.sum_of(query, "unknown_scale"),
+        failures=counting.photos_by(query, "failure_code"),
+        failed_files=counting.list_failed(query),
+        size_bytes=counting.sum_of(query, "size_bytes"),
+        copies=counting.count_copies(query),
         root=root,
         folders=folders,
         period=period,
         periods=periods,
         places=places,
-        place_degrees=side / PER_DEGREE,
+        place_degrees=side / counting.PER_DEGREE,
         spots=spots,
-        own_scale=sum_of(query, "own_scale"),
+        own_scale=counting.sum_of(query, "own_scale"),
         facts=table.facts,
-        runs=run_facts(query),
+        runs=counting.run_facts(query),
         written=(_moment(table, min), _moment(table, max)),
         cracks=cracks,
         review=review,
