@@ -35,7 +35,7 @@ _HOME = {
     "MergeResult": "inspector.results.merge",
     "Model": "inspector.library.predictor",
     "ModelBundle": "inspector.model.bundle",
-    "Prediction": "inspector.library.prediction",
+    "Prediction": "inspector.library.predictor",
     "PublishConfig": "inspector.results.publish",
     "PublishResult": "inspector.results.publish",
     "RejudgeConfig": "inspector.scanning",

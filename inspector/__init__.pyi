@@ -15,8 +15,8 @@ from inspector.errors import InspectorError as InspectorError
 from inspector.evaluation.figures import Evaluation as Evaluation
 from inspector.evaluation.run import EvaluateConfig as EvaluateConfig
 from inspector.library.frames import Results as Results
-from inspector.library.prediction import Prediction as Prediction
 from inspector.library.predictor import Model as Model
+from inspector.library.predictor import Prediction as Prediction
 from inspector.model.bundle import ModelBundle as ModelBundle
 from inspector.photos.limits import DecodeLimits
 from inspector.reporting.contents import Report as Report

@@ -15,11 +15,12 @@ from inspector.core.text import printable
 from inspector.core.untrusted import finite
 from inspector.evaluation import metrics
 from inspector.evaluation.metrics import FALSE_RATES, at_rate, measured, resampled
-from inspector.evaluation.photo_rules import RuleFigures, compare_rules
 from inspector.model.verdict import log_odds
-from inspector.types import Verdict
+from inspector.types import SimpleRules, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from inspector.evaluation.predictions import LabelledPredictions
@@ -33,6 +34,12 @@ TAIL = 0.025
 """Probability beyond either end of an interval: they are 95 %."""
 WIDTH_EDGES_PX = (0.0, 1.0, 2.0, 4.0, 8.0, float("inf"))
 """Classes of crack width, pixels of the image as it is on disk."""
+
+OWN = "candidates"
+RULES = (OWN, *SimpleRules._fields)
+"""Rules for photos at their own scale: this model's, and simpler ones."""
+RULE_ALARMS = 0.1
+"""Share of alarms at which the rules' recalls are compared."""
 
 _OF_CRACKS = ("recall", "missed", *map(at_rate, FALSE_RATES))
 _OF_CLEARS = ("false_alarms",)
@@ -95,6 +102,21 @@ class WidthFigures:
     """Called clear."""
     found: int
     """Called crack."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleFigures:
+    """What a rule says of photos; NaN where one class is missing."""
+
+    rule: str
+    """A name of `RULES`."""
+    roc_auc: float
+    recall_at_alarms: float
+    """Cracked photos found by a threshold that makes `RULE_ALARMS` of the others alarms."""
+    recall: float
+    """Cracked photos with a probability of one half or more."""
+    false_alarms: float
+    """Crack-free photos with one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +185,24 @@ def _rules(found: LabelledPredictions) -> tuple[RuleFigures, ...]:
     return compare_rules(found.is_crack_N[places], found.p_crack_N[places], list(simple.values()))
 
 
+def compare_rules(
+    is_crack_N: NDArray[np.bool_], p_N: NDArray[np.floating], simple_N: Sequence[SimpleRules]
+) -> tuple[RuleFigures, ...]:
+    """Figures of the rule that gave the probabilities `p_N` of N >= 1 photos, and of simpler ones,
+    in photos."""
+    probabilities = dict(zip(RULES, (p_N.astype(np.float64), *np.array(simple_N).T), strict=True))
+    return tuple(
+        RuleFigures(
+            rule=rule,
+            roc_auc=metrics.roc_auc(own_N, is_crack_N),
+            recall_at_alarms=metrics.recall_at_fpr(own_N, is_crack_N, RULE_ALARMS),
+            recall=_share(own_N[is_crack_N] >= 0.5),
+            false_alarms=_share(own_N[~is_crack_N] >= 0.5),
+        )
+        for rule, own_N in probabilities.items()
+    )
+
+
 def measure(found: LabelledPredictions) -> tuple[Figures, ...]:
     """Figures per source, in order of their names, and for all where there are several."""
     parts = [(name, found.only(of_N)) for name, of_N in found.by_source()]
@@ -209,6 +249,10 @@ def _measure_one(source: str, found: LabelledPredictions) -> Figures:
 
 def _verdicts(verdict_N: NDArray[np.str_]) -> dict[str, int]:
     return {str(verdict): int((verdict_N == str(verdict)).sum()) for verdict in Verdict}
+
+
+def _share(hit_N: NDArray[np.bool_]) -> float:
+    return float(hit_N.mean()) if len(hit_N) else NAN
 
 
 def _with_intervals(found: LabelledPredictions, points: dict[str, float]) -> dict[str, Measured]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from inspector.core.durable import check_writable, make_directory, publish, reporting
 from inspector.core.pages import page_environment
 from inspector.errors import OutputError
-from inspector.evaluation import charts, photo_rules, wording
+from inspector.evaluation import charts, wording
 from inspector.evaluation.gallery import collect
 from inspector.evaluation.predictions import to_parquet
 from inspector.labelled.leaks import MEANING, LeakKind
@@ -112,8 +112,8 @@ def render_page(
         flattery=wording.flattery(evaluation),
         unseen_alone=wording.unseen_alone(evaluation),
         meanings=[MEANING[kind] for kind in LeakKind if leaks and leaks.counts[kind]],
-        rule_columns=photo_rules.COLUMNS,
-        rule_rows=[photo_rules.cells(rule) for rule in evaluation.rules],
+        rule_columns=wording.RULE_COLUMNS,
+        rule_rows=list(map(wording.rule_cells, evaluation.rules)),
         **_tables(evaluation.sources, with_ood=found.ood_N is not None),
         **_charts(found, bundle.thresholds),
         history=charts.draw_history(subject.training.history) if subject.training else [],

@@ -65,18 +65,17 @@ class LabelledPredictions:
 
     def only(self, wanted_N: NDArray[np.bool_]) -> LabelledPredictions:
         """The images where `wanted_N` is true; `failures` stay."""
+        rows = np.flatnonzero(wanted_N)
         return replace(
             self,
-            images=tuple(self.images[k] for k in np.flatnonzero(wanted_N)),
-            p_crack_N=self.p_crack_N[wanted_N],
-            verdict_N=self.verdict_N[wanted_N],
-            reason_N=self.reason_N[wanted_N],
-            cam_NHW=self.cam_NHW[wanted_N],
-            ood_N=None if self.ood_N is None else self.ood_N[wanted_N],
-            width_px_N=None if self.width_px_N is None else self.width_px_N[wanted_N],
-            found_N=None
-            if self.found_N is None
-            else tuple(self.found_N[k] for k in np.flatnonzero(wanted_N)),
+            images=tuple(self.images[k] for k in rows),
+            p_crack_N=self.p_crack_N[rows],
+            verdict_N=self.verdict_N[rows],
+            reason_N=self.reason_N[rows],
+            cam_NHW=self.cam_NHW[rows],
+            ood_N=None if self.ood_N is None else self.ood_N[rows],
+            width_px_N=None if self.width_px_N is None else self.width_px_N[rows],
+            found_N=None if self.found_N is None else tuple(self.found_N[k] for k in rows),
         )
 
     def without(self, paths: Collection[str]) -> LabelledPredictions:

@@ -7,13 +7,13 @@ from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 from inspector.core.text import plain_table, printable
+from inspector.evaluation.figures import OWN, RULE_ALARMS
 from inspector.evaluation.metrics import FALSE_RATES, at_rate
-from inspector.evaluation.photo_rules import rules_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inspector.evaluation.figures import Evaluation, Figures, Measured
+    from inspector.evaluation.figures import Evaluation, Figures, Measured, RuleFigures
 
 LONGEST_NAME = 22
 FEW = 20
@@ -72,6 +72,16 @@ DECISIONS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "matt
 CALIBRATION = ("brier", "ece")
 _FLATTERED = ("roc_auc", "balanced_accuracy", "missed", "false_alarms", "review")
 """Measures of which a sentence says how they change without leaked images."""
+_RULES = {
+    OWN: "this model's rule",
+    "maximum": "highest window",
+    "top_three": "mean of the highest three",
+    "noisy_or": "noisy-or of the windows",
+    "mean": "mean of the windows",
+}
+"""Rules for photos at their own scale; the windows do not overlap."""
+RULE_COLUMNS = ("rule", "ROC AUC", f"found at {RULE_ALARMS:.0%} alarms", "found", "alarms")
+"""The last two at a probability of one half."""
 TOO_SURE, TOO_TIMID = 1.15, 0.87
 """Best temperatures beyond which probabilities are said to be off."""
 
@@ -278,7 +288,7 @@ def render(evaluation: Evaluation) -> str:
         lines += ["without the images that leaked:", *leakless]
     if evaluation.rules:
         lines += ["photos at their own scale, by this and by simpler rules:"]
-        lines += rules_table(evaluation.rules)
+        lines += plain_table(RULE_COLUMNS, list(map(rule_cells, evaluation.rules)))
     if evaluation.failed:
         lines.append(f"{len(evaluation.failed)} images could not be decoded")
     lines.append("missed: cracks called clear; alarms: clear images called crack")
@@ -297,3 +307,13 @@ def _table(by: str, sources: Sequence[Figures]) -> list[str]:
         cells = [f"{value:{form}}" if math.isfinite(value) else "-" for value, form in values]
         rows.append([f.source, f"{f.cracks:,}", f"{f.clears:,}", *cells])
     return plain_table(heads, rows)
+
+
+def rule_cells(figures: RuleFigures) -> tuple[str, ...]:
+    """A row of a table under `RULE_COLUMNS`."""
+    shares = (figures.recall_at_alarms, figures.recall, figures.false_alarms)
+    return (
+        _RULES[figures.rule],
+        f"{figures.roc_auc:.3f}" if math.isfinite(figures.roc_auc) else "-",
+        *(f"{share:.1%}" if math.isfinite(share) else "-" for share in shares),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from inspector.core.layout import Layout, is_being_written
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 WRITING, INTERRUPTED, DAMAGED, AT_REST = "writing", "interrupted", "damaged", "at_rest"
 _SPOT_SIDE = 8
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CRACK, _REVIEW, _CLEAR = map(str, (Verdict.CRACK, Verdict.REVIEW, Verdict.CLEAR))
 
 
@@ -153,6 +152,11 @@ class Report:
         return self.total.photos - self.placed
 
     @property
+    def most_cracks(self) -> list[Group]:
+        """The folders with cracks, that with the most first."""
+        return [group for group in self.folders[-1].listed if group.crack] if self.folders else []
+
+    @property
     def all_differing(self) -> int:
         return self.people.missed_cracks + self.people.false_alarms
 
@@ -252,8 +256,7 @@ def count_table(query: Query, pictures: int) -> Report:
 
 def _moment(table: Table, choose: Callable[[Iterable[int]], int]) -> datetime:
     """Return the time at which the first or last part was written, as its file tells."""
-    changed_us = choose(part.state[2] for part in table.parts) // 1000
-    return (_EPOCH + timedelta(microseconds=changed_us)).astimezone()
+    return datetime.fromtimestamp(choose(part.state[2] for part in table.parts) / 1e9).astimezone()
 
 
 def state_of(table: Table) -> State:

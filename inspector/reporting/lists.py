@@ -74,10 +74,16 @@ FIELDS = (
     Field("photo", "link", 30),
     Field("overlay", "link", 30),
 )
-_TAKEN = """regions p_crack reason failure_code mm_per_px mm_per_px_source smallest_visible_mm
-            taken_at gps_lat gps_lon gps_alt camera_yaw camera_pitch camera""".split()
-_ASKED = f"""SELECT row, uri, model, human, note, after, len(regions),
-               if(len(regions) > 0, regions, NULL), {", ".join(_TAKEN[1:])} FROM photos"""
+_SHORT = ("p_crack", "mm_per_px", "smallest_visible_mm", "camera_yaw", "camera_pitch")
+"""Numbers of single precision."""
+_AS_READ = """uri p_crack mm_per_px mm_per_px_source smallest_visible_mm taken_at gps_lat gps_lon
+              gps_alt camera_yaw camera_pitch camera""".split()
+_ASKED = {
+    "row": "row", "verdict": "model", "human_verdict": "human", "note": "note",
+    "after_review": "after", "reason": "coalesce(reason, failure_code)", "regions": "len(regions)",
+    "found": "if(len(regions) > 0, regions, NULL)", **{name: name for name in _AS_READ},
+}  # fmt: skip
+"""Values of a photo in SQL."""
 
 
 class Links:
@@ -136,28 +142,16 @@ def _quoted(path: str) -> str:
 def each_photo(query: Query, where: str = "true") -> Iterator[dict[str, Any]]:
     """Yield the photos for which SQL `where` holds, as values by the names of `FIELDS` but for the
     links, beside `row` and `uri`. Raises as `Query.ask`."""
-    names = ["row", "uri", "model", "human", "note", "after", "count", *_TAKEN]
-    for values in query.each(["uri", *_TAKEN], f"{_ASKED} WHERE {where}"):
-        found = dict(zip(names, values, strict=True))
-        folder, _, name = found["uri"].rpartition("/")
-        yield {
-            **found,
-            "folder": printable(text_of(folder)) or "/",
-            "file": printable(text_of(name)),
-            "verdict": found["model"],
-            "human_verdict": found["human"],
-            "note": None if found["note"] is None else printable(found["note"]),
-            "after_review": found["after"],
-            "p_crack": _short(found["p_crack"]),
-            "reason": found["reason"] or found["failure_code"],
-            "mm_per_px": _short(found["mm_per_px"]),
-            "smallest_visible_mm": _short(found["smallest_visible_mm"]),
-            "camera_yaw": _short(found["camera_yaw"]),
-            "camera_pitch": _short(found["camera_pitch"]),
-            "camera": None if found["camera"] is None else printable(found["camera"]),
-            **_longest(found["regions"], found["mm_per_px"]),
-            "regions": found["count"],
-        }
+    read = [*_AS_READ, "regions", "reason", "failure_code"]
+    values = ", ".join(f"{sql} AS {name}" for name, sql in _ASKED.items())
+    for row in query.each(read, f"SELECT {values} FROM photos WHERE {where}"):
+        photo = dict(zip(_ASKED, row, strict=True))
+        longest = _longest(photo.pop("found"), photo["mm_per_px"])
+        folder, _, name = photo["uri"].rpartition("/")
+        texts = {name: printable(photo[name]) for name in ("note", "camera") if photo[name]}
+        numbers = {name: _short(photo[name]) for name in _SHORT}
+        names = {"folder": printable(text_of(folder)) or "/", "file": printable(text_of(name))}
+        yield {**photo, **names, **texts, **numbers, **longest}
 
 
 def _longest(regions: list[dict[str, Any]] | None, mm_per_px: float | None) -> dict[str, Any]:

@@ -1,16 +1,23 @@
-"""Render the page of a report as HTML."""
+"""The page of a report as HTML, and its cover: what no table knows, from the command line and a
+small TOML file."""
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 import shlex
-from dataclasses import dataclass
+import tomllib
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
 from inspector.core.layout import TABLE
-from inspector.core.pages import ASSETS, inline_script, page_environment
+from inspector.core.pages import ASSETS, data_uri, inline_script, page_environment
 from inspector.core.text import display_path
+from inspector.errors import UsageError
 from inspector.model.bundle import ModelBundle
 from inspector.model.stamp import find_bundle
 from inspector.photos.address import text_of
@@ -26,11 +33,11 @@ from inspector.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Self
 
     from markupsafe import Markup
 
     from inspector.reporting.contents import Report
-    from inspector.reporting.cover import Cover
     from inspector.reporting.listing import Listing
     from inspector.reporting.lists import Links
     from inspector.reporting.shots import Box, Shot
@@ -43,6 +50,67 @@ SPOTS_LISTED = 20
 LARGE = {"crack": 48, "review": 12}
 """Photos of an outcome whose pictures are large: they stand in the page as they are, for paper and
 for readers that run no script."""
+_LOGO_SIDE = 600
+_MOST_BYTES = 10_000_000
+"""Of a logo."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cover:
+    """Texts of a cover, each empty where nobody says it; `logo` is a `data:` address."""
+
+    title: str = ""
+    structure: str = ""
+    client: str = ""
+    inspector: str = ""
+    date: str = ""
+    logo: str = ""
+
+    @classmethod
+    def read(cls, file: Path | None, title: str | None = None) -> Self:
+        """Read a TOML file with any of these names; its `logo` is a picture's file, relative to it.
+        `title` counts before the file's. Raises UsageError for anything else."""
+        values = {} if file is None else _texts(file, [field.name for field in fields(cls)])
+        if title is not None:
+            values["title"] = title
+        if file is not None and values.get("logo"):
+            values["logo"] = _logo(file.parent / values["logo"])
+        return cls(**values)
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """What stands below the title: names and texts."""
+        names = ("structure", "client", "inspector", "date")
+        return [(name, text) for name in names if (text := getattr(self, name))]
+
+
+def _texts(file: Path, names: list[str]) -> dict[str, str]:
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read --cover {file}: {error}") from error
+    for name, value in values.items():
+        if name not in names:
+            raise UsageError(f"--cover {file}: {name!r} is none of {', '.join(names)}")
+        if isinstance(value, dict | list | bool):
+            raise UsageError(f"--cover {file}: {name} must be a text")
+    return {name: str(value) for name, value in values.items()}
+
+
+def _logo(file: Path) -> str:
+    """A small picture as a `data:` address; a page runs nothing that an SVG holds."""
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise UsageError(f"the logo {file} has more than {_MOST_BYTES // 1_000_000} MB")
+        if file.suffix.lower() == ".svg":
+            return f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"
+        with Image.open(io.BytesIO(content)) as image:
+            image.thumbnail((_LOGO_SIDE, _LOGO_SIDE))
+            return data_uri(image.convert("RGBA"), "PNG", optimize=True)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise UsageError(f"cannot read the logo {file}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +146,6 @@ class Card:
         row = self.row
         lines = [wording.said(row, self.outcome), wording.regions(row), wording.when_and_where(row)]
         return [line for line in lines if line]
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A number at the top of the page and what it counts."""
-
-    kind: str
-    number: int
-    words: str
-    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,26 +249,26 @@ def _galleries(lists: Mapping[str, Listing], cards: Sequence[Card]) -> list[Gall
     return galleries
 
 
-def _keys(report: Report) -> list[Key]:
+def _keys(report: Report) -> list[tuple[str, int, str]]:
+    """The numbers at the top of the page: what is counted, how many, and a note."""
     total, said = report.total, report.model
-    judged = total.photos - said[FAILED]
+    looked_at = report.people.looked_at
 
     def before(outcome: str) -> str:
-        if not report.people.looked_at:
-            return "by the model"
-        return f"the model: {wording.count(said[outcome])}"
+        return f"the model: {wording.count(said[outcome])}" if looked_at else "by the model"
 
-    def key(outcome: str, number: int, note: str) -> Key:
-        share = wording.share(number, total.photos)
-        return Key(outcome, number, outcome, f"{share} of all; {note}")
-
+    notes = {
+        "crack": (total.crack, before("crack")),
+        "review": (total.review,
+                   f"left to a person{'; ' + before('review') if looked_at else ''}"),
+        "clear": (total.clear, before("clear")),
+        FAILED: (total.failed,
+                 f"the model judged {wording.count(total.photos - said[FAILED])}"),
+    }  # fmt: skip
     return [
-        key("crack", total.crack, before("crack")),
-        key("review", total.review,
-            f"left to a person{'; ' + before('review') if report.people.looked_at else ''}"),
-        key("clear", total.clear, before("clear")),
-        key(FAILED, total.failed, f"the model judged {wording.count(judged)}"),
-    ]  # fmt: skip
+        (kind, number, f"{wording.share(number, total.photos)} of all; {note}")
+        for kind, (number, note) in notes.items()
+    ]
 
 
 def _chosen(report: Report, model: Path | None) -> list[str]:

@@ -18,10 +18,9 @@ from inspector.photos.address import Moved, uri_of
 from inspector.reporting.contents import Report, count_table
 from inspector.reporting.copies import ANNOTATE, COPY, CROPS, check_folder, write_copies
 from inspector.reporting.counting import PASSES
-from inspector.reporting.cover import Cover
 from inspector.reporting.listing import list_photos
 from inspector.reporting.lists import Links, write_csv
-from inspector.reporting.page import render_page, shown_rows
+from inspector.reporting.page import Cover, render_page, shown_rows
 from inspector.reporting.shots import take_shots
 from inspector.results.labels import read_decisions
 from inspector.results.log import at_hand
@@ -73,7 +72,7 @@ class ReportConfig:
     title: str | None = None
     """The page's title."""
     cover: Path | None = None
-    """A TOML file with other texts of its cover (`inspector.reporting.cover`)."""
+    """A TOML file with other texts of its cover (`inspector.reporting.page`)."""
     model: Path | None = None
     """Bundle that made the table, for what is known about it; None: the one that comes along."""
     moved: str | None = None

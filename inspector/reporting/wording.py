@@ -90,7 +90,7 @@ def sentences(report: Report) -> list[str]:
     found = [said_by_people(report.people, total.photos)]
     if report.min_crack_mm is not None:
         found.append(f"{_cannot_show(report)}. The model calls none of them clear.")
-    found += _most_cracks(report)
+    found += [f"Most cracks: {in_folder(group)}." for group in report.most_cracks[:1]]
     if report.copies:
         found.append(
             f"{count(report.copies)} files hold the very bytes of another one; each counts here."
@@ -185,20 +185,11 @@ def said_by_people(people: People, rows: int) -> str:
     )
 
 
-def _most_cracks(report: Report) -> list[str]:
-    if not report.folders or not report.folders[-1].listed[0].crack:
-        return []
-    first = report.folders[-1].listed[0]
-    return [f"Most cracks: {in_folder(first)}."]
-
-
 def in_folder(group: Group) -> str:
     return f"{group.name} with {count(group.crack)} in {photos(group.photos)}"
 
 
 _FOLDERS = 3
-
-
 _TITLES = {
     "--html": "report",
     "--csv": "list",
@@ -248,8 +239,7 @@ def report_lines(report: Report) -> list[str]:
         lines += wrapped("after", _counts({o: getattr(total, o) for o in OUTCOMES}))
     else:
         lines += wrapped("people", "nobody has looked at these photos yet")
-    if report.folders and report.folders[-1].listed[0].crack:
-        most = [g for g in report.folders[-1].listed[:_FOLDERS] if g.crack]
+    if most := report.most_cracks[:_FOLDERS]:
         lines += wrapped("folders", "most cracks: " + "; ".join(map(in_folder, most)))
     if report.min_crack_mm is not None:
         lines += wrapped("scale", _cannot_show(report))

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from inspector.errors import UsageError
-from inspector.reporting.cover import Cover
+from inspector.reporting.page import Cover
 from inspector.reporting.report import ReportConfig, report
 from inspector.reporting.wording import limit, regions, said, verdict, when_and_where
 from inspector.results.labels import read_decisions

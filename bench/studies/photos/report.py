@@ -10,8 +10,9 @@ import numpy as np
 
 from bench.studies.photos.fit import NEAR, is_inside, score
 from bench.studies.photos.scenes import CURVE
+from inspector.evaluation.figures import RuleFigures, compare_rules
 from inspector.evaluation.metrics import roc_auc
-from inspector.evaluation.photo_rules import COLUMNS, RuleFigures, cells, compare_rules
+from inspector.evaluation.wording import RULE_COLUMNS, rule_cells
 from inspector.model.verdict import decide
 from inspector.types import Verdict
 
@@ -158,8 +159,8 @@ def families_table(found: JsonObject) -> list[str]:
 
 def rules_table(found: JsonObject) -> list[str]:
     """The rule beside simpler ones."""
-    lines = [f"| {' | '.join(COLUMNS)} |", "| --- | ---: | ---: | ---: | ---: |"]
-    return lines + [f"| {' | '.join(cells(RuleFigures(**rule)))} |" for rule in found["rules"]]
+    lines = [f"| {' | '.join(RULE_COLUMNS)} |", "| --- | ---: | ---: | ---: | ---: |"]
+    return lines + [f"| {' | '.join(rule_cells(RuleFigures(**rule)))} |" for rule in found["rules"]]
 
 
 def recall_table(found: JsonObject) -> list[str]:
