@@ -62,14 +62,17 @@ class EngineCase:
 
     @property
     def open(self) -> bool:
+        """Whether it can run and has not failed."""
         return self.status == OK
 
     @property
     def usual(self) -> bool:
+        """Whether it must not go short: the others are compared with it."""
         return self.spec.usual
 
     @property
     def measured(self) -> list[list[float]]:
+        """Rates of all rounds so far, for each batch size."""
         return [self.rates(size) for size in self.runs_ms]
 
     def rates(self, size: int) -> list[float]:

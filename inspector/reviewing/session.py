@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, OrderedDict
-from dataclasses import dataclass, field
+from collections import OrderedDict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -42,17 +41,6 @@ _SHOWN = (
     "crack_windows regions mm_per_px width height format size_bytes mtime content_hash taken_at "
     "gps_lat gps_lon camera"
 ).split()
-
-
-@dataclass(slots=True)
-class _Queue:
-    """A list of rows, as a table of the database, and how many of them are labelled."""
-
-    table: str
-    rows: int
-    labelled: int
-    changes: Counter[int] = field(default_factory=Counter)
-    """Changes to `labelled` that are not in it yet, by row; the row may not be in the list."""
 
 
 _Box = tuple[int, int, int, int]
@@ -127,14 +115,13 @@ class Session:
             name = f"{self.generation}.{self._queues_made}"
             table = f"queue_{self._queues_made}"
             make_queue(self._query, table, filters)
-            ((rows, labelled, first_open),) = self._query.db.execute(
-                f"""SELECT count(*), count(human),
-                      coalesce(min(queue.rowid) FILTER (human IS NULL), 0)
+            ((first_open,),) = self._query.db.execute(
+                f"""SELECT coalesce(min(queue.rowid) FILTER (human IS NULL), 0)
                     FROM {table} queue LEFT JOIN said USING (row)"""
             ).fetchall()
-            self._queues[name] = _Queue(table, rows, labelled)
+            self._queues[name] = table
             if len(self._queues) > _KEPT_QUEUES:
-                self._query.db.execute(f"DROP TABLE {self._queues.popitem(last=False)[1].table}")
+                self._query.db.execute(f"DROP TABLE {self._queues.popitem(last=False)[1]}")
             return {
                 "queue": name,
                 "generation": self.generation,
@@ -319,7 +306,7 @@ class Session:
             self._set_label(row, uri, stands["label"])
             places = []
             if queue in self._queues:
-                at = f"SELECT rowid FROM {self._queues[queue].table} WHERE row = ?"
+                at = f"SELECT rowid FROM {self._queues[queue]} WHERE row = ?"
                 places = self._query.db.execute(at, [row]).fetchall()
             return {
                 "row": self._for_page(values),
@@ -332,8 +319,8 @@ class Session:
         self._table = query.table
         self._rows: OrderedDict[int, JsonObject] = OrderedDict()
         self._shown: dict[int, JsonObject] = {}
-        self._queues: OrderedDict[str, _Queue] = OrderedDict()
-        """By the names that the page knows."""
+        self._queues: OrderedDict[str, str] = OrderedDict()
+        """Tables of the lists, by the names that the page knows."""
         self.generation += 1
 
     def _ranked(self, table: Table) -> Query:
@@ -345,7 +332,7 @@ class Session:
         if name not in self._queues:
             raise StaleTableError(f"list {name}")
         self._queues.move_to_end(name)
-        return self._queues[name].table
+        return self._queues[name]
 
     def _row(self, generation: int, row: int) -> JsonObject:
         if generation != self.generation or not 0 <= row < len(self):
@@ -376,25 +363,20 @@ class Session:
         return shown
 
     def _set_label(self, row: int, uri: str, label: str | None) -> None:
-        change = (label is not None) - (self._label(row) is not None)
-        for queue in self._queues.values():
-            queue.changes[row] += change
         self._query.db.execute("DELETE FROM said WHERE row = ?", [row])
         self._query.db.execute(_SAY, [row, uri, label])
 
     def _progress(self, queue: str) -> JsonObject:
-        known = self._queues.get(queue, _Queue("", 0, 0))
-        if known.changes:
-            changed = ", ".join(map(str, known.changes))
-            inside = f"SELECT row FROM {known.table} WHERE row IN ({changed})"
-            rows = self._query.db.execute(inside).fetchall()
-            known.labelled += sum(known.changes[row] for (row,) in rows)
-            known.changes.clear()
+        rows = labelled = 0
+        if queue in self._queues:
+            table = f"{self._queues[queue]} LEFT JOIN said USING (row)"
+            both = f"SELECT count(*), count(human) FROM {table}"
+            ((rows, labelled),) = self._query.db.execute(both).fetchall()
         return {
             "rows": len(self),
             "labelled": self.labelled,
-            "in_queue": known.rows,
-            "labelled_in_queue": known.labelled,
+            "in_queue": rows,
+            "labelled_in_queue": labelled,
         }
 
     def _for_page(self, values: JsonObject) -> JsonObject:
