@@ -15,7 +15,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -221,47 +221,28 @@ def memory_kib(pid: int) -> int:
     return 0
 
 
-@dataclass(slots=True)
-class GpuUse:
-    """Load and memory of the GPUs while a block runs; filled meanwhile."""
-
-    percents: list[float] = field(default_factory=list)
-    """Mean over all GPUs, per sample."""
-    mibs: list[float] = field(default_factory=list)
-    """Sum over all GPUs and all programs, per sample."""
-
-    @property
-    def percent(self) -> float | None:
-        """Mean share of the time in which a GPU had work; None where there is none to ask."""
-        return fmean(self.percents) if self.percents else None
-
-    @property
-    def mib(self) -> float | None:
-        """Most memory that was taken at once; None as for `percent`."""
-        return max(self.mibs, default=None)
-
-
 @contextmanager
-def watch_gpu(every_s: float = 0.5) -> Iterator[GpuUse]:
+def watch_gpu(every_s: float = 0.5) -> Iterator[list[tuple[float, float]]]:
     """Ask nvidia-smi every `every_s` seconds, from a thread, until the block ends; once at its
-    beginning, and no more after the first time that it cannot tell."""
-    use, over = GpuUse(), threading.Event()
-    thread = threading.Thread(target=_watch, args=(use, over, every_s), daemon=True)
+    beginning, and no more after the first time that it cannot tell. Yields the samples, filled
+    meanwhile: percent, mean of all GPUs, and MiB, sum of all GPUs and all programs."""
+    samples: list[tuple[float, float]] = []
+    over = threading.Event()
+    thread = threading.Thread(target=_watch, args=(samples, over, every_s), daemon=True)
     thread.start()
     try:
-        yield use
+        yield samples
     finally:
         over.set()
         thread.join()
 
 
-def _watch(use: GpuUse, over: threading.Event, every_s: float) -> None:
+def _watch(samples: list[tuple[float, float]], over: threading.Event, every_s: float) -> None:
     while not over.is_set():
         found = _ask()
         if not found:
             return
-        use.percents.append(fmean(percent for percent, _ in found))
-        use.mibs.append(sum(mib for _, mib in found))
+        samples.append((fmean(percent for percent, _ in found), sum(mib for _, mib in found)))
         over.wait(every_s)
 
 
@@ -289,14 +270,16 @@ class Ended:
     cpu_s: float | None = None
     peak_mib: float | None = None
     gpu_percent: float | None = None
+    """Mean share of the time in which a GPU had work; None where there is none to ask."""
     gpu_mib: float | None = None
+    """Most memory that was taken at once."""
 
 
 def run_program(arguments: Sequence[str], work: Path, *, gpu: bool = False) -> Ended:
     """Run `python -m ARGUMENTS`, which prints JSON. What earlier runs have learnt about this
     machine is hidden from it, so that a result does not depend on them. With `gpu` the GPUs are
     watched meanwhile."""
-    with watch_gpu() if gpu else nullcontext(GpuUse()) as use:
+    with watch_gpu() if gpu else nullcontext(()) as use:
         watched = run_watched(
             [sys.executable, "-m", *arguments],
             every_s=_SAMPLES_S,
@@ -315,8 +298,8 @@ def run_program(arguments: Sequence[str], work: Path, *, gpu: bool = False) -> E
         refused=watched.returncode == REFUSED,
         cpu_s=watched.cpu_s,
         peak_mib=watched.peak_mib,
-        gpu_percent=use.percent,
-        gpu_mib=use.mib,
+        gpu_percent=fmean(percent for percent, _ in use) if use else None,
+        gpu_mib=max((mib for _, mib in use), default=None),
     )
 
 

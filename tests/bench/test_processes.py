@@ -31,16 +31,15 @@ def until(enough):
         time.sleep(0.01)
 
 
-def test_mean_of_the_load_and_peak_of_the_memory_over_two_gpus(nvidia_smi, tmp_path):
+def test_mean_of_the_load_and_sum_of_the_memory_of_two_gpus(nvidia_smi, tmp_path):
     calls = nvidia_smi(
         f'if [ $(wc -l < "{tmp_path}/calls") -eq 1 ]\n'
         'then echo "100, 300"; echo "50, 100"\nelse echo "10, 20"; echo "20, 30"; fi'
     )
-    with watch_gpu(0.01) as use:
-        until(lambda: len(use.mibs) >= 2)
-    count = len(use.percents)
-    assert use.percent == pytest.approx((75 + (count - 1) * 15) / count)
-    assert use.mib == 400
+    with watch_gpu(0.01) as samples:
+        until(lambda: len(samples) >= 2)
+    count = len(samples)
+    assert samples == [(75, 400), *[(15, 50)] * (count - 1)]
     asked = calls.read_text().splitlines()
     assert len(asked) == count
     assert "utilization.gpu,memory.used" in asked[0]
@@ -51,19 +50,18 @@ def test_mean_of_the_load_and_peak_of_the_memory_over_two_gpus(nvidia_smi, tmp_p
 @pytest.mark.parametrize("script", ["exit 9", 'echo "[N/A], 300"', "echo No devices were found"])
 def test_a_gpu_that_cannot_be_asked_is_not_asked_again(nvidia_smi, script):
     calls = nvidia_smi(script)
-    with watch_gpu(0.001) as use:
+    with watch_gpu(0.001) as samples:
         until(calls.exists)
         time.sleep(0.05)
-    assert use.percent is None
-    assert use.mib is None
+    assert samples == []
     assert len(calls.read_text().splitlines()) == 1
 
 
 def test_no_gpu(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with watch_gpu(0.001) as use:
+    with watch_gpu(0.001) as samples:
         pass
-    assert (use.percent, use.mib) == (None, None)
+    assert samples == []
 
 
 def test_the_block_s_own_error_passes_through(monkeypatch, tmp_path):
