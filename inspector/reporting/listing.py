@@ -28,18 +28,24 @@ MOST_REGIONS = 50
 LISTED = (str(Verdict.CRACK), str(Verdict.REVIEW))
 _READ = """uri reason failure_code p_crack peak_x peak_y regions width height mm_per_px taken_at
            gps_lat gps_lon""".split()
+
+
+def _whole(sql: str, missing: int = 0) -> str:
+    return f"coalesce(TRY_CAST(round({sql}) AS BIGINT), {missing})"
+
+
 _NUMBERS = {
-    "p": "if(isfinite(p_crack), round(1000 * p_crack::DOUBLE)::INTEGER, -1)",
-    "x": "if(isfinite(peak_x), round(1000 * peak_x::DOUBLE)::INTEGER, -1)",
-    "y": "if(isfinite(peak_y), round(1000 * peak_y::DOUBLE)::INTEGER, -1)",
-    "width": "coalesce(width, 0)",
-    "height": "coalesce(height, 0)",
+    "p": _whole("1000 * p_crack::DOUBLE", -1),
+    "x": _whole("1000 * peak_x::DOUBLE", -1),
+    "y": _whole("1000 * peak_y::DOUBLE", -1),
+    "width": _whole("width"),
+    "height": _whole("height"),
     "scale": "if(isfinite(mm_per_px), round(mm_per_px::DOUBLE, 4), 0)",
-    "taken": "coalesce(floor(epoch(taken_at))::BIGINT, 0)",
-    "lat": "if(isfinite(gps_lat), round(1e6 * gps_lat)::INTEGER, 0)",
-    "lon": "if(isfinite(gps_lon), round(1e6 * gps_lon)::INTEGER, 0)",
-    "regions": f"""flatten([[r.x, r.y, r.width, r.height, round(1000 * r.p_crack::DOUBLE)::INTEGER,
-      round(r.length_at_least)::INTEGER, round(r.length_at_most)::INTEGER]
+    "taken": _whole("floor(epoch(taken_at))"),
+    "lat": _whole("1e6 * gps_lat"),
+    "lon": _whole("1e6 * gps_lon"),
+    "regions": f"""flatten([[r.x, r.y, r.width, r.height, {_whole("1000 * r.p_crack::DOUBLE")},
+      {_whole("r.length_at_least")}, {_whole("r.length_at_most")}]
       FOR r IN regions[:{MOST_REGIONS}]])""",
 }
 """Columns of the page: thousandths of probabilities (-1: none) and of sides, millionths of degrees,
