@@ -80,14 +80,7 @@ def draw_picture(address: str, content_hash: str, regions: Sequence[JsonObject])
     return Picture(stream.getvalue(), image.width, image.height)
 
 
-def write_xlsx(
-    query: Query,
-    file: Path,
-    links: Links,
-    pictures: Mapping[int, Picture],
-    *,
-    most_rows: int = MOST_ROWS,
-) -> str:
+def write_xlsx(query: Query, file: Path, links: Links, pictures: Mapping[int, Picture]) -> str:
     """Write the list for Excel, as much of it as a sheet holds, with `pictures` by the numbers of
     their rows. Returns what there is to say of it. Raises OSError, OutputError, StaleTableError."""
     import xlsxwriter
@@ -96,7 +89,7 @@ def write_xlsx(
         # Of a row that is done only its links and its picture stay in memory.
         options = {"constant_memory": True, "default_date_format": "yyyy-mm-dd hh:mm:ss"}
         with xlsxwriter.Workbook(stream, options) as book:
-            sheet = _Sheet(book, most_rows, pictures)
+            sheet = _Sheet(book, pictures)
             for photo in listed(query, links):
                 sheet.add(photo)
             sheet.finish()
@@ -113,8 +106,7 @@ def write_xlsx(
 class _Sheet:
     """The one sheet of a workbook, filled row by row."""
 
-    def __init__(self, book: Any, most_rows: int, pictures: Mapping[int, Picture]) -> None:
-        self._most_rows = most_rows
+    def __init__(self, book: Any, pictures: Mapping[int, Picture]) -> None:
         self._pictures = pictures
         self._fields = list(FIELDS)
         if pictures:
@@ -138,7 +130,7 @@ class _Sheet:
         self._sheet.freeze_panes(1, _AFTER_NAMES)
 
     def add(self, photo: dict[str, Any]) -> None:
-        if self.rows + 1 >= self._most_rows:
+        if self.rows + 1 >= MOST_ROWS:
             self.left_out += 1
             return
         self.rows += 1

@@ -14,7 +14,7 @@ import pytest
 
 import inspector
 from inspector.errors import UsageError
-from inspector.library import notebook
+from inspector.library import calls
 
 
 @pytest.mark.parametrize("name", inspector.__all__)
@@ -67,7 +67,7 @@ def kernel(monkeypatch):
     display.display = lambda html, display_id: cell  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "IPython", ipython)
     monkeypatch.setitem(sys.modules, "IPython.display", display)
-    monkeypatch.setattr(notebook, "_SECONDS", 0)
+    monkeypatch.setattr(calls, "_SECONDS", 0)
     return cell
 
 

@@ -197,11 +197,7 @@ def test_excel_has_pictures_of_cracks_in_their_rows(table):
 def test_a_sheet_that_is_full_says_so(table, monkeypatch):
     file = table.folder / "list.xlsx"
     monkeypatch.setattr(excel, "MOST_LINKS", 2)
-    write = excel.write_xlsx
-    monkeypatch.setattr(
-        "inspector.reporting.report.write_xlsx",
-        lambda *given: write(*given, most_rows=5),
-    )
+    monkeypatch.setattr(excel, "MOST_ROWS", 5)
     said = made(table, xlsx=file).said["--xlsx"]
     assert "4 photos, cracks first; 3 more do not fit into a sheet" in said
     assert "2 without links" in said
