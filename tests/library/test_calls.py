@@ -28,8 +28,6 @@ def test_examples_in_docstrings_run(room, name):
 
 
 def test_options_are_taken_as_people_write_them(monkeypatch):
-    from inspector.library import calls
-
     taken: list[Any] = []
     monkeypatch.setattr(inspector.scanning, "scan", taken.append, raising=True)
     monkeypatch.setattr(calls, "inspect", inspect)
