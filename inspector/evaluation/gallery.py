@@ -33,26 +33,18 @@ NAME_LENGTH = 20
 JPEG_QUALITY = 85
 
 
-@dataclass(frozen=True, slots=True)
-class Mistakes:
-    """Rows of wrong predictions, the most confident mistake first."""
-
-    missed: Rows
-    """Cracks called clear."""
-    false_alarms: Rows
-    """Clear images called crack."""
-    caught: Rows
-    """Images on the wrong side of one half whose verdict is review."""
-
-
-def find_mistakes(found: LabelledPredictions) -> Mistakes:
-    """Every image that the verdict, or the probability at one half, gets wrong."""
-    truth_N, verdict_N = found.is_crack_N, found.verdict_N
-    missed_N = truth_N & (verdict_N == str(Verdict.CLEAR))
-    alarm_N = ~truth_N & (verdict_N == str(Verdict.CRACK))
-    caught_N = ((found.p_crack_N >= 0.5) != truth_N) & (verdict_N == str(Verdict.REVIEW))
-    p_label_N = _p_of_label(found)
-    return Mistakes(*(_worst_first(rows_N, p_label_N) for rows_N in (missed_N, alarm_N, caught_N)))
+def find_mistakes(found: LabelledPredictions) -> dict[str, Rows]:
+    """Rows of wrong predictions, the most confident mistake first: `missed`, cracks called clear;
+    `false_alarms`, clear images called crack; `caught`, those on the wrong side of one half whose
+    verdict is review."""
+    truth_N, verdict_N, p_label_N = found.is_crack_N, found.verdict_N, _p_of_label(found)
+    wrong_N = (found.p_crack_N >= 0.5) != truth_N
+    mistaken = {
+        "missed": truth_N & (verdict_N == str(Verdict.CLEAR)),
+        "false_alarms": ~truth_N & (verdict_N == str(Verdict.CRACK)),
+        "caught": wrong_N & (verdict_N == str(Verdict.REVIEW)),
+    }
+    return {name: _worst_first(rows_N, p_label_N) for name, rows_N in mistaken.items()}
 
 
 def misclassified(found: LabelledPredictions) -> Rows:
@@ -128,7 +120,6 @@ def collect(
 ) -> dict[str, Gallery | list[Pair]]:
     """Galleries by name: `missed`, `false_alarms` and `caught` with at most `limit` pictures each,
     `suspects` (labels to check), and `leaks`, a list of pairs."""
-    mistakes = find_mistakes(found)
     maps = [cam_HW for cam_HW in found.cam_NHW if cam_HW.size]
     scale = HeatScale.of(np.stack(maps)) if maps else None
 
@@ -136,9 +127,7 @@ def collect(
         return Gallery(len(rows), [_shown(found, int(k), spec, scale) for k in rows[:most]])
 
     return {
-        "missed": gallery(mistakes.missed, limit),
-        "false_alarms": gallery(mistakes.false_alarms, limit),
-        "caught": gallery(mistakes.caught, limit),
+        **{name: gallery(rows, limit) for name, rows in find_mistakes(found).items()},
         "suspects": gallery(likely_label_errors(found), min(limit, SUSPECTS_SHOWN)),
         "leaks": _pairs(leaks.leaks, spec) if leaks is not None else [],
     }

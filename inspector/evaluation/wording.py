@@ -30,16 +30,6 @@ class Cell:
     """Whether it counts mistakes that were made."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFigure:
-    """One statement at the top of the page: a number, what it counts, how sure it is."""
-
-    number: str
-    words: str
-    interval: str
-    kind: str
-
-
 VERDICT_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("cracks", ("all", "called crack", "to review", "called clear")),
     ("images without a crack", ("all", "called clear", "to review", "called crack")),
@@ -184,18 +174,19 @@ def result(everything: Figures) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def key_figures(everything: Figures) -> list[KeyFigure]:
-    """The figures that a structural engineer needs first."""
-    statements = (
-        ("missed", "of 100 cracks on walls like these would be called clear", "crack"),
-        ("false_alarms", "of 100 images without a crack would be called crack", "clear"),
-        ("review", "of 100 images would be left for a person to decide", "review"),
-        ("roc_auc", "of 100 times it gives an image with a crack the higher probability, next to "
-                    "one without", "rank"),
-    )  # fmt: skip
+def key_figures(everything: Figures) -> list[tuple[str, str, str, str]]:
+    """The figures that a structural engineer needs first: what they are about, the number, what it
+    counts, how sure it is."""
+    statements = {
+        "missed": ("crack", "of 100 cracks on walls like these would be called clear"),
+        "false_alarms": ("clear", "of 100 images without a crack would be called crack"),
+        "review": ("review", "of 100 images would be left for a person to decide"),
+        "roc_auc": ("rank", "of 100 times it gives an image with a crack the higher probability, "
+                            "next to one without"),
+    }  # fmt: skip
     return [
-        KeyFigure(of_100(found.value), words, _between(found), kind)
-        for measure, words, kind in statements
+        (kind, of_100(found.value), words, _between(found))
+        for measure, (kind, words) in statements.items()
         if math.isfinite((found := everything.measures[measure]).value)
     ]
 

@@ -13,9 +13,9 @@ def test_find_mistakes_sorts_by_kind_and_confidence():
     is_crack = [True, True, True, False, False, False, True, True, False]
     judged = predictions_of(p, is_crack)
     found = find_mistakes(judged)
-    assert found.missed.tolist() == [1, 0]
-    assert found.false_alarms.tolist() == [5, 4]
-    assert found.caught.tolist() == [2, 3, 6]
+    assert found["missed"].tolist() == [1, 0]
+    assert found["false_alarms"].tolist() == [5, 4]
+    assert found["caught"].tolist() == [2, 3, 6]
     assert sorted(misclassified(judged)) == [0, 1, 2, 3, 4, 5, 6]
 
 
