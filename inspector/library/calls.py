@@ -24,7 +24,6 @@ from inspector.photos.source import count_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from dataclasses import Field
     from inspect import Parameter
 
     from _typeshed import DataclassInstance
@@ -98,21 +97,14 @@ def load(name: str) -> Callable[..., Any]:
 
 def signature(kind: Config, own: list[Parameter]) -> inspect.Signature:
     """The fields of a config, the first of them by place, and a function's own arguments."""
-    taken = [_parameter(field, place) for place, field in enumerate(fields(kind))]
+    taken = []
+    for field, each in zip(fields(kind), inspect.signature(kind).parameters.values(), strict=True):
+        if field.default_factory is not MISSING:
+            each = each.replace(default=field.default_factory())
+        taken.append(each)
+    first = taken[0].replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
     by_name = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
-    return inspect.Signature([*taken, *by_name])
-
-
-def _parameter(field: Field[Any], place: int) -> Parameter:
-    default: Any = field.default
-    if field.default_factory is not MISSING:
-        default = field.default_factory()
-    elif default is MISSING:
-        default = inspect.Parameter.empty
-    by_place, by_name = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(
-        field.name, by_name if place else by_place, default=default, annotation=field.type
-    )
+    return inspect.Signature([first, *taken[1:], *by_name])
 
 
 def _fitting(kind: Config, options: dict[str, Any]) -> dict[str, Any]:
