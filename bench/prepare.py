@@ -201,7 +201,7 @@ def _native_job(bundle: ModelBundle, images: Input, eager: Backend, place: Path)
     names = [display_path(photo.ref.path) for photo in found.photos]
     size = bundle.preprocess.size
     of_tiles = [
-        judge_photo(Path(photo.ref.path), size, lambda tiles: eager.run(tiles).p_crack_N)
+        judge_photo(Path(photo.ref.path), size, lambda tiles: eager.run(tiles).p_crack_N.tolist())
         for photo in found.photos
     ]
     return Job(
