@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from inspector.core.durable import make_directory, publish
-from inspector.errors import OutputError, UsageError
+from inspector.core.durable import publish
+from inspector.errors import UsageError
 from inspector.photos.drawing import mark_regions
 from inspector.photos.limits import DecodeLimits
 from inspector.photos.pictures import CannotShowError
 from inspector.photos.reading import read
 from inspector.reporting.counting import SHOWN
+from inspector.reporting.lists import writing
 from inspector.reporting.shots import ask_each, open_judged
 from inspector.types import Failure, ImageRef
 from inspector.workers.process import HelperError
@@ -139,13 +140,8 @@ def _write(option: str, folder: Path, place: str, contents: Sequence[bytes]) -> 
     endings = {COPY: "", ANNOTATE: "-regions.jpg"}
     for number, content in enumerate(contents, 1):
         file = folder / f"{place}{endings.get(option, f'-region-{number}.jpg')}"
-        try:
-            make_directory(file.parent)
+        with writing(file, option):
             publish(content, file)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {file}: {error.strerror or error}; name another place with {option}"
-            ) from error
 
 
 def _jpeg(image: Image.Image) -> bytes:

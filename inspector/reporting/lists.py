@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import os
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote_from_bytes
 
-from inspector.core.durable import replacing
+from inspector.core.durable import make_directory, replacing
 from inspector.core.layout import Layout
 from inspector.core.text import printable
+from inspector.errors import OutputError
 from inspector.photos.address import LOCAL, MEMBER, WEB, path_of, text_of, uri_of
 from inspector.reporting.wording import photos
 from inspector.results.query import FAILED
@@ -207,3 +209,16 @@ def _cell(value: Any, kind: Kind) -> Any:
     if kind == "text" and value.startswith(_FORMULA):
         return f"'{value}"
     return value
+
+
+@contextmanager
+def writing(file: Path, option: str) -> Iterator[None]:
+    """Make the folder of a file that an option asks for. Raises OutputError where it cannot be
+    written."""
+    try:
+        make_directory(file.parent)
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {file}: {error.strerror or error}; name another place with {option}"
+        ) from error

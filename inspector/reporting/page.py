@@ -184,7 +184,7 @@ def render_page(
         ASSETS / "viewer.js", TEMPLATES / "closer.js", TEMPLATES / "gallery.js"
     )
     environment.filters |= {
-        "count": wording.count,
+        "count": "{:,}".format,
         "size": wording.size,
         "moment": lambda moment: moment.strftime("%Y-%m-%d %H:%M"),
         "lying": _lying,
@@ -250,7 +250,7 @@ def _keys(report: Report) -> list[tuple[str, int, str]]:
     looked_at = report.people.looked_at
 
     def before(outcome: str) -> str:
-        return f"the model: {wording.count(said[outcome])}" if looked_at else "by the model"
+        return f"the model: {said[outcome]:,}" if looked_at else "by the model"
 
     notes = {
         "crack": (total.crack, before("crack")),
@@ -258,7 +258,7 @@ def _keys(report: Report) -> list[tuple[str, int, str]]:
                    f"left to a person{'; ' + before('review') if looked_at else ''}"),
         "clear": (total.clear, before("clear")),
         FAILED: (total.failed,
-                 f"the model judged {wording.count(total.photos - said[FAILED])}"),
+                 f"the model judged {total.photos - said[FAILED]:,}"),
     }  # fmt: skip
     return [
         (kind, number, f"{wording.share(number, total.photos)} of all; {note}")

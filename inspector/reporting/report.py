@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inspector.core.durable import make_directory, replacing
+from inspector.core.durable import replacing
 from inspector.core.layout import refuse_other
 from inspector.core.progress import no_progress
 from inspector.core.untrusted import take_paths
-from inspector.errors import OutputError, UsageError
+from inspector.errors import UsageError
 from inspector.photos.address import Moved, uri_of
 from inspector.reporting.contents import Report, count_table
 from inspector.reporting.copies import ANNOTATE, COPY, CROPS, check_folder, write_copies
 from inspector.reporting.counting import PASSES
 from inspector.reporting.listing import list_photos
-from inspector.reporting.lists import Links, write_csv
+from inspector.reporting.lists import Links, write_csv, writing
 from inspector.reporting.page import Cover, render_page, shown_rows
 from inspector.reporting.shots import take_shots
 from inspector.results.labels import read_decisions
@@ -29,8 +28,6 @@ from inspector.results.reader import read_steadily
 from inspector.workers.process import refuse_reimport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from inspector.core.progress import Progress
     from inspector.reporting.listing import Listing
     from inspector.results.reader import Table
@@ -169,7 +166,7 @@ def _report(config: ReportConfig, out: Path, progress: Progress) -> Report:
         shots = take_shots(*shown_rows(counted), moved, progress)
         page = render_page(counted, lists, shots, cover, links, config.model)
         with (
-            _writing(config.html, "--html"),
+            writing(config.html, "--html"),
             replacing(config.html) as draft,
             draft.open("w", encoding="utf-8", errors="backslashreplace") as stream,
         ):
@@ -182,7 +179,7 @@ def _export(
 ) -> str:
     """Write one file, and return what there is to say of it. What it takes is loaded here: a report
     without it does without that memory."""
-    with _writing(file, option):
+    with writing(file, option):
         if option == "--csv":
             return write_csv(query, file, links)
         if option == "--xlsx":
@@ -197,14 +194,3 @@ def _export(
         from inspector.reporting.maps import write_geojson, write_geoparquet
 
         return {"--geojson": write_geojson, "--geoparquet": write_geoparquet}[option](query, file)
-
-
-@contextlib.contextmanager
-def _writing(file: Path, option: str) -> Iterator[None]:
-    try:
-        make_directory(file.parent)
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {file}: {error.strerror or error}; name another place with {option}"
-        ) from error

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from inspector.types import JsonObject
 
 
-def count(number: int) -> str:
-    return f"{number:,}"
-
-
 def photos(number: int) -> str:
     return f"{number:,} photo{'' if number == 1 else 's'}"
 
@@ -54,15 +50,15 @@ def verdict(report: Report) -> str:
     total = report.total
     if not total.photos:
         return "No photo was scanned."
-    found = f"{count(total.crack)} of {photos(total.photos)} {_verb(total.crack, 'show')} a crack"
+    found = f"{total.crack:,} of {photos(total.photos)} {_verb(total.crack, 'show')} a crack"
     if not total.crack:
         found = f"None of {photos(total.photos)} shows a crack"
     seen = " as the model sees them" if not report.people.looked_at else ""
     left = []
     if total.review:
-        left.append(f"{count(total.review)} {_verb(total.review, 'is', 'are')} left to a person")
+        left.append(f"{total.review:,} {_verb(total.review, 'is', 'are')} left to a person")
     if total.failed:
-        left.append(f"{count(total.failed)} could not be judged")
+        left.append(f"{total.failed:,} could not be judged")
     return f"{found}{seen}{'; ' if left else ''}{' and '.join(left)}."
 
 
@@ -93,7 +89,7 @@ def sentences(report: Report) -> list[str]:
     found += [f"Most cracks: {in_folder(group)}." for group in report.most_cracks[:1]]
     if report.copies:
         found.append(
-            f"{count(report.copies)} files hold the very bytes of another one; each counts here."
+            f"{report.copies:,} files hold the very bytes of another one; each counts here."
         )
     if report.placed and report.without_place:
         found.append(
@@ -141,7 +137,7 @@ def regions(row: JsonObject) -> str:
     if not found:
         return "no region"
     longest = max(found, key=lambda region: float(region["length_at_least"]))
-    number = "1 region," if len(found) == 1 else f"{count(len(found))} regions, the longest"
+    number = "1 region," if len(found) == 1 else f"{len(found):,} regions, the longest"
     return f"{number} {length(longest, row)}"
 
 
@@ -173,20 +169,20 @@ def said_by_people(people: People, rows: int) -> str:
     if not people.looked_at:
         return "Nobody has looked at these photos yet: every figure is the model's alone."
     differences = [
-        f"found {count(people.missed_cracks)} cracks among those it had called clear",
-        f"called {count(people.false_alarms)} of its cracks clear",
-        f"decided {count(people.decided)} that it had left open",
+        f"found {people.missed_cracks:,} cracks among those it had called clear",
+        f"called {people.false_alarms:,} of its cracks clear",
+        f"decided {people.decided:,} that it had left open",
     ]
     return (
-        f"People looked at {count(people.looked_at)} of {photos(rows)} "
-        f"({share(people.looked_at, rows)}). They agree with {count(people.agree)} of the model's "
+        f"People looked at {people.looked_at:,} of {photos(rows)} "
+        f"({share(people.looked_at, rows)}). They agree with {people.agree:,} of the model's "
         f"verdicts, {', '.join(differences[:2])}, and {differences[2]}. "
         "What they say counts; of the others, the model's verdict does."
     )
 
 
 def in_folder(group: Group) -> str:
-    return f"{group.name} with {count(group.crack)} in {photos(group.photos)}"
+    return f"{group.name} with {group.crack:,} in {photos(group.photos)}"
 
 
 _FOLDERS = 3
@@ -218,7 +214,7 @@ def report_lines(report: Report) -> list[str]:
     failed = report.model[FAILED]
     lines = wrapped(
         "photos",
-        f"{count(total.photos)}, of them {count(failed)} failed ({share(failed, total.photos)})",
+        f"{total.photos:,}, of them {failed:,} failed ({share(failed, total.photos)})",
     )
     if report.state.shard is not None:
         lines += wrapped("shard", f"{report.state.shard}; inspector merge makes one table of all")
@@ -231,10 +227,10 @@ def report_lines(report: Report) -> list[str]:
     if people.looked_at:
         lines += wrapped(
             "people",
-            f"looked at {count(people.looked_at)}: agree with {count(people.agree)}, cracks that "
-            f"the model called clear {count(people.missed_cracks)}, its false alarms "
-            f"{count(people.false_alarms)}, left open and decided {count(people.decided)}, unsure "
-            f"{count(people.unsure)}",
+            f"looked at {people.looked_at:,}: agree with {people.agree:,}, cracks that "
+            f"the model called clear {people.missed_cracks:,}, its false alarms "
+            f"{people.false_alarms:,}, left open and decided {people.decided:,}, unsure "
+            f"{people.unsure:,}",
         )
         lines += wrapped("after", _counts({o: getattr(total, o) for o in OUTCOMES}))
     else:
@@ -244,22 +240,20 @@ def report_lines(report: Report) -> list[str]:
     if report.min_crack_mm is not None:
         lines += wrapped("scale", _cannot_show(report))
     if report.copies:
-        lines += wrapped("copies", f"{count(report.copies)} files hold the bytes of another one")
+        lines += wrapped("copies", f"{report.copies:,} files hold the bytes of another one")
     if report.without_place:
-        said = f"known of {photos(report.placed)}, not of {count(report.without_place)}"
+        said = f"known of {photos(report.placed)}, not of {report.without_place:,}"
         lines += wrapped("places", said)
     if total.review:
         out = shlex.quote(display_path(str(report.out)))
         here = f"merge {out} --out DIR" if isinstance(report.out, str) else f"review {out}"
-        lines += wrapped(
-            "review", f"{count(total.review)} are left to a person; look at them with:"
-        )
+        lines += wrapped("review", f"{total.review:,} are left to a person; look at them with:")
         lines.append(_whole("", f"inspector {here}"))
     return lines
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count(number)}" for name, number in counts.items())
+    return ", ".join(f"{name} {number:,}" for name, number in counts.items())
 
 
 def _whole(title: str, text: str) -> str:
