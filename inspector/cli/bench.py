@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from inspector.cli.help import Group, examples
-from inspector.cli.options import Model, Verbose, completed, output
+from inspector.cli.options import Model, Verbose, from_options, one_of, output
 
 REGRESSED = 3
 """Exit code of a comparison that found something slower or wrong."""
@@ -83,8 +83,7 @@ def run(
     device: Annotated[
         str,
         _scope(
-            metavar="auto|cpu|cuda",
-            autocompletion=completed("auto", "cpu", "cuda"),
+            **one_of("auto", "cpu", "cuda"),
             help="auto: the CPU and the GPU, if there is one.",
         ),
     ] = "auto",
@@ -116,19 +115,16 @@ def run(
 
     if quick and full:
         raise typer.BadParameter("--quick and --full exclude each other")
-    config = BenchConfig(
-        source=source,
-        model=model,
-        out=out,
+    config = from_options(
+        BenchConfig,
+        locals(),
         mode=QUICK if quick else FULL if full else STANDARD,
         backends=_words(backends),
         precisions=_words(precisions),
         batch_sizes=_numbers("--batch-sizes", batch_sizes),
         workers=_numbers("--workers", workers),
         peers=() if peers == "none" else _words(peers),
-        device=device,
         budget_s=budget,
-        seed=seed,
         remember=not no_remember,
     )
 

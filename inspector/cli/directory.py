@@ -20,6 +20,8 @@ from inspector.cli.options import (
     Moved,
     Threshold,
     Verbose,
+    carry_out,
+    from_options,
     output,
 )
 from inspector.core.text import Whole
@@ -61,19 +63,11 @@ def verify(
 
     Nothing is changed. Exit code 0: proven; 1: damaged, each finding with what to do next.
     """
-    from inspector.core.progress import CountingBar
-    from inspector.core.text import print_lines
     from inspector.results.verify import VerifyConfig
     from inspector.results.verify import verify as run_verify
     from inspector.results.verify.findings import result_lines
 
-    with CountingBar() as console:
-        result = run_verify(VerifyConfig(out=out, photos=photos), progress=console)
-    if as_json:
-        print(json.dumps(result.to_json(), indent=2))
-    else:
-        print_lines(result_lines(result))
-    raise typer.Exit(result.exit_code)
+    carry_out(run_verify, from_options(VerifyConfig, locals()), result_lines, as_json=as_json)
 
 
 @commands.command(
@@ -100,25 +94,12 @@ def rejudge(
     Exit code 0: done; 3: done, but the photos that int8 cannot decide there have no row until a
     scan with the same thresholds judges them again.
     """
-    from inspector.core.progress import CountingBar
     from inspector.scanning import RejudgeConfig
     from inspector.scanning import rejudge as run_rejudge
-    from inspector.scanning.outcome import print_rejudged
+    from inspector.scanning.outcome import rejudged_lines
 
-    config = RejudgeConfig(
-        out=here("OUT", out),
-        threshold=threshold,
-        model=model,
-        mm_per_px=mm_per_px,
-        min_crack_mm=min_crack_mm,
-    )
-    with CountingBar() as console:
-        result = run_rejudge(config, progress=console)
-    if as_json:
-        print(json.dumps(result.to_json(), indent=2))
-    else:
-        print_rejudged(result)
-    raise typer.Exit(result.exit_code)
+    config = from_options(RejudgeConfig, locals(), out=here("OUT", out))
+    carry_out(run_rejudge, config, rejudged_lines, as_json=as_json)
 
 
 @commands.command(
@@ -167,7 +148,7 @@ def review(
             threading.Thread(target=open_in_browser, args=(address, door), daemon=True).start()
 
     who = user_name() if reviewer is None else reviewer
-    config = ReviewConfig(out=here("OUT", out), port=port, model=model, moved=moved, reviewer=who)
+    config = from_options(ReviewConfig, locals(), out=here("OUT", out), reviewer=who)
     door = door_of(config.out)
     try:
         result = run_review(config, ready=ready)
@@ -243,23 +224,7 @@ def report(
     from inspector.reporting.wording import file_lines, report_lines
 
     page = html if html is not None or as_json else _page_of(out)
-    config = ReportConfig(
-        out=out,
-        html=page,
-        csv=csv,
-        xlsx=xlsx,
-        geojson=geojson,
-        geoparquet=geoparquet,
-        coco=coco,
-        annotate=annotate,
-        crops=crops,
-        copy_cracks=copy_cracks,
-        pictures=pictures,
-        title=title,
-        cover=cover,
-        model=model,
-        moved=moved,
-    )
+    config = from_options(ReportConfig, locals(), html=page)
     with CountingBar() as bar:
         counted = run_report(config, progress=bar)
     if as_json:

@@ -22,8 +22,9 @@ from inspector.cli.options import (
     Verbose,
     View,
     completed,
+    from_options,
+    one_of,
     output,
-    rule_of,
     speed,
     verdicts,
     working,
@@ -106,11 +107,7 @@ def evaluate(
         from inspector.evaluation.run import evaluate as run_evaluate
         from inspector.evaluation.wording import render
 
-    config = EvaluateConfig(
-        data=data, model=model, positive=tuple(positive or ()), groups=groups, by=by, out=out,
-        gallery=gallery, trained_on=trained_on, strict_splits=strict_splits, device=device,
-        view=view, batch_size=batch_size, workers=workers,
-    )  # fmt: skip
+    config = from_options(EvaluateConfig, locals())
     with CountingBar() as progress:
         result = run_evaluate(config, progress, lambda line: print_lines([line], to_stderr=True))
     if as_json:
@@ -160,8 +157,7 @@ def calibrate(
     view: Annotated[
         str,
         verdicts(
-            metavar="whole|dense",
-            autocompletion=completed("whole", "dense"),
+            **one_of("whole", "dense"),
             help="dense: thresholds for photos that are judged at their own scale.",
         ),
     ] = "whole",
@@ -180,15 +176,10 @@ def calibrate(
     with working("loading scikit-learn"):
         from inspector.calibration.run import CalibrateConfig
         from inspector.calibration.run import calibrate as run_calibrate
+        from inspector.calibration.thresholds import Rule
 
-    rule = rule_of(
-        target_recall=target_recall, target_specificity=target_specificity, confidence=confidence,
-        pooled=pooled,
-    )  # fmt: skip
-    config = CalibrateConfig(
-        data=data, model=model, out=out, rule=rule, allow_laxer=allow_laxer,
-        positive=tuple(positive or ()), groups=groups, view=view, device=device,
-    )  # fmt: skip
+    rule = from_options(Rule, locals(), by_source=not pooled)
+    config = from_options(CalibrateConfig, locals())
     with CountingBar() as progress:
         result = run_calibrate(config, progress, lambda line: print_lines([line], to_stderr=True))
     print_lines(_laxer(result), to_stderr=True)

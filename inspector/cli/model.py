@@ -18,7 +18,7 @@ from inspector.cli.options import (
     TargetSpecificity,
     Verbose,
     completed,
-    rule_of,
+    from_options,
     speed,
     working,
 )
@@ -136,38 +136,13 @@ def train(
     and the mistakes as pictures.
     """
     with working("loading PyTorch", quiet=quiet):
-        from inspector.calibration.thresholds import for_unseen_walls
+        from inspector.calibration.thresholds import Rule, for_unseen_walls
         from inspector.training import TrainConfig
         from inspector.training import train as run_train
         from inspector.training.console import TrainConsole, print_result
 
-    rule = rule_of(
-        target_recall=target_recall, target_specificity=target_specificity, confidence=confidence,
-        pooled=pooled,
-    )  # fmt: skip
-    config = TrainConfig(
-        data=data,
-        out=out,
-        labels=tuple(labels or ()),
-        validation=validation,
-        groups=groups,
-        positive=tuple(positive or ()),
-        init=init,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        freeze_backbone=freeze_backbone,
-        size=size,
-        train_size=train_size,
-        synthetic=synthetic,
-        rule=for_unseen_walls(rule),
-        seed=seed,
-        device=device,
-        workers=workers,
-        resume=resume,
-        strict_splits=strict_splits,
-        leak_audit=not no_leak_audit,
-    )
+    rule = for_unseen_walls(from_options(Rule, locals(), by_source=not pooled))
+    config = from_options(TrainConfig, locals(), rule=rule, leak_audit=not no_leak_audit)
     with TrainConsole(quiet=quiet, verbose=verbose) as console:
         result = run_train(
             config, progress=console, say=console.say, warn=console.warn, detail=console.detail
@@ -218,17 +193,7 @@ def export(
     with working("loading PyTorch"):
         from export import ExportConfig, export_bundle
 
-    config = ExportConfig(
-        bundle=bundle,
-        onnx=onnx,
-        torchscript=torchscript,
-        int8=int8,
-        fp16=fp16,
-        out=out,
-        calibration=calibration,
-        images=images,
-        images_limit=images_limit,
-    )
+    config = from_options(ExportConfig, locals())
     with CountingBar() as progress:
         exported = export_bundle(config, progress)
     for name in config.variants:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from contextlib import contextmanager
+from dataclasses import fields
 from functools import partial
 from inspect import Signature, signature
 from pathlib import Path
@@ -13,12 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from inspector.calibration.thresholds import Rule
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
+Config = TypeVar("Config")
 
 _tracebacks_wanted = False
 
@@ -41,6 +42,11 @@ def completed(*words: str) -> Callable[[str], list[str]]:
         return [word for word in words if word.startswith(incomplete)]
 
     return matching
+
+
+def one_of(*words: str) -> dict[str, Any]:
+    """Parameters of an option that takes one of these words."""
+    return {"metavar": "|".join(words), "autocompletion": completed(*words)}
 
 
 verdicts = partial(typer.Option, rich_help_panel="Verdicts")
@@ -71,8 +77,7 @@ Device = Annotated[
 View = Annotated[
     str,
     verdicts(
-        metavar="auto|whole|dense|tiles",
-        autocompletion=completed("auto", "whole", "dense", "tiles"),
+        **one_of("auto", "whole", "dense", "tiles"),
         help="whole: shrunk to the model's input; dense and tiles: at the photo's own scale; "
         "auto: dense for large photos.",
     ),
@@ -136,12 +141,12 @@ def at_home(word: str) -> str:
     return match[1] + os.path.expanduser(match[2]) if match else word
 
 
-def auto_or_count(option: str, text: str) -> int | None:
+def auto_or_count(text: str) -> int | None:
     """None for `auto`. Raises BadParameter for what is neither that nor a number."""
     if text == "auto":
         return None
     if not text.isdecimal():
-        raise typer.BadParameter(f"{text!r} is neither auto nor a number", param_hint=option)
+        raise typer.BadParameter(f"{text!r} is neither auto nor a number")
     return int(text)
 
 
@@ -201,20 +206,32 @@ def working(phase: str, *, quiet: bool = False) -> Iterator[None]:
         yield
 
 
-def rule_of(
-    *,
-    target_recall: float | None,
-    target_specificity: float | None,
-    confidence: float | None,
-    pooled: bool,
-) -> Rule:
-    """The rule of the options given; the others keep their defaults."""
-    from inspector.calibration.thresholds import Rule
+def from_options(config: type[Config], given: Mapping[str, Any], **other: Any) -> Config:
+    """Make a config of the options of a command that have the names of its fields, and of `other`;
+    a field whose option was not given (None) keeps its default."""
+    values: dict[str, Any] = {}
+    for field in fields(config):  # type: ignore[arg-type]
+        if (value := given.get(field.name)) is not None:
+            values[field.name] = tuple(value) if isinstance(value, list) else value
+    return config(**values | other)
 
-    targets: dict[str, Any] = {
-        "target_recall": target_recall,
-        "target_specificity": target_specificity,
-        "confidence": confidence,
-    }
-    named = {name: value for name, value in targets.items() if value is not None}
-    return Rule(**named, by_source=not pooled)
+
+def carry_out(
+    function: Callable[..., Any],
+    config: object,
+    lines: Callable[[Any], Iterable[str]],
+    *,
+    as_json: bool,
+) -> None:
+    """Run a function of the library under a progress bar, print its result as JSON or as `lines`
+    says it, and end with the exit code that it has."""
+    from inspector.core.progress import CountingBar
+    from inspector.core.text import print_lines
+
+    with CountingBar() as bar:
+        result = function(config, progress=bar)
+    if as_json:
+        print(json.dumps(result.to_json(), indent=2))
+    else:
+        print_lines(lines(result))
+    raise typer.Exit(getattr(result, "exit_code", 0))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields
 from functools import partial
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +23,8 @@ from inspector.cli.options import (
     View,
     auto_or_count,
     completed,
+    from_options,
+    one_of,
     output,
     size,
     speed,
@@ -43,6 +44,7 @@ commands = typer.Typer()
 _photos = partial(typer.Option, rich_help_panel="Photos")
 _table = partial(typer.Option, rich_help_panel="Table")
 _limits = partial(typer.Option, rich_help_panel="Limits")
+_count = partial(speed, parser=auto_or_count, metavar="auto|N", show_default="auto")
 _DEFAULT = DecodeLimits()
 Jsonl = Annotated[
     str | None,
@@ -170,8 +172,7 @@ def scan(
     heatmaps: Annotated[
         str | None,
         output(
-            metavar="crack|review|all",
-            autocompletion=completed("crack", "review", "all"),
+            **one_of("crack", "review", "all"),
             help="Draw where the evidence lies, into OUT/_heatmaps: on photos called crack, also "
             "on those left to review, or on all.",
         ),
@@ -183,26 +184,21 @@ def scan(
     precision: Annotated[
         str,
         speed(
-            metavar="auto|fp32|fp16|int8|narrow",
-            autocompletion=completed("auto", "fp32", "fp16", "int8", "narrow"),
+            **one_of("auto", "fp32", "fp16", "int8", "narrow"),
             help="auto: the fastest on this machine.",
         ),
     ] = "auto",
     batch_size: Annotated[
-        str,
-        speed(
-            "-b", "--batch-size", metavar="auto|N", help="Photos that the model takes at once."
-        ),
-    ] = "auto",
+        int | None,
+        _count("-b", "--batch-size", help="Photos that the model takes at once."),
+    ] = None,
     workers: Annotated[
-        str,
-        speed("-j", "--workers", metavar="auto|N", help="Processes that decode; 0: none."),
-    ] = "auto",
+        int | None, _count("-j", "--workers", help="Processes that decode; 0: none.")
+    ] = None,
     engine: Annotated[
         str,
         speed(
-            metavar="local|ray",
-            autocompletion=completed("local", "ray"),
+            **one_of("local", "ray"),
             help="Where photos are judged: here, or on all nodes of a Ray cluster.",
         ),
     ] = "local",
@@ -216,8 +212,7 @@ def scan(
     loader: Annotated[
         str,
         speed(
-            metavar="auto|processes|torch",
-            autocompletion=completed("auto", "processes", "torch"),
+            **one_of("auto", "processes", "torch"),
             help="What decodes: own processes, or a torch DataLoader.",
         ),
     ] = "auto",
@@ -236,7 +231,6 @@ def scan(
     Exit code 0: done; 3: done, but more photos failed than --max-failures allows, none could be
     judged, or a directory could not be read; 130, 143: interrupted.
     """
-    given = dict(locals())
     if as_json and jsonl == "-":
         raise typer.BadParameter("--json and --jsonl - both want the standard output")
     from inspector.scanning import preview
@@ -244,7 +238,7 @@ def scan(
     from inspector.scanning.console import ScanConsole
     from inspector.scanning.outcome import print_preview, print_summary
 
-    config = _config_of(given)
+    config = _config_of(locals())
     if dry_run:
         seen = preview(config)
         print(json.dumps(seen.to_json(), indent=2)) if as_json else print_preview(seen)
@@ -306,17 +300,9 @@ def watch(
 
 def _config_of(given: Mapping[str, Any]) -> ScanConfig:
     """A scan's config from options by their names."""
-    from inspector.scanning.config import AFTER_SOURCE, ScanConfig
+    from inspector.scanning import ScanConfig
 
-    names = {field.name for field in fields(ScanConfig)}
-    values = {name: value for name, value in given.items() if name in names}
-    for name in ("sources", "exclude", "source_gone"):
-        values[name] = tuple(given.get(name) or ())
-    for name in ("batch_size", "workers"):
-        values[name] = auto_or_count(f"--{name.replace('_', '-')}", given[name])
-    values["out"] = given["out"] or AFTER_SOURCE
-    limits = {field.name: given[field.name] for field in fields(DecodeLimits)}
-    return ScanConfig(**values, limits=DecodeLimits(**limits))
+    return from_options(ScanConfig, given, limits=from_options(DecodeLimits, given))
 
 
 @contextmanager

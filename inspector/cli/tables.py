@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from inspector.cli.help import examples
-from inspector.cli.options import AnyOut, Verbose, output
+from inspector.cli.options import AnyOut, Verbose, carry_out, from_options, output
 
 commands = typer.Typer()
 
@@ -86,18 +85,10 @@ def merge(
     Refused: another model or other options, a missing shard, a photo with two rows, an unfinished
     scan. Run again, it takes what the tables hold by then; killed, the same command completes it.
     """
-    from inspector.core.progress import CountingBar
-    from inspector.core.text import print_lines
     from inspector.results.merge import MergeConfig, merged_lines
     from inspector.results.merge import merge as run_merge
 
-    config = MergeConfig(tables=tuple(tables), out=out, overwrite=overwrite)
-    with CountingBar() as console:
-        result = run_merge(config, progress=console)
-    if as_json:
-        print(json.dumps(result.to_json(), indent=2))
-    else:
-        print_lines(merged_lines(result))
+    carry_out(run_merge, from_options(MergeConfig, locals()), merged_lines, as_json=as_json)
 
 
 @commands.command(
@@ -122,15 +113,7 @@ def publish(
     All rows in one transaction, by deltalake; what is there already is not written again. Earlier
     versions stay readable. Needs: pip install 'crack-inspector[delta]'.
     """
-    from inspector.core.progress import CountingBar
-    from inspector.core.text import print_lines
     from inspector.results.publish import PublishConfig, published_lines
     from inspector.results.publish import publish as run_publish
 
-    with CountingBar() as console:
-        config = PublishConfig(out=out, delta=delta)
-        result = run_publish(config, progress=console)
-    if as_json:
-        print(json.dumps(result.to_json(), indent=2))
-    else:
-        print_lines(published_lines(result))
+    carry_out(run_publish, from_options(PublishConfig, locals()), published_lines, as_json=as_json)

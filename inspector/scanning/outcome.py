@@ -275,8 +275,8 @@ def _times(summary: ScanSummary) -> list[str]:
     ]
 
 
-def print_rejudged(result: RejudgeResult) -> None:
-    """Print what `rejudge` has changed."""
+def rejudged_lines(result: RejudgeResult) -> list[str]:
+    """Say what `rejudge` has changed."""
     limits = result.thresholds
     lines = [
         f"thresholds clear below {limits['clear_below']:g}, crack from {limits['crack_from']:g}",
@@ -291,7 +291,7 @@ def print_rejudged(result: RejudgeResult) -> None:
             f"{result.again:,} photos have no row until a scan with these thresholds has judged "
             "them again: what decided them is not sure enough of them here",
         )
-    print_lines([*lines, f"table      {result.out} ({result.table.rows:,} rows)"])
+    return [*lines, f"table      {result.out} ({result.table.rows:,} rows)"]
 
 
 def _asked(min_crack_mm: float | None, mm_per_px: float | None) -> list[str]:

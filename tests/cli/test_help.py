@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import fields
+from importlib import import_module
 
 import pytest
 import typer
@@ -45,6 +47,38 @@ def test_every_command_stands_in_a_panel():
     assert sorted(name for panel in PANELS.values() for name in panel) == sorted(
         APP.commands  # type: ignore[attr-defined]
     )
+
+
+_LEARNING = {"weight_decay", "validation_share", "warmup", "patience", "epoch_images", "ema_decay"}
+
+
+@pytest.mark.parametrize(
+    ("command", "config", "otherwise"),
+    [
+        ("scan", "inspector.scanning.ScanConfig", {"limits"}),
+        ("report", "inspector.reporting.report.ReportConfig", set()),
+        ("review", "inspector.reviewing.server.ReviewConfig", set()),
+        ("verify", "inspector.results.verify.VerifyConfig", set()),
+        ("rejudge", "inspector.scanning.RejudgeConfig", set()),
+        ("merge", "inspector.results.merge.MergeConfig", set()),
+        ("publish", "inspector.results.publish.PublishConfig", set()),
+        ("train", "inspector.training.TrainConfig", {"rule", "leak_audit", *_LEARNING}),
+        ("evaluate", "inspector.evaluation.run.EvaluateConfig", {"backend"}),
+        (
+            "calibrate",
+            "inspector.calibration.run.CalibrateConfig",
+            {"rule", "batch_size", "workers"},
+        ),
+        ("export", "export.ExportConfig", {"held_back_minimum"}),
+        ("bench run", "bench.config.BenchConfig", {"mode", "budget_s", "remember"}),
+    ],
+)
+def test_every_field_of_a_config_is_set_by_the_option_of_its_name(command, config, otherwise):
+    """But for those that come about otherwise, or are for programs only."""
+    module, _, name = config.rpartition(".")
+    named = {field.name for field in fields(getattr(import_module(module), name))}
+    options = {param.name for param in commands()[command].params}
+    assert named - options == otherwise
 
 
 def test_examples_begin_with_the_command_and_say_what_it_does():
