@@ -26,6 +26,7 @@ from inspector.core.durable import append_synced, locked, make_directory, report
 from inspector.core.layout import Layout
 from inspector.core.untrusted import plain, read_plain
 from inspector.errors import OutputError
+from inspector.results.schema import BOX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,15 +34,7 @@ if TYPE_CHECKING:
     from inspector.photos.address import Moved
     from inspector.types import JsonObject
 
-REGION = pa.struct(
-    [
-        pa.field("x", pa.int32(), nullable=False),
-        pa.field("y", pa.int32(), nullable=False),
-        pa.field("width", pa.int32(), nullable=False),
-        pa.field("height", pa.int32(), nullable=False),
-        pa.field("label", pa.string(), nullable=False),
-    ]
-)
+REGION = pa.struct([*BOX, pa.field("label", pa.string(), nullable=False)])
 """What a person said of a place in a photo, one of its regions or one that they marked: its box in
 pixels of the upright photo, a point without width and height, and `crack` or `clear`."""
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from inspector.core.durable import publish, sync_directory
+from inspector.core.durable import publish
 from inspector.core.layout import MANIFEST, RESULTS_DIR, Layout, is_part_name
 from inspector.core.untrusted import NotAFileError, parse_json, read_plain
 from inspector.errors import OutputError, UsageError
@@ -175,15 +174,9 @@ class Manifest:
             recorded_rows=_count(last.get("rows")),
         )
 
-    def thresholds(self) -> Thresholds | None:
-        """Return the thresholds of the scan; None where the identity has none that can be."""
-        return self._thresholds("")
-
-    def dense_thresholds(self) -> Thresholds | None:
-        """Return those of photos that are judged at their own scale."""
-        return self._thresholds(DENSE)
-
-    def _thresholds(self, prefix: str) -> Thresholds | None:
+    def thresholds(self, prefix: str = "") -> Thresholds | None:
+        """Return the thresholds of the scan or, with `DENSE`, those of photos that are judged at
+        their own scale; None where the identity has none that can be."""
         try:
             low, high, limit = (self.identity[prefix + name] for name in THRESHOLDS)
             found = Thresholds(
@@ -239,27 +232,6 @@ class Manifest:
             "rewriting": states_to_json(self.rewriting),
             "next": self.next and self.next._to_json(),
         }
-
-
-def complete_switch(at: Layout) -> None:
-    """Let the next table take the place of this one, from wherever a crash has left that. Raises
-    OSError, OutputError."""
-    manifest = Manifest.read(at.out)
-    if manifest is None or manifest.next is None:
-        at.clear(at.next_table)
-        return
-    if at.next_table.is_dir():
-        for part in manifest.next.parts:
-            if at.next_part(part.file).exists():
-                os.replace(at.next_part(part.file), at.next_table / part.file)
-        sync_directory(at.next_table)
-        if at.table.is_dir():
-            os.replace(at.table, at.table_before)
-        os.replace(at.next_table, at.table)
-    sync_directory(at.out)
-    sync_directory(at.work)
-    at.clear(at.table_before)
-    manifest.next.write(at.out)
 
 
 def fingerprint_of(identity: Mapping[str, str]) -> str:

@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import Counter
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from inspector.core.durable import make_directory, reporting, write_synced
-from inspector.core.layout import Layout, number_of, part_name, refuse_other
+from inspector.core.durable import reporting
+from inspector.core.layout import Layout, refuse_other
 from inspector.core.progress import no_progress
 from inspector.core.text import display_path
 from inspector.core.untrusted import opened, sha256_of, take_paths
 from inspector.errors import OutputError, UsageError
 from inspector.results.labels import open_labels, read_decisions
 from inspector.results.log import at_hand
-from inspector.results.lost import list_of
-from inspector.results.manifest import MERGED, SHARD, Manifest, Part, differences, fingerprint_of
-from inspector.results.parts import counted, examine, outcomes_of, read_columns
+from inspector.results.manifest import MERGED, SHARD, Manifest, Part, differences
+from inspector.results.parts import examine, read_columns
 from inspector.results.store import open_results
+from inspector.results.switch import NextTable
 from inspector.results.verify.table import UriCensus
 
 if TYPE_CHECKING:
@@ -132,9 +131,9 @@ def _merge(config: MergeConfig, tables: list[FinishedTable], progress: Progress)
     if tables[0].shard is not None:
         tables = _all_shards(tables)
     with open_results(config.out, identity, overwrite=config.overwrite) as results:
-        wanted = [part for table in tables for part in table.manifest.parts]
-        unchanged = [p.sha256 for p in results.parts] == [p.sha256 for p in wanted]
-        merging = _Merging(results, progress, len(wanted))
+        wanted = [(table, part) for table in tables for part in table.manifest.parts]
+        unchanged = [p.sha256 for p in results.parts] == [p.sha256 for _, p in wanted]
+        copied = 0
         if not unchanged:
             if results.rows and results.ended != MERGED:
                 raise OutputError(
@@ -142,20 +141,24 @@ def _merge(config: MergeConfig, tables: list[FinishedTable], progress: Progress)
                     "or --overwrite to remove them first"
                 )
             with reporting(config.out, lambda: "its table is as it was"):
-                merging.build(tables)
+                merging = _Merging(results)
+                for number, (table, part) in enumerate(wanted):
+                    progress("merging", number, len(wanted))
+                    merging.take(table, part)
+                merging.refuse_doubles()
             backends = [table.manifest.backend for table in tables]
             results.backend = next(filter(None, backends), "")
             results.ended = MERGED
-            results.switch(results.identity, merging.parts, (), merging.outcomes)
-        labels = _merge_labels(config, tables)
+            results.switch(results.identity, merging.table)
+            copied = merging.copied
         return MergeResult(
             out=config.out,
             tables=len(tables),
             shards=tables[0].shard is not None,
             rows=results.rows,
             parts=len(results.parts),
-            copied=merging.copied,
-            labels=labels,
+            copied=copied,
+            labels=_merge_labels(config, tables),
             unchanged=unchanged,
         )
 
@@ -196,56 +199,43 @@ def _all_shards(tables: Sequence[FinishedTable]) -> list[FinishedTable]:
 
 
 class _Merging:
-    """The parts of the new table, made beside the old one."""
+    """The parts of all tables, taken into a new one; whatever is looked at is looked at there."""
 
-    def __init__(self, results: Results, progress: Progress, total: int) -> None:
-        self._at = Layout(results.out)
-        self._results = results
-        self._progress = progress
-        self._total = total
-        # Other names than any part has or had: who reads the old ones never meets a new one.
-        names = [part.file for part in (*results.parts, *results.lost.parts.values())]
-        self._next = max(map(number_of, names), default=-1) + 1
-        self._census = UriCensus()
-        self._from: dict[str, Path | str] = {}
-        self.parts: list[Part] = []
-        self.outcomes: Counter[str] = Counter()
+    def __init__(self, results: Results) -> None:
+        """Raises OSError."""
+        self.table = NextTable(results)
         self.copied = 0
+        self._fingerprint = results.fingerprint
+        self._census = UriCensus()
+        self._found: dict[str, tuple[Path | str, Path]] = {}
+        """The table that a part comes from, and the part's file."""
 
-    def build(self, tables: Sequence[FinishedTable]) -> None:
-        """Raises OSError, and OutputError for a part that is not as it was committed, and for a
-        file with two rows."""
-        make_directory(self._at.next_table)
-        for table in tables:
-            for part in table.manifest.parts:
-                self._progress("merging", len(self.parts), self._total)
-                self._take(table, part)
-        for uri, first, again in self._census.doubled(self._uris):
-            here, there = self._from[first], self._from[again]
-            raise OutputError(
-                f"{here} and {there} both have a row for {uri}: tables that become one have no "
-                "photo in common"
-            )
-
-    def _take(self, table: FinishedTable, part: Part) -> None:
-        name = part_name(self._next)
-        self._next += 1
-        source, target = Layout(table.out).table / part.file, self._at.next_part(name)
+    def take(self, table: FinishedTable, part: Part) -> None:
+        """Raises OSError, and OutputError for a part that is not as it was committed."""
+        source = Layout(table.out).table / part.file
+        name, target = self.table.next_path()
         self._link(source, target)
         if sha256_of(target) != part.sha256:
             raise OutputError(
                 f"{source} is not the file that was committed: see inspector verify {table.name}"
             )
-        examine(target, fingerprint_of(self._results.identity))
+        examine(target, self._fingerprint)
         rows = read_columns(target, ["uri", "verdict", "failure_code"])
         uris = rows["uri"].to_pylist()
         if table.shard is not None and not all(map(table.shard.has, uris)):
             raise OutputError(f"{source} has rows of other shards than {table.shard}")
-        self._from[name] = table.name
+        self._found[name] = table.name, target
         self._census.add(name, uris)
-        write_synced(list_of(uris), self._at.photos(name))
-        self.parts.append(replace(part, file=name))
-        self.outcomes += counted(outcomes_of(rows))
+        self.table.take(name, part.sha256, rows)
+
+    def refuse_doubles(self) -> None:
+        """Raise OutputError for a file with two rows."""
+        for uri, first, again in self._census.doubled(self._uris):
+            (here, _), (there, _) = self._found[first], self._found[again]
+            raise OutputError(
+                f"{here} and {there} both have a row for {uri}: tables that become one have no "
+                "photo in common"
+            )
 
     def _link(self, source: Path, target: Path) -> None:
         """Let `target` be the file `source`, by a copy where it cannot be linked."""
@@ -260,7 +250,7 @@ class _Merging:
                 self.copied += 1
 
     def _uris(self, name: str) -> list[str]:
-        uris: list[str] = read_columns(self._at.next_part(name), ["uri"])["uri"].to_pylist()
+        uris: list[str] = read_columns(self._found[name][1], ["uri"])["uri"].to_pylist()
         return uris
 
 

@@ -54,16 +54,19 @@ class Column:
 
     name: str
     type: Any
-    nullable: bool
     doc: str
+    nullable: bool = True
+
+    @property
+    def field(self) -> pa.Field:
+        return pa.field(self.name, self.type, nullable=self.nullable)
 
 
+BOX = [pa.field(name, pa.int32(), nullable=False) for name in ("x", "y", "width", "height")]
+"""A rectangle in pixels of the upright photo."""
 REGION = pa.struct(
     [
-        pa.field("x", pa.int32(), nullable=False),
-        pa.field("y", pa.int32(), nullable=False),
-        pa.field("width", pa.int32(), nullable=False),
-        pa.field("height", pa.int32(), nullable=False),
+        *BOX,
         pa.field("p_crack", pa.float32(), nullable=False),
         pa.field("length_at_least", pa.float32(), nullable=False),
         pa.field("length_at_most", pa.float32(), nullable=False),
@@ -76,124 +79,112 @@ COLUMNS = (
     Column(
         "uri",
         pa.string(),
-        False,
         "The file's address, exact and unique, however its directory was spelled; pure ASCII.",
+        nullable=False,
     ),
     Column(
         "path",
         pa.string(),
-        False,
         r"The same as a path, for people; bytes that are not UTF-8 appear as \xNN.",
+        nullable=False,
     ),
-    Column("status", pa.string(), False, "`ok`, or `failed` where the file could not be judged."),
-    Column("verdict", pa.string(), True, "`crack`, `clear` or `review`; null when failed."),
-    Column("p_crack", pa.float32(), True, "Calibrated probability of a crack; null when failed."),
+    Column(
+        "status",
+        pa.string(),
+        "`ok`, or `failed` where the file could not be judged.",
+        nullable=False,
+    ),
+    Column("verdict", pa.string(), "`crack`, `clear` or `review`; null when failed."),
+    Column("p_crack", pa.float32(), "Calibrated probability of a crack; null when failed."),
     Column(
         "ood_score",
         pa.float32(),
-        True,
         "Out-of-distribution score: 1 is usual among the photos the model learned from, 2 as odd "
         "as the oddest hundredth of them; null when failed.",
     ),
-    Column("reason", pa.string(), True, "Why the verdict is what it is; null when failed."),
+    Column("reason", pa.string(), "Why the verdict is what it is; null when failed."),
     Column(
         "stage",
         pa.string(),
-        True,
         "Which engine decided, as precision@pixels; cheaper ones hand on what they are not sure "
         "of; null when failed.",
     ),
-    Column("failure_code", pa.string(), True, "Why the file could not be judged; null when ok."),
-    Column("detail", pa.string(), True, "What exactly went wrong; null when ok."),
+    Column("failure_code", pa.string(), "Why the file could not be judged; null when ok."),
+    Column("detail", pa.string(), "What exactly went wrong; null when ok."),
     Column(
         "peak_x",
         pa.float32(),
-        True,
         "Where the evidence for a crack peaks, as a share of the width (0 left, 1 right), in the "
         "upright photo; null when clear or failed, or where `inspector rejudge` turned a clear "
         "photo into another.",
     ),
-    Column("peak_y", pa.float32(), True, "The same along the height (0 top, 1 bottom)."),
+    Column("peak_y", pa.float32(), "The same along the height (0 top, 1 bottom)."),
     Column(
         "view",
         pa.string(),
-        True,
         "How the photo was judged: `whole`, brought to the model's input as one image, or at its "
         "own scale, `dense` or in `tiles`; null when failed.",
     ),
-    Column("windows", pa.int32(), True, "Windows that were judged, 1 if whole; null when failed."),
+    Column("windows", pa.int32(), "Windows that were judged, 1 if whole; null when failed."),
     Column(
         "crack_windows",
         pa.int32(),
-        True,
         "Windows among them that show a crack; null when judged whole or failed.",
     ),
-    Column("crack_fraction", pa.float32(), True, "Their share of all windows."),
+    Column("crack_fraction", pa.float32(), "Their share of all windows."),
     Column(
         "regions",
         pa.list_(REGION),
-        True,
         "Where there is evidence for a crack, likeliest first: boxes in pixels of the upright "
         "photo, the probability of a crack in each, its length along the axis (at least, at "
         "most; pixels), and the stage that decided; null when judged whole or failed.",
     ),
-    Column("width", pa.int32(), True, "Pixels, upright (after EXIF orientation)."),
-    Column("height", pa.int32(), True, "Pixels, upright (after EXIF orientation)."),
+    Column("width", pa.int32(), "Pixels, upright (after EXIF orientation)."),
+    Column("height", pa.int32(), "Pixels, upright (after EXIF orientation)."),
     Column(
         "format",
         pa.string(),
-        True,
         "The content's format, whatever the name says; of camera raw "
         "photos of which only the preview could be read it ends in ` preview`.",
     ),
-    Column("size_bytes", pa.int64(), True, "Of the file."),
-    Column("mtime", pa.timestamp("us"), True, "When the file was last changed; UTC, no time zone."),
-    Column("content_hash", pa.string(), True, "SHA-256 of the file, hexadecimal."),
-    Column(
-        "taken_at", pa.timestamp("us"), True, "The camera's local time, no time zone (EXIF, XMP)."
-    ),
-    Column("gps_lat", pa.float64(), True, "Degrees north, WGS 84 (EXIF, XMP)."),
-    Column("gps_lon", pa.float64(), True, "Degrees east, WGS 84 (EXIF, XMP)."),
-    Column("gps_alt", pa.float64(), True, "Metres above sea level (EXIF, XMP)."),
-    Column("camera", pa.string(), True, "EXIF: maker and model."),
+    Column("size_bytes", pa.int64(), "Of the file."),
+    Column("mtime", pa.timestamp("us"), "When the file was last changed; UTC, no time zone."),
+    Column("content_hash", pa.string(), "SHA-256 of the file, hexadecimal."),
+    Column("taken_at", pa.timestamp("us"), "The camera's local time, no time zone (EXIF, XMP)."),
+    Column("gps_lat", pa.float64(), "Degrees north, WGS 84 (EXIF, XMP)."),
+    Column("gps_lon", pa.float64(), "Degrees east, WGS 84 (EXIF, XMP)."),
+    Column("gps_alt", pa.float64(), "Metres above sea level (EXIF, XMP)."),
+    Column("camera", pa.string(), "EXIF: maker and model."),
     Column(
         "camera_yaw",
         pa.float32(),
-        True,
         "Where the camera looked: degrees clockwise from north, 0 to 360 (XMP of drones).",
     ),
-    Column(
-        "camera_pitch", pa.float32(), True, "Degrees: -90 straight down, 0 level, above 0 upwards."
-    ),
-    Column("camera_roll", pa.float32(), True, "Degrees, as the drone writes it."),
-    Column(
-        "relative_altitude", pa.float32(), True, "Metres above the place of the take-off (XMP)."
-    ),
-    Column("laser_distance", pa.float32(), True, "Metres, by the drone's range finder (XMP)."),
+    Column("camera_pitch", pa.float32(), "Degrees: -90 straight down, 0 level, above 0 upwards."),
+    Column("camera_roll", pa.float32(), "Degrees, as the drone writes it."),
+    Column("relative_altitude", pa.float32(), "Metres above the place of the take-off (XMP)."),
+    Column("laser_distance", pa.float32(), "Metres, by the drone's range finder (XMP)."),
     Column(
         "mm_per_px",
         pa.float32(),
-        True,
         "Millimetres of the surface that a pixel shows, at full resolution, at the photo's centre; "
         "null where nobody says it.",
     ),
     Column(
         "mm_per_px_source",
         pa.string(),
-        True,
         "`flag` (`--mm-per-px`), `laser` (range and focal length) or `altitude` (height and focal "
         "length, of photos that look straight down).",
     ),
     Column(
         "smallest_visible_mm",
         pa.float32(),
-        True,
         "Width of the thinnest crack that the photo can show: two pixels of it as it was judged; "
         "null without a scale, or when failed.",
     ),
 )
 
-SCHEMA = pa.schema([pa.field(c.name, c.type, nullable=c.nullable) for c in COLUMNS])
+SCHEMA = pa.schema([column.field for column in COLUMNS])
 
 
 def make_row(item: Photo | Failure, judgement: Judgement | None) -> dict[str, Any]:

@@ -34,7 +34,6 @@ from inspector.results.manifest import (
     Manifest,
     Part,
     check_identity,
-    complete_switch,
     fingerprint_of,
 )
 from inspector.results.parts import (
@@ -50,6 +49,7 @@ from inspector.results.parts import (
     without,
 )
 from inspector.results.schema import SCHEMA_VERSION
+from inspector.results.switch import complete_switch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from inspector.photos.address import Moved
+    from inspector.results.switch import NextTable
 
     Edit = Callable[[pa.Table], tuple[pa.Table, int]]
     """Makes of a part's rows its new ones; says how many it touched."""
@@ -173,26 +174,21 @@ class Results:
             self.lost.give_up(uris)
             self._write_manifest()
 
-    def switch(
-        self,
-        identity: Mapping[str, str],
-        parts: Sequence[Part],
-        again: Sequence[Part],
-        outcomes: Counter[str],
-    ) -> None:
-        """Put the table in `next_table`, which has these parts and is written to the disk, in the
-        place of this one. `again` are rows to be made again. Raises OutputError."""
-        lost = (*self.lost.parts.values(), *again)
+    def switch(self, identity: Mapping[str, str], table: NextTable) -> None:
+        """Put another table, which is written to the disk, in the place of this one. Raises
+        OutputError."""
+        again = tuple(table.again)
         now = self._manifest()
-        to_be = replace(now, identity=identity, parts=tuple(parts), lost=lost)
+        lost = (*now.lost, *again)
+        to_be = replace(now, identity=identity, parts=tuple(table.parts), lost=lost)
         with self._saying_what_is_safe():
             for folder in (self._at.next_table, self._at.work):
                 sync_directory(folder)
             replace(now, next=to_be).write(self.out)
             complete_switch(self._at)
-            self.identity, self.outcomes = dict(identity), outcomes
-            self._parts = {part.file: part for part in parts}
-            self.rows = sum(part.rows for part in parts)
+            self.identity, self.outcomes = dict(identity), table.outcomes
+            self._parts = {part.file: part for part in to_be.parts}
+            self.rows = sum(part.rows for part in to_be.parts)
             self._changed, self._journal = {}, Journal(self._at.journal)
             keep = {part.file for part in again}
             lists = self._at.photo_lists()

@@ -22,20 +22,18 @@ LABEL_COLUMNS = (
     Column(
         "human_verdict",
         pa.string(),
-        True,
         "What a person said: `crack`, `clear`, `not_concrete` or `unsure`; null where nobody said "
         "anything, or of other bytes than the row's.",
     ),
-    Column("note", pa.string(), True, "What they wrote beside it."),
+    Column("note", pa.string(), "What they wrote beside it."),
     Column(
         "human_regions",
         pa.list_(REGION),
-        True,
         "Places that they labelled or marked: boxes in pixels of the upright photo (a point has no "
         "width and no height), each `crack` or `clear`.",
     ),
-    Column("reviewer", pa.string(), True, "Who."),
-    Column("labelled_at", pa.timestamp("us"), True, "When; UTC, no time zone."),
+    Column("reviewer", pa.string(), "Who."),
+    Column("labelled_at", pa.timestamp("us"), "When; UTC, no time zone."),
 )
 VIEW = (*COLUMNS, *LABEL_COLUMNS)
 """All columns of the view, in their order."""
@@ -47,9 +45,8 @@ _SAID = {"human_verdict": "label", "human_regions": "regions"}
 
 def view_schema(names: Sequence[str]) -> pa.Schema:
     """The schema of some columns of the view."""
-    by_name = {column.name: column for column in VIEW}
-    chosen = [by_name[name] for name in names]
-    return pa.schema([pa.field(c.name, c.type, nullable=c.nullable) for c in chosen])
+    by_name = {column.name: column.field for column in VIEW}
+    return pa.schema([by_name[name] for name in names])
 
 
 def view_batches(

@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from inspector.model.bundle import BUNDLE_JSON
 from inspector.photos.address import shown
 from inspector.results.lookup import recorded_facts
 from inspector.results.schema import make_row, to_table
-from inspector.scanning.judging import Judged
+from inspector.scanning.executor import Judged
 from inspector.scanning.node import Answer, Node, Ready, Task, read_here
 from inspector.scanning.plan import PEEK, choose_engine, identity_of
 from inspector.scanning.summary import Tally
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
     from inspector.model.bundle import ModelBundle
     from inspector.scanning.config import ScanConfig
+    from inspector.scanning.overlays import Overlays
     from inspector.scanning.plan import EngineChoice, Plan
+    from inspector.scanning.summary import Stopwatch
     from inspector.scanning.worklist import Worklist
     from inspector.types import ImageRef
 
@@ -95,7 +97,9 @@ class Worker:
 class ClusterExecutor:
     """Rows that the nodes of a cluster make, in the order in which they come back."""
 
-    def __init__(self, ray: Any, config: ScanConfig, bundle: ModelBundle, work: Worklist) -> None:
+    def __init__(
+        self, ray: Any, config: ScanConfig, bundle: ModelBundle, work: Worklist, clock: Stopwatch
+    ) -> None:
         """`ray` is the library, connected."""
         self.engine: Ready
         self.notes: list[str] = []
@@ -106,6 +110,7 @@ class ClusterExecutor:
         self._config = config
         self._bundle = bundle
         self._work = work
+        self._clock = clock
         self._more = True
         self._workers: dict[Any, Worker] = {}
         """By the answer that each will give next."""
@@ -157,16 +162,18 @@ class ClusterExecutor:
         self.engine = next(each.ready for each in self._workers.values() if each.ready)
         return self.engine.plan
 
-    def judged(self) -> Generator[Judged]:
-        """The rows of all photos that need one. Raises BackendError when no node is left."""
+    def judged(self, overlays: Overlays) -> Generator[Judged]:
+        """Draws none. Raises BackendError when no node is left."""
         while not self._work.stopped:
-            self._look_for_nodes()
-            for worker in self._workers.values():
-                self._feed(worker)
-            fed = any(worker.fed for worker in self._workers.values())
-            if not (self._more or fed or self._returned or self._suspects):
-                return
-            yield from self._hear()
+            with self._clock.stage("engine"):
+                self._look_for_nodes()
+                for worker in self._workers.values():
+                    self._feed(worker)
+                fed = any(worker.fed for worker in self._workers.values())
+                if not (self._more or fed or self._returned or self._suspects):
+                    return
+                heard = self._hear()
+            yield from heard
 
     def close(self) -> None:
         """End the workers of all nodes."""
@@ -177,12 +184,6 @@ class ClusterExecutor:
         for worker in workers:
             self._ray.kill(worker.actor)
         self._workers.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _look_for_nodes(self) -> None:
         """Start a worker on each node that has none. Raises BackendError where none can work."""

@@ -1,78 +1,57 @@
-"""The place where the predictions of a scan are computed."""
+"""The place where the photos of a scan are judged: this machine, unless it is a cluster."""
 
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, closing, nullcontext
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from inspector.engines.photo import open_photo_engine
+from inspector.engines.combined import chain
+from inspector.engines.photo import choose_views, open_photo_engine
+from inspector.engines.tuned import fastest_precision
 from inspector.errors import LoaderError
-from inspector.scanning.plan import TORCH
-from inspector.types import Scores
+from inspector.model.bundle import NARROW
+from inspector.model.verdict import judge
+from inspector.photos.object_file import is_far
+from inspector.results.lookup import recorded_facts
+from inspector.results.schema import make_row, to_table
+from inspector.scanning.plan import AUTO, PEEK, TORCH, choose_engine, is_native, make_plan
+from inspector.scanning.summary import Tally
+from inspector.types import Photo, Scores
 from inspector.workers.loader import load_batches
 from inspector.workers.ordered import make_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator, Sequence
+
+    import pyarrow as pa
 
     from inspector.engines import Backend
     from inspector.engines.photo import PhotoEngine
     from inspector.model.bundle import ModelBundle
-    from inspector.model.preprocess import Views
     from inspector.scanning.config import ScanConfig
+    from inspector.scanning.overlays import Overlays
     from inspector.scanning.plan import Plan
     from inspector.scanning.summary import Stopwatch
     from inspector.scanning.worklist import Worklist
-    from inspector.types import Batch, ImageRef
+    from inspector.types import Batch, ImageRef, Judgement
     from inspector.workers.ordered import Turn
 
 IN_FLIGHT = 2
 """Batches with the engine: one that it works on, one that waits; their pixels are in memory."""
+SAMPLE = 24
+"""Photos that are looked at before an engine is chosen."""
+WORTH_IT = 50
+"""Photos for each of them from which the look costs little."""
 
 _NO_SCORES = Scores(
     np.empty(0, np.float32), np.empty((0, 1, 1), np.float32), np.empty(0, np.float32)
 )
 """Scores of a batch in which every file failed."""
-
-
-class Executor(Protocol):
-    """Computes the predictions of a scan, here or elsewhere."""
-
-    notes: list[str]
-    """What there is to know about where it was done."""
-
-    @property
-    def engine(self) -> Engine: ...
-
-    @property
-    def busy_seconds(self) -> float:
-        """Seconds in which engines worked; they overlap with everything else."""
-        ...
-
-    def close(self) -> None:
-        """End what computes them."""
-        ...
-
-
-class Warm:
-    """A bundle and an engine that stay open from one scan to the next, for scans of one table. Use
-    it as a context manager."""
-
-    def __init__(self) -> None:
-        self.bundle: ModelBundle | None = None
-        self.engine: PhotoEngine | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self.engine is not None:
-            self.engine.close()
 
 
 class Engine(Protocol):
@@ -90,122 +69,224 @@ class Engine(Protocol):
     def notes(self) -> tuple[str, ...]: ...
 
 
-class LocalExecutor:
-    """Predictions on this machine: batches come from loader processes, and the engine runs in a
-    thread of its own, so that it never waits for rows to be made or written."""
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The rows of consecutive files, in their order, and the counts of them: what a scan commits,
+    wherever they were made."""
 
-    def __init__(
-        self,
-        batches: Generator[Batch],
-        engine: PhotoEngine,
-        clock: Stopwatch,
-        stopped: Callable[[], bool] = lambda: False,
-        *,
-        stays_open: bool = False,
-    ) -> None:
-        """Takes over `batches` and, unless it `stays_open`, `engine`, and closes them.
+    rows: pa.Table
+    tally: Tally
 
-        `clock` counts what the scan's own thread waits for photos (`load`) and for the engine
-        (`engine`). Once `stopped`, no more batches are started; those with the engine come out.
-        """
-        self.engine = engine
-        self.busy_seconds = 0.0
-        self.notes: list[str] = []
-        self._batches = batches
-        self._clock = clock
-        self._stopped = stopped
-        self._stays_open = stays_open
-        self._predictions: Generator[tuple[Batch, Scores]] | None = None
 
-    def predictions(self) -> Generator[tuple[Batch, Scores]]:
-        """Every batch with the scores of its photos, in the order of the listing, without the
-        pixels of those at their own scale. Close the generator to end early; raises BackendError
-        and LoaderError."""
-        self._predictions = self._run()
-        return self._predictions
+class Executor(Protocol):
+    """Judges the photos of a scan, here or elsewhere."""
 
-    def _run(self) -> Generator[tuple[Batch, Scores]]:
-        """Starts the engine's thread with the first batch that is asked for."""
-        waiting = partial(self._clock.stage, "engine")
-        yield from make_ahead(
-            [_Judge(self)],
-            self._until_stopped(),
-            depth=IN_FLIGHT,
-            name="inspector-engine",
-            waiting=waiting,
-        )
+    notes: list[str]
+    """What there is to know about where it was done."""
+    nodes: int
+    """Nodes of a cluster that work now; 0 without one."""
 
-    def close(self) -> None:
-        with nullcontext() if self._stays_open else closing(self.engine), closing(self._batches):
-            if self._predictions is not None:
-                self._predictions.close()
+    @property
+    def engine(self) -> Engine: ...
 
-    def __enter__(self) -> Self:
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds in which engines worked; they overlap with everything else."""
+        ...
+
+    def choose_engine(self) -> str:
+        """Choose it, and how the machine is shared; returns the precision."""
+        ...
+
+    def start(self) -> Plan:
+        """Open it, and start what decodes, once it is known which photos need a row."""
+        ...
+
+    def judged(self, overlays: Overlays) -> Generator[Judged]:
+        """The rows of all photos that need one. Close the generator to end early."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Warm:
+    """A bundle and an engine that stay open from one scan to the next, for scans of one table. Use
+    it as a context manager."""
+
+    def __init__(self) -> None:
+        self.bundle: ModelBundle | None = None
+        self.engine: PhotoEngine | None = None
+
+    def __enter__(self) -> Warm:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.close()
+        if self.engine is not None:
+            self.engine.close()
+
+
+class LocalExecutor:
+    """Judges on this machine: loader processes decode, the engine runs in a thread of its own."""
+
+    nodes = 0
+
+    def __init__(
+        self,
+        config: ScanConfig,
+        bundle: ModelBundle,
+        work: Worklist,
+        clock: Stopwatch,
+        warm: Warm | None = None,
+    ) -> None:
+        """`clock` counts what the scan's own thread waits for and does. An engine that is open in
+        `warm` is used, or left open there."""
+        self.notes: list[str] = []
+        self.engine: PhotoEngine
+        self._config = config
+        self._bundle = bundle
+        self._work = work
+        self._clock = clock
+        self._warm = warm
+        self._plan: Plan
+        self._batches: Generator[Batch] | None = None
+        self._thread: EngineThread | None = None
+        self._timed: dict[str, Backend] = {}
+        """Engines that had to be opened to be timed; of these the scan uses what it needs."""
+
+    @property
+    def busy_seconds(self) -> float:
+        return self._thread.busy_seconds if self._thread else 0.0
+
+    def choose_engine(self) -> str:
+        """Choose it; where its precision is free, engines are timed, unless they were before."""
+        config, bundle = self._config, self._bundle
+        recorded = recorded_facts(config.out, overwrite=config.overwrite)
+        choice = choose_engine(config, bundle, recorded)
+        plan = make_plan(config, bundle, choice, self._work.first(PEEK))
+        precision, why = choice.precision, choice.why
+        if precision == AUTO:
+            waiting = self._work.first(PEEK)
+            precision, why = fastest_precision(
+                bundle,
+                plan.backend,
+                threads=plan.threads,
+                opened=self._timed,
+                deferred=partial(share_deferred, config, bundle, waiting),
+            )
+        self._plan = replace(plan, precision=precision, why=f"{plan.why}; {why}")
+        return precision
+
+    def start(self) -> Plan:
+        """Raises BackendError, BundleError, LoaderError."""
+        config, bundle, plan, warm = self._config, self._bundle, self._plan, self._warm
+        # Before the engine, so that worker processes come up while it loads.
+        self._batches = start_loader(config, bundle, plan, self._work)
+        open_already = None if warm is None else warm.engine
+        self.engine = open_already or start_engine(config, bundle, plan, self._timed)
+        self._thread = EngineThread(self.engine)
+        close_all(self._timed)
+        if warm is not None:
+            warm.engine = self.engine
+        return plan
+
+    def judged(self, overlays: Overlays) -> Generator[Judged]:
+        """In the order of the listing. Once the scan is stopped, no more batches are started; those
+        with the engine come out. Raises BackendError, LoaderError."""
+        assert self._thread is not None
+        judging = Judge(self._config, self._bundle, self.engine.stages)
+        with closing(self._thread.predictions(self._until_stopped(), self._clock)) as predictions:
+            for batch, scores in predictions:
+                with self._clock.stage("judge"):
+                    judged, judgements = judging.judge(batch, scores)
+                if self._config.heatmaps:
+                    with self._clock.stage("draw"):
+                        overlays.take(batch.photos, judgements, scores)
+                yield judged
 
     def _until_stopped(self) -> Iterator[Batch]:
+        assert self._batches is not None
         try:
             for batch in self._clock.timed("load", self._batches):
                 yield batch
-                if self._stopped():
+                if self._work.stopped:
                     return
         except LoaderError:
             # A signal to the whole process group ends the workers as well.
-            if not self._stopped():
+            if not self._work.stopped:
                 raise
 
+    def close(self) -> None:
+        if self._batches is not None:
+            self._batches.close()
+        if self._thread is not None and self._warm is None:
+            self.engine.close()
+        close_all(self._timed)
 
-class _Judge:
-    """The work of the engine's thread."""
 
-    def __init__(self, local: LocalExecutor) -> None:
-        self._local = local
+class EngineThread:
+    """Runs an engine in a thread of its own, so that it never waits for rows to be made or
+    written."""
+
+    def __init__(self, engine: PhotoEngine) -> None:
+        self._engine = engine
+        self.busy_seconds = 0.0
+
+    def predictions(
+        self, batches: Iterator[Batch], clock: Stopwatch
+    ) -> Generator[tuple[Batch, Scores]]:
+        """Every batch with the scores of its photos, in order, without the pixels of those at their
+        own scale. The thread starts with the first that is asked for; close the generator to end
+        early. `clock` counts the waiting as `engine`."""
+        yield from make_ahead(
+            [self],
+            batches,
+            depth=IN_FLIGHT,
+            name="inspector-engine",
+            waiting=partial(clock.stage, "engine"),
+        )
 
     def make(self, batch: Batch, turn: Turn) -> Iterator[tuple[Batch, Scores]]:
+        """In the thread: judge a batch."""
         scores = _NO_SCORES
         if len(batch.pixels_NHWC) or batch.native:
             started = time.perf_counter()
-            scores = self._local.engine.run(batch)
-            self._local.busy_seconds += time.perf_counter() - started
+            scores = self._engine.run(batch)
+            self.busy_seconds += time.perf_counter() - started
         if batch.native:
             batch = replace(batch, native=())
         yield batch, scores
 
     def close(self) -> None:
-        """Nothing: the executor closes the engine."""
+        """Nothing: who has opened the engine closes it."""
 
 
-def open_local(
-    config: ScanConfig,
-    bundle: ModelBundle,
-    views: Views,
-    plan: Plan,
-    work: Worklist,
-    clock: Stopwatch,
-    opened: dict[str, Backend],
-    warm: Warm | None = None,
-) -> LocalExecutor:
-    """Start the loader and open the engine, which those in `opened` are used for; the others are
-    closed. An engine that is open in `warm` is used, or left open there. Raises BackendError,
-    BundleError, LoaderError."""
-    # Before the engine, so that worker processes come up while it loads.
-    batches = start_loader(config, bundle, views, plan, work)
-    with ExitStack() as on_error:
-        on_error.callback(batches.close)
-        open_already = None if warm is None else warm.engine
-        engine = open_already or start_engine(config, bundle, views, plan, opened)
-        on_error.pop_all()
-    close_all(opened)
-    if warm is not None:
-        warm.engine = engine
-    return LocalExecutor(batches, engine, clock, lambda: work.stopped, stays_open=warm is not None)
+class Judge:
+    """Makes verdicts and rows of the scores of an engine with these `stages`."""
+
+    def __init__(self, config: ScanConfig, bundle: ModelBundle, stages: Sequence[str]) -> None:
+        self._thresholds = config.thresholds(bundle.thresholds)
+        self._dense = config.dense_thresholds(bundle)
+        self._scale = config.scale
+        self._stages = stages
+
+    def judge(self, batch: Batch, scores: Scores) -> tuple[Judged, tuple[Judgement, ...]]:
+        """Make one row for each item of a batch, and one judgement for each of its photos."""
+        batch = batch.at_scale(self._scale.mm_per_px)
+        judgements = judge(
+            scores, batch.photos, self._thresholds, self._stages, self._dense, self._scale
+        )
+        own = iter(judgements)  # the k-th photo has the k-th judgement
+        rows = [
+            make_row(item, next(own) if isinstance(item, Photo) else None) for item in batch.items
+        ]
+        tally = Tally()
+        tally.count(batch, judgements)
+        tally.count_hidden(batch.photos, self._scale)
+        return Judged(to_table(rows, {}), tally), judgements
 
 
 def start_loader(
-    config: ScanConfig, bundle: ModelBundle, views: Views, plan: Plan, refs: Iterable[ImageRef]
+    config: ScanConfig, bundle: ModelBundle, plan: Plan, refs: Iterable[ImageRef]
 ) -> Generator[Batch]:
     """Start what decodes. Raises LoaderError."""
     return load_batches(
@@ -213,24 +294,20 @@ def start_loader(
         bundle.preprocess,
         batch_size=plan.batch_size,
         workers=plan.workers,
-        views=views,
+        views=choose_views(config.view, bundle),
         dataloader=plan.loader == TORCH,
         limits=config.limits,
     )
 
 
 def start_engine(
-    config: ScanConfig,
-    bundle: ModelBundle,
-    views: Views,
-    plan: Plan,
-    opened: dict[str, Backend] | None = None,
+    config: ScanConfig, bundle: ModelBundle, plan: Plan, opened: dict[str, Backend] | None = None
 ) -> PhotoEngine:
     """Open the engine of a plan. Raises BackendError, BundleError."""
     return open_photo_engine(
         bundle,
         plan.backend,
-        views=views,
+        views=choose_views(config.view, bundle),
         overlap=config.overlap,
         device=config.device,
         precision=plan.precision,
@@ -245,3 +322,25 @@ def close_all(engines: dict[str, Backend]) -> None:
     """Close engines, and forget them."""
     while engines:
         engines.popitem()[1].close()
+
+
+def share_deferred(
+    config: ScanConfig, bundle: ModelBundle, waiting: Sequence[ImageRef], engine: Backend
+) -> float | None:
+    """The share of the photos that are judged whole which a narrow network, `engine`, would leave
+    to the model, by a sample of those that wait; None where too few do, or they are far away.
+    Raises LoaderError, BackendError."""
+    views = choose_views(config.view, bundle)
+    near = [ref for ref in waiting if not (is_far(ref.path) or is_native(ref, views))]
+    if len(near) < WORTH_IT * SAMPLE:
+        return None
+    some = [near[k * len(near) // SAMPLE] for k in range(SAMPLE)]
+    band = chain(bundle, NARROW, config.thresholds(bundle.thresholds))[NARROW]
+    with closing(
+        load_batches(
+            some, bundle.preprocess, batch_size=SAMPLE, workers=1, views=views, limits=config.limits
+        )
+    ) as batches:
+        whole = [batch.pixels_NHWC for batch in batches if len(batch.pixels_NHWC)]
+    deferred = [band.contains(engine.run(pixels_NHWC)) for pixels_NHWC in whole]
+    return float(np.concatenate(deferred).mean()) if deferred else None

@@ -14,13 +14,17 @@ from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from inspector.engines.photo import choose_views
 from inspector.errors import InspectorError, LoaderError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.photos.address import shown
 from inspector.photos.reading import read
-from inspector.scanning.executor import IN_FLIGHT, LocalExecutor, start_engine, start_loader
-from inspector.scanning.judging import Judge
+from inspector.scanning.executor import (
+    IN_FLIGHT,
+    EngineThread,
+    Judge,
+    start_engine,
+    start_loader,
+)
 from inspector.scanning.plan import identity_of, make_plan
 from inspector.scanning.summary import Stopwatch
 from inspector.types import Failure
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
 
     from inspector.photos.limits import DecodeLimits
     from inspector.scanning.config import ScanConfig
-    from inspector.scanning.judging import Judged
+    from inspector.scanning.executor import Judged
     from inspector.scanning.plan import EngineChoice, Plan
     from inspector.types import ImageRef
 
@@ -82,7 +86,6 @@ class Node:
     def __init__(self) -> None:
         self._fed: SimpleQueue[list[ImageRef]] = SimpleQueue()
         self._made: SimpleQueue[Judged | str] = SimpleQueue()
-        self._busy_seconds = 0.0
         self._folder: TemporaryDirectory[str] | None = None
 
     def start(
@@ -117,10 +120,10 @@ class Node:
             )
         choice = replace(task.choice, on_gpu=config.device.startswith("cuda"))
         self._bundle = bundle = self._find_bundle(config, task, fetch_bundle)
-        self._config, self._views = config, choose_views(config.view, bundle)
+        self._config = config
         self._plan = plan = make_plan(config, bundle, choice, task.first, cores=cores)
-        self._engine = engine = start_engine(config, bundle, self._views, plan)
-        self._judge = Judge.of(config, bundle, engine.stages)
+        engine = start_engine(config, bundle, plan)
+        self._engine, self._judge = EngineThread(engine), Judge(config, bundle, engine.stages)
         threading.Thread(target=self._serve, name="inspector-node", daemon=True).start()
         return Ready(
             plan=plan,
@@ -161,11 +164,11 @@ class Node:
         while not isinstance(made, str):
             judged.append(made)
             if self._made.empty():
-                return Answer(judged, self._busy_seconds)
+                return Answer(judged, self._engine.busy_seconds)
             made = self._made.get()
         if judged:
             self._made.put(made)
-            return Answer(judged, self._busy_seconds)
+            return Answer(judged, self._engine.busy_seconds)
         return made
 
     def _serve(self) -> None:
@@ -177,14 +180,10 @@ class Node:
 
     def _judge_stream(self, refs: list[ImageRef]) -> None:
         """Judge these and all that come before the pipeline has taken the last of them."""
-        batches = start_loader(
-            self._config, self._bundle, self._views, self._plan, self._waiting(refs)
-        )
-        local = LocalExecutor(batches, self._engine, Stopwatch())
-        before = self._busy_seconds
-        with closing(batches), closing(local.predictions()) as predictions:
+        batches = start_loader(self._config, self._bundle, self._plan, self._waiting(refs))
+        predictions = self._engine.predictions(batches, Stopwatch())
+        with closing(batches), closing(predictions):
             for batch, scores in predictions:
-                self._busy_seconds = before + local.busy_seconds
                 self._made.put(self._judge.judge(batch, scores)[0])
 
     def _waiting(self, refs: list[ImageRef]) -> Iterator[ImageRef]:

@@ -3,46 +3,37 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from functools import partial
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
 from inspector.core.durable import reporting
 from inspector.core.layout import Layout
-from inspector.engines.photo import choose_views
-from inspector.engines.tuned import fastest_precision
 from inspector.errors import OutputError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.results.log import open_log
-from inspector.results.lookup import recorded_facts
 from inspector.results.parts import FINGERPRINT
 from inspector.results.schema import to_table
 from inspector.results.store import open_results
 from inspector.scanning.cluster import ClusterExecutor
 from inspector.scanning.config import RAY
-from inspector.scanning.executor import LocalExecutor, close_all, open_local
-from inspector.scanning.judging import Judge
+from inspector.scanning.executor import LocalExecutor
 from inspector.scanning.overlays import Overlays
-from inspector.scanning.plan import AUTO, PEEK, choose_engine, identity_of, make_plan
+from inspector.scanning.plan import identity_of
 from inspector.scanning.prune import move_photos, settle_vanished
 from inspector.scanning.ray_connection import connected
-from inspector.scanning.sample import share_deferred
 from inspector.scanning.summary import Counts, Stopwatch, Tally, summarise
 from inspector.scanning.worklist import StopSignals, Worklist
 from inspector.version import __version__
 from inspector.workers.process import refuse_reimport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from inspector.engines import Backend
     from inspector.results.store import Results
     from inspector.scanning.config import ScanConfig
-    from inspector.scanning.executor import Engine, Executor, Warm
-    from inspector.scanning.judging import Judged
+    from inspector.scanning.executor import Engine, Executor, Judged, Warm
     from inspector.scanning.plan import Plan
     from inspector.scanning.summary import ScanSummary, Watcher
     from inspector.types import ImageRef
@@ -89,12 +80,13 @@ def work_through(run: OpenScan, watch: Watcher | None, rows: Told | None) -> Sca
     if watch is not None:
         table = Counts.of(run.table.outcomes)
         watch.start(run.plan, run.executor.engine, table, run.table.notes)
-    for judged in run.judged():
-        run.keep(judged, rows)
-        if watch is not None:
-            watch.update(run.tally)
-        if run.tally.over_budget():
-            break
+    with closing(run.executor.judged(run.overlays)) as answers:
+        for judged in answers:
+            run.keep(judged, rows)
+            if watch is not None:
+                watch.update(run.tally)
+            if run.tally.over_budget():
+                break
     run.finish()
     return summarise(run)
 
@@ -127,7 +119,6 @@ class OpenScan:
         a row. `stack` closes what is opened."""
         self.config = config
         self.started = time.perf_counter()
-        self.scale = config.scale
         self.tally = Tally(config.max_failures)
         self.clock = Stopwatch()
         with self.clock.stage("start"):
@@ -135,36 +126,22 @@ class OpenScan:
             bundle = loaded or ModelBundle.load(config.model or DEFAULT_PATH, trust=config.trust)
             if warm is not None:
                 warm.bundle = bundle
-            views = choose_views(config.view, bundle)
             # Before signals are caught: Ray catches them as well.
             ray = stack.enter_context(connected(config.address)) if config.engine == RAY else None
             signals = stack.enter_context(StopSignals())
             self.work = Worklist(config, self.tally, signals, settled)
-            opened: dict[str, Backend] = {}
-            stack.callback(close_all, opened)
-            self.cluster: ClusterExecutor | None = None
+            self.executor: Executor
             if ray is None:
-                self.plan = _decide(config, bundle, self.work, opened)
-                precision = self.plan.precision
+                self.executor = LocalExecutor(config, bundle, self.work, self.clock, warm)
             else:
-                self.cluster = ClusterExecutor(ray, config, bundle, self.work)
-                stack.enter_context(self.cluster)
-                precision = self.cluster.choose_engine()
-            identity = identity_of(config, bundle, precision)
+                self.executor = ClusterExecutor(ray, config, bundle, self.work, self.clock)
+            stack.enter_context(closing(self.executor))
+            identity = identity_of(config, bundle, self.executor.choose_engine())
             self.table = table = stack.enter_context(_open_table(config, identity))
             others = self.work.leave_out_done(table.ledger)
             if others and (note := table.ledger.other_photos(table.name)):
                 table.notes.append(note)
-            self.executor: Executor
-            if self.cluster is None:
-                self.executor = stack.enter_context(
-                    open_local(
-                        config, bundle, views, self.plan, self.work, self.clock, opened, warm
-                    )
-                )
-            else:
-                self.executor, self.plan = self.cluster, self.cluster.start()
-            self.judge = Judge.of(config, bundle, self.executor.engine.stages)
+            self.plan = self.executor.start()
             table.begin_with(self.plan.backend)
             with reporting(table.out, lambda: "nothing was scanned"):
                 overlays = Overlays(config.heatmaps, Layout(table.out), bundle)
@@ -173,33 +150,14 @@ class OpenScan:
             fill = 0 if warm is None else FILLED
             self.sink = stack.enter_context(ParquetSink(table, facts, fill=fill))
 
-    def judged(self) -> Generator[Judged]:
-        """The rows of the photos that need one; where they are made is the executor's business."""
-        if self.cluster is not None:
-            for judged in self.clock.timed("engine", self.cluster.judged()):
-                self.tally.nodes = self.cluster.nodes
-                yield judged
-            return
-        assert isinstance(self.executor, LocalExecutor)
-        for batch, scores in self.executor.predictions():
-            with self.clock.stage("judge"):
-                judged, judgements = self.judge.judge(batch, scores)
-            if self.config.heatmaps:
-                with self.clock.stage("draw"):
-                    self.overlays.take(batch.photos, judgements, scores)
-            yield judged
-
-    def keep(
-        self,
-        judged: Judged,
-        told: Told | None = None,
-    ) -> None:
+    def keep(self, judged: Judged, told: Told | None = None) -> None:
         """Write rows, and count them; `told` gets them first."""
         with self.clock.stage("write"):
             if told is not None:
                 told(judged.rows.to_pylist())
             self.sink.add(judged.rows)
         self.tally.add(judged.tally)
+        self.tally.nodes = self.executor.nodes
 
     def finish(self) -> None:
         """Commit the rows that wait; after a whole listing, settle those whose photos are gone."""
@@ -221,27 +179,6 @@ class OpenScan:
     def complete(self) -> bool:
         """Whether the listing was worked through, as far as it was to be."""
         return not self.work.stopped and not self.tally.over_budget()
-
-
-def _decide(
-    config: ScanConfig, bundle: ModelBundle, work: Worklist, opened: dict[str, Backend]
-) -> Plan:
-    """The engine and the settings. Where its precision is free, engines are timed, unless they were
-    before; those that had to be opened for it are in `opened`, and are the ones that are used."""
-    recorded = recorded_facts(config.out, overwrite=config.overwrite)
-    choice = choose_engine(config, bundle, recorded)
-    plan = make_plan(config, bundle, choice, work.first(PEEK))
-    precision, why = choice.precision, choice.why
-    if precision == AUTO:
-        waiting = work.first(PEEK)
-        precision, why = fastest_precision(
-            bundle,
-            plan.backend,
-            threads=plan.threads,
-            opened=opened,
-            deferred=partial(share_deferred, config, bundle, waiting),
-        )
-    return replace(plan, precision=precision, why=f"{plan.why}; {why}")
 
 
 @contextmanager

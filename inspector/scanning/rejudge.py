@@ -6,8 +6,6 @@ How the table changes at once, whatever happens meanwhile, stands in docs/explan
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from inspector.core.durable import make_directory, write_synced
-from inspector.core.layout import Layout, number_of, part_name
+from inspector.core.layout import Layout
 from inspector.core.progress import no_progress
 from inspector.core.text import display_path
 from inspector.core.untrusted import take_paths
@@ -28,18 +25,18 @@ from inspector.model.scale import NOTHING_ASKED, Scale
 from inspector.model.verdict import decide_each
 from inspector.photos.address import text_of
 from inspector.photos.source import is_gone
-from inspector.results.lost import list_of
-from inspector.results.manifest import AGAIN, Manifest, Part, fingerprint_of
-from inspector.results.parts import FINGERPRINT, REJUDGED, counted, encode, outcomes_of, read_part
+from inspector.results.manifest import DENSE, THRESHOLDS, Manifest, fingerprint_of
+from inspector.results.parts import FINGERPRINT, REJUDGED, read_part
 from inspector.results.schema import METADATA_PREFIX, SCHEMA, are_previews
 from inspector.results.store import open_results
+from inspector.results.switch import NextTable
 from inspector.scanning.config import ScanConfig
 from inspector.scanning.plan import identity_of
 from inspector.scanning.summary import EXIT_INCOMPLETE, Counts
 from inspector.types import VISIBLE_PX, ScaleSource, Scores, Status, Verdict, View
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -91,14 +88,6 @@ class RejudgeConfig:
             min_crack_mm=self.min_crack_mm,
         )
 
-    def scale(self, old: Scale) -> Scale:
-        """The scale of the table; what this does not name is as it was."""
-        named = self.as_scan().scale
-        return Scale(
-            mm_per_px=named.mm_per_px or old.mm_per_px,
-            min_crack_mm=named.min_crack_mm or old.min_crack_mm,
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejudgeResult:
@@ -134,44 +123,28 @@ def rejudge(config: RejudgeConfig, *, progress: Progress = no_progress) -> Rejud
     be judged again are not there; nothing has changed then.
     """
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
-    thresholds, dense = config.as_scan().thresholds(bundle.thresholds), None
-    if bundle.dense is not None:
-        dense = config.as_scan().thresholds(bundle.dense.thresholds)
     if not Layout(config.out).manifest.is_file():
         raise OutputError(f"{config.out} holds no results of a scan; name the --out of one")
     with open_results(config.out, None, overwrite=False) as results:
-        before = Counts.of(results.outcomes)
-        old = Manifest(identity=results.identity)
-        scale = config.scale(old.scale() or NOTHING_ASKED)
-        if not config.has_thresholds:
-            thresholds = old.thresholds() or thresholds
-            dense = old.dense_thresholds() or dense
-        rule = _Rule.of(bundle, thresholds, results.identity)
-        screened = results.identity.get("dense", "").startswith(NARROW)
-        rescreened = screened and screening_variant(bundle, NARROW, dense) is None
-        rule = replace(rule, dense=dense, scale=scale, rescreened=rescreened)
-        identity = {**results.identity, **scale.identity}  # of the scan that continues the table
-        if config.has_thresholds:
+        before, changed, again = Counts.of(results.outcomes), 0, 0
+        rule = _Rule.of(config, bundle, Manifest(identity=results.identity))
+        identity = {**results.identity, **rule.scale.identity}
+        if config.has_thresholds:  # as the scan that continues the table has it
             own = _in_view_of(results.identity, config.as_scan())
-            identity |= identity_of(own, bundle, rule.precision) | scale.identity
-        work = _Rewriting(results, identity, rule, progress)
-        changed = again = 0
+            identity |= identity_of(own, bundle, rule.precision) | rule.scale.identity
         if identity != results.identity:
-            work.refuse_missing_photos()
-            changed, again = work.build()
-            results.switch(identity, work.parts, work.lost, work.outcomes)
+            _refuse_missing_photos(results, rule, progress)
+            table, changed = _rewritten(results, identity, rule, progress)
+            again = sum(part.rows for part in table.again)
+            results.switch(identity, table)
     return RejudgeResult(
         out=config.out,
         before=before,
         table=Counts.of(results.outcomes),
         changed=changed,
         again=again,
-        thresholds={
-            "clear_below": thresholds.clear_below,
-            "crack_from": thresholds.crack_from,
-            "out_of_distribution": thresholds.out_of_distribution,
-        },
-        scale=asdict(scale),
+        thresholds={name: getattr(rule.thresholds, name) for name in THRESHOLDS},
+        scale=asdict(rule.scale),
     )
 
 
@@ -197,25 +170,36 @@ class _Rule:
     """A narrow network looked at photos at their own scale, and may not for these thresholds."""
 
     @classmethod
-    def of(cls, bundle: ModelBundle, thresholds: Thresholds, old: Mapping[str, str]) -> _Rule:
-        """The rule for a table of the identity `old`. Raises OutputError unless `bundle` judges
-        like the one that made it."""
-        made = Manifest(identity=old)
-        own, dense = made.thresholds() or bundle.thresholds, bundle.dense
+    def of(cls, config: RejudgeConfig, bundle: ModelBundle, made: Manifest) -> _Rule:
+        """The rule for a table that was `made` so; what `config` does not name is as it was. Raises
+        OutputError unless `bundle` judges like the one that made it."""
+        old, old_dense = made.thresholds(), made.thresholds(DENSE)
+        own, dense = old or bundle.thresholds, bundle.dense
         if dense is not None:
-            dense = replace(dense, thresholds=made.dense_thresholds() or dense.thresholds)
-        if old["model"] not in (bundle.digest, replace(bundle, thresholds=own, dense=dense).digest):
+            dense = replace(dense, thresholds=old_dense or dense.thresholds)
+        model, identity = made.identity["model"], made.identity
+        if model not in (bundle.digest, replace(bundle, thresholds=own, dense=dense).digest):
             raise OutputError(
-                f"the table was made by model {old['model'][:12]}, and {bundle.path} is another "
+                f"the table was made by model {model[:12]}, and {bundle.path} is another "
                 "in more than its thresholds; name that one, or a copy of it, as --model"
             )
-        precision, size = old["precision"].partition(" ")[0], bundle.preprocess.size
-        bands = chain(bundle, precision, thresholds)
+        asked, scale = config.as_scan(), made.scale() or NOTHING_ASKED
+        now, now_dense = asked.thresholds(bundle.thresholds), asked.dense_thresholds(bundle)
+        if not config.has_thresholds:
+            now, now_dense = old or now, old_dense or now_dense
+        precision, size = identity["precision"].partition(" ")[0], bundle.preprocess.size
+        screened = identity.get("dense", "").startswith(NARROW)
         return cls(
-            thresholds=thresholds,
+            thresholds=now,
+            dense=now_dense,
+            scale=Scale(
+                mm_per_px=config.mm_per_px or scale.mm_per_px,
+                min_crack_mm=config.min_crack_mm or scale.min_crack_mm,
+            ),
             size=size,
             precision=precision,
-            bands={f"{each}@{size}": band for each, band in bands.items()},
+            bands={f"{each}@{size}": band for each, band in chain(bundle, precision, now).items()},
+            rescreened=screened and screening_variant(bundle, NARROW, now_dense) is None,
         )
 
     def unsure(self, table: pa.Table) -> NDArray[np.bool_]:
@@ -296,75 +280,45 @@ def _numbers(table: pa.Table, name: str, dtype: Any = np.float32) -> NDArray[Any
     return numbers
 
 
-class _Rewriting:
-    """The new parts of a table, made beside it."""
+def _refuse_missing_photos(results: Results, rule: _Rule, progress: Progress) -> None:
+    """Raises OutputError where photos that must be judged again are gone: their rows would be lost.
+    Also for a part that is not as it was committed."""
+    for table in _tables(results, "checking", progress):
+        for uri in table["uri"].filter(pa.array(rule.unsure(table))).to_pylist():
+            if is_gone(uri):
+                raise OutputError(
+                    f"{text_of(uri)} would have to be judged again at these thresholds, and is not "
+                    "there; mount or restore it, then run the same command again"
+                )
 
-    def __init__(
-        self, results: Results, identity: Mapping[str, str], rule: _Rule, progress: Progress
-    ) -> None:
-        self._at = Layout(results.out)
-        self._old = results.parts
-        self._rule = rule
-        self._progress = progress
-        was = results.identity
-        facts = {**identity, FINGERPRINT: fingerprint_of(identity)}
-        facts[REJUDGED] = f"from {was['clear_below']} and {was['crack_from']}"
-        self._facts = {
-            f"{METADATA_PREFIX}{name}".encode(): value.encode() for name, value in facts.items()
-        }
-        # Other names than any part has or had: who reads the old ones never meets a new one.
-        names = [part.file for part in (*self._old, *results.lost.parts.values())]
-        self._next = max(map(number_of, names), default=-1) + 1
-        self.parts: list[Part] = []
-        self.lost: list[Part] = []
-        self.outcomes: Counter[str] = Counter()
 
-    def refuse_missing_photos(self) -> None:
-        """Raises OutputError where photos that must be judged again are gone: their rows would be
-        lost. Also for a part that is not as it was committed."""
-        for number, part in enumerate(self._old):
-            self._progress("checking", number, len(self._old))
-            table = read_part(part, self._at.table / part.file)
-            for uri in table["uri"].filter(pa.array(self._rule.unsure(table))).to_pylist():
-                if is_gone(uri):
-                    raise OutputError(
-                        f"{text_of(uri)} would have to be judged again at these thresholds, and is "
-                        "not there; mount or restore it, then run the same command again"
-                    )
+def _rewritten(
+    results: Results, identity: Mapping[str, str], rule: _Rule, progress: Progress
+) -> tuple[NextTable, int]:
+    """All parts anew, beside the table; and how many rows say something else. Rows to be judged
+    again are left out."""
+    was = results.identity
+    facts = {**identity, FINGERPRINT: fingerprint_of(identity)}
+    facts[REJUDGED] = f"from {was['clear_below']} and {was['crack_from']}"
+    metadata = {f"{METADATA_PREFIX}{name}".encode(): fact.encode() for name, fact in facts.items()}
+    new, changed, again = NextTable(results), 0, []
+    for old in _tables(results, "deciding", progress):
+        unsure = pa.array(rule.unsure(old))
+        again += old["uri"].filter(unsure).to_pylist()
+        table, differ = rule.apply(old.filter(pc.invert(unsure)))
+        changed += differ
+        if table.num_rows or not old.num_rows:
+            about = {**(table.schema.metadata or {}), **metadata}
+            new.write(table.replace_schema_metadata(about))
+    if again:
+        new.leave_out(again)
+    if not new.parts:
+        new.write(SCHEMA.empty_table().replace_schema_metadata(metadata))
+    return new, changed
 
-    def build(self) -> tuple[int, int]:
-        """Write all parts anew; how many rows say something else, and how many are left out, to be
-        judged again."""
-        make_directory(self._at.next_table)
-        changed, again = 0, []
-        for number, part in enumerate(self._old):
-            self._progress("deciding", number, len(self._old))
-            table = read_part(part, self._at.table / part.file)
-            unsure = pa.array(self._rule.unsure(table))
-            again += table["uri"].filter(unsure).to_pylist()
-            table, differ = self._rule.apply(table.filter(pc.invert(unsure)))
-            changed += differ
-            if table.num_rows or not part.rows:
-                self._add(table)
-        if again:
-            name = self._name()
-            self._list(name, again)
-            self.lost.append(Part(name, len(again), AGAIN))
-        if not self.parts:
-            self._add(pa.Table.from_pylist([], SCHEMA))
-        return changed, len(again)
 
-    def _add(self, table: pa.Table) -> None:
-        metadata = {**(table.schema.metadata or {}), **self._facts}
-        content, name = encode(table.replace_schema_metadata(metadata)), self._name()
-        self._list(name, table["uri"].to_pylist())
-        write_synced(content, self._at.next_part(name))
-        self.parts.append(Part(name, table.num_rows, hashlib.sha256(content).hexdigest()))
-        self.outcomes += counted(outcomes_of(table))
-
-    def _list(self, name: str, uris: list[str]) -> None:
-        write_synced(list_of(uris), self._at.photos(name))
-
-    def _name(self) -> str:
-        self._next += 1
-        return part_name(self._next - 1)
+def _tables(results: Results, phase: str, progress: Progress) -> Iterator[pa.Table]:
+    """The parts as they were committed. Raises OutputError for another."""
+    for number, part in enumerate(results.parts):
+        progress(phase, number, len(results.parts))
+        yield read_part(part, Layout(results.out).table / part.file)

@@ -326,7 +326,7 @@ def summarise(run: OpenScan) -> ScanSummary:
         pruned=table.pruned,
         lost=table.lost.rows,
         moved=table.moved,
-        min_crack_mm=run.scale.min_crack_mm,
+        min_crack_mm=run.config.min_crack_mm,
         coarse=tally.coarse,
         unknown_scale=tally.unknown_scale,
         failure_examples=tally.examples,

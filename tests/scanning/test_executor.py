@@ -14,7 +14,7 @@ from inspector.engines import open_backend, photo
 from inspector.engines.photo import PhotoEngine
 from inspector.errors import BackendError
 from inspector.scanning import ScanConfig, scan
-from inspector.scanning.executor import IN_FLIGHT, LocalExecutor
+from inspector.scanning.executor import IN_FLIGHT, EngineThread
 from inspector.scanning.summary import Stopwatch
 from inspector.types import Batch, Scores
 
@@ -49,7 +49,7 @@ def batches(count: int, asked: list[int]):
 def test_predictions_come_in_order_with_their_own_scores():
     asked: list[int] = []
     engine = Echo()
-    run = LocalExecutor(batches(20, asked), PhotoEngine(engine), Stopwatch()).predictions()
+    run = EngineThread(PhotoEngine(engine)).predictions(batches(20, asked), Stopwatch())
     for k, (batch, scores) in enumerate(run):
         assert len(asked) <= k + IN_FLIGHT, "no more batches are taken than are in flight"
         assert scores.p_crack_N.tolist() == [np.float32(k) / np.float32(255)] * (k % 3)
@@ -59,16 +59,17 @@ def test_predictions_come_in_order_with_their_own_scores():
 
 
 def test_close_after_an_early_end_leaves_no_thread():
-    with LocalExecutor(batches(20, []), PhotoEngine(Echo()), Stopwatch()) as local:
-        next(local.predictions())
+    run = EngineThread(PhotoEngine(Echo())).predictions(batches(20, []), Stopwatch())
+    next(run)
+    run.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("inspector-engine")]
 
 
 def test_predictions_count_waiting_and_working():
     clock = Stopwatch()
-    local = LocalExecutor(batches(10, []), PhotoEngine(Echo()), clock)
-    list(local.predictions())
-    assert local.busy_seconds > 0.01 and clock.seconds["engine"] > 0
+    thread = EngineThread(PhotoEngine(Echo()))
+    list(thread.predictions(batches(10, []), clock))
+    assert thread.busy_seconds > 0.01 and clock.seconds["engine"] > 0
 
 
 def test_an_engine_that_dies_keeps_the_rows_before_it(tmp_path, tiny_bundle, monkeypatch):

@@ -16,7 +16,7 @@ from inspector.engines.combined import chain
 from inspector.model.bundle import ModelBundle
 from inspector.predict import predict_each
 from inspector.scanning import RejudgeConfig, ScanConfig, rejudge, sample, scan
-from inspector.scanning.sample import share_deferred
+from inspector.scanning.executor import share_deferred
 from tests.engines.narrow import with_narrow
 from tests.scanning.walls import wall
 

@@ -158,11 +158,10 @@ def test_what_int8_is_not_sure_of_at_a_threshold_is_judged_again(
     middle = sorted(p_cracks.values())[8]
     rule = _Rule.of
 
-    def reduced(bundle, thresholds, old):
-        return dataclasses.replace(
-            rule(bundle, thresholds, old),
-            bands={"fp32@64": UncertaintyBand.around(thresholds, 0.3, 0.1)},
-        )  # fmt: skip
+    def reduced(*asked):
+        made = rule(*asked)
+        band = UncertaintyBand.around(made.thresholds, 0.3, 0.1)
+        return dataclasses.replace(made, bands={"fp32@64": band})
 
     monkeypatch.setattr(_Rule, "of", reduced)
     logit = lambda p: np.log(p / (1 - p))  # noqa: E731

@@ -16,7 +16,7 @@ from inspector.core.layout import RESULTS_DIR, TABLE, Layout, is_part_name
 from inspector.core.untrusted import NotAFileError, opened
 from inspector.errors import UsageError
 from inspector.results.lost import read_list
-from inspector.results.manifest import AGAIN, Manifest, Part
+from inspector.results.manifest import AGAIN, DENSE, Manifest, Part
 from inspector.results.parts import REJUDGED, UNREADABLE
 from inspector.results.schema import METADATA_PREFIX, SCHEMA
 from inspector.results.verify.findings import Findings, Flaw, Remark
@@ -54,7 +54,7 @@ class TableCheck:
         self._promised = {part.file: part for part in manifest.parts}
         self.findings = findings
         self.parts: dict[str, int] = {}
-        self._decides = manifest.thresholds(), manifest.dense_thresholds(), manifest.scale()
+        self._decides = manifest.thresholds(), manifest.thresholds(DENSE), manifest.scale()
         self._shard: Shard | None = None
         with contextlib.suppress(UsageError):  # the manifest is damaged then, and said to be
             self._shard = manifest.shard()

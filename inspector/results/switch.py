@@ -1,0 +1,89 @@
+"""A table that takes the place of another: written beside it, then switched to at once.
+
+Every step, and what is true between any two, stands in docs/explanation/durability.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from inspector.core.durable import make_directory, sync_directory, write_synced
+from inspector.core.layout import Layout, number_of, part_name
+from inspector.results.lost import list_of
+from inspector.results.manifest import AGAIN, Manifest, Part
+from inspector.results.parts import counted, encode, outcomes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from inspector.results.store import Results
+
+
+class NextTable:
+    """The table that is to follow that of `results`; `Results.switch` puts it there."""
+
+    def __init__(self, results: Results) -> None:
+        """Raises OSError where it cannot be begun."""
+        self._at = Layout(results.out)
+        # Other names than any part has or had: who reads the old ones never meets a new one.
+        names = [part.file for part in (*results.parts, *results.lost.parts.values())]
+        self._number = max(map(number_of, names), default=-1)
+        self.parts: list[Part] = []
+        self.again: list[Part] = []
+        """Rows that are to be made again."""
+        self.outcomes: Counter[str] = Counter()
+        make_directory(self._at.next_table)
+
+    def next_path(self) -> tuple[str, Path]:
+        """The name of the next part, and the file that is to hold it until the switch."""
+        self._number += 1
+        name = part_name(self._number)
+        return name, self._at.next_part(name)
+
+    def write(self, rows: pa.Table) -> None:
+        """Add a part. Raises OSError."""
+        content, (name, path) = encode(rows), self.next_path()
+        write_synced(content, path)
+        self.take(name, hashlib.sha256(content).hexdigest(), rows)
+
+    def take(self, name: str, sha256: str, rows: pa.Table) -> None:
+        """Add the part that `next_path` has by now, with these rows. Raises OSError."""
+        self._list(name, rows["uri"].to_pylist())
+        self.parts.append(Part(name, rows.num_rows, sha256))
+        self.outcomes += counted(outcomes_of(rows))
+
+    def leave_out(self, uris: Sequence[str]) -> None:
+        """Note photos that are to be judged again. Raises OSError."""
+        name, _ = self.next_path()
+        self._list(name, uris)
+        self.again.append(Part(name, len(uris), AGAIN))
+
+    def _list(self, name: str, uris: Sequence[str]) -> None:
+        write_synced(list_of(uris), self._at.photos(name))
+
+
+def complete_switch(at: Layout) -> None:
+    """Let the next table take the place of this one, from wherever a crash has left that. Raises
+    OSError, OutputError."""
+    manifest = Manifest.read(at.out)
+    if manifest is None or manifest.next is None:
+        at.clear(at.next_table)
+        return
+    if at.next_table.is_dir():
+        for part in manifest.next.parts:
+            if at.next_part(part.file).exists():
+                os.replace(at.next_part(part.file), at.next_table / part.file)
+        sync_directory(at.next_table)
+        if at.table.is_dir():
+            os.replace(at.table, at.table_before)
+        os.replace(at.next_table, at.table)
+    sync_directory(at.out)
+    sync_directory(at.work)
+    at.clear(at.table_before)
+    manifest.next.write(at.out)
