@@ -87,7 +87,7 @@ def test_a_slurm_array_has_a_task_for_every_shard(run):
     for number in (first, last):
         task = {"SLURM_ARRAY_TASK_ID": f"{number}", "SLURM_ARRAY_TASK_COUNT": f"{count}"}
         lines = run(script, **task, SLURM_CPUS_PER_TASK="8")
-        assert shards_of(lines) == {(number, count)} and options(lines[0])["workers"] == "8"
+        assert shards_of(lines) == {(number, count)} and options(lines[0])["workers"] == 8
     assert first == 0
 
 
