@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from inspector.cli.help import Group, examples
-from inspector.cli.options import Model, Verbose, from_options, one_of, output
+from inspector.cli.options import Model, from_options, one_of, output
 
 REGRESSED = 3
 """Exit code of a comparison that found something slower or wrong."""
@@ -97,7 +97,6 @@ def run(
     no_remember: Annotated[
         bool, output("--no-remember", help="Later scans do not follow what it recommends.")
     ] = False,
-    verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Measure engines, precisions, loaders, batch sizes and workers, check answers, recommend.
 
@@ -156,7 +155,6 @@ def compare(
     markdown: Annotated[
         bool, output("--markdown", help="Print it as Markdown, for a pull request.")
     ] = False,
-    verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Say what changed between two benchmarks: regressions, improvements, or nothing beyond chance.
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from inspector.cli.help import Command, worded
-from inspector.cli.options import output
+from inspector.cli.options import Verbose, output
 from inspector.core.text import print_lines, wrapped
 from inspector.core.untrusted import in_bucket
 from inspector.errors import UsageError
@@ -31,12 +31,13 @@ _NEVER = ("config", "overwrite", "trust")
 """Options that a person gives each time: they remove results, or run a program."""
 
 
-def _option() -> Any:
-    """The option `--config`, which every command has, as it has `--help`."""
+def _options() -> list[Any]:
+    """The options that every command has, as it has `--help`."""
     alone = typer.Typer(add_completion=False)
 
     @alone.command()
     def _(
+        verbose: Verbose = False,
         config: Annotated[
             Path | None,
             output(
@@ -48,16 +49,22 @@ def _option() -> Any:
         ] = None,
     ) -> None: ...
 
-    option = typer.main.get_command(alone).params[0]
-    option.expose_value = False
-    return option
+    options = typer.main.get_command(alone).params
+    for option in options:
+        option.expose_value = False
+    return options
 
 
-_CONFIG = _option()
+_VERBOSE, _CONFIG = _options()
 
 
 class Configured(Command):
     """A command whose options have their defaults from a file, where there is one."""
+
+    def __init__(self, *args: Any, **about: Any) -> None:
+        super().__init__(*args, **about)
+        if not any(param.name == "verbose" for param in self.params):
+            self.params.append(_VERBOSE)
 
     def get_params(self, ctx: Any) -> list[Any]:
         return [*super().get_params(ctx), _CONFIG]

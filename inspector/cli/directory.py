@@ -19,7 +19,6 @@ from inspector.cli.options import (
     Model,
     Moved,
     Threshold,
-    Verbose,
     carry_out,
     from_options,
     output,
@@ -57,7 +56,6 @@ def verify(
         ),
     ] = False,
     as_json: Annotated[bool, output("--json", help="Print findings as JSON.")] = False,
-    verbose: Verbose = False,
 ) -> None:
     """Prove a table: every part as committed, one row per file, no row that contradicts itself.
 
@@ -84,7 +82,6 @@ def rejudge(
     min_crack_mm: MinCrackMm = None,
     mm_per_px: MmPerPx = None,
     as_json: Annotated[bool, output("--json", help="Print what changed as JSON.")] = False,
-    verbose: Verbose = False,
 ) -> None:
     """Give a table other thresholds or another scale, without looking at its photos again.
 
@@ -122,7 +119,6 @@ def review(
         str | None,
         _page(metavar="NAME", help="Kept with each label; not given: your login name."),
     ] = None,
-    verbose: Verbose = False,
 ) -> None:
     """Look at photos, those most worth it first, and say crack or clear by one key.
 
@@ -210,7 +206,6 @@ def report(
     ] = 500,
     moved: Moved = None,
     model: Model = None,
-    verbose: Verbose = False,
 ) -> None:
     """Write a page with all cracks, what is left to a person, failures, and counts, to hand on.
 

@@ -19,7 +19,6 @@ from inspector.cli.options import (
     Pooled,
     TargetRecall,
     TargetSpecificity,
-    Verbose,
     View,
     completed,
     from_options,
@@ -91,7 +90,6 @@ def evaluate(
         int, speed("-j", "--workers", metavar="N", help="Processes that decode.")
     ] = 1,
     as_json: Annotated[bool, output("--json", help="Print metrics.json.")] = False,
-    verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Measure a model on labelled photos that it has not learned from, per source.
 
@@ -162,7 +160,6 @@ def calibrate(
         ),
     ] = "whole",
     device: Device = "auto",
-    verbose: Verbose = False,
 ) -> None:
     """Choose thresholds on labelled photos of your own walls, and say what they guarantee.
 

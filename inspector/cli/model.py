@@ -180,7 +180,6 @@ def export(
         int | None,
         _gate(metavar="N", help="Compare N of them at most.", show_default="256; int8: 6000"),
     ] = None,
-    verbose: Verbose = False,
 ) -> None:
     """Write a model as ONNX and TorchScript, or as what is named, and compare its verdicts.
 
@@ -224,10 +223,7 @@ def export(
         ("inspector doctor my-model", "this machine, and your model"),
     )
 )
-def doctor(
-    bundle: Bundle = None,
-    verbose: Verbose = False,
-) -> None:
+def doctor(bundle: Bundle = None) -> None:
     """Check this machine and a model: versions, formats, hashes, known answers, speed.
 
     Safe for a bundle from somebody else: its TorchScript, which is a program, is not run.

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from inspector.cli.help import examples
-from inspector.cli.options import AnyOut, Verbose, carry_out, from_options, output
+from inspector.cli.options import AnyOut, carry_out, from_options, output
 
 commands = typer.Typer()
 
@@ -33,7 +33,6 @@ def table(
         Path | None,
         output(metavar="FILE", help="Write all rows to a .parquet or .jsonl file instead."),
     ] = None,
-    verbose: Verbose = False,
 ) -> None:
     """Print the table as people read it: cracks first, with what was said in inspector review.
 
@@ -77,7 +76,6 @@ def merge(
         bool, typer.Option("--overwrite", help="Remove other results from --out first.")
     ] = False,
     as_json: Annotated[bool, output("--json", help="Print the outcome as JSON.")] = False,
-    verbose: Verbose = False,
 ) -> None:
     """Make one table of all shards of a scan, or of scans of different photos.
 
@@ -106,7 +104,6 @@ def publish(
         ),
     ],
     as_json: Annotated[bool, output("--json", help="Print the outcome as JSON.")] = False,
-    verbose: Verbose = False,
 ) -> None:
     """Make a finished table, with what people said, the next version of a Delta Lake table.
 

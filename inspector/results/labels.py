@@ -212,7 +212,8 @@ def _says_something(row: JsonObject) -> bool:
 def read_labels(out: Path) -> pa.Table:
     """Return the decision that counts for each labelled photo of a result directory, in the order
     in which they were made; columns as in `SCHEMA`. Raises OutputError for a damaged file."""
-    return latest(read_decisions(out))
+    table = newest(read_decisions(out))
+    return table.filter(table["label"].is_valid())
 
 
 def is_of_same_bytes(row: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
@@ -221,13 +222,6 @@ def is_of_same_bytes(row: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
     if row["content_hash"] is not None:
         return bool(row["content_hash"] == seen["content_hash"])
     return (row["size_bytes"], row["mtime"]) == (seen["size_bytes"], seen["mtime"])
-
-
-def latest(decisions: pa.Table) -> pa.Table:
-    """Return, of all decisions in their order, the one for each uri that counts, if it has a
-    label."""
-    table = newest(decisions)
-    return table.filter(table["label"].is_valid())
 
 
 def newest(decisions: pa.Table) -> pa.Table:

@@ -44,15 +44,8 @@ def look_into(
     nothing. Raises OutputError."""
     if isinstance(name, str) and recorded_in(name) is None:
         return Ledger(Path(), [])
-    with at_hand(name) as out:
-        return _look_into(out, name, identity, by_content, moved)
-
-
-def _look_into(
-    out: Path, name: Path | str, identity: Mapping[str, str], by_content: bool, moved: Moved | None
-) -> Ledger:
-    results = Results(out, identity)
-    with reporting(out, as_before):
+    with at_hand(name) as out, reporting(out, as_before):
+        results = Results(out, identity)
         refuse_unknown(out)
         manifest = Manifest.read(out)
         if manifest and manifest.next:

@@ -123,14 +123,11 @@ def merge(config: MergeConfig, *, progress: Progress = no_progress) -> MergeResu
     """
     with ExitStack() as stack:
         tables = [FinishedTable.of(out, stack.enter_context(at_hand(out))) for out in config.tables]
-        return _merge(config, tables, progress)
-
-
-def _merge(config: MergeConfig, tables: list[FinishedTable], progress: Progress) -> MergeResult:
-    identity = _common_identity(tables)
-    if tables[0].shard is not None:
-        tables = _all_shards(tables)
-    with open_results(config.out, identity, overwrite=config.overwrite) as results:
+        identity = _common_identity(tables)
+        if tables[0].shard is not None:
+            tables = _all_shards(tables)
+        opening = open_results(config.out, identity, overwrite=config.overwrite)
+        results = stack.enter_context(opening)
         wanted = [(table, part) for table in tables for part in table.manifest.parts]
         unchanged = [p.sha256 for p in results.parts] == [p.sha256 for _, p in wanted]
         copied = 0

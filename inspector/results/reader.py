@@ -75,7 +75,7 @@ class Table:
         parts: list[PartFile] = []
         begin = 0
         for path in Layout(out).parts():
-            state = _state(path)
+            state = state_of(path)
             with _reading(path) as file:
                 rows, facts = file.metadata.num_rows, _facts(file.schema_arrow.metadata or {})
             parts.append(PartFile(path, begin, rows, state, facts))
@@ -96,7 +96,7 @@ class Table:
 
     def is_current(self) -> bool:
         """Tell whether the table still has exactly the parts that were opened."""
-        found = [(path, _state(path)) for path in Layout(self.out).parts()]
+        found = [(path, state_of(path)) for path in Layout(self.out).parts()]
         return found == [(part.path, part.state) for part in self.parts]
 
     def check(self, row: int) -> None:
@@ -181,7 +181,7 @@ def _reading(path: Path) -> Iterator[pq.ParquetFile]:
         raise
 
 
-def _state(path: Path) -> State:
+def state_of(path: Path) -> State:
     """Return inode, size and time of change of a file; zeros if it is gone."""
     try:
         about = os.stat(path)
@@ -192,7 +192,7 @@ def _state(path: Path) -> State:
 
 def _check(part: PartFile) -> None:
     """Raise StaleTableError when the part's file is another one now."""
-    if _state(part.path) != part.state:
+    if state_of(part.path) != part.state:
         raise StaleTableError(part.path.name)
 
 

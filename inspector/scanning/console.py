@@ -45,7 +45,6 @@ class ScanConsole(Line):
         self.config = config
         self.total: int | None = None
         self._about = "about " if config.shard else ""
-        self._quiet_too = quiet
         self._verbose = verbose
         self._tally: Tally | None = None
         self._started = self._last = time.monotonic()
@@ -53,7 +52,7 @@ class ScanConsole(Line):
 
     def start(self, plan: Plan, backend: Engine, table: Counts, notes: Sequence[str]) -> None:
         self._started = time.monotonic()
-        if self._quiet_too:
+        if self._quiet:
             return
         out = display_path(str(self.config.out))
         said = f"looking at photos; the results go to {out}"
@@ -119,12 +118,11 @@ class WatchConsole(Line):
     def __init__(self, config: ScanConfig, *, quiet: bool = False) -> None:
         self._outcomes: Counter[str] = Counter()
         self._arriving, self._trouble = 0, ""
-        self._quiet_too = quiet
         self._out = display_path(str(config.out))
         super().__init__(quiet=quiet)
 
     def __enter__(self) -> Self:
-        if not self._quiet_too:
+        if not self._quiet:
             said = f"waiting for photos; the results go to {self._out}; Ctrl-C ends it"
             print_lines(wrapped("watch", said), to_stderr=True)
         return super().__enter__()
@@ -133,13 +131,13 @@ class WatchConsole(Line):
         """Take rows as a watch makes them."""
         for row in rows:
             self._outcomes[row.get("verdict") or row["failure_code"]] += 1
-            if row.get("verdict") == Verdict.CRACK and not self._quiet_too:
+            if row.get("verdict") == Verdict.CRACK and not self._quiet:
                 print_lines([f"crack      p {row['p_crack']:.3f}  {nearby(row['path'])}"])
         self.tell()
 
     def status(self, arriving: int, trouble: str) -> None:
         """Take what a watch says after each look."""
-        if trouble and trouble != self._trouble and not self._quiet_too:
+        if trouble and trouble != self._trouble and not self._quiet:
             print_lines(wrapped("waiting", trouble), to_stderr=True)
         self._arriving, self._trouble = arriving, trouble
 

@@ -3,11 +3,12 @@ to a person, and which failed. Read part by part, a few columns of each."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
+from heapq import nlargest
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow.compute as pc
 
 from inspector.results.reader import ROW, read_steadily
@@ -16,12 +17,7 @@ from inspector.types import Verdict
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pyarrow as pa
-    from numpy.typing import NDArray
-
     from inspector.results.reader import Table
-
-    Floats = NDArray[np.float64]
 
 LIKELIEST = 10
 EXAMPLES = 3
@@ -47,37 +43,28 @@ def find(out: Path) -> Highlights:
 
 
 def _read(table: Table) -> Highlights:
-    top = np.zeros((0, 2))
+    likeliest: list[tuple[float, int]] = []
     reasons: Counter[str] = Counter()
-    failed: dict[str, list[int]] = {}
+    failed: defaultdict[str, list[int]] = defaultdict(list)
     for batch in table.batches(_READ):
-        top = _likelier(top, batch)
+        cracks = batch.filter(pc.equal(batch["verdict"], Verdict.CRACK.value))
+        found = zip(cracks["p_crack"].to_pylist(), cracks[ROW].to_pylist(), strict=True)
+        # Of equal ones those that come first.
+        likeliest = nlargest(LIKELIEST, [*likeliest, *found], key=itemgetter(0))
         left = batch.filter(pc.equal(batch["verdict"], Verdict.REVIEW.value))
-        for found in pc.value_counts(left["reason"]).to_pylist():
-            reasons[found["values"]] += found["counts"]
-        for code in pc.unique(batch["failure_code"].drop_null()).to_pylist():
-            known = failed.setdefault(code, [])
-            if len(known) < EXAMPLES:
-                which = batch.filter(pc.equal(batch["failure_code"], code))[ROW]
-                known += which[: EXAMPLES - len(known)].to_pylist()
-    rows = [int(row) for row in top[:, 1]]
-    named = [*rows, *(row for some in failed.values() for row in some)]
+        reasons.update(left["reason"].to_pylist())
+        wrong = batch.filter(batch["failure_code"].is_valid())
+        codes = wrong["failure_code"].to_pylist()
+        for code, row in zip(codes, wrong[ROW].to_pylist(), strict=True):
+            if len(failed[code]) < EXAMPLES:
+                failed[code].append(row)
+    named = [row for _, row in likeliest] + [row for some in failed.values() for row in some]
     text_of = {row[ROW]: row for row in table.rows(named, ["path", "detail"])}
     return Highlights(
-        cracks=[(float(p), text_of[int(row)]["path"]) for p, row in top],
+        cracks=[(p, text_of[row]["path"]) for p, row in likeliest],
         reasons=dict(reasons.most_common()),
         failed={
             code: [f"{text_of[row]['path']}: {text_of[row]['detail']}" for row in some]
             for code, some in failed.items()
         },
     )
-
-
-def _likelier(top_K2: Floats, batch: pa.RecordBatch) -> Floats:
-    """The likeliest rows (probability, number) of those so far and the cracks of a batch; of
-    equal ones those that come first."""
-    cracks = batch.filter(pc.equal(batch["verdict"], Verdict.CRACK.value))
-    p_N = cracks["p_crack"].to_numpy(zero_copy_only=False)
-    row_N = cracks[ROW].to_numpy(zero_copy_only=False)
-    both_N2: Floats = np.concatenate([top_K2, np.stack([p_N, row_N], axis=1)])
-    return both_N2[np.argsort(-both_N2[:, 0], kind="stable")[:LIKELIEST]]

@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from inspector.errors import InspectorError, LoaderError
+from inspector.errors import InspectorError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.photos.address import shown
 from inspector.photos.reading import read
@@ -102,27 +102,18 @@ class Node:
             return f"it has version {__version__} of crack-inspector, not {version}"
         try:
             task = fetch_task()
-            return self._start(replace(task.config, device=device), task, cores, fetch_bundle)
+            self._config = config = replace(task.config, device=device)
+            if task.probe is not None and not read_here(task.probe, config.limits):
+                return (
+                    f"{shown(task.probe.path)} cannot be read there, but where the scan was "
+                    "started: see that the photos are there at the same path, and may be read"
+                )
+            choice = replace(task.choice, on_gpu=device.startswith("cuda"))
+            self._bundle = bundle = self._find_bundle(config, task, fetch_bundle)
+            self._plan = plan = make_plan(config, bundle, choice, task.first, cores=cores)
+            engine = start_engine(config, bundle, plan)
         except InspectorError as error:
             return str(error)
-
-    def _start(
-        self,
-        config: ScanConfig,
-        task: Task,
-        cores: int,
-        fetch_bundle: Callable[[], Mapping[str, bytes]],
-    ) -> Ready:
-        if task.probe is not None and not read_here(task.probe, config.limits):
-            raise LoaderError(
-                f"{shown(task.probe.path)} cannot be read there, but where the scan was started: "
-                "see that the photos are there at the same path, and may be read"
-            )
-        choice = replace(task.choice, on_gpu=config.device.startswith("cuda"))
-        self._bundle = bundle = self._find_bundle(config, task, fetch_bundle)
-        self._config = config
-        self._plan = plan = make_plan(config, bundle, choice, task.first, cores=cores)
-        engine = start_engine(config, bundle, plan)
         self._engine, self._judge = EngineThread(engine), Judge(config, bundle, engine.stages)
         threading.Thread(target=self._serve, name="inspector-node", daemon=True).start()
         return Ready(

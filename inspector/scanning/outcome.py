@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from inspector.scanning.rejudge import RejudgeResult
-    from inspector.scanning.summary import Counts, ScanSummary
+    from inspector.scanning.summary import Counts, Listing, ScanSummary
     from inspector.scanning.worklist import Preview
 
 _MOST_LISTED = 8
@@ -158,7 +158,7 @@ def _next(summary: ScanSummary, verbose: bool) -> list[str]:
     return lines
 
 
-def _shard(of: ScanSummary | Preview) -> list[str]:
+def _shard(of: Listing) -> list[str]:
     """Say that these are not all photos, where they are not."""
     if of.shard is None:
         return []
@@ -226,7 +226,7 @@ def _scale(summary: ScanSummary) -> list[str]:
     return wrapped("scale", run + cannot_show(*counts, summary.min_crack_mm))
 
 
-def _omissions(summary: ScanSummary | Preview) -> list[str]:
+def _omissions(summary: Listing) -> list[str]:
     """Lines about everything that was seen and left out."""
     lines = []
     if summary.ignored_by_suffix:

@@ -71,21 +71,25 @@ def settle_vanished(
     for_good = tuple(chain.from_iterable(idle.values()))
     suspect = tuple(work.discovery.without_photos)
     kept: Counter[str] = Counter()
+
+    def is_gone_for_good(uri: str) -> bool:
+        for place in [place for place, at in idle.items() if uri.startswith(at)]:
+            del idle[place]
+        return uri.startswith(for_good)
+
     waiting: dict[str, list[str]] = {}
     for file, uris in results.unseen((*(root.uri for root in roots), *for_good)):
         if work.stopped:
             return
         lost, dropped = [], []
         for uri in gone_among(uris):
-            if uri.startswith(for_good):
+            if is_gone_for_good(uri):
                 dropped.append(uri)
-                idle = {place: at for place, at in idle.items() if not uri.startswith(at)}
             elif any(root.covers(uri) for root in roots):
-                root = next((root for root in suspect if uri.startswith(root)), None)
-                if root is None:
-                    lost.append(uri)
+                if uri.startswith(suspect):
+                    kept[next(root for root in suspect if uri.startswith(root))] += 1
                 else:
-                    kept[root] += 1
+                    lost.append(uri)
         tally.vanished += len(lost) + len(dropped)
         dropped += lost if prune else []
         if dropped:
@@ -96,16 +100,13 @@ def settle_vanished(
     if waiting:
         results.drop(waiting)
     for file in tuple(results.lost.parts) if prune or for_good else ():
-        missing = gone_among(results.lost.without_row(file))
         given_up = [
             uri
-            for uri in missing
-            if uri.startswith(for_good)
+            for uri in gone_among(results.lost.without_row(file))
+            if is_gone_for_good(uri)
             or (prune and not uri.startswith(suspect) and any(r.covers(uri) for r in roots))
         ]
         if given_up:
-            for uri in given_up:
-                idle = {place: at for place, at in idle.items() if not uri.startswith(at)}
             results.give_up(given_up)
     work.discovery.notes += [
         f"--source-gone {place}: the table has no row below it whose file is gone; none was dropped"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from inspector.model.scale import Scale
+    from inspector.photos.source import Discovery
     from inspector.scanning.config import FailureBudget
     from inspector.scanning.executor import Engine
     from inspector.scanning.pipeline import OpenScan
@@ -194,14 +195,9 @@ EXIT_SIGNAL_BASE = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScanSummary:
-    """The outcome of a scan. Unless it was stopped, discovered = run.rows + already_done +
-    left_out."""
+class Listing:
+    """What was found in the sources, in photos."""
 
-    table: Counts
-    """All rows in `out`, of this run and earlier ones."""
-    run: Counts
-    """The rows that this run has made."""
     shard: str | None
     """Whose photos these are; None: all."""
     elsewhere: int
@@ -209,14 +205,50 @@ class ScanSummary:
     discovered: int
     already_done: int
     """Photos whose row was made by an earlier run."""
+    left_out: int
+    """Photos that have no row and get none, because only failed ones are retried."""
+    ignored_by_suffix: dict[str, int]
+    """Files that are no images, by name ending."""
+    excluded: dict[str, int]
+    """Files and directories left out, by what matched them; a directory counts once."""
+    repeated: int
+    """Photos that lists or patterns name more than once."""
+    unreadable_dirs: list[str]
+    """Directories that could not be listed, with the reason: their photos are missing here."""
+    linked_dirs: list[str]
+    """Links to directories, not followed."""
+    notes: list[str]
+
+    @staticmethod
+    def of(found: Discovery, *notes: str) -> JsonObject:
+        """The fields that a listing fills, with further notes."""
+        return {
+            "shard": None if found.shard is None else str(found.shard),
+            "elsewhere": found.elsewhere,
+            "ignored_by_suffix": dict(found.ignored_by_suffix.most_common()),
+            "excluded": dict(found.excluded.most_common()),
+            "repeated": found.repeated,
+            "unreadable_dirs": [display_path(str(unread)) for unread in found.unreadable_dirs],
+            "linked_dirs": [display_path(path) for path in found.linked_dirs],
+            "notes": [display_path(note) for note in (*found.notes, *notes)],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanSummary(Listing):
+    """The outcome of a scan. Unless it was stopped, discovered = run.rows + already_done +
+    left_out."""
+
+    table: Counts
+    """All rows in `out`, of this run and earlier ones."""
+    run: Counts
+    """The rows that this run has made."""
     changed: int
     """Photos with a new row that had one before, from an earlier state or a failed try."""
     outdated: int
     """Photos that are not as their rows say, in a table that only grows (in a bucket)."""
     yielded: int
     """Photos of this run that another scan into the same table had judged first; its rows count."""
-    left_out: int
-    """Photos without a row, because only failed ones were retried."""
     vanished: int
     """Rows below the sources whose files are gone; known when the listing was whole."""
     pruned: int
@@ -233,19 +265,8 @@ class ScanSummary:
     """Photos of this run of which nobody knows whether they can."""
     failure_examples: dict[str, list[str]]
     """A few failed files of this run, by failure code."""
-    ignored_by_suffix: dict[str, int]
-    """Files that are no images, by name ending."""
-    excluded: dict[str, int]
-    """Files and directories left out, by what matched them; a directory counts once."""
-    repeated: int
-    """Photos that lists or patterns name more than once."""
     gone_but_named: int
     """Photos already done whose files are gone, although a list names them."""
-    unreadable_dirs: list[str]
-    """Directories that could not be listed, with the reason: their photos are missing here."""
-    linked_dirs: list[str]
-    """Links to directories, not followed."""
-    notes: list[str]
     seconds: float
     stage_seconds: dict[str, float]
     """Wall seconds of the scan's own thread by stage; of `load` and `engine` it is the waiting."""
@@ -309,13 +330,12 @@ def summarise(run: OpenScan) -> ScanSummary:
     found, rows = work.discovery, Counts.of(table.outcomes)
     seconds = time.perf_counter() - run.started
     failures = tally.run.failures or (rows.failures if tally.already_done else {})
-    notes = (*found.notes, *table.notes, *engine.notes, *run.executor.notes, *run.overlays.notes)
+    notes = (*table.notes, *engine.notes, *run.executor.notes, *run.overlays.notes)
     judged = tally.run.ok or table.ledger.judged_and_seen or work.stopped
     return ScanSummary(
+        **Listing.of(found, *notes),
         table=rows,
         run=tally.run,
-        shard=None if found.shard is None else str(found.shard),
-        elsewhere=found.elsewhere,
         discovered=found.discovered,
         already_done=tally.already_done,
         changed=table.superseded,
@@ -330,13 +350,7 @@ def summarise(run: OpenScan) -> ScanSummary:
         coarse=tally.coarse,
         unknown_scale=tally.unknown_scale,
         failure_examples=tally.examples,
-        ignored_by_suffix=dict(found.ignored_by_suffix.most_common()),
-        excluded=dict(found.excluded.most_common()),
-        repeated=found.repeated,
         gone_but_named=tally.gone_but_named,
-        unreadable_dirs=[display_path(str(unread)) for unread in found.unreadable_dirs],
-        linked_dirs=[display_path(path) for path in found.linked_dirs],
-        notes=[display_path(note) for note in notes],
         seconds=seconds,
         stage_seconds=run.clock.seconds,
         engine_seconds=run.executor.busy_seconds,

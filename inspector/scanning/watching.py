@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,63 +74,48 @@ def watch(
             make_directory(at.work)
             stack.enter_context(locked(at.watch_lock))
         warm, signals = stack.enter_context(Warm()), stack.enter_context(StopSignals())
-        of = _Watch(config, warm, lambda: signals.received is not None or stop())
-        return of.run(every_s, status, rows)
+        stopped = lambda: signals.received is not None or stop()  # noqa: E731
+        return _judge_arrivals(config, warm, stopped, every_s, status, rows)
 
 
-class _Watch:
-    """Looks at sources, and scans where there is something to do."""
+def _judge_arrivals(
+    config: ScanConfig,
+    warm: Warm,
+    stopped: Callable[[], bool],
+    every_s: float,
+    status: Callable[[int, str], object],
+    rows: Told | None,
+) -> ScanSummary:
+    started = time.perf_counter()
+    outcomes: Counter[str] = Counter()
 
-    def __init__(self, config: ScanConfig, warm: Warm, stopped: Callable[[], bool]) -> None:
-        self._config = config
-        self._warm = warm
-        self._stopped = stopped
-        self._outcomes: Counter[str] = Counter()
-
-    def run(
-        self, every_s: float, status: Callable[[int, str], object], rows: Told | None
-    ) -> ScanSummary:
-        started = time.perf_counter()
-        # The first scan judges nothing: it finds out whether all can work, and opens the model.
-        done: set[int] = set()
-        last = self._scan(done, rows)
-        before: set[int] = set()
-        while not last.interrupted_by and not self._stopped():
-            trouble, began = "", time.monotonic()
-            try:
-                now = self._look()
-                settled = now & before
-                before = now
-                if settled - done or (self._config.prune and done - now):
-                    last = self._scan(settled, rows)
-                    done = settled
-            except (BusyError, SourceError) as error:
-                trouble = str(error)
-            took_s = time.monotonic() - began
-            status(len(before - done), trouble)
-            self._wait(max(every_s, took_s))
-        seconds = time.perf_counter() - started
-        return replace(last, run=Counts.of(self._outcomes), seconds=seconds, complete=False)
-
-    def _look(self) -> set[int]:
-        """The photos that are there, each with its size and time of change. Raises SourceError."""
-        seen: set[int] = set()
-        for ref in self._config.discover():
-            if self._stopped():
-                break
-            seen.add(_state(ref))
-        return seen
-
-    def _scan(self, settled: set[int], rows: Told | None) -> ScanSummary:
-        with open_scan(self._config, self._warm, lambda ref: _state(ref) in settled) as run:
+    def scan(settled: set[int]) -> ScanSummary:
+        with open_scan(config, warm, lambda ref: _state(ref) in settled) as run:
             summary = work_through(run, None, rows)
-        self._outcomes += run.tally.outcomes
+        outcomes.update(run.tally.outcomes)
         return summary
 
-    def _wait(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while not self._stopped() and (left := until - time.monotonic()) > 0:
+    # The first scan judges nothing: it finds out whether all can work, and opens the model.
+    done: set[int] = set()
+    before: set[int] = set()
+    last = scan(done)
+    while not last.interrupted_by and not stopped():
+        trouble, began = "", time.monotonic()
+        try:
+            now = {_state(ref) for ref in takewhile(lambda _: not stopped(), config.discover())}
+            settled = now & before
+            before = now
+            if settled - done or (config.prune and done - now):
+                last = scan(settled)
+                done = settled
+        except (BusyError, SourceError) as error:
+            trouble = str(error)
+        until = time.monotonic() + max(every_s, time.monotonic() - began)
+        status(len(before - done), trouble)
+        while not stopped() and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, _NAP_S))
+    seconds = time.perf_counter() - started
+    return replace(last, run=Counts.of(outcomes), seconds=seconds, complete=False)
 
 
 def _state(ref: ImageRef) -> int:

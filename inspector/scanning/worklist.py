@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from inspector.core.machine import usable_cores
-from inspector.core.text import display_path
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.photos.reading import sha256_within
 from inspector.photos.source import is_gone, suffix_of
 from inspector.results.ledger import Ledger
 from inspector.results.lookup import look_into, recorded_facts
 from inspector.scanning.plan import AUTO, choose_engine, identity_of
+from inspector.scanning.summary import Listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -154,9 +154,13 @@ def triage(
     by_content = ledger.by_content and not config.retry_failed
     size = CHUNK_READ if by_content else CHUNK
     with ThreadPoolExecutor(usable_cores(), "hash") as threads:  # hashing lets go of Python's lock
+
+        def digests(some: Sequence[ImageRef]) -> list[bytes | None]:
+            return list(threads.map(read, [ref.path for ref in some]))
+
         while chunk := list(islice(waiting, size)):
-            digests = partial(_digests, threads, read) if by_content else None
-            yield from zip(chunk, _needs(chunk, ledger, digests, config), strict=True)
+            needs = _needs(chunk, ledger, digests if by_content else None, config)
+            yield from zip(chunk, needs, strict=True)
 
 
 def _needs(
@@ -175,36 +179,16 @@ def _needs(
             yield Need.NEW_ROW if outdated else Need.NOTHING
 
 
-def _digests(
-    threads: ThreadPoolExecutor, read: Callable[[str], bytes | None], refs: Sequence[ImageRef]
-) -> list[bytes | None]:
-    return list(threads.map(read, [ref.path for ref in refs]))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preview:
+class Preview(Listing):
     """Counts of files; `size_bytes` of the photos that a scan would look at."""
 
-    shard: str | None
-    """Whose photos are counted here; None: all."""
-    elsewhere: int
-    """Photos of the other shards."""
-    discovered: int
     new: int
     """Without a row."""
     changed: int
     """Whose row would be replaced: they have changed since, or failed and are retried."""
-    already_done: int
-    left_out: int
-    """Without a row, and none would be made: only failed ones are retried."""
     size_bytes: int
     photos_by_suffix: dict[str, int]
-    ignored_by_suffix: dict[str, int]
-    excluded: dict[str, int]
-    repeated: int
-    unreadable_dirs: list[str]
-    linked_dirs: list[str]
-    notes: list[str]
 
     def to_json(self) -> JsonObject:
         return asdict(self)
@@ -227,8 +211,7 @@ def preview(config: ScanConfig) -> Preview:
     others = ledger.other_photos(str(config.out)) if counts else None
     without_row = counts[Need.FIRST_ROW]
     return Preview(
-        shard=None if discovery.shard is None else str(discovery.shard),
-        elsewhere=discovery.elsewhere,
+        **Listing.of(discovery, *([others] if others else [])),
         discovered=counts.total(),
         new=0 if config.retry_failed else without_row,
         changed=counts[Need.NEW_ROW],
@@ -236,12 +219,6 @@ def preview(config: ScanConfig) -> Preview:
         left_out=without_row if config.retry_failed else 0,
         size_bytes=size_bytes,
         photos_by_suffix=dict(suffixes.most_common()),
-        ignored_by_suffix=dict(discovery.ignored_by_suffix.most_common()),
-        excluded=dict(discovery.excluded.most_common()),
-        repeated=discovery.repeated,
-        unreadable_dirs=[display_path(str(unread)) for unread in discovery.unreadable_dirs],
-        linked_dirs=[display_path(path) for path in discovery.linked_dirs],
-        notes=[display_path(note) for note in (*discovery.notes, others) if note],
     )
 
 

@@ -7,6 +7,7 @@ replaced is looked at again.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,17 +20,17 @@ from inspector.core.layout import (
     RESULTS_DIR,
     Layout,
     is_being_written,
-    is_part_name,
     refuse_other,
 )
 from inspector.core.progress import no_progress
-from inspector.core.untrusted import opened, read_plain, take_paths
+from inspector.core.untrusted import opened, take_paths
 from inspector.errors import OutputError, UsageError
 from inspector.photos.address import text_of
 from inspector.photos.reading import Refused, sha256_of
 from inspector.photos.source import source_of
 from inspector.results.log import at_hand
 from inspector.results.manifest import RESTORE, SHARD, Manifest, ManifestError, fingerprint_of
+from inspector.results.reader import state_of
 from inspector.results.verify.findings import Finding, Findings, Flaw, Remark, VerifyResult
 from inspector.results.verify.table import ROWS_AT_ONCE, TableCheck
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from inspector.core.progress import Progress
     from inspector.photos.source import Source
+    from inspector.results.reader import State
 
 
 __all__ = ["Finding", "Flaw", "Remark", "VerifyConfig", "VerifyResult", "verify"]
@@ -67,36 +69,34 @@ def verify(config: VerifyConfig, *, progress: Progress = no_progress) -> VerifyR
     or where a scan changed it all the time.
     """
     with at_hand(config.out, anew=True) as out:
-        return _verify(config, out, progress)
-
-
-def _verify(config: VerifyConfig, out: Path, progress: Progress) -> VerifyResult:
-    refuse_other(out)
-    for _ in range(ATTEMPTS):
-        before = _state(out)
-        findings = Findings()
-        table = _check(out, findings, progress)
-        moved = _state(out) != before
-        if not (moved and findings.damaged()):
-            break
-    else:
-        raise OutputError(f"a scan keeps changing {out}; verify again when it has ended")
-    if moved or is_being_written(out):
-        what = "a scan is writing; what it commits from now on was not looked at"
-        findings.add(Remark.RUNNING, RESULTS_DIR, what)
-    else:
-        _note_leftovers(out, findings)
-    photos = _check_photos(table, findings, progress) if table and config.photos else None
-    return VerifyResult(
-        out=config.out,
-        rows=sum(table.parts.values()) if table else 0,
-        parts=len(table.parts) if table else 0,
-        shard=table.manifest.identity.get(SHARD) if table else None,
-        photos=photos,
-        skipped=findings.counts[Remark.PHOTO_SKIPPED],
-        damage=findings.of(Flaw),
-        notes=findings.of(Remark),
-    )
+        refuse_other(out)
+        for _ in range(ATTEMPTS):
+            before = _state(out)
+            findings = Findings()
+            table = _check(out, findings, progress)
+            moved = _state(out) != before
+            if not (moved and findings.damaged()):
+                break
+        else:
+            raise OutputError(f"a scan keeps changing {out}; verify again when it has ended")
+        if moved or is_being_written(out):
+            what = "a scan is writing; what it commits from now on was not looked at"
+            findings.add(Remark.RUNNING, RESULTS_DIR, what)
+        else:
+            for leftover in Layout(out).drafts():
+                what = "was never completed; the next run of this scan removes it"
+                findings.add(Remark.LEFTOVER, str(leftover.relative_to(out)), what)
+        photos = _check_photos(table, findings, progress) if table and config.photos else None
+        return VerifyResult(
+            out=config.out,
+            rows=sum(table.parts.values()) if table else 0,
+            parts=len(table.parts) if table else 0,
+            shard=table.manifest.identity.get(SHARD) if table else None,
+            photos=photos,
+            skipped=findings.counts[Remark.PHOTO_SKIPPED],
+            damage=findings.of(Flaw),
+            notes=findings.of(Remark),
+        )
 
 
 def _check(out: Path, findings: Findings, progress: Progress) -> TableCheck | None:
@@ -165,27 +165,12 @@ def _check_photos(table: TableCheck, findings: Findings, progress: Progress) -> 
     return seen
 
 
-def _state(out: Path) -> object:
+def _state(out: Path) -> list[State]:
     """Differs whenever a scan has committed something in between."""
-    try:
-        manifest = read_plain(Layout(out).manifest)
-        with contextlib.suppress(FileNotFoundError):
-            manifest += read_plain(Layout(out).journal)
-    except OSError as error:
-        manifest = str(error).encode()
-    parts = []
-    with contextlib.suppress(FileNotFoundError), os.scandir(Layout(out).table) as listing:
-        for entry in listing:
-            if is_part_name(entry.name):
-                about = entry.stat(follow_symlinks=False)
-                parts.append((entry.name, about.st_ino, about.st_size, about.st_mtime_ns))
-    return manifest, sorted(parts)
-
-
-def _note_leftovers(out: Path, findings: Findings) -> None:
-    for leftover in Layout(out).drafts():
-        what = "was never completed; the next run of this scan removes it"
-        findings.add(Remark.LEFTOVER, str(leftover.relative_to(out)), what)
+    at = Layout(out)
+    with contextlib.suppress(OSError):  # what cannot be listed is found out later
+        return [state_of(file) for file in (at.manifest, at.journal, *at.parts())]
+    return []
 
 
 COLUMNS = ["uri", "size_bytes", "mtime", "content_hash"]
