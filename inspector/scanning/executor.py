@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -148,14 +148,16 @@ class LocalExecutor:
         self._clock = clock
         self._warm = warm
         self._plan: Plan
-        self._batches: Generator[Batch] | None = None
-        self._thread: EngineThread | None = None
+        self._batches: Generator[Batch]
+        self._thread: EngineThread
         self._timed: dict[str, Backend] = {}
         """Engines that had to be opened to be timed; of these the scan uses what it needs."""
+        self._opened = ExitStack()
+        self._opened.callback(close_all, self._timed)
 
     @property
     def busy_seconds(self) -> float:
-        return self._thread.busy_seconds if self._thread else 0.0
+        return self._thread.busy_seconds
 
     def choose_engine(self) -> str:
         """Choose it; where its precision is free, engines are timed, unless they were before."""
@@ -181,18 +183,20 @@ class LocalExecutor:
         config, bundle, plan, warm = self._config, self._bundle, self._plan, self._warm
         # Before the engine, so that worker processes come up while it loads.
         self._batches = start_loader(config, bundle, plan, self._work)
+        self._opened.enter_context(closing(self._batches))
         open_already = None if warm is None else warm.engine
         self.engine = open_already or start_engine(config, bundle, plan, self._timed)
         self._thread = EngineThread(self.engine)
         close_all(self._timed)
         if warm is not None:
             warm.engine = self.engine
+        else:
+            self._opened.enter_context(closing(self.engine))
         return plan
 
     def judged(self, overlays: Overlays) -> Generator[Judged]:
         """In the order of the listing. Once the scan is stopped, no more batches are started; those
         with the engine come out. Raises BackendError, LoaderError."""
-        assert self._thread is not None
         judging = Judge(self._config, self._bundle, self.engine.stages)
         with closing(self._thread.predictions(self._until_stopped(), self._clock)) as predictions:
             for batch, scores in predictions:
@@ -204,7 +208,6 @@ class LocalExecutor:
                 yield judged
 
     def _until_stopped(self) -> Iterator[Batch]:
-        assert self._batches is not None
         try:
             for batch in self._clock.timed("load", self._batches):
                 yield batch
@@ -216,11 +219,7 @@ class LocalExecutor:
                 raise
 
     def close(self) -> None:
-        if self._batches is not None:
-            self._batches.close()
-        if self._thread is not None and self._warm is None:
-            self.engine.close()
-        close_all(self._timed)
+        self._opened.close()
 
 
 class EngineThread:
