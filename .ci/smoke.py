@@ -16,7 +16,7 @@ import inspector
 
 INSPECTOR = Path(sys.executable).with_name("inspector")
 PHOTOS = ("crack_wide_diagonal", "clear_plain_light", "clear_joint")
-ABSENT = ("torch", "torchvision", "onnx", "onnxscript", "sklearn", "scipy", "matplotlib")
+ABSENT = ("torch", "torchvision", "onnx", "sklearn", "scipy", "matplotlib")
 
 
 def main(room: Path, samples: Path) -> None:

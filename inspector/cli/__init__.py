@@ -21,7 +21,7 @@ from inspector.version import __version__
 
 EXTRAS = {
     "evaluate": ("sklearn", "scipy", "matplotlib", "onnx"),
-    "train": ("torch", "torchvision", "onnxscript"),
+    "train": ("torch", "torchvision"),
     "openvino": ("openvino",),
     "delta": ("deltalake",),
     "ray": ("ray",),

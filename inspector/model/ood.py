@@ -23,8 +23,8 @@ MIN_TRAINING = 64
 """Training images below which nothing is fitted."""
 _LEAST_SPREAD = 0.01
 _TAIL = 0.99
-_STRIDES, _LAST_STRIDE = (4, 8, 16), 32
-"""Pixels between neighbouring positions in layer1 to layer3, and in layer4."""
+STRIDES = (4, 8, 16, 32)
+"""Pixels between neighbouring positions in layer1 to layer4."""
 
 
 def pool_for_ood(stages: Sequence[Tensor]) -> Tensor:
@@ -40,15 +40,18 @@ def pool_for_ood(stages: Sequence[Tensor]) -> Tensor:
 
 
 def _cells(stage_NCHW: Tensor) -> Tensor:
-    """Average over `GRID` x `GRID` cells, which overlap where the side is no multiple of `GRID`;
-    along a shorter side, each position is a cell."""
-    strides, sizes = [], []
-    for side in stage_NCHW.shape[2:]:
-        # In arithmetic alone: torch.jit.trace gives sides as tensors, and would warn of `max`.
-        short = side < GRID
-        strides.append(side // GRID + short)
-        sizes.append(side - (GRID - 1) * (side // GRID + short) + (GRID - side) * short)
-    return nn.functional.avg_pool2d(stage_NCHW, sizes, strides)
+    """Average over `GRID` x `GRID` cells."""
+    (high, down), (wide, across) = map(cells_along, stage_NCHW.shape[2:])
+    return nn.functional.avg_pool2d(stage_NCHW, (high, wide), (down, across))
+
+
+def cells_along(side: int) -> tuple[int, int]:
+    """Size and distance of the cells along a side, in positions: they overlap where the side is no
+    multiple of `GRID`; along a shorter side, each position is a cell."""
+    # In arithmetic alone: torch.jit.trace gives sides as tensors, and would warn of `max`.
+    short = side < GRID
+    apart = side // GRID + short
+    return side - (GRID - 1) * apart + (GRID - side) * short, apart
 
 
 def _deviation(x_NCHW: Tensor) -> Tensor:
@@ -75,8 +78,8 @@ def moving_cells(size: int) -> tuple[tuple[int, int, int], ...]:
     """Of layer1 to layer3, in their positions: the side of a cell, the distance of the cells of a
     window, and that of windows. What `_cells` comes to for images of `size` px, a multiple of 32
     and at least 64."""
-    sides = [(size // stride, _LAST_STRIDE // stride) for stride in _STRIDES]
-    return tuple((side - (GRID - 1) * (side // GRID), side // GRID, apart) for side, apart in sides)
+    *strides, last = STRIDES
+    return tuple((*cells_along(size // stride), last // stride) for stride in strides)
 
 
 def _moving_deviation(stage_NCHW: Tensor, side: int, step: int, stride: int) -> Tensor:

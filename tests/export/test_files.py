@@ -11,11 +11,15 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from onnx import numpy_helper
 
+from export.onnx import export_onnx
 from inspector.errors import BundleError
-from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES, ModelBundle
+from inspector.model.bundle import DEFAULT_PATH, INPUT_NAME, OUTPUT_NAMES, ModelBundle
 from inspector.model.golden import read_golden
+from inspector.model.network import load_deployed
+from tests.conftest import save_untrained_bundle
 
 HERE = os.fspath(Path(__file__).parents[2]).encode()
 
@@ -79,6 +83,30 @@ def test_graph_interface(proto):
         ("cam", f32, ["batch", 2, 2]),
         ("domain", f32, ["batch"]),
     ]
+
+
+def test_the_shipped_weights_answer_the_bits_of_the_shipped_file(tmp_path):
+    """That file was written by PyTorch's own exporter."""
+    bundle = ModelBundle.load(DEFAULT_PATH)
+    export_onnx(load_deployed(bundle), bundle.preprocess.size, {}, tmp_path / "model.onnx")
+    pixels = read_golden(bundle).pixels_NHWC
+    shipped, again = (onnx.load(p / "model.onnx") for p in (bundle.path, tmp_path))
+    for before, after in zip(run(shipped, pixels), run(again, pixels), strict=True):
+        np.testing.assert_array_equal(after, before)
+
+
+@pytest.mark.parametrize("size", [32, 50, 100])
+def test_every_size_answers_like_the_network(size, tmp_path):
+    bundle = save_untrained_bundle(tmp_path / "bundle", size=size)
+    model = load_deployed(bundle)
+    export_onnx(model, size, {}, tmp_path / "model.onnx")
+    pixels = np.random.default_rng(size).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(pixels))
+    for answer, right in zip(
+        run(onnx.load(tmp_path / "model.onnx"), pixels), expected, strict=True
+    ):
+        np.testing.assert_allclose(answer, right, rtol=1e-3, atol=1e-4)
 
 
 def test_metadata_lets_the_file_stand_alone(proto, tiny_bundle):

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-EXTRAS = {"torch", "torchvision", "onnx", "onnxscript", "sklearn", "scipy", "matplotlib", "obstore"}
+EXTRAS = {"torch", "torchvision", "onnx", "sklearn", "scipy", "matplotlib", "obstore"}
 HEAVY = EXTRAS | {"onnxruntime", "pyarrow", "duckdb", "PIL", "numpy"}
 
 RUN_MAIN = """

@@ -150,31 +150,6 @@ def test_outlier_images_are_equal_for_equal_seeds():
     assert all((a != b).any() for a, b in zip(first, other, strict=True))
 
 
-def test_exported_head_scores_the_same_in_onnx_runtime(head, tmp_path):
-    import onnxruntime
-
-    class Graph(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.head = head
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return self.head(stages_of(images))
-
-    images = torch.cat([walls(3, 11), cats(3, 12)])
-    torch.onnx.export(
-        Graph().eval(),
-        (images,),
-        tmp_path / "g.onnx",
-        input_names=["images"],
-        dynamo=True,
-        verbose=False,
-    )
-    session = onnxruntime.InferenceSession(tmp_path / "g.onnx", providers=["CPUExecutionProvider"])
-    (scores,) = session.run(None, {"images": images.numpy()})
-    np.testing.assert_allclose(scores, head(stages_of(images)).numpy(), rtol=1e-3, atol=1e-3)
-
-
 def test_features_of_batches_are_joined_and_need_an_image():
     batches = [pool_for_ood(stages_of(walls(30, 1))), pool_for_ood(stages_of(walls(20, 2)))]
     assert len(joined(batches)) == 50
