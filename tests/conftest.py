@@ -36,12 +36,13 @@ def own_cache(tmp_path_factory):
 
 
 LONG_FILES = (
-    "bench/test_run.py", "journeys/test_learning.py", "journeys/test_scans.py",
-    "export/test_run.py", "export/test_reduced.py", "bench/faults/test_run.py",
-    "training/test_train.py", "house/test_docs.py", "bench/studies/test_training.py",
+    "journeys/test_learning.py", "journeys/test_scans.py", "bench/test_run.py",
+    "bench/faults/test_run.py", "export/test_reduced.py", "training/test_train.py",
+    "journeys/test_streams.py", "export/test_narrow.py", "bench/test_context.py",
+    "scanning/test_big_photos.py", "export/test_run.py", "reviewing/test_browser.py",
 )  # fmt: skip
-"""Files that take a minute or more, the longest first: begun last, one process would wait for them
-alone."""
+"""Files that take half a minute or more, the longest first: begun last, one process would wait for
+them alone."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,7 +16,7 @@ from bench.run import bench as run_bench
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 TINY = dataclasses.replace(
-    config.EFFORTS[QUICK], budget_s=1000.0, rounds=2, turn_s=0.01, batch_sizes=(1, 3), tiles=20,
+    config.EFFORTS[QUICK], budget_s=1000.0, rounds=1, turn_s=0.01, batch_sizes=(1, 3), tiles=20,
     photos=2, pool=18, ceilings_s=0.2, scans=1, scan_batch_sizes=(),
 )  # fmt: skip
 
@@ -34,7 +34,8 @@ def sample_tiles(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def small():
-    """Photos of 0.2 megapixels, and next to no time for everything."""
+    """Photos of 0.2 megapixels, and next to no time for everything. A second round is measured in
+    `tests/journeys`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench.inputs, "WIDTH", 500)
         patch.setattr(bench.inputs, "HEIGHT", 400)

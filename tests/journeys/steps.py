@@ -331,7 +331,7 @@ LEARNING = (
     Step("export my-model --int8 --fp16 --calibration labelled --images 'other walls'",
          ("inspector: .*photos",), code=1, columns=60),
     Step("doctor my-model", ("Everything is in order|to be looked at",)),
-    Step("doctor -v", ("Everything is in order|to be looked at",), columns=60),
+    Step("doctor tiny -v", ("Everything is in order|to be looked at",), columns=60),
     Step("doctor nowhere", ("not a model bundle",), code=1, columns=None),
     Step("bench photos --quick --out before --backends onnxruntime --precisions fp32 "
          "--batch-sizes 1 --workers 0 --peers none --device cpu --model tiny --budget 1 --seed 3 "

@@ -187,7 +187,7 @@ def test_killed_scans_and_decoders(setting, photos, tmp_path):
 @linux
 def test_killed_while_old_rows_are_superseded(setting, tmp_path):
     with Scans(setting, tmp_path / "runs") as scans:
-        case = kill_steps(scans, tmp_path, HISTORIES[1], every=20, seed=0, parallel=2)
+        case = kill_steps(scans, tmp_path, HISTORIES[1], every=45, seed=0, parallel=2)
     assert not case.broken, case.to_json()
     assert case.runs and case.rows == 25 * case.runs
     kinds = case.facts["kinds of steps"]
