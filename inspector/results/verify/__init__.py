@@ -7,8 +7,6 @@ replaced is looked at again.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
