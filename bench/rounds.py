@@ -7,7 +7,7 @@ import math
 import random
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bench.alone import EngineCase
-    from bench.paths import PathCase
-
-C = TypeVar("C", "EngineCase", "PathCase")
 
 LEAST_ROUNDS = 3
 """Rounds below which no interval is given."""
@@ -91,6 +87,28 @@ NARROW = 0.03
 """Half width of an interval, as a share of its median, at which a case needs no more rounds."""
 
 
+class Repeated(Protocol):
+    """A case, as far as the order of measurement is concerned."""
+
+    @property
+    def open(self) -> bool:
+        """Whether it can run and has not failed."""
+        ...
+
+    @property
+    def usual(self) -> bool:
+        """Whether it must not go short: the others are compared with it."""
+        ...
+
+    @property
+    def measured(self) -> Sequence[Sequence[float]]:
+        """Rates of all rounds so far, for each of its settings."""
+        ...
+
+
+C = TypeVar("C", bound=Repeated)
+
+
 def repeat(
     cases: Sequence[C],
     measure: Callable[[C, int], None],
@@ -122,7 +140,7 @@ def repeat(
             spent[id(case)] = time.perf_counter() - began
 
 
-def _done(case: EngineCase | PathCase, rounds: int) -> bool:
+def _done(case: Repeated, rounds: int) -> bool:
     if rounds < LEAST_ROUNDS:
         return False
     return max(map(half_width, case.measured), default=math.inf) <= NARROW

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from bench.alone import engine_cases, engine_results, measure_engine
+from bench.alone import EngineCase, engine_cases, engine_results, measure_engine
 from bench.ceilings import add_shares, ask_ceilings, count_operations
 from bench.engines import ENGINES, candidates
 from bench.inputs import check_source
@@ -28,7 +28,7 @@ from bench.prepare import prepare
 from bench.processes import describe_system, share_of_others
 from bench.recommend import mark_best, recommend, remember
 from bench.results import ENGINE, PEER, SCAN, UNAVAILABLE, Results, make_folder, write_results
-from bench.rounds import C, ratio_of, repeat
+from bench.rounds import ratio_of, repeat
 from inspector.core.progress import Progress, no_progress
 from inspector.model.bundle import DEFAULT_PATH, NARROW, ModelBundle
 from inspector.types import View
@@ -36,11 +36,12 @@ from inspector.types import View
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from bench.alone import EngineCase
     from bench.config import BenchConfig
     from bench.prepare import Bench
     from bench.results import Case
     from inspector.types import JsonObject
+
+C = TypeVar("C", EngineCase, PathCase)
 
 ENGINES_SHARE, PATHS_SHARE = 0.3, 0.8
 """Shares of the time left when a phase begins: engines alone, then whole paths; the rest goes to

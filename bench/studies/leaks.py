@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bench.studies.report import Columns
     from inspector.labelled.folder import LabelledImage
     from inspector.labelled.leaks import LeakAudit
-    from inspector.types import JsonObject
+    from inspector.types import Batch, JsonObject
 
     Rows = NDArray[np.intp]
     Model = Callable[
@@ -122,8 +122,8 @@ def _features(images: Sequence[LabelledImage], config: LeaksBenchConfig) -> NDAr
     model = DeployedModel(build_network(config.init), spec, 1.0, 1).eval()
 
     @torch.inference_mode()
-    def run(pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        pixels = model.normalise(torch.from_numpy(pixels_NHWC))
+    def run(batch: Batch) -> NDArray[np.float32]:
+        pixels = model.normalise(torch.from_numpy(batch.pixels_NHWC))
         return np.asarray(model.features(pixels).mean(dim=(2, 3)).numpy())
 
     parts = []

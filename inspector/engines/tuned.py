@@ -98,8 +98,8 @@ def fastest_precision(
     sentence with the figures that decided.
 
     Every variant has passed its gate, so only speed decides, with the share of photos that its gate
-    saw deferred. It is measured once per bundle and machine, then cached. Where narrow would be
-    taken, `deferred` may look what share of the photos that are waiting its engine leaves to the
+    saw deferred. It is measured once per bundle and machine, then cached. Where narrow could be the
+    fastest, `deferred` may look what share of the photos that are waiting its engine leaves to the
     model; None: it cannot tell. `opened` takes the engines that were opened for it, by precision,
     for the caller to use and to close; without it they are closed here.
     """
@@ -111,15 +111,16 @@ def fastest_precision(
             set_cached(machine_key(bundle.files, backend), speeds)
         rates = ", ".join(f"{name} {1 / speeds[name]:.0f}" for name in speeds)
         why = f"engines measured here: {rates} images/s"
-        best = _fastest(speeds, bundle)
-        if best == NARROW:
+        share = None
+        if _fastest(speeds, bundle, share=0.0) == NARROW:
             if NARROW not in engines:
                 engines[NARROW] = open_engine(
                     bundle, backend, device="cpu", precision=NARROW, threads=threads
                 )
-            if (share := deferred(engines[NARROW])) is not None:
-                best = _fastest(speeds, bundle, share)
+            share = deferred(engines[NARROW])
+            if share is not None:
                 why += f"; of these photos {NARROW} leaves about {share:.0%} to the model"
+        best = _fastest(speeds, bundle, share)
     finally:
         if opened is None:
             for engine in engines.values():

@@ -45,7 +45,7 @@ IN_FLIGHT = 2
 """Batches with the engine: one that it works on, one that waits; their pixels are in memory."""
 SAMPLE = 24
 """Photos that are looked at before an engine is chosen."""
-WORTH_IT = 50
+WORTH_IT = 10
 """Photos for each of them from which the look costs little."""
 
 _NO_SCORES = Scores(

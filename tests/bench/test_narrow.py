@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 import numpy as np
 import onnx
@@ -194,7 +195,8 @@ def test_what_looks_unlike_the_training_tiles_is_out_of_the_narrow_networks_dist
         rises = evidence[-1] > evidence[0]
         gain = (-1.0 if rises else 1.0) * 8 / (evidence.max() - evidence.min())
         network.head.weight[0] *= gain
-        network.head.bias[0] = (network.head.bias[0] - evidence.median()) * gain
+        bias = cast("torch.Tensor", network.head.bias)
+        bias[0] = (bias[0] - evidence.median()) * gain
     export_narrow(network, full_model(0), 224, {}, tmp_path)
     file = tmp_path / TILES
 

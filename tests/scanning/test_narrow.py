@@ -15,7 +15,7 @@ from inspector.engines import open_engine
 from inspector.engines.combined import chain
 from inspector.model.bundle import ModelBundle
 from inspector.predict import predict_each
-from inspector.scanning import RejudgeConfig, ScanConfig, rejudge, sample, scan
+from inspector.scanning import RejudgeConfig, ScanConfig, executor, rejudge, scan
 from inspector.scanning.executor import share_deferred
 from tests.engines.narrow import with_narrow
 from tests.scanning.walls import wall
@@ -99,7 +99,7 @@ def test_other_thresholds_ask_again_what_the_narrow_stage_may_not_say(bundle, ph
 
 
 def test_a_sample_tells_what_the_narrow_stage_would_leave(bundle, photos, monkeypatch):
-    monkeypatch.setattr(sample, "WORTH_IT", 1)
+    monkeypatch.setattr(executor, "WORTH_IT", 1)
     config = ScanConfig(sources=(str(photos),), model=bundle.path, view="whole")
     waiting = list(config.discover())
     engine = open_engine(bundle, precision="narrow", device="cpu")

@@ -8,7 +8,7 @@ out-of-distribution score of what is farther than most of them: a scan defers th
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -132,22 +132,22 @@ def _add(
         for name, value in values.items()
     )
 
-    def node(kind: str, inputs: str, output: str, **attributes: int) -> None:
+    def add(kind: str, inputs: str, output: str, **attributes: Any) -> None:
         """`inputs` are split at spaces; names of `values` stand for these."""
         names = [f"familiar_{name}" if name in values else name for name in inputs.split()]
         graph.node.append(helper.make_node(kind, names, [output], **attributes))
 
-    node("Squeeze", f"{means} sides", "familiar_means")
-    node("Add", "familiar_means least", "familiar_some")
-    node("Log", "familiar_some", "familiar_logarithms")
+    add("Squeeze", f"{means} sides", "familiar_means")
+    add("Add", "familiar_means least", "familiar_some")
+    add("Log", "familiar_some", "familiar_logarithms")
     for name in _ANSWERS:
-        node("Sub", f"familiar_logarithms {name}_centre", f"familiar_{name}_offset")
-        node("MatMul", f"familiar_{name}_offset {name}_whitening", f"familiar_{name}_place")
-        node("ReduceL2", f"familiar_{name}_place features", f"familiar_{name}_distance", keepdims=0)
-    node("Gather", f"{OUTPUT_NAMES[0]} crack", "familiar_p", axis=1)
-    node("GreaterOrEqual", "familiar_p even", "familiar_is_crack")
+        add("Sub", f"familiar_logarithms {name}_centre", f"familiar_{name}_offset")
+        add("MatMul", f"familiar_{name}_offset {name}_whitening", f"familiar_{name}_place")
+        add("ReduceL2", f"familiar_{name}_place features", f"familiar_{name}_distance", keepdims=0)
+    add("Gather", f"{OUTPUT_NAMES[0]} crack", "familiar_p", axis=1)
+    add("GreaterOrEqual", "familiar_p even", "familiar_is_crack")
     distances = " ".join(f"familiar_{name}_distance" for name in reversed(_ANSWERS))
-    node("Where", f"familiar_is_crack {distances}", "familiar_distance")
-    node("Less", "familiar_distance one", "familiar_is_near")
-    node("Max", f"{own} strange", "familiar_raised")
-    node("Where", f"familiar_is_near {own} familiar_raised", score)
+    add("Where", f"familiar_is_crack {distances}", "familiar_distance")
+    add("Less", "familiar_distance one", "familiar_is_near")
+    add("Max", f"{own} strange", "familiar_raised")
+    add("Where", f"familiar_is_near {own} familiar_raised", score)
