@@ -290,15 +290,15 @@ main()
 _SMALL = "-b 8 --size 40 -j 0 --device cpu"
 
 LEARNING = (
-    Step(f"train labelled --out my-model --init random --epochs 3 {_SMALL} --train-size 32 "
+    Step(f"train labelled --out my-model --init random --epochs 2 {_SMALL} --train-size 32 "
          "--lr 1e-3 --seed 1 --synthetic 0.2 --target-recall 0.5 --target-specificity 0.5 "
          "--confidence 0.8 --pooled --strict-splits",
          ("Linear 512 to 2", "11,177,538", r"^(?!.*Conv2d\()"), code=130, columns=60,
-         typed=(("epoch 1/3 +train loss", "\x03"),), before=make_walls),
-    Step(f"train labelled --out my-model --init random --epochs 3 {_SMALL} --train-size 32 "
+         typed=(("epoch 1/2 +train loss", "\x03"),), before=make_walls),
+    Step(f"train labelled --out my-model --init random --epochs 2 {_SMALL} --train-size 32 "
          "--lr 1e-3 --seed 1 --synthetic 0.2 --target-recall 0.5 --target-specificity 0.5 "
          "--confidence 0.8 --pooled --strict-splits --resume",
-         ("epoch 3/3 train loss", "report: my-model/training/report.html",
+         ("epoch 2/2 train loss", "report: my-model/training/report.html",
           "use it: inspector scan /photos --model my-model")),
     Step("scan photos --model my-model --out mine", ("11 = 10 ok",)),
     Step("scan photos --model tiny --out photos-results -q", columns=60),
