@@ -74,7 +74,10 @@ def watch(
             make_directory(at.work)
             stack.enter_context(locked(at.watch_lock))
         warm, signals = stack.enter_context(Warm()), stack.enter_context(StopSignals())
-        stopped = lambda: signals.received is not None or stop()  # noqa: E731
+
+        def stopped() -> bool:
+            return signals.received is not None or stop()
+
         return _judge_arrivals(config, warm, stopped, every_s, status, rows)
 
 
@@ -93,7 +96,8 @@ def _judge_arrivals(
         with open_scan(config, warm, lambda ref: _state(ref) in settled) as run:
             summary = work_through(run, None, rows)
         outcomes.update(run.tally.outcomes)
-        return summary
+        # A signal may have come since, while the scan was closed.
+        return replace(summary, interrupted_by=run.work.stop.received)
 
     # The first scan judges nothing: it finds out whether all can work, and opens the model.
     done: set[int] = set()

@@ -78,6 +78,7 @@ def test_fastest_precision_is_narrow_where_its_whole_chain_wins(bundle, speeds, 
     assert chosen(0.3, QUICK) == "int8"
     assert chosen(0.3, QUICK / 5, seen=0.9) == "int8"
     assert chosen(0.3, QUICK / 5, seen=0.5) == "narrow"
+    assert chosen(0.9, QUICK / 5, seen=0.1) == "narrow"
 
 
 def test_known_seconds_count_what_is_deferred_to_fp32(bundle, speeds):

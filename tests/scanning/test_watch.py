@@ -16,6 +16,7 @@ from inspector.errors import BusyError, SourceError, UsageError
 from inspector.results.store import open_results
 from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning import ScanConfig, executor, scan, watch
+from inspector.scanning.pipeline import work_through
 from tests.scanning.walls import wall
 
 
@@ -92,6 +93,23 @@ def test_each_photo_is_judged_once_as_it_arrives(place, config, monkeypatch):
                     precision="fp32", workers=0))  # fmt: skip
     p = [row["p_crack"] for row in ds.dataset(whole).to_table().sort_by("uri").to_pylist()]
     assert p == [row["p_crack"] for row in table_of(config)]
+
+
+def test_a_signal_that_comes_while_a_scan_is_closed_ends_the_watch(config, monkeypatch):
+    def signalled(*given):
+        summary = work_through(*given)
+        os.kill(os.getpid(), signal.SIGINT)
+        return summary
+
+    monkeypatch.setattr("inspector.scanning.watching.work_through", signalled)
+    looks: list[int] = []
+    watch(
+        config,
+        every_s=0.01,
+        status=lambda arriving, trouble: looks.append(arriving),
+        stop=lambda: len(looks) > 9,
+    )
+    assert not looks
 
 
 def test_a_photo_is_not_judged_while_it_is_written(place, config):
