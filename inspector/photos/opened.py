@@ -13,15 +13,9 @@ if TYPE_CHECKING:
     from inspector.types import FileFacts
 
 _CODES = {
-    errno.ENOENT: FailureCode.VANISHED,
-    errno.ENOTDIR: FailureCode.VANISHED,
-    errno.ELOOP: FailureCode.VANISHED,
-    errno.ESTALE: FailureCode.VANISHED,
-    errno.EACCES: FailureCode.PERMISSION,
-    errno.EPERM: FailureCode.PERMISSION,
-    errno.ENXIO: FailureCode.NOT_A_FILE,
-    errno.ENODEV: FailureCode.NOT_A_FILE,
-    errno.EISDIR: FailureCode.NOT_A_FILE,
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE), FailureCode.VANISHED),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), FailureCode.PERMISSION),
+    **dict.fromkeys((errno.ENXIO, errno.ENODEV, errno.EISDIR), FailureCode.NOT_A_FILE),
     errno.EBADMSG: FailureCode.CORRUPT,
 }
 """Failure codes by error number; any other says that the storage failed."""

@@ -144,15 +144,11 @@ def split_pattern(text: str) -> tuple[str, Pattern] | None:
     names = os.path.expanduser(text).split("/")
     for place, name in enumerate(names):
         here = "/".join(names[: place + 1])
-        if _has_magic(name) and not os.path.lexists(here):
+        if not {*"*?["}.isdisjoint(name) and not os.path.lexists(here):
             root = "/".join(names[:place])
             top = "/" if text.startswith("/") and not root else root or "."
             return top, Pattern.of("/".join(names[place:]), hidden=False)
     return None
-
-
-def _has_magic(name: str) -> bool:
-    return any(letter in name for letter in "*?[")
 
 
 def _compiled(name: str, *, hidden: bool) -> re.Pattern[str]:

@@ -90,10 +90,7 @@ _KINDS: Mapping[tuple[int, int, bool], frozenset[tuple[int, ...]]] = {
     (_RGB, 16, False): _ONE_EXTRA,
     (_RGB, 8, True): _UNNAMED | _ONE_EXTRA,
     (_RGB, 16, True): _UNNAMED | _ONE_EXTRA,
-    (_CMYK, 8, False): _NO_EXTRA,
-    (_CMYK, 8, True): _NO_EXTRA,
-    (_CMYK, 16, False): _NO_EXTRA,
-    (_CMYK, 16, True): _NO_EXTRA,
+    **{(_CMYK, bits, planar): _NO_EXTRA for bits in (8, 16) for planar in (False, True)},
     (_YCBCR, 8, False): _NO_EXTRA,
 }
 """The kinds of TIFF that are read: colours, bits per channel, whether each channel is stored on its
