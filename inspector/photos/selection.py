@@ -144,7 +144,7 @@ def split_pattern(text: str) -> tuple[str, Pattern] | None:
     names = os.path.expanduser(text).split("/")
     for place, name in enumerate(names):
         here = "/".join(names[: place + 1])
-        if not {*"*?["}.isdisjoint(name) and not os.path.lexists(here):
+        if set("*?[") & set(name) and not os.path.lexists(here):
             root = "/".join(names[:place])
             top = "/" if text.startswith("/") and not root else root or "."
             return top, Pattern.of("/".join(names[place:]), hidden=False)
