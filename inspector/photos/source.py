@@ -148,17 +148,6 @@ def gone_among(uris: Sequence[str]) -> list[str]:
         return [uri for uri, gone in zip(uris, threads.map(is_gone, uris), strict=True) if gone]
 
 
-@dataclass(frozen=True, slots=True)
-class Unread:
-    """A directory whose photos are missing from the listing, wholly or from some point on."""
-
-    path: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
-
-
 _ASKED_AT_ONCE = 16
 _NAMES_AHEAD = 64
 """Names of a list that are looked up together."""
@@ -231,7 +220,8 @@ class Discovery:
         self.shard = shard
         self.ignored_by_suffix: Counter[str] = Counter()
         """Files that are no images, by lower-case name ending."""
-        self.unreadable_dirs: list[Unread] = []
+        self.unreadable_dirs: list[str] = []
+        """Directories whose photos are missing, wholly or from some point on, each with why."""
         self.linked_dirs: list[str] = []
         """Links to directories, not followed."""
         self.notes: list[str] = []
@@ -303,7 +293,7 @@ class Discovery:
 
     def misses(self, directory: str, reason: str) -> None:
         """Record a directory that cannot be read to its end."""
-        self.unreadable_dirs.append(Unread(directory, reason))
+        self.unreadable_dirs.append(f"{directory}: {reason}")
 
     def ignores(self, path: str) -> None:
         """Count a file that is no photo."""
