@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,12 +82,9 @@ def _in_folder(
     places = [*seen, *new]
     is_held_out_N = np.array(order) >= len(seen)
     traits_NF = np.concatenate([training.traits_NF[seen], held_out.traits_NF[new]])[order]
-    series = judge_series(traits_NF, is_held_out_N)
-    if series is None:
-        return []
     pairs = (
-        (places[order[k]], places[order[series.mate_N[k]]], float(series.distance_N[k]))
-        for k in np.flatnonzero(series.is_leaked_N)
+        (places[order[k]], places[order[mate]], distance)
+        for k, (mate, distance) in leaked_tiles(traits_NF, is_held_out_N).items()
     )
     # Where both groups are known, nothing needs to be guessed.
     return [pair for pair in pairs if not (held_out.groups[pair[0]] and training.groups[pair[1]])]
@@ -109,28 +105,16 @@ def _natural(name: str) -> list[tuple[int, str]]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
-    """Finding about N images in the order of their names.
-
-    `is_leaked_N` is true for held-out images only; for those, `mate_N` is the place of the most
-    similar training neighbour and `distance_N` how far its traits are, in their spreads.
-    """
-
-    is_leaked_N: NDArray[np.bool_]
-    mate_N: NDArray[np.intp]
-    distance_N: NDArray[np.float32]
-
-
-def judge_series(
+def leaked_tiles(
     traits_NF: NDArray[np.floating], is_held_out_N: NDArray[np.bool_]
-) -> Series | None:
-    """Decide whether a folder is a series of tiles whose split ignores the photos, by the traits of
-    both sides together, in the order of the names. None where the names say nothing, or where the
-    split respects them."""
+) -> dict[int, tuple[int, float]]:
+    """Find the held-out tiles that leak, where a folder is a series of tiles whose split ignores
+    the photos, by the traits of both sides together, in the order of the names. By place, that of
+    the most similar training neighbour, and how far its traits are, in their spreads. Empty where
+    the names say nothing, or where the split respects them."""
     held_out_images = int(is_held_out_N.sum())
     if held_out_images < MIN_HELD_OUT or len(is_held_out_N) - held_out_images < MIN_TRAINING:
-        return None
+        return {}
     scaled_NF = _in_spreads(traits_NF)
     first, second = np.random.default_rng(0).integers(0, len(scaled_NF), (2, _PAIRS))
     apart = first != second
@@ -141,16 +125,17 @@ def judge_series(
     ranks = (below + upto) / 2
     likeness = 0.5 - ranks / len(by_chance)
     if likeness.mean() < _SURE / np.sqrt(12 * len(likeness)):
-        return None
+        return {}
     mate_N, distance_N = _nearest(scaled_NF, is_held_out_N)
     if np.isfinite(distance_N[is_held_out_N]).mean() < _MIN_NEAR:
-        return None
+        return {}
     crosses = is_held_out_N[1:] != is_held_out_N[:-1]
     across, within = likeness[crosses], likeness[~crosses]
     # So regular a split as every second tile has no neighbours on one side, and ignores the photos.
     if len(within) >= _MIN_PAIRS and across.mean() < _IGNORED * within.mean():
-        return None
-    return Series(is_held_out_N & (distance_N <= np.median(by_chance)), mate_N, distance_N)
+        return {}
+    leaked = np.flatnonzero(is_held_out_N & (distance_N <= np.median(by_chance)))
+    return {int(k): (int(mate_N[k]), float(distance_N[k])) for k in leaked}
 
 
 def _nearest(

@@ -29,7 +29,7 @@ from inspector.labelled.fingerprints import (
 )
 from inspector.labelled.folder import LabelledImage, find_labelled
 from inspector.labelled.leaks import LeakKind, audit_fingerprints
-from inspector.labelled.series import judge_series
+from inspector.labelled.series import leaked_tiles
 from inspector.model.bundle import ModelBundle, Thresholds
 from inspector.model.preprocess import PreprocessSpec
 
@@ -203,41 +203,41 @@ def test_audit_finds_no_series_in_a_shuffled_folder(tmp_path):
 
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**31), st.floats(0.1, 0.6), st.integers(40, 300))
-def test_judge_series_finds_none_in_unordered_traits(seed, share, count):
+def test_leaked_tiles_finds_none_in_unordered_traits(seed, share, count):
     rng = np.random.default_rng(seed)
     traits = rng.normal(0, rng.uniform(0.1, 30, TRAITS), (count, TRAITS)).astype(np.float16)
-    assert judge_series(traits, rng.random(count) < share) is None
+    assert leaked_tiles(traits, rng.random(count) < share) == {}
 
 
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**31), st.integers(5, 30))
-def test_judge_series_finds_ordered_photos_unless_the_split_keeps_them_whole(seed, tiles):
+def test_leaked_tiles_finds_ordered_photos_unless_the_split_keeps_them_whole(seed, tiles):
     rng = np.random.default_rng(seed)
     photo = np.arange(600) // tiles
     traits = rng.normal(0, 1, (photo[-1] + 1, TRAITS))[photo] + rng.normal(0, 0.4, (600, TRAITS))
     is_held_out = rng.random(600) < 0.2
-    by_tile = judge_series(traits, is_held_out)
-    assert by_tile is not None and by_tile.is_leaked_N[is_held_out].mean() > 0.8
-    assert not by_tile.is_leaked_N[~is_held_out].any()
-    assert judge_series(traits, photo % 4 == 1) is None
+    leaked = leaked_tiles(traits, is_held_out)
+    assert len(leaked) > 0.8 * is_held_out.sum()
+    assert all(is_held_out[k] and not is_held_out[mate] for k, (mate, _) in leaked.items())
+    assert leaked_tiles(traits, photo % 4 == 1) == {}
 
 
-def test_judge_series_finds_a_split_of_every_second_tile():
+def test_leaked_tiles_finds_a_split_of_every_second_tile():
     rng = np.random.default_rng(0)
     traits = rng.normal(0, 1, (20, TRAITS))[np.arange(200) // 10] + rng.normal(
         0, 0.3, (200, TRAITS)
     )
-    assert judge_series(traits, np.arange(200) % 2 == 1) is not None
+    assert leaked_tiles(traits, np.arange(200) % 2 == 1)
 
 
 @pytest.mark.parametrize("count", [0, 1, 12])
-def test_judge_series_skips_small_and_one_sided_folders(count):
-    assert judge_series(np.zeros((count, TRAITS), np.float16), np.zeros(count, bool)) is None
-    assert judge_series(np.zeros((count, TRAITS), np.float16), np.ones(count, bool)) is None
+def test_leaked_tiles_skips_small_and_one_sided_folders(count):
+    assert leaked_tiles(np.zeros((count, TRAITS), np.float16), np.zeros(count, bool)) == {}
+    assert leaked_tiles(np.zeros((count, TRAITS), np.float16), np.ones(count, bool)) == {}
 
 
-def test_judge_series_finds_none_in_equal_images():
-    assert judge_series(np.ones((100, TRAITS), np.float16), np.arange(100) % 3 == 0) is None
+def test_leaked_tiles_finds_none_in_equal_images():
+    assert leaked_tiles(np.ones((100, TRAITS), np.float16), np.arange(100) % 3 == 0) == {}
 
 
 def test_orientations_are_those_of_the_turned_pixels():
