@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import Counter
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,7 +25,7 @@ from inspector.types import Scores, View
 from inspector.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from inspector.engines.parity import ParityReport
     from inspector.model.bundle import Variant
@@ -60,36 +61,26 @@ class Check:
     remedy: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class DoctorReport:
-    """All checks, in the order in which they were made."""
-
-    checks: tuple[Check, ...]
-
-    @property
-    def exit_code(self) -> int:
-        """1 if a check failed; warnings do not count."""
-        return int(any(check.health is Health.FAIL for check in self.checks))
-
-
-def examine(bundle_path: Path | str | None = None) -> DoctorReport:
+def examine(bundle_path: Path | str | None = None) -> list[Check]:
     """Check the installation, the machine and a bundle (None: the shipped one), whose golden images
     are predicted again with every engine that runs here. Problems are reported, never raised."""
     model = _model(Path(bundle_path or DEFAULT_PATH))
-    return DoctorReport(
-        (*_installation(), _formats(), _places(), _providers(), *_hardware(), *model)
-    )
+    return [*_installation(), _formats(), _places(), _providers(), *_hardware(), *model]
 
 
-def render(report: DoctorReport) -> str:
-    """Format a report as text of at most 80 columns, remedies below their problems."""
-    lines = [line for check in report.checks for line in _lines(check)]
-    count = {h: sum(check.health is h for check in report.checks) for h in Health}
+def exit_code(checks: Sequence[Check]) -> int:
+    """1 if a check failed; warnings do not count."""
+    return int(any(check.health is Health.FAIL for check in checks))
+
+
+def render(checks: Sequence[Check]) -> list[str]:
+    """Format checks as lines of at most 80 columns, remedies below their problems."""
+    lines = [line for check in checks for line in _lines(check)]
+    count = Counter(check.health for check in checks)
+    end = "Everything is in order."
     if count[Health.FAIL] or count[Health.WARN]:
         end = f"{count[Health.FAIL]} failed, {count[Health.WARN]} to be looked at (see above)."
-    else:
-        end = "Everything is in order."
-    return "\n".join([*lines, "", end])
+    return [*lines, "", end]
 
 
 def _lines(check: Check) -> list[str]:

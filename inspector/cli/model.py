@@ -229,9 +229,9 @@ def doctor(bundle: Bundle = None) -> None:
     Safe for a bundle from somebody else: its TorchScript, which is a program, is not run.
     """
     from inspector.core.text import print_lines
-    from inspector.doctor import examine, render
+    from inspector.doctor import examine, exit_code, render
 
     with working("checking this machine and the model"):
-        report = examine(bundle)
-    print_lines(render(report).splitlines())
-    raise typer.Exit(report.exit_code)
+        checks = examine(bundle)
+    print_lines(render(checks))
+    raise typer.Exit(exit_code(checks))

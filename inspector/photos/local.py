@@ -95,7 +95,7 @@ class Local:
         path = _file_of(address)
         if stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe disturbs its writer
             file = LocalFile(io.FileIO(path, opener=open_without_waiting))
-            if file.is_regular():
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return file
             file.close()
         raise OSError(errno.ENXIO, "not a regular file")
@@ -119,9 +119,6 @@ class LocalFile(io.BufferedReader):
 
     def facts(self) -> FileFacts:
         return _facts(os.fstat(self.fileno()))
-
-    def is_regular(self) -> bool:
-        return stat.S_ISREG(os.fstat(self.fileno()).st_mode)
 
 
 @dataclass(slots=True)

@@ -113,5 +113,5 @@ def test_a_sample_tells_what_the_narrow_stage_would_leave(bundle, photos, monkey
 
 
 def test_doctor_replays_the_narrow_pair(bundle):
-    checks = [c for c in examine(bundle.path).checks if "narrow on cpu" in c.finding]
+    checks = [c for c in examine(bundle.path) if "narrow on cpu" in c.finding]
     assert len(checks) >= 1 and all(check.health is Health.OK for check in checks)
