@@ -39,10 +39,6 @@ class Entry:
     count: int
     start: int
 
-    @property
-    def end(self) -> int:
-        return self.start + self.count * TYPE_BYTES.get(self.kind, 0)
-
 
 @dataclass(frozen=True, slots=True)
 class Directory:
@@ -78,8 +74,7 @@ class Directory:
 def read_directory(data: Bytes, at: int | None = None) -> Directory:
     """Read a directory, by default the first. Raises struct.error where it lies beyond the end of
     the file."""
-    order = "<" if data[:2] == b"II" else ">"
-    is_big = data[2:4] in (b"+\0", b"\0+")
+    order, is_big = _kind(data)
     word, number_of_entries = ("Q", "Q") if is_big else ("I", "H")
     if at is None:
         (at,) = _unpack(order + word, data, 8 if is_big else 4)
@@ -96,11 +91,10 @@ def read_directory(data: Bytes, at: int | None = None) -> Directory:
     entries: dict[int, Entry] = {}
     is_whole = True
     for number, (tag, kind, values, place) in enumerate(form.iter_unpack(block)):
-        is_inline = values * TYPE_BYTES.get(kind, 0) <= inline
-        start = first + (number + 1) * form.size - inline if is_inline else place
-        entry = Entry(kind, values, start)
-        is_whole &= entry.end <= len(data)
-        entries.setdefault(tag, entry)
+        length = values * TYPE_BYTES.get(kind, 0)
+        start = first + (number + 1) * form.size - inline if length <= inline else place
+        is_whole &= start + length <= len(data)
+        entries.setdefault(tag, Entry(kind, values, start))
     end = data[first + size : first + size + inline]
     following = struct.unpack(order + word, end)[0] if len(end) == inline else 0
     return Directory(data, order, entries, is_whole, following, at)
@@ -152,14 +146,15 @@ def _shows_another(page: Directory, first: Directory) -> bool:
 
 def at_page(data: Bytes, directory: int) -> Bytes:
     """Return a TIFF whose first page is another of its pages."""
-    order = "<" if data[:2] == b"II" else ">"
-    is_big = data[2:4] in (b"+\0", b"\0+")
-    head = (
-        data[:8] + struct.pack(f"{order}Q", directory)
-        if is_big
-        else (data[:4] + struct.pack(f"{order}I", directory))
-    )
+    order, is_big = _kind(data)
+    skipped, word = (8, "Q") if is_big else (4, "I")
+    head = data[:skipped] + struct.pack(order + word, directory)
     return head + data[len(head) :] if isinstance(data, bytes) else data.with_head(head)
+
+
+def _kind(data: Bytes) -> tuple[str, bool]:
+    """Return the order of a TIFF's bytes, as `Directory.order`, and whether it is a BigTIFF."""
+    return "<" if data[:2] == b"II" else ">", data[2:4] in (b"+\0", b"\0+")
 
 
 def _unpack(form: str, data: Bytes, at: int) -> tuple[int, ...]:
