@@ -8,6 +8,7 @@ from __future__ import annotations
 import stat
 import struct
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from inspector.photos.blocks import RAW, Inflated, Piece
@@ -167,14 +168,9 @@ class ZipArchive:
         """Return the size of what is packed from `begin` on, unpacked and packed."""
         inflated = Inflated(Piece(self._file, begin, self._size - begin), RAW)
         size = 0
-        try:
-            while piece := inflated.read_at(size, _BLOCK):
+        with suppress(zlib.error):
+            while size <= _LARGEST_UNKNOWN and (piece := inflated.read_at(size, _BLOCK)):
                 size += len(piece)
-                if size > _LARGEST_UNKNOWN:
-                    break
-        except zlib.error:
-            pass
-        else:
             if inflated.has_ended:
                 return size, inflated.taken
         # More than there is, so that its row says that it is cut off.
