@@ -228,7 +228,7 @@ class Listing:
             "ignored_by_suffix": dict(found.ignored_by_suffix.most_common()),
             "excluded": dict(found.excluded.most_common()),
             "repeated": found.repeated,
-            "unreadable_dirs": [display_path(str(unread)) for unread in found.unreadable_dirs],
+            "unreadable_dirs": [display_path(unread) for unread in found.unreadable_dirs],
             "linked_dirs": [display_path(path) for path in found.linked_dirs],
             "notes": [display_path(note) for note in (*found.notes, *notes)],
         }
