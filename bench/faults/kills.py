@@ -131,6 +131,7 @@ def kill_decoders(
 
     for trial in in_parallel(work, range(count), threads=parallel, about="decoder kills"):
         case.take(trial)
+    case.facts["processes killed"] = case.runs
     case.expect(case.runs > 0, "no process was there to be killed")
     case.note_left(leaked_shared_memory(before))
     return case.finish()
