@@ -13,7 +13,7 @@ import numpy as np
 
 from inspector.core.machine import installed_version
 from inspector.engines import open_engine
-from inspector.engines.combined import DEFERRED, FAMILIAR
+from inspector.engines.combined import FAMILIAR
 from inspector.engines.contract import VARIANTS
 from inspector.engines.parity import (
     CAM_TOLERANCE,
@@ -176,20 +176,6 @@ def gate_reduced(name: str, seen: JsonObject) -> None:
         f"{name} is of no use for this model: {problem}; give --calibration more photos of the "
         "kind that is scanned, or export without it; nothing was written"
     )
-
-
-def trouble_with(seen: JsonObject) -> str:
-    """What speaks against a narrow variant, by the evidence `seen`: cracks that came out clear,
-    other verdicts, or too much left to others for it to gain anything; empty where nothing does."""
-    missed = {source: each["missed"] for source, each in seen["sources"].items() if each["missed"]}
-    other, allowed = len(seen["verdict_flips"]), max(1, seen["images"] // FLIPS_PER)
-    if missed:
-        return f"it calls cracks clear ({', '.join(f'{n} of {s}' for s, n in missed.items())})"
-    if other > allowed:
-        return f"{other} of {seen['images']} verdicts differ from the model's, and {allowed} may"
-    if seen[DEFERRED] > MOST_LEFT:
-        return f"it leaves {seen[DEFERRED]:.0%} to the model"
-    return ""
 
 
 class CpuEngines(ExitStack):

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.recipe.attach import attach
 from bench.recipe.card import Made, read_metrics, render_card
 from bench.recipe.context.trainer import ContextTrainer
+from bench.recipe.narrow.attach import attach
 from bench.recipe.narrow.run import make_narrow
 from bench.recipe.photos import fit_photos
 from bench.recipe.share import share_bytes, share_weights

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -79,16 +79,6 @@ class WindowMap:
         """The map of windows whose log odds are the means of their cells'."""
         means_HW = window_means(cells_HW, size // STRIDE).astype(np.float32)
         return cls(means_HW, ood_HW, cells_HW, size, STRIDE, left, top)
-
-    def patched(self, other: WindowMap, parts: Sequence[Plan]) -> WindowMap:
-        """The same with what `other` says of `parts` of the photo."""
-        assert self.cells_HW is not None and other.cells_HW is not None
-        cells_HW, ood_HW = self.cells_HW.copy(), self.ood_HW.copy()
-        planes = ((cells_HW, other.cells_HW, 1), (ood_HW, other.ood_HW, self.size // STRIDE))
-        for mine_HW, new_HW, several in planes:
-            for place in (part.counted(*block, several)[0] for part in parts for block in part):
-                mine_HW[place] = new_HW[place]
-        return WindowMap.of_cells(cells_HW, ood_HW, left=self.left, top=self.top, size=self.size)
 
 
 @dataclass(frozen=True, slots=True)

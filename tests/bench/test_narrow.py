@@ -136,8 +136,8 @@ def test_both_files_answer_as_the_network_in_the_forms_of_the_full_ones(tmp_path
     full = full_model(1)
     export_narrow(network, full, 224, {"name": "tiny"}, tmp_path)
     tiles, photos = (
-        onnxruntime.InferenceSession(tmp_path / name, providers=["CPUExecutionProvider"])
-        for name in (TILES, PHOTOS)
+        onnxruntime.InferenceSession(tmp_path / each.file, providers=["CPUExecutionProvider"])
+        for each in (TILES, PHOTOS)
     )
     pixels = np.random.default_rng(3).integers(0, 255, (3, 224, 224, 3), np.uint8)
     with torch.no_grad():
@@ -198,7 +198,7 @@ def test_what_looks_unlike_the_training_tiles_is_out_of_the_narrow_networks_dist
         bias = cast("torch.Tensor", network.head.bias)
         bias[0] = (bias[0] - evidence.median()) * gain
     export_narrow(network, full_model(0), 224, {}, tmp_path)
-    file = tmp_path / TILES
+    file = tmp_path / TILES.file
 
     def answers(images: np.ndarray) -> list[np.ndarray]:
         session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])

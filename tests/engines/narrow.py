@@ -11,9 +11,11 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from bench.recipe.narrow.export import PHOTOS, TILES
 from export.densify import densify_to
-from export.narrow import PHOTOS, TILES, stamp
+from export.graph import restamp_onnx
 from inspector.model.bundle import ModelBundle
+from inspector.model.stamp import model_metadata
 
 GAIN, SHIFT = 0.5, -3.0
 
@@ -44,6 +46,6 @@ def with_narrow(
     variants = {**bundle.variants, "onnx-narrow": TILES, "dense-narrow": PHOTOS}
     names = [variant.file for variant in variants.values() if variant.file.endswith(".onnx")]
     for name in names:
-        stamp(path / name, path / name, bundle)
+        restamp_onnx(path / name, path / name, model_metadata(bundle))
     bundle.with_files(*names, variants=variants).save()
     return ModelBundle.load(path)

@@ -10,8 +10,10 @@ from onnxscript import optimizer
 from bench.recipe.narrow.network import NarrowTiles
 from export.graph import silence, write_model
 from export.onnx import OPSET
-from inspector.model.bundle import DENSE_OUTPUTS, INPUT_NAME, OUTPUT_NAMES
+from inspector.engines.contract import VARIANTS
+from inspector.model.bundle import DENSE_OUTPUTS, INPUT_NAME, NARROW, OUTPUT_NAMES, Variant
 from inspector.model.windows import STRIDE
+from inspector.types import View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from bench.recipe.narrow.network import NarrowNetwork
     from inspector.model.network import DeployedModel
 
-TILES, PHOTOS = "model.narrow.onnx", "dense.narrow.onnx"
+TILES = Variant(file="model.narrow.onnx", backend=VARIANTS, precision=NARROW, crack_margin=0.0)
+PHOTOS = Variant(file="dense.narrow.onnx", backend=VARIANTS, precision=NARROW, view=View.DENSE)
 
 
 def export_narrow(
@@ -32,11 +35,11 @@ def export_narrow(
     pixels, `metadata` that of the bundle's other files. Same network, same bytes."""
     tiles = NarrowTiles(network, full).eval()
     batch = torch.export.Dim("batch", min=1)
-    _write(tiles, (2, size, size), {0: batch}, OUTPUT_NAMES, metadata, out / TILES)
+    _write(tiles, (2, size, size), {0: batch}, OUTPUT_NAMES, metadata, out / TILES.file)
     down, across = (torch.export.Dim(f"cells_{s}", min=size // STRIDE) for s in ("down", "across"))
     sides = {0: batch, 1: STRIDE * down, 2: STRIDE * across}
     shape = (2, size + 2 * STRIDE, size + STRIDE)
-    _write(network.eval(), shape, sides, DENSE_OUTPUTS, metadata, out / PHOTOS)
+    _write(network.eval(), shape, sides, DENSE_OUTPUTS, metadata, out / PHOTOS.file)
 
 
 def _write(

@@ -67,7 +67,7 @@ def make_narrow(
     """Teach a narrow network by `bundle`, whose dense int8 variant exists, and export it to `out`,
     which is returned; `data` has `photos/`, `images` is the folder of training images. Goes on
     where it was stopped. Raises RuntimeError where no lessons can be made."""
-    if all((out / name).exists() for name in (TILES, PHOTOS)):
+    if all((out / variant.file).exists() for variant in (TILES, PHOTOS)):
         return out
     config = config or NarrowConfig()
     classroom = Classroom(data, images, bundle.path, out / "lessons", config.seed)
@@ -92,5 +92,5 @@ def make_narrow(
     trainer.save(state)
     full = load_deployed(bundle)
     export_narrow(trainer.judged, full, bundle.preprocess.size, model_metadata(bundle), out)
-    limit_to_familiar(out / TILES, find_labelled(images), bundle)
+    limit_to_familiar(out / TILES.file, find_labelled(images), bundle)
     return out

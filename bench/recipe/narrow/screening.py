@@ -11,41 +11,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from export.gates import SAFETY, engine_version
-from inspector.engines import open_engine
+from export.gates import SAFETY, CpuEngines, engine_version
+from export.photos import native_pixels
 from inspector.engines.combined import DEFERRED
+from inspector.engines.contract import VARIANTS
 from inspector.engines.dense import open_dense
 from inspector.engines.photo import cut_tile, dense_variant
 from inspector.engines.screened import doubtful
 from inspector.model.bundle import NARROW
 from inspector.model.evidence import MOST_TILES, find_candidates, judge_photo
 from inspector.model.verdict import decide, log_odds
-from inspector.model.windows import plan_blocks, plan_parts
+from inspector.model.windows import STRIDE, WindowMap, plan_blocks, plan_parts
 from inspector.synthesis import outlier_images
 from inspector.types import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from inspector.engines import Backend
     from inspector.engines.dense import DenseEngine
     from inspector.model.bundle import DenseView, ModelBundle
-    from inspector.model.windows import WindowMap
+    from inspector.model.windows import Plan
     from inspector.types import JsonObject
 
     Pixels = NDArray[np.uint8]
 
-_ENGINE = "onnxruntime"
 _MARGINS = (0.0, 2.0, 4.0, 6.0, 8.0)
 """Log odds that are tried."""
 _OOD_MARGINS = (0.0, 0.5, 1.0)
 _LEAST = 0.5
-_FOREIGN, _FOREIGN_SIDE = "foreign", 480
-_FOREIGN_PHOTOS = 8
+FOREIGN = "foreign"
+"""The source that drawn foreign pictures count as."""
+_FOREIGN_SIDE, _FOREIGN_PHOTOS = 480, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,11 @@ class Screening:
                 engine = open_dense(bundle, device="cpu", precision=precision)
                 return stack.enter_context(closing(engine))
 
+            after = dense_variant(source, source.after(NARROW) or "fp32").precision
             yield cls(
                 dense(candidate, NARROW),
-                dense(source, dense_variant(source, source.after(NARROW) or "fp32").precision),
-                stack.enter_context(closing(open_engine(source, _ENGINE, device="cpu"))),
+                dense(source, after),
+                stack.enter_context(CpuEngines())(source, "fp32"),
                 source.dense,
                 source.preprocess.size,
                 folder,
@@ -98,42 +99,63 @@ class Screening:
 
     def gate(self, photos: Sequence[Path], margin: float, ood_margin: float) -> JsonObject:
         """Evidence for these margins, for `trouble_with`."""
-        counts: dict[str, Counter[str]] = {}
-        flips, full, area, windows, moved = [], 0.0, 0.0, 0, 0.0
+        sources: list[str] = []
+        verdicts: list[tuple[str, str]] = []
+        pairs: list[tuple[float, float]] = []
+        full, area, windows = 0.0, 0.0, 0
         for source, pixels_HWC in self._pictures(photos, seed=42):
             own = _Photo(self, pixels_HWC)
             wanted_HW = doubtful(own.first, self.dense, margin, ood_margin)
             merged = self.full.run(pixels_HWC, own.first, wanted_HW)
             (said, p), (true, q) = own.verdict(merged), own.verdict(own.whole)
-            missed = (true, said) == (Verdict.CRACK, Verdict.CLEAR)
+            sources.append(source)
+            verdicts.append((true, said))
+            pairs.append((q, p))
             share = own.screened(margin, ood_margin)[1]
-            each = {"images": 1, "other": int(said != true), "missed": int(missed)}
-            counts.setdefault(source, Counter()).update(each)
-            flips += [[q, p]] * (said != true)
             full, area = full + share * pixels_HWC.size, area + pixels_HWC.size
             windows += merged.log_odds_HW.size
-            moved = max(moved, float(abs(log_odds(p) - log_odds(q))))
+        other = [true != said for true, said in verdicts]
+        missed = [each == (Verdict.CRACK, Verdict.CLEAR) for each in verdicts]
+        odds_N2 = log_odds(pairs)
         return {
-            "images": sum(each["images"] for each in counts.values()),
+            **by_source(sources, other=other, missed=missed),
             "windows": windows,
-            "max_difference": moved,
-            "verdict_flips": flips,
+            "max_difference": float(np.abs(odds_N2[:, 1] - odds_N2[:, 0]).max()),
+            "verdict_flips": [
+                [*pair] for pair, is_other in zip(pairs, other, strict=True) if is_other
+            ],
             DEFERRED: full / area,
-            "sources": {name: dict(each) for name, each in sorted(counts.items())},
-            "reference": f"{engine_version(_ENGINE)}, {self.full.stage}",
+            "reference": f"{engine_version(VARIANTS)}, {self.full.stage}",
         }
 
     def _pictures(self, photos: Sequence[Path], seed: int) -> Iterator[tuple[str, Pixels]]:
         """The photos that can be read, and foreign ones, each with its source."""
         for photo in photos:
-            try:
-                with Image.open(photo) as image:
-                    pixels_HWC = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-            except (OSError, ValueError, Image.DecompressionBombError):
-                continue
-            yield photo.relative_to(self.folder).parts[0], pixels_HWC
+            if (pixels_HWC := native_pixels(photo)) is not None:
+                yield photo.relative_to(self.folder).parts[0], pixels_HWC
         for pixels_HWC in outlier_images(_FOREIGN_PHOTOS, _FOREIGN_SIDE, seed):
-            yield _FOREIGN, pixels_HWC
+            yield FOREIGN, pixels_HWC
+
+
+def by_source(source_N: Sequence[str], **flags: Iterable[bool]) -> JsonObject:
+    """The number of images, and by source that and how many of them have each flag."""
+    counts: dict[str, Counter[str]] = {source: Counter() for source in sorted(set(source_N))}
+    for source, *own in zip(source_N, *flags.values(), strict=True):
+        counts[source].update({"images": 1, **dict(zip(flags, map(int, own), strict=True))})
+    sources = {source: dict(count) for source, count in counts.items()}
+    return {"images": len(source_N), "sources": sources}
+
+
+def patched(first: WindowMap, other: WindowMap, parts: Sequence[Plan]) -> WindowMap:
+    """The map `first` with what `other` says of `parts` of the photo, as `DenseEngine.run` fills
+    them."""
+    assert first.cells_HW is not None and other.cells_HW is not None
+    cells_HW, ood_HW = first.cells_HW.copy(), first.ood_HW.copy()
+    planes = ((cells_HW, other.cells_HW, 1), (ood_HW, other.ood_HW, first.size // STRIDE))
+    for mine_HW, new_HW, several in planes:
+        for place in (part.counted(*block, several)[0] for part in parts for block in part):
+            mine_HW[place] = new_HW[place]
+    return WindowMap.of_cells(cells_HW, ood_HW, left=first.left, top=first.top, size=first.size)
 
 
 class _Photo:
@@ -152,7 +174,7 @@ class _Photo:
         wanted_HW = doubtful(self.first, dense, margin, ood_margin)
         plan = plan_blocks(height, width, self._of.size)
         parts = plan_parts(plan, wanted_HW)
-        return self.first.patched(self.whole, parts), sum(p.pixels for p in parts) / plan.pixels
+        return patched(self.first, self.whole, parts), sum(p.pixels for p in parts) / plan.pixels
 
     def verdict(self, found: WindowMap) -> tuple[str, float]:
         """The photo's verdict and probability by its windows."""

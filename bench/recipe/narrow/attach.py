@@ -1,35 +1,48 @@
-"""A narrow pair joins a bundle: variants for tiles and for photos at their own scale of a smaller
-network, which the model has taught. Each decides what is beyond doubt, and its margins are chosen
-and gated on photos, and on foreign pictures, that the network has not learned from."""
+"""The narrow pair joins a bundle: `python -m bench.recipe.narrow.attach PAIR DATA IMAGES`.
+
+The pair are variants for tiles and for photos at their own scale of a smaller network, which the
+model has taught. Each decides what is beyond doubt, and its margins are chosen and gated on photos,
+and on foreign pictures, that the network has not learned from.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-import onnx
+import typer
+from PIL import Image
 
+from bench.recipe.narrow.export import PHOTOS, TILES
+from bench.recipe.narrow.screening import FOREIGN, Screening, by_source
+from bench.recipe.share import share_bytes
+from bench.studies.photos.scenes import Scenes
+from bench.studies.photos.sources import PARTS
 from export.dense_gate import compare_tiles, open_variant
-from export.gates import choose_first_margins, engine_version, trouble_with
+from export.gates import (
+    FLIPS_PER,
+    MOST_LEFT,
+    CpuEngines,
+    choose_first_margins,
+    engine_version,
+)
+from export.graph import restamp_onnx
 from export.photos import deal_third, find_photos, refs_to, spread_evenly
 from export.run import publish
-from export.screening import Screening
-from inspector.engines import open_engine
 from inspector.engines.combined import DEFERRED, UncertaintyBand, chain
-from inspector.engines.contract import joined
+from inspector.engines.contract import VARIANTS, joined
 from inspector.engines.parity import settled, verdicts
 from inspector.errors import ExportError
-from inspector.model.bundle import NARROW, ModelBundle, Variant
+from inspector.model.bundle import DEFAULT_PATH, NARROW, ModelBundle, Variant
 from inspector.model.golden import read_golden
 from inspector.model.stamp import model_metadata
 from inspector.predict import predict_each
 from inspector.synthesis import outlier_images
-from inspector.types import Scores, Verdict, View
+from inspector.types import Scores, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,11 +50,10 @@ if TYPE_CHECKING:
     from inspector.engines import Backend
     from inspector.types import JsonObject
 
-_ENGINE = "onnxruntime"
-TILES = Variant(file="model.narrow.onnx", backend=_ENGINE, precision=NARROW, crack_margin=0.0)
-PHOTOS = Variant(file="dense.narrow.onnx", backend=_ENGINE, precision=NARROW, view=View.DENSE)
-FOREIGN = "foreign"
-"""The source that drawn foreign pictures count as."""
+COUNTS = {
+    "boards": 16, "tiles": 16, "walls": 16, "patches": 12, "slabs": 6, "large": 2, "sheets": 4,
+}  # fmt: skip
+"""Composed photos of each family in each part, half of them cracked."""
 _MOST = 6000
 """Tiles that are judged at most."""
 _SEEDS = 31, 32
@@ -61,6 +73,30 @@ class _Judged:
     """What fp32 does."""
 
 
+def attach(pair: Path, data: Path, images: Path, work: Path, out: Path) -> ModelBundle:
+    """The bundle at `out` with the narrow pair in the folder `pair`, gated on what was held back.
+    `data` and `images` as for the recipe; `work` keeps photos. Raises ExportError."""
+    photos = write_scenes(data, images, work / "scenes")
+    bundle = attach_narrow(out, pair, images=images / "held_back", photos=photos, say=print)
+    if "dense-narrow" in bundle.variants:
+        share_bytes(bundle.file(PHOTOS.file), bundle.file(TILES.file))
+        bundle.with_files(PHOTOS.file).save()
+    return ModelBundle.load(out)
+
+
+def write_scenes(data: Path, images: Path, out: Path) -> Path:
+    """Photos with and without cracks that the network has not learned from, below folders of their
+    families; written once."""
+    for name, make in Scenes(data, images).all(COUNTS, PARTS):
+        family, _, _ = name.partition("-")
+        file = out / family / f"{name}.png"
+        if file.exists() or (made := make()) is None:
+            continue
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(made.pixels).save(file, compress_level=1)
+    return out
+
+
 def attach_narrow(
     target: Path,
     pair: Path,
@@ -70,8 +106,8 @@ def attach_narrow(
     at_least: int = 2000,
     say: Callable[[str], object] = lambda _: None,
 ) -> ModelBundle:
-    """The bundle at `target` with the narrow pair in the directory `pair`, written to it; the file
-    for photos may be missing.
+    """The bundle at `target` with the narrow pair in the directory `pair`, written to it, in place
+    of an earlier one; the file for photos may be missing.
 
     `images` are tiles below folders of their sources, `photos` photos at their own scale; a third
     of each chooses margins, the rest is gated. Raises ExportError where the gate would see fewer
@@ -83,26 +119,14 @@ def attach_narrow(
         draft = replace(source, path=Path(scratch), variants={})
         there = [variant for variant in (TILES, PHOTOS) if (pair / variant.file).exists()]
         for variant in there:
-            stamp(pair / variant.file, draft.file(variant.file), source)
+            out = draft.file(variant.file)
+            restamp_onnx(pair / variant.file, out, model_metadata(source))
         made = {"onnx-narrow": _tiles(source, draft, images, at_least)}
         if source.dense is not None and PHOTOS in there:
             dense = _photos(source, draft, made["onnx-narrow"], photos, say)
             made |= {} if dense is None else {"dense-narrow": dense}
-        return publish(without_narrow(source), replace(draft, variants=made), target)
-
-
-def without_narrow(bundle: ModelBundle) -> ModelBundle:
-    """The bundle without an earlier pair."""
-    kept = {name: v for name, v in bundle.variants.items() if v.precision != NARROW}
-    gone = bundle.exported - {variant.file for variant in kept.values()}
-    files = {name: sha256 for name, sha256 in bundle.files.items() if name not in gone}
-    return replace(bundle, variants=kept, files=files)
-
-
-def stamp(file: Path, out: Path, bundle: ModelBundle) -> None:
-    model = onnx.load(file)
-    onnx.helper.set_model_props(model, model_metadata(bundle))
-    out.write_bytes(model.SerializeToString(deterministic=True))
+        without = source.without({TILES.file, PHOTOS.file})
+        return publish(without, replace(draft, variants=made), target)
 
 
 def _tiles(source: ModelBundle, draft: ModelBundle, images: Path, at_least: int) -> Variant:
@@ -112,12 +136,7 @@ def _tiles(source: ModelBundle, draft: ModelBundle, images: Path, at_least: int)
         raise ExportError(
             f"the gate would compare only {len(gating)} held-back tiles, and {at_least} are needed"
         )
-    with ExitStack() as stack:
-
-        def opened(bundle: ModelBundle, precision: str) -> Backend:
-            engine = open_engine(bundle, _ENGINE, device="cpu", precision=precision)
-            return stack.enter_context(closing(engine))
-
+    with CpuEngines() as opened:
         engines = {each: opened(source, each) for each in _after(source)}
         engines[NARROW] = opened(replace(draft, variants={"onnx-narrow": TILES}), NARROW)
         chosen, gated = (
@@ -132,8 +151,8 @@ def _tiles(source: ModelBundle, draft: ModelBundle, images: Path, at_least: int)
         "margin_chosen_on": len(chosen.source_N),
         "golden_images": len(golden.names),
         "golden_max_difference": float(np.abs(moved).max()),
-        "reference": f"{engine_version(_ENGINE)}, fp32",
-        "engine": engine_version(_ENGINE),
+        "reference": f"{engine_version(VARIANTS)}, fp32",
+        "engine": engine_version(VARIANTS),
     }
     if trouble := trouble_with(seen):
         raise ExportError(
@@ -176,19 +195,15 @@ def _evidence(bundle: ModelBundle, variant: Variant, gated: _Judged) -> JsonObje
     other_N = said_N != true_N
     missed_N = (said_N == Verdict.CLEAR) & (true_N == Verdict.CRACK)
     pairs_N2 = np.stack([gated.exact.p_crack_N, final.p_crack_N], axis=1)
-    counts: dict[str, Counter[str]] = {}
-    for k, source in enumerate(gated.source_N):
-        each = {"images": 1, DEFERRED: deferred_N[k], "other": other_N[k], "missed": missed_N[k]}
-        counts.setdefault(source, Counter()).update({n: int(v) for n, v in each.items()})
+    flags = {DEFERRED: deferred_N, "other": other_N, "missed": missed_N}
     own_N = np.array([source != FOREIGN for source in gated.source_N])
     moved_N = np.abs(gated.narrow.p_crack_N - gated.exact.p_crack_N)
     return {
-        "images": len(said_N),
+        **by_source(gated.source_N, **flags),
         "max_difference": float(moved_N.max()),
         "mean_difference": float(moved_N.mean()),
         "verdict_flips": pairs_N2[other_N].tolist(),
         DEFERRED: float(deferred_N[own_N].mean()),
-        "sources": {name: dict(each) for name, each in sorted(counts.items())},
     }
 
 
@@ -211,3 +226,35 @@ def _photos(
         say(f"dense-narrow is left out: {trouble}; photos are judged by the model alone")
         return None
     return replace(PHOTOS, margin=margin, ood_margin=familiar, parity=seen)
+
+
+def trouble_with(seen: JsonObject) -> str:
+    """What speaks against a narrow variant, by the evidence `seen`: cracks that came out clear,
+    other verdicts, or too much left to others for it to gain anything; empty where nothing does."""
+    missed = {source: each["missed"] for source, each in seen["sources"].items() if each["missed"]}
+    other, allowed = len(seen["verdict_flips"]), max(1, seen["images"] // FLIPS_PER)
+    if missed:
+        return f"it calls cracks clear ({', '.join(f'{n} of {s}' for s, n in missed.items())})"
+    if other > allowed:
+        return f"{other} of {seen['images']} verdicts differ from the model's, and {allowed} may"
+    if seen[DEFERRED] > MOST_LEFT:
+        return f"it leaves {seen[DEFERRED]:.0%} to the model"
+    return ""
+
+
+def main(
+    pair: Annotated[Path, typer.Argument(help="Folder with the narrow network's ONNX files.")],
+    data: Annotated[Path, typer.Argument(help="Folder with photos/.")],
+    images: Annotated[Path, typer.Argument(help="Tiles, as the recipe lays them out.")],
+    work: Annotated[Path, typer.Option(help="Where photos are kept.")] = Path("runs/narrow"),
+    out: Annotated[Path, typer.Option(help="Bundle that the pair joins.")] = DEFAULT_PATH,
+) -> None:
+    """Gate the narrow pair on what was held back, and attach it."""
+    bundle = attach(pair, data, images, work, out)
+    for name, variant in bundle.variants.items():
+        if variant.precision == NARROW:
+            print(name, variant.margin, variant.crack_margin, variant.ood_margin, variant.parity)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.gates import LEAST_FIRST, choose_first_margins, trouble_with
-from export.narrow import FOREIGN, attach_narrow
+from bench.recipe.narrow.attach import attach_narrow, trouble_with
+from bench.recipe.narrow.screening import FOREIGN
+from export.gates import LEAST_FIRST, choose_first_margins
 from inspector.engines import open_backend
 from inspector.engines.combined import UncertaintyBand
 from inspector.errors import ExportError
@@ -59,7 +60,7 @@ def bundle(tiny_bundle_dir, tmp_path):
 @pytest.fixture(autouse=True)
 def deferring(monkeypatch):
     """A random network has no easy images."""
-    monkeypatch.setattr("export.gates.MOST_LEFT", 1.0)
+    monkeypatch.setattr("bench.recipe.narrow.attach.MOST_LEFT", 1.0)
 
 
 def attach(bundle, pair, images, photos):
@@ -90,7 +91,7 @@ def test_a_pair_that_contradicts_the_model_is_refused(bundle, images, photos, tm
     before = {file.name: file.read_bytes() for file in bundle.path.iterdir()}
     pair = write_pair(bundle, tmp_path / "pair", gain=-1.0, shift=0.0)
     with pytest.MonkeyPatch.context() as patch:  # what chooses margins would leave everything
-        patch.setattr("export.narrow.choose_first_margins", lambda *_: (0.1, 0.1, 0.1))
+        patch.setattr("bench.recipe.narrow.attach.choose_first_margins", lambda *_: (0.1, 0.1, 0.1))
         with pytest.raises(ExportError, match=r"onnx-narrow is of no use .*calls cracks clear"):
             attach(bundle, pair, images, photos)
     assert {file.name: file.read_bytes() for file in bundle.path.iterdir()} == before
@@ -116,8 +117,8 @@ def test_a_pair_that_changes_verdicts_on_photos_joins_for_tiles_alone(
     bundle, images, photos, tmp_path, monkeypatch
 ):
     seen = {"images": 9, "verdict_flips": [[0.1, 0.9]] * 2, "sources": {}, "deferred": 0.1}
-    monkeypatch.setattr("export.screening.Screening.choose", lambda *_: (1.0, 1.0))
-    monkeypatch.setattr("export.screening.Screening.gate", lambda *_: seen)
+    monkeypatch.setattr("bench.recipe.narrow.screening.Screening.choose", lambda *_: (1.0, 1.0))
+    monkeypatch.setattr("bench.recipe.narrow.screening.Screening.gate", lambda *_: seen)
     told: list[str] = []
     pair = write_pair(bundle, tmp_path / "pair", gain=0.9, shift=0.2)
     made = attach_narrow(
