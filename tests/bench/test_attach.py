@@ -61,6 +61,7 @@ def bundle(tiny_bundle_dir, tmp_path):
 def deferring(monkeypatch):
     """A random network has no easy images."""
     monkeypatch.setattr("bench.recipe.narrow.attach.MOST_LEFT", 1.0)
+    monkeypatch.setattr("bench.recipe.narrow.screening._FOREIGN_PHOTOS", 2)
 
 
 def attach(bundle, pair, images, photos):

@@ -110,7 +110,7 @@ def test_label_kill_restart_undo_and_learn(out, browser, tiny_bundle, tmp_path, 
     assert labels_in(out) == said
     result = train(
         TrainConfig(
-            labels=(out,), out=tmp_path / "bundle", init="random", epochs=1, batch_size=4, size=64,
+            labels=(out,), out=tmp_path / "bundle", init="random", epochs=1, batch_size=4, size=32,
             device="cpu", workers=0,
         ),
     )  # fmt: skip

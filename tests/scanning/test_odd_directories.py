@@ -153,11 +153,12 @@ def test_nothing_is_written_or_removed_through_a_link(tmp_path, name, overwrite)
     for target in ("file", "missing"):
         place = emptied(LINKS[name](Layout(out)))
         place.symlink_to(theirs / target)
-        for act in (
+        acts = (
             lambda: write_table(out, [row], overwrite=overwrite),
             lambda: report(ReportConfig(out=out, html=Layout(out).page)),
             lambda: use_labels(out, row),
-        ):
+        )
+        for act in acts[: 1 if overwrite else 3]:
             try:
                 act()
             except InspectorError as error:
