@@ -177,7 +177,7 @@ SCANS = (
     Step("watch photos -o watched --model tiny --every 0.2 --shard 0/2 -q", code=1, columns=None),
     Step("watch photos -o 'watched ü' --every 0.2 --model tiny --threshold 0.5 --min-crack-mm 0.3 "
          "--mm-per-px 0.12 --shard 0/2 --prune --follow-symlinks --exclude 'N*' --max-pixels 1MP "
-         "--max-bytes 1MB --max-seconds 20 --device cpu --backend onnxruntime --trust "
+         "--max-bytes 1MB --max-seconds 20 --device cpu --backend torchscript --trust "
          "--precision fp32 --view whole --overlap 0.5 --heatmaps review -b 2 -j 0 "
          "--loader processes --jsonl found.jsonl -v", ("inspector report 'watched ü'",),
          columns=60, typed=((r"watching: [1-9]\d* photos", "\x03"),)),

@@ -92,21 +92,21 @@ def test_a_scan_outlives_its_terminal(place):
 def many(place):
     """So many photos that nobody is done with them before a person has pressed two keys."""
     (place / "many").mkdir()
-    for k in range(400):
-        os.link(place / "photos" / "P0.png", place / "many" / f"{k:03}.png")
+    for k in range(1000):
+        os.link(place / "photos" / "P0.png", place / "many" / f"{k:04}.png")
     return place
 
 
 def test_ctrl_c_keeps_what_is_done_and_the_same_line_goes_on(many):
     words = command_line(["scan", "many", "--model", "tiny", "-o", "ended", "-b", "4"])
-    seen = at_terminal(words, many, columns=60, typed=[(r"[1-9]\d* of 400", "\x03")])
+    seen = at_terminal(words, many, columns=60, typed=[(r"[1-9]\d* of 1,000", "\x03")])
     assert seen.code == 128 + signal.SIGINT, seen.text
     assert "stopped    by signal 2; what is done is kept, the same" in seen.screen
     assert flaws(seen, 60) == []
     assert any("left" in frame or "crack" in frame for frame in seen.frames)
     done = int(seen.text.split("ended (")[1].split(" ")[0].replace(",", ""))
-    assert 0 < done < 400
+    assert 0 < done < 1000
     again = at_terminal(words, many)
     assert again.code == 0 and flaws(again, 80) == []
-    assert f"{done:,} already done" in again.prose and "400 rows" in again.prose
+    assert f"{done:,} already done" in again.prose and "1,000 rows" in again.prose
     assert len(again.screen) < ROWS
