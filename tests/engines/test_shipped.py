@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from export.gates import FLIPS_PER
 from inspector.engines import open_backend
 from inspector.engines.parity import differing
-from inspector.model.bundle import DEFAULT_PATH, ModelBundle, Thresholds
+from inspector.model.bundle import DEFAULT_PATH, NARROW, ModelBundle, Thresholds
 from inspector.model.verdict import judge
 from inspector.photos.decode import decode
 from inspector.types import Decoded, ImageRef, Photo, PhotoFacts
@@ -86,6 +86,11 @@ def test_every_quick_way_was_gated(shipped):
     for variant in shipped.whole.values():
         flips = variant.parity["verdict_flips"]
         assert len(flips) <= variant.parity["images"] // FLIPS_PER, variant.file
-        lowest = shipped.thresholds.clear_below
-        assert not any(quick < lowest <= exact for exact, quick in flips), variant.file
+        limits = shipped.thresholds
+        # Of what the model leaves to a person, a smaller network may clear one in a thousand; of
+        # what it calls a crack, none.
+        lowest = limits.crack_from if variant.precision == NARROW else limits.clear_below
+        assert not any(quick < limits.clear_below and exact >= lowest for exact, quick in flips), (
+            variant.file
+        )
     assert shipped.variant("onnxruntime", "int8").parity["images"] >= 2000

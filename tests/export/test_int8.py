@@ -73,7 +73,8 @@ def test_everything_but_the_head_is_quantised(graph):
     assert all(sources[node.name] == {"DequantizeLinear"} for node in quantised if node != head)
     kinds = [node.op_type for node in quantised if node != head]
     assert (kinds.count("Conv"), kinds.count("Add"), kinds.count("MaxPool")) == (20, 8, 1)
-    assert body[0].input[0] == "add" or maker[body[0].input[0]].input[0] == "permute"
+    first = body[0].input[0]
+    assert first == "normalised" or maker[first].input[0] == "channels_first"
     assert head.input[1] not in maker
     assert "Relu" not in {node.op_type for node in graph.node}
 
