@@ -11,7 +11,7 @@ import pytest
 from inspector.engines.onnxruntime import OnnxRuntimeBackend
 from inspector.engines.tuned import Recommendation, Settings
 from inspector.errors import UsageError
-from inspector.scanning import ScanConfig, pipeline, plan, scan
+from inspector.scanning import ScanConfig, executor, plan, scan
 from inspector.scanning.outcome import print_summary
 from inspector.scanning.plan import choose_engine
 from tests.scanning.walls import wall
@@ -28,7 +28,7 @@ def bundle(tiny_bundle):
 def fastest(monkeypatch):
     """A machine on which int8 would be the fastest."""
     monkeypatch.setattr(
-        pipeline, "fastest_precision", lambda *_, **__: (FASTEST["precision"], "measured")
+        executor, "fastest_precision", lambda *_, **__: (FASTEST["precision"], "measured")
     )
     monkeypatch.setattr(plan, "has_nvidia_driver", lambda: False)
 
@@ -93,7 +93,7 @@ def one_photo(tmp_path):
 
 
 def test_scan_with_a_precision_times_nothing(one_photo, tmp_path, tiny_bundle, monkeypatch):
-    monkeypatch.setattr(pipeline, "fastest_precision", lambda *_, **__: pytest.fail("timed"))
+    monkeypatch.setattr(executor, "fastest_precision", lambda *_, **__: pytest.fail("timed"))
     config = ScanConfig(
         sources=(str(one_photo),), out=tmp_path / "out", model=tiny_bundle.path, precision="fp32"
     )
