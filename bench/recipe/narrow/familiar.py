@@ -16,9 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import InferenceSession
 
 from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
-from inspector.predict import BATCH_SIZE
-from inspector.types import ImageRef
-from inspector.workers.loader import load_batches
+from inspector.predict import predict_batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
 
     from inspector.labelled.folder import LabelledImage
     from inspector.model.bundle import ModelBundle
+    from inspector.types import Batch
 
     Features = NDArray[np.float64]
 
@@ -50,8 +49,7 @@ def limit_to_familiar(file: Path, tiles: Sequence[LabelledImage], bundle: ModelB
     has learned by `bundle`. Raises ValueError for a graph that has no such features."""
     model = onnx.load(file)
     means = _means_of(model)
-    features_NF, says_crack_N = _look(model, means, tiles, bundle)
-    is_crack_N = np.array([tile.is_crack for tile in tiles])
+    features_NF, says_crack_N, is_crack_N = _look(model, means, tiles, bundle)
     fitted = [
         _fit(features_NF[(says_crack_N == crack) & (is_crack_N == crack)], share)
         for crack, share in zip((False, True), SHARES, strict=True)
@@ -73,24 +71,27 @@ def _means_of(model: onnx.ModelProto) -> str:
 
 def _look(
     model: onnx.ModelProto, means: str, tiles: Sequence[LabelledImage], bundle: ModelBundle
-) -> tuple[Features, NDArray[np.bool_]]:
-    """Features of N tiles, and whether the network calls each a crack."""
+) -> tuple[Features, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Features of the N tiles that can be decoded, whether the network calls each a crack, and
+    whether it is one."""
     opened = onnx.ModelProto()
     opened.CopyFrom(model)
     opened.graph.output.append(helper.make_tensor_value_info(means, TensorProto.FLOAT, None))
     session = InferenceSession(opened.SerializeToString(), providers=["CPUExecutionProvider"])
-    refs = [ImageRef.of(tile.path, place) for place, tile in enumerate(tiles)]
-    features, cracks = [], []
-    with closing(
-        load_batches(refs, bundle.preprocess, batch_size=BATCH_SIZE, workers=1)
-    ) as batches:
-        for batch in batches:
-            p_NC, means_NF11 = session.run(
-                [OUTPUT_NAMES[0], means], {INPUT_NAME: batch.pixels_NHWC}
-            )
-            cracks.append(p_NC[:, bundle.positive_index] >= _EVEN)
-            features.append(np.log(means_NF11[:, :, 0, 0] + _LEAST))
-    return np.concatenate(features).astype(np.float64), np.concatenate(cracks)
+
+    def run(batch: Batch) -> tuple[Features, NDArray[np.bool_]]:
+        p_NC, means_NF11 = session.run([OUTPUT_NAMES[0], means], {INPUT_NAME: batch.pixels_NHWC})
+        logarithms_NF = np.log(means_NF11[:, :, 0, 0] + _LEAST)
+        return logarithms_NF.astype(np.float64), p_NC[:, bundle.positive_index] >= _EVEN
+
+    found, is_crack = [], []
+    with closing(predict_batches(tiles, bundle.preprocess, run)) as batches:
+        for batch, outputs in batches:
+            if outputs is not None:
+                found.append(outputs)
+                is_crack += [tiles[photo.ref.index].is_crack for photo in batch.photos]
+    features, says_crack = (np.concatenate(part) for part in zip(*found, strict=True))
+    return features, says_crack, np.array(is_crack)
 
 
 def _fit(features_NF: Features, share: float) -> tuple[Features, Features]:
