@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from inspector.cli.options import (
     carry_out,
     from_options,
     output,
+    run_and_print,
 )
 from inspector.core.text import Whole
 from inspector.core.untrusted import here, in_bucket
@@ -212,7 +212,6 @@ def report(
     It opens and prints anywhere, without a network. What people said in inspector review counts in
     its totals, beside the model's verdicts.
     """
-    from inspector.core.progress import CountingBar
     from inspector.core.text import print_lines
     from inspector.reporting.report import ReportConfig
     from inspector.reporting.report import report as run_report
@@ -220,12 +219,7 @@ def report(
 
     page = html if html is not None or as_json else _page_of(out)
     config = from_options(ReportConfig, locals(), html=page)
-    with CountingBar() as bar:
-        counted = run_report(config, progress=bar)
-    if as_json:
-        print(json.dumps(counted.to_json(), indent=2))
-    else:
-        print_lines(report_lines(counted))
+    counted = run_and_print(run_report, config, report_lines, as_json=as_json)
     print_lines(file_lines(counted, config.files | config.folders), to_stderr=as_json)
 
 

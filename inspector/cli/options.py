@@ -223,8 +223,20 @@ def carry_out(
     *,
     as_json: bool,
 ) -> None:
-    """Run a function of the library under a progress bar, print its result as JSON or as `lines`
-    says it, and end with the exit code that it has."""
+    """Run a function of the library and end with the exit code that its result has."""
+    result = run_and_print(function, config, lines, as_json=as_json)
+    raise typer.Exit(getattr(result, "exit_code", 0))
+
+
+def run_and_print(
+    function: Callable[..., Any],
+    config: object,
+    lines: Callable[[Any], Iterable[str]],
+    *,
+    as_json: bool,
+) -> Any:
+    """Run a function of the library under a progress bar, and print its result as JSON or as
+    `lines` says it."""
     from inspector.core.progress import CountingBar
     from inspector.core.text import print_lines
 
@@ -234,4 +246,4 @@ def carry_out(
         print(json.dumps(result.to_json(), indent=2))
     else:
         print_lines(lines(result))
-    raise typer.Exit(getattr(result, "exit_code", 0))
+    return result

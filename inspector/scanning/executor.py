@@ -164,10 +164,10 @@ class LocalExecutor:
         config, bundle = self._config, self._bundle
         recorded = recorded_facts(config.out, overwrite=config.overwrite)
         choice = choose_engine(config, bundle, recorded)
-        plan = make_plan(config, bundle, choice, self._work.first(PEEK))
+        waiting = self._work.first(PEEK)
+        plan = make_plan(config, bundle, choice, waiting)
         precision, why = choice.precision, choice.why
         if precision == AUTO:
-            waiting = self._work.first(PEEK)
             precision, why = fastest_precision(
                 bundle,
                 plan.backend,
