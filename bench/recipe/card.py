@@ -85,7 +85,8 @@ _LIMITS = """
   (`docs/explanation/out-of-distribution.md`).
 - Asphalt, paving, brickwork: near enough to concrete not to be noticed, far enough to be judged
   badly.
-- It has seen no night shots, no thermal images, no paint, graffiti or plants in number.
+- It has seen no night shots and no thermal images; writing, rulers, spalls and plants mostly as
+  this project draws them.
 - Cracks wider than some 25 px are better seen in a smaller photo than at a large photo's own scale.
 - It says where the evidence peaks, not how wide or long a crack is.
 - It assists a person; it does not replace an inspection.
@@ -251,11 +252,12 @@ def _trainings(bundle: ModelBundle, made: Made) -> Iterator[str]:
         "crack-free images made harder (synthetic crack, distractor, or both) |"
     )
     if made.steps:
+        on = {"default": "; on from the weights shipped before"}.get(training["init"], "")
         yield (
             f"| then with context | {training['epochs']} epochs of {made.steps} steps, the best "
             f"one {training['best_epoch']}; {training['batch_size']} tiles and as many pixels of "
             f"crops of 320 to 448 px a step, peak rate {training['learning_rate']:g}, seed "
-            f"{training['seed']} |"
+            f"{training['seed']}{on} |"
         )
 
 

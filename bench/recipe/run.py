@@ -65,9 +65,9 @@ SIZE = 224
 """What the shipped model judges, pixels a side."""
 TRAIN_SIZE = 144
 SYNTHETIC = 0.6
-LONG_SEED = 15
-LONG_EPOCHS = 18
-LONG_STEPS = 90
+LONG_SEED = 17
+LONG_EPOCHS = 27
+LONG_STEPS = 150
 """Steps an epoch of the full-length training."""
 LONG_TILES = 28
 """Whole tiles a step; as much again comes as crops with context."""
@@ -268,7 +268,7 @@ def main(
     ship(bundle, card, work / TESTED / METRICS, out)
     if (data / "photos").is_dir():
         fit_photos(data, images, work, out, photos_before)
-        pair = make_narrow(data, images / "train", bundle, work / "narrow")
+        pair = make_narrow(data, images / "train", ModelBundle.load(out), work / "narrow")
         attach(pair, data, images, work / "narrow", out)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.recipe.context import batches, trainer
+from bench.recipe.context import batches, things, trainer
 from bench.recipe.context.labels import CLEAR, CRACK, IGNORED, UNCLEAR, window_labels
 from bench.recipe.context.material import Material
 from bench.recipe.context.mosaic import crack_pixels
@@ -117,6 +117,21 @@ def test_every_kind_of_scene_is_made_again_from_its_seed(material):
     assert len(seen) == len(KINDS)
 
 
+@pytest.mark.parametrize(
+    "thing", [things.writing, things.gauge, things.spall, things.plant, things.brink]
+)
+def test_things_stand_out_from_the_wall_and_leave_it_as_it_was(thing):
+    wall = np.full((300, 420, 3), 150, np.uint8)
+    shares = []
+    for seed in range(5):
+        pixels = thing(wall, np.random.default_rng(seed))
+        assert pixels.shape == wall.shape and pixels.dtype == np.uint8
+        assert np.array_equal(pixels, thing(wall, np.random.default_rng(seed)))
+        shares.append(float((np.abs(pixels.astype(int) - 150).max(axis=2) > 9).mean()))
+    assert (wall == 150).all()
+    assert max(shares) > 0.01
+
+
 def test_a_crack_that_nobody_sees_is_unclear():
     wall = np.full((SIDE, SIDE, 3), 150, np.uint8)
     for contrast, value in ((0.9, CRACK), (0.02, UNCLEAR)):
@@ -209,3 +224,19 @@ def test_frozen_parts_keep_their_weights_and_statistics(data, images, tmp_path):
     assert rates == {config.peak_rate * share for share in (1.0, 0.5, 0.25)}
     frozen = [n for n, p in made.model.network.named_parameters() if not p.requires_grad]
     assert {name.split(".")[0] for name in frozen} == set(trainer.FROZEN)
+
+
+def test_a_clear_label_that_the_network_does_not_believe_is_left_out(images, monkeypatch, data,
+                                                                     tmp_path):  # fmt: skip
+    network = build_network("random")
+    with torch.no_grad():
+        network.fc.weight.zero_()
+        network.fc.bias.copy_(torch.tensor([0.0, 2.0]))  # calls everything cracked
+    config = TrainConfig(data=data / "train", out=tmp_path, init="random", device="cpu", workers=0)
+    monkeypatch.setattr(trainer, "MOST_DOUBTED", 0.4)  # one of the three clear ones
+    made = ContextTrainer(data, config, network, images, images)
+    assert len(made.images) == len(images) - 1
+    assert sum(image.is_crack for image in made.images) == sum(image.is_crack for image in images)
+    monkeypatch.setattr(trainer, "DOUBTED", 0.95)
+    made = ContextTrainer(data, config, network, images, images)
+    assert made.images == images

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from bench.recipe.context.labels import CLEAR, CRACK, UNCLEAR
 from bench.recipe.context.mosaic import mosaic
+from bench.recipe.context.things import brink, gauge, plant, spall, writing
 from bench.studies.photos import hard
 from bench.studies.photos.sources import LEAST_SEEN, darkened
 from inspector.synthesis import CrackStyle, Kind, add_crack, add_distractor, random_crack_style
@@ -30,6 +31,7 @@ _ODDS = (0.42, 0.24, 0.22, 0.12)
 _DISTRACTORS: dict[Distractor, int] = {
     Kind.JOINT: 3, Kind.STAIN: 3, Kind.SHADOW: 3, Kind.HOLES: 2, Kind.SCRATCH: 2, Kind.RUST: 2,
     hard.boards: 2, hard.cable: 2, hard.slabs: 1,
+    writing: 3, gauge: 1, spall: 3, plant: 2, brink: 2,
 }  # fmt: skip
 """What stands on walls, and how often."""
 _JOINTS: tuple[Distractor, ...] = (hard.boards, hard.boards, Kind.JOINT, hard.slabs)
@@ -114,9 +116,10 @@ def draw_crack(
 
 
 def _style(rng: np.random.Generator, hairlines: float) -> CrackStyle:
-    """Mostly as the generator has them; the share `hairlines` is 0.8 to 3 px wide."""
+    """Mostly as the generator has them; the share `hairlines` is 0.8 to 3 px wide, and one
+    in ten of the others gapes."""
     if rng.random() >= hairlines:
-        return random_crack_style(rng)
+        return _gap(rng) if rng.random() < 0.1 else random_crack_style(rng)
     width_px = float(np.exp(rng.uniform(np.log(0.8), np.log(3.0))))
     return CrackStyle(
         width_px=width_px,
@@ -127,6 +130,18 @@ def _style(rng: np.random.Generator, hairlines: float) -> CrackStyle:
         gaps=float(rng.uniform(0.03, 0.2)) if rng.random() < 0.3 else 0.0,
         rim=float(rng.uniform(0.1, 0.8)) if rng.random() < 0.3 else 0.0,
         through=bool(rng.random() < 0.65),
+    )
+
+
+def _gap(rng: np.random.Generator) -> CrackStyle:
+    """Up to a quarter of a tile across, soft, with a lit edge: seen from very near."""
+    return CrackStyle(
+        width_px=float(np.exp(rng.uniform(np.log(18.0), np.log(60.0)))),
+        contrast=float(rng.uniform(0.6, 0.95)),
+        blur_px=float(rng.uniform(0.5, 3.0)),
+        roughness=float(rng.uniform(0.03, 0.2)),
+        rim=float(rng.uniform(0.1, 0.8)) if rng.random() < 0.6 else 0.0,
+        through=bool(rng.random() < 0.85),
     )
 
 

@@ -18,6 +18,7 @@ import typer
 from PIL import Image
 
 from bench.recipe.narrow.export import PHOTOS, TILES
+from bench.recipe.narrow.familiar import STRANGE
 from bench.recipe.narrow.screening import FOREIGN, Screening, by_source
 from bench.recipe.share import share_bytes
 from bench.studies.photos.scenes import Scenes
@@ -218,7 +219,9 @@ def _photos(
     candidate = replace(draft, variants={"onnx-narrow": tiles, "dense-narrow": PHOTOS})
     choosing, gating = deal_third(find_photos(photos), photos, "narrow")
     with closing(open_variant(source, candidate, PHOTOS)) as engine:
-        seen: JsonObject = {"tiles": compare_tiles(source, candidate, PHOTOS, engine)}
+        seen: JsonObject = {
+            "tiles": compare_tiles(source, candidate, PHOTOS, engine, raised_to=STRANGE)
+        }
     with Screening.opened(source, candidate, photos) as screening:
         margin, familiar = screening.choose(choosing)
         seen |= screening.gate(gating, margin, familiar)

@@ -72,9 +72,9 @@ class NarrowNetwork(nn.Module):
         x = self.stem(pixels * cast(Tensor, self.scale) + cast(Tensor, self.shift))
         cells = []
         for place, stage in enumerate(self.stages):
-            cells.append(avg_pool2d(x, STRIDE // (4 << place)))
+            cells.append(avg_pool2d(x.float(), STRIDE // (4 << place)))
             x = stage(x)
-        maps = self.head(x)
+        maps = self.head(x).float()
         means = self._means(torch.cat([maps[:, 1:], *cells], dim=1))
         squares = self._means(torch.cat([cell * cell for cell in cells], dim=1))
         spread = (squares - means[:, 1:] ** 2).clamp(min=_LEAST_VARIANCE).sqrt()

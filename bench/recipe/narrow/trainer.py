@@ -137,7 +137,8 @@ class NarrowTrainer:
 
     def _half(self, batch: Batch, kind: str) -> tuple[Sequence[Tensor], dict[str, float]]:
         """Gradients by parameter, and parts of the loss, of the pictures of one kind."""
-        answers = self.network(batch[kind])
+        with torch.autocast("cpu", torch.bfloat16):
+            answers = self.network(batch[kind])
         cells, domain = batch[f"{kind}_cells"], batch[f"{kind}_domain"]
         found = losses(answers, cells, domain, self.temperature)
         loss = torch.stack(list(found.values())).sum()
