@@ -35,9 +35,9 @@ def open_files() -> int:
 
 
 def leftovers() -> set[Path]:
-    """What `multiprocessing` and torch leave where they may not clear up; not the folders in which
-    a process still listens, which another test's may do for as long as that runs."""
-    patterns = ("/tmp/pymp-*", "/dev/shm/torch_*", "/dev/shm/sem.mp-*")
+    """What `multiprocessing` leaves where it may not clear up; not the folders in which a process
+    still listens, which another test's may do for as long as that runs."""
+    patterns = ("/tmp/pymp-*", "/dev/shm/sem.mp-*")
     found = {path for pattern in patterns for path in Path("/").glob(pattern[1:])}
     sockets = Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace")
     return {path for path in found if f"{path}/" not in sockets}

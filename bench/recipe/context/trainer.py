@@ -48,7 +48,7 @@ _DECAY_PER_STAGE = {"fc": 1.0, "layer4": 1.0, "layer3": 0.5, "layer2": 0.25}
 """Learning rate of a stage over the highest."""
 WARMUP_STEPS = 100
 SCENES_PER_STEP = 4
-"""New scenes a step; each is drawn from about three times an epoch, in other crops and light."""
+"""New scenes a step; each is drawn some five times before it goes, in other crops and light."""
 FALLS_FROM = 0.65
 """Share of all steps after which the constant rate falls, as half a cosine, to nothing."""
 
