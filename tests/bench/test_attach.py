@@ -6,16 +6,19 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 from PIL import Image
 
 from bench.recipe.narrow.attach import attach_narrow, trouble_with
+from bench.recipe.narrow.familiar import STRANGE
 from bench.recipe.narrow.screening import FOREIGN
 from export.gates import LEAST_FIRST, choose_first_margins
 from inspector.engines import open_backend
 from inspector.engines.combined import UncertaintyBand
 from inspector.errors import ExportError
-from inspector.model.bundle import DenseView, ModelBundle, Thresholds, Variant
+from inspector.model.bundle import OUTPUT_NAMES, DenseView, ModelBundle, Thresholds, Variant
 from inspector.model.golden import read_golden
 from inspector.synthesis import Kind, make_scene
 from inspector.types import Scores
@@ -112,6 +115,28 @@ def test_a_dense_file_of_another_network_is_refused(bundle, images, photos, tmp_
     with pytest.raises(ExportError, match=r"dense.narrow.onnx does not judge tiles as"):
         attach(bundle, pair, images, photos)
     assert "onnx-narrow" not in ModelBundle.load(bundle.path).variants
+
+
+def raise_scores(file, least):
+    """Let no out-of-distribution score of a narrow file for tiles be below `least`."""
+    model, score = onnx.load(file), OUTPUT_NAMES[2]
+    for node in model.graph.node:
+        node.output[:] = [f"own_{score}" if name == score else name for name in node.output]
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(least), "least"))
+    model.graph.node.append(helper.make_node("Max", [f"own_{score}", "least"], [score]))
+    onnx.save(model, file)
+
+
+def test_scores_that_only_the_file_for_tiles_raises_do_not_part_a_pair(
+    bundle, images, photos, tmp_path
+):
+    pair = write_pair(bundle, tmp_path / "pair", gain=0.9, shift=0.2)
+    raise_scores(pair / "model.narrow.onnx", STRANGE)
+    assert "dense-narrow" in attach(bundle, pair, images, photos).variants
+    other = write_pair(bundle, tmp_path / "other", gain=0.9, shift=0.2)
+    raise_scores(other / "model.narrow.onnx", 0.9 * STRANGE)
+    with pytest.raises(ExportError, match="does not judge tiles as"):
+        attach(bundle, other, images, photos)
 
 
 def test_a_pair_that_changes_verdicts_on_photos_joins_for_tiles_alone(
