@@ -107,6 +107,36 @@ def test_a_command_without_its_extra_says_what_to_install(
     assert "Traceback" not in done.stderr
 
 
+_BUSY = """
+import sys, threading
+import numpy as np, onnxruntime
+
+session = onnxruntime.InferenceSession(sys.argv.pop(1))
+pixels = {"images": np.zeros((64, 64, 64, 3), np.uint8)}
+begun = threading.Event()
+
+def judge():
+    while True:
+        begun.set()
+        session.run(None, pixels)
+
+threading.Thread(target=judge, daemon=True).start()
+begun.wait()
+from inspector.cli import main
+main()
+"""
+"""The command line beside a thread that is in a C++ library when the program ends."""
+
+
+@pytest.mark.parametrize(("word", "code"), [("--version", 0), ("no-such-command", 2)])
+def test_a_thread_within_a_library_does_not_change_how_a_command_ends(word, code, tiny_bundle_dir):
+    program = [sys.executable, "-c", _BUSY, str(tiny_bundle_dir / "model.onnx"), word]
+    done = subprocess.run(program, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert ("inspector 0" in done.stdout) == (code == 0)
+    assert ("No such command" in done.stderr) == (code == 2)
+
+
 def test_verbose_adds_the_traceback(tmp_path):
     done = run("scan", "no-such-place", "-v", cwd=tmp_path)
     assert done.returncode == 1 and "Traceback" in done.stderr
