@@ -122,7 +122,7 @@ def raise_scores(file, least):
     model, score = onnx.load(file), OUTPUT_NAMES[2]
     for node in model.graph.node:
         node.output[:] = [f"own_{score}" if name == score else name for name in node.output]
-    model.graph.initializer.append(numpy_helper.from_array(np.float32(least), "least"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(least, np.float32), "least"))
     model.graph.node.append(helper.make_node("Max", [f"own_{score}", "least"], [score]))
     onnx.save(model, file)
 

@@ -13,12 +13,13 @@ EXTRAS = {"torch", "torchvision", "onnx", "sklearn", "scipy", "matplotlib", "obs
 HEAVY = EXTRAS | {"onnxruntime", "pyarrow", "duckdb", "PIL", "numpy"}
 
 RUN_MAIN = """
-import atexit, json, sys
-atexit.register(lambda: print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})),
-                              file=sys.stderr))
+import json, sys
 sys.argv = ["inspector", *sys.argv[1:]]
 from inspector.cli import main
-main()
+try:
+    main()
+finally:
+    print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})), file=sys.stderr)
 """
 
 
