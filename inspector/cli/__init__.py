@@ -5,8 +5,6 @@ Heavy imports stand inside the commands, so that `inspector --help` stays fast.
 
 from __future__ import annotations
 
-import atexit
-import os
 import sys
 import traceback
 from typing import Annotated
@@ -66,41 +64,18 @@ def _root(
 
 def main() -> None:
     """Run the command line; an InspectorError becomes one line and its exit code."""
-    ending = _Ending()
     arguments = [at_home(word) for word in sys.argv[1:]] or ["--help"]
-    try:
-        with patient_streams():
-            try:
-                app(arguments, prog_name="inspector")
-            except InspectorError as error:
-                _fail(error)
-            except ModuleNotFoundError as error:
-                if (missing := _missing_extra(error, *arguments[:1])) is None:
-                    raise
-                _fail(missing)
-            except KeyboardInterrupt:
-                sys.exit(130)
-    except SystemExit as ended:
-        ending.code = ended.code or 0
-        raise
-
-
-class _Ending:
-    """Ends the process when everything that Python does at its end is done, but before it takes
-    itself apart: threads of Arrow may then still hold Python objects, and a finished scan would now
-    and then end with SIGABRT (github.com/apache/arrow/issues/34314 and 45017)."""
-
-    def __init__(self) -> None:
-        self.code: object = None
-        """Exit code; None: the process ends as usual, with a traceback perhaps."""
-        if sys.stdout is sys.__stdout__:  # not within another program
-            atexit.register(self._end)  # the first to be registered, so the last to be called
-
-    def _end(self) -> None:
-        if isinstance(self.code, int):
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(self.code)
+    with patient_streams():
+        try:
+            app(arguments, prog_name="inspector")
+        except InspectorError as error:
+            _fail(error)
+        except ModuleNotFoundError as error:
+            if (missing := _missing_extra(error, *arguments[:1])) is None:
+                raise
+            _fail(missing)
+        except KeyboardInterrupt:
+            sys.exit(130)
 
 
 def _fail(error: InspectorError) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import io
 import os
@@ -164,28 +165,40 @@ class _Patient(io.RawIOBase):
 
 @contextmanager
 def patient_streams() -> Iterator[None]:
-    """Make writing to stdout and stderr never fail.
+    """Make writing to stdout and stderr never fail, and let nothing else change the exit code.
 
     At the end, if output to stdout was lost for another reason than a closed pipe, one line on
-    stderr says so and exit code 0 becomes 1.
+    stderr says so and exit code 0 becomes 1. The process ends when everything that Python does at
+    its end is done, but before it takes itself apart: threads of Arrow may then still hold Python
+    objects, and a finished scan would now and then end with SIGABRT (github.com/apache/arrow/issues
+    34314 and 45017).
     """
     _fill_closed()
     if sys.stdout is not sys.__stdout__:  # a caller's own, as in tests
         yield
         return
+    code: object = None  # until the program has come to an end without a traceback
+
+    def end() -> None:
+        if isinstance(code, int):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    atexit.register(end)  # before anything that the program registers, so it is called last
     sys.stdout, refused = _patient(sys.stdout)
     sys.stderr, _ = _patient(sys.stderr)
-    code: object = 0
     try:
         yield
+        code = 0
     except SystemExit as ended:
-        code = ended.code
+        code = ended.code or 0
     sys.stdout.flush()
     if (error := refused.refused) is not None and error.errno != errno.EPIPE:
         text = f"inspector: cannot write to standard output: {error.strerror}; its text is lost"
         print(printable(text), file=sys.stderr)
         code = code or 1
-    sys.exit(code)  # type: ignore[arg-type]
+    sys.exit(code)
 
 
 def _fill_closed() -> None:

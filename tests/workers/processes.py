@@ -35,12 +35,19 @@ def open_files() -> int:
 
 
 def leftovers() -> set[Path]:
-    """What `multiprocessing` leaves where it may not clear up; not the folders in which a process
-    still listens, which another test's may do for as long as that runs."""
-    patterns = ("/tmp/pymp-*", "/dev/shm/sem.mp-*")
-    found = {path for pattern in patterns for path in Path("/").glob(pattern[1:])}
+    """What `multiprocessing` and torch leave where they may not clear up; not the folders in which
+    a process still listens, which another test's may do for as long as that runs, nor what is
+    empty: a worker that another test kills leaves that where it was about to share memory."""
+    patterns = ("/tmp/pymp-*", "/dev/shm/torch_*", "/dev/shm/sem.mp-*")
+    found = {path for pattern in patterns for path in Path("/").glob(pattern[1:]) if _holds(path)}
     sockets = Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace")
     return {path for path in found if f"{path}/" not in sockets}
+
+
+def _holds(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return path.stat().st_size > 0
+    return False
 
 
 def nothing_new_stays(before: set[Path]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from scipy import ndimage
 
-from inspector.synthesis.noise import octave_noise, smoothstep
+from inspector.synthesis.noise import octave_noise, smoothstep, to_uint8
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,8 +73,7 @@ def gauge(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     light = rng.random() < 0.75
     strip: Rgb = (232, 230, 222) if light else (60, 62, 66)
     clear = float(rng.uniform(0.25, 0.6)) if rng.random() < 0.3 else float(rng.uniform(0.85, 1))
-    shadow = ndimage.shift(planes[0], rng.uniform(-5, 5, 2), order=1, mode="nearest")
-    shadow = ndimage.gaussian_filter(shadow, float(rng.uniform(0.5, 3)))
+    shadow = _shadow(planes[0], rng, reach=5, soft=(0.5, 3))
     under = _covered(pixels, shadow * float(rng.uniform(0.1, 0.5)), (20, 20, 22))
     on = _covered(under, planes[0] * clear, strip)
     return _covered(on, planes[1] * 0.9, (30, 30, 30) if light else (225, 225, 225))
@@ -104,8 +103,7 @@ def spall(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     gain = np.clip(1 + float(rng.uniform(0.15, 0.6)) * shade, 0.2, 1.5)
     gain *= 1 - inside * float(rng.uniform(-0.1, 0.5))
     tint: Rgb = (1.02, 0.85, 0.68) if rng.random() < 0.3 else (1, 1, 1)
-    out = pixels * gain[:, :, None] * (1 + inside[:, :, None] * (np.array(tint) - 1))
-    return np.asarray(np.rint(out).clip(0, 255).astype(np.uint8))
+    return to_uint8(pixels * gain[:, :, None] * (1 + inside[:, :, None] * (np.array(tint) - 1)))
 
 
 def plant(pixels: Pixels, rng: np.random.Generator) -> Pixels:
@@ -123,8 +121,7 @@ def plant(pixels: Pixels, rng: np.random.Generator) -> Pixels:
             x, y = _FINER * at + rng.normal(0, leaves, 2)
             pen.ellipse((x - r[0], y - r[1], x + r[0], y + r[1]), fill=255)
     cover = _shown(canvas, height, width, float(rng.uniform(0, 1.5)))
-    shadow = ndimage.shift(cover, rng.uniform(-9, 9, 2), order=1, mode="nearest")
-    shadow = ndimage.gaussian_filter(shadow, float(rng.uniform(0.8, 4)))
+    shadow = _shadow(cover, rng, reach=9, soft=(0.8, 4))
     under = _covered(pixels, shadow * float(rng.uniform(0, 0.6)), (24, 26, 30))
     colour = np.array(_LEAVES[rng.integers(len(_LEAVES))]) * rng.uniform(0.6, 1.3)
     mottled = 1 + octave_noise(rng, height, width, (0.05, 0.1, 0.15, 0.2))
@@ -208,6 +205,13 @@ def _placed(part: Image.Image, angle: float, middle: Plane, height: int, width: 
     return _shown(canvas, height, width, 0.4)
 
 
+def _shadow(
+    cover: Plane, rng: np.random.Generator, *, reach: float, soft: tuple[float, float]
+) -> Plane:
+    """What stands before the wall, moved by up to `reach` px and blurred, 0 to 1."""
+    moved = ndimage.shift(cover, rng.uniform(-reach, reach, 2), order=1, mode="nearest")
+    return np.asarray(ndimage.gaussian_filter(moved, float(rng.uniform(*soft))))
+
+
 def _covered(pixels: NDArray[Any], cover: Plane, colour: Any) -> Pixels:
-    mixed = pixels + cover[:, :, None] * (np.asarray(colour, np.float32) - pixels)
-    return np.asarray(np.rint(mixed).clip(0, 255).astype(np.uint8))
+    return to_uint8(pixels + cover[:, :, None] * (np.asarray(colour, np.float32) - pixels))

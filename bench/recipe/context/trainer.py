@@ -54,8 +54,8 @@ FALLS_FROM = 0.65
 
 DOUBTED, MOST_DOUBTED = 0.1, 0.05
 """Probability of a crack from which a tile that is labelled clear is not learned from, and the
-share of the clear ones of which this can be true at most: nearly all of METU's to which the first
-training, which learned that they are clear, gives so much do show a hairline."""
+share of the clear ones of which this can be true at most: of METU's to which the first training,
+which learned that they are clear, gives so much, two in three show a hairline or a scratch."""
 
 _HERE = "bench.recipe.context.batches"
 

@@ -70,7 +70,7 @@ class NarrowNetwork(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         pixels = images.permute(0, 3, 1, 2).float()
         x = self.stem(pixels * cast(Tensor, self.scale) + cast(Tensor, self.shift))
-        cells = []
+        cells = []  # in float32: of bfloat16 little is left of a difference of squares
         for place, stage in enumerate(self.stages):
             cells.append(avg_pool2d(x.float(), STRIDE // (4 << place)))
             x = stage(x)

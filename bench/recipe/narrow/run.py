@@ -64,9 +64,9 @@ def make_narrow(
     data: Path, images: Path, bundle: ModelBundle, out: Path, *,
     config: NarrowConfig | None = None, say: Callable[[str], None] = print,
 ) -> Path:  # fmt: skip
-    """Teach a narrow network by `bundle`, whose dense int8 variant exists, and export it to `out`,
-    which is returned; `data` has `photos/`, `images` is the folder of training images. Goes on
-    where it was stopped. Raises RuntimeError where no lessons can be made."""
+    """Teach a narrow network by `bundle`, which has a dense view and its int8 variant, and export
+    it to `out`, which is returned; `data` has `photos/`, `images` is the folder of training images.
+    Goes on where it was stopped. Raises RuntimeError where no lessons can be made."""
     if all((out / variant.file).exists() for variant in (TILES, PHOTOS)):
         return out
     config = config or NarrowConfig()
