@@ -152,7 +152,7 @@ def deal_third(photos: Sequence[Path], folder: Path, purpose: str) -> tuple[list
     return dealt
 
 
-def native_pixels(photo: Path) -> NDArray[np.uint8] | None:
+def native_pixels(photo: str | os.PathLike[str]) -> NDArray[np.uint8] | None:
     """A photo at its own scale, upright, as a scan decodes it; None for one that it cannot."""
     outcome = decode(ImageRef.of(photo), PreprocessSpec(), views=Views(View.DENSE))
     return outcome.pixels_HWC if isinstance(outcome, Decoded) else None

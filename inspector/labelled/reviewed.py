@@ -1,4 +1,8 @@
-"""Photos that people labelled in a review, as training images."""
+"""Photos that people labelled in a review, as training images.
+
+Of a photo that was judged at its own scale one learns place by place: where people, or the model
+with their consent, say that there is a crack, and where they say that there is none.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +19,33 @@ from inspector.labelled.folder import LabelledImage
 from inspector.photos.limits import DecodeLimits
 from inspector.photos.reading import sha256_within
 from inspector.photos.source import source_of
-from inspector.results.labels import Label, read_labels
+from inspector.results.labels import Label, newest, read_decisions
+from inspector.results.reader import read_steadily
+from inspector.types import View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from inspector.results.reader import Table
     from inspector.types import FileFacts, JsonObject
+
+    Box = tuple[int, int, int, int]
+    """Left, top, width and height in pixels of the upright photo."""
+
+_SIDES = ("x", "y", "width", "height")
+
+
+@dataclass(frozen=True, slots=True)
+class LargePhoto:
+    """A photo that was judged at its own scale: `image` is all of it."""
+
+    image: LabelledImage
+    cracks: tuple[Box, ...]
+    """Places that show a crack."""
+    clear: tuple[Box, ...]
+    """Places that look like one and are none."""
+    is_clear: bool
+    """Nothing in it is a crack."""
 
 
 @dataclass(slots=True)
@@ -28,7 +53,12 @@ class Reviewed:
     """Labelled photos whose files are unchanged, and the numbers of all others."""
 
     images: list[LabelledImage] = field(default_factory=list)
+    large: list[LargePhoto] = field(default_factory=list)
+    """Photos that were judged at their own scale; of these only tiles are among `images`."""
+    tiles: int = 0
     unsure: int = 0
+    unplaced: int = 0
+    """Large photos with a crack of which nobody has said where it is."""
     gone: int = 0
     """Files that are missing or cannot be read."""
     changed: int = 0
@@ -37,14 +67,22 @@ class Reviewed:
     """Images that the labelled folder had with the other label."""
 
     def __str__(self) -> str:
-        cracks = sum(image.is_crack for image in self.images)
+        photos = [*self.images[: len(self.images) - self.tiles], *(p.image for p in self.large)]
+        cracks = sum(image.is_crack for image in photos)
         parts = [
-            f"{len(self.images):,} photos labelled in reviews ({cracks:,} with cracks, "
-            f"{len(self.images) - cracks:,} without)"
+            f"{len(photos):,} photos labelled in reviews ({cracks:,} with cracks, "
+            f"{len(photos) - cracks:,} without)"
         ]
+        if self.large:
+            shown = sum(image.is_crack for image in self.images[len(self.images) - self.tiles :])
+            parts.append(
+                f"{len(self.large):,} of them judged at their own scale, from which {self.tiles:,} "
+                f"tiles are cut ({shown:,} with cracks)"
+            )
         counts = (
             (self.corrected, "of them labelled otherwise in DATA: the review counts"),
             (self.unsure, "left out as unsure"),
+            (self.unplaced, "large ones left out because nobody has marked where the crack is"),
             (self.changed, "left out because their files have changed since"),
             (self.gone, "left out because their files are gone or cannot be read"),
         )
@@ -63,17 +101,52 @@ def read_reviewed(outs: Sequence[Path]) -> Reviewed:
     for out in outs:
         if not Layout(out).work.is_dir():
             raise DataError(f"--labels {out} is no result directory of a scan")
-        labels = read_labels(out).to_pylist()
+        decisions = newest(read_decisions(out)).to_pylist()
+        labels = [row for row in decisions if row["label"] or row["regions"]]
         if not labels:
             raise DataError(f"{out} has no labels; make some with: inspector review {out}")
+        judged = _judged_large(out, {row["uri"] for row in labels})
         for row in labels:
             known = rows.get(row["uri"])
             if known is None or known["labelled_at"] < row["labelled_at"]:
-                rows[row["uri"]] = {**row, "source": out.resolve().name}
+                large = judged.get(row["uri"])
+                rows[row["uri"]] = {**row, "source": out.resolve().name, "judged": large}
     for row in rows.values():
         _take(row, found)
-    found.images = _groups(sorted(found.images, key=lambda image: image.path))
+    photos = [*found.images, *(photo.image for photo in found.large)]
+    groups = {image.path: image.group for image in _groups(photos)}
+    found.images = [replace(i, group=groups[i.path]) for i in sorted(found.images, key=_path_of)]
+    found.large = [
+        replace(photo, image=replace(photo.image, group=groups[photo.image.path]))
+        for photo in sorted(found.large, key=lambda photo: photo.image.path)
+    ]
     return found
+
+
+def _path_of(image: LabelledImage) -> str:
+    return image.path
+
+
+def _judged_large(out: Path, uris: set[str]) -> dict[str, list[Box]]:
+    """The regions of those photos that the table of `out` has as judged at their own scale."""
+    if not Layout(out).parts():
+        return {}
+
+    def read(table: Table) -> dict[str, list[Box]]:
+        found = {}
+        for batch in table.batches(["uri", "view", "regions"]):
+            for k, uri in enumerate(batch.column("uri").to_pylist()):
+                if uri in uris and batch.column("view")[k].as_py() not in (None, View.WHOLE):
+                    regions = batch.column("regions")[k].as_py() or []
+                    found[uri] = [_box(region) for region in regions]
+        return found
+
+    return read_steadily(out, read)
+
+
+def _box(region: JsonObject) -> Box:
+    x, y, width, height = (int(region[side]) for side in _SIDES)
+    return x, y, width, height
 
 
 def merge_reviewed(
@@ -103,6 +176,11 @@ def merge_reviewed(
     return [*parts[0], *added], parts[1]
 
 
+def with_tiles(reviewed: Reviewed, tiles: Sequence[LabelledImage]) -> Reviewed:
+    """The same with tiles of its large photos at the end of its images."""
+    return replace(reviewed, images=[*reviewed.images, *tiles], tiles=len(tiles))
+
+
 def alone(reviewed: Reviewed) -> list[LabelledImage]:
     """Return the reviewed images as the only data. Raises DataError where one class is missing."""
     cracks = sum(image.is_crack for image in reviewed.images)
@@ -130,7 +208,24 @@ def _take(row: JsonObject, found: Reviewed) -> None:
         return
     path = source.plain(row["uri"])
     is_crack = row["label"] == Label.CRACK
-    found.images.append(LabelledImage(path, is_crack, row["source"], os.path.dirname(path)))
+    image = LabelledImage(path, is_crack, row["source"], os.path.dirname(path))
+    if row["judged"] is None:
+        if row["label"]:
+            found.images.append(image)
+        return
+    said = {_box(region): region["label"] for region in row["regions"] or ()}
+    cracks = {box for box, label in said.items() if label == Label.CRACK}
+    clear = {box for box, label in said.items() if label == Label.CLEAR}
+    others = {box for box in row["judged"] if box not in said}
+    if is_crack:
+        cracks |= others
+    elif row["label"] == Label.CLEAR:
+        clear |= others
+    if is_crack and not cracks:
+        found.unplaced += 1
+    if cracks or clear or row["label"] == Label.CLEAR:
+        places = tuple(sorted(cracks)), tuple(sorted(clear))
+        found.large.append(LargePhoto(image, *places, is_clear=row["label"] == Label.CLEAR))
 
 
 def _is_unchanged(facts: FileFacts, row: JsonObject) -> bool:

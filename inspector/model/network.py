@@ -16,7 +16,7 @@ from torchvision.models import ResNet, ResNet18_Weights, resnet18
 
 from inspector.core.text import plain_table
 from inspector.errors import BundleError, DownloadError
-from inspector.model.bundle import DEFAULT_PATH, WEIGHTS, ModelBundle
+from inspector.model.bundle import BUNDLE_JSON, DEFAULT_PATH, WEIGHTS, ModelBundle
 from inspector.model.ood import OodHead
 
 if TYPE_CHECKING:
@@ -47,6 +47,13 @@ def build_network(init: str) -> ResNet:
     if init != "random":
         _load_backbone(network, _initial_weights(init))
     return network
+
+
+def initial_bundle(init: str) -> ModelBundle | None:
+    """The bundle that `init` names, as for `build_network`; None where it names something else.
+    Raises BundleError."""
+    path = DEFAULT_PATH if init == "default" else Path(init)
+    return ModelBundle.load(path) if (path / BUNDLE_JSON).is_file() else None
 
 
 def _initial_weights(init: str) -> dict[str, Tensor]:

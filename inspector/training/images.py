@@ -17,8 +17,10 @@ from inspector.labelled.fingerprints import FINGERPRINTS, fingerprint, save
 from inspector.labelled.folder import TRAIN, VALIDATION, read_labelled
 from inspector.labelled.groups import with_groups
 from inspector.labelled.leaks import audit_fingerprints
-from inspector.labelled.reviewed import alone, merge_reviewed, read_reviewed
+from inspector.labelled.reviewed import alone, merge_reviewed, read_reviewed, with_tiles
 from inspector.labelled.split import check_labels, split
+from inspector.training.notes import prepare_notes
+from inspector.training.tiles import TILES, cut_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,13 +49,18 @@ class TrainingImages:
     """What does not match in the CSV of groups."""
 
 
-def read_images(config: TrainConfig) -> TrainingImages:
-    """Read and split the labelled folders and reviews that `config` names.
+def read_images(config: TrainConfig, *, progress: Progress = no_progress) -> TrainingImages:
+    """Read and split the labelled folders and reviews that `config` names. Of reviewed photos that
+    were judged at their own scale, tiles are written to the notes.
 
     Reviewed photos are added to the training side only: they were selected for the model's
     uncertainty and would bias validation. Raises DataError, OutputError.
     """
     reviewed = read_reviewed(config.labels)
+    if reviewed.large:
+        progress("cutting tiles out of the photos that were judged at their own scale", 0, 0)
+        folder = prepare_notes(config) / TILES
+        reviewed = with_tiles(reviewed, cut_tiles(reviewed.large, folder, config.size))
     training, validation, lines, warnings = _labelled(config, reviewed)
     training, validation = merge_reviewed(training, validation, reviewed)
     return TrainingImages(

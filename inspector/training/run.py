@@ -27,7 +27,15 @@ from inspector.evaluation.metrics import (
 )
 from inspector.labelled.split import data_digest
 from inspector.model.bundle import WEIGHTS, ModelBundle
-from inspector.model.network import build_network, describe, from_storage, outline, to_storage
+from inspector.model.network import (
+    DeployedModel,
+    build_network,
+    describe,
+    from_storage,
+    initial_bundle,
+    outline,
+    to_storage,
+)
 from inspector.training.images import audit_split, read_images
 from inspector.training.loop import Trainer, fit
 from inspector.training.notes import (
@@ -40,6 +48,7 @@ from inspector.training.notes import (
     write_artifacts,
 )
 from inspector.training.ood_fit import fit_ood, ood_threshold
+from inspector.training.photo_view import take_over_view
 from inspector.version import __version__
 
 if TYPE_CHECKING:
@@ -118,7 +127,7 @@ def train_by(
     """As `train`, by the trainer that `make_trainer` makes of `config`, the network, training and
     validation images."""
     progress("listing the labelled photos", 0, 0)
-    found = read_images(config)
+    found = read_images(config, progress=progress)
     training, validation = found.training, found.validation
     notes = prepare_notes(config)
     say, warn, detail = (logged(notes / LOG, tell) for tell in (say, warn, detail))
@@ -189,6 +198,15 @@ def _finish(
     weights["fc.bias"][LABELS.index("crack")] += calibration.shift
     found = found.shifted(calibration.shift)
     thresholds = _thresholds(config, trainer.validation.images, found, calibration.temperature)
+    limit = round(ood_threshold(trainer, head), 4)
+    thresholds = replace(thresholds, out_of_distribution=limit)
+    began, view = initial_bundle(config.init), None
+    if began is not None:
+        progress("taking over how photos at their own scale are judged", 0, 0)
+        model = DeployedModel(
+            from_storage(weights), trainer.spec, calibration.temperature, LABELS.index("crack")
+        )
+        view = take_over_view(began, model, thresholds, trainer)
     # safetensors' own writer makes a file that only its owner may read.
     (config.out / WEIGHTS).write_bytes(save(weights))
     bundle = ModelBundle(
@@ -197,7 +215,8 @@ def _finish(
         positive="crack",
         preprocess=trainer.spec,
         temperature=calibration.temperature,
-        thresholds=replace(thresholds, out_of_distribution=round(ood_threshold(trainer, head), 4)),
+        thresholds=thresholds,
+        dense=view,
         files={WEIGHTS: sha256_of(config.out / WEIGHTS)},
         training=_provenance(config, trained, found, calibration, digest),
     )

@@ -1,0 +1,80 @@
+"""Tiles of photos that were judged at their own scale, from the places that people labelled: what
+the network can learn from such photos."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from export.photos import native_pixels, spread_evenly
+from inspector.core.durable import replacing
+from inspector.engines.photo import cut_tile
+from inspector.labelled.folder import LabelledImage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from inspector.labelled.reviewed import Box, LargePhoto
+
+TILES = "tiles"
+"""Folder in the training's notes."""
+MOST = 12
+"""Tiles of each label that a photo gives at most: one wall must not outweigh all others."""
+ELSEWHERE = ((0.2, 0.6), (0.4, 0.2), (0.6, 0.8), (0.8, 0.4))
+"""Middles of further tiles of a photo without a crack, as shares of its width and height."""
+SHRUNK = 2
+"""How many times the side of a tile a place may be in both directions: it becomes one tile then,
+shrunk, since nobody has said where in it the crack runs."""
+
+
+def cut_tiles(photos: Sequence[LargePhoto], folder: Path, size: int) -> list[LabelledImage]:
+    """Write the tiles of `size` px that photos give as PNG to `folder`, unless they are there;
+    photos that cannot be read give none. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return [image for photo in photos for image in _tiles_of(photo, folder, size)]
+
+
+def _tiles_of(photo: LargePhoto, folder: Path, size: int) -> Iterator[LabelledImage]:
+    pixels_HWC = native_pixels(photo.image.path)
+    if pixels_HWC is None:
+        return
+    height, width = pixels_HWC.shape[:2]
+    clear = [place for box in photo.clear for place in squares(box, size)]
+    if photo.is_clear:
+        half = size / 2
+        clear += [(round(x * width - half), round(y * height - half), size) for x, y in ELSEWHERE]
+    cracks = [place for box in photo.cracks for place in squares(box, size)]
+    name = sha256(photo.image.path.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    for places, is_crack in ((cracks, True), (clear, False)):
+        for x, y, side in spread_evenly(places, MOST) if places else ():
+            file = folder / f"{name}-{x}-{y}-{side}-{'crack' if is_crack else 'clear'}.png"
+            if not file.exists():
+                tile_HWC = cut_tile(pixels_HWC, x, y, side)
+                with replacing(file) as draft, draft.open("wb") as stream:
+                    Image.fromarray(tile_HWC).save(stream, "PNG")
+            yield LabelledImage(str(file), is_crack, photo.image.source, photo.image.group)
+
+
+def squares(box: Box, size: int) -> list[tuple[int, int, int]]:
+    """The squares (left, top, side) that show a labelled place: one around it, or, of a long thin
+    one, one beside the other along it, each of which it crosses; none of a broad one, of which most
+    squares would show something else."""
+    x, y, width, height = box
+    if min(width, height) <= size:
+        down, across = (max(1, -(-side // size)) for side in (height, width))
+        return [
+            (
+                round(x + (column + 0.5) * width / across - size / 2),
+                round(y + (row + 0.5) * height / down - size / 2),
+                size,
+            )
+            for row in range(down)
+            for column in range(across)
+        ]
+    side = max(width, height)
+    if side <= SHRUNK * size:
+        return [(x + (width - side) // 2, y + (height - side) // 2, side)]
+    return []
