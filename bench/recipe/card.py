@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from inspector.model.bundle import ModelBundle, Variant
     from inspector.types import JsonObject
 
+_GATES = "## Export gates\n"
+_FIRST = "- First stage, "
 _HEAD = """# Model card: {name}
 
 ResNet18 (torchvision's layers, last one `Linear(512, 2)`) that tells concrete with a crack from
@@ -185,32 +188,51 @@ def _confusions(tested: Evaluation) -> str:
 def _parity(bundle: ModelBundle) -> str:
     """Figures of each export gate. A lower precision defers what is near a threshold to fp32;
     differing verdicts are counted after that."""
-    lines = ["\n## Export gates\n"]
+    lines = [f"\n{_GATES}"]
     for name, variant in sorted(bundle.whole.items()):
         seen = variant.parity
-        if variant.precision == NARROW:
-            lines.append(f"- `{name}`, a first stage: {_decided(seen)}")
-            continue
         lines.append(
             f"- `{name}`: {seen['images']:,} images, largest probability difference to "
             f"{seen['reference']} {seen['max_difference']:.1e}, verdicts that differ: "
             f"{len(seen['verdict_flips'])}" + _judged_again(variant)
         )
     for name, variant in sorted(bundle.variants.items()):
-        if variant.view == View.DENSE and variant.precision == NARROW:
-            lines.append(
-                f"- `{name}`, the same for photos at their own scale: {_decided(variant.parity)}"
-            )
-        elif variant.view == View.DENSE:
+        if variant.view == View.DENSE:
             lines.append(f"- `{name}`, for photos at their own scale: {_dense(variant.parity)}")
     return "\n".join(lines) + "\n"
+
+
+def with_first_stage(card: str, bundle: ModelBundle) -> str:
+    """The card with the gates of the bundle's narrow variants, in place of what it said of them."""
+    before, heading, after = card.partition(_GATES)
+    lines = [line for line in after.splitlines() if not line.startswith(_FIRST)]
+    end = next((k for k, line in enumerate(lines) if line.startswith("## ")), len(lines))
+    last = max(k for k, line in enumerate(lines[:end]) if line.startswith("- "))
+    told = [
+        f"{_FIRST}`{name}`: {_photos_kept(seen) if variant.view == View.DENSE else _decided(seen)}"
+        for name, variant in sorted(bundle.variants.items(), reverse=True)
+        if variant.precision == NARROW and (seen := variant.parity)
+    ]
+    return before + heading + "\n".join([*lines[: last + 1], *told, *lines[last + 1 :]]) + "\n"
 
 
 def _decided(seen: JsonObject) -> str:
     missed = sum(each["missed"] for each in seen["sources"].values())
     return (
-        f"{seen['images']:,} images and foreign ones, {seen['deferred']:.1%} left to the model; "
-        f"verdicts that differ: {len(seen['verdict_flips'])}, cracks called clear: {missed}"
+        f"{seen['images']:,} images, foreign ones among them, {seen['deferred']:.0%} left to the "
+        f"model; verdicts that differ: {len(seen['verdict_flips'])}, cracks called clear: {missed}"
+    )
+
+
+def _photos_kept(seen: JsonObject) -> str:
+    counts = Counter[str]()
+    for each in seen["sources"].values():
+        counts.update(each)
+    return (
+        f"{seen['images']:,} photos at their own scale, the model looks at {seen['deferred']:.0%} "
+        f"of what it does alone; of {counts['cracked']} with a crack {counts['lost']} called clear "
+        f"that the model does not; for review {counts['review']} before, {counts['review_then']} "
+        f"then; verdicts that differ: {counts['other']}"
     )
 
 

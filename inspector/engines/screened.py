@@ -1,5 +1,5 @@
 """Photos at their own scale in two stages: a narrow network looks at all of a photo, and the model
-at those parts of it that are not beyond doubt then."""
+at those parts of it that may show a crack, or at all of it where it is not clear enough then."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import numpy as np
 from inspector.engines.combined import FAMILIAR
 from inspector.engines.contract import VARIANTS
 from inspector.model.bundle import NARROW
-from inspector.model.evidence import PhotoRule
+from inspector.model.evidence import MOST_TILES, PhotoRule, find_candidates, judge_photo
+from inspector.model.verdict import log_odds
+from inspector.model.windows import MOST_PIXELS
 from inspector.types import View
 
 if TYPE_CHECKING:
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
     from inspector.model.windows import WindowMap
 
 
+_BLOCKS = 2
+"""How much larger blocks of a photo are for a narrow network, which holds a quarter as much of each
+pixel: less of them is halo."""
+
+
 def open_screened(
     bundle: ModelBundle, open_one: Callable[..., DenseEngine], precision: str
 ) -> ScreenedEngine:
@@ -33,7 +40,7 @@ def open_screened(
     variant = bundle.variant(VARIANTS, NARROW, View.DENSE)
     margins = variant.margin, variant.ood_margin
     with ExitStack() as on_error:
-        narrow = open_one(precision=NARROW)
+        narrow = open_one(precision=NARROW, most=_BLOCKS * MOST_PIXELS)
         on_error.callback(narrow.close)
         engine = ScreenedEngine(narrow, open_one(precision=precision), bundle.dense, margins)
         on_error.pop_all()
@@ -50,7 +57,7 @@ class ScreenedEngine:
         dense: DenseView,
         margins: tuple[float, float],
     ) -> None:
-        """`margins` are the narrow variant's, as in `doubtful`."""
+        """`margins` are the narrow variant's: those of `is_nearly_clear` and `doubtful`."""
         self._narrow, self._full = narrow, full
         self._dense, self._margins = dense, margins
         self.stage = full.stage
@@ -61,8 +68,14 @@ class ScreenedEngine:
 
     def run(self, pixels_HWC: NDArray[np.uint8]) -> WindowMap:
         """Judge every window of a photo, upright uint8 (H, W, 3). Raises BackendError."""
+        margin, ood_margin = self._margins
         first = self._narrow.run(pixels_HWC)
-        return self._full.run(pixels_HWC, first, doubtful(first, self._dense, *self._margins))
+        found = self._full.run(pixels_HWC, first, doubtful(first, self._dense, ood_margin))
+        if is_nearly_clear(found, pixels_HWC.shape[:2], self._dense, margin) and _is_partial(
+            first, found
+        ):
+            return self._full.run(pixels_HWC)
+        return found
 
     def close(self) -> None:
         """Give back memory and threads; the engine cannot run afterwards."""
@@ -70,18 +83,32 @@ class ScreenedEngine:
         self._full.close()
 
 
-def doubtful(
-    found: WindowMap, dense: DenseView, margin: float, ood_margin: float
-) -> NDArray[np.bool_]:
-    """The cells of a photo that a narrow network may not settle, (rows, columns): those within
-    `margin` log odds of what seeds a candidate, the middle ones of windows that are within
-    `ood_margin` of the out-of-distribution threshold or beyond it, and always the one with most
-    evidence."""
+def doubtful(found: WindowMap, dense: DenseView, ood_margin: float) -> NDArray[np.bool_]:
+    """The cells of a photo that a narrow network may not settle, (rows, columns): those with
+    as much evidence as seeds a candidate, and always the one with most; all of them where the
+    photo's out-of-distribution score is within `ood_margin` of the threshold or beyond it."""
     assert found.cells_HW is not None
     limit = dense.thresholds.out_of_distribution or FAMILIAR
-    doubtful_HW = found.cells_HW >= PhotoRule.from_json(dense.photo).seed - margin
-    rows, columns = found.ood_HW.shape
-    half = found.size // found.stride // 2
-    doubtful_HW[half : half + rows, half : half + columns] |= found.ood_HW >= limit - ood_margin
+    if found.ood_score >= limit - ood_margin:
+        return np.ones_like(found.cells_HW, np.bool_)
+    doubtful_HW = found.cells_HW >= PhotoRule.from_json(dense.photo).seed
     doubtful_HW[np.unravel_index(int(found.cells_HW.argmax()), doubtful_HW.shape)] = True
     return np.asarray(doubtful_HW)
+
+
+def is_nearly_clear(
+    found: WindowMap, sides: tuple[int, int], dense: DenseView, margin: float
+) -> bool:
+    """Whether a photo of `sides` (height, width) would be clear by its windows, but by less than
+    `margin` log odds: the windows at its candidates stand for exact tiles."""
+    candidates = find_candidates(found, sides, dense)
+    tiles = [candidate.features["window"] for candidate in candidates[:MOST_TILES]]
+    p_crack = judge_photo(found, candidates, tiles, sides, dense, ("",)).p_crack
+    below = log_odds(dense.thresholds.clear_below) - log_odds(p_crack)
+    return bool(0 < below <= margin)
+
+
+def _is_partial(first: WindowMap, found: WindowMap) -> bool:
+    """Whether cells stand as a narrow network's answer `first` has them."""
+    assert first.cells_HW is not None and found.cells_HW is not None
+    return bool((first.cells_HW == found.cells_HW).any())

@@ -140,7 +140,7 @@ class Variant:
     margin: float = 0.0
     """A probability whose logit is nearer than this to a threshold's is not final: the next variant
     (`ModelBundle.after`) judges that image again. 0: every answer is final. Of a narrow variant for
-    the dense view: how far below a candidate's first log odds cells are judged again."""
+    the dense view: how far below `clear_below` a photo is clear of which the next one saw parts."""
     ood_margin: float = 0.0
     """Distance to the out-of-distribution threshold within which a score is not final, in units of
     the score. Of a narrow variant every score beyond it is not final, either."""

@@ -169,7 +169,7 @@ def judge_photo(
     first = candidates[order[0]]
     return PhotoScore(
         p_crack=float(p_crack),
-        ood_score=float(np.median(window_map.ood_HW)),
+        ood_score=window_map.ood_score,
         stage=stages[-1 if order[0] < len(tile_log_odds) else 0],
         regions=tuple(regions),
         windows=windows,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from inspector.engines.combined import chain
-from inspector.engines.photo import choose_views, open_photo_engine
+from inspector.engines.combined import DEFERRED, chain
+from inspector.engines.photo import choose_views, open_photo_engine, screening_variant
 from inspector.engines.tuned import fastest_precision
 from inspector.errors import LoaderError
 from inspector.model.bundle import NARROW
@@ -326,10 +326,14 @@ def close_all(engines: dict[str, Backend]) -> None:
 def share_deferred(
     config: ScanConfig, bundle: ModelBundle, waiting: Sequence[ImageRef], engine: Backend
 ) -> float | None:
-    """The share of the photos that are judged whole which a narrow network, `engine`, would leave
-    to the model, by a sample of those that wait; None where too few do, or they are far away.
-    Raises LoaderError, BackendError."""
+    """The share of the photos which a narrow network, `engine`, would leave to the model: of those
+    that are judged whole, by a sample of those that wait; where most are judged at their own scale,
+    as its gate saw it. None where too few wait, or they are far away. Raises LoaderError,
+    BackendError."""
     views = choose_views(config.view, bundle)
+    screening = screening_variant(bundle, NARROW, config.dense_thresholds(bundle))
+    if screening and 2 * sum(is_native(ref, views) for ref in waiting) > len(waiting):
+        return float(screening.parity.get(DEFERRED, 1.0))
     near = [ref for ref in waiting if not (is_far(ref.path) or is_native(ref, views))]
     if len(near) < WORTH_IT * SAMPLE:
         return None

@@ -11,7 +11,9 @@ import pytest
 from onnx import helper, numpy_helper
 from PIL import Image
 
-from bench.recipe.narrow.attach import attach_narrow, trouble_with
+from bench.recipe.card import with_first_stage
+from bench.recipe.narrow.attach import attach_narrow, trouble_with, trouble_with_photos
+from bench.recipe.narrow.export import PHOTOS, TILES
 from bench.recipe.narrow.familiar import STRANGE
 from bench.recipe.narrow.screening import FOREIGN
 from export.gates import LEAST_FIRST, choose_first_margins
@@ -48,7 +50,16 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    return write_photos(tmp_path_factory.mktemp("photos"), 8, 6, 200, 260)
+    folder = tmp_path_factory.mktemp("photos")
+    for seed, name in enumerate(("Positive", "Negative")):
+        for file in write_photos(folder / "made", 4, seed, 200, 260).glob("wall*/*.png"):
+            place = folder / file.parent.name / name / file.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            file.rename(place)
+    (folder / "made" / "wall0").rmdir()
+    (folder / "made" / "wall1").rmdir()
+    (folder / "made").rmdir()
+    return folder
 
 
 @pytest.fixture
@@ -139,10 +150,10 @@ def test_scores_that_only_the_file_for_tiles_raises_do_not_part_a_pair(
         attach(bundle, other, images, photos)
 
 
-def test_a_pair_that_changes_verdicts_on_photos_joins_for_tiles_alone(
+def test_a_pair_that_loses_photos_joins_for_tiles_alone(
     bundle, images, photos, tmp_path, monkeypatch
 ):
-    seen = {"images": 9, "verdict_flips": [[0.1, 0.9]] * 2, "sources": {}, "deferred": 0.1}
+    seen = {"sources": {"walls": {"cracked": 90, "lost": 2, "missed": 0}}, "deferred": 0.1}
     monkeypatch.setattr("bench.recipe.narrow.screening.Screening.choose", lambda *_: (1.0, 1.0))
     monkeypatch.setattr("bench.recipe.narrow.screening.Screening.gate", lambda *_: seen)
     told: list[str] = []
@@ -152,8 +163,8 @@ def test_a_pair_that_changes_verdicts_on_photos_joins_for_tiles_alone(
     )
     assert "onnx-narrow" in made.variants and "dense-narrow" not in made.variants
     assert told == [
-        "dense-narrow is left out: 2 of 9 verdicts differ from the model's, and 1 may; photos are "
-        "judged by the model alone"
+        "dense-narrow is left out: it calls 2 of 90 photos with a crack clear that the model does "
+        "not; photos are judged by the model alone"
     ]
 
 
@@ -214,3 +225,40 @@ def test_the_gate_names_what_is_wrong(seen, said, monkeypatch):
     usual = {"images": 2000, "sources": {}, "verdict_flips": [], "deferred": 0.3}
     assert trouble_with(usual) == ""
     assert said in trouble_with(usual | seen)
+    assert "leaves 90% to the model" in trouble_with_photos({"sources": {}, "deferred": 0.9})
+
+
+@pytest.mark.parametrize(
+    ("walls", "foreign", "said"),
+    [
+        ({"lost": 2}, 0, ""),
+        ({"lost": 3}, 0, "3 of 200 photos with a crack"),
+        ({"lost": 1, "missed": 1}, 0, "1 photos clear in which the model finds the crack"),
+        ({}, 1, "1 foreign pictures"),
+    ],
+)
+def test_the_gate_for_photos_counts_what_is_lost(walls, foreign, said):
+    usual = {"cracked": 200, "lost": 0, "missed": 0}
+    sources = {"walls": usual | walls, FOREIGN: {"cracked": 0, "lost": foreign, "missed": 0}}
+    trouble = trouble_with_photos({"sources": sources, "deferred": 0.3})
+    assert said in trouble and bool(trouble) == bool(said)
+
+
+def test_the_card_tells_the_gates_of_a_first_stage_once(bundle):
+    tiles = {"images": 2000, "deferred": 0.61, "verdict_flips": [[0.1, 0.9]],
+             "sources": {"metu": {"missed": 0}}}  # fmt: skip
+    counts = {"cracked": 30, "lost": 1, "other": 4, "review": 9, "review_then": 5}
+    photos = {"images": 459, "deferred": 0.4, "sources": {"walls": counts, "boards": counts}}
+    variants = {
+        name: replace(variant, parity=seen)
+        for name, variant, seen in (
+            ("onnx-narrow", TILES, tiles), ("dense-narrow", PHOTOS, photos)
+        )
+    }  # fmt: skip
+    card = "# Card\n\n## Export gates\n\n- `onnx-fp32`: alike\n\n## What it is bad at\n\n- much\n"
+    told = with_first_stage(card, replace(bundle, variants={**bundle.variants, **variants}))
+    assert told.count("- First stage, ") == 2
+    assert "2,000 images, foreign ones among them, 61% left to the model" in told
+    assert "of 60 with a crack 2 called clear that the model does not; for review 18 be" in told
+    assert with_first_stage(told, replace(bundle, variants=variants)) == told
+    assert with_first_stage(told, bundle) == card

@@ -3,6 +3,7 @@ says the same there as without the first stage."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,10 @@ from inspector.engines.dense import open_dense
 from inspector.engines.photo import open_photo_engine, screening_variant
 from inspector.engines.screened import doubtful, open_screened
 from inspector.model.bundle import DenseView, Thresholds
+from inspector.model.evidence import find_candidates, judge_photo
 from inspector.model.preprocess import Views
+from inspector.model.verdict import log_odds
+from inspector.model.windows import HALO
 from inspector.types import View
 from tests.engines.narrow import with_narrow
 
@@ -53,19 +57,31 @@ def maps(bundle, photo):
     return found
 
 
-def screened(bundle, photo, margin, ood_margin=-100.0):
+def view(bundle, seed):
+    """The bundle's dense view; cells from `seed` on seed a candidate."""
+    return replace(bundle.dense, photo={"grow": 1.0, "seed": seed})
+
+
+def screened(bundle, photo, seed, margin=0.0, ood_margin=-100.0):
     engine = open_screened(bundle, partial(open_dense, bundle, device="cpu"), "fp32")
-    engine._margins = margin, ood_margin
+    engine._dense, engine._margins = view(bundle, seed), (margin, ood_margin)
     found = engine.run(photo)
     engine.close()
     return found
 
 
+@pytest.fixture
+def wide(monkeypatch):
+    """Parts of a photo see as much around them as its blocks: a random network looks far."""
+    monkeypatch.setattr("inspector.model.windows.PART_HALO", HALO)
+
+
+@pytest.mark.usefixtures("wide")
 def test_what_is_doubtful_is_the_models_and_the_rest_the_narrow_ones(bundle, photo, maps):
     narrow, full = maps
-    margin = 2.0 - float(np.quantile(narrow.cells_HW, 0.995))
-    doubtful_HW = doubtful(narrow, bundle.dense, margin, -100.0)
-    found = screened(bundle, photo, margin)
+    seed = float(np.quantile(narrow.cells_HW, 0.995))
+    doubtful_HW = doubtful(narrow, view(bundle, seed), -100.0)
+    found = screened(bundle, photo, seed)
     assert 1 < doubtful_HW.sum() < 0.1 * doubtful_HW.size
     off_HW = np.abs(found.cells_HW - full.cells_HW)
     assert off_HW[doubtful_HW].max() < 0.01
@@ -80,29 +96,43 @@ def test_what_is_doubtful_is_the_models_and_the_rest_the_narrow_ones(bundle, pho
 
 
 def test_a_photo_that_is_doubtful_everywhere_is_the_models(bundle, photo, maps):
-    found = screened(bundle, photo, 1000.0)
+    found = screened(bundle, photo, -1000.0)
     np.testing.assert_array_equal(found.log_odds_HW, maps[1].log_odds_HW)
     np.testing.assert_array_equal(found.ood_HW, maps[1].ood_HW)
 
 
+@pytest.mark.usefixtures("wide")
 def test_the_strongest_place_is_always_the_models(bundle, photo, maps):
     narrow, full = maps
-    found = screened(bundle, photo, -1000.0)
+    found = screened(bundle, photo, 1000.0)
     at = np.unravel_index(narrow.cells_HW.argmax(), narrow.cells_HW.shape)
     assert found.cells_HW[at] == pytest.approx(full.cells_HW[at], abs=0.01)
     assert (found.cells_HW == narrow.cells_HW).mean() > 0.5
 
 
-def test_foreign_windows_are_the_models(bundle, photo, maps):
-    """As by their scores; a window's middle cell stands for it."""
+def test_a_foreign_photo_is_the_models(bundle, photo, maps):
     narrow, full = maps
-    limit = float(np.quantile(narrow.ood_HW, 0.9))
-    found = screened(bundle, photo, -1000.0, 2.0 - limit)
-    places = np.nonzero(narrow.ood_HW >= limit)
-    assert np.abs(found.ood_HW - full.ood_HW)[places].max() < 0.15
-    middle = tuple(place + 1 for place in places)
-    assert np.abs(found.cells_HW - full.cells_HW)[middle].max() < 0.01
-    assert np.abs(narrow.cells_HW - full.cells_HW)[middle].min() > 0.01
+    near = 2.0 - narrow.ood_score  # the threshold of a bundle without one
+    found = screened(bundle, photo, 1000.0, ood_margin=near + 1e-3)
+    np.testing.assert_array_equal(found.cells_HW, full.cells_HW)
+    found = screened(bundle, photo, 1000.0, ood_margin=near - 1e-3)
+    assert (found.cells_HW == narrow.cells_HW).mean() > 0.5
+
+
+def test_a_photo_that_is_not_clear_enough_is_the_models(bundle, photo, maps):
+    _, full = maps
+    partly = screened(bundle, photo, 1000.0)
+    dense, sides = view(bundle, 1000.0), photo.shape[:2]
+    p_crack = judge_photo(
+        partly, found := find_candidates(partly, sides, dense),
+        [each.features["window"] for each in found], sides, dense, ("",),
+    ).p_crack  # fmt: skip
+    below = float(log_odds(dense.thresholds.clear_below) - log_odds(p_crack))
+    assert below > 0.1, "the photo is clear by its parts"
+    found = screened(bundle, photo, 1000.0, margin=below + 1e-3)
+    np.testing.assert_array_equal(found.cells_HW, full.cells_HW)
+    found = screened(bundle, photo, 1000.0, margin=below - 1e-3)
+    np.testing.assert_array_equal(found.cells_HW, partly.cells_HW)
 
 
 def test_thresholds_that_want_more_certainty_are_not_screened(bundle):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import closing
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pyarrow.dataset as ds
@@ -13,12 +14,16 @@ import pytest
 from inspector.doctor import Health, examine
 from inspector.engines import open_engine
 from inspector.engines.combined import chain
-from inspector.model.bundle import ModelBundle
+from inspector.model.bundle import DenseView, ModelBundle
 from inspector.predict import predict_each
 from inspector.scanning import RejudgeConfig, ScanConfig, executor, rejudge, scan
 from inspector.scanning.executor import share_deferred
+from inspector.types import ImageRef
 from tests.engines.narrow import with_narrow
 from tests.scanning.walls import wall
+
+if TYPE_CHECKING:
+    from inspector.engines import Backend
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +115,21 @@ def test_a_sample_tells_what_the_narrow_stage_would_leave(bundle, photos, monkey
     band = chain(bundle, "narrow", bundle.thresholds)["narrow"]
     assert share is not None and share == band.contains(scores).mean()
     assert 0 < share < 1
+
+
+def test_of_large_photos_the_gate_tells_what_would_be_left(tmp_path, tiny_bundle_dir):
+    dense = DenseView(temperature=1.0, shift=0.0, photo={})
+    bundle = with_narrow(tiny_bundle_dir, tmp_path, dense=dense)
+    seen = dataclasses.replace(bundle.variants["dense-narrow"], parity={"deferred": 0.4})
+    bundle = dataclasses.replace(bundle, variants={**bundle.variants, "dense-narrow": seen})
+    config = ScanConfig(sources=("/photos",))
+    large, small = (ImageRef(0, "file:///photos/a.jpg", "/photos/a.jpg", size, 0)
+                    for size in (4_000_000, 900))  # fmt: skip
+    engine = cast("Backend", None)  # nothing is judged
+    assert share_deferred(config, bundle, [large, large, small], engine) == 0.4
+    assert share_deferred(config, bundle, [large, small], engine) is None
+    without = dataclasses.replace(bundle, variants={"onnx-narrow": bundle.variants["onnx-narrow"]})
+    assert share_deferred(config, without, [large, large], engine) is None
 
 
 def test_doctor_replays_the_narrow_pair(bundle):

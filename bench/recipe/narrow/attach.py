@@ -17,11 +17,19 @@ import numpy as np
 import typer
 from PIL import Image
 
+from bench.recipe.card import with_first_stage
 from bench.recipe.narrow.export import PHOTOS, TILES
 from bench.recipe.narrow.familiar import STRANGE
-from bench.recipe.narrow.screening import FOREIGN, Screening, by_source
+from bench.recipe.narrow.screening import (
+    CRACKED,
+    FOREIGN,
+    SOUND,
+    Screening,
+    by_source,
+    may_be_lost,
+)
 from bench.recipe.share import share_bytes
-from bench.studies.photos.scenes import Scenes
+from bench.studies.photos.scenes import CURVE, CURVE_CASES, Scenes
 from bench.studies.photos.sources import PARTS
 from export.dense_gate import compare_tiles, open_variant
 from export.gates import (
@@ -38,7 +46,7 @@ from inspector.engines.combined import DEFERRED, UncertaintyBand, chain
 from inspector.engines.contract import VARIANTS, joined
 from inspector.engines.parity import settled, verdicts
 from inspector.errors import ExportError
-from inspector.model.bundle import DEFAULT_PATH, NARROW, ModelBundle, Variant
+from inspector.model.bundle import CARD, DEFAULT_PATH, NARROW, ModelBundle, Variant
 from inspector.model.golden import read_golden
 from inspector.model.stamp import model_metadata
 from inspector.predict import predict_each
@@ -52,7 +60,8 @@ if TYPE_CHECKING:
     from inspector.types import JsonObject
 
 COUNTS = {
-    "boards": 16, "tiles": 16, "walls": 16, "patches": 12, "slabs": 6, "large": 2, "sheets": 4,
+    "boards": 40, "tiles": 24, "walls": 40, "patches": 12, "slabs": 12, "large": 4, "sheets": 6,
+    CURVE: 4 * len(CURVE_CASES),
 }  # fmt: skip
 """Composed photos of each family in each part, half of them cracked."""
 _MOST = 6000
@@ -81,18 +90,20 @@ def attach(pair: Path, data: Path, images: Path, work: Path, out: Path) -> Model
     bundle = attach_narrow(out, pair, images=images / "held_back", photos=photos, say=print)
     if "dense-narrow" in bundle.variants:
         share_bytes(bundle.file(PHOTOS.file), bundle.file(TILES.file))
-        bundle.with_files(PHOTOS.file).save()
+        bundle = bundle.with_files(PHOTOS.file)
+    card = bundle.file(CARD).read_text(encoding="utf-8")
+    bundle.file(CARD).write_text(with_first_stage(card, bundle), encoding="utf-8")
+    bundle.with_files(CARD).save()
     return ModelBundle.load(out)
 
 
 def write_scenes(data: Path, images: Path, out: Path) -> Path:
-    """Photos with and without cracks that the network has not learned from, below folders of their
-    families; written once."""
+    """Photos with and without cracks that the network has not learned from, FAMILY/CLASS/name.png
+    below `out`; written once."""
     for name, make in Scenes(data, images).all(COUNTS, PARTS):
-        family, _, _ = name.partition("-")
-        file = out / family / f"{name}.png"
-        if file.exists() or (made := make()) is None:
+        if any(out.glob(f"*/*/{name}.png")) or (made := make()) is None:
             continue
+        file = out / made.family / (CRACKED if made.is_crack else SOUND) / f"{name}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(made.pixels).save(file, compress_level=1)
     return out
@@ -110,10 +121,11 @@ def attach_narrow(
     """The bundle at `target` with the narrow pair in the directory `pair`, written to it, in place
     of an earlier one; the file for photos may be missing.
 
-    `images` are tiles below folders of their sources, `photos` photos at their own scale; a third
-    of each chooses margins, the rest is gated. Raises ExportError where the gate would see fewer
-    than `at_least` tiles, or where the variant for tiles fails; nothing is written then. Where
-    only that for photos fails it is left out, and `say` tells why.
+    `images` are tiles below folders of their sources, `photos` photos at their own scale as
+    `write_scenes` lays them out; a third of each chooses margins, the rest is gated. Raises
+    ExportError where the gate would see fewer than `at_least` tiles, or where the variant for tiles
+    fails; nothing is written then. Where only that for photos fails it is left out, and `say` tells
+    why.
     """
     source = ModelBundle.load(target)
     with TemporaryDirectory(prefix="inspector-narrow-") as scratch:
@@ -215,7 +227,7 @@ def _photos(
     photos: Path,
     say: Callable[[str], object],
 ) -> Variant | None:
-    """The variant for photos at their own scale; None where it changes verdicts."""
+    """The variant for photos at their own scale; None where it loses cracks."""
     candidate = replace(draft, variants={"onnx-narrow": tiles, "dense-narrow": PHOTOS})
     choosing, gating = deal_third(find_photos(photos), photos, "narrow")
     with closing(open_variant(source, candidate, PHOTOS)) as engine:
@@ -225,7 +237,7 @@ def _photos(
     with Screening.opened(source, candidate, photos) as screening:
         margin, familiar = screening.choose(choosing)
         seen |= screening.gate(gating, margin, familiar)
-    if trouble := trouble_with(seen):
+    if trouble := trouble_with_photos(seen):
         say(f"dense-narrow is left out: {trouble}; photos are judged by the model alone")
         return None
     return replace(PHOTOS, margin=margin, ood_margin=familiar, parity=seen)
@@ -240,6 +252,25 @@ def trouble_with(seen: JsonObject) -> str:
         return f"it calls cracks clear ({', '.join(f'{n} of {s}' for s, n in missed.items())})"
     if other > allowed:
         return f"{other} of {seen['images']} verdicts differ from the model's, and {allowed} may"
+    if seen[DEFERRED] > MOST_LEFT:
+        return f"it leaves {seen[DEFERRED]:.0%} to the model"
+    return ""
+
+
+def trouble_with_photos(seen: JsonObject) -> str:
+    """What speaks against a narrow variant for photos, by the evidence `seen`: photos it loses, or
+    too much left to the model; empty where nothing does."""
+    sources = seen["sources"]
+    lost, missed, cracked = (
+        sum(each[name] for source, each in sources.items() if source != FOREIGN)
+        for name in ("lost", "missed", "cracked")
+    )
+    if missed:
+        return f"it calls {missed} photos clear in which the model finds the crack"
+    if lost > may_be_lost(cracked):
+        return f"it calls {lost} of {cracked} photos with a crack clear that the model does not"
+    if foreign := sources.get(FOREIGN, {}).get("lost", 0):
+        return f"it calls {foreign} foreign pictures clear that the model does not"
     if seen[DEFERRED] > MOST_LEFT:
         return f"it leaves {seen[DEFERRED]:.0%} to the model"
     return ""
