@@ -13,7 +13,6 @@ from inspector.engines.contract import VARIANTS
 from inspector.model.bundle import NARROW
 from inspector.model.evidence import MOST_TILES, PhotoRule, find_candidates, judge_photo
 from inspector.model.verdict import log_odds
-from inspector.model.windows import MOST_PIXELS
 from inspector.types import View
 
 if TYPE_CHECKING:
@@ -26,11 +25,6 @@ if TYPE_CHECKING:
     from inspector.model.windows import WindowMap
 
 
-_BLOCKS = 2
-"""How much larger blocks of a photo are for a narrow network, which holds a quarter as much of each
-pixel: less of them is halo."""
-
-
 def open_screened(
     bundle: ModelBundle, open_one: Callable[..., DenseEngine], precision: str
 ) -> ScreenedEngine:
@@ -40,7 +34,7 @@ def open_screened(
     variant = bundle.variant(VARIANTS, NARROW, View.DENSE)
     margins = variant.margin, variant.ood_margin
     with ExitStack() as on_error:
-        narrow = open_one(precision=NARROW, most=_BLOCKS * MOST_PIXELS)
+        narrow = open_one(precision=NARROW)
         on_error.callback(narrow.close)
         engine = ScreenedEngine(narrow, open_one(precision=precision), bundle.dense, margins)
         on_error.pop_all()

@@ -53,7 +53,7 @@ def take_over_view(
     limit = view.thresholds.out_of_distribution
     own, old = thresholds.out_of_distribution, began.thresholds.out_of_distribution
     if limit is not None and own is not None and old is not None:
-        limit = max(limit + own - old, own)
+        limit = round(max(limit + own - old, own), 4)
     kept = replace(view.thresholds, out_of_distribution=limit, chosen=CHOSEN, evidence={})
     shift = round(view.shift + before - now, 4)
     return replace(view, temperature=temperature, shift=shift, thresholds=kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.recipe.narrow.attach import trouble_with_photos
 from export.gates import FLIPS_PER
 from inspector.engines import open_backend
+from inspector.engines.dense import open_dense
 from inspector.engines.parity import differing
 from inspector.model.bundle import DEFAULT_PATH, NARROW, ModelBundle, Thresholds
 from inspector.model.verdict import judge
 from inspector.photos.decode import decode
-from inspector.types import Decoded, ImageRef, Photo, PhotoFacts
+from inspector.synthesis import Kind, make_scene
+from inspector.types import Decoded, ImageRef, Photo, PhotoFacts, View
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +98,25 @@ def test_every_quick_way_was_gated(shipped):
             variant.file
         )
     assert shipped.variant("onnxruntime", "int8").parity["images"] >= 2000
+
+
+def test_no_crack_was_lost_by_what_looks_at_photos_first(shipped):
+    seen = shipped.variant("onnxruntime", NARROW, View.DENSE).parity
+    assert trouble_with_photos(seen) == ""
+    assert seen["images"] >= 300 and sum(s["cracked"] for s in seen["sources"].values()) >= 200
+
+
+def test_parts_of_a_photo_are_judged_nearly_as_all_of_it(shipped):
+    pixels_HWC = make_scene(np.random.default_rng(7), 900, 1400, Kind.CRACK).pixels
+    full = open_dense(shipped, device="cpu", precision="int8")
+    whole = full.run(pixels_HWC)
+    assert whole.cells_HW is not None
+    wanted_HW = np.zeros_like(whole.cells_HW, np.bool_)
+    wanted_HW[np.unravel_index(whole.cells_HW.argmax(), wanted_HW.shape)] = True
+    wanted_HW[[0, -1], [0, -1]] = True  # and two corners
+    first = replace(whole, cells_HW=np.full_like(whole.cells_HW, -9.0))
+    found = full.run(pixels_HWC, first, wanted_HW)
+    full.close()
+    assert found.cells_HW is not None
+    assert (found.cells_HW == -9.0).mean() > 0.5
+    assert np.abs(found.cells_HW - whole.cells_HW)[wanted_HW].max() < 0.5
