@@ -65,9 +65,8 @@ class ScreenedEngine:
         margin, ood_margin = self._margins
         first = self._narrow.run(pixels_HWC)
         found = self._full.run(pixels_HWC, first, doubtful(first, self._dense, ood_margin))
-        if is_nearly_clear(found, pixels_HWC.shape[:2], self._dense, margin) and _is_partial(
-            first, found
-        ):
+        in_parts = _is_partial(first, found)
+        if in_parts and is_nearly_clear(found, pixels_HWC.shape[:2], self._dense, margin):
             return self._full.run(pixels_HWC)
         return found
 

@@ -44,6 +44,8 @@ class LargePhoto:
     """Places that show a crack."""
     clear: tuple[Box, ...]
     """Places that look like one and are none."""
+    unsaid: tuple[Box, ...]
+    """Regions of which nobody has said anything."""
     is_clear: bool
     """Nothing in it is a crack."""
 
@@ -144,6 +146,10 @@ def _judged_large(out: Path, uris: set[str]) -> dict[str, list[Box]]:
     return read_steadily(out, read)
 
 
+def _sorted(boxes: set[Box]) -> tuple[Box, ...]:
+    return tuple(sorted(boxes))
+
+
 def _box(region: JsonObject) -> Box:
     x, y, width, height = (int(region[side]) for side in _SIDES)
     return x, y, width, height
@@ -217,15 +223,18 @@ def _take(row: JsonObject, found: Reviewed) -> None:
     cracks = {box for box, label in said.items() if label == Label.CRACK}
     clear = {box for box, label in said.items() if label == Label.CLEAR}
     others = {box for box in row["judged"] if box not in said}
+    is_clear = row["label"] == Label.CLEAR
     if is_crack:
         cracks |= others
-    elif row["label"] == Label.CLEAR:
+    elif is_clear:
         clear |= others
+    unsaid = others - cracks - clear
     if is_crack and not cracks:
         found.unplaced += 1
-    if cracks or clear or row["label"] == Label.CLEAR:
-        places = tuple(sorted(cracks)), tuple(sorted(clear))
-        found.large.append(LargePhoto(image, *places, is_clear=row["label"] == Label.CLEAR))
+    if cracks or clear or is_clear:
+        found.large.append(
+            LargePhoto(image, _sorted(cracks), _sorted(clear), _sorted(unsaid), is_clear)
+        )
 
 
 def _is_unchanged(facts: FileFacts, row: JsonObject) -> bool:

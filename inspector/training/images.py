@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inspector.core.durable import publish
+from inspector.core.durable import publish, reporting
 from inspector.core.progress import no_progress
 from inspector.errors import DataError, OutputError
 from inspector.labelled.fingerprints import FINGERPRINTS, fingerprint, save
@@ -57,15 +58,28 @@ def read_images(config: TrainConfig, *, progress: Progress = no_progress) -> Tra
     uncertainty and would bias validation. Raises DataError, OutputError.
     """
     reviewed = read_reviewed(config.labels)
-    if reviewed.large:
-        progress("cutting tiles out of the photos that were judged at their own scale", 0, 0)
-        folder = prepare_notes(config) / TILES
-        reviewed = with_tiles(reviewed, cut_tiles(reviewed.large, folder, config.size))
+    if config.data is None:
+        reviewed = _with_tiles(config, reviewed, [], progress)
     training, validation, lines, warnings = _labelled(config, reviewed)
+    if config.data is not None:
+        reviewed = _with_tiles(config, reviewed, validation, progress)
     training, validation = merge_reviewed(training, validation, reviewed)
     return TrainingImages(
         training, validation, [*lines, str(reviewed)] if config.labels else lines, warnings
     )
+
+
+def _with_tiles(
+    config: TrainConfig, reviewed: Reviewed, validation: Sequence[LabelledImage], progress: Progress
+) -> Reviewed:
+    """The reviewed photos with tiles of the large ones, but for those that are validated on."""
+    held_out = {os.path.realpath(image.path) for image in validation}
+    large = [p for p in reviewed.large if os.path.realpath(p.image.path) not in held_out]
+    if not large:
+        return reviewed
+    folder = prepare_notes(config) / TILES
+    with reporting(config.out, lambda: "no epoch was begun"):
+        return with_tiles(reviewed, cut_tiles(large, folder, config.size, progress=progress))
 
 
 def _labelled(

@@ -10,6 +10,7 @@ from PIL import Image
 
 from export.photos import native_pixels, spread_evenly
 from inspector.core.durable import replacing
+from inspector.core.progress import no_progress
 from inspector.engines.photo import cut_tile
 from inspector.labelled.folder import LabelledImage
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from inspector.core.progress import Progress
     from inspector.labelled.reviewed import Box, LargePhoto
 
 TILES = "tiles"
@@ -30,11 +32,17 @@ SHRUNK = 2
 shrunk, since nobody has said where in it the crack runs."""
 
 
-def cut_tiles(photos: Sequence[LargePhoto], folder: Path, size: int) -> list[LabelledImage]:
+def cut_tiles(
+    photos: Sequence[LargePhoto], folder: Path, size: int, *, progress: Progress = no_progress
+) -> list[LabelledImage]:
     """Write the tiles of `size` px that photos give as PNG to `folder`, unless they are there;
     photos that cannot be read give none. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    return [image for photo in photos for image in _tiles_of(photo, folder, size)]
+    tiles: list[LabelledImage] = []
+    for done, photo in enumerate(photos, 1):
+        tiles += _tiles_of(photo, folder, size)
+        progress("cutting tiles out of large photos", done, len(photos))
+    return tiles
 
 
 def _tiles_of(photo: LargePhoto, folder: Path, size: int) -> Iterator[LabelledImage]:
@@ -42,7 +50,12 @@ def _tiles_of(photo: LargePhoto, folder: Path, size: int) -> Iterator[LabelledIm
     if pixels_HWC is None:
         return
     height, width = pixels_HWC.shape[:2]
-    clear = [place for box in photo.clear for place in squares(box, size)]
+    clear = [
+        place
+        for box in photo.clear
+        for place in squares(box, size)
+        if not any(_touches(place, other) for other in (*photo.cracks, *photo.unsaid))
+    ]
     if photo.is_clear:
         half = size / 2
         clear += [(round(x * width - half), round(y * height - half), size) for x, y in ELSEWHERE]
@@ -56,6 +69,11 @@ def _tiles_of(photo: LargePhoto, folder: Path, size: int) -> Iterator[LabelledIm
                 with replacing(file) as draft, draft.open("wb") as stream:
                     Image.fromarray(tile_HWC).save(stream, "PNG")
             yield LabelledImage(str(file), is_crack, photo.image.source, photo.image.group)
+
+
+def _touches(square: tuple[int, int, int], box: Box) -> bool:
+    (left, top, side), (x, y, width, height) = square, box
+    return left < x + width and x < left + side and top < y + height and y < top + side
 
 
 def squares(box: Box, size: int) -> list[tuple[int, int, int]]:

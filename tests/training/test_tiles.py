@@ -56,9 +56,9 @@ def photo(tmp_path):
     return file
 
 
-def large(photo, cracks=(), clear=(), is_clear=False):
+def large(photo, cracks=(), clear=(), unsaid=(), *, is_clear=False):
     image = LabelledImage(str(photo), bool(cracks), "out", "wall")
-    return LargePhoto(image, tuple(cracks), tuple(clear), is_clear)
+    return LargePhoto(image, tuple(cracks), tuple(clear), tuple(unsaid), is_clear)
 
 
 def colour_in_the_middle(file: str) -> Any:
@@ -78,6 +78,16 @@ def test_tiles_are_cut_where_people_pointed(photo, tmp_path):
             assert image.size == (SIZE, SIZE)
     again = cut_tiles([large(photo, [(400, 80, 0, 0)])], tmp_path / "t", SIZE)
     assert [tile.path for tile in again] == [made[0].path]
+
+
+def test_what_is_beside_a_crack_is_not_learned_as_clear(photo, tmp_path):
+    here, beside, apart = (300, 300, 40, 40), (420, 300, 40, 40), (700, 300, 40, 40)
+    made = cut_tiles([large(photo, [here], [beside, apart])], tmp_path / "t", SIZE)
+    assert [(t.is_crack, colour_in_the_middle(t.path)[0]) for t in made] == [
+        (True, 320 // 8), (False, 720 // 8),
+    ]  # fmt: skip
+    made = cut_tiles([large(photo, [], [beside, apart], [here])], tmp_path / "t", SIZE)
+    assert [colour_in_the_middle(tile.path)[0] for tile in made] == [720 // 8]
 
 
 def test_a_clear_photo_gives_tiles_from_all_over_it(photo, tmp_path):
@@ -138,6 +148,7 @@ def test_what_is_said_of_a_photo_and_of_its_regions(photo, tmp_path, label, regi
     (known,) = found.large
     assert (known.cracks, known.clear) == (cracks, clear)
     assert known.is_clear == (label == "clear")
+    assert len({*known.cracks, *known.clear, *known.unsaid}) == 2
     assert known.image.path == str(photo)
 
 
@@ -170,3 +181,18 @@ def test_a_training_learns_from_large_photos_alone(tmp_path):
     tiles = [*found.training, *found.validation]
     assert len(tiles) == 12 and sum(tile.is_crack for tile in tiles) == 6
     assert {Path(tile.path).parent for tile in tiles} == {tmp_path / "model/training/tiles"}
+
+
+def test_a_large_photo_that_is_validated_on_gives_no_tiles(photo, tmp_path):
+    data = tmp_path / "data"
+    for k, place in enumerate(("train/crack/a", "train/clear/b", "val/crack/c", "val/clear/d")):
+        (data / place).parent.mkdir(parents=True)
+        Image.new("RGB", (300, 300), (20 * k, 90, 90)).save(data / f"{place}.png")
+    same = data / "val/crack/same.png"
+    same.symlink_to(photo)
+    row = judged(same)
+    out = write_table(tmp_path / "out", [row])
+    say(out, row, "crack")
+    found = read_images(TrainConfig(data=data, out=tmp_path / "model", labels=(out,)))
+    assert {Path(image.path).parent.name for image in found.training} == {"crack", "clear"}
+    assert not (tmp_path / "model").exists()
