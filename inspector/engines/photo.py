@@ -201,13 +201,19 @@ def _merged(
 def cut_tile(pixels_HWC: NDArray[np.uint8], x: int, y: int, size: int) -> NDArray[np.uint8]:
     """The tile of `size` pixels along each side whose corner is (x, y), pushed into the photo where
     it would overhang; a photo that is smaller is continued by its own reflection."""
-    height, width = pixels_HWC.shape[:2]
-    x, y = (max(0, min(at, side - size)) for at, side in ((x, width), (y, height)))
+    x, y = pushed_into(pixels_HWC.shape[:2], x, y, size)
     tile_HWC = pixels_HWC[y : y + size, x : x + size]
     missing = [(0, size - side) for side in tile_HWC.shape[:2]]
     if any(map(any, missing)):
         return np.pad(tile_HWC, (*missing, (0, 0)), mode="reflect")
     return tile_HWC
+
+
+def pushed_into(sides: tuple[int, ...], x: int, y: int, size: int) -> tuple[int, int]:
+    """The corner of a square of `size` pixels along each side, at (x, y), once it is pushed into a
+    photo of `sides` (height, width) as far as it fits."""
+    height, width = sides
+    return max(0, min(x, width - size)), max(0, min(y, height - size))
 
 
 class TileMapper:

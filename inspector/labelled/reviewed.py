@@ -117,16 +117,15 @@ def read_reviewed(outs: Sequence[Path]) -> Reviewed:
         _take(row, found)
     photos = [*found.images, *(photo.image for photo in found.large)]
     groups = {image.path: image.group for image in _groups(photos)}
-    found.images = [replace(i, group=groups[i.path]) for i in sorted(found.images, key=_path_of)]
+    found.images = [
+        replace(image, group=groups[image.path])
+        for image in sorted(found.images, key=lambda image: image.path)
+    ]
     found.large = [
         replace(photo, image=replace(photo.image, group=groups[photo.image.path]))
         for photo in sorted(found.large, key=lambda photo: photo.image.path)
     ]
     return found
-
-
-def _path_of(image: LabelledImage) -> str:
-    return image.path
 
 
 def _judged_large(out: Path, uris: set[str]) -> dict[str, list[Box]]:
@@ -144,10 +143,6 @@ def _judged_large(out: Path, uris: set[str]) -> dict[str, list[Box]]:
         return found
 
     return read_steadily(out, read)
-
-
-def _sorted(boxes: set[Box]) -> tuple[Box, ...]:
-    return tuple(sorted(boxes))
 
 
 def _box(region: JsonObject) -> Box:
@@ -232,9 +227,8 @@ def _take(row: JsonObject, found: Reviewed) -> None:
     if is_crack and not cracks:
         found.unplaced += 1
     if cracks or clear or is_clear:
-        found.large.append(
-            LargePhoto(image, _sorted(cracks), _sorted(clear), _sorted(unsaid), is_clear)
-        )
+        places = [tuple(sorted(boxes)) for boxes in (cracks, clear, unsaid)]
+        found.large.append(LargePhoto(image, places[0], places[1], places[2], is_clear))
 
 
 def _is_unchanged(facts: FileFacts, row: JsonObject) -> bool:

@@ -52,14 +52,18 @@ def build_network(init: str) -> ResNet:
 def initial_bundle(init: str) -> ModelBundle | None:
     """The bundle that `init` names, as for `build_network`; None where it names something else.
     Raises BundleError."""
-    path = DEFAULT_PATH if init == "default" else Path(init)
-    return ModelBundle.load(path) if (path / BUNDLE_JSON).is_file() else None
+    path = None if init in ("imagenet", "random") else _initial_path(init)
+    return ModelBundle.load(path) if path and (path / BUNDLE_JSON).is_file() else None
+
+
+def _initial_path(init: str) -> Path:
+    return DEFAULT_PATH if init == "default" else Path(init)
 
 
 def _initial_weights(init: str) -> dict[str, Tensor]:
     if init == "imagenet":
         return _download_imagenet()
-    path = DEFAULT_PATH if init == "default" else Path(init)
+    path = _initial_path(init)
     return read_weights(path / WEIGHTS if path.is_dir() else path)
 
 

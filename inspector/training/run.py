@@ -137,6 +137,7 @@ def train_by(
         for line in found.warnings:
             warn(line)
         progress(f"loading the weights to begin with ({config.init})", 0, 0)
+        began = initial_bundle(config.init)
         trainer = make_trainer(config, _network(config), training, validation)
         digest = data_digest([*training, *validation])
         if config.resume:
@@ -150,7 +151,7 @@ def train_by(
         trained = fit(trainer, notes / CHECKPOINT, digest, progress=progress, say=say)
         if trained.broken:
             say(f"{len(trained.broken)} images could not be decoded and were left out")
-        bundle = _finish(config, trainer, trained, digest, progress)
+        bundle = _finish(config, trainer, trained, digest, began, progress)
         (notes / CHECKPOINT).unlink()  # ten times the model, and of no more use
         missed = write_artifacts(
             config, bundle, trained.history, validation, notes, leaks, progress
@@ -183,8 +184,9 @@ def _plan(
 
 
 def _finish(
-    config: TrainConfig, trainer: Trainer, trained: Trained, digest: str, progress: Progress
-) -> ModelBundle:
+    config: TrainConfig, trainer: Trainer, trained: Trained, digest: str,
+    began: ModelBundle | None, progress: Progress,
+) -> ModelBundle:  # fmt: skip
     """Round the weights as they are stored, then calibrate and measure what will be shipped, and
     write the bundle. The calibration's shift goes into the last layer's bias."""
     weights = to_storage(trained.network)
@@ -200,7 +202,7 @@ def _finish(
     thresholds = _thresholds(config, trainer.validation.images, found, calibration.temperature)
     limit = round(ood_threshold(trainer, head), 4)
     thresholds = replace(thresholds, out_of_distribution=limit)
-    began, view = initial_bundle(config.init), None
+    view = None
     if began is not None:
         progress("taking over how photos at their own scale are judged", 0, 0)
         model = DeployedModel(

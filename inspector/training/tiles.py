@@ -11,7 +11,7 @@ from PIL import Image
 from export.photos import native_pixels, spread_evenly
 from inspector.core.durable import replacing
 from inspector.core.progress import no_progress
-from inspector.engines.photo import cut_tile
+from inspector.engines.photo import cut_tile, pushed_into
 from inspector.labelled.folder import LabelledImage
 
 if TYPE_CHECKING:
@@ -49,17 +49,17 @@ def _tiles_of(photo: LargePhoto, folder: Path, size: int) -> Iterator[LabelledIm
     pixels_HWC = native_pixels(photo.image.path)
     if pixels_HWC is None:
         return
-    height, width = pixels_HWC.shape[:2]
+    sides = pixels_HWC.shape[:2]
+    cracks = [place for box in photo.cracks for place in squares(box, size, sides)]
     clear = [
         place
         for box in photo.clear
-        for place in squares(box, size)
+        for place in squares(box, size, sides)
         if not any(_touches(place, other) for other in (*photo.cracks, *photo.unsaid))
     ]
     if photo.is_clear:
-        half = size / 2
-        clear += [(round(x * width - half), round(y * height - half), size) for x, y in ELSEWHERE]
-    cracks = [place for box in photo.cracks for place in squares(box, size)]
+        points = [(round(x * sides[1]), round(y * sides[0]), 0, 0) for x, y in ELSEWHERE]
+        clear += [place for point in points for place in squares(point, size, sides)]
     name = sha256(photo.image.path.encode("utf-8", "surrogateescape")).hexdigest()[:12]
     for places, is_crack in ((cracks, True), (clear, False)):
         for x, y, side in spread_evenly(places, MOST) if places else ():
@@ -76,23 +76,16 @@ def _touches(square: tuple[int, int, int], box: Box) -> bool:
     return left < x + width and x < left + side and top < y + height and y < top + side
 
 
-def squares(box: Box, size: int) -> list[tuple[int, int, int]]:
-    """The squares (left, top, side) that show a labelled place: one around it, or, of a long thin
-    one, one beside the other along it, each of which it crosses; none of a broad one, of which most
-    squares would show something else."""
+def squares(box: Box, size: int, sides: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    """The squares (left, top, side) that show a labelled place, pushed into a photo of `sides`
+    (height, width): one around it, or, of a long thin one, one beside the other along it, each of
+    which it crosses; none of a broad one, of which most squares would show something else."""
     x, y, width, height = box
+    side, down, across = size, 1, 1
     if min(width, height) <= size:
-        down, across = (max(1, -(-side // size)) for side in (height, width))
-        return [
-            (
-                round(x + (column + 0.5) * width / across - size / 2),
-                round(y + (row + 0.5) * height / down - size / 2),
-                size,
-            )
-            for row in range(down)
-            for column in range(across)
-        ]
-    side = max(width, height)
-    if side <= SHRUNK * size:
-        return [(x + (width - side) // 2, y + (height - side) // 2, side)]
-    return []
+        down, across = (max(1, -(-length // size)) for length in (height, width))
+    elif (side := max(width, height)) > SHRUNK * size:
+        return []
+    lefts = [round(x + (k + 0.5) * width / across - side / 2) for k in range(across)]
+    tops = [round(y + (k + 0.5) * height / down - side / 2) for k in range(down)]
+    return [(*pushed_into(sides, left, top, side), side) for top in tops for left in lefts]

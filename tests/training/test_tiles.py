@@ -20,6 +20,7 @@ from inspector.training.tiles import ELSEWHERE, MOST, cut_tiles, squares
 from tests.reviewing.tables import row_of, write_table
 
 SIZE = 224
+HEIGHT, WIDTH = 4900, 5000
 
 
 @st.composite
@@ -31,8 +32,9 @@ def boxes(draw):
 @given(boxes())
 def test_squares_lie_where_the_place_is(box):
     x, y, width, height = box
-    found = squares(box, SIZE)
+    found = squares(box, SIZE, (HEIGHT, WIDTH))
     for left, top, side in found:
+        assert 0 <= left <= WIDTH - side and 0 <= top <= HEIGHT - side
         assert SIZE <= side <= 2 * SIZE
         assert left <= x + width and left + side >= x and top <= y + height and top + side >= y
     if min(width, height) > SIZE:
@@ -88,6 +90,12 @@ def test_what_is_beside_a_crack_is_not_learned_as_clear(photo, tmp_path):
     ]  # fmt: skip
     made = cut_tiles([large(photo, [], [beside, apart], [here])], tmp_path / "t", SIZE)
     assert [colour_in_the_middle(tile.path)[0] for tile in made] == [720 // 8]
+
+
+def test_a_tile_that_is_pushed_into_the_photo_does_not_touch_a_crack_there(photo, tmp_path):
+    crack, at_the_border = (170, 400, 40, 40), (0, 400, 20, 20)
+    (tile,) = cut_tiles([large(photo, [crack], [at_the_border])], tmp_path / "t", SIZE)
+    assert tile.is_crack
 
 
 def test_a_clear_photo_gives_tiles_from_all_over_it(photo, tmp_path):
