@@ -32,7 +32,7 @@ from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
 from inspector.model.verdict import log_odds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -81,7 +81,8 @@ def quantise_to(
     ranging_NHWC, trying_NHWC = calibration_NHWC[~held_out], calibration_NHWC[held_out]
     model = take_pixels(fold_batch_norm(exact))
     expected_N = _log_odds(exact, trying_NHWC)
-    candidates = {m: _quantise(model, _ranges(model, m, ranging_NHWC)) for m in _METHODS}
+    nodes = body(model.graph)
+    candidates = {m: quantise(model, nodes, ranging_NHWC, method=m) for m in _METHODS}
     tried = {
         method: float(np.abs(_log_odds(candidate, trying_NHWC) - expected_N).mean())
         for method, candidate in candidates.items()
@@ -129,8 +130,16 @@ def _ranges(model: onnx.ModelProto, method: str, pixels_NHWC: NDArray[np.uint8])
         return calibrator.compute_data()
 
 
-def _quantise(model: onnx.ModelProto, ranges: Any) -> onnx.ModelProto:
-    """`model` with QuantizeLinear/DequantizeLinear pairs, which the engine turns into integers."""
+def quantise(
+    model: onnx.ModelProto,
+    nodes: Iterable[onnx.NodeProto],
+    pixels_NHWC: NDArray[np.uint8],
+    *,
+    method: str = "minmax",
+) -> onnx.ModelProto:
+    """`model` with QuantizeLinear/DequantizeLinear pairs around the `nodes` that can compute in
+    integers, which the engine then does; `pixels_NHWC` set the ranges by `method`."""
+    ranges = _ranges(model, method, pixels_NHWC)
     with silence():
         quantiser = QDQQuantizer(
             onnx.shape_inference.infer_shapes(model),
@@ -139,7 +148,7 @@ def _quantise(model: onnx.ModelProto, ranges: Any) -> onnx.ModelProto:
             weight_qType=QuantType.QInt8,
             activation_qType=QuantType.QUInt8,
             tensors_range=ranges,
-            nodes_to_quantize=[node.name for node in body(model.graph)],
+            nodes_to_quantize=[node.name for node in nodes],
             nodes_to_exclude=[],
             op_types_to_quantize=list(_QUANTISED),
             extra_options={},

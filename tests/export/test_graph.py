@@ -84,7 +84,54 @@ def test_take_pixels_keeps_features_away_from_the_border(proto, pixels):
 
 def test_take_pixels_makes_no_float_image(proto):
     nodes = take_pixels(fold_batch_norm(proto)).graph.node
-    assert [node.op_type for node in nodes][:3] == ["Transpose", "DequantizeLinear", "Conv"]
+    kinds = [node.op_type for node in nodes]
+    assert kinds[:4] == ["Transpose", "SpaceToDepth", "DequantizeLinear", "Conv"]
+
+
+@pytest.mark.parametrize(("side", "kernel"), [(64, 7), (64, 3), (32, 5), (63, 7)])
+def test_blocks_of_pixels_give_what_the_pixels_give(side, kernel):
+    """The first convolution alone; images of odd sides are read pixel by pixel."""
+    rng = np.random.default_rng(5)
+    before = first_convolution(rng, side, kernel)
+    taken = take_pixels(before)
+    pixels = rng.integers(0, 256, (2, side, side, 3), np.uint8)
+    expected, found = (run(model, pixels, ["y"])[0] for model in (before, taken))
+    edge = kernel // 4 + 1
+    inner = np.s_[:, :, edge:-edge, edge:-edge]
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found[inner], expected[inner], atol=1e-3)
+    kinds = [node.op_type for node in taken.graph.node]
+    assert ("SpaceToDepth" in kinds) == (side % 2 == 0)
+
+
+def first_convolution(rng, side, kernel):
+    """An exported graph up to its first convolution."""
+    make = onnx.helper.make_node
+    pads, grey = [kernel // 2] * 4, np.array([0.4, 0.5, 0.6], np.float32)
+    weights = {
+        "scale": np.full((1, 3, 1, 1), 1 / 60, np.float32),
+        "shift": -(grey * 255 / 60).reshape(1, 3, 1, 1),
+        "kernel": rng.normal(size=(4, 3, kernel, kernel)).astype(np.float32),
+        "bias": np.zeros(4, np.float32),
+    }
+    nodes = [
+        make("Transpose", [INPUT_NAME], ["first"], perm=[0, 3, 1, 2]),
+        make("Cast", ["first"], ["floats"], to=onnx.TensorProto.FLOAT),
+        make("Mul", ["floats", "scale"], ["scaled"]),
+        make("Add", ["scaled", "shift"], ["shifted"]),
+        make("Conv", ["shifted", "kernel", "bias"], ["y"], "c", strides=[2, 2], pads=pads),
+    ]
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "first",
+        [value(INPUT_NAME, onnx.TensorProto.UINT8, ["n", side, side, 3])],
+        [value("y", onnx.TensorProto.FLOAT, ["n", 4, None, None])],
+        [numpy_helper.from_array(values, name) for name, values in weights.items()],
+    )
+    return onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10
+    )
 
 
 def test_fold_batch_norm_refuses_another_graph(proto):

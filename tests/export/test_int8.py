@@ -74,15 +74,16 @@ def test_everything_but_the_head_is_quantised(graph):
     kinds = [node.op_type for node in quantised if node != head]
     assert (kinds.count("Conv"), kinds.count("Add"), kinds.count("MaxPool")) == (20, 8, 1)
     first = body[0].input[0]
-    assert first == "normalised" or maker[first].input[0] == "channels_first"
+    assert maker[first].input[0] == "pixel_blocks"
     assert head.input[1] not in maker
     assert "Relu" not in {node.op_type for node in graph.node}
 
 
 def test_int8_takes_the_pixels_as_they_are(graph):
-    """Nothing stands between the uint8 pixels and the first convolution but their meaning."""
-    transposed = next(node for node in graph.node if node.op_type == "Transpose").output[0]
-    (pixels,) = [node for node in graph.node if transposed in node.input]
+    """Nothing stands between the uint8 pixels, in blocks, and the first convolution but their
+    meaning."""
+    blocks = next(node for node in graph.node if node.op_type == "SpaceToDepth").output[0]
+    (pixels,) = [node for node in graph.node if blocks in node.input]
     (reader,) = [node for node in graph.node if pixels.output[0] in node.input]
     assert (pixels.op_type, reader.op_type) == ("DequantizeLinear", "Conv")
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-SHARDS = 200
-"""Shards of lessons at most: 134,400 images of 224 px."""
+SHARDS = 360
+"""Shards of lessons at most: 241,920 images of 224 px."""
 SAVED_EACH = 150
 """Steps from one saved state to the next."""
 TOLD_EACH = 50

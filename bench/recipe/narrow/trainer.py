@@ -53,7 +53,7 @@ class NarrowConfig:
     """How a narrow network learns."""
 
     widths: Widths = field(default_factory=Widths)
-    steps: int = 5600
+    steps: int = 12_000
     photos: int = 4
     """Photos a step, of 448 px."""
     tiles: int = 12

@@ -1,4 +1,5 @@
-"""Lines of a structure that are no cracks: seams of formwork boards, joints of slabs, cables."""
+"""Lines of a structure that are no cracks: seams of formwork boards, joints of slabs and stones,
+cables."""
 
 from __future__ import annotations
 
@@ -54,6 +55,43 @@ def slabs(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     lit = float(rng.uniform(0, 0.12)) * np.clip(1 - np.abs(nearest - half - 1) / 1.5, 0, 1)
     tone = 1 + 0.03 * np.sin(row * float(rng.uniform(1, 9)) + np.floor(staggered / length) * 2.1)
     return _shaded(pixels, tone * (1 - depth * cover * np.clip(dirt, 0.3, 1.3)) + lit * (1 - cover))
+
+
+def stones(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """A bond of bricks or setts, 24 to 150 px high, each of its own tone, with rounded corners and
+    uneven sides; the joints between them, 2 to 20 px wide, are dark or filled with light mortar."""
+    height, width = pixels.shape[:2]
+    along, across = _turned(rng, height, width)
+    uneven = float(rng.uniform(0, 3))
+    waves = [line_noise(rng, height + width + 2, float(rng.uniform(15, 60))) for _ in range(2)]
+    places = [(plane - plane.min()).astype(np.int64) for plane in (across, along)]
+    along, across = (
+        plane + np.float32(uneven) * wave[place]
+        for plane, wave, place in zip((along, across), waves, places, strict=True)
+    )
+    tall = float(np.exp(rng.uniform(np.log(24), np.log(150))))
+    long = tall * float(rng.uniform(0.9, 3.2))
+    half = float(np.exp(rng.uniform(np.log(1), np.log(min(10.0, 0.15 * tall)))))
+    row = np.floor(across / tall).astype(np.int64)
+    row -= row.min()
+    bond = float(rng.choice((0.5, 0.5, 0.33, 0.0)))
+    shifts = bond * np.arange(row.max() + 1) + rng.normal(0, 0.08, row.max() + 1) * (bond > 0)
+    place = along / long + shifts[row]
+    column = np.floor(place).astype(np.int64)
+    column -= column.min()
+    radius = float(rng.uniform(0.02, 0.3)) * tall
+    down = tall / 2 - half - np.abs(across - tall * (np.floor(across / tall) + 0.5))
+    beside = long / 2 - half - long * np.abs(place - np.floor(place) - 0.5)
+    corner = np.hypot(np.clip(radius - down, 0, None), np.clip(radius - beside, 0, None))
+    inside = np.minimum(np.minimum(down, beside), radius - corner)
+    soft = float(rng.uniform(0.8, 4))
+    cover = np.clip(inside / soft + 0.5, 0, 1)
+    tones = 1 + float(rng.uniform(0.02, 0.15)) * rng.standard_normal(
+        (row.max() + 1, column.max() + 1)
+    )
+    edge = float(rng.uniform(-0.25, 0.1)) * np.clip(1 - np.abs(inside - soft) / (2 * soft), 0, 1)
+    joint = float(rng.choice((rng.uniform(0.25, 0.8), rng.uniform(1.1, 1.6))))
+    return _shaded(pixels, cover * (tones[row, column] + edge) + (1 - cover) * joint)
 
 
 def cable(pixels: Pixels, rng: np.random.Generator) -> Pixels:
