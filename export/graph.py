@@ -110,6 +110,7 @@ def take_pixels(proto: onnx.ModelProto) -> onnx.ModelProto:
     sides = graph.input[0].type.tensor_type.shape.dim[1:3]
     if not any(side.dim_value % 2 for side in sides):
         _read_blocks(graph, conv, cast, weights)
+    del graph.value_info[:]
     write_weights(graph, weights)
     return taken
 
@@ -177,9 +178,12 @@ def _change(
 ) -> None:
     """Give `conv` the kernel (out, in, h, w) and bias (out,) that `change` makes of its own.
 
-    Under new names: an optimiser may have let convolutions share one bias of zeros.
+    Under new names: an optimiser may have let convolutions share one bias of zeros, or none.
     """
-    kernel, bias = (weights[name].astype(np.float64) for name in conv.input[1:])
+    kernel = weights[conv.input[1]].astype(np.float64)
+    if len(conv.input) < len(_OPERANDS):
+        conv.input.append("")
+    bias = weights.get(conv.input[2], np.zeros(len(kernel))).astype(np.float64)
     for place, values in enumerate(change(kernel, bias), start=1):
         conv.input[place] = f"{conv.name}.{_OPERANDS[place]}"
         weights[conv.input[place]] = values.astype(np.float32)

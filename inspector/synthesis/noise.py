@@ -98,7 +98,7 @@ def streak_noise(
     return np.ascontiguousarray(field if vertical else field.T)
 
 
-def line_noise(rng: Rng, count: int, spacing: int) -> Plane:
+def line_noise(rng: Rng, count: int, spacing: float) -> Plane:
     """Fractal noise of `count` values along a line, standard deviation about 1.
 
     The coarsest feature is `spacing` values long; each of the three finer octaves has half the

@@ -16,7 +16,7 @@ from bench.recipe.context.material import Material
 from bench.recipe.narrow.export import PHOTOS, TILES, export_narrow
 from bench.recipe.narrow.familiar import STRANGE, limit_to_familiar
 from bench.recipe.narrow.lessons import School
-from bench.recipe.narrow.network import NarrowNetwork, NarrowTiles, Widths
+from bench.recipe.narrow.network import NarrowForms, NarrowNetwork, Widths
 from bench.recipe.narrow.trainer import NarrowConfig, NarrowTrainer, losses
 from inspector.labelled.folder import LabelledImage
 from inspector.model.bundle import DENSE_OUTPUTS, INPUT_NAME, OUTPUT_NAMES
@@ -129,26 +129,25 @@ def full_model(crack: int) -> DeployedModel:
     ).eval()
 
 
-def test_both_files_answer_as_the_network_in_the_forms_of_the_full_ones(tmp_path):
+def test_both_files_answer_nearly_as_the_network_in_the_forms_of_the_full_ones(tmp_path):
     torch.manual_seed(1)
     network = NarrowNetwork(TINY, SPEC).eval()
     torch.nn.init.normal_(network.uneven.weight, std=0.02)
     full = full_model(1)
-    export_narrow(network, full, 224, {"name": "tiny"}, tmp_path)
+    pixels = np.random.default_rng(3).integers(0, 255, (3, 224, 224, 3), np.uint8)
+    export_narrow(network, full, pixels, 224, {"name": "tiny"}, tmp_path)
     tiles, photos = (
         onnxruntime.InferenceSession(tmp_path / each.file, providers=["CPUExecutionProvider"])
         for each in (TILES, PHOTOS)
     )
-    pixels = np.random.default_rng(3).integers(0, 255, (3, 224, 224, 3), np.uint8)
     with torch.no_grad():
-        expected = NarrowTiles(network, full)(torch.from_numpy(pixels))
-        whole = network(torch.from_numpy(pixels))
+        expected = NarrowForms(network, full)(torch.from_numpy(pixels))
     found = tiles.run(list(OUTPUT_NAMES), {INPUT_NAME: pixels})
+    found += photos.run(list(DENSE_OUTPUTS), {INPUT_NAME: pixels})
     for mine, theirs in zip(found, expected, strict=True):
-        np.testing.assert_allclose(mine, theirs.numpy(), atol=1e-3)
-    found = photos.run(list(DENSE_OUTPUTS), {INPUT_NAME: pixels})
-    for mine, theirs in zip(found, whole, strict=True):
-        np.testing.assert_allclose(mine, theirs.numpy(), atol=1e-3)
+        assert mine.shape == theirs.shape
+        moved = np.abs(mine - theirs.numpy()).mean()  # by its integers
+        assert moved < 0.05 * max(np.abs(theirs.numpy()).mean(), 1)
     large = np.random.default_rng(4).integers(0, 255, (1, 320, 448, 3), np.uint8)
     with torch.no_grad():
         expected = DenseModel(full, 224)(torch.from_numpy(large))
@@ -162,11 +161,12 @@ def test_a_tile_is_as_probable_as_the_mean_of_its_cells_says(crack):
     network = NarrowNetwork(TINY, SPEC).eval()
     pixels = torch.randint(0, 255, (3, 224, 224, 3), dtype=torch.uint8)
     with torch.no_grad():
-        p, cam, domain = NarrowTiles(network, full_model(crack))(pixels)
+        p, cam, domain, *dense = NarrowForms(network, full_model(crack))(pixels)
         log_odds, scores = network(pixels)
     np.testing.assert_allclose(p[:, crack], torch.sigmoid(log_odds.mean((1, 2)) / 0.9), rtol=1e-4)
     np.testing.assert_allclose(p.sum(dim=1), 1, rtol=1e-5)
     assert torch.equal(domain, scores[:, 0, 0])
+    assert torch.equal(dense[0], log_odds) and torch.equal(dense[1], scores)
     assert np.corrcoef(cam.ravel(), log_odds.ravel())[0, 1] > 0.99
 
 
@@ -197,7 +197,7 @@ def test_what_looks_unlike_the_training_tiles_is_out_of_the_narrow_networks_dist
         network.head.weight[0] *= gain
         bias = cast("torch.Tensor", network.head.bias)
         bias[0] = (bias[0] - evidence.median()) * gain
-    export_narrow(network, full_model(0), 224, {}, tmp_path)
+    export_narrow(network, full_model(0), pixels, 224, {}, tmp_path)
     file = tmp_path / TILES.file
 
     def answers(images: np.ndarray) -> list[np.ndarray]:

@@ -1,14 +1,17 @@
-"""The narrow network as two ONNX files with the outputs of the full one's."""
+"""The narrow network as two int8 ONNX files with the outputs of the full one's."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import onnx
 import torch
+from onnx.utils import Extractor
 from onnxscript import optimizer
 
-from bench.recipe.narrow.network import NarrowTiles
-from export.graph import silence, write_model
+from bench.recipe.narrow.network import NarrowForms
+from export.graph import leading_to, maker, silence, take_pixels, write_model
+from export.int8 import quantise
 from export.onnx import OPSET
 from inspector.engines.contract import VARIANTS
 from inspector.model.bundle import DENSE_OUTPUTS, INPUT_NAME, NARROW, OUTPUT_NAMES, Variant
@@ -16,10 +19,11 @@ from inspector.model.windows import STRIDE
 from inspector.types import View
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from torch import nn
+    import numpy as np
+    from numpy.typing import NDArray
 
     from bench.recipe.narrow.network import NarrowNetwork
     from inspector.model.network import DeployedModel
@@ -29,41 +33,55 @@ PHOTOS = Variant(file="dense.narrow.onnx", backend=VARIANTS, precision=NARROW, v
 
 
 def export_narrow(
-    network: NarrowNetwork, full: DeployedModel, size: int, metadata: Mapping[str, str], out: Path
+    network: NarrowNetwork,
+    full: DeployedModel,
+    photos_NHWC: NDArray[np.uint8],
+    size: int,
+    metadata: Mapping[str, str],
+    out: Path,
 ) -> None:
-    """Write both files to the folder `out`; `full` is the teacher, `size` the side of a tile in
-    pixels, `metadata` that of the bundle's other files. Same network, same bytes."""
-    tiles = NarrowTiles(network, full).eval()
-    batch = torch.export.Dim("batch", min=1)
-    _write(tiles, (2, size, size), {0: batch}, OUTPUT_NAMES, metadata, out / TILES.file)
+    """Write both files to the folder `out`; `full` is the teacher, `photos_NHWC` set the ranges of
+    the integers, `size` is the side of a tile in pixels, `metadata` that of the bundle's other
+    files. Same network and photos, same bytes."""
+    exact = take_pixels(_exported(NarrowForms(network, full).eval(), size))
+    head = maker(exact.graph, maker(exact.graph, DENSE_OUTPUTS[0], "Gather").input[0], "Conv")
+    both = quantise(exact, leading_to(exact.graph, [head.input[0]]), photos_NHWC)
+    cells = size // STRIDE
+    answers: tuple[list[int], ...] = ([2], [cells, cells], [])
+    tiles = _part(both, (size, size), dict(zip(OUTPUT_NAMES, answers, strict=True)))
+    write_model(tiles, metadata, out / TILES.file)
+    maps = {name: [f"{name}_rows", f"{name}_columns"] for name in DENSE_OUTPUTS}
+    write_model(_part(both, ("height", "width"), maps), metadata, out / PHOTOS.file)
+
+
+def _exported(model: NarrowForms, size: int) -> onnx.ModelProto:
+    """All outputs in one graph, in float32, for images of any size."""
     down, across = (torch.export.Dim(f"cells_{s}", min=size // STRIDE) for s in ("down", "across"))
-    sides = {0: batch, 1: STRIDE * down, 2: STRIDE * across}
-    shape = (2, size + 2 * STRIDE, size + STRIDE)
-    _write(network.eval(), shape, sides, DENSE_OUTPUTS, metadata, out / PHOTOS.file)
-
-
-def _write(
-    model: nn.Module, shape: tuple[int, int, int], dynamic: Mapping[int, object],
-    outputs: tuple[str, ...], metadata: Mapping[str, str], file: Path,
-) -> None:  # fmt: skip
+    sides = {0: torch.export.Dim("batch", min=1), 1: STRIDE * down, 2: STRIDE * across}
     with silence():
         program = torch.onnx.export(
             model,
-            (torch.zeros(*shape, 3, dtype=torch.uint8),),
+            (torch.zeros(2, size + 2 * STRIDE, size + STRIDE, 3, dtype=torch.uint8),),
             dynamo=True,
             external_data=False,
             opset_version=OPSET,
             input_names=[INPUT_NAME],
-            output_names=list(outputs),
-            dynamic_shapes={INPUT_NAME: dynamic},
+            output_names=[*OUTPUT_NAMES, *DENSE_OUTPUTS],
+            dynamic_shapes={INPUT_NAME: sides},
             verbose=False,
         )
     assert program is not None  # None only without dynamo
     optimizer.optimize(program.model)
-    proto = program.model_proto
-    if outputs == DENSE_OUTPUTS:
-        for side, name in zip(
-            proto.graph.input[0].type.tensor_type.shape.dim[1:3], ("height", "width"), strict=True
-        ):
-            side.dim_param = name
-    write_model(proto, metadata, file)
+    return program.model_proto
+
+
+def _part(
+    model: onnx.ModelProto, sides: Sequence[int | str], outputs: Mapping[str, Sequence[int | str]]
+) -> onnx.ModelProto:
+    """What computes `outputs` of these shapes, for images of these `sides`."""
+    part = Extractor(model).extract_model([INPUT_NAME], list(outputs))
+    graph, value, kinds = part.graph, onnx.helper.make_tensor_value_info, onnx.TensorProto
+    graph.input[0].CopyFrom(value(INPUT_NAME, kinds.UINT8, ["batch", *sides, 3]))
+    for output, shape in zip(graph.output, outputs.values(), strict=True):
+        output.CopyFrom(value(output.name, kinds.FLOAT, ["batch", *shape]))
+    return part

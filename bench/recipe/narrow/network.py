@@ -1,4 +1,4 @@
-"""The narrow network, and the form in which it judges tiles.
+"""The narrow network, and the forms in which it judges tiles and photos.
 
 It is a residual network like the full one, with its stride and the same place for each cell, so
 that it looks at the same pixels and its answers mean the same (`inspector.model.network`).
@@ -100,8 +100,9 @@ def _block(before: int, after: int, stride: int) -> BasicBlock:
     return BasicBlock(before, after, stride, shortcut)
 
 
-class NarrowTiles(nn.Module):
-    """The form for tiles, with the outputs of `inspector.model.network.DeployedModel`."""
+class NarrowForms(nn.Module):
+    """The forms for tiles and for photos, with the outputs of `inspector.model.network`'s
+    `DeployedModel` and `DenseModel`, one after the other."""
 
     def __init__(self, network: NarrowNetwork, full: DeployedModel) -> None:
         """`full` is the model that taught it: its temperature, labels and the scale of its maps."""
@@ -114,8 +115,9 @@ class NarrowTiles(nn.Module):
         self.share = float(layer.weight[crack] @ apart / (apart @ apart))
         self.bias = float(layer.bias[crack] - layer.bias[1 - crack])
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         log_odds, domain = self.network(images)
         half = log_odds.mean(dim=(1, 2)) * (self.sign / (2 * self.temperature))
         probabilities = torch.softmax(torch.stack([-half, half], dim=1), dim=1)
-        return probabilities, (log_odds - self.bias) * self.share, domain[:, 0, 0]
+        cells = (log_odds - self.bias) * self.share
+        return probabilities, cells, domain[:, 0, 0], log_odds, domain

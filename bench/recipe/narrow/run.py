@@ -6,6 +6,7 @@ import multiprocessing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from bench.recipe.context.material import Material
@@ -91,6 +92,10 @@ def make_narrow(
     maker.terminate()
     trainer.save(state)
     full = load_deployed(bundle)
-    export_narrow(trainer.judged, full, bundle.preprocess.size, model_metadata(bundle), out)
+    with np.load(min(classroom.folder.glob("lessons-*.npz")), allow_pickle=False) as lessons:
+        photos_NHWC = lessons["photo"]
+    export_narrow(
+        trainer.judged, full, photos_NHWC, bundle.preprocess.size, model_metadata(bundle), out
+    )
     limit_to_familiar(out / TILES.file, find_labelled(images), bundle)
     return out
