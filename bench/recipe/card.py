@@ -90,7 +90,8 @@ _LIMITS = """
   badly.
 - It has seen no night shots and no thermal images; writing, rulers, spalls and plants mostly as
   this project draws them.
-- Cracks wider than some 25 px are better seen in a smaller photo than at a large photo's own scale.
+- Of 48 composed photos with a crack of 10 to 64 px none was called clear at their own scale; wider
+  cracks were not tried.
 - It says where the evidence peaks, not how wide or long a crack is.
 - It assists a person; it does not replace an inspection.
 
