@@ -1,4 +1,4 @@
-"""The view of photos at their own scale that a training takes over from the model it begins with.
+"""The view of photos at their own scale that a training takes over from another model.
 
 Its rule says what log odds of cells mean for a photo, and was fitted on photos with known cracks,
 which few people have. The log odds of another network are brought to the same scale instead: what
@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from export.photos import spread_evenly
-from inspector.model.network import DenseModel, load_deployed
+from inspector.model.bundle import DEFAULT_PATH, ModelBundle
+from inspector.model.network import DenseModel, initial_bundle, load_deployed
 from inspector.model.windows import STRIDE
 from inspector.training.data import HeldOut
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from inspector.model.bundle import DenseView, ModelBundle, Thresholds
+    from inspector.model.bundle import DenseView, Thresholds
     from inspector.model.network import DeployedModel
     from inspector.training.data import Pixels
     from inspector.training.loop import Trainer
@@ -32,26 +33,33 @@ IMAGES = 256
 _BATCH = 32
 _AROUND = 3
 """Cells around a tile in which its mirror image continues it."""
-CHOSEN = "as in the model that the training began with; not chosen on photos of this one"
+CHOSEN = "as in the model that the rule for photos comes from; not chosen on photos of this one"
+
+
+def bundle_with_view(init: str) -> ModelBundle:
+    """The bundle that `init` names, as for `build_network`, or, where that is none or has no view
+    of photos, the one that comes along. Raises BundleError."""
+    began = initial_bundle(init)
+    return ModelBundle.load(DEFAULT_PATH) if began is None or began.dense is None else began
 
 
 def take_over_view(
-    began: ModelBundle, model: DeployedModel, thresholds: Thresholds, trainer: Trainer
+    source: ModelBundle, model: DeployedModel, thresholds: Thresholds, trainer: Trainer
 ) -> DenseView | None:
-    """The view of photos of the bundle `began`, matched to `model`, the network that `trainer` has
-    made of it, with its temperature and `thresholds` for tiles. None where there is no such view,
-    or tiles have another size. Raises DataError without a readable validation image."""
-    view = began.dense
-    if view is None or began.preprocess != trainer.spec:
+    """The view of photos of the bundle `source`, matched to `model`, the network that `trainer` has
+    made, with its temperature and `thresholds` for tiles. None where there is no such view, or
+    tiles have another size. Raises DataError without a readable validation image."""
+    view = source.dense
+    if view is None or source.preprocess != trainer.spec:
         return None
     chosen = spread_evenly(trainer.validation.images, IMAGES)
     workers = trainer.config.workers
     images = HeldOut(chosen, trainer.spec, batch_size=_BATCH, workers=workers)
-    device, temperature = trainer.device, view.temperature * model.temperature / began.temperature
-    before = _surroundings(load_deployed(began).to(device), view.temperature, images, device)
+    device, temperature = trainer.device, view.temperature * model.temperature / source.temperature
+    before = _surroundings(load_deployed(source).to(device), view.temperature, images, device)
     now = _surroundings(model.to(device), temperature, images, device)
     limit = view.thresholds.out_of_distribution
-    own, old = thresholds.out_of_distribution, began.thresholds.out_of_distribution
+    own, old = thresholds.out_of_distribution, source.thresholds.out_of_distribution
     if limit is not None and own is not None and old is not None:
         limit = round(max(limit + own - old, own), 4)
     kept = replace(view.thresholds, out_of_distribution=limit, chosen=CHOSEN, evidence={})

@@ -32,7 +32,6 @@ from inspector.model.network import (
     build_network,
     describe,
     from_storage,
-    initial_bundle,
     outline,
     to_storage,
 )
@@ -48,7 +47,7 @@ from inspector.training.notes import (
     write_artifacts,
 )
 from inspector.training.ood_fit import fit_ood, ood_threshold
-from inspector.training.photo_view import take_over_view
+from inspector.training.photo_view import bundle_with_view, take_over_view
 from inspector.version import __version__
 
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ def train_by(
         for line in found.warnings:
             warn(line)
         progress(f"loading the weights to begin with ({config.init})", 0, 0)
-        began = initial_bundle(config.init)
+        source = bundle_with_view(config.init)
         trainer = make_trainer(config, _network(config), training, validation)
         digest = data_digest([*training, *validation])
         if config.resume:
@@ -151,7 +150,7 @@ def train_by(
         trained = fit(trainer, notes / CHECKPOINT, digest, progress=progress, say=say)
         if trained.broken:
             say(f"{len(trained.broken)} images could not be decoded and were left out")
-        bundle = _finish(config, trainer, trained, digest, began, progress)
+        bundle = _finish(config, trainer, trained, digest, source, progress)
         (notes / CHECKPOINT).unlink()  # ten times the model, and of no more use
         missed = write_artifacts(
             config, bundle, trained.history, validation, notes, leaks, progress
@@ -185,7 +184,7 @@ def _plan(
 
 def _finish(
     config: TrainConfig, trainer: Trainer, trained: Trained, digest: str,
-    began: ModelBundle | None, progress: Progress,
+    source: ModelBundle, progress: Progress,
 ) -> ModelBundle:  # fmt: skip
     """Round the weights as they are stored, then calibrate and measure what will be shipped, and
     write the bundle. The calibration's shift goes into the last layer's bias."""
@@ -202,13 +201,11 @@ def _finish(
     thresholds = _thresholds(config, trainer.validation.images, found, calibration.temperature)
     limit = round(ood_threshold(trainer, head), 4)
     thresholds = replace(thresholds, out_of_distribution=limit)
-    view = None
-    if began is not None:
-        progress("taking over how photos at their own scale are judged", 0, 0)
-        model = DeployedModel(
-            from_storage(weights), trainer.spec, calibration.temperature, LABELS.index("crack")
-        )
-        view = take_over_view(began, model, thresholds, trainer)
+    progress("taking over how photos at their own scale are judged", 0, 0)
+    model = DeployedModel(
+        from_storage(weights), trainer.spec, calibration.temperature, LABELS.index("crack")
+    )
+    view = take_over_view(source, model, thresholds, trainer)
     # safetensors' own writer makes a file that only its owner may read.
     (config.out / WEIGHTS).write_bytes(save(weights))
     bundle = ModelBundle(

@@ -1,4 +1,4 @@
-"""What a trained model takes over for photos at their own scale, from the one it began with."""
+"""What a trained model takes over for photos at their own scale, and from which one."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 
 import export
 from inspector.labelled.folder import find_labelled
-from inspector.model.bundle import DenseView, ModelBundle, Thresholds
+from inspector.model.bundle import DEFAULT_PATH, DenseView, ModelBundle, Thresholds
 from inspector.model.network import load_deployed
 from inspector.training import TrainConfig, train
 from inspector.training.loop import Trainer
-from inspector.training.photo_view import CHOSEN, take_over_view
+from inspector.training.photo_view import CHOSEN, bundle_with_view, take_over_view
 
 VIEW = DenseView(
     temperature=0.5, shift=2.0, offset_x=-8.0, photo={"grow": 1.0, "seed": 2.0},
@@ -77,6 +77,15 @@ def test_models_for_other_tiles_take_nothing_over(began, trainer):
     assert take_over_view(replace(began, dense=None), model, TILES, trainer) is None
     other = replace(began, preprocess=replace(began.preprocess, size=96))
     assert take_over_view(other, model, TILES, trainer) is None
+
+
+def test_the_view_comes_from_the_bundle_that_comes_along_unless_the_initial_one_has_one(
+    began, tiny_bundle_dir
+):
+    assert bundle_with_view(str(began.path)).path == began.path
+    for init in ("imagenet", "random", "default", str(tiny_bundle_dir)):
+        assert bundle_with_view(init).path == DEFAULT_PATH
+    assert ModelBundle.load(tiny_bundle_dir).dense is None
 
 
 def test_a_training_takes_the_view_over(began, walls, tmp_path, monkeypatch):
