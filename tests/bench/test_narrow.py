@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from bench.recipe.context.labels import CRACK
 from bench.recipe.context.material import Material
 from bench.recipe.narrow.export import PHOTOS, TILES, export_narrow
 from bench.recipe.narrow.familiar import STRANGE, limit_to_familiar
@@ -58,6 +59,23 @@ class _Noise(School):
         cells = rng.integers(60, 200, (side // STRIDE, side // STRIDE, 1))
         grey = cells.repeat(STRIDE, axis=0).repeat(STRIDE, axis=1)
         return (grey + rng.integers(-20, 20, (side, side, 3))).astype(np.uint8)
+
+
+class _Wall(Material):
+    """One grey wall."""
+
+    def surface(self, rng, side):
+        return np.full((side, side, 3), 140, np.uint8), "drawn"
+
+
+def test_lessons_among_stones_can_be_made_again_and_some_show_a_crack(tmp_path):
+    school = School(_Wall([], tmp_path), dark, tmp_path)
+    scenes = [school._stones(np.random.default_rng(seed)) for seed in range(8)]
+    assert {scene.shape for scene in scenes} == {(448, 448, 4)}
+    assert np.array_equal(scenes[3], school._stones(np.random.default_rng(3)))
+    cracked = [bool((scene[:, :, 3] == CRACK).any()) for scene in scenes]
+    assert any(cracked) and not all(cracked)
+    assert any((scene[:, :, :3] != 140).any() for scene in scenes)
 
 
 def begun() -> NarrowTrainer:

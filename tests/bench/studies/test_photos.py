@@ -65,7 +65,7 @@ def photos(count: int = 30) -> list[Measured]:
     ]
 
 
-@pytest.mark.parametrize("draw", [hard.boards, hard.slabs, hard.cable])
+@pytest.mark.parametrize("draw", [hard.boards, hard.slabs, hard.stones, hard.cable])
 def test_lines_are_drawn_on_a_copy(draw: Callable[..., Any]) -> None:
     for seed in range(3):
         pixels = np.full((960, 1000, 3), 140, np.uint8)
