@@ -192,8 +192,8 @@ class DenseEngine:
         block."""
         dense = self._dense
         for down, across in plan:
-            seen_HWC = pixels_HWC.take(plan.rows.seen(down), axis=0)
-            seen_HWC = seen_HWC.take(plan.columns.seen(across), axis=1)
+            seen_HWC = take_places(pixels_HWC, plan.rows.seen(down), axis=0)
+            seen_HWC = take_places(seen_HWC, plan.columns.seen(across), axis=1)
             odds_HW, scores_HW = self.judge_block(seen_HWC)
             odds_HW = (odds_HW / dense.temperature + dense.shift).astype(np.float32)
             for target_HW, answer_HW, several in (
@@ -206,3 +206,19 @@ class DenseEngine:
     def close(self) -> None:
         """Give back memory and threads; the engine cannot run afterwards."""
         del self._session
+
+
+def take_places(
+    pixels_HWC: NDArray[np.uint8], places: NDArray[np.intp], axis: int
+) -> NDArray[np.uint8]:
+    """`pixels_HWC.take(places, axis)` in a third of the time: the longest run of neighbours, which
+    is all that lies within the photo, in one piece. May be a view."""
+    ends = [0, *np.flatnonzero(np.diff(places) != 1) + 1, len(places)]
+    longest = int(np.diff(ends).argmax())
+    begin, end = ends[longest], ends[longest + 1]
+    run = slice(places[begin], places[end - 1] + 1)
+    inner_HWC = pixels_HWC[run] if axis == 0 else pixels_HWC[:, run]
+    if end - begin == len(places):
+        return inner_HWC
+    before, after = (pixels_HWC.take(some, axis) for some in (places[:begin], places[end:]))
+    return np.concatenate([before, inner_HWC, after], axis=axis)

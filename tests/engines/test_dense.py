@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector.engines import dense as module
-from inspector.engines.dense import open_dense
+from inspector.engines.dense import open_dense, take_places
 from inspector.errors import BackendError, BundleError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.model.golden import read_golden
@@ -69,6 +69,19 @@ def test_blocks_agree_with_one_pass_over_the_photo(engine):
         assert np.abs(parts.ood_HW - whole.ood_HW).max() < 0.15
 
     agree()
+
+
+@given(
+    side=st.integers(1, 70),
+    first=st.integers(-160, 40),
+    length=st.integers(1, 200),
+    axis=st.sampled_from([0, 1]),
+)
+def test_pixels_beyond_the_border_are_those_of_the_reflection(side, first, length, axis):
+    pixels = np.random.default_rng(side).integers(0, 256, (side, side, 3), np.uint8)
+    places = np.pad(np.arange(side), 400, mode="reflect" if side > 1 else "edge")
+    places = places[400 + first : 400 + first + length]
+    assert np.array_equal(take_places(pixels, places, axis), pixels.take(places, axis))
 
 
 def test_a_lone_tile_is_judged_as_by_the_variant_for_tiles(shipped):
