@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from inspector.model.windows import WindowMap
 
 
+_TILES_TAKE = 1.0
+"""Log odds of a photo."""
+
+
 def open_screened(
     bundle: ModelBundle, open_one: Callable[..., DenseEngine], precision: str
 ) -> ScreenedEngine:
@@ -92,13 +96,14 @@ def doubtful(found: WindowMap, dense: DenseView, ood_margin: float) -> NDArray[n
 def is_nearly_clear(
     found: WindowMap, sides: tuple[int, int], dense: DenseView, margin: float
 ) -> bool:
-    """Whether a photo of `sides` (height, width) would be clear by its windows, but by less than
-    `margin` log odds: the windows at its candidates stand for exact tiles."""
+    """Whether a photo of `sides` (height, width) may turn out clear, but not beyond doubt: by its
+    windows, which stand for exact tiles at its candidates, it is clear by less than `margin` log
+    odds, or not clear by less than tiles often take from that."""
     candidates = find_candidates(found, sides, dense)
     tiles = [candidate.features["window"] for candidate in candidates[:MOST_TILES]]
     p_crack = judge_photo(found, candidates, tiles, sides, dense, ("",)).p_crack
     below = log_odds(dense.thresholds.clear_below) - log_odds(p_crack)
-    return bool(0 < below <= margin)
+    return bool(-_TILES_TAKE < below <= margin)
 
 
 def _is_partial(first: WindowMap, found: WindowMap) -> bool:

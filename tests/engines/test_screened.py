@@ -57,14 +57,16 @@ def maps(bundle, photo):
     return found
 
 
-def view(bundle, seed):
+def view(bundle, seed, clear_below=0.2):
     """The bundle's dense view; cells from `seed` on seed a candidate."""
-    return replace(bundle.dense, photo={"grow": 1.0, "seed": seed})
+    thresholds = replace(bundle.dense.thresholds, clear_below=clear_below)
+    return replace(bundle.dense, photo={"grow": 1.0, "seed": seed}, thresholds=thresholds)
 
 
-def screened(bundle, photo, seed, margin=0.0, ood_margin=-100.0):
+def screened(bundle, photo, seed, margin=0.0, ood_margin=-100.0, clear_below=0.2):
     engine = open_screened(bundle, partial(open_dense, bundle, device="cpu"), "fp32")
-    engine._dense, engine._margins = view(bundle, seed), (margin, ood_margin)
+    engine._dense = view(bundle, seed, clear_below)
+    engine._margins = margin, ood_margin
     found = engine.run(photo)
     engine.close()
     return found
@@ -81,7 +83,7 @@ def test_what_is_doubtful_is_the_models_and_the_rest_the_narrow_ones(bundle, pho
     narrow, full = maps
     seed = float(np.quantile(narrow.cells_HW, 0.995))
     doubtful_HW = doubtful(narrow, view(bundle, seed), -100.0)
-    found = screened(bundle, photo, seed)
+    found = screened(bundle, photo, seed, clear_below=1e-9)
     assert 1 < doubtful_HW.sum() < 0.1 * doubtful_HW.size
     off_HW = np.abs(found.cells_HW - full.cells_HW)
     assert off_HW[doubtful_HW].max() < 0.01
@@ -133,6 +135,19 @@ def test_a_photo_that_is_not_clear_enough_is_the_models(bundle, photo, maps):
     np.testing.assert_array_equal(found.cells_HW, full.cells_HW)
     found = screened(bundle, photo, 1000.0, margin=below - 1e-3)
     np.testing.assert_array_equal(found.cells_HW, partly.cells_HW)
+
+
+def test_a_photo_that_exact_tiles_may_make_clear_is_the_models(bundle, photo, maps):
+    partly = screened(bundle, photo, 1000.0)
+    dense, sides = view(bundle, 1000.0), photo.shape[:2]
+    (found,) = find_candidates(partly, sides, dense)
+    p_crack = judge_photo(partly, [found], [found.features["window"]], sides, dense, ("",)).p_crack
+    odds = float(log_odds(p_crack))
+    for above, is_the_models in ((0.9, True), (1.1, False)):
+        clear_below = 1 / (1 + np.exp(above - odds))
+        again = screened(bundle, photo, 1000.0, clear_below=clear_below)
+        of_whom = maps[1] if is_the_models else partly
+        np.testing.assert_array_equal(again.cells_HW, of_whom.cells_HW)
 
 
 def test_thresholds_that_want_more_certainty_are_not_screened(bundle):

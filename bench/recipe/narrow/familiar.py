@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Features = NDArray[np.float64]
 
-SHARES = 0.7, 0.95
+SHARES = 0.8, 0.95
 """Share of the training tiles that are familiar: of those without a crack, and of those with one.
 Fewer of the former: what is wrong among them is a crack that nobody sees."""
 STRANGE = 4.0
