@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from inspector.engines import Device
 from inspector.engines.contract import VARIANTS, in_one_line, is_out_of_memory
 from inspector.engines.onnxruntime import check_session, obtained, open_session
 from inspector.errors import BackendError, BundleError
-from inspector.model.bundle import DENSE_OUTPUTS, INPUT_NAME
+from inspector.model.bundle import DENSE_OUTPUTS, INPUT_NAME, NARROW
 from inspector.model.windows import (
     MOST_PIXELS,
     STRIDE,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inspector.model.bundle import DenseView, ModelBundle
-    from inspector.model.windows import Plan
+    from inspector.model.windows import Block, Plan
 
 _FEWEST_PIXELS = 1_000_000
 """Pixels of a block that are not halved when memory runs out."""
@@ -48,7 +49,7 @@ def open_dense(
             and a note says so where that is another.
         device: `auto`, `cpu` or `cuda[:i]`; anything but `auto` is a demand. Of `cuda:all` the
             first GPU is taken.
-        precision: `fp32`, `int8` or `fp16`.
+        precision: `fp32`, `int8`, `fp16` or `narrow`.
         threads: CPU threads of one run; None: all cores.
         most: Pixels of a block at most.
 
@@ -69,7 +70,12 @@ def open_dense(
     session, why = open_session(file, place, threads)
     check_session(bundle, file, session, View.DENSE)
     size = bundle.preprocess.size
-    return DenseEngine(session, bundle.dense, precision, size, why=why, notes=notes, most=most)
+    # A narrow network spends a fifth of its time in operators that one core runs, and needs little
+    # memory: two blocks side by side take a fifth less.
+    at_once = 2 if precision == NARROW and threads != 1 else 1
+    return DenseEngine(
+        session, bundle.dense, precision, size, why=why, notes=notes, most=most, at_once=at_once
+    )
 
 
 class DenseEngine:
@@ -87,12 +93,15 @@ class DenseEngine:
         why: str = "",
         notes: tuple[str, ...] = (),
         most: int = MOST_PIXELS,
+        at_once: int = 1,
     ) -> None:
-        """`size` is the side of a window, in pixels."""
+        """`size` is the side of a window, in pixels, `at_once` how many blocks are judged side by
+        side."""
         self._session = session
         self._size = size
         self._dense = dense
         self._most = most
+        self._at_once = at_once
         self._smaller: tuple[str, ...] = ()
         self._notes = notes
         self.device = str(obtained(session))
@@ -178,7 +187,7 @@ class DenseEngine:
         self._most = height * width // 2
         self._smaller = (
             f"memory did not hold blocks of {width} x {height} pixels: photos are judged in "
-            "smaller ones, which moves log odds by less than 0.01",
+            "smaller ones, which moves log odds by less than 0.02",
         )
 
     def _fill(
@@ -191,17 +200,22 @@ class DenseEngine:
         """Calibrated log odds of the cells and out-of-distribution scores of the windows, block by
         block."""
         dense = self._dense
-        for down, across in plan:
+
+        def judge(block: tuple[Block, Block]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            down, across = block
             seen_HWC = take_places(pixels_HWC, plan.rows.seen(down), axis=0)
-            seen_HWC = take_places(seen_HWC, plan.columns.seen(across), axis=1)
-            odds_HW, scores_HW = self.judge_block(seen_HWC)
-            odds_HW = (odds_HW / dense.temperature + dense.shift).astype(np.float32)
-            for target_HW, answer_HW, several in (
-                (cells_HW, odds_HW, 1),
-                (ood_HW, scores_HW, self._size // STRIDE),
-            ):
-                place, wanted = plan.counted(down, across, several)
-                target_HW[place] = answer_HW[wanted]
+            return self.judge_block(take_places(seen_HWC, plan.columns.seen(across), axis=1))
+
+        with ThreadPoolExecutor(self._at_once) as pool:
+            answers = pool.map(judge, plan) if self._at_once > 1 else map(judge, plan)
+            for (down, across), (odds_HW, scores_HW) in zip(plan, answers, strict=True):
+                odds_HW = (odds_HW / dense.temperature + dense.shift).astype(np.float32)
+                for target_HW, answer_HW, several in (
+                    (cells_HW, odds_HW, 1),
+                    (ood_HW, scores_HW, self._size // STRIDE),
+                ):
+                    place, wanted = plan.counted(down, across, several)
+                    target_HW[place] = answer_HW[wanted]
 
     def close(self) -> None:
         """Give back memory and threads; the engine cannot run afterwards."""
