@@ -121,9 +121,10 @@ def _read_blocks(
     """Let `conv` read blocks of 2 x 2 `pixels` as 12 channels. The sums are the same, with some
     zeros; integer kernels are made for many channels and take half of the time."""
     given = {a.name: list(a.ints) for a in conv.attribute}
-    if given.get("strides") != [2, 2] or len(set(given["pads"])) > 1:
+    pads, dilations = given.get("pads", [0]), given.get("dilations", [1])
+    if given.get("strides") != [2, 2] or len(set(pads)) > 1 or set(dilations) != {1}:
         return
-    kernel, before = weights[conv.input[1]], given["pads"][0]
+    kernel, before = weights[conv.input[1]], pads[0]
     out, channels, side = kernel.shape[:3]
     ahead = -(-before // 2)  # blocks before the one at hand, and all
     count = ahead + (side - 1 - before) // 2 + 1
@@ -133,8 +134,8 @@ def _read_blocks(
     parts = whole.reshape(out, channels, count, 2, count, 2).transpose(0, 3, 5, 1, 2, 4)
     weights[conv.input[1]] = np.ascontiguousarray(parts).reshape(out, 4 * channels, count, count)
     del conv.attribute[:]
-    pads = [ahead, ahead, count - 1 - ahead, count - 1 - ahead]
-    conv.attribute.append(onnx.helper.make_attribute("pads", pads))
+    behind = count - 1 - ahead
+    conv.attribute.append(onnx.helper.make_attribute("pads", [ahead, ahead, behind, behind]))
     place = list(graph.node).index(pixels)
     blocks = onnx.helper.make_node(
         "SpaceToDepth", [pixels.input[0]], [_BLOCKS], _BLOCKS, blocksize=2

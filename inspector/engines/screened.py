@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 _TILES_TAKE = 1.0
-"""Log odds of a photo."""
+"""Log odds by which the exact tiles of a photo often lower what its windows say."""
 
 
 def open_screened(
