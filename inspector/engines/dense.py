@@ -187,7 +187,7 @@ class DenseEngine:
         self._most = height * width // 2
         self._smaller = (
             f"memory did not hold blocks of {width} x {height} pixels: photos are judged in "
-            "smaller ones, which moves log odds by less than 0.02",
+            "smaller ones, which moves log odds by less than 0.01",
         )
 
     def _fill(

@@ -33,9 +33,9 @@ pixel at the border then lies in two or three windows along each axis."""
 OUTER = 2
 """Cells between the outermost windows and the border of what the network sees. With the overhang
 they keep the photo itself four cells away from it."""
-HALO = 5
-"""Cells between a cell that counts and the border of its block, within the photo: 160 px, with
-which log odds of windows differ by 0.014 at most from those of one pass over 40 whole photos."""
+HALO = 6
+"""Cells between a cell that counts and the border of its block, within the photo: 192 px, with
+which log odds of windows differ by less than 0.01 from those of one pass over a whole photo."""
 REACH = 1
 """Cells around those that are wanted of a part of a photo which count as well."""
 PART_HALO = 3

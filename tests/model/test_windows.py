@@ -77,10 +77,10 @@ def test_beyond_the_border_lies_the_reflection(side):
 
 def test_blocks_of_known_photos():
     plan = plan_blocks(3000, 4000, SIZE)
-    assert plan.shape == (1792, 2272) and len(list(plan)) == 4
+    assert plan.shape == (1824, 2304) and len(list(plan)) == 4
     assert (plan.rows.first, plan.columns.first) == (-52, -48)
     panorama = plan_blocks(600, 30_000, SIZE)
-    assert panorama.shape == (832, 4608) and len(list(panorama)) == 7
+    assert panorama.shape == (832, 4672) and len(list(panorama)) == 7
 
 
 def test_a_photo_without_pixels_raises():
