@@ -70,9 +70,11 @@ def open_dense(
     session, why = open_session(file, place, threads)
     check_session(bundle, file, session, View.DENSE)
     size = bundle.preprocess.size
-    # A narrow network spends a fifth of its time in operators that one core runs, and needs little
-    # memory: two blocks side by side take a fifth less.
-    at_once = 2 if precision == NARROW and threads != 1 else 1
+    # On a CPU a narrow network spends a fifth of its time in operators that one core runs, and
+    # needs little memory: two blocks side by side take a fifth less. On a GPU each new thread
+    # would make handles of its own.
+    on_cpu = obtained(session).kind == "cpu"
+    at_once = 2 if precision == NARROW and on_cpu and threads != 1 else 1
     return DenseEngine(
         session, bundle.dense, precision, size, why=why, notes=notes, most=most, at_once=at_once
     )
