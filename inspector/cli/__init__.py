@@ -11,11 +11,11 @@ from typing import Annotated
 
 import typer
 
-from inspector.cli import bench, directory, labelled, model, scan, tables
+from inspector.cli import bench, directory, labelled, model, scan
 from inspector.cli.defaults import Configured
 from inspector.cli.help import Group, examples
 from inspector.cli.options import at_home, tracebacks_wanted
-from inspector.core.text import patient_streams
+from inspector.core.text import patient_streams, print_lines
 from inspector.errors import InspectorError, MissingExtraError
 from inspector.version import __version__
 
@@ -40,7 +40,7 @@ app = typer.Typer(
         ("inspector COMMAND -h", "options and examples of a command"),
     ),
 )
-for part in (scan, directory, tables, model, labelled, bench):
+for part in (scan, directory, labelled, model, bench):
     app.add_typer(part.commands)
 for group in (*app.registered_groups, bench.commands.registered_groups[0]):
     for command in group.typer_instance.registered_commands if group.typer_instance else ():
@@ -79,8 +79,6 @@ def main() -> None:
 
 
 def _fail(error: InspectorError) -> None:
-    from inspector.core.text import print_lines
-
     trace = traceback.format_exc().splitlines() if tracebacks_wanted() else []
     print_lines([*trace, f"inspector: {error}"], to_stderr=True)
     sys.exit(error.exit_code)

@@ -10,15 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from inspector.cli.help import Group, examples
-from inspector.cli.options import Model, from_options, one_of, output
+from inspector.cli.options import Model, called, one_of, output
+from inspector.core.text import print_lines
 
 REGRESSED = 3
 """Exit code of a comparison that found something slower or wrong."""
 
 
 class _RunUnlessNamed(Group):
-    """Group in which `bench SOURCE --quick` means `bench run SOURCE --quick`; a folder called
-    `compare` is `./compare`."""
+    """Group in which `bench SOURCE` means `bench run SOURCE`; a folder `compare` is `./compare`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or args[0] not in self.commands:
@@ -50,11 +50,9 @@ def run(
             metavar="SOURCE", help="Photos; not given: generated ones.", show_default=False
         ),
     ] = None,
-    quick: Annotated[bool, _time("--quick", help="Within 5 minutes.")] = False,
-    full: Annotated[bool, _time("--full", help="All peers and batch sizes, an hour.")] = False,
-    budget: Annotated[
-        float | None, _time(metavar="SECONDS", help="About as long as this.")
-    ] = None,
+    quick: Annotated[bool, _time(help="Within 5 minutes.")] = False,
+    full: Annotated[bool, _time(help="All peers and batch sizes, an hour.")] = False,
+    budget: Annotated[float | None, _time(metavar="SECONDS", help="About as long as this.")] = None,
     backends: Annotated[
         str | None,
         _scope(
@@ -82,22 +80,17 @@ def run(
     ] = None,
     device: Annotated[
         str,
-        _scope(
-            **one_of("auto", "cpu", "cuda"),
-            help="auto: the CPU and the GPU, if there is one.",
-        ),
+        _scope(**one_of("auto", "cpu", "cuda"), help="auto: the CPU and the GPU, if there is one."),
     ] = "auto",
     model: Model = None,
     out: Annotated[
         Path, output("-o", "--out", metavar="DIR", help="Where the reports are written.")
     ] = Path("bench-results"),
-    seed: Annotated[
-        int, _time(metavar="N", help="Another seed, another order of the cases.")
-    ] = 0,
+    seed: Annotated[int, _time(metavar="N", help="Another seed, another order of the cases.")] = 0,
     no_remember: Annotated[
-        bool, output("--no-remember", help="Later scans do not follow what it recommends.")
+        bool, output(help="Later scans do not follow what it recommends.")
     ] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Measure engines, precisions, loaders, batch sizes and workers, check answers, recommend.
 
     Engines alone, and whole paths from files to a table, on tiles and on 12 megapixel photos.
@@ -106,16 +99,14 @@ def run(
 
     Exit code 0: done; 1: a case failed or gave wrong answers.
     """
-    from bench.config import FULL, QUICK, STANDARD, BenchConfig
+    from bench.config import FULL, QUICK, STANDARD
     from bench.report.markdown import terminal_lines
     from bench.results import FAILED, PAGE
-    from bench.run import bench
-    from inspector.core.text import print_lines
 
     if quick and full:
         raise typer.BadParameter("--quick and --full exclude each other")
-    config = from_options(
-        BenchConfig,
+    bench, config = called(
+        "bench",
         locals(),
         mode=QUICK if quick else FULL if full else STANDARD,
         backends=_words(backends),
@@ -148,14 +139,11 @@ def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="Results before.", show_default=False)],
     b: Annotated[Path, typer.Argument(metavar="B", help="Results after.", show_default=False)],
     threshold: Annotated[
-        float,
-        _scope(metavar="SHARE", help="Something must be slower by this share to count."),
+        float, _scope(metavar="SHARE", help="Something must be slower by this share to count.")
     ] = 0.05,
     as_json: Annotated[bool, output("--json", help="Print it as JSON.")] = False,
-    markdown: Annotated[
-        bool, output("--markdown", help="Print it as Markdown, for a pull request.")
-    ] = False,
-) -> None:  # fmt: skip
+    markdown: Annotated[bool, output(help="Print it as Markdown, for a pull request.")] = False,
+) -> None:
     """Say what changed between two benchmarks: regressions, improvements, or nothing beyond chance.
 
     Exit code 0: nothing got worse; 3: something is slower beyond chance, or wrong now.
@@ -163,7 +151,6 @@ def compare(
     from bench.compare import compare as compare_results
     from bench.compare import markdown_lines, terminal_lines
     from bench.results import read_results
-    from inspector.core.text import print_lines
 
     found = compare_results(read_results(a), read_results(b), threshold=threshold)
     if as_json:

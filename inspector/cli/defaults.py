@@ -63,6 +63,8 @@ class Configured(Command):
 
     def __init__(self, *args: Any, **about: Any) -> None:
         super().__init__(*args, **about)
+        for param in self.params:
+            param.secondary_opts = []  # flags are off where they are not given: no --no-flag
         if not any(param.name == "verbose" for param in self.params):
             self.params.append(_VERBOSE)
 

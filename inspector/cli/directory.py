@@ -1,4 +1,4 @@
-"""Commands on the result directory of a scan."""
+"""Commands on the results of a scan."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from inspector.cli.options import (
     Model,
     Moved,
     Threshold,
+    called,
     carry_out,
-    from_options,
     output,
-    run_and_print,
+    photos,
 )
-from inspector.core.text import Whole
+from inspector.core.text import Whole, print_lines
 from inspector.core.untrusted import here, in_bucket
 
 if TYPE_CHECKING:
@@ -48,12 +48,7 @@ Out = Annotated[
 def verify(
     out: AnyOut,
     photos: Annotated[
-        bool,
-        typer.Option(
-            "--photos",
-            rich_help_panel="Photos",
-            help="Read the photos, too, and say which have changed.",
-        ),
+        bool, photos(help="Read the photos, too, and say which have changed.")
     ] = False,
     as_json: Annotated[bool, output("--json", help="Print findings as JSON.")] = False,
 ) -> None:
@@ -61,11 +56,9 @@ def verify(
 
     Nothing is changed. Exit code 0: proven; 1: damaged, each finding with what to do next.
     """
-    from inspector.results.verify import VerifyConfig
-    from inspector.results.verify import verify as run_verify
     from inspector.results.verify.findings import result_lines
 
-    carry_out(run_verify, from_options(VerifyConfig, locals()), result_lines, as_json=as_json)
+    carry_out(*called("verify", locals()), result_lines, as_json=as_json)
 
 
 @commands.command(
@@ -91,12 +84,10 @@ def rejudge(
     Exit code 0: done; 3: done, but the photos that int8 cannot decide there have no row until a
     scan with the same thresholds judges them again.
     """
-    from inspector.scanning import RejudgeConfig
-    from inspector.scanning import rejudge as run_rejudge
     from inspector.scanning.outcome import rejudged_lines
 
-    config = from_options(RejudgeConfig, locals(), out=here("OUT", out))
-    carry_out(run_rejudge, config, rejudged_lines, as_json=as_json)
+    asked = called("rejudge", locals(), out=here("OUT", out))
+    carry_out(*asked, rejudged_lines, as_json=as_json)
 
 
 @commands.command(
@@ -112,12 +103,11 @@ def review(
         int | None,
         _page(metavar="N", help="Port on 127.0.0.1; not given: 8765 if it is free, else any."),
     ] = None,
-    no_browser: Annotated[bool, _page("--no-browser", help="Only print the address.")] = False,
+    no_browser: Annotated[bool, _page(help="Only print the address.")] = False,
     model: Model = None,
     moved: Moved = None,
     reviewer: Annotated[
-        str | None,
-        _page(metavar="NAME", help="Kept with each label; not given: your login name."),
+        str | None, _page(metavar="NAME", help="Kept with each label; not given: your login name.")
     ] = None,
 ) -> None:
     """Look at photos, those most worth it first, and say crack or clear by one key.
@@ -126,10 +116,7 @@ def review(
     OUT/_inspector/labels.jsonl, each on disk before it counts; inspector train --labels OUT
     learns from them. Ctrl-C ends it.
     """
-    from inspector.core.text import print_lines
     from inspector.reviewing.guard import door_of, open_in_browser, tunnel_of
-    from inspector.reviewing.server import ReviewConfig, user_name
-    from inspector.reviewing.server import review as run_review
 
     def ready(address: str, session: Session) -> None:
         about = f"{len(session):,} photos, {session.labelled:,} labelled"
@@ -143,11 +130,10 @@ def review(
             # A browser may take its time, or be one for the terminal that stays.
             threading.Thread(target=open_in_browser, args=(address, door), daemon=True).start()
 
-    who = user_name() if reviewer is None else reviewer
-    config = from_options(ReviewConfig, locals(), out=here("OUT", out), reviewer=who)
+    run, config = called("review", locals(), out=here("OUT", out))
     door = door_of(config.out)
     try:
-        result = run_review(config, ready=ready)
+        result = run(config, ready=ready)
     finally:
         if not no_browser:
             door.unlink(missing_ok=True)
@@ -190,8 +176,7 @@ def report(
     crops: Annotated[Path | None, _files(metavar="DIR", help="Their regions, cut out.")] = None,
     copy_cracks: Annotated[Path | None, _files(metavar="DIR", help="Copies of them.")] = None,
     as_json: Annotated[
-        bool,
-        output("--json", help="Print the counts as JSON; a page only with --html."),
+        bool, output("--json", help="Print the counts as JSON; a page only with --html.")
     ] = False,
     title: Annotated[str | None, _page(metavar="TEXT", help="Its title.")] = None,
     cover: Annotated[
@@ -212,20 +197,116 @@ def report(
     It opens and prints anywhere, without a network. What people said in inspector review counts in
     its totals, beside the model's verdicts.
     """
-    from inspector.core.text import print_lines
-    from inspector.reporting.report import ReportConfig
-    from inspector.reporting.report import report as run_report
     from inspector.reporting.wording import file_lines, report_lines
 
     page = html if html is not None or as_json else _page_of(out)
-    config = from_options(ReportConfig, locals(), html=page)
-    counted = run_and_print(run_report, config, report_lines, as_json=as_json)
+    run, config = called("report", locals(), html=page)
+    counted = carry_out(run, config, report_lines, as_json=as_json)
     print_lines(file_lines(counted, config.files | config.folders), to_stderr=as_json)
 
 
+@commands.command(
+    epilog=examples(
+        ("inspector table results", "cracks first, with what people said"),
+        (
+            "inspector table results --rows 5 --columns path,p_crack,human_verdict,note",
+            "some of it",
+        ),
+        ("inspector table results --export labelled.parquet", "all rows, for programs"),
+    )
+)
+def table(
+    out: AnyOut,
+    rows: Annotated[int, output(metavar="N", min=1, help="Print the first N photos.")] = 20,
+    columns: Annotated[
+        str | None, output(metavar="NAME,...", help="Only these columns, in this order.")
+    ] = None,
+    export: Annotated[
+        Path | None,
+        output(metavar="FILE", help="Write all rows to a .parquet or .jsonl file instead."),
+    ] = None,
+) -> None:
+    """Print the table as people read it: cracks first, with what was said in inspector review.
+
+    One view for every reader: the columns of the table, and human_verdict, note, human_regions,
+    reviewer, labelled_at. A list for Excel: inspector report OUT --xlsx FILE.
+    """
+    from inspector.library.frames import Results, table_lines
+
+    results = Results(out)
+    names = tuple(filter(None, (columns or "").split(",")))
+    if export is None:
+        print_lines(table_lines(results, rows, names))
+    else:
+        count = results.export(export, names)
+        print_lines([f"wrote      {export} ({count:,} photos)"])
+
+
+@commands.command(
+    epilog=examples(
+        ("inspector merge photos-results-*-of-8 --out photos-results", "one table of all shards"),
+        ("inspector merge north south --out all --overwrite", "in place of whatever is there"),
+    )
+)
+def merge(
+    tables: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="OUT...",
+            help="Result directories, or addresses in buckets.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--out", metavar="DIR", show_default=False, help="Result directory of all."
+        ),
+    ],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove other results from --out first.")
+    ] = False,
+    as_json: Annotated[bool, output("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Make one table of all shards of a scan, or of scans of different photos.
+
+    Every part is checked and then linked, or copied to another file system; labels come along.
+    Refused: another model or other options, a missing shard, a photo with two rows, an unfinished
+    scan. Run again, it takes what the tables hold by then; killed, the same command completes it.
+    """
+    from inspector.results.merge import merged_lines
+
+    carry_out(*called("merge", locals()), merged_lines, as_json=as_json)
+
+
+@commands.command(
+    epilog=examples(
+        ("inspector publish results --delta lake/cracks", "make it, or its next version"),
+        ("inspector publish s3://bucket/results --delta s3://lake/cracks", "between buckets"),
+    )
+)
+def publish(
+    out: AnyOut,
+    delta: Annotated[
+        str,
+        typer.Option(
+            "--delta", metavar="DIR", show_default=False, help="The Delta table, also in a bucket."
+        ),
+    ],
+    as_json: Annotated[bool, output("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Make a finished table, with what people said, the next version of a Delta Lake table.
+
+    All rows in one transaction, by deltalake; what is there already is not written again. Earlier
+    versions stay readable. Needs: pip install 'crack-inspector[delta]'.
+    """
+    from inspector.results.publish import published_lines
+
+    carry_out(*called("publish", locals()), published_lines, as_json=as_json)
+
+
 def _page_of(out: str) -> Path:
-    """Where the page of a table lies: in its directory, or here, named after its part of a
-    bucket."""
+    """Where the page of a table lies: in its directory; of one in a bucket, here."""
     from inspector.core.layout import Layout
 
     if not in_bucket(out):

@@ -1,4 +1,4 @@
-"""Commands on labelled photos that the model has not learned from: evaluate and calibrate."""
+"""Commands on labelled photos: learn from some, measure and calibrate a model on others."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from inspector.cli.help import examples
-from inspector.cli.model import DATA, Groups, Positive
 from inspector.cli.options import (
-    Confidence,
     Device,
     Model,
-    Pooled,
-    TargetRecall,
-    TargetSpecificity,
+    Quiet,
+    Verbose,
     View,
+    called,
     completed,
     from_options,
     one_of,
@@ -28,7 +26,7 @@ from inspector.cli.options import (
     verdicts,
     working,
 )
-from inspector.core.text import Whole, plain_table
+from inspector.core.text import Whole, plain_table, print_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +39,138 @@ commands = typer.Typer()
 
 _report = partial(typer.Option, rich_help_panel="Report")
 _data = partial(typer.Option, rich_help_panel="Labelled photos")
+_learning = partial(typer.Option, rich_help_panel="Learning")
+_thresholds = partial(typer.Option, rich_help_panel="Thresholds")
+
+DATA = typer.Argument(
+    metavar="DATA", help="Folder with Positive/ and Negative/, at any depth.", show_default=False
+)
+Positive = Annotated[
+    list[str] | None,
+    _data(
+        metavar="NAME",
+        help="Folders with cracks have this name, instead of Positive or the like; repeatable.",
+    ),
+]
+Groups = Annotated[
+    Path | None, _data(metavar="CSV", help="Columns file and group: which photos show one place.")
+]
+TargetRecall = Annotated[
+    float | None,
+    _thresholds(
+        metavar="SHARE",
+        show_default="0.9",
+        help="Of each source's cracks, at least this share is not called clear.",
+    ),
+]
+TargetSpecificity = Annotated[
+    float | None,
+    _thresholds(
+        metavar="SHARE",
+        show_default="0.92",
+        help="Of each source's photos without cracks, at least this share is not called crack.",
+    ),
+]
+Confidence = Annotated[
+    float | None,
+    _thresholds(
+        metavar="P", show_default="0.95", help="How surely the targets hold on further photos."
+    ),
+]
+Pooled = Annotated[
+    bool, _thresholds("--pooled", help="Keep the targets over all sources together, not for each.")
+]
+
+
+@commands.command(
+    epilog=examples(
+        ("inspector train /labelled --out my-model", "from ImageNet's weights"),
+        (
+            "inspector train /labelled --init default --freeze-backbone --epochs 3",
+            "a quick start from the model that comes along",
+        ),
+        ("inspector train /labelled --labels results", "with what inspector review was told"),
+    )
+)
+def train(
+    data: Annotated[Path | None, DATA] = None,
+    out: Annotated[
+        Path, _learning("-o", "--out", metavar="BUNDLE", help="The model to write.")
+    ] = Path("inspector-model"),
+    labels: Annotated[
+        list[Path] | None,
+        _data(metavar="OUT", help="Results labelled in inspector review; repeatable."),
+    ] = None,
+    validation: Annotated[
+        Path | None, _data(metavar="DIR", help="Labelled folder to validate on, outside DATA.")
+    ] = None,
+    groups: Groups = None,
+    positive: Positive = None,
+    init: Annotated[
+        str,
+        _learning(
+            metavar="FROM",
+            autocompletion=completed("imagenet", "default", "random"),
+            help="Where weights begin: imagenet (a download), default (the model that comes "
+            "along), random, or a file.",
+        ),
+    ] = "imagenet",
+    epochs: Annotated[int, _learning(metavar="N", help="Epochs at most.")] = 6,
+    batch_size: Annotated[
+        int, _learning("-b", "--batch-size", metavar="N", help="Photos in one step.")
+    ] = 100,
+    learning_rate: Annotated[
+        float | None,
+        _learning("--lr", metavar="RATE", help="Peak rate; 3e-4, or 1e-3 with a frozen backbone."),
+    ] = None,
+    freeze_backbone: Annotated[bool, _learning(help="Train the last layer only.")] = False,
+    size: Annotated[int, _learning(metavar="PX", help="Side of the model's input.")] = 224,
+    train_size: Annotated[
+        int | None,
+        _learning(metavar="PX", help="A smaller side for all epochs but the last: faster."),
+    ] = None,
+    synthetic: Annotated[
+        float,
+        _learning(
+            metavar="SHARE",
+            help="So many of the photos without cracks get a synthetic crack or distractor.",
+        ),
+    ] = 0.0,
+    target_recall: TargetRecall = None,
+    target_specificity: TargetSpecificity = None,
+    confidence: Confidence = None,
+    pooled: Pooled = False,
+    seed: Annotated[
+        int, _learning(metavar="N", help="The same seed and data give the same model.")
+    ] = 0,
+    device: Device = "auto",
+    workers: Annotated[
+        int | None, speed("-j", "--workers", metavar="N", help="Processes that decode.")
+    ] = None,
+    resume: Annotated[bool, _learning(help="Continue from the last epoch's checkpoint.")] = False,
+    strict_splits: Annotated[bool, _data(help="Refuse validation photos that leak.")] = False,
+    no_leak_audit: Annotated[bool, _data(help="Do not look for photos that leak.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Fine-tune ResNet18 on two folders of photos and write a model that scans.
+
+    A divided folder is used as it is: train/ to train on, val/ to validate on, test/ not at all.
+    The page training/report.html in the bundle shows figures and curves on the validation photos,
+    and the mistakes as pictures.
+    """
+    with working("loading PyTorch", quiet=quiet):
+        from inspector.calibration.thresholds import Rule, for_unseen_walls
+        from inspector.training.console import TrainConsole, print_result
+
+        rule = for_unseen_walls(from_options(Rule, locals(), by_source=not pooled))
+        run, config = called("train", locals(), rule=rule, leak_audit=not no_leak_audit)
+    with TrainConsole(quiet=quiet, verbose=verbose) as console:
+        result = run(
+            config, progress=console, say=console.say, warn=console.warn, detail=console.detail
+        )
+    if not quiet:
+        print_result(result)
 
 
 @commands.command(
@@ -71,12 +201,10 @@ def evaluate(
     positive: Positive = None,
     trained_on: Annotated[
         Path | None,
-        _data(
-            metavar="DIR", help="Folder the model learned from: images of DATA in it are leaks."
-        ),
+        _data(metavar="DIR", help="Folder the model learned from: images of DATA in it are leaks."),
     ] = None,
     strict_splits: Annotated[
-        bool, _data("--strict-splits", help="Stop if the model has seen any of the images.")
+        bool, _data(help="Stop if the model has seen any of the images.")
     ] = False,
     gallery: Annotated[
         int, _report(metavar="N", help="Show at most N pictures of each kind of mistake.")
@@ -90,24 +218,21 @@ def evaluate(
         int, speed("-j", "--workers", metavar="N", help="Processes that decode.")
     ] = 1,
     as_json: Annotated[bool, output("--json", help="Print metrics.json.")] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Measure a model on labelled photos that it has not learned from, per source.
 
     Every figure has its interval. With --out, a page that opens anywhere: figures, curves,
     calibration, and the mistakes as pictures with heat maps.
     """
     from inspector.core.progress import CountingBar
-    from inspector.core.text import print_lines
 
     with working("loading scikit-learn and Matplotlib"):
         from inspector.evaluation.page import PAGE
-        from inspector.evaluation.run import EvaluateConfig
-        from inspector.evaluation.run import evaluate as run_evaluate
         from inspector.evaluation.wording import render
 
-    config = from_options(EvaluateConfig, locals())
+        run, config = called("evaluate", locals())
     with CountingBar() as progress:
-        result = run_evaluate(config, progress, lambda line: print_lines([line], to_stderr=True))
+        result = run(config, progress, lambda line: print_lines([line], to_stderr=True))
     if as_json:
         print(json.dumps(result.to_json(), indent=2))
     else:
@@ -130,10 +255,9 @@ def calibrate(
     model: Model = None,
     out: Annotated[
         Path | None,
-        typer.Option(
+        _thresholds(
             "-o",
             "--out",
-            rich_help_panel="Thresholds",
             metavar="BUNDLE",
             help="Write a copy of the model that has the thresholds.",
         ),
@@ -143,12 +267,7 @@ def calibrate(
     confidence: Confidence = None,
     pooled: Pooled = False,
     allow_laxer: Annotated[
-        bool,
-        typer.Option(
-            "--allow-laxer",
-            rich_help_panel="Thresholds",
-            help="Let more photos be called clear than the model does.",
-        ),
+        bool, _thresholds(help="Let more photos be called clear than the model does.")
     ] = False,
     groups: Groups = None,
     positive: Positive = None,
@@ -168,17 +287,14 @@ def calibrate(
     stay what they are; to change those, train.
     """
     from inspector.core.progress import CountingBar
-    from inspector.core.text import print_lines
 
     with working("loading scikit-learn"):
-        from inspector.calibration.run import CalibrateConfig
-        from inspector.calibration.run import calibrate as run_calibrate
         from inspector.calibration.thresholds import Rule
 
-    rule = from_options(Rule, locals(), by_source=not pooled)
-    config = from_options(CalibrateConfig, locals())
+        rule = from_options(Rule, locals(), by_source=not pooled)
+        run, config = called("calibrate", locals())
     with CountingBar() as progress:
-        result = run_calibrate(config, progress, lambda line: print_lines([line], to_stderr=True))
+        result = run(config, progress, lambda line: print_lines([line], to_stderr=True))
     print_lines(_laxer(result), to_stderr=True)
     print_lines(_render(result, out))
 

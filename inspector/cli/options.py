@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from inspector.core.text import print_lines
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -49,6 +51,7 @@ def one_of(*words: str) -> dict[str, Any]:
     return {"metavar": "|".join(words), "autocompletion": completed(*words)}
 
 
+photos = partial(typer.Option, rich_help_panel="Photos")
 verdicts = partial(typer.Option, rich_help_panel="Verdicts")
 speed = partial(typer.Option, rich_help_panel="Speed")
 output = partial(typer.Option, rich_help_panel="Output")
@@ -61,8 +64,7 @@ Verbose = Annotated[
 ]
 Quiet = Annotated[bool, output("-q", "--quiet", help="Say nothing but errors.")]
 Model = Annotated[
-    Path | None,
-    verdicts(metavar="BUNDLE", help="Another model than the one that comes along."),
+    Path | None, verdicts(metavar="BUNDLE", help="Another model than the one that comes along.")
 ]
 Device = Annotated[
     str,
@@ -89,8 +91,7 @@ Threshold = Annotated[
 MmPerPx = Annotated[
     float | None,
     verdicts(
-        metavar="MM",
-        help="How many millimetres a pixel shows; drones often tell it themselves.",
+        metavar="MM", help="How many millimetres a pixel shows; drones often tell it themselves."
     ),
 ]
 MinCrackMm = Annotated[
@@ -102,11 +103,7 @@ MinCrackMm = Annotated[
 ]
 Moved = Annotated[
     str | None,
-    typer.Option(
-        rich_help_panel="Photos",
-        metavar="OLD=NEW",
-        help="Photos that were scanned below OLD now lie below NEW.",
-    ),
+    photos(metavar="OLD=NEW", help="Photos that were scanned below OLD now lie below NEW."),
 ]
 AnyOut = Annotated[
     str,
@@ -154,46 +151,13 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kMGT]?)(i?)([PB]?)", re.IGNORECASE)
 
 
 def size(text: str | int) -> int:
-    """`180MP`, `1GB` or `1GiB` as pixels or bytes; a bare number, as defaults are, is one. Raises
-    BadParameter."""
-    match = _SIZE.fullmatch(str(text).strip())
-    if match is None or not (value := _value(*match.groups())).is_integer():
-        raise typer.BadParameter(f"{text!r} is no size like 180MP or 1GB")
-    return int(value)
-
-
-def _value(number: str, prefix: str, binary: str, _: str) -> float:
-    factor: int = (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
-    return float(number) * factor
-
-
-_thresholds = partial(typer.Option, rich_help_panel="Thresholds")
-TargetRecall = Annotated[
-    float | None,
-    _thresholds(
-        metavar="SHARE",
-        show_default="0.9",
-        help="Of each source's cracks, at least this share is not called clear.",
-    ),
-]
-TargetSpecificity = Annotated[
-    float | None,
-    _thresholds(
-        metavar="SHARE",
-        show_default="0.92",
-        help="Of each source's photos without cracks, at least this share is not called crack.",
-    ),
-]
-Confidence = Annotated[
-    float | None,
-    _thresholds(
-        metavar="P", show_default="0.95", help="How surely the targets hold on further photos."
-    ),
-]
-Pooled = Annotated[
-    bool,
-    _thresholds("--pooled", help="Keep the targets over all sources together, not for each."),
-]
+    """`180MP`, `1GB`, `1GiB` or a number as pixels or bytes. Raises BadParameter."""
+    if match := _SIZE.fullmatch(str(text).strip()):
+        number, prefix, binary, _ = match.groups()
+        value = float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
+        if value.is_integer():
+            return int(value)
+    raise typer.BadParameter(f"{text!r} is no size like 180MP or 1GB")
 
 
 @contextmanager
@@ -216,19 +180,15 @@ def from_options(config: type[Config], given: Mapping[str, Any], **other: Any) -
     return config(**values | other)
 
 
+def called(name: str, given: Mapping[str, Any], **other: Any) -> tuple[Callable[..., Any], Any]:
+    """Return the library's function of a name, and its config, made as by `from_options`."""
+    from inspector.library.calls import HOMES, find
+
+    function, config = map(find, HOMES[name])
+    return function, from_options(config, given, **other)
+
+
 def carry_out(
-    function: Callable[..., Any],
-    config: object,
-    lines: Callable[[Any], Iterable[str]],
-    *,
-    as_json: bool,
-) -> None:
-    """Run a function of the library and end with the exit code that its result has."""
-    result = run_and_print(function, config, lines, as_json=as_json)
-    raise typer.Exit(getattr(result, "exit_code", 0))
-
-
-def run_and_print(
     function: Callable[..., Any],
     config: object,
     lines: Callable[[Any], Iterable[str]],
@@ -236,9 +196,8 @@ def run_and_print(
     as_json: bool,
 ) -> Any:
     """Run a function of the library under a progress bar, and print its result as JSON or as
-    `lines` says it."""
+    `lines` says it. Ends with the exit code that the result has, if it has one."""
     from inspector.core.progress import CountingBar
-    from inspector.core.text import print_lines
 
     with CountingBar() as bar:
         result = function(config, progress=bar)
@@ -246,4 +205,6 @@ def run_and_print(
         print(json.dumps(result.to_json(), indent=2))
     else:
         print_lines(lines(result))
+    if code := getattr(result, "exit_code", 0):
+        raise typer.Exit(code)
     return result

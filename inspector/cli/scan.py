@@ -22,10 +22,12 @@ from inspector.cli.options import (
     Verbose,
     View,
     auto_or_count,
+    called,
     completed,
     from_options,
     one_of,
     output,
+    photos,
     size,
     speed,
     verdicts,
@@ -37,11 +39,8 @@ from inspector.photos.limits import DecodeLimits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from inspector.scanning import ScanConfig
-
 commands = typer.Typer()
 
-_photos = partial(typer.Option, rich_help_panel="Photos")
 _table = partial(typer.Option, rich_help_panel="Table")
 _limits = partial(typer.Option, rich_help_panel="Limits")
 _count = partial(speed, parser=auto_or_count, metavar="auto|N", show_default="auto")
@@ -49,8 +48,7 @@ _DEFAULT = DecodeLimits()
 Jsonl = Annotated[
     str | None,
     output(
-        metavar="-|FILE",
-        help="A line of JSON for each photo as it is judged; a FILE is added to.",
+        metavar="-|FILE", help="A line of JSON for each photo as it is judged; a FILE is added to."
     ),
 ]
 
@@ -102,21 +100,18 @@ def scan(
         str | None,
         _limits(metavar="5%|N", help="Stop when more photos than that could not be judged."),
     ] = None,
-    limit: Annotated[int | None, _photos(metavar="N", help="Only the first N photos.")] = None,
+    limit: Annotated[int | None, photos(metavar="N", help="Only the first N photos.")] = None,
     shard: Annotated[
         str | None,
-        _photos(metavar="I/N", help="Only share I of N (0 to N - 1); see inspector merge."),
+        photos(metavar="I/N", help="Only share I of N (0 to N - 1); see inspector merge."),
     ] = None,
     retry_failed: Annotated[
-        bool, _photos("--retry-failed", help="Only the photos that failed before, again.")
+        bool, photos(help="Only the photos that failed before, again.")
     ] = False,
     verify_content: Annotated[
-        bool,
-        _photos("--verify-content", help="Tell a changed photo by its content, not by its date."),
+        bool, photos(help="Tell a changed photo by its content, not by its date.")
     ] = False,
-    prune: Annotated[
-        bool, _table("--prune", help="Drop the rows of photos that are gone.")
-    ] = False,
+    prune: Annotated[bool, _table(help="Drop the rows of photos that are gone.")] = False,
     source_gone: Annotated[
         list[str] | None,
         _table(
@@ -124,28 +119,18 @@ def scan(
         ),
     ] = None,
     moved: Moved = None,
-    overwrite: Annotated[
-        bool, _table("--overwrite", help="Remove earlier results from the directory.")
-    ] = False,
-    dry_run: Annotated[
-        bool, output("--dry-run", help="Only say what would be scanned.")
-    ] = False,
-    follow_symlinks: Annotated[
-        bool, _photos("--follow-symlinks", help="Enter links to directories.")
-    ] = False,
+    overwrite: Annotated[bool, _table(help="Remove earlier results from the directory.")] = False,
+    dry_run: Annotated[bool, output(help="Only say what would be scanned.")] = False,
+    follow_symlinks: Annotated[bool, photos(help="Enter links to directories.")] = False,
     exclude: Annotated[
         list[str] | None,
-        _photos(metavar="GLOB", help="Leave out names or paths like this; repeatable."),
+        photos(metavar="GLOB", help="Leave out names or paths like this; repeatable."),
     ] = None,
     max_pixels: Annotated[
-        int,
-        _limits(
-            parser=size, metavar="SIZE", help="Larger photos fail.", show_default="180MP"
-        ),
+        int, _limits(parser=size, metavar="SIZE", help="Larger photos fail.", show_default="180MP")
     ] = _DEFAULT.max_pixels,
     max_bytes: Annotated[
-        int,
-        _limits(parser=size, metavar="SIZE", help="Larger files fail.", show_default="1GiB"),
+        int, _limits(parser=size, metavar="SIZE", help="Larger files fail.", show_default="1GiB")
     ] = _DEFAULT.max_bytes,
     max_seconds: Annotated[
         float, _limits(metavar="SECONDS", help="A photo that takes longer fails.")
@@ -163,10 +148,7 @@ def scan(
     ] = "auto",
     trust: Annotated[
         bool,
-        speed(
-            "--trust",
-            help="Let the bundle's TorchScript run, which is a program with all your rights.",
-        ),
+        speed(help="Let the bundle's TorchScript run, which is a program with all your rights."),
     ] = False,
     view: View = "auto",
     heatmaps: Annotated[
@@ -178,8 +160,7 @@ def scan(
         ),
     ] = None,
     overlap: Annotated[
-        float,
-        verdicts(metavar="SHARE", help="How much neighbours overlap, under --view tiles."),
+        float, verdicts(metavar="SHARE", help="How much neighbours overlap, under --view tiles.")
     ] = 0.25,
     precision: Annotated[
         str,
@@ -189,8 +170,7 @@ def scan(
         ),
     ] = "auto",
     batch_size: Annotated[
-        int | None,
-        _count("-b", "--batch-size", help="Photos that the model takes at once."),
+        int | None, _count("-b", "--batch-size", help="Photos that the model takes at once.")
     ] = None,
     workers: Annotated[
         int | None, _count("-j", "--workers", help="Processes that decode; 0: none.")
@@ -216,13 +196,11 @@ def scan(
             help="What decodes: own processes, or a torch DataLoader.",
         ),
     ] = "auto",
-    as_json: Annotated[
-        bool, output("--json", help="Print the summary as JSON on stdout.")
-    ] = False,
+    as_json: Annotated[bool, output("--json", help="Print the summary as JSON on stdout.")] = False,
     jsonl: Jsonl = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
-) -> None:  # fmt: skip
+) -> None:
     """Give every photo one verdict: crack, clear, or review, where a person must look.
 
     The results are one table (Parquet) with one row per photo, however often it is named. Stopped
@@ -234,17 +212,16 @@ def scan(
     if as_json and jsonl == "-":
         raise typer.BadParameter("--json and --jsonl - both want the standard output")
     from inspector.scanning import preview
-    from inspector.scanning import scan as run_scan
     from inspector.scanning.console import ScanConsole
     from inspector.scanning.outcome import print_preview, print_summary
 
-    config = _config_of(locals())
+    run, config = called("scan", locals(), limits=from_options(DecodeLimits, locals()))
     if dry_run:
         seen = preview(config)
         print(json.dumps(seen.to_json(), indent=2)) if as_json else print_preview(seen)
         return
     with ScanConsole(config, quiet=quiet, verbose=verbose) as console, _lines_to(jsonl) as rows:
-        summary = run_scan(config, watch=console, rows=rows)
+        summary = run(config, watch=console, rows=rows)
     if as_json:
         print(json.dumps(summary.to_json(), indent=2))
     if not quiet:
@@ -268,7 +245,7 @@ _ONE_SCAN = (
 @with_options_of(scan, *_ONE_SCAN)
 def watch(
     every: Annotated[
-        float, _photos(metavar="SECONDS", help="How often to look for new photos.")
+        float, photos(metavar="SECONDS", help="How often to look for new photos.")
     ] = 2.0,
     jsonl: Jsonl = None,
     quiet: Quiet = False,
@@ -281,11 +258,10 @@ def watch(
     being copied; one that changes is judged again. Stopped or killed, the same command goes on,
     and inspector scan, report and review work on the table meanwhile.
     """
-    from inspector.scanning import watch as run_watch
     from inspector.scanning.console import WatchConsole
     from inspector.scanning.outcome import print_watched
 
-    config = _config_of(options)
+    run, config = called("watch", options, limits=from_options(DecodeLimits, options))
     with WatchConsole(config, quiet=quiet) as console, _lines_to(jsonl) as write:
 
         def rows(some: Sequence[Mapping[str, Any]]) -> None:
@@ -293,16 +269,9 @@ def watch(
             if write is not None:
                 write(some)
 
-        summary = run_watch(config, every_s=every, status=console.status, rows=rows)
+        summary = run(config, every_s=every, status=console.status, rows=rows)
     if not quiet:
         print_watched(summary, to_stderr=jsonl == "-", verbose=verbose)
-
-
-def _config_of(given: Mapping[str, Any]) -> ScanConfig:
-    """A scan's config from options by their names."""
-    from inspector.scanning import ScanConfig
-
-    return from_options(ScanConfig, given, limits=from_options(DecodeLimits, given))
 
 
 @contextmanager
