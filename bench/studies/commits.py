@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench.report.wording import figure
 from inspector.core.layout import Layout, part_name
-from inspector.results.journal import Journal, Step
+from inspector.results.journal import Journal
 from inspector.results.manifest import Manifest, Part
 
 if TYPE_CHECKING:
@@ -58,8 +59,10 @@ def _case(out: Path, count: int, rounds: int) -> JsonObject:
     whole = [_cpu_ms(lambda: manifest.write(out)) for _ in range(rounds)]
     journal = Journal(at.journal)
     journal.follow(manifest, manifest.write(out))
-    steps = [Step(parts=(_part(count + k),), rows=10_000 * (count + k + 1)) for k in range(rounds)]
-    lines = [_cpu_ms(lambda step=step: journal.append(step)) for step in steps]  # type: ignore[misc]
+    lines = []
+    for k in range(count, count + rounds):
+        step = Manifest(identity={}, parts=(_part(k),))
+        lines.append(_cpu_ms(partial(journal.append, step, 10_000 * (k + 1))))
     return {
         "parts": count,
         "status": "ok",

@@ -12,13 +12,13 @@ acknowledged and is left out, and so is a journal of an older manifest.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from inspector.core.durable import append_synced
+from inspector.results.manifest import states_to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from inspector.results.manifest import Manifest, Part
@@ -27,31 +27,6 @@ if TYPE_CHECKING:
 FEW_LINES = 1000
 """Lines before the manifest is written whole again; a manifest of more parts waits for as many
 lines, so that over a scan less than twice its final size is written."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """What becomes of a table at once; `lost`, `rewriting` and `ended` as in `Manifest`."""
-
-    parts: tuple[Part, ...]
-    """Parts that are new or were replaced since the last step."""
-    rows: int
-    """Rows of all parts."""
-    lost: tuple[Part, ...] = ()
-    rewriting: Mapping[str, Part] = field(default_factory=dict)
-    ended: str = ""
-
-    def to_json(self, lost_before: tuple[Part, ...]) -> JsonObject:
-        line: JsonObject = {"parts": [asdict(part) for part in self.parts], "rows": self.rows}
-        if self.lost != lost_before:
-            line["lost"] = [asdict(part) for part in self.lost]
-        if self.rewriting:
-            line["rewriting"] = states_to_json(self.rewriting)
-        return line | ({"ended": self.ended} if self.ended else {})
-
-
-def states_to_json(states: Mapping[str, Part]) -> JsonObject:
-    return {file: {"rows": part.rows, "sha256": part.sha256} for file, part in states.items()}
 
 
 class Journal:
@@ -71,13 +46,20 @@ class Journal:
         self._follows, self._lost, self.lines = token, manifest.lost, 0
         self._room = max(FEW_LINES, len(manifest.parts)) if token else 0
 
-    def append(self, step: Step) -> bool:
+    def append(self, step: Manifest, rows: int) -> bool:
         """Note a step, and wait until it is on disk; False, and nothing is written, where the
-        manifest is to be written whole instead. Raises OSError."""
+        manifest is to be written whole instead. `step` is the manifest as it is now, but only with
+        the parts that are new or were replaced; `rows` are those of all parts. Raises OSError."""
         if self.lines >= self._room:
             return False
-        lines = [] if self.lines else [{"follows": self._follows}]
-        lines.append(step.to_json(self._lost))
+        line: JsonObject = {"parts": [asdict(part) for part in step.parts], "rows": rows}
+        if step.lost != self._lost:
+            line["lost"] = [asdict(part) for part in step.lost]
+        if step.rewriting:
+            line["rewriting"] = states_to_json(step.rewriting)
+        if step.ended:
+            line["ended"] = step.ended
+        lines = [line] if self.lines else [{"follows": self._follows}, line]
         content = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
         append_synced(content.encode(), self._file)
         self._lost = step.lost

@@ -1,12 +1,10 @@
-"""Labels that people give to photos, kept beside a scan's table and joined to it by file and
-content.
+"""Labels that people give to photos, beside a scan's table and joined to it by file and content.
 
     OUT/_inspector/labels.jsonl   a line of JSON per decision, never changed, only added to
 
 The last line of a photo counts: it says all that is said of the photo and of its regions. A label
-belongs to the bytes that were looked at. It applies to a
-row of the table as long as the row was made from the same bytes, so it outlives a rescan and never
-sticks to a replaced photo.
+belongs to the bytes that were looked at, so it outlives a rescan and never sticks to a replaced
+photo.
 """
 
 from __future__ import annotations
@@ -128,8 +126,8 @@ class LabelStore:
         self._append(values | {"regions": list(values["regions"]) or None} | self._now())
 
     def undo(self) -> JsonObject | None:
-        """Take back this reviewer's newest standing decision and return it; None where there is
-        none. Raises OutputError."""
+        """Take back this reviewer's newest standing decision and return it, if there is one. Raises
+        OutputError."""
         undone_ids = {row["undoes"] for row in self._rows}
         standing = [
             row for row in self._rows if row["undoes"] is None and row["id"] not in undone_ids
@@ -144,13 +142,11 @@ class LabelStore:
         return undone
 
     def last(self, uri: str) -> JsonObject | None:
-        """Return the decision that counts for a photo; its `label` is None where the only one was
-        taken back."""
+        """Return the decision that counts for a photo; without a `label` if that was taken back."""
         return self._last.get(uri)
 
     def move(self, moved: Moved) -> None:
-        """Repeat the decisions about photos for the addresses that they have now. Raises
-        OutputError."""
+        """Repeat decisions for the addresses that their photos have now. Raises OutputError."""
         known = {row["uri"] for row in self._rows}
         said = filter(_says_something, self._last.values())
         new = [row | {"uri": moved.apply(row["uri"]), "undoes": None} for row in said]
@@ -207,13 +203,6 @@ def open_labels(out: Path, reviewer: str) -> Iterator[LabelStore]:
 
 def _says_something(row: JsonObject) -> bool:
     return bool(row["label"] or row["regions"] or row["note"])
-
-
-def read_labels(out: Path) -> pa.Table:
-    """Return the decision that counts for each labelled photo of a result directory, in the order
-    in which they were made; columns as in `SCHEMA`. Raises OutputError for a damaged file."""
-    table = newest(read_decisions(out))
-    return table.filter(table["label"].is_valid())
 
 
 def is_of_same_bytes(row: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:

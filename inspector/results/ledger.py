@@ -82,9 +82,7 @@ class Ledger:
         # In the order of the hashes, with the row of each:
         self._hashes = np.empty(total, np.uint64)
         self._rows = np.empty(total, np.uint32)
-        self._salt = b""
-        while not self._fill():
-            pass
+        self._fill()
 
     def add(self, file: str, rows: int) -> None:
         """Take in one more part. Raises as the constructor."""
@@ -100,8 +98,7 @@ class Ledger:
         self._outcomes = np.append(self._outcomes, outcomes)
         self._seen = np.append(self._seen, np.zeros(rows, np.bool_))
         if self._has_twins():
-            while not self._fill():
-                pass
+            self._fill()
 
     def __len__(self) -> int:
         return len(self._hashes)
@@ -145,8 +142,7 @@ class Ledger:
         return Standing(known, current & known, failed)
 
     def other_photos(self, out: str) -> str | None:
-        """Return a note for a table that has rows, but none of a file that was looked up; `out` is
-        its name."""
+        """Return a note for a table, called `out`, whose rows are all of files not looked up."""
         if not self.unseen or self.unseen < len(self):
             return None
         file = next(file for file, begin, end in self._spans() if begin < end)
@@ -205,14 +201,15 @@ class Ledger:
         pairs = np.frombuffer(digests, np.uint64).reshape(-1, 2)
         return pairs[:, 0], pairs[:, 1]
 
-    def _fill(self) -> bool:
-        """Read all parts; False when two rows met in one hash under this salt."""
+    def _fill(self) -> None:
+        """Read all parts, under another salt as long as two rows meet in one hash."""
         self._salt = os.urandom(hashlib.blake2b.SALT_SIZE)
         for file, begin, end in self._spans():
             read = self._read(self._out / file, end - begin)
             self._hashes[begin:end], self._states[begin:end], self._outcomes[begin:end] = read
         self._rank()
-        return not self._has_twins()
+        if self._has_twins():
+            self._fill()
 
     def _has_twins(self) -> bool:
         """Whether two rows met in one hash. Raises OutputError where they are of one uri."""

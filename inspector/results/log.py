@@ -6,8 +6,9 @@
 
 An object is put only where none of its name is, so the next number goes to one writer; the others
 read its part, leave out the photos that it has, and try the number after it. A part names the
-sha256 of the one before. All else is done with a copy, a result directory like any other. The steps
-stand in docs/explanation/durability.md.
+sha256 of the one before. All else is done with a copy, a result directory like any other, so
+whoever reads or looks into a table does it here, by directory or address. The steps stand in
+docs/explanation/durability.md.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from inspector.core.durable import locked, make_directory, publish, replacing
+from inspector.core.durable import as_before, locked, make_directory, publish, replacing, reporting
 from inspector.core.layout import (
     MANIFEST,
     RESULTS_DIR,
@@ -34,14 +35,16 @@ from inspector.core.layout import (
     is_part_name,
     number_of,
     part_name,
+    refuse_unknown,
 )
 from inspector.core.machine import private_folder
 from inspector.core.untrusted import read_plain, sha256_of
 from inspector.errors import BusyError, OutputError
 from inspector.results.bucket import Bucket
-from inspector.results.lost import list_of
+from inspector.results.ledger import Ledger
+from inspector.results.lost import write_list
 from inspector.results.manifest import AGAIN, WHOLE, Manifest, Part, check_identity
-from inspector.results.parts import encode, examine, opened_part, read_columns
+from inspector.results.parts import encode, examine, opened_part, read_columns, uris_in
 from inspector.results.schema import METADATA_PREFIX
 from inspector.results.store import Results, open_results
 
@@ -49,6 +52,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import pyarrow as pa
+
+    from inspector.photos.address import Moved
 
 FOLLOWS = f"{METADATA_PREFIX}follows"
 """Key of a part's metadata: the sha256 of the part before; empty for the first one."""
@@ -182,9 +187,43 @@ def at_hand(out: Path | str, *, anew: bool = False) -> Iterator[Path]:
         yield copy
 
 
-def recorded_in(address: str) -> Manifest | None:
-    """Return what the table at the address of a bucket was begun with. Raises OutputError."""
-    bucket = Bucket(address)
+def recorded_facts(out: Path | str, *, overwrite: bool) -> Mapping[str, str]:
+    """The identity of the table in `out`, and the `backend` that it was begun with; empty where
+    there is none that will stay. Raises OutputError for a manifest that cannot be read."""
+    manifest = None if overwrite else _begun_with(out)
+    return {**manifest.identity, "backend": manifest.backend} if manifest else {}
+
+
+def look_into(
+    name: Path | str,
+    identity: Mapping[str, str],
+    *,
+    by_content: bool = False,
+    moved: Moved | None = None,
+) -> Ledger:
+    """Index a table for a scan of this identity, once photos have `moved`. Raises OutputError."""
+    if isinstance(name, str) and _begun_with(name) is None:
+        return Ledger(Path(), [])
+    with at_hand(name) as out, reporting(out, as_before):
+        results = Results(out, identity)
+        refuse_unknown(out)
+        manifest = Manifest.read(out)
+        if manifest and manifest.next:
+            raise OutputError(
+                f"the verdicts of {name} were being changed when inspector rejudge was "
+                "interrupted; run that again, which completes it"
+            )
+        check_identity(name, results.identity, manifest)
+        at = Layout(out)
+        sizes = [(path.name, examine(path, results.fingerprint)) for path in at.parts()]
+        return Ledger(at.table, sizes, by_content=by_content, moved=moved)
+
+
+def _begun_with(out: Path | str) -> Manifest | None:
+    if isinstance(out, Path):
+        with reporting(out, as_before):
+            return Manifest.read(out)
+    bucket = Bucket(out)
     with _reading(bucket):
         content = bucket.read(_MANIFEST)
     return None if content is None else Manifest.parse(content, bucket.address)
@@ -245,12 +284,11 @@ def _size(file: Path) -> int | None:
 
 
 def _fetch(bucket: Bucket, at: Layout, name: str) -> None:
-    path, photos = at.table / name, at.photos(name)
+    path = at.table / name
     with replacing(path, at.draft(name)) as draft:
         bucket.fetch(f"{TABLE}/{name}", draft)
     with suppress(OutputError):  # who reads the rows will say that they cannot be read
-        uris = read_columns(path, ["uri"])["uri"].to_pylist()
-        publish(list_of(uris), photos, at.draft(photos.name))
+        write_list(at, name, uris_in(path))
 
 
 def _mark(parts: int) -> str:

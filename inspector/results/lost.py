@@ -34,6 +34,12 @@ def list_of(uris: Iterable[str]) -> bytes:
     return zlib.compress("".join(f"{uri}\n" for uri in uris).encode(), level=1)
 
 
+def write_list(at: Layout, part: str, uris: Iterable[str]) -> None:
+    """List the photos of a part. Raises OSError."""
+    photos = at.photos(part)
+    publish(list_of(uris), photos, at.draft(photos.name))
+
+
 def read_list(path: Path, most: int) -> list[str] | None:
     """Read up to `most` uris; None where the file is gone or damaged."""
     unpacker = zlib.decompressobj()
@@ -66,8 +72,7 @@ class LostRows:
         return sum(map(self.missing, self.parts))
 
     def missing(self, file: str) -> int:
-        """Count the rows of a lost part that are not there again; all where nobody knows which they
-        were."""
+        """Count the rows of a lost part that are not there again; all where none is known."""
         hashes = self._missing[file]
         return self.parts[file].rows if hashes is None else len(hashes)
 
@@ -102,11 +107,8 @@ class LostRows:
         gone = set(uris)
         for file in tuple(self.parts):
             known = self.uris(file)
-            if known is None or gone.isdisjoint(known):
-                continue
-            photos = self._at.photos(file)
-            content = list_of(uri for uri in known if uri not in gone)
-            publish(content, photos, self._at.draft(photos.name))
+            if known is not None and not gone.isdisjoint(known):
+                write_list(self._at, file, (uri for uri in known if uri not in gone))
         self.found(sorted(gone))
 
     def without_row(self, file: str) -> list[str]:

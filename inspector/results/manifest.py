@@ -22,12 +22,10 @@ from inspector.errors import OutputError, UsageError
 from inspector.model.bundle import Thresholds
 from inspector.model.scale import Scale
 from inspector.photos.selection import Shard
-from inspector.results.journal import states_to_json
 from inspector.results.schema import SCHEMA_VERSION
 from inspector.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Container
     from pathlib import Path
 
     from inspector.types import JsonObject
@@ -35,8 +33,7 @@ if TYPE_CHECKING:
 CHOICES = "choose another --out, or --overwrite to remove these results first"
 RESTORE = "restore it, or scan again with --overwrite or into another --out"
 AGAIN = "0" * 64
-"""The sha256 of a part that never was: its photos lost their rows because they must be judged
-again."""
+"""The sha256 of a part that never was: its photos lost their rows, to be judged again."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -112,8 +109,7 @@ class Manifest:
 
     @classmethod
     def parse(cls, content: bytes, out: Path | str, steps: bytes = b"") -> Self:
-        """Return the manifest of `out` with this content, as a journal of `steps` continues it.
-        Raises ManifestError."""
+        """Return the manifest with this content, as `steps` continue it. Raises ManifestError."""
         try:
             values = _object(parse_json(content))
             _check_version(out, values)
@@ -125,8 +121,7 @@ class Manifest:
 
     @classmethod
     def _of(cls, values: JsonObject) -> Self:
-        """Check and convert. Raises ValueError, TypeError for anything that a scan does not
-        write."""
+        """Check and convert. Raises ValueError, TypeError for what no scan writes."""
         identity = _object(values.get("identity"))
         if not all(isinstance(value, str) for value in (*identity.values(), values.get("backend"))):
             raise TypeError("its identity or backend is no text")
@@ -151,8 +146,7 @@ class Manifest:
         )
 
     def _continued(self, steps: bytes) -> Self:
-        """This one after the steps of a journal, if that is its own. Raises ValueError, TypeError
-        for anything that a scan does not write."""
+        """This one after the steps of a journal, if that is its own. Raises as `_of`."""
         lines = [_object(parse_json(line)) for line in steps.split(b"\n")[:-1]]  # the last is torn
         if not self.journal or not lines or lines[0].get("follows") != self.journal:
             return self
@@ -201,10 +195,6 @@ class Manifest:
         text = self.identity.get(SHARD)
         return None if text is None else Shard.parse(text)
 
-    def gone(self, present: Container[str]) -> list[Part]:
-        """Return the listed and lost parts that are not among those `present`."""
-        return [part for part in (*self.parts, *self.lost) if part.file not in present]
-
     def write(self, out: Path) -> str:
         """Replace the manifest of `out` in one step, and begin a new journal; return the token by
         which that names it. Raises OSError."""
@@ -232,6 +222,10 @@ class Manifest:
             "rewriting": states_to_json(self.rewriting),
             "next": self.next and self.next._to_json(),
         }
+
+
+def states_to_json(states: Mapping[str, Part]) -> JsonObject:
+    return {file: {"rows": part.rows, "sha256": part.sha256} for file, part in states.items()}
 
 
 def fingerprint_of(identity: Mapping[str, str]) -> str:

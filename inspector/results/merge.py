@@ -23,7 +23,7 @@ from inspector.errors import OutputError, UsageError
 from inspector.results.labels import open_labels, read_decisions
 from inspector.results.log import at_hand
 from inspector.results.manifest import MERGED, SHARD, Manifest, Part, differences
-from inspector.results.parts import examine, read_columns
+from inspector.results.parts import examine, read_columns, uris_in
 from inspector.results.store import open_results
 from inspector.results.switch import NextTable
 from inspector.results.verify.table import UriCensus
@@ -227,7 +227,7 @@ class _Merging:
 
     def refuse_doubles(self) -> None:
         """Raise OutputError for a file with two rows."""
-        for uri, first, again in self._census.doubled(self._uris):
+        for uri, first, again in self._census.doubled(lambda name: uris_in(self._found[name][1])):
             (here, _), (there, _) = self._found[first], self._found[again]
             raise OutputError(
                 f"{here} and {there} both have a row for {uri}: tables that become one have no "
@@ -245,10 +245,6 @@ class _Merging:
                     new.flush()
                     os.fsync(new.fileno())
                 self.copied += 1
-
-    def _uris(self, name: str) -> list[str]:
-        uris: list[str] = read_columns(self._found[name][1], ["uri"])["uri"].to_pylist()
-        return uris
 
 
 def _merge_labels(config: MergeConfig, tables: Sequence[FinishedTable]) -> int:

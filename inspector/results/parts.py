@@ -81,6 +81,12 @@ def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
         return file.read(columns=list(columns), use_threads=False)
 
 
+def uris_in(path: Path) -> list[str]:
+    """Return the photos of a part, in the order of its rows. Raises OutputError."""
+    uris: list[str] = read_columns(path, ["uri"])["uri"].to_pylist()
+    return uris
+
+
 def is_alike(path: Path, table: pa.Table) -> bool:
     """Whether a part was made in the same way as a table: with the same facts."""
     with opened_part(path) as file:
@@ -88,8 +94,7 @@ def is_alike(path: Path, table: pa.Table) -> bool:
 
 
 def read_part(part: Part, path: Path) -> pa.Table:
-    """Read all of a part. Raises OutputError for one whose bytes are not those committed: to write
-    it anew would hide that."""
+    """Read all of a part. Raises OutputError unless its bytes are those committed."""
     with opened_part(path) as file:
         if sha256_of(path) != part.sha256:
             raise OutputError(changed(path))
@@ -120,8 +125,7 @@ def counted(outcomes: NDArray[np.uint8]) -> Counter[str]:
 
 
 def without(table: pa.Table, uris: Sequence[str]) -> tuple[pa.Table, int]:
-    """Take the rows of `uris` out; return the others, in the same order and with the same metadata,
-    and how many were taken out."""
+    """Take the rows of `uris` out; return the others as they were, and how many were taken out."""
     gone = pc.is_in(table["uri"], value_set=pa.array(uris, pa.string()))
     left = table.filter(pc.invert(gone))
     return left, table.num_rows - left.num_rows

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from inspector.core.spare import spare_folder
 from inspector.errors import OutputError
+from inspector.results.labels import newest
 from inspector.results.reader import ROW, Table, batch_schema
+from inspector.results.view import KEYS, applying
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,25 +33,6 @@ _LEAST_MEMORY, _MEMORY_PER_ROW = 32_000_000, 8
 _THREADS = 1
 """A stream feeds no more; each costs 15 MB."""
 _ROWS_FETCHED = 2_000
-_KEYS = ["uri", "content_hash", "size_bytes", "mtime"]
-
-_SAID = """
-SELECT rows.row, rows.uri, last.uri IS NOT NULL AS known,
-  rows.content_hash = last.content_hash
-    OR rows.content_hash IS NULL
-      AND rows.size_bytes IS NOT DISTINCT FROM last.size_bytes
-      AND rows.mtime IS NOT DISTINCT FROM last.mtime AS same,
-  if(same, last.label, NULL) AS human,
-  if(same, [{x: r.x, y: r.y, width: r.width, height: r.height}
-            FOR r IN last.regions IF r.label = 'clear'], NULL) AS rejected,
-  if(same, last.note, NULL) AS note
-FROM rows LEFT JOIN (
-  FROM decisions QUALIFY row_number() OVER (PARTITION BY uri ORDER BY id DESC) = 1
-) last USING (uri)
-"""
-"""The last decision about a photo counts, and belongs to the bytes that were looked at; size and
-time stand for them where the scan could not read the file."""
-
 _BOX = ("x", "y", "width", "height")
 _STANDING = """REPLACE (if(len(rejected) > 0, [r FOR r IN regions
   IF NOT list_contains(rejected, {x: r.x, y: r.y, width: r.width, height: r.height})],
@@ -84,13 +68,21 @@ class Query:
             "CREATE TABLE said (row BIGINT, uri VARCHAR, human VARCHAR, "
             "rejected STRUCT(x INTEGER, y INTEGER, width INTEGER, height INTEGER)[], note VARCHAR)"
         )
-        if decisions.num_rows:
-            self.db.register("decisions", decisions)
-            with self._asked(
-                _KEYS,
-                f"INSERT INTO said SELECT * EXCLUDE (known, same) FROM ({_SAID}) WHERE known",
-            ):
-                self.db.unregister("decisions")
+        if decisions.num_rows and len(table):
+            self.db.register("decided", pa.concat_tables(self._decided(newest(decisions))))
+            self.db.execute(
+                """INSERT INTO said SELECT row, uri, label, [
+                     {x: r.x, y: r.y, width: r.width, height: r.height}
+                     FOR r IN regions IF r.label = 'clear'], note FROM decided"""
+            )
+            self.db.unregister("decided")
+
+    def _decided(self, labels: pa.Table) -> Iterator[pa.Table]:
+        """Yield the rows about whose photos somebody said something, and what applies to them."""
+        for batch in self.table.batches(KEYS, self.progress):
+            rows = batch.filter(pc.is_in(batch["uri"], value_set=labels["uri"]))
+            said = labels.take(applying(rows, labels)).select(["label", "regions", "note"])
+            yield said.append_column(ROW, rows[ROW]).append_column("uri", rows["uri"])
 
     def ask(self, columns: Sequence[str], sql: str, *values: object) -> list[Any]:
         """Run one statement over `photos`, from its SELECT on, and return its rows.
@@ -118,20 +110,16 @@ class Query:
 
     def rows(self, numbers: Sequence[int], columns: Sequence[str]) -> list[JsonObject]:
         """Read rows as `Table.rows` does, with `human_verdict`."""
-        said, found = self.said(numbers), []
+        some = "SELECT row, human, rejected FROM said WHERE list_contains(?, row)"
+        said = {row: about for row, *about in self.db.execute(some, [list(numbers)]).fetchall()}
+        found = []
         for row in self.table.rows(numbers, columns):
             human, rejected = said.get(row[ROW], (None, None))
-            if row.get("regions"):
-                row["regions"] = standing(row["regions"], rejected or [])
+            if rejected and row.get("regions"):
+                regions = row["regions"]
+                row["regions"] = [r for r in regions if {k: r[k] for k in _BOX} not in rejected]
             found.append({**row, "human_verdict": human})
         return found
-
-    def said(self, numbers: Sequence[int] | None = None) -> dict[int, tuple[str | None, Any]]:
-        """Return `human` and `rejected` of labelled rows, of all or only of `numbers`."""
-        some = "SELECT row, human, rejected FROM said WHERE ? IS NULL OR list_contains(?, row)"
-        asked = None if numbers is None else list(numbers)
-        found = self.db.execute(some, [asked, asked]).fetchall()
-        return {row: (human, rejected) for row, human, rejected in found}
 
     @contextlib.contextmanager
     def _asked(
@@ -158,11 +146,6 @@ class Query:
             raise OutputError(f"cannot read the table in {self.table.out}: {error}") from error
         finally:
             self.db.unregister("rows")
-
-
-def standing(regions: Sequence[JsonObject], rejected: Sequence[JsonObject]) -> list[JsonObject]:
-    """Return the regions without those whose boxes were rejected (as `said` has them)."""
-    return [r for r in regions if {side: r[side] for side in _BOX} not in rejected]
 
 
 def _photos(columns: Sequence[str]) -> str:

@@ -47,8 +47,7 @@ class StaleTableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PartFile:
-    """One part of the table: its rows are numbered from `begin` on; `facts` are the facts of the
-    run that wrote it."""
+    """One part of the table: its rows, numbered from `begin` on, and what is said of its run."""
 
     path: Path
     begin: int
@@ -129,8 +128,7 @@ class Table:
             _check(part)
 
     def rows(self, numbers: Sequence[int], columns: Sequence[str]) -> list[JsonObject]:
-        """Some rows by their numbers, in that order, each with its number as `row`. Raises as
-        `batches`."""
+        """Some rows by their numbers, in that order, with these as `row`. Raises as `batches`."""
         found: dict[int, JsonObject] = {}
         for place, rows in groupby(sorted(set(numbers)), key=self._place):
             part, chosen = self.parts[place], list(rows)
@@ -165,8 +163,7 @@ def read_steadily(out: Path, read: Callable[[Table], Read]) -> Read:
 
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[pq.ParquetFile]:
-    """Open a part. Raises StaleTableError where it is gone, OutputError where it cannot be read or
-    has other columns."""
+    """Open a part. Raises StaleTableError where it is gone, OutputError where it is unreadable."""
     try:
         with opened_part(path, _REMEDY, page_checksum_verification=True) as file:
             if not file.schema_arrow.equals(SCHEMA):

@@ -26,25 +26,19 @@ from inspector.core.durable import (
     write_synced,
 )
 from inspector.core.layout import Layout, number_of, part_name, refuse_unknown
-from inspector.results.journal import Journal, Step
+from inspector.results.journal import Journal
 from inspector.results.ledger import Ledger
-from inspector.results.lost import LostRows, list_of
-from inspector.results.manifest import (
-    WHOLE,
-    Manifest,
-    Part,
-    check_identity,
-    fingerprint_of,
-)
+from inspector.results.lost import LostRows, list_of, write_list
+from inspector.results.manifest import WHOLE, Manifest, Part, check_identity, fingerprint_of
 from inspector.results.parts import (
     counted,
     encode,
     is_alike,
     outcomes_of,
-    read_columns,
     read_part,
     recognise,
     renamed,
+    uris_in,
     with_added,
     without,
 )
@@ -52,7 +46,7 @@ from inspector.results.schema import SCHEMA_VERSION
 from inspector.results.switch import complete_switch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -132,10 +126,9 @@ class Results:
             self._write_manifest()
 
     def _add(self, name: str, content: bytes, rows: pa.Table) -> None:
-        """Publish the new part that `content` is, with these `rows`; the manifest does not know of
-        it yet."""
+        """Publish the new part that `content` is; the manifest does not know of it yet."""
         uris = rows["uri"].to_pylist()
-        self._list_photos(name, uris)
+        write_list(self._at, name, uris)
         publish(content, self._at.table / name, self._at.draft(name))
         self._put(Part(name, len(uris), hashlib.sha256(content).hexdigest()))
         self.outcomes += counted(outcomes_of(rows))
@@ -168,18 +161,15 @@ class Results:
             self.give_up(uri for uris in uris_by_file.values() for uri in uris)
 
     def give_up(self, uris: Iterable[str]) -> None:
-        """Note that these photos are to have no row, also if theirs was lost. Raises
-        OutputError."""
+        """Note that these photos are to have no row, lost or not. Raises OutputError."""
         with self._saying_what_is_safe():
             self.lost.give_up(uris)
             self._write_manifest()
 
     def switch(self, identity: Mapping[str, str], table: NextTable) -> None:
-        """Put another table, which is written to the disk, in the place of this one. Raises
-        OutputError."""
-        again = tuple(table.again)
-        now = self._manifest()
-        lost = (*now.lost, *again)
+        """Put another table, which is on disk, in the place of this one. Raises OutputError."""
+        now = self._manifest(self._parts)
+        lost = (*now.lost, *table.again)
         to_be = replace(now, identity=identity, parts=tuple(table.parts), lost=lost)
         with self._saying_what_is_safe():
             for folder in (self._at.next_table, self._at.work):
@@ -190,7 +180,7 @@ class Results:
             self._parts = {part.file: part for part in to_be.parts}
             self.rows = sum(part.rows for part in to_be.parts)
             self._changed, self._journal = {}, Journal(self._at.journal)
-            keep = {part.file for part in again}
+            keep = {part.file for part in table.again}
             lists = self._at.photo_lists()
             self._drop_lists({file: path for file, path in lists.items() if file not in keep})
 
@@ -204,15 +194,14 @@ class Results:
                 self._write_manifest()
             for file in self.lost.parts:
                 if (uris := self.lost.uris(file)) is not None:
-                    self._list_photos(file, map(moved.apply, uris))
+                    write_list(self._at, file, map(moved.apply, uris))
         self._know_rows(self.lost.parts.values(), by_content=self.ledger.by_content)
 
     def unseen(self, below: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
         """The uris that begin like one of `below`, of rows that were there at the start and whose
         files were not looked up since; with the part they are in. Raises OutputError."""
         for file in self.ledger.files_with_unseen():
-            column = read_columns(self._at.table / file, ["uri"])["uri"]
-            uris = [uri for uri in column.to_pylist() if uri.startswith(below)]
+            uris = [uri for uri in uris_in(self._at.table / file) if uri.startswith(below)]
             marks = self.ledger.are_unseen(uris)
             yield file, [uri for uri, unseen in zip(uris, marks, strict=True) if unseen]
 
@@ -254,10 +243,6 @@ class Results:
             os.replace(self._at.draft(photos.name), photos)
         sync_directory(self._at.work)
 
-    def _list_photos(self, file: str, uris: Iterable[str]) -> None:
-        photos = self._at.photos(file)
-        publish(list_of(uris), photos, self._at.draft(photos.name))
-
     def _put(self, part: Part) -> None:
         """Take a part into account that is new or was replaced."""
         before = self._parts.get(part.file)
@@ -271,19 +256,12 @@ class Results:
 
     def _write_manifest(self, rewriting: Mapping[str, Part] | None = None) -> None:
         """A line in its journal, or all of it where that has become long or was not begun."""
-        step = Step(
-            parts=tuple(self._changed.values()),
-            rows=self.rows,
-            lost=tuple(self.lost.parts.values()),
-            rewriting=rewriting or {},
-            ended=self.ended,
-        )
-        if not self._journal.append(step):
+        if not self._journal.append(self._manifest(self._changed, rewriting), self.rows):
             self._write_whole(rewriting)
         self._changed = {}
 
     def _write_whole(self, rewriting: Mapping[str, Part] | None = None) -> None:
-        manifest = self._manifest(rewriting)
+        manifest = self._manifest(self._parts, rewriting)
         self._journal.follow(manifest, manifest.write(self.out))
         self._changed = {}
 
@@ -293,11 +271,13 @@ class Results:
             with self._saying_what_is_safe():
                 self._write_whole()
 
-    def _manifest(self, rewriting: Mapping[str, Part] | None = None) -> Manifest:
+    def _manifest(
+        self, parts: Mapping[str, Part], rewriting: Mapping[str, Part] | None = None
+    ) -> Manifest:
         return Manifest(
             identity=self.identity,
             backend=self.backend,
-            parts=tuple(self.parts),
+            parts=tuple(parts.values()),
             lost=tuple(self.lost.parts.values()),
             rewriting=rewriting or {},
             ended=self.ended,
@@ -313,23 +293,24 @@ class Results:
         if self._any and manifest:
             self.identity = dict(manifest.identity)
         check_identity(self.name, self.identity, manifest)
-        self.backend = manifest.backend if manifest else ""
+        before = manifest or Manifest(identity=self.identity)
+        self.backend = before.backend
         # A lost part may have been put back.
-        known = {p.file: p for p in (*manifest.parts, *manifest.lost)} if manifest else {}
-        announced = manifest.rewriting if manifest else {}
+        known = {part.file: part for part in (*before.parts, *before.lost)}
         for path in self._at.parts():
-            states = known.get(path.name), announced.get(path.name)
+            states = known.get(path.name), before.rewriting.get(path.name)
             self._put(recognise(path, self.fingerprint, *states))
-        if manifest and self._parts.keys() <= known.keys():
-            self.ended = manifest.ended
-        gone = manifest.gone(self._parts) if manifest else ()
+        if self._parts.keys() <= known.keys():
+            self.ended = before.ended
+        gone = [part for part in known.values() if part.file not in self._parts]
         self._know_rows(gone, by_content=by_content)
-        self._settle_lists(manifest)
+        self._settle_lists(before.rewriting)
         self._changed = {}
-        if manifest is None or manifest != self._manifest() or os.path.lexists(self._at.journal):
+        as_is = manifest == self._manifest(self._parts)
+        if not as_is or os.path.lexists(self._at.journal):
             self._write_whole()
         else:
-            self._journal.follow(manifest, manifest.journal)
+            self._journal.follow(before, before.journal)
         self.notes += self.lost.notes()
 
     def _know_rows(self, gone: Iterable[Part], *, by_content: bool) -> None:
@@ -338,15 +319,12 @@ class Results:
         self.outcomes = self.ledger.outcomes
         self.lost = LostRows(self._at, list(gone), self.ledger)
 
-    def _settle_lists(self, manifest: Manifest | None) -> None:
-        """A list of photos for every part, right also after a crash, and for no other but the lost
-        ones."""
+    def _settle_lists(self, unsure: Container[str]) -> None:
+        """A list of photos for every part, right after a crash too, and for lost ones; no other."""
         lists = self._at.photo_lists()
-        unsure = manifest.rewriting if manifest else {}
         for file in self._parts:
             if file not in lists or file in unsure:
-                uris = read_columns(self._at.table / file, ["uri"])["uri"].to_pylist()
-                self._list_photos(file, uris)
+                write_list(self._at, file, uris_in(self._at.table / file))
         self._drop_lists(lists)
 
     def _drop_lists(self, lists: Mapping[str, Path]) -> None:

@@ -52,8 +52,7 @@ def view_schema(names: Sequence[str]) -> pa.Schema:
 def view_batches(
     table: Table, decisions: pa.Table, names: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
-    """Yield some columns of all rows in order, joined with `decisions` (`read_decisions`). Raises
-    as `Table.batches`."""
+    """Yield some columns of all rows in order, joined with decisions. Raises as `Table.batches`."""
     own = {column.name for column in COLUMNS}
     read = [name for name in names if name in own]
     labels, schema = newest(decisions), view_schema(names)

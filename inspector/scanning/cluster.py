@@ -20,7 +20,7 @@ from inspector.engines import Device
 from inspector.errors import BackendError
 from inspector.model.bundle import BUNDLE_JSON
 from inspector.photos.address import shown
-from inspector.results.lookup import recorded_facts
+from inspector.results.log import recorded_facts
 from inspector.results.schema import make_row, to_table
 from inspector.scanning.executor import Judged
 from inspector.scanning.node import Answer, Node, Ready, Task, read_here
@@ -95,7 +95,8 @@ class Worker:
 
 
 class ClusterExecutor:
-    """Rows that the nodes of a cluster make, in the order in which they come back."""
+    """Rows that the nodes of a cluster make, in the order in which they come back. Members mean
+    what they do in `LocalExecutor`."""
 
     def __init__(
         self, ray: Any, config: ScanConfig, bundle: ModelBundle, work: Worklist, clock: Stopwatch
@@ -104,7 +105,6 @@ class ClusterExecutor:
         self.engine: Ready
         self.notes: list[str] = []
         self.nodes = 0
-        """Nodes that work now."""
         self._choice: EngineChoice
         self._ray = ray
         self._config = config
@@ -131,7 +131,7 @@ class ClusterExecutor:
         return self._gone_seconds + sum(each.busy_seconds for each in self._workers.values())
 
     def choose_engine(self) -> str:
-        """Choose it for all nodes; the precision."""
+        """Choose it for all nodes."""
         config = self._config
         recorded = recorded_facts(config.out, overwrite=config.overwrite)
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
@@ -320,8 +320,7 @@ class ClusterExecutor:
 
     def _bury(self, worker: Worker, error: Exception) -> list[Judged]:
         """Give what a dead worker has not answered for to others: if its node is there, as suspects
-        that get a worker for themselves, halved each time it dies. The rows of the photo that this
-        has found."""
+        that get a worker for themselves, halved each time it dies, until one photo is found."""
         from ray.exceptions import ActorUnavailableError
 
         self._end(worker)

@@ -112,8 +112,7 @@ def _counted(run: Counts) -> list[Part]:
 
 
 class WatchConsole(Line):
-    """What a watch shows: a line for each photo called crack, above one with all counts. Use it as
-    a context manager."""
+    """What a watch shows while entered: a line for each photo called crack, above all counts."""
 
     def __init__(self, config: ScanConfig, *, quiet: bool = False) -> None:
         self._outcomes: Counter[str] = Counter()

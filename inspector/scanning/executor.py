@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from inspector.errors import LoaderError
 from inspector.model.bundle import NARROW
 from inspector.model.verdict import judge
 from inspector.photos.object_file import is_far
-from inspector.results.lookup import recorded_facts
+from inspector.results.log import recorded_facts
 from inspector.results.schema import make_row, to_table
 from inspector.scanning.plan import AUTO, PEEK, TORCH, choose_engine, is_native, make_plan
 from inspector.scanning.summary import Tally
@@ -34,12 +34,16 @@ if TYPE_CHECKING:
     from inspector.engines.photo import PhotoEngine
     from inspector.model.bundle import ModelBundle
     from inspector.scanning.config import ScanConfig
+    from inspector.scanning.node import Ready
     from inspector.scanning.overlays import Overlays
     from inspector.scanning.plan import Plan
     from inspector.scanning.summary import Stopwatch
     from inspector.scanning.worklist import Worklist
     from inspector.types import Batch, ImageRef, Judgement
     from inspector.workers.ordered import Turn
+
+    Engine = PhotoEngine | Ready
+    """What a scan can say of what judges: the engine here, or those elsewhere."""
 
 IN_FLIGHT = 2
 """Batches with the engine: one that it works on, one that waits; their pixels are in memory."""
@@ -54,64 +58,16 @@ _NO_SCORES = Scores(
 """Scores of a batch in which every file failed."""
 
 
-class Engine(Protocol):
-    """What a scan says about the engine that judges, or about those elsewhere."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def device(self) -> str: ...
-    @property
-    def providers(self) -> tuple[str, ...]: ...
-    @property
-    def stages(self) -> tuple[str, ...]: ...
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The rows of consecutive files, in their order, and the counts of them: what a scan commits,
-    wherever they were made."""
+    """The rows of consecutive files, in their order and counted, wherever they were made."""
 
     rows: pa.Table
     tally: Tally
 
 
-class Executor(Protocol):
-    """Judges the photos of a scan, here or elsewhere."""
-
-    notes: list[str]
-    """What there is to know about where it was done."""
-    nodes: int
-    """Nodes of a cluster that work now; 0 without one."""
-
-    @property
-    def engine(self) -> Engine: ...
-
-    @property
-    def busy_seconds(self) -> float:
-        """Seconds in which engines worked; they overlap with everything else."""
-        ...
-
-    def choose_engine(self) -> str:
-        """Choose it, and how the machine is shared; returns the precision."""
-        ...
-
-    def start(self) -> Plan:
-        """Open it, and start what decodes, once it is known which photos need a row."""
-        ...
-
-    def judged(self, overlays: Overlays) -> Generator[Judged]:
-        """The rows of all photos that need one. Close the generator to end early."""
-        ...
-
-    def close(self) -> None: ...
-
-
 class Warm:
-    """A bundle and an engine that stay open from one scan to the next, for scans of one table. Use
-    it as a context manager."""
+    """A bundle and an engine that stay open, while it is entered, for all scans of one table."""
 
     def __init__(self) -> None:
         self.bundle: ModelBundle | None = None
@@ -129,6 +85,7 @@ class LocalExecutor:
     """Judges on this machine: loader processes decode, the engine runs in a thread of its own."""
 
     nodes = 0
+    """Nodes of a cluster that work now."""
 
     def __init__(
         self,
@@ -141,6 +98,7 @@ class LocalExecutor:
         """`clock` counts what the scan's own thread waits for and does. An engine that is open in
         `warm` is used, or left open there."""
         self.notes: list[str] = []
+        """What there is to know about where it was done."""
         self.engine: PhotoEngine
         self._config = config
         self._bundle = bundle
@@ -157,10 +115,12 @@ class LocalExecutor:
 
     @property
     def busy_seconds(self) -> float:
+        """Seconds in which the engine worked; they overlap with everything else."""
         return self._thread.busy_seconds
 
     def choose_engine(self) -> str:
-        """Choose it; where its precision is free, engines are timed, unless they were before."""
+        """Choose it, and how the machine is shared; return the precision. Where that is free,
+        engines are timed, unless they were before."""
         config, bundle = self._config, self._bundle
         recorded = recorded_facts(config.out, overwrite=config.overwrite)
         choice = choose_engine(config, bundle, recorded)
@@ -179,7 +139,8 @@ class LocalExecutor:
         return precision
 
     def start(self) -> Plan:
-        """Raises BackendError, BundleError, LoaderError."""
+        """Open it, and start what decodes, once it is known which photos need a row. Raises
+        BackendError, BundleError, LoaderError."""
         config, bundle, plan, warm = self._config, self._bundle, self._plan, self._warm
         # Before the engine, so that worker processes come up while it loads.
         self._batches = start_loader(config, bundle, plan, self._work)
@@ -195,8 +156,9 @@ class LocalExecutor:
         return plan
 
     def judged(self, overlays: Overlays) -> Generator[Judged]:
-        """In the order of the listing. Once the scan is stopped, no more batches are started; those
-        with the engine come out. Raises BackendError, LoaderError."""
+        """Yield the rows of all photos that need one, in the order of the listing. Once the scan is
+        stopped, no more batches are started; those with the engine come out. Close the generator to
+        end early. Raises BackendError, LoaderError."""
         judging = Judge(self._config, self._bundle, self.engine.stages)
         with closing(self._thread.predictions(self._until_stopped(), self._clock)) as predictions:
             for batch, scores in predictions:
@@ -223,8 +185,7 @@ class LocalExecutor:
 
 
 class EngineThread:
-    """Runs an engine in a thread of its own, so that it never waits for rows to be made or
-    written."""
+    """Runs an engine in a thread of its own: it never waits for rows to be made or written."""
 
     def __init__(self, engine: PhotoEngine) -> None:
         self._engine = engine
@@ -279,8 +240,7 @@ class Judge:
             make_row(item, next(own) if isinstance(item, Photo) else None) for item in batch.items
         ]
         tally = Tally()
-        tally.count(batch, judgements)
-        tally.count_hidden(batch.photos, self._scale)
+        tally.count(batch, judgements, self._scale)
         return Judged(to_table(rows, {}), tally), judgements
 
 
@@ -328,8 +288,7 @@ def share_deferred(
 ) -> float | None:
     """The share of the photos which a narrow network, `engine`, would leave to the model: of those
     that are judged whole, by a sample of those that wait; where most are judged at their own scale,
-    as its gate saw it. None where too few wait, or they are far away. Raises LoaderError,
-    BackendError."""
+    as its gate saw it. None where few wait, or far away. Raises LoaderError, BackendError."""
     views = choose_views(config.view, bundle)
     screening = screening_variant(bundle, NARROW, config.dense_thresholds(bundle))
     if screening and 2 * sum(is_native(ref, views) for ref in waiting) > len(waiting):

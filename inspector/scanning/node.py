@@ -18,13 +18,7 @@ from inspector.errors import InspectorError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.photos.address import shown
 from inspector.photos.reading import read
-from inspector.scanning.executor import (
-    IN_FLIGHT,
-    EngineThread,
-    Judge,
-    start_engine,
-    start_loader,
-)
+from inspector.scanning.executor import IN_FLIGHT, EngineThread, Judge, start_engine, start_loader
 from inspector.scanning.plan import identity_of, make_plan
 from inspector.scanning.summary import Stopwatch
 from inspector.types import Failure
@@ -71,8 +65,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was made of the photos that a node was fed with, from the first on that it had not
-    answered for."""
+    """What was made of the photos that a node was fed with and had not answered for, in order."""
 
     judged: list[Judged]
     busy_seconds: float
@@ -96,8 +89,7 @@ class Node:
         fetch_task: Callable[[], Task],
         fetch_bundle: Callable[[], Mapping[str, bytes]],
     ) -> Ready | str:
-        """Prove that this node can do the scan with so many cores, on `device`, and start. Returns
-        what speaks against it."""
+        """Start, with so many cores, on `device`; return what speaks against it, if anything."""
         if version != __version__:
             return f"it has version {__version__} of crack-inspector, not {version}"
         try:

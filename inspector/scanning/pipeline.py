@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from inspector.results.store import Results
     from inspector.scanning.config import ScanConfig
-    from inspector.scanning.executor import Engine, Executor, Judged, Warm
+    from inspector.scanning.executor import Engine, Judged, Warm
     from inspector.scanning.plan import Plan
     from inspector.scanning.summary import ScanSummary, Watcher
     from inspector.types import ImageRef
@@ -46,15 +46,11 @@ ROWS_PER_PART = 10_000
 SECONDS_PER_PART = 30.0
 """Work that a crash may cost on a slow machine, where a full part takes hours."""
 FILLED = 1_000
-"""Rows up to which a part is filled up where few photos come at a time: one a part would be slow to
-read."""
+"""Rows up to which a part is filled up where few photos come at a time."""
 
 
 def scan(
-    config: ScanConfig,
-    *,
-    watch: Watcher | None = None,
-    rows: Told | None = None,
+    config: ScanConfig, *, watch: Watcher | None = None, rows: Told | None = None
 ) -> ScanSummary:
     """Give every photo of `config.sources` one row in the table at `config.out`.
 
@@ -130,7 +126,7 @@ class OpenScan:
             ray = stack.enter_context(connected(config.address)) if config.engine == RAY else None
             signals = stack.enter_context(StopSignals())
             self.work = Worklist(config, self.tally, signals, settled)
-            self.executor: Executor
+            self.executor: LocalExecutor | ClusterExecutor
             if ray is None:
                 self.executor = LocalExecutor(config, bundle, self.work, self.clock, warm)
             else:
@@ -244,10 +240,6 @@ class ParquetSink:
             self.finish()
         elif issubclass(kind, Exception) and not issubclass(kind, OutputError):
             self.commit()
-
-    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Take rows as `add` does."""
-        self.add(to_table(rows, {}))
 
     def add(self, rows: pa.Table) -> None:
         """Take a table of rows; commit when enough or long enough have waited."""

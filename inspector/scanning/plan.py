@@ -144,8 +144,7 @@ def _loader(
     decode_s: float,
     size_bytes: int,
 ) -> tuple[str, str]:
-    """The loader, and what to say about it: a `DataLoader` where it is demanded, or where a GPU
-    judges and it pays."""
+    """The loader, and what to say of it: a `DataLoader` if asked for, or on a GPU if it pays."""
     if config.loader == TORCH and find_spec("torch") is None:
         raise UsageError(
             "--loader torch needs torch, which is not installed; leave it out, or install it with: "

@@ -11,7 +11,7 @@ from inspector.errors import OutputError, SourceError
 from inspector.photos.address import spellings, text_of
 from inspector.photos.source import gone_among
 from inspector.results.labels import open_labels
-from inspector.results.parts import read_columns
+from inspector.results.parts import uris_in
 from inspector.results.store import PARTS_AT_ONCE
 
 if TYPE_CHECKING:
@@ -39,11 +39,10 @@ def move_photos(results: Results, moved: Moved) -> None:
 
 
 def _files_to_move(results: Results, moved: Moved) -> list[str]:
-    """The parts with rows of photos that lie elsewhere now. Raises OutputError where two rows would
-    get one address."""
+    """The parts with rows of photos that moved. Raises OutputError where two share an address."""
     files = []
     for part in results.parts:
-        uris = read_columns(Layout(results.out).table / part.file, ["uri"])["uri"].to_pylist()
+        uris = uris_in(Layout(results.out).table / part.file)
         new = [now for uri in uris if (now := moved.apply(uri)) != uri]
         taken = results.ledger.are_unseen(new)
         if any(taken):

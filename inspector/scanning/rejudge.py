@@ -130,7 +130,9 @@ def rejudge(config: RejudgeConfig, *, progress: Progress = no_progress) -> Rejud
         rule = _Rule.of(config, bundle, Manifest(identity=results.identity))
         identity = {**results.identity, **rule.scale.identity}
         if config.has_thresholds:  # as the scan that continues the table has it
-            own = _in_view_of(results.identity, config.as_scan())
+            asked, view = config.as_scan(), results.identity["view"]
+            overlap = float(results.identity.get("overlap", asked.overlap))
+            own = replace(asked, view=view, overlap=overlap)
             identity |= identity_of(own, bundle, rule.precision) | rule.scale.identity
         if identity != results.identity:
             _refuse_missing_photos(results, rule, progress)
@@ -146,12 +148,6 @@ def rejudge(config: RejudgeConfig, *, progress: Progress = no_progress) -> Rejud
         thresholds={name: getattr(rule.thresholds, name) for name in THRESHOLDS},
         scale=asdict(rule.scale),
     )
-
-
-def _in_view_of(identity: Mapping[str, str], config: ScanConfig) -> ScanConfig:
-    """The scan with the view of a table."""
-    overlap = float(identity.get("overlap", config.overlap))
-    return replace(config, view=identity["view"], overlap=overlap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +212,7 @@ class _Rule:
         return np.asarray(ok_N & unsure_N)
 
     def apply(self, table: pa.Table) -> tuple[pa.Table, int]:
-        """Rows with new verdicts, and the number that changed. A photo that was clear has no place
-        of the evidence and gets none."""
+        """Rows with new verdicts, and the number that changed; one that was clear has no peak."""
         shrink_N = self._shrinks(table)
         if self.scale.mm_per_px is not None:
             table = _at_scale(table, self.scale.mm_per_px, shrink_N)
@@ -295,8 +290,7 @@ def _refuse_missing_photos(results: Results, rule: _Rule, progress: Progress) ->
 def _rewritten(
     results: Results, identity: Mapping[str, str], rule: _Rule, progress: Progress
 ) -> tuple[NextTable, int]:
-    """All parts anew, beside the table; and how many rows say something else. Rows to be judged
-    again are left out."""
+    """All parts anew, without rows to be judged again, and how many others say something else."""
     was = results.identity
     facts = {**identity, FINGERPRINT: fingerprint_of(identity)}
     facts[REJUDGED] = f"from {was['clear_below']} and {was['crack_from']}"

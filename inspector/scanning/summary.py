@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 import numpy as np
 
 from inspector.core.text import display_path
+from inspector.model.scale import NOTHING_ASKED
 from inspector.photos.address import shown
 from inspector.results.codes import REMEDIES
 from inspector.types import FailureCode, Photo, Verdict, View
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from inspector.scanning.pipeline import OpenScan
     from inspector.scanning.plan import Plan
     from inspector.scanning.worklist import StopSignals
-    from inspector.types import Batch, JsonObject, Judgement, Photo
+    from inspector.types import Batch, JsonObject, Judgement
 
 
 Made = TypeVar("Made")
@@ -75,8 +76,7 @@ class Tally:
     """Counts of a running scan, in photos; `already_done` had their rows before, `left_out` have
     none and get none, `vanished` have one and are gone; so are, of those already done,
     `gone_but_named`, which a list still names, and `outdated`, which have changed since but keep
-    their rows. `outcomes` is what the others got, by verdict or
-    failure code."""
+    their rows. `outcomes` is what the others got, by verdict or failure code."""
 
     budget: FailureBudget | None = None
     already_done: int = 0
@@ -136,7 +136,10 @@ class Tally:
             examples = self.examples.setdefault(code, [])
             examples += failed[: EXAMPLES - len(examples)]
 
-    def count(self, batch: Batch, judgements: Iterable[Judgement]) -> None:
+    def count(
+        self, batch: Batch, judgements: Iterable[Judgement], scale: Scale = NOTHING_ASKED
+    ) -> None:
+        """Count the files of a batch, and those that cannot show the crack width asked for."""
         self.decode_cpu_seconds += batch.decode_seconds
         for judgement in judgements:
             self.outcomes[judgement.verdict.value] += 1
@@ -152,11 +155,8 @@ class Tally:
                 examples = self.examples.setdefault(item.code.value, [])
                 if len(examples) < EXAMPLES:
                     examples.append(f"{shown(item.ref.path)}: {item.detail}")
-
-    def count_hidden(self, photos: Sequence[Photo], scale: Scale) -> None:
-        """Count the photos that cannot show the crack width asked for, if one is."""
         if scale.min_crack_mm is not None:
-            visible_N = np.array([photo.smallest_visible_mm for photo in photos], np.float64)
+            visible_N = np.array([photo.smallest_visible_mm for photo in batch.photos], np.float64)
             unknown = int(np.isnan(visible_N).sum())
             self.unknown_scale += unknown
             self.coarse += int(scale.hides_N(visible_N).sum()) - unknown

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from enum import Enum, auto
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,7 +18,7 @@ from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.photos.reading import sha256_within
 from inspector.photos.source import is_gone, suffix_of
 from inspector.results.ledger import Ledger
-from inspector.results.lookup import look_into, recorded_facts
+from inspector.results.log import look_into, recorded_facts
 from inspector.scanning.plan import AUTO, choose_engine, identity_of
 from inspector.scanning.summary import Listing
 
@@ -54,8 +54,7 @@ class Need(Enum):
 
 class StopSignals:
     """While entered, the first SIGINT or SIGTERM only sets `received`; the second raises
-    KeyboardInterrupt on the spot. Outside the main thread, where Python allows no signal handlers,
-    nothing changes."""
+    KeyboardInterrupt on the spot. Outside the main thread Python allows no signal handlers."""
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -97,7 +96,8 @@ class Worklist:
         self.stop = tally.stop = stop
         self._config = config
         self._tally = tally
-        self._refs = self._until_stopped(islice(self.discovery, config.limit))
+        listed = islice(self.discovery, config.limit)
+        self._refs: Iterator[ImageRef] = takewhile(lambda _: not self.stopped, listed)
 
     @property
     def stopped(self) -> bool:
@@ -134,12 +134,6 @@ class Worklist:
                 self._tally.left_out += 1
             else:
                 yield ref
-
-    def _until_stopped(self, refs: Iterable[ImageRef]) -> Iterator[ImageRef]:
-        for ref in refs:
-            if self.stopped:
-                return
-            yield ref
 
 
 def triage(

@@ -13,10 +13,10 @@ import pytest
 
 from inspector import ReportConfig, report
 from inspector.errors import OutputError, UsageError
-from inspector.results.labels import read_labels
 from inspector.results.store import open_results
 from tests.reporting.conftest import label
 from tests.reviewing.tables import IDENTITY, row_of, write_table
+from tests.said import read_labels
 
 
 def plain_rows(out):

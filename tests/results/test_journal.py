@@ -13,6 +13,7 @@ from inspector.core.untrusted import read_plain
 from inspector.errors import OutputError
 from inspector.results import journal
 from inspector.results.manifest import Manifest
+from inspector.results.schema import to_table
 from inspector.results.store import open_results
 from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning.pipeline import ParquetSink
@@ -32,7 +33,7 @@ def sizes_while_writing(out, count=PARTS, first=0):
     ):
         results.begin_with("echo")
         for number in range(first, first + count):
-            sink.write([row(number)])
+            sink.add(to_table([row(number)], {}))
             length = at.journal.stat().st_size if at.journal.exists() else 0
             sizes.append((at.manifest.stat().st_size, length))
         raise Killed

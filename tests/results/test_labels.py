@@ -17,10 +17,11 @@ import pytest
 
 from inspector.core.layout import Layout
 from inspector.errors import OutputError
-from inspector.results.labels import Decision, Label, RegionLabel, open_labels, read_labels
+from inspector.results.labels import Decision, Label, RegionLabel, open_labels
 from inspector.results.schema import SCHEMA
 from inspector.results.view import VIEW, read_view
 from tests.reviewing.tables import row_of, write_table
+from tests.said import read_labels
 
 NOW = datetime(2026, 5, 4)
 IN_SQL = """

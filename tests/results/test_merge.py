@@ -12,13 +12,15 @@ import pytest
 
 from inspector.errors import OutputError, UsageError
 from inspector.photos.selection import Shard
-from inspector.results.labels import Decision, Label, open_labels, read_labels
+from inspector.results.labels import Decision, Label, open_labels
 from inspector.results.manifest import SHARD
 from inspector.results.merge import MergeConfig, merge, merged_lines
+from inspector.results.schema import to_table
 from inspector.results.store import open_results
 from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning.pipeline import ParquetSink
 from tests.results.verify.table import IDENTITY, flip, row
+from tests.said import read_labels
 from tests.scanning.dying import Killed, dying_at
 
 COUNT = 3
@@ -32,7 +34,7 @@ def scan(out, numbers, *, shard=None, whole=True, **options):
         open_results(out, IDENTITY | own | options, overwrite=False) as results,
         ParquetSink(results, {"tool_version": "0"}, rows_per_part=5) as sink,
     ):
-        sink.write([r for r in rows if shard is None or shard.has(r["uri"])])
+        sink.add(to_table([r for r in rows if shard is None or shard.has(r["uri"])], {}))
         sink.commit()
         sink.finish()
         if whole:

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from inspector.errors import OutputError
 from inspector.results.labels import Decision, Label, open_labels
-from inspector.results.lookup import look_into
-from inspector.results.schema import SCHEMA, make_row
+from inspector.results.log import look_into
+from inspector.results.schema import SCHEMA, make_row, to_table
 from inspector.results.store import open_results
 from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning.pipeline import ParquetSink
@@ -45,7 +45,7 @@ def write(out, *numbers, identity=IDENTITY, overwrite=False, **limits):
         ParquetSink(results, {"tool_version": "0"}, **limits) as sink,
     ):
         for number in numbers:
-            sink.write(rows(number))
+            sink.add(to_table(rows(number), {}))
     return sink.committed
 
 
@@ -74,7 +74,7 @@ def test_rows_come_out_once_in_order_whatever_the_chunks(tmp_path_factory, chunk
         ParquetSink(results, {}, rows_per_part=rows_per_part) as sink,
     ):
         for count in chunks:
-            sink.write([next(waiting) for _ in range(count)])
+            sink.add(to_table([next(waiting) for _ in range(count)], {}))
     assert sink.committed == total == results.rows
     assert numbers_in(out) == list(range(total))
     sizes = [part.rows for part in results.parts]
@@ -118,7 +118,7 @@ def test_slow_work_is_committed_in_time(tmp_path):
         open_results(tmp_path, IDENTITY, overwrite=False) as results,
         ParquetSink(results, {}, seconds_per_part=-1.0) as sink,
     ):
-        sink.write(rows(1))
+        sink.add(to_table(rows(1), {}))
         assert sink.committed == 1
 
 
@@ -287,7 +287,7 @@ def test_new_rows_take_the_place_of_old_ones(tmp_path):
         open_results(tmp_path, IDENTITY, overwrite=False) as results,
         ParquetSink(results, {"tool_version": "1"}) as sink,
     ):
-        sink.write(rows(9, 1, 3, 4, 5, detail="new", mtime_us=5))
+        sink.add(to_table(rows(9, 1, 3, 4, 5, detail="new", mtime_us=5), {}))
     assert (results.superseded, results.rows) == (4, 7)
     assert numbers_in(tmp_path) == [0, 2, 9, 1, 3, 4, 5]
     first, second = (tmp_path / f"table/part-00000{k}.parquet" for k in (0, 1))
@@ -332,10 +332,10 @@ def test_a_full_disk_says_how_much_is_safe(tmp_path):
         open_results(tmp_path, IDENTITY, overwrite=False) as results,
         ParquetSink(results, {}, rows_per_part=2) as sink,
     ):
-        sink.write(rows(1, 2))
+        sink.add(to_table(rows(1, 2), {}))
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
         try:
-            sink.write(rows(3, 4, 5))
+            sink.add(to_table(rows(3, 4, 5), {}))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert str(tmp_path) in str(caught.value)
@@ -351,7 +351,7 @@ def test_rows_of_an_error_elsewhere_are_kept_those_of_an_abort_are_not(tmp_path)
             open_results(tmp_path, IDENTITY, overwrite=False) as results,
             ParquetSink(results, {}) as sink,
         ):
-            sink.write(rows(number))
+            sink.add(to_table(rows(number), {}))
             raise error
     assert numbers_in(tmp_path) == [1]
 

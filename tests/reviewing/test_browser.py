@@ -9,11 +9,12 @@ import pytest
 
 import export
 from inspector.model.bundle import ModelBundle
-from inspector.results.labels import read_decisions, read_labels
+from inspector.results.labels import read_decisions
 from inspector.scanning import ScanConfig, scan
 from inspector.training import TrainConfig, train
 from tests.pages import CHROMIUM
 from tests.reviewing.live import reviewing
+from tests.said import read_labels
 from tests.training.conftest import save_scene
 
 TO_LABEL = 20

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from inspector.core.layout import Layout
-from inspector.results.labels import read_labels
 from inspector.results.view import read_view
 from tests.pages import CHROMIUM
 from tests.photos.turned import TURNS, save_turned
 from tests.reviewing.live import reviewing
 from tests.reviewing.tables import row_of, write_table
+from tests.said import read_labels
 
 WIDTH, HEIGHT = 2400, 1500
 BOXES = [(1800, 120, 300, 200), (100, 900, 224, 224)]

@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from inspector.results.labels import read_labels
 from inspector.scanning import ScanConfig, scan
 from tests.reviewing.live import ask, reviewing
 from tests.reviewing.tables import labelled
+from tests.said import read_labels
 from tests.scanning.walls import wall
 
 

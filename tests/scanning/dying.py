@@ -15,7 +15,7 @@ from inspector.core.durable import append_synced
 from inspector.photos.address import path_of
 from inspector.results import journal
 from inspector.results.manifest import SHARD
-from inspector.results.schema import make_row
+from inspector.results.schema import make_row, to_table
 from inspector.results.store import open_results
 from inspector.scanning import ScanConfig, Tally
 from inspector.scanning.pipeline import ParquetSink
@@ -88,7 +88,7 @@ def quick_scan(photos: Path | str, out: Path, *, rows_per_part: int = 2, fill: i
             move_photos(results, moved)
         work.leave_out_done(results.ledger)
         for ref in work:
-            sink.write([_row(ref)])
+            sink.add(to_table([_row(ref)], {}))
         sink.commit()
         settle_vanished(results, work, tally, prune=config.prune, gone=config.source_gone)
         sink.finish()

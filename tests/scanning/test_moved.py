@@ -11,11 +11,12 @@ import pytest
 
 from inspector.errors import OutputError, SourceError, UsageError
 from inspector.photos.address import Moved, uri_of
-from inspector.results.labels import Decision, Label, open_labels, read_labels
+from inspector.results.labels import Decision, Label, open_labels
 from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning import ScanConfig, preview, scan
 from inspector.scanning.outcome import print_summary
 from tests.reviewing.tables import labelled
+from tests.said import read_labels
 from tests.scanning.dying import Killed, dying_at, quick_scan, table_of
 from tests.scanning.walls import wall
 

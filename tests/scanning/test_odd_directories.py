@@ -14,14 +14,15 @@ from inspector.core.layout import Layout, is_being_written
 from inspector.errors import InspectorError, OutputError
 from inspector.labelled.reviewed import read_reviewed
 from inspector.reporting.page import _query
-from inspector.results.labels import Decision, Label, open_labels, read_labels
-from inspector.results.lookup import look_into
+from inspector.results.labels import Decision, Label, open_labels
+from inspector.results.log import look_into
 from inspector.results.store import open_results
 from inspector.results.verify import VerifyConfig, verify
 from inspector.reviewing.queue import Filters
 from inspector.reviewing.session import Session
 from tests.results.test_results import snapshot
 from tests.reviewing.tables import IDENTITY, labelled, row_of, write_table
+from tests.said import read_labels
 
 if not hasattr(os, "mkfifo"):
     pytest.skip("pipes have no names on this system", allow_module_level=True)

@@ -12,6 +12,7 @@ import pytest
 
 from inspector import ReportConfig, report
 from inspector.results.labels import Decision, Label, open_labels
+from inspector.results.schema import to_table
 from inspector.results.store import open_results
 from inspector.scanning.pipeline import ParquetSink
 from tests.results.test_results import IDENTITY, rows, write
@@ -74,7 +75,7 @@ def replace(out, *numbers):
         open_results(out, IDENTITY, overwrite=False) as results,
         ParquetSink(results, {}) as sink,
     ):
-        sink.write(rows(*numbers, detail="new", mtime_us=5))
+        sink.add(to_table(rows(*numbers, detail="new", mtime_us=5), {}))
 
 
 def decision(number):

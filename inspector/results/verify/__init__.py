@@ -13,13 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from inspector.core.layout import (
-    MANIFEST,
-    RESULTS_DIR,
-    Layout,
-    is_being_written,
-    refuse_other,
-)
+from inspector.core.layout import MANIFEST, RESULTS_DIR, Layout, is_being_written, refuse_other
 from inspector.core.progress import no_progress
 from inspector.core.untrusted import opened, take_paths
 from inspector.errors import OutputError, UsageError
@@ -30,7 +24,7 @@ from inspector.results.log import at_hand
 from inspector.results.manifest import RESTORE, SHARD, Manifest, ManifestError, fingerprint_of
 from inspector.results.reader import state_of
 from inspector.results.verify.findings import Finding, Findings, Flaw, Remark, VerifyResult
-from inspector.results.verify.table import ROWS_AT_ONCE, TableCheck
+from inspector.results.verify.table import TableCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +39,8 @@ __all__ = ["Finding", "Flaw", "Remark", "VerifyConfig", "VerifyResult", "verify"
 
 ATTEMPTS = 4
 """Reads of a directory that a scan keeps changing in a way that looks like damage."""
+_PHOTOS_AT_ONCE = 100
+"""Photos from one sign of progress to the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,13 +149,11 @@ def _check_photos(table: TableCheck, findings: Findings, progress: Progress) -> 
     total = sum(table.parts.values())
     for name in table.parts:
         with opened(table.folder / name) as stream:
-            for batch in pq.ParquetFile(stream).iter_batches(ROWS_AT_ONCE, columns=COLUMNS):
-                for start in range(0, batch.num_rows, 100):
-                    progress("photos", seen, total)
-                    some = batch.slice(start, 100)
-                    for remark, photo, what in photo_remarks(some):
-                        findings.add(remark, photo, what)
-                    seen += some.num_rows
+            for batch in pq.ParquetFile(stream).iter_batches(_PHOTOS_AT_ONCE, columns=COLUMNS):
+                progress("photos", seen, total)
+                for remark in photo_remarks(batch):
+                    findings.add(*remark)
+                seen += batch.num_rows
     return seen
 
 

@@ -101,8 +101,7 @@ class Findings:
             self.listed.append(Finding(code, where, what, remedy))
 
     def of(self, kind: type[Flaw] | type[Remark]) -> tuple[Finding, ...]:
-        """Return the findings of one kind, and a last one for each code with more than are
-        listed."""
+        """Return the findings of one kind; for each code with more, a last one says so."""
         chosen = [finding for finding in self.listed if isinstance(finding.code, kind)]
         for code in kind:
             unlisted = self.counts[code] - MOST_LISTED

@@ -59,8 +59,7 @@ def flaws_in(
 ) -> Iterator[tuple[Flaw, str, Mask]]:
     """Yield each flaw of rows in the table's schema: its kind, in words, and a mask (N,). Verdicts
     are not checked without thresholds and scale, those at a photo's own scale not without `dense`;
-    with `peaks`, every photo that is not clear has a place of the evidence; every photo belongs to
-    `shard`."""
+    with `peaks`, every photo that is not clear has a place of the evidence."""
     columns = {name: batch.column(name) for name in batch.schema.names}
     checks = (
         *_wrong_uris(columns),
@@ -90,8 +89,7 @@ def _wrong_shards(columns: dict[str, Any], shard: Shard | None) -> Iterator[tupl
 
 
 def fits(uri: str, path: str) -> bool:
-    """Tell whether `path` as shown (see `text.display_path`) is the file of `uri`, on whatever
-    system the table was made."""
+    """Tell whether `path`, as shown, is the file of `uri`, on whatever system that was made."""
     if not uri.startswith(LOCAL):
         return True
     if _WINDOWS.match(uri):

@@ -277,17 +277,15 @@ class UriCensus:
     def without_row(self, uris: Sequence[str]) -> list[str]:
         """Return those of `uris` that no part has. By hashes: a missing one is overlooked in one of
         2^64 / rows cases."""
-        known = [hashes for hashes in self._hashes.values() if len(hashes)]
-        asked = np.fromiter(map(hash, uris), np.int64, len(uris))
-        found = np.isin(asked, np.concatenate(known)) if known else np.zeros(len(uris), np.bool_)
+        found = np.isin(np.fromiter(map(hash, uris), np.int64, len(uris)), self._all())
         return [uri for uri, there in zip(uris, found.tolist(), strict=True) if not there]
 
     def doubled(self, read: Callable[[str], Sequence[str]]) -> Iterator[tuple[str, str, str]]:
         """Every repetition of a uri with the part it stands in first and the part that repeats it.
         `read` gives a part's uris again: equal hashes only raise the suspicion."""
-        suspects = self._suspects()
-        if not len(suspects):
-            return
+        ordered = self._all()
+        ordered.sort()
+        suspects = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])[:MOST_CANDIDATES]
         first: dict[str, str] = {}
         for part, hashes in self._hashes.items():
             rows = np.flatnonzero(np.isin(hashes, suspects))
@@ -299,9 +297,5 @@ class UriCensus:
                 else:
                     first[uri] = part
 
-    def _suspects(self) -> NDArray[np.int64]:
-        if not self._hashes:
-            return np.empty(0, np.int64)
-        ordered = np.concatenate(list(self._hashes.values()))
-        ordered.sort()
-        return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])[:MOST_CANDIDATES]
+    def _all(self) -> NDArray[np.int64]:
+        return np.concatenate([np.empty(0, np.int64), *self._hashes.values()])

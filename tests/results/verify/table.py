@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from inspector.results.schema import make_row
+from inspector.results.schema import make_row, to_table
 from inspector.results.store import open_results
 from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning.pipeline import ParquetSink
@@ -52,7 +52,7 @@ def write(out, numbers, identity=IDENTITY):
         open_results(out, identity, overwrite=False) as results,
         ParquetSink(results, {"tool_version": "0"}, rows_per_part=5) as sink,
     ):
-        sink.write([row(number) for number in numbers])
+        sink.add(to_table([row(number) for number in numbers], {}))
     return out
 
 
