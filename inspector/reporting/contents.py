@@ -192,10 +192,7 @@ class Report:
             "folders": [asdict(folders) for folders in self.folders],
             "period": self.period,
             "periods": [asdict(group) for group in self.periods],
-            "gps": {
-                "photos": self.placed,
-                "without": self.without_place,
-            },
+            "gps": {"photos": self.placed, "without": self.without_place},
             "model": self.digest,
             "thresholds": {
                 name: self.threshold(name)
@@ -208,15 +205,12 @@ class Report:
 
 
 def count_table(query: Query, pictures: int) -> Report:
-    """Count a table; at most `pictures` cracks are listed to be shown. Raises OutputError,
-    StaleTableError."""
+    """Count a table; at most `pictures` cracks are listed to be shown. Raises as `Query.ask`."""
     asked = NOTHING_ASKED
     with contextlib.suppress(ValueError, UsageError):  # of a table that somebody edited
         asked = Scale.of(query.table.facts)
-    total, model = (
-        counting.count_kinds(query, asked.min_crack_mm),
-        counting.photos_by(query, "model"),
-    )
+    total = counting.count_kinds(query, asked.min_crack_mm)
+    model = counting.photos_by(query, "model")
     root, folders = counting.count_folders(query)
     period, periods = counting.count_periods(query)
     places, side, spots = counting.count_places(query, _SPOT_SIDE)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import closing
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
@@ -19,14 +18,12 @@ from inspector.photos.pictures import CannotShowError
 from inspector.photos.reading import read
 from inspector.reporting.counting import SHOWN
 from inspector.reporting.lists import writing
-from inspector.reporting.shots import ask_each, open_judged
+from inspector.reporting.shots import as_jpeg, ask_each, open_judged
 from inspector.types import Failure, ImageRef
 from inspector.workers.process import HelperError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from PIL import Image
 
     from inspector.core.progress import Progress
     from inspector.photos.address import Moved
@@ -46,8 +43,7 @@ _QUALITY = 92
 
 
 def check_folder(option: str, folder: Path, out: Path | str) -> None:
-    """Raise UsageError for a folder that is not empty, or in which readers of the table would find
-    pictures."""
+    """Raise UsageError for a folder that is not empty, or in which readers look for the table."""
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{option} {folder} is there and not empty; name a new folder")
     if isinstance(out, Path) and out.resolve() in (folder.resolve(), *folder.resolve().parents):
@@ -106,13 +102,13 @@ def make_pictures(
             right = min(image.width, region["x"] + region["width"] + _AROUND)
             bottom = min(image.height, region["y"] + region["height"] + _AROUND)
             if left < right and top < bottom:
-                parts.append(_jpeg(image.crop((left, top, right, bottom))))
+                parts.append(as_jpeg(image.crop((left, top, right, bottom)), _QUALITY))
         found[CROPS] = parts
     if ANNOTATE in options:
         image = image.convert("RGB")
         image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
         mark_regions(image, regions, image.width / opened.width)
-        found[ANNOTATE] = [_jpeg(image)]
+        found[ANNOTATE] = [as_jpeg(image, _QUALITY)]
     return found
 
 
@@ -142,9 +138,3 @@ def _write(option: str, folder: Path, place: str, contents: Sequence[bytes]) -> 
         file = folder / f"{place}{endings.get(option, f'-region-{number}.jpg')}"
         with writing(file, option):
             publish(content, file)
-
-
-def _jpeg(image: Image.Image) -> bytes:
-    stream = BytesIO()
-    image.save(stream, "JPEG", quality=_QUALITY)
-    return stream.getvalue()

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from inspector.types import JsonObject
 
 OUTCOMES = (str(Verdict.CRACK), str(Verdict.REVIEW), str(Verdict.CLEAR), FAILED)
-"""Outcomes of a file, the most pressing first. `review` after a review is a photo that is
-still to be decided."""
+"""Outcomes of a file, the most pressing first."""
 PASSES = 6
 """Readings of the rows, each of only the columns that one question needs."""
 MOST_FOLDERS = 40
@@ -46,8 +45,7 @@ SHOWN = (
 ).split()
 """Columns of a photo on the page."""
 IN_ORDER = "confirmed DESC, round(p, 2) DESC, longest DESC, p DESC, row"
-"""Order of `listed`: rows that a person calls crack, then by probability in hundredths, the longest
-region first."""
+"""Order of `listed`: what a person calls crack, then by probability in hundredths, by length."""
 _DIFFERS = "(human, model) IN (('crack', 'clear'), ('clear', 'crack'))"
 _RUN = ("tool_version", "backend", "device", "providers", "stages")
 _COUNT = "count(*) AS photos, count(*) FILTER (model = 'crack') AS model_crack, " + ", ".join(
@@ -85,8 +83,7 @@ class Folders:
 
 
 Places = tuple[tuple[float, float, Group], ...]
-"""Degrees north and east of the middle of a square, and the photos in it; those with the most
-cracks first."""
+"""Degrees north and east of the middle of a square, and its photos; the most cracks first."""
 
 
 def count_kinds(query: Query, min_crack_mm: float | None) -> Group:

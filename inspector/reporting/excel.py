@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from inspector.core.durable import replacing
 from inspector.photos.drawing import mark_regions
 from inspector.reporting.lists import FIELDS, ORDER, Field, listed
-from inspector.reporting.shots import ask_each, open_judged
+from inspector.reporting.shots import as_jpeg, ask_each, open_judged
 from inspector.reporting.wording import photos
 from inspector.results.query import FAILED
 from inspector.types import Verdict
@@ -53,8 +53,7 @@ def take_pictures(
     query: Query, most: int, moved: Moved | None, progress: Progress
 ) -> dict[int, Picture]:
     """Take pictures of the first `most` cracks and photos left to a person in the order of a list,
-    by the numbers of their rows; there is none of a photo that cannot be shown. Raises as
-    `Query.ask`."""
+    as far as they can be shown, by the numbers of their rows. Raises as `Query.ask`."""
     numbers: list[int] = []
     for outcome in _PICTURED:
         some = f"SELECT row FROM photos WHERE after = '{outcome}' ORDER BY row LIMIT {most}"
@@ -75,9 +74,7 @@ def draw_picture(address: str, content_hash: str, regions: Sequence[JsonObject])
     opened = open_judged(address, content_hash, _SIDE)
     image = opened.image
     mark_regions(image, regions, image.width / opened.width)
-    stream = BytesIO()
-    image.save(stream, "JPEG", quality=_QUALITY)
-    return Picture(stream.getvalue(), image.width, image.height)
+    return Picture(as_jpeg(image, _QUALITY), image.width, image.height)
 
 
 def write_xlsx(query: Query, file: Path, links: Links, pictures: Mapping[int, Picture]) -> str:
@@ -168,8 +165,7 @@ class _Sheet:
 
 
 def link_to(reference: str) -> Any:
-    """A link of XlsxWriter to a relative reference as it stands: by itself it writes backslashes,
-    which only Windows follows."""
+    """A link to a relative reference as it stands: XlsxWriter writes backslashes, for Windows."""
     from xlsxwriter.url import Url
 
     class Reference(Url):  # type: ignore[misc]  # XlsxWriter says no types

@@ -59,8 +59,7 @@ _PLAIN = re.compile(r"[\w.()@,=-]+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The first `listed` of the `total` photos of an outcome, as pieces of a JSON object that has
-    no end yet."""
+    """The first `listed` of `total` photos of an outcome: the pieces of an unfinished object."""
 
     total: int
     listed: int

@@ -213,8 +213,7 @@ def _cell(value: Any, kind: Kind) -> Any:
 
 @contextmanager
 def writing(file: Path, option: str) -> Iterator[None]:
-    """Make the folder of a file that an option asks for. Raises OutputError where it cannot be
-    written."""
+    """Make the folder of a file that an option asks for. An OSError becomes an OutputError."""
     try:
         make_directory(file.parent)
         yield

@@ -126,8 +126,7 @@ class Card:
 
     @property
     def marks(self) -> list[tuple[Box, str, str]]:
-        """Where its regions lie (as `Shot.parts` do), how likely each is, and what is known of
-        it."""
+        """Where its regions lie, as `Shot.parts` do, how likely each is, and what is said of it."""
         across, down = self.row["width"], self.row["height"]
         if not across or not down:
             return []
@@ -177,8 +176,7 @@ def render_page(
     model: Path | None,
 ) -> Iterator[str]:
     """Yield one HTML document that needs nothing but itself, piece by piece; everything from
-    outside is escaped. `shots` are pictures of `shown_rows`, in this order; `links` those of the
-    page's folder."""
+    outside is escaped. `shots` are those of `shown_rows`; `links` are for the page's folder."""
     environment = page_environment(TEMPLATES)
     script, allowed = inline_script(
         ASSETS / "viewer.js", TEMPLATES / "closer.js", TEMPLATES / "gallery.js"
@@ -225,9 +223,10 @@ def _cards(report: Report, shots: Sequence[Shot], links: Links) -> list[Card]:
     rows, _ = shown_rows(report)
     kinds = [LISTED[0]] * len(report.cracks) + [LISTED[1]] * len(report.review)
     outcomes = [*kinds, *[None] * len(report.differing)]
+    names = [text_of(row["uri"]).removeprefix(report.root).lstrip("/") for row in rows]
     return [
-        Card(row, shot, _name(report, row), links.photo(row["uri"]), outcome)
-        for row, shot, outcome in zip(rows, shots, outcomes, strict=True)
+        Card(row, shot, name, links.photo(row["uri"]), outcome)
+        for row, shot, name, outcome in zip(rows, shots, names, outcomes, strict=True)
     ]
 
 
@@ -284,11 +283,6 @@ def _chosen(report: Report, model: Path | None) -> list[str]:
             report.threshold(prefix + name) == getattr(limits, name) for name in THRESHOLDS[:2]
         )
     ]  # fmt: skip
-
-
-def _name(report: Report, row: JsonObject) -> str:
-    """Return the photo's name below the folder that all photos share."""
-    return text_of(row["uri"]).removeprefix(report.root).lstrip("/")
 
 
 def _lying(box: Box) -> str:

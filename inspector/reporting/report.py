@@ -82,15 +82,12 @@ class ReportConfig:
         if self.moved is not None:
             Moved.parse(self.moved)
         seen: dict[Path, str] = {}
-        for option, folder in self.folders.items():
-            check_folder(option, folder, self.out)
-            if (other := seen.setdefault(folder.absolute(), option)) != option:
-                raise UsageError(f"{other} and {option} are both {folder}; name two folders")
-        for option, file in self.files.items():
-            self._check_file(option, file)
-            other = seen.setdefault(file.absolute(), option)
-            if other != option:
-                raise UsageError(f"{other} and {option} are both {file}; name two files")
+        for option, place in (self.folders | self.files).items():
+            is_folder = option in self.folders
+            (check_folder if is_folder else _check_file)(option, place, self.out)
+            if (other := seen.setdefault(place.absolute(), option)) != option:
+                what = "folders" if is_folder else "files"
+                raise UsageError(f"{other} and {option} are both {place}; name two {what}")
 
     @property
     def files(self) -> dict[str, Path]:
@@ -104,19 +101,19 @@ class ReportConfig:
         named = {ANNOTATE: self.annotate, CROPS: self.crops, COPY: self.copy_cracks}
         return {option: folder for option, folder in named.items() if folder is not None}
 
-    def _check_file(self, option: str, file: Path) -> None:
-        """A page that a reader of the table would take for a piece of it would break the table."""
-        if os.path.lexists(file) and (file.is_symlink() or not file.is_file()):
-            raise UsageError(f"{option} {file} is a directory, link or device; name a regular file")
-        place, out = file.resolve(), Path(self.out).resolve()
-        if isinstance(self.out, str) or out not in place.parents:
-            return
-        skipped = file.name.startswith(("_", ".")) and not file.name.endswith(".parquet")
-        if place.parent != out or not skipped:
-            raise UsageError(
-                f"{option} {file} lies in the result directory, where readers would take it for a "
-                "piece of the table; name another place, or begin its name with _"
-            )
+
+def _check_file(option: str, file: Path, out: Path | str) -> None:
+    """A page that a reader of the table would take for a piece of it would break the table."""
+    if os.path.lexists(file) and (file.is_symlink() or not file.is_file()):
+        raise UsageError(f"{option} {file} is a directory, link or device; name a regular file")
+    if isinstance(out, str) or out.resolve() not in file.resolve().parents:
+        return
+    skipped = file.name.startswith(("_", ".")) and not file.name.endswith(".parquet")
+    if file.resolve().parent != out.resolve() or not skipped:
+        raise UsageError(
+            f"{option} {file} lies in the result directory, where readers would take it for a "
+            "piece of the table; name another place, or begin its name with _"
+        )
 
 
 def report(config: ReportConfig, *, progress: Progress = no_progress) -> Report:

@@ -7,6 +7,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -69,10 +70,7 @@ class Shot:
 
 
 def take_shots(
-    rows: Sequence[JsonObject],
-    large: Sequence[bool],
-    moved: Moved | None,
-    progress: Progress,
+    rows: Sequence[JsonObject], large: Sequence[bool], moved: Moved | None, progress: Progress
 ) -> list[Shot]:
     """A picture of each row's photo, as long as its bytes are those that were judged, with closer
     looks where it is to be `large`."""
@@ -123,9 +121,14 @@ def open_judged(address: str, content_hash: str, side: int | None = None) -> Ope
     return opened
 
 
+def as_jpeg(image: Image.Image, quality: int) -> bytes:
+    stream = BytesIO()
+    image.save(stream, "JPEG", quality=quality)
+    return stream.getvalue()
+
+
 def places_of(row: JsonObject) -> list[Box]:
-    """Parts of a row's photo that are worth a closer look, the close-up first; none of a small
-    photo."""
+    """Parts of a row's photo that are worth a closer look, the close-up first; if it is large."""
     sides = row["width"], row["height"]
     if not all(sides) or max(sides) < NEEDS_CLOSE_UP:
         return []

@@ -85,8 +85,7 @@ def _clusters(places: Places) -> list[list[int]]:
 
 
 def _site(places: Places) -> Site:
-    """Draw one site. Degrees are taken for a plane around their middle: right to a pixel over a
-    building site."""
+    """Draw one site, in a plane around its middle: right to a pixel over a building site."""
     norths, easts = [place[0] for place in places], [place[1] for place in places]
     north, east = (max(norths) + min(norths)) / 2, (max(easts) + min(easts)) / 2
     metres_east = METRES_PER_DEGREE * _narrowing(north)

@@ -68,8 +68,7 @@ def _verb(number: int, one: str, more: str = "") -> str:
 
 
 def limit(report: Report, name: str) -> str:
-    """Give a threshold: of photos judged whole, and of those judged at their own scale, as far as
-    the table has such photos."""
+    """Give a threshold, as far as there are such photos: of whole ones, and at their own scale."""
     judged = report.total.photos - report.model[FAILED]
     whole = report.facts.get(name, "?")
     own = report.facts.get(DENSE + name, whole)
@@ -100,8 +99,7 @@ def sentences(report: Report) -> list[str]:
 
 
 def said(row: JsonObject, outcome: str | None) -> str:
-    """Say how a photo came to stand among those of an outcome (None: among any). The script of the
-    page says the same."""
+    """Say how a photo came to stand among those of an outcome, as the page's script does."""
     model, human, reason = row["verdict"] or FAILED, row["human_verdict"], row["reason"]
     parts = [] if row["p_crack"] is None else [f"p {row['p_crack']:.3f}"]
     if model != outcome:
@@ -129,8 +127,7 @@ def _cannot_show(report: Report) -> str:
 
 
 def regions(row: JsonObject) -> str:
-    """Say how many regions a photo has, and how long the longest of them is; empty for one that was
-    judged whole."""
+    """Say how many regions a photo has, and how long the longest is; nothing if judged whole."""
     found = row["regions"]
     if found is None:
         return ""
@@ -151,8 +148,7 @@ def region(row: JsonObject, number: int) -> str:
 
 
 def length(found: JsonObject, row: JsonObject) -> str:
-    """Give a region's length along its axis, in the photo's pixels, and in millimetres where its
-    scale is known."""
+    """Give a region's length along its axis in pixels, and in millimetres with a known scale."""
     ends = found["length_at_least"], found["length_at_most"]
     text = f"{_between(*ends)} px long"
     scale = row.get("mm_per_px")
@@ -213,8 +209,7 @@ def report_lines(report: Report) -> list[str]:
     total, people = report.total, report.people
     failed = report.model[FAILED]
     lines = wrapped(
-        "photos",
-        f"{total.photos:,}, of them {failed:,} failed ({share(failed, total.photos)})",
+        "photos", f"{total.photos:,}, of them {failed:,} failed ({share(failed, total.photos)})"
     )
     if report.state.shard is not None:
         lines += wrapped("shard", f"{report.state.shard}; inspector merge makes one table of all")

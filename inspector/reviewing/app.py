@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import signature
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from inspector.reviewing.session import Session
     from inspector.types import JsonObject
 
+    _Ask = Callable[..., Any]
 
 ASSETS = Path(__file__).parent / "assets"
 _KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -63,9 +63,9 @@ class Workers:
     heats: Helpers | None
     bundle: Path | None
     why_no_heat: str = ""
-    kept: OrderedDict[tuple[int, int], Picture] = field(default_factory=OrderedDict)
+    kept: dict[tuple[int, int], Picture] = field(default_factory=dict)
     """Whole photos by generation and row, encoded."""
-    small: OrderedDict[tuple[int, int], Picture] = field(default_factory=OrderedDict)
+    small: dict[tuple[int, int], Picture] = field(default_factory=dict)
     """The same for those of the list."""
 
     def close(self) -> None:
@@ -153,27 +153,18 @@ class _Api:
         return await _answer(partial(self._session.facts, *_which(request)))
 
     async def photo(self, request: Request) -> Response:
-        generation, row = _which(request)
-        kept = self._workers.kept
-        picture = kept.get((generation, row))
-        if picture is None:
-            picture = await self._opened(request, self._workers.screens.ask)
-            kept[generation, row] = picture
-            if len(kept) > _KEPT_PICTURES:
-                kept.popitem(last=False)
-        same = await asyncio.to_thread(self._session.saw, generation, row, picture)
+        workers = self._workers
+        picture = await self._kept(request, workers.kept, _KEPT_PICTURES, workers.screens.ask)
+        same = await asyncio.to_thread(self._session.saw, *_which(request), picture)
         return _as_response(picture, {"X-Same": str(int(same))})
 
     async def thumb(self, request: Request) -> Response:
-        which, small = _which(request), self._workers.small
+        workers = self._workers
         async with self._one_thumb:
-            if which not in small:
-                if await request.is_disconnected():
-                    return Response(status_code=204)
-                small[which] = await self._opened(request, self._workers.thumbs.ask)
-                if len(small) > _KEPT_THUMBS:
-                    small.popitem(last=False)
-            return _as_response(small[which], {})
+            if _which(request) not in workers.small and await request.is_disconnected():
+                return Response(status_code=204)
+            thumb = await self._kept(request, workers.small, _KEPT_THUMBS, workers.thumbs.ask)
+            return _as_response(thumb, {})
 
     async def region(self, request: Request) -> Response:
         box = tuple(float(share) for share in request.query_params["box"].split(","))
@@ -191,7 +182,18 @@ class _Api:
         png = await asyncio.to_thread(heats.ask, str(bundle), path, view)
         return Response(png, media_type="image/png")
 
-    async def _opened(self, request: Request, ask: Callable[..., Any], *more: Any) -> Picture:
+    async def _kept(
+        self, request: Request, kept: dict[tuple[int, int], Picture], most: int, ask: _Ask
+    ) -> Picture:
+        """The picture that is kept, or one that is opened now and kept, `most` of them."""
+        which = _which(request)
+        picture = kept.get(which) or await self._opened(request, ask)
+        kept[which] = picture
+        if len(kept) > most:
+            del kept[next(iter(kept))]
+        return picture
+
+    async def _opened(self, request: Request, ask: _Ask, *more: Any) -> Picture:
         path = await asyncio.to_thread(self._session.path, *_which(request))
         picture: Picture = await asyncio.to_thread(ask, path, *more)
         return picture

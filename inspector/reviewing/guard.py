@@ -41,11 +41,6 @@ _HEADERS = {
 }
 
 
-def new_token() -> str:
-    """Return 256 random bits, fit for an address."""
-    return secrets.token_urlsafe(32)
-
-
 class Guard:
     """Lets a request through to `app` if its path begins with the token, it names this machine as
     the host, and it was not sent by another site; `app` sees the path behind the token."""

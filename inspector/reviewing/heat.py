@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 def heat(bundle_path: str, address: str, view: str | None = None) -> bytes:
     """Draw where the model sees evidence in a photo as a PNG, on one scale: the same evidence has
     the same colour in every photo. One that was judged whole is drawn by its activation map, on the
-    scale of the model's golden images; of others, `view` says so, the windows. Raises
-    CannotShowError."""
+    scale of the model's golden images; others by their windows. Raises CannotShowError."""
     bundle = _bundle(bundle_path)
     whole = view in (None, View.WHOLE)
     views = ALL_WHOLE if whole else Views(View.DENSE)

@@ -77,8 +77,7 @@ def rank(query: Query) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """Filters of a list; empty: all. `verdict` may also be `failed`. Raises UsageError for
-    other words than there are."""
+    """Filters of a list; empty: all. `verdict` may be `failed`. Raises UsageError for odd words."""
 
     verdict: str = ""
     reason: str = ""

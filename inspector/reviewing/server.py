@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import getpass
+import secrets
 import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -19,7 +20,6 @@ from inspector.photos.address import Moved
 from inspector.photos.pictures import region, screen, thumb
 from inspector.results.labels import open_labels
 from inspector.reviewing.app import Workers, make_app
-from inspector.reviewing.guard import new_token
 from inspector.reviewing.heat import heat
 from inspector.reviewing.session import Session
 from inspector.workers.process import Helpers
@@ -66,7 +66,7 @@ def review(config: ReviewConfig, *, ready: Callable[[str, Session], None]) -> Re
         stack.callback(workers.close)
         workers.screens.start()
         workers.details.start()
-        token = new_token()
+        token = secrets.token_urlsafe(32)  # 256 random bits
         port = listening.getsockname()[1]
         server = _Server(
             make_app(session, workers, token),

@@ -131,8 +131,7 @@ class Session:
             }
 
     def page(self, queue: str, start: int, count: int) -> list[JsonObject]:
-        """Return rows of a queue from position `start` on, at most LONGEST_PAGE, with what a list
-        shows of them."""
+        """Return what a list shows of a queue's rows from `start` on, LONGEST_PAGE at most."""
         begin = min(max(0, start), len(self))
         with self._lock:
             found = self._query.db.execute(
@@ -255,9 +254,8 @@ class Session:
         seen_as: Label | None = None,
         note: str | None = None,
     ) -> JsonObject:
-        """Add a decision, and return the row and the progress in `queue`. `seen_as` says for which
-        label the photo must have been seen, if not for its own. Without a `note` the one that
-        stands is kept."""
+        """Add a decision, and return the row and the progress in `queue`. `seen_as`: the label for
+        which the photo must have been seen, if not its own; `note` None: the one that stands."""
         seen = self._seen(values, seen_as or label)
         note = (self._standing(values)["note"] if note is None else note) or None
         self._store.add(
