@@ -24,12 +24,11 @@ from inspector.photos.jpeg import (
     plain_image,
     plain_pixels,
 )
-from inspector.photos.limits import DecodeLimits
-from inspector.photos.opened import Bytes, OpenBytes
+from inspector.photos.opened import Bytes, DecodeLimits, OpenBytes, Refused
 from inspector.photos.pixels import in_pieces, to_rgb, turned, upright, upright_sides
 from inspector.photos.png import SIGNATURE, plain_png
 from inspector.photos.raw import RawImage, is_camera_raw, open_raw
-from inspector.photos.reading import Contents, Refused, read
+from inspector.photos.reading import Contents, read
 from inspector.types import Decoded, Failure, FailureCode, ImageRef, PhotoFacts, View
 
 if TYPE_CHECKING:

@@ -17,10 +17,9 @@ from PIL import Image, ImageFile, TiffImagePlugin
 from inspector.photos import tiff, tiff_windows
 from inspector.photos.decode import open_image
 from inspector.photos.exif import orientation_of
-from inspector.photos.limits import DecodeLimits
-from inspector.photos.opened import Bytes
+from inspector.photos.opened import Bytes, DecodeLimits, Refused
 from inspector.photos.pixels import to_rgb, upright, upright_sides
-from inspector.photos.reading import Contents, Refused, read
+from inspector.photos.reading import Contents, read
 from inspector.types import Failure, ImageRef
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import contextlib
 import struct
 import zlib
 
-from inspector.photos.reading import Refused
+from inspector.photos.opened import Refused
 from inspector.types import FailureCode
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

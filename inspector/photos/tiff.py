@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from inspector.photos.jpeg import refuse_damaged_parts
-from inspector.photos.reading import Refused
+from inspector.photos.opened import Refused
 from inspector.photos.tiff_directory import LARGE_PART, MOST_VALUES, read_directory
 from inspector.types import FailureCode
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 from inspector.core.durable import publish
 from inspector.errors import UsageError
 from inspector.photos.drawing import mark_regions
-from inspector.photos.limits import DecodeLimits
+from inspector.photos.opened import DecodeLimits
 from inspector.photos.pictures import CannotShowError
 from inspector.photos.reading import read
 from inspector.reporting.counting import SHOWN

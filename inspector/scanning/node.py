@@ -34,7 +34,7 @@ from inspector.workers.loader import PREFETCH
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from inspector.photos.limits import DecodeLimits
+    from inspector.photos.opened import DecodeLimits
     from inspector.scanning.config import ScanConfig
     from inspector.scanning.executor import Judged
     from inspector.scanning.plan import EngineChoice, Plan
