@@ -34,10 +34,6 @@ def number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-class _Refused(Exception):
-    """The block declares entities, which XMP does not need and bombs are made of."""
-
-
 def read_xmp(block: object) -> Mapping[str, str]:
     """Read the simple properties of an XMP packet (ISO 16684-1) by name, with the prefix that is
     usual for the namespace: `exif:DateTimeOriginal`. Empty where the packet is damaged or large."""
@@ -62,7 +58,7 @@ def read_xmp(block: object) -> Mapping[str, str]:
             found.setdefault(f"{prefix}:{local}", value.strip())
 
     def refuse(*_: object) -> None:
-        raise _Refused
+        raise ValueError("it declares entities, which XMP does not need and bombs are made of")
 
     parser = expat.ParserCreate(namespace_separator=_NAMESPACE_END)
     parser.StartElementHandler, parser.EndElementHandler = start, end
@@ -70,6 +66,6 @@ def read_xmp(block: object) -> Mapping[str, str]:
     parser.StartDoctypeDeclHandler = refuse
     try:
         parser.Parse(block.strip(b"\0 \r\n\t"), True)
-    except (expat.ExpatError, _Refused, ValueError):  # ValueError: an encoding nobody knows
+    except (expat.ExpatError, ValueError):  # ValueError also: an encoding nobody knows
         return {}
     return found
