@@ -18,13 +18,7 @@ from PIL import Image, TiffImagePlugin
 
 from inspector.photos.opened import Refused
 from inspector.photos.pixels import BACKDROP, as_stored, to_rgb, upright_sides
-from inspector.photos.tiff_directory import (
-    LARGE_PART,
-    TYPE_BYTES,
-    Directory,
-    later_pages,
-    read_directory,
-)
+from inspector.photos.tiff_directory import TYPE_BYTES, Directory, later_pages, read_directory
 from inspector.types import FailureCode
 
 if TYPE_CHECKING:
@@ -97,13 +91,8 @@ def _nodata(page: Directory) -> int | None:
 
 
 def _is_mask_of(mask: Directory, page: Directory) -> bool:
-    width, height = page.first(_WIDTH, 0), page.first(_HEIGHT, 0)
-    part = mask.first(_TILE_WIDTH, 0) * mask.first(_TILE_HEIGHT, 0)
-    return (
-        (mask.first(_WIDTH, 0), mask.first(_HEIGHT, 0)) == (width, height)
-        and (mask.first(_SAMPLES, 1), mask.first(_BITS, 1)) in ((1, 1), (1, 8))
-        and part <= max(LARGE_PART, 4 * width * height)
-    )
+    is_plain = (mask.first(_SAMPLES, 1), mask.first(_BITS, 1)) in ((1, 1), (1, 8))
+    return is_plain and mask.sides == page.sides and not mask.has_huge_tiles
 
 
 def header(data: Bytes) -> bytes:
@@ -136,7 +125,7 @@ class _Layout:
     @classmethod
     def of(cls, page: Directory, *, colours: int | None = None) -> _Layout:
         """Read the layout; `colours` overrides the page's PhotometricInterpretation."""
-        width, height = page.first(_WIDTH, 0), page.first(_HEIGHT, 0)
+        width, height = page.sides
         samples = page.first(_SAMPLES, 1)
         planes = samples if page.first(_PLANAR, 1) == 2 else 1
         colours = page.first(_PHOTOMETRIC, 0) if colours is None else colours

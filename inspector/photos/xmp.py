@@ -9,7 +9,8 @@ from xml.parsers import expat
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_MOST_BYTES = 1 << 18
+MOST_BYTES = 1 << 18
+"""Of a packet; what is longer is none."""
 _PREFIXES = {
     "http://ns.adobe.com/exif/1.0/": "exif",
     "http://ns.adobe.com/xap/1.0/": "xmp",
@@ -37,7 +38,7 @@ def number(value: object) -> float | None:
 def read_xmp(block: object) -> Mapping[str, str]:
     """Read the simple properties of an XMP packet (ISO 16684-1) by name, with the prefix that is
     usual for the namespace: `exif:DateTimeOriginal`. Empty where the packet is damaged or large."""
-    if not isinstance(block, bytes) or len(block) > _MOST_BYTES:
+    if not isinstance(block, bytes) or len(block) > MOST_BYTES:
         return {}
     found: dict[str, str] = {}
     texts: list[str] = []
