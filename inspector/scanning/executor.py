@@ -185,7 +185,9 @@ class LocalExecutor:
         self._batches = start_loader(config, bundle, plan, self._work)
         self._opened.enter_context(closing(self._batches))
         open_already = None if warm is None else warm.engine
-        self.engine = open_already or start_engine(config, bundle, plan, self._timed)
+        self.engine = open_already or start_engine(
+            config, bundle, plan.backend, plan.precision, plan.threads, opened=self._timed
+        )
         self._thread = EngineThread(self.engine)
         close_all(self._timed)
         if warm is not None:
@@ -300,17 +302,23 @@ def start_loader(
 
 
 def start_engine(
-    config: ScanConfig, bundle: ModelBundle, plan: Plan, opened: dict[str, Backend] | None = None
+    config: ScanConfig,
+    bundle: ModelBundle,
+    backend: str,
+    precision: str,
+    threads: int | None = None,
+    *,
+    opened: dict[str, Backend] | None = None,
 ) -> PhotoEngine:
-    """Open the engine of a plan. Raises BackendError, BundleError."""
+    """Open an engine for the photos of a scan. Raises BackendError, BundleError."""
     return open_photo_engine(
         bundle,
-        plan.backend,
+        backend,
         views=choose_views(config.view, bundle),
         overlap=config.overlap,
         device=config.device,
-        precision=plan.precision,
-        threads=plan.threads,
+        precision=precision,
+        threads=threads,
         thresholds=config.thresholds(bundle.thresholds),
         dense_thresholds=config.dense_thresholds(bundle),
         opened=opened,
