@@ -22,59 +22,52 @@ from typing import Any
 # before onnxruntime is imported. Set it to 0 to allow that.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-_CALLS = "inspector.library.calls"
+_CALIBRATE, _EVALUATE = "inspector.calibration.run", "inspector.evaluation.run"
+_CALLS = {
+    "bench": ("bench.run:bench", "bench.config:BenchConfig"),
+    "calibrate": (f"{_CALIBRATE}:calibrate", f"{_CALIBRATE}:CalibrateConfig"),
+    "evaluate": (f"{_EVALUATE}:evaluate", f"{_EVALUATE}:EvaluateConfig"),
+    "export": ("export.run:export_bundle", "export.config:ExportConfig"),
+    "merge": ("inspector.results.merge:merge", "inspector.results.merge:MergeConfig"),
+    "publish": ("inspector.results.publish:publish", "inspector.results.publish:PublishConfig"),
+    "rejudge": ("inspector.scanning:rejudge", "inspector.scanning:RejudgeConfig"),
+    "report": ("inspector.reporting.report:report", "inspector.reporting.report:ReportConfig"),
+    "review": ("inspector.reviewing.server:review", "inspector.reviewing.server:ReviewConfig"),
+    "scan": ("inspector.scanning:scan", "inspector.scanning:ScanConfig"),
+    "train": ("inspector.training:train", "inspector.training:TrainConfig"),
+    "verify": ("inspector.results.verify:verify", "inspector.results.verify:VerifyConfig"),
+    "watch": ("inspector.scanning:watch", "inspector.scanning:ScanConfig"),
+}
+"""Where each function and its config live."""
 _HOME = {
-    "BenchConfig": "bench.config",
-    "CalibrateConfig": "inspector.calibration.run",
-    "Calibrated": "inspector.calibration.run",
-    "EvaluateConfig": "inspector.evaluation.run",
+    "Calibrated": _CALIBRATE,
     "Evaluation": "inspector.evaluation.figures",
-    "ExportConfig": "export.config",
     "InspectorError": "inspector.errors",
-    "MergeConfig": "inspector.results.merge",
     "MergeResult": "inspector.results.merge",
     "Model": "inspector.library.predictor",
     "ModelBundle": "inspector.model.bundle",
     "Prediction": "inspector.library.predictor",
-    "PublishConfig": "inspector.results.publish",
     "PublishResult": "inspector.results.publish",
-    "RejudgeConfig": "inspector.scanning",
     "RejudgeResult": "inspector.scanning",
     "Report": "inspector.reporting.contents",
-    "ReportConfig": "inspector.reporting.report",
     "Results": "inspector.library.frames",
-    "ReviewConfig": "inspector.reviewing.server",
     "ReviewResult": "inspector.reviewing.server",
-    "ScanConfig": "inspector.scanning",
     "ScanSummary": "inspector.scanning",
-    "TrainConfig": "inspector.training",
     "TrainResult": "inspector.training",
-    "VerifyConfig": "inspector.results.verify",
     "VerifyResult": "inspector.results.verify",
-    "bench": _CALLS,
-    "calibrate": _CALLS,
-    "evaluate": _CALLS,
-    "export": _CALLS,
-    "merge": _CALLS,
-    "publish": _CALLS,
-    "rejudge": _CALLS,
-    "report": _CALLS,
-    "review": _CALLS,
-    "scan": _CALLS,
-    "train": _CALLS,
-    "verify": _CALLS,
-    "watch": _CALLS,
+    **{kind.partition(":")[2]: kind.partition(":")[0] for _, kind in _CALLS.values()},
+    **dict.fromkeys(_CALLS, "inspector.library.calls"),
 }
 """Module of each name."""
 
-__all__ = [*_HOME]
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'inspector' has no attribute {name!r}")
     module = import_module(_HOME[name])
-    value = module.load(name) if _HOME[name] == _CALLS else getattr(module, name)
+    value = module.load(name) if name in _CALLS else getattr(module, name)
     globals()[name] = value
     return value
 

@@ -18,7 +18,7 @@ from inspector.library.frames import Results as Results
 from inspector.library.predictor import Model as Model
 from inspector.library.predictor import Prediction as Prediction
 from inspector.model.bundle import ModelBundle as ModelBundle
-from inspector.photos.limits import DecodeLimits
+from inspector.photos.opened import DecodeLimits
 from inspector.reporting.contents import Report as Report
 from inspector.reporting.report import ReportConfig as ReportConfig
 from inspector.results.merge import MergeConfig as MergeConfig
@@ -42,6 +42,7 @@ from inspector.training import TrainResult as TrainResult
 
 StrPath: TypeAlias = str | PathLike[str]
 
+_CALLS: dict[str, tuple[str, str]]
 _HOME: dict[str, str]
 __all__: list[str]
 

@@ -153,8 +153,12 @@ def predict_batches(
     """
     total = len(images) if isinstance(images, Sized) else 0
     done = 0
+    refs = (
+        image if isinstance(image, ImageRef) else ImageRef.of(image.path, place)
+        for place, image in enumerate(images)
+    )
     with closing(
-        load_batches(refs_of(images), spec, batch_size=batch_size, workers=workers, views=views)
+        load_batches(refs, spec, batch_size=batch_size, workers=workers, views=views)
     ) as batches:
         for batch in batches:
             outputs = run(batch) if batch.photos else None
@@ -162,9 +166,3 @@ def predict_batches(
             yield batch, outputs
             if progress is not None:
                 progress(done, total)
-
-
-def refs_of(images: Images) -> Iterable[ImageRef]:
-    """References to the images; those of labelled images are numbered in their order."""
-    for place, image in enumerate(images):
-        yield image if isinstance(image, ImageRef) else ImageRef.of(image.path, place)

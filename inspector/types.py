@@ -163,10 +163,8 @@ class PhotoFacts:
         """Whether only the photo's preview could be read."""
         return (self.format or "").endswith(PREVIEW)
 
-    def at_scale(self, mm_per_px: float | None) -> PhotoFacts:
-        """The facts with the scale that a person gives; these if none is given."""
-        if mm_per_px is None:
-            return self
+    def at_scale(self, mm_per_px: float) -> PhotoFacts:
+        """The facts with the scale that a person gives."""
         return replace(self, mm_per_px=mm_per_px, mm_per_px_source=ScaleSource.FLAG)
 
 

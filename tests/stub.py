@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import inspector
-from inspector.library.calls import HOMES, find
+from inspector.library.calls import find
 
 FILE = Path(inspector.__file__).with_suffix(".pyi")
 HEAD = '''"""The public names and their types; written by `python -m tests.stub`."""
@@ -30,6 +30,7 @@ from typing import Any, TypeAlias, overload
 
 StrPath: TypeAlias = str | PathLike[str]
 
+_CALLS: dict[str, tuple[str, str]]
 _HOME: dict[str, str]
 __all__: list[str]
 '''
@@ -46,9 +47,9 @@ def stub() -> str:
     """The text of the file."""
     homes: dict[str, set[str]] = defaultdict(set)
     for name, module in inspector._HOME.items():
-        if name not in HOMES:
+        if name not in inspector._CALLS:
             homes[module].add(f"{name} as {name}")
-    bodies = [_function(name, homes) for name in sorted(HOMES)]
+    bodies = [_function(name, homes) for name in sorted(inspector._CALLS)]
     imports = "\n".join(
         f"from {module} import {', '.join(sorted(names))}"
         for module, names in sorted(homes.items())
@@ -62,7 +63,7 @@ def stub() -> str:
 
 def _function(name: str, homes: dict[str, set[str]]) -> str:
     """Both forms of one function; the modules of the types that it names go to `homes`."""
-    function, kind = map(find, HOMES[name])
+    function, kind = map(find, inspector._CALLS[name])
     shown = inspect.signature(function)
     own = list(shown.parameters.values())[1:]
     module = importlib.import_module(kind.__module__)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from inspector.model.preprocess import PreprocessSpec, Views
-    from inspector.photos.limits import DecodeLimits
+    from inspector.photos.opened import DecodeLimits
     from inspector.types import Decoded, Failure, ImageRef
 
 _FOREVER_S = 3600

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.faults.hostile import hostile_decoders
 from inspector.errors import InspectorError
-from inspector.photos.limits import DecodeLimits
+from inspector.photos.opened import DecodeLimits
 from inspector.scanning import ScanConfig, pipeline, scan
 from inspector.scanning.pipeline import ParquetSink
 

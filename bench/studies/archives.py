@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _look(path: str) -> dict[str, float]:
     """List what is there, and read a part of it: by the places of the listing, and by uri."""
-    from inspector.photos.limits import DecodeLimits
+    from inspector.photos.opened import DecodeLimits
     from inspector.photos.reading import read
     from inspector.photos.source import Discovery
     from inspector.types import ImageRef

@@ -182,9 +182,10 @@ def from_options(config: type[Config], given: Mapping[str, Any], **other: Any) -
 
 def called(name: str, given: Mapping[str, Any], **other: Any) -> tuple[Callable[..., Any], Any]:
     """Return the library's function of a name, and its config, made as by `from_options`."""
-    from inspector.library.calls import HOMES, find
+    from inspector import _CALLS
+    from inspector.library.calls import find
 
-    function, config = map(find, HOMES[name])
+    function, config = map(find, _CALLS[name])
     return function, from_options(config, given, **other)
 
 

@@ -34,7 +34,7 @@ from inspector.cli.options import (
     with_options_of,
 )
 from inspector.errors import OutputError
-from inspector.photos.limits import DecodeLimits
+from inspector.photos.opened import DecodeLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

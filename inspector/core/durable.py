@@ -32,7 +32,7 @@ def replacing(target: Path, draft: Path | None = None) -> Iterator[Path]:
     """Yield a draft (by default a hidden file beside `target`), which replaces `target` once it is
     on disk; after an error it is removed. Raises OSError."""
     draft = draft or target.with_name(f".{target.name}{PARTIAL}")
-    _clear(draft)
+    draft.unlink(missing_ok=True)  # left by a crash, or a link in its place
     try:
         yield draft
         _sync_file(draft)
@@ -51,15 +51,9 @@ def discard(draft: Path) -> None:
 
 def write_synced(content: bytes, file: Path) -> None:
     """Write a draft and wait until it is on disk. Raises OSError."""
-    _clear(file)
+    file.unlink(missing_ok=True)  # as in `replacing`
     file.write_bytes(content)
     _sync_file(file)
-
-
-def _clear(draft: Path) -> None:
-    """Remove what a crash has left of a draft, or a link in its place."""
-    if os.path.lexists(draft):
-        draft.unlink()
 
 
 def append_synced(content: bytes, file: Path) -> None:

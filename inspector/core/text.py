@@ -132,9 +132,6 @@ def _hanging(line: str) -> int:
     return len(found[0]) if found else 0
 
 
-_STANDARD = (0, 1, 2)
-
-
 class _Patient(io.RawIOBase):
     """A raw stream that never raises: after its first error it drops everything."""
 
@@ -204,7 +201,7 @@ def patient_streams() -> Iterator[None]:
 def _fill_closed() -> None:
     """Open the null device in place of standard streams that are closed: otherwise the next file
     that is opened gets their number, and with it the messages of libraries."""
-    for number in _STANDARD:
+    for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:

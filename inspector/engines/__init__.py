@@ -105,15 +105,12 @@ class Backend(Protocol):
     @property
     def notes(self) -> tuple[str, ...]:
         """Deviations from what was asked for, such as smaller batches."""
-        ...
 
     def run(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
         """Judge N >= 1 images; raises BackendError when the engine fails."""
-        ...
 
     def close(self) -> None:
         """Give back memory and threads."""
-        ...
 
 
 def open_backend(
@@ -145,7 +142,7 @@ def open_backend(
         BundleError: The bundle lacks the variant.
         UsageError: Unknown name, or a precision that this engine does not run.
     """
-    from inspector.engines.combined import DeferringBackend, Stage, chain
+    from inspector.engines.combined import DeferringBackend, chain
 
     bands = chain(bundle, precision, thresholds or bundle.thresholds)
     stages = []
@@ -156,11 +153,11 @@ def open_backend(
                 bundle, name, device=device, precision=each, threads=threads
             )
             on_error.callback(engine.close)
-            stages.append(Stage(engine, unsure))
+            stages.append((engine, unsure))
         on_error.pop_all()
     if len(stages) == 1:
-        return stages[0].engine
-    return DeferringBackend(stages, bundle.preprocess.size)
+        return stages[0][0]
+    return DeferringBackend(stages)
 
 
 def open_engine(

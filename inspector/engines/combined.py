@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inspector.engines import has_nvidia_driver, visible_gpus
-from inspector.engines.contract import check_pixels, joined
+from inspector.engines.contract import joined
 from inspector.errors import BackendError
 from inspector.model.verdict import shifted
 from inspector.types import Scores
@@ -87,27 +87,18 @@ def chain(
     return bands | {precision: UncertaintyBand()}
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """An engine, and the answers that it must leave to the next stage."""
-
-    engine: Backend
-    band: UncertaintyBand
-
-
 class DeferringBackend:
-    """Stages as one backend. The last stage answers all that reaches it.
+    """Stages as one backend: engines, each with the answers that it must leave to the next one. The
+    last stage answers all that reaches it.
 
     Each image has all its answers from one stage; `Scores.stage_N` says from which.
     Closes its engines.
     """
 
-    def __init__(self, stages: Sequence[Stage], size: int) -> None:
-        """`size` is the side of the model's square input in pixels, the same for all stages."""
-        assert stages and not stages[-1].band.spans, "the last stage answers everything"
+    def __init__(self, stages: Sequence[tuple[Backend, UncertaintyBand]]) -> None:
+        assert stages and not stages[-1][1].spans, "the last stage answers everything"
         self._stages = tuple(stages)
-        self._size = size
-        engines = [stage.engine for stage in stages]
+        engines = [engine for engine, _ in stages]
         self.name = engines[-1].name
         self.device = engines[-1].device
         self.providers = engines[-1].providers
@@ -118,32 +109,31 @@ class DeferringBackend:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return tuple(note for stage in self._stages for note in stage.engine.notes)
+        return tuple(note for engine, _ in self._stages for note in engine.notes)
 
     def run(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
         """Scores of N >= 1 images, uint8 (N, size, size, 3). Raises BackendError."""
-        check_pixels(pixels_NHWC, self._size)
         count = len(pixels_NHWC)
         p_N, ood_N = np.empty(count, np.float32), np.empty(count, np.float32)
         stage_N = np.empty(count, np.uint8)
         cam_N = np.empty(count, object)  # stages may have activation maps of different grids
         open_K = np.arange(count)
-        for number, stage in enumerate(self._stages):
+        for number, (engine, band) in enumerate(self._stages):
             everything = len(open_K) == count
-            scores = stage.engine.run(pixels_NHWC if everything else pixels_NHWC[open_K])
+            scores = engine.run(pixels_NHWC if everything else pixels_NHWC[open_K])
             p_N[open_K], ood_N[open_K] = scores.p_crack_N, scores.ood_N
             stage_N[open_K] = number
             for k, cam_HW in zip(open_K, scores.cam_NHW, strict=True):
                 cam_N[k] = cam_HW
-            open_K = open_K[stage.band.contains(scores)]
+            open_K = open_K[band.contains(scores)]
             if not len(open_K):
                 break
         return Scores(p_N, cam_N, ood_N, stage_N)
 
     def close(self) -> None:
         """Give back memory and threads; the backend cannot run afterwards."""
-        for stage in self._stages:
-            stage.engine.close()
+        for engine, _ in self._stages:
+            engine.close()
 
 
 class FleetBackend:
@@ -164,11 +154,7 @@ class FleetBackend:
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes of all engines, each with its device."""
-        return tuple(
-            f"{engine.device}: {note}"
-            for engine in self._engines
-            for note in getattr(engine, "notes", ())
-        )
+        return tuple(f"{each.device}: {note}" for each in self._engines for note in each.notes)
 
     def run(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
         """Judge N >= 1 images in their order. Raises what the first failing engine raises, after

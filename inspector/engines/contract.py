@@ -97,7 +97,12 @@ def joined(parts: Sequence[Scores]) -> Scores:
         cams = [ragged(cam) for cam in cams]
     stages = found = None
     if any(part.stage_N is not None for part in parts):
-        stages = np.concatenate([_stage_N(part) for part in parts])
+        stages = np.concatenate(
+            [
+                np.zeros_like(p.p_crack_N, np.uint8) if p.stage_N is None else p.stage_N
+                for p in parts
+            ]
+        )
     if any(part.found_N is not None for part in parts):
         found = tuple(f for part in parts for f in part.found_N or (None,) * len(part.p_crack_N))
     return Scores(
@@ -107,10 +112,6 @@ def joined(parts: Sequence[Scores]) -> Scores:
         stages,
         found,
     )
-
-
-def _stage_N(scores: Scores) -> NDArray[np.uint8]:
-    return np.zeros(len(scores.p_crack_N), np.uint8) if scores.stage_N is None else scores.stage_N
 
 
 def ragged(maps: Iterable[NDArray[np.float32]]) -> NDArray[Any]:

@@ -13,13 +13,7 @@ from inspector.engines.contract import VARIANTS, in_one_line, is_out_of_memory
 from inspector.engines.onnxruntime import check_session, obtained, open_session
 from inspector.errors import BackendError, BundleError
 from inspector.model.bundle import DENSE_OUTPUTS, INPUT_NAME, NARROW
-from inspector.model.windows import (
-    MOST_PIXELS,
-    STRIDE,
-    WindowMap,
-    plan_blocks,
-    plan_parts,
-)
+from inspector.model.windows import MOST_PIXELS, STRIDE, WindowMap, plan_blocks, plan_parts
 from inspector.types import View
 
 if TYPE_CHECKING:
@@ -39,7 +33,6 @@ def open_dense(
     device: str = "auto",
     precision: str = "fp32",
     threads: int | None = None,
-    most: int = MOST_PIXELS,
 ) -> DenseEngine:
     """Load a bundle's dense variant.
 
@@ -51,7 +44,6 @@ def open_dense(
             first GPU is taken.
         precision: `fp32`, `int8`, `fp16` or `narrow`.
         threads: CPU threads of one run; None: all cores.
-        most: Pixels of a block at most.
 
     Raises:
         BackendError: The engine does not come up, or would run elsewhere than demanded.
@@ -76,7 +68,7 @@ def open_dense(
     on_cpu = obtained(session).kind == "cpu"
     at_once = 2 if precision == NARROW and on_cpu and threads != 1 else 1
     return DenseEngine(
-        session, bundle.dense, precision, size, why=why, notes=notes, most=most, at_once=at_once
+        session, bundle.dense, precision, size, why=why, notes=notes, at_once=at_once
     )
 
 
@@ -94,7 +86,6 @@ class DenseEngine:
         *,
         why: str = "",
         notes: tuple[str, ...] = (),
-        most: int = MOST_PIXELS,
         at_once: int = 1,
     ) -> None:
         """`size` is the side of a window, in pixels, `at_once` how many blocks are judged side by
@@ -102,7 +93,8 @@ class DenseEngine:
         self._session = session
         self._size = size
         self._dense = dense
-        self._most = most
+        self._most = MOST_PIXELS
+        """Pixels of a block at most."""
         self._at_once = at_once
         self._smaller: tuple[str, ...] = ()
         self._notes = notes
@@ -170,8 +162,7 @@ class DenseEngine:
     def _begun(
         self, plan: Plan, first: WindowMap | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Cells and out-of-distribution scores to be filled, or those of another engine's answer
-        `first` to be changed."""
+        """Cells and scores to be filled, or those of another engine's answer to be changed."""
         if first is not None and first.cells_HW is not None:
             return first.cells_HW.copy(), first.ood_HW.copy()
         cells_HW = np.empty((plan.rows.cells, plan.columns.cells), np.float32)
@@ -199,8 +190,7 @@ class DenseEngine:
         cells_HW: NDArray[np.float32],
         ood_HW: NDArray[np.float32],
     ) -> None:
-        """Calibrated log odds of the cells and out-of-distribution scores of the windows, block by
-        block."""
+        """Calibrated log odds of cells and out-of-distribution scores of windows, by blocks."""
         dense = self._dense
 
         def judge(block: tuple[Block, Block]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -268,8 +268,6 @@ def gpu_session(
 def _load_cuda_libraries() -> str:
     """Load the CUDA libraries of the nvidia-* wheels; without it ONNX Runtime does not find them
     and falls back to the CPU. Returns what went wrong, in one line, or an empty string."""
-    if not hasattr(onnxruntime, "preload_dlls"):
-        return ""
     printed = io.StringIO()
     # It reports by printing; stdout belongs to the caller's data.
     with contextlib.redirect_stdout(printed):

@@ -17,7 +17,7 @@ from inspector.model.bundle import NARROW
 from inspector.model.evidence import MOST_TILES, STRONGEST_TILE, find_candidates, judge_photo
 from inspector.model.preprocess import ALL_WHOLE, Views
 from inspector.model.verdict import log_odds
-from inspector.model.windows import WindowMap
+from inspector.model.windows import WindowMap, pushed_into
 from inspector.types import Scores, View
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ class Mapper(Protocol):
 
     def run(self, pixels_HWC: NDArray[np.uint8]) -> WindowMap:
         """Judge a photo, upright uint8 (H, W, 3)."""
-        ...
 
     def close(self) -> None: ...
 
@@ -175,8 +174,7 @@ class PhotoEngine:
 def _merged(
     whole_N: NDArray[np.bool_], whole: Scores | None, found: list[PhotoScore], stages: Sequence[str]
 ) -> Scores:
-    """Scores of all photos in their order, from those of the ones that were judged whole and what
-    was found in the others."""
+    """Scores of all photos in order, from those judged whole and what was found in the others."""
     own = Scores(
         np.array([score.p_crack for score in found], np.float32),
         ragged([np.empty((0, 0), np.float32)] * len(found)),
@@ -207,13 +205,6 @@ def cut_tile(pixels_HWC: NDArray[np.uint8], x: int, y: int, size: int) -> NDArra
     if any(map(any, missing)):
         return np.pad(tile_HWC, (*missing, (0, 0)), mode="reflect")
     return tile_HWC
-
-
-def pushed_into(sides: tuple[int, ...], x: int, y: int, size: int) -> tuple[int, int]:
-    """The corner of a square of `size` pixels along each side, at (x, y), once it is pushed into a
-    photo of `sides` (height, width) as far as it fits."""
-    height, width = sides
-    return max(0, min(x, width - size)), max(0, min(y, height - size))
 
 
 class TileMapper:

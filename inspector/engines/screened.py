@@ -49,11 +49,7 @@ class ScreenedEngine:
     """A narrow dense engine before a full one. Closes both."""
 
     def __init__(
-        self,
-        narrow: DenseEngine,
-        full: DenseEngine,
-        dense: DenseView,
-        margins: tuple[float, float],
+        self, narrow: DenseEngine, full: DenseEngine, dense: DenseView, margins: tuple[float, float]
     ) -> None:
         """`margins` are the narrow variant's: those of `is_nearly_clear` and `doubtful`."""
         self._narrow, self._full = narrow, full
@@ -69,7 +65,8 @@ class ScreenedEngine:
         margin, ood_margin = self._margins
         first = self._narrow.run(pixels_HWC)
         found = self._full.run(pixels_HWC, first, doubtful(first, self._dense, ood_margin))
-        in_parts = _is_partial(first, found)
+        assert first.cells_HW is not None and found.cells_HW is not None
+        in_parts = (first.cells_HW == found.cells_HW).any()
         if in_parts and is_nearly_clear(found, pixels_HWC.shape[:2], self._dense, margin):
             return self._full.run(pixels_HWC)
         return found
@@ -104,9 +101,3 @@ def is_nearly_clear(
     p_crack = judge_photo(found, candidates, tiles, sides, dense, ("",)).p_crack
     below = log_odds(dense.thresholds.clear_below) - log_odds(p_crack)
     return bool(-_TILES_TAKE < below <= margin)
-
-
-def _is_partial(first: WindowMap, found: WindowMap) -> bool:
-    """Whether cells stand as a narrow network's answer `first` has them."""
-    assert first.cells_HW is not None and found.cells_HW is not None
-    return bool((first.cells_HW == found.cells_HW).any())

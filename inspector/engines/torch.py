@@ -29,7 +29,10 @@ class _TorchBackend(GraphEngine):
 
     title = "torch"
 
-    def __init__(self, bundle: ModelBundle, model: Any, device: str, threads: int | None) -> None:
+    def __init__(
+        self, bundle: ModelBundle, *, device: str = "auto", threads: int | None = None
+    ) -> None:
+        model = self.load(bundle)
         super().__init__(bundle, "fp32", self._run_once)
         self._device, self.why = _resolve(Device.parse(device))
         if threads is not None:
@@ -43,6 +46,11 @@ class _TorchBackend(GraphEngine):
             raise BackendError(f"the model does not load on {self._device} ({error})") from error
         self.device = str(self._device)
         self.providers = (f"torch {torch.__version__}",)
+
+    @staticmethod
+    def load(bundle: ModelBundle) -> Any:
+        """The model, on the CPU."""
+        raise NotImplementedError
 
     @torch.inference_mode()
     def _run_once(self, pixels_NHWC: NDArray[np.uint8]) -> Outputs:
@@ -65,11 +73,7 @@ class EagerBackend(_TorchBackend):
     """The bundle's weights in the network's own code: what every export is compared with."""
 
     name = "eager"
-
-    def __init__(
-        self, bundle: ModelBundle, *, device: str = "auto", threads: int | None = None
-    ) -> None:
-        super().__init__(bundle, load_deployed(bundle), device, threads)
+    load = staticmethod(load_deployed)
 
 
 class TorchScriptBackend(_TorchBackend):
@@ -78,10 +82,9 @@ class TorchScriptBackend(_TorchBackend):
 
     name = "torchscript"
 
-    def __init__(
-        self, bundle: ModelBundle, *, device: str = "auto", threads: int | None = None
-    ) -> None:
-        file = bundle.file(bundle.variant(self.name, "fp32").file)
+    @staticmethod
+    def load(bundle: ModelBundle) -> Any:
+        file = bundle.file(bundle.variant("torchscript", "fp32").file)
         if not bundle.trusted:  # before it is loaded: that alone may run it
             raise UsageError(
                 f"{file} is a program, which could read and write all your files; add --trust if "
@@ -89,7 +92,7 @@ class TorchScriptBackend(_TorchBackend):
             )
         model, metadata = _load_script(file, list(model_metadata(bundle)))
         check_metadata(bundle, file.name, metadata)
-        super().__init__(bundle, model, device, threads)
+        return model
 
 
 def built_for_cuda() -> bool:

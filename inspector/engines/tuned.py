@@ -162,8 +162,7 @@ def _with_deferred(
 
 
 def _cached_speeds(bundle: ModelBundle, backend: str) -> dict[str, float]:
-    """Seconds per image by precision; empty unless they were measured before, and what the cache
-    holds can be times."""
+    """Seconds per image by precision; empty unless the cache holds what can be times."""
     found = get_cached(machine_key(bundle.files, backend))
     if not isinstance(found, dict) or _FP32 not in found:
         return {}

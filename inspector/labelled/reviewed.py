@@ -16,7 +16,7 @@ from inspector.core.layout import Layout
 from inspector.core.text import calendar_time
 from inspector.errors import DataError
 from inspector.labelled.folder import LabelledImage
-from inspector.photos.limits import DecodeLimits
+from inspector.photos.opened import DecodeLimits
 from inspector.photos.reading import sha256_within
 from inspector.photos.source import source_of
 from inspector.results.labels import Label, newest, read_decisions

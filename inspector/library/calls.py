@@ -19,6 +19,7 @@ from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
 
+from inspector import _CALLS
 from inspector.errors import InspectorError
 from inspector.photos.source import count_images
 
@@ -35,23 +36,6 @@ if TYPE_CHECKING:
 
     Config = type[DataclassInstance]
 
-_CALIBRATE, _EVALUATE = "inspector.calibration.run", "inspector.evaluation.run"
-HOMES = {
-    "bench": ("bench.run:bench", "bench.config:BenchConfig"),
-    "calibrate": (f"{_CALIBRATE}:calibrate", f"{_CALIBRATE}:CalibrateConfig"),
-    "evaluate": (f"{_EVALUATE}:evaluate", f"{_EVALUATE}:EvaluateConfig"),
-    "export": ("export.run:export_bundle", "export.config:ExportConfig"),
-    "merge": ("inspector.results.merge:merge", "inspector.results.merge:MergeConfig"),
-    "publish": ("inspector.results.publish:publish", "inspector.results.publish:PublishConfig"),
-    "rejudge": ("inspector.scanning:rejudge", "inspector.scanning:RejudgeConfig"),
-    "report": ("inspector.reporting.report:report", "inspector.reporting.report:ReportConfig"),
-    "review": ("inspector.reviewing.server:review", "inspector.reviewing.server:ReviewConfig"),
-    "scan": ("inspector.scanning:scan", "inspector.scanning:ScanConfig"),
-    "train": ("inspector.training:train", "inspector.training:TrainConfig"),
-    "verify": ("inspector.results.verify:verify", "inspector.results.verify:VerifyConfig"),
-    "watch": ("inspector.scanning:watch", "inspector.scanning:ScanConfig"),
-}  # fmt: skip
-"""Where each function and its config live."""
 WATCHES = ("progress", "watch")
 """Names of arguments that are told how far a function is."""
 _SECONDS = 0.2
@@ -67,7 +51,7 @@ def find(place: str) -> Any:
 def load(name: str) -> Callable[..., Any]:
     """The function of that name, which takes a config or its fields, the first of them by place. In
     a notebook it shows how far it is, unless it is told whom to tell."""
-    function, kind = map(find, HOMES[name])
+    function, kind = map(find, _CALLS[name])
     own = list(inspect.signature(function).parameters.values())[1:]
     names = {parameter.name for parameter in own}
     first = fields(kind)[0].name

@@ -18,7 +18,6 @@ from PIL import Image
 
 from inspector.core.machine import usable_cores
 from inspector.core.text import display_path, printable
-from inspector.engines.photo import choose_views, open_photo_engine
 from inspector.engines.tuned import fastest_precision
 from inspector.errors import DataError, UsageError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
@@ -30,7 +29,7 @@ from inspector.photos.drawing import VEIL, Overlay, drawn_over, heat_of
 from inspector.photos.source import Discovery, source_of
 from inspector.results.schema import make_row
 from inspector.scanning.config import ScanConfig
-from inspector.scanning.executor import close_all
+from inspector.scanning.executor import close_all, start_engine
 from inspector.scanning.overlays import Explanations
 from inspector.scanning.plan import AUTO, choose_engine
 from inspector.types import Decoded, Failure, ImageRef, Judgement, View
@@ -193,22 +192,13 @@ class Model:
             precision = choice.precision
             if precision == AUTO:
                 precision, _ = fastest_precision(bundle, choice.backend, opened=opened)
-            self._engine = open_photo_engine(
-                bundle,
-                choice.backend,
-                views=choose_views(config.view, bundle),
-                overlap=config.overlap,
-                device=config.device,
-                precision=precision,
-                thresholds=config.thresholds(bundle.thresholds),
-                dense_thresholds=config.dense_thresholds(bundle),
-                opened=opened,
-            )
+            self._engine = start_engine(config, bundle, choice.backend, precision, opened=opened)
         finally:
             close_all(opened)
         self.bundle = bundle
         self.precision = precision
         self._config = config
+        self._thresholds = config.thresholds(bundle.thresholds)
         self._dense = config.dense_thresholds(bundle)
         self._explain = Explanations(bundle)
 
@@ -299,26 +289,17 @@ class Model:
 
     def _judged(self, batch: Batch, image: Image.Image | None) -> Iterator[tuple[int, Prediction]]:
         batch = batch.at_scale(self._config.mm_per_px)
-        own: Iterator[Judgement] = iter(())
-        overlays: Iterator[Overlay] = iter(())
+        own: Iterator[tuple[Judgement, Overlay]] = iter(())
         if batch.photos:
             scores = self._engine.run(batch)
-            judgements = judge(
-                scores,
-                batch.photos,
-                self._config.thresholds(self.bundle.thresholds),
-                self._engine.stages,
-                self._dense,
-                self._config.scale,
-            )
-            own = iter(judgements)
-            overlays = (self._explain.overlay(said, scores, k) for k, said in enumerate(judgements))
+            stages, scale = self._engine.stages, self._config.scale
+            said = judge(scores, batch.photos, self._thresholds, stages, self._dense, scale)
+            own = ((each, self._explain.overlay(each, scores, k)) for k, each in enumerate(said))
         for item in batch.items:
             if isinstance(item, Failure):
                 yield item.ref.index, Prediction(item)
             else:
-                said, overlay = next(own), next(overlays)
-                yield item.ref.index, Prediction(item, said, overlay, image)
+                yield item.ref.index, Prediction(item, *next(own), image)
 
     def close(self) -> None:
         """Give back memory and threads; nothing can be asked afterwards."""

@@ -18,6 +18,7 @@ import numpy as np
 from inspector.errors import BundleError
 from inspector.model.bundle import DenseView
 from inspector.model.verdict import SURE, probability
+from inspector.model.windows import pushed_into
 from inspector.types import PhotoScore, Region, SimpleRules
 
 if TYPE_CHECKING:
@@ -124,17 +125,15 @@ def find_candidates(
     `MOST_TILES` are wanted."""
     rule = PhotoRule.from_json(dense.photo)
     grid = _Grid.of(window_map, sides, dense)
-    label_HW = components(grid.odds_HW >= rule.grow)
-    best = np.unravel_index(int(grid.odds_HW.argmax()), grid.odds_HW.shape)
-    cell_K = np.flatnonzero(label_HW >= 0)
-    label_K = label_HW.ravel()[cell_K]
+    odds, labels = grid.odds_HW.ravel(), components(grid.odds_HW >= rule.grow).ravel()
+    cell_K = np.flatnonzero(labels >= 0)
+    label_K = labels[cell_K]
     order_K = np.argsort(label_K, kind="stable")
     groups = np.split(cell_K[order_K], np.flatnonzero(np.diff(label_K[order_K])) + 1)
-    odds = grid.odds_HW.ravel()
     kept = [group for group in groups if len(group) and odds[group].max() >= rule.seed]
     if not kept:
-        first = label_HW[best]
-        kept = [np.flatnonzero(label_HW == first)] if first >= 0 else [_flat(grid.odds_HW, best)]
+        best = odds.argmax()
+        kept = [np.flatnonzero(labels == labels[best]) if labels[best] >= 0 else np.array([best])]
     found = [grid.candidate(group) for group in kept]
     found.sort(key=lambda c: c.features["peak"] + c.features["sum"], reverse=True)
     return tuple(found)
@@ -161,11 +160,13 @@ def judge_photo(
     p_crack = probability(logit(rule.photo, photo_features(logits, windows)))
     regions = []
     for k in order[:MOST_REGIONS]:
-        found, p_region = candidates[k], float(probability(logits[k]))
+        p_region = float(probability(logits[k]))
         if p_region < rule.region_from:
             break
-        stage = stages[-1 if k < len(tile_log_odds) else 0]
-        regions.append(_region(found, p_region, stage))
+        found, stage = candidates[k], stages[-1 if k < len(tile_log_odds) else 0]
+        box = found.x, found.y, found.width, found.height
+        lengths = found.length_at_least, found.length_at_most
+        regions.append(Region(*box, p_region, *lengths, stage))
     first = candidates[order[0]]
     return PhotoScore(
         p_crack=float(p_crack),
@@ -189,19 +190,6 @@ def simple_rules(window_map: WindowMap) -> SimpleRules:
         top_three=float(p_K[-3:].mean()),
         noisy_or=float(1 - np.exp(np.log1p(-np.minimum(p_K, 1 - SURE)).sum())),
         mean=float(p_K.mean()),
-    )
-
-
-def _region(found: Candidate, p_crack: float, stage: str) -> Region:
-    return Region(
-        x=found.x,
-        y=found.y,
-        width=found.width,
-        height=found.height,
-        p_crack=p_crack,
-        length_at_least=found.length_at_least,
-        length_at_most=found.length_at_most,
-        stage=stage,
     )
 
 
@@ -234,10 +222,6 @@ def components(is_in_HW: NDArray[np.bool_]) -> NDArray[np.int64]:
         if np.array_equal(low, label_HW):
             return np.where(is_in_HW, label_HW, -1)
         label_HW = low
-
-
-def _flat(plane_HW: NDArray[np.float32], place: tuple[np.intp, ...]) -> NDArray[np.int64]:
-    return np.array([np.ravel_multi_index(place, plane_HW.shape)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,10 +287,7 @@ class _Grid:
         at_row, at_column = np.unravel_index(int(near.argmax()), near.shape)
         x = found.left + (first_column + int(at_column)) * found.stride
         y = found.top + (first_row + int(at_row)) * found.stride
-        x, y = (
-            min(max(place, 0), max(0, line.side - found.size))
-            for place, line in ((x, self.columns), (y, self.rows))
-        )
+        x, y = pushed_into((self.rows.side, self.columns.side), x, y, found.size)
         return x, y, float(near.max())
 
 

@@ -44,8 +44,11 @@ def build_network(init: str) -> ResNet:
     """
     network = resnet18(weights=None)
     network.fc = nn.Linear(FEATURES, CLASSES)
-    if init != "random":
-        _load_backbone(network, _initial_weights(init))
+    if init == "imagenet":
+        _load_backbone(network, _download_imagenet())
+    elif init != "random":
+        path = _initial_path(init)
+        _load_backbone(network, read_weights(path / WEIGHTS if path.is_dir() else path))
     return network
 
 
@@ -58,13 +61,6 @@ def initial_bundle(init: str) -> ModelBundle | None:
 
 def _initial_path(init: str) -> Path:
     return DEFAULT_PATH if init == "default" else Path(init)
-
-
-def _initial_weights(init: str) -> dict[str, Tensor]:
-    if init == "imagenet":
-        return _download_imagenet()
-    path = _initial_path(init)
-    return read_weights(path / WEIGHTS if path.is_dir() else path)
 
 
 def _download_imagenet() -> dict[str, Tensor]:

@@ -156,8 +156,7 @@ def fit_ood_head(training_NF: Tensor, outliers_MF: Tensor, *, least: int = MIN_T
 
 
 def _direction(training_NF: Tensor, outliers_MF: Tensor) -> Tensor:
-    """Direction by ridge regression of the label on standardised features, both kinds weighing the
-    same."""
+    """Ridge regression of the label on standardised features, both kinds weighing the same."""
     both = torch.cat([training_NF, outliers_MF])
     spread_F = both.std(dim=0)
     # A channel that never varies would give any other image an infinite score.

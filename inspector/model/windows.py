@@ -276,3 +276,10 @@ def window_means(cells_HW: NDArray[np.floating[Any]], window: int = USUAL) -> ND
     sums[1:, 1:] = cells_HW.cumsum(axis=0, dtype=np.float64).cumsum(axis=1)
     rows = sums[window:] - sums[:-window]
     return np.asarray((rows[:, window:] - rows[:, :-window]) / window**2)
+
+
+def pushed_into(sides: tuple[int, ...], x: int, y: int, size: int) -> tuple[int, int]:
+    """The corner of a square of `size` pixels along each side, at (x, y), once it is pushed into a
+    photo of `sides` (height, width) as far as it fits."""
+    height, width = sides
+    return max(0, min(x, width - size)), max(0, min(y, height - size))

@@ -32,7 +32,7 @@ from inspector.photos.formats import (
     sniff,
 )
 from inspector.photos.local import APPLE_DOUBLE_MAGIC
-from inspector.photos.open_archive import OpenArchive, is_file, opened_archive
+from inspector.photos.open_archive import OpenArchive, opened_archive
 from inspector.photos.opened import Refused
 from inspector.photos.selection import APPLE_DOUBLE
 from inspector.types import FileFacts
@@ -56,10 +56,11 @@ class Archives:
         if address.startswith(LOCAL):
             if MEMBER in address:
                 return "%00" not in address.partition(MEMBER)[0]
-            return named_like_an_archive(address) and is_file(path_of(address))
+            return named_like_an_archive(address) and os.path.isfile(path_of(address))
         if _BORDER in address and (found := _SHOWN.fullmatch(address)):
-            return is_file(found[1])
-        return named_like_an_archive(address) and not is_uri(address) and is_file(address)
+            return os.path.isfile(found[1])
+        is_named = named_like_an_archive(address) and not is_uri(address)
+        return is_named and os.path.isfile(address)
 
     def root(self, address: str) -> ArchiveRoot:
         root = ArchiveRoot(address, _uri_of(address))
@@ -88,18 +89,9 @@ class Archives:
         opened = opened_archive(_path_of(address))
         return opened.file_of(opened.find(address))
 
-    def is_gone(self, address: str) -> bool:
-        """Whether there is no such archive, or it can be read to its end and has no such photo."""
-        try:
-            opened = opened_archive(_path_of(address))
-            member = opened.find(address)
-            if (page := page_of(address)) > 1:
-                return page > opened.pages_of(member)
-        except (FileNotFoundError, NotADirectoryError):
-            return not os.path.islink(_path_of(address))
-        except (OSError, ValueError, Refused):
-            pass
-        return False
+    def pages(self, address: str) -> int:
+        opened = opened_archive(_path_of(address))
+        return opened.pages_of(opened.find(address))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +180,7 @@ def _each_page(opened: OpenArchive, member: Member, uri: str) -> Iterator[Found]
 def _is_left_out(
     names: tuple[str, ...], listing: Discovery, folders: dict[tuple[str, ...], bool]
 ) -> bool:
-    """Whether a member is left out, by its name or by one of its `folders`, which are counted
-    once."""
+    """Whether a member is left out, by its name or a folder's; each of `folders` counts once."""
     if len(folders) > _FOLDERS_KEPT:
         folders.clear()
     leave_out = listing.excludes.leave_out

@@ -20,7 +20,7 @@ _APART = 8 << 20
 """Bytes between two marks at first."""
 _MARKS = 64
 """Marks at most; each holds some 45 kB."""
-_GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = b"\x1f\x8b"
 
 
 class Block(Protocol):
@@ -126,7 +126,7 @@ class Inflated:
 
     def _begins_again(self) -> bool:
         """Whether other packed bytes follow, as those of gzip may."""
-        if self._form != GZIP or self._packed.read_at(self._place, 2) != _GZIP_MAGIC:
+        if self._form != GZIP or self._packed.read_at(self._place, 2) != GZIP_MAGIC:
             return False
         self._state = zlib.decompressobj(self._form)
         return True

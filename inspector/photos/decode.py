@@ -24,12 +24,11 @@ from inspector.photos.jpeg import (
     plain_image,
     plain_pixels,
 )
-from inspector.photos.limits import DecodeLimits
-from inspector.photos.opened import Bytes, OpenBytes
+from inspector.photos.opened import Bytes, DecodeLimits, OpenBytes, Refused
 from inspector.photos.pixels import in_pieces, to_rgb, turned, upright, upright_sides
 from inspector.photos.png import SIGNATURE, plain_png
 from inspector.photos.raw import RawImage, is_camera_raw, open_raw
-from inspector.photos.reading import Contents, Refused, read
+from inspector.photos.reading import Contents, read
 from inspector.types import Decoded, Failure, FailureCode, ImageRef, PhotoFacts, View
 
 if TYPE_CHECKING:
@@ -107,12 +106,7 @@ def _decode(
                 _refuse_huge(image, limits)
             found, orientation = _facts(image)
             facts = replace(found, content_hash=contents.content_hash)
-            view, shrink = views.of(image.size), 1.0
-            if view is View.WHOLE:
-                shrink = max(image.size) / spec.size
-                pixels_HWC = _model_pixels(image, orientation, spec, data)
-            else:
-                pixels_HWC = _native_pixels(image, orientation, data)
+            pixels_HWC, shrink, view = _in_view(image, orientation, spec, views, data)
     except Refused as refusal:
         return Failure(ref, refusal.code, _in_one_line(refusal.detail), facts)
     except Exception as error:  # Pillow raises many types on damaged data
@@ -130,12 +124,7 @@ def prepare(
         _prepare_pillow(DecodeLimits())
         image.load()
         facts, orientation = _facts(image)
-        view, shrink = views.of(image.size), 1.0
-        if view is View.WHOLE:
-            shrink = max(image.size) / spec.size
-            pixels_HWC = _small(image, orientation, spec)
-        else:
-            pixels_HWC = turned(in_pieces(image), orientation)
+        pixels_HWC, shrink, view = _in_view(image, orientation, spec, views, None)
     except Exception as error:  # of many types; the file that it comes from may be damaged
         return Failure(ref, FailureCode.CORRUPT, _in_one_line(str(error)))
     return Decoded(ref, pixels_HWC, facts, shrink, view)
@@ -293,11 +282,23 @@ def _facts(image: Image.Image) -> tuple[PhotoFacts, int]:
     return facts, orientation
 
 
+def _in_view(
+    image: Image.Image, orientation: int, spec: PreprocessSpec, views: Views, data: Bytes | None
+) -> tuple[NDArray[np.uint8], float, View]:
+    """Return the upright pixels of a photo in its view, how much that shrinks it, and the view.
+    `data` is its file; None where the image is decoded."""
+    view = views.of(image.size)
+    if view is not View.WHOLE:
+        return _native_pixels(image, orientation, data), 1.0, view
+    shrink = max(image.size) / spec.size
+    return _model_pixels(image, orientation, spec, data), shrink, view
+
+
 def _model_pixels(
-    image: Image.Image, orientation: int, spec: PreprocessSpec, data: Bytes
+    image: Image.Image, orientation: int, spec: PreprocessSpec, data: Bytes | None
 ) -> NDArray[np.uint8]:
     """Return the upright photo at the model's size; a JPEG is decoded not much larger than that."""
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
+    if data is not None and isinstance(image, TiffImagePlugin.TiffImageFile):
         image = Image.fromarray(_tiff_pixels(data))
     if isinstance(image, JpegImageFile) and isinstance(data, bytes):
         _refuse_endless_jpeg(image, data)
@@ -311,17 +312,13 @@ def _model_pixels(
         else:
             image = plain_image(data, image.size) or image
     image.load()  # may change the mode
-    return _small(image, orientation, spec)
-
-
-def _small(image: Image.Image, orientation: int, spec: PreprocessSpec) -> NDArray[np.uint8]:
     return to_pixels(upright(fit(to_rgb(image), spec), orientation))
 
 
-def _native_pixels(image: Image.Image, orientation: int, data: Bytes) -> NDArray[np.uint8]:
+def _native_pixels(image: Image.Image, orientation: int, data: Bytes | None) -> NDArray[np.uint8]:
     """Return all pixels of the photo, upright: a turned view of how they were decoded."""
     pixels_HWC = None
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
+    if data is not None and isinstance(image, TiffImagePlugin.TiffImageFile):
         pixels_HWC = _tiff_pixels(data)
     if isinstance(image, JpegImageFile) and isinstance(data, bytes):
         _refuse_endless_jpeg(image, data)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from inspector.photos.formats import decodable, missing_extra
-from inspector.photos.reading import Refused
+from inspector.photos.opened import Refused
 from inspector.types import FailureCode
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from PIL import Image, features
 
-from inspector.photos.reading import Refused
+from inspector.photos.opened import Refused
 from inspector.types import FailureCode
 
 if TYPE_CHECKING:

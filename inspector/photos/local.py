@@ -100,18 +100,9 @@ class Local:
             file.close()
         raise OSError(errno.ENXIO, "not a regular file")
 
-    def is_gone(self, address: str) -> bool:
-        """Whether there is neither a file nor a link of this name, or the file has no such page."""
+    def pages(self, address: str) -> int:
         path = _file_of(address)
-        try:
-            about = os.stat(path)
-            if (page := page_of(address)) > 1:
-                return page > len(list(_pages(path, "", about)))
-        except (FileNotFoundError, NotADirectoryError):
-            return not os.path.islink(path)
-        except (OSError, ValueError):
-            pass
-        return False
+        return sum(1 for _ in _pages(path, "", os.stat(path)))
 
 
 class LocalFile(io.BufferedReader):
@@ -194,9 +185,12 @@ class LocalRoot:
             entry = level.entries.pop()
             is_dir = _is_dir(entry, listing.follow_symlinks)
             chosen = level.chosen
-            if not chosen:
-                is_dir, chosen, on_the_way = self._held_against(level, entry, is_dir=is_dir)
-                if not (chosen or on_the_way):
+            if self.pattern and not chosen:
+                names = (*level.below, entry.name)
+                if self.pattern.spells(names):
+                    is_dir = _is_dir(entry, follow_symlinks=True)
+                chosen = self.pattern.matches(names, is_dir=is_dir)
+                if not (chosen or (is_dir and self.pattern.may_match_below(names))):
                     continue
             if _is_left_out(entry, level.below, listing, is_dir=is_dir):
                 continue
@@ -208,17 +202,6 @@ class LocalRoot:
             elif uri := _entered(level, entry, listing, is_keyed=self.may_repeat):
                 below = (*level.below, entry.name)
                 levels.append(_Level(uri, below, chosen, _list(entry.path, listing)))
-
-    def _held_against(
-        self, level: _Level, entry: os.DirEntry[str], *, is_dir: bool
-    ) -> tuple[bool, bool, bool]:
-        """Compare an entry with the pattern: whether it is a directory that may be entered, whether
-        it is meant with all that is in it, and whether something in it may be."""
-        assert self.pattern is not None
-        names = (*level.below, entry.name)
-        is_dir = is_dir or (self.pattern.spells(names) and _is_dir(entry, follow_symlinks=True))
-        meant = self.pattern.matches(names, is_dir=is_dir)
-        return is_dir, meant, is_dir and self.pattern.may_match_below(names)
 
 
 def _file_of(address: str) -> str:
@@ -297,8 +280,7 @@ def _is_photo(entry: os.DirEntry[str], about: os.stat_result | None, listing: Di
 
 
 def _holds_results(path: str) -> bool:
-    """Whether a directory is that of a scan's results and not one of photos with folders called
-    alike."""
+    """Whether a directory is that of a scan's results, not of photos in folders called alike."""
     head = _head(os.path.join(path, RESULTS_DIR, MANIFEST), 4096)
     return all(word in head for word in _RESULTS)
 
@@ -322,8 +304,7 @@ def _is_dir(entry: os.DirEntry[str], follow_symlinks: bool) -> bool:
 
 
 def _head(path: str, count: int) -> bytes:
-    """Read the first bytes of a file, none where that fails; never wait for what became a pipe
-    meanwhile."""
+    """Read a file's first bytes, none where that fails; never wait for what became a pipe."""
     try:
         with open(path, "rb", buffering=0, opener=open_without_waiting) as file:
             return file.read(count) or b""

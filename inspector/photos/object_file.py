@@ -13,7 +13,7 @@ from inspector.core.spare import spare_file
 from inspector.core.untrusted import BUCKETS
 from inspector.photos.address import WEB, page_of, page_uri, without_page
 from inspector.photos.formats import named_like_a_tiff
-from inspector.photos.opened import OpenBytes, Refused
+from inspector.photos.opened import OpenBytes, Pieces, Refused
 from inspector.photos.stores import open_store, store_errors
 from inspector.photos.tiff_directory import photo_pages
 from inspector.types import FileFacts
@@ -150,32 +150,20 @@ class ObjectFile:
             self._held.close()
 
 
-class _Ranges(io.RawIOBase):
+class _Ranges(Pieces):
     """The bytes of an object of which little is read, each piece a request."""
 
     def __init__(self, place: Place, size: int) -> None:
-        self._place = place
-        self._size = size
-        self._at = 0
+        self._place, self._size = place, size
 
-    def readable(self) -> bool:
-        return True
+    def __len__(self) -> int:
+        return self._size
 
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = max(0, offset + (0, self._at, self._size)[whence])
-        return self._at
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        end = min(self._at + len(buffer), self._size)
-        if end <= self._at:
-            return 0
-        data = bytes(self._place.ask("get_range", self._place.key, start=self._at, end=end))
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
+    def __getitem__(self, part: slice) -> bytes:
+        begin, end, _ = part.indices(self._size)
+        if begin >= end:
+            return b""
+        return bytes(self._place.ask("get_range", self._place.key, start=begin, end=end))
 
 
 def facts_of(meta: Any) -> FileFacts:

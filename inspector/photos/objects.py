@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from inspector.core.untrusted import BUCKETS
 from inspector.errors import SourceError
+from inspector.photos.address import page_of
 from inspector.photos.formats import named_like_an_archive
 from inspector.photos.object_file import (
     HELD_BYTES,
@@ -140,14 +141,8 @@ class Objects:
     def open(self, address: str) -> ObjectFile:
         return self._files.take(address) or ObjectFile.of(address, FileFacts())
 
-    def is_gone(self, address: str) -> bool:
-        try:
-            self.facts(address)
-        except FileNotFoundError:
-            return True
-        except (OSError, ValueError):
-            pass
-        return False
+    def pages(self, address: str) -> int:
+        return page_of(address)  # to count them would take several requests
 
     def looked_up(self, names: Iterable[str]) -> AbstractContextManager[None]:
         """Ask for the facts of what `names` name in stores, while entered."""

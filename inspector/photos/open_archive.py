@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import re
-import stat
 import threading
 from array import array
 from collections import OrderedDict
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from inspector.photos.address import MEMBER
-from inspector.photos.blocks import FileBlock
+from inspector.photos.blocks import GZIP_MAGIC, FileBlock
 from inspector.photos.formats import named_like_a_tiff
 from inspector.photos.local import open_without_waiting
 from inspector.photos.members import DamagedError, MemberFile
@@ -44,7 +43,7 @@ class OpenArchive:
     none."""
 
     def __init__(self, path: str) -> None:
-        if not is_file(path):
+        if not os.path.isfile(path):
             os.stat(path)  # says why
             raise OSError(errno.ENXIO, "not a regular file")
         file = FileBlock(open_without_waiting(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
@@ -184,16 +183,9 @@ def _archive_in(file: FileBlock, name: str, size: int) -> Archive:
 
     head = file.read_at(0, 512)
     by_name = not name.lower().endswith(".zip")
-    if not head.startswith(zip.MAGIC) and (by_name or head.startswith(tar.GZIP_MAGIC)):
+    if not head.startswith(zip.MAGIC) and (by_name or head.startswith(GZIP_MAGIC)):
         return tar.TarArchive(file, size)
     return zip.ZipArchive(file, size)
-
-
-def is_file(path: str) -> bool:
-    try:
-        return stat.S_ISREG(os.stat(path).st_mode)
-    except (OSError, ValueError):
-        return False
 
 
 def _state_of(about: os.stat_result) -> tuple[int, ...]:

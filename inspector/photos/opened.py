@@ -1,11 +1,14 @@
-"""The bytes of an open file, and what stands for them where they cannot be had."""
+"""The bytes of an open file, the bounds on them, and what stands for them where they cannot be
+had."""
 
 from __future__ import annotations
 
 import errno
 import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypeAlias
 
+from inspector.errors import UsageError
 from inspector.types import FailureCode
 
 if TYPE_CHECKING:
@@ -19,6 +22,25 @@ _CODES = {
     errno.EBADMSG: FailureCode.CORRUPT,
 }
 """Failure codes by error number; any other says that the storage failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeLimits:
+    """Bounds that a file must keep to; beyond them it becomes a failed row, not a stopped scan.
+    Raises UsageError when a bound cannot be right."""
+
+    max_pixels: int = 180_000_000
+    """Width times height by the header; the default is close to Pillow's own bound."""
+    max_bytes: int = 1 << 30
+    """Size of the file, checked before reading."""
+    max_seconds: float = 60.0
+    """Time to read and decode; kept where a process of its own decodes, which can be ended."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_pixels", "max_bytes", "max_seconds"):
+            if not getattr(self, name) > 0:
+                option = name.replace("_", "-")
+                raise UsageError(f"--{option} {getattr(self, name)} is not above 0")
 
 
 class Refused(Exception):
@@ -36,13 +58,41 @@ def storage_failure(error: OSError) -> tuple[FailureCode, str]:
     return code, error.strerror or type(error).__name__
 
 
-class OpenBytes(io.RawIOBase):
-    """The bytes of a file that stays open, read when they are asked for: a slice, or as a file."""
+class Pieces(io.RawIOBase):
+    """Bytes that lie elsewhere, read when they are asked for: a slice (`self[begin:end]`, which a
+    subclass gives), or as a file."""
+
+    _at = 0
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, part: slice) -> bytes:
+        raise NotImplementedError
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = max(0, offset + (0, self._at, len(self))[whence])
+        return self._at
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        found = self[self._at : self._at + len(buffer)]
+        buffer[: len(found)] = found
+        self._at += len(found)
+        return len(found)
+
+
+class OpenBytes(Pieces):
+    """The bytes of a file that stays open."""
 
     def __init__(self, file: PhotoFile, facts: FileFacts) -> None:
         self._file = file
         self._facts = facts
-        self._at = 0
         self._head = b""
 
     def __len__(self) -> int:
@@ -62,25 +112,6 @@ class OpenBytes(io.RawIOBase):
         """Take these as the first bytes, whatever the file has there."""
         self._head = head
         return self
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = max(0, offset + (0, self._at, len(self))[whence])
-        return self._at
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        found = self[self._at : self._at + len(buffer)]
-        buffer[: len(found)] = found
-        self._at += len(found)
-        return len(found)
 
     def has_changed(self) -> bool:
         """Whether the file is another than when its content was hashed."""

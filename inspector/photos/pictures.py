@@ -17,10 +17,9 @@ from PIL import Image, ImageFile, TiffImagePlugin
 from inspector.photos import tiff, tiff_windows
 from inspector.photos.decode import open_image
 from inspector.photos.exif import orientation_of
-from inspector.photos.limits import DecodeLimits
-from inspector.photos.opened import Bytes
+from inspector.photos.opened import Bytes, DecodeLimits, Refused
 from inspector.photos.pixels import to_rgb, upright, upright_sides
-from inspector.photos.reading import Contents, Refused, read
+from inspector.photos.reading import Contents, read
 from inspector.types import Failure, ImageRef
 
 if TYPE_CHECKING:
@@ -41,35 +40,28 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
-    """The file that something was made from: `width` and `height` upright, in pixels; `mtime_us`
-    as in `ImageRef`."""
+class Picture:
+    """An encoded picture of a photo, whose sides upright, in pixels, are `width` and `height`;
+    `mtime_us` as in `ImageRef`."""
 
     width: int
     height: int
     content_hash: str
     size_bytes: int | None
     mtime_us: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Picture(_Made):
-    """An encoded picture."""
-
     content: bytes
     media_type: str
 
 
 @dataclass(frozen=True, slots=True)
-class Opened(_Made):
-    """An upright photo, perhaps reduced."""
+class Opened:
+    """An upright photo, perhaps reduced; `width` and `height` as in `Picture`."""
 
     image: Image.Image
-
-    @classmethod
-    def of(cls, contents: Contents, image: Image.Image, sides: tuple[int, int]) -> Opened:
-        ref = contents.ref
-        return cls(*sides, contents.content_hash, ref.size, ref.mtime_us, image)
+    width: int
+    height: int
+    ref: ImageRef
+    content_hash: str
 
     def encoded(self) -> Picture:
         stream = BytesIO()
@@ -80,8 +72,8 @@ class Opened(_Made):
         else:
             self.image.save(stream, "JPEG", quality=_QUALITY)
             media_type = "image/jpeg"
-        made = (self.width, self.height, self.content_hash, self.size_bytes, self.mtime_us)
-        return Picture(*made, stream.getvalue(), media_type)
+        about = self.width, self.height, self.content_hash, self.ref.size, self.ref.mtime_us
+        return Picture(*about, stream.getvalue(), media_type)
 
 
 class CannotShowError(Exception):
@@ -105,26 +97,26 @@ def thumb(address: str) -> Picture:
 
 def open_whole(address: str, side: int = SCREEN_SIDE) -> Opened:
     """Open a photo at most `side` pixels long; `screen` shows it so. Raises CannotShowError."""
-    with _read(address) as contents:
+    with read_whole(address) as contents:
         image, orientation = _open(contents.data)
     sides = upright_sides(image.size, orientation)
     image.draft(None, (side, side))
     whole = upright(_rgb(image), orientation)
     whole.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return Opened.of(contents, whole, sides)
+    return Opened(whole, *sides, contents.ref, contents.content_hash)
 
 
 def open_full(address: str) -> Opened:
     """Open a photo with every pixel it has, upright. Raises CannotShowError."""
-    with _read(address) as contents:
+    with read_whole(address) as contents:
         full = _full(contents)
-    return Opened.of(contents, full, full.size)
+    return Opened(full, *full.size, contents.ref, contents.content_hash)
 
 
 def region(address: str, box: Box, width: int) -> Picture:
     """A part of the photo, `width` pixels wide or as many as it has. Raises CannotShowError."""
     global _last
-    with _read(address) as contents:
+    with read_whole(address) as contents:
         if _last is None or _last[:2] != (address, contents.content_hash):
             _last = None  # before the next one is decoded: two of 100 megapixels are much
             _last = address, contents.content_hash, _full(contents)
@@ -137,10 +129,11 @@ def region(address: str, box: Box, width: int) -> Picture:
     if part.width > width:
         height = max(1, round(part.height * width / part.width))
         part = part.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return Opened.of(contents, part, photo.size).encoded()
+    return Opened(part, *photo.size, contents.ref, contents.content_hash).encoded()
 
 
-def _read(address: str) -> Contents:
+def read_whole(address: str) -> Contents:
+    """Read a photo's bytes. Raises CannotShowError."""
     contents = read(ImageRef.of(address), DecodeLimits())
     if isinstance(contents, Failure):
         raise CannotShowError(f"{contents.code}: {contents.detail}")

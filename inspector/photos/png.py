@@ -7,7 +7,8 @@ import contextlib
 import struct
 import zlib
 
-from inspector.photos.reading import Refused
+from inspector.photos.opened import Refused
+from inspector.photos.xmp import MOST_BYTES
 from inspector.types import FailureCode
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -21,8 +22,6 @@ _COLOUR_KEY_BYTES = {0: 2, 2: 6}
 _PALETTE = 3
 _TEXTS = frozenset({b"XML:com.adobe.xmp", b"Raw profile type exif"})
 """Keywords of texts that hold facts about the photo, as Pillow knows them."""
-_MOST_TEXT_BYTES = 1 << 18
-"""Unpacked; what is longer is no such text."""
 
 
 def plain_png(data: bytes) -> bytes:
@@ -91,12 +90,12 @@ def _is_useful_text(kind: bytes, body: bytes) -> bool:
         return text[:1] == b"\0" and _unpacks(text[1:])
     if kind == b"iTXt" and text[:2] == b"\1\0":
         return _unpacks(text[2:].split(b"\0", 2)[-1])
-    return len(text) <= _MOST_TEXT_BYTES
+    return len(text) <= MOST_BYTES
 
 
 def _unpacks(packed: bytes) -> bool:
     unpacker = zlib.decompressobj()
     with contextlib.suppress(zlib.error):
-        unpacker.decompress(packed, _MOST_TEXT_BYTES)
+        unpacker.decompress(packed, MOST_BYTES)
         return not unpacker.unconsumed_tail
     return False

@@ -74,8 +74,7 @@ def _within(value: float | None, least: float, most: float) -> float | None:
 
 
 def _laser(xmp: Mapping[str, str]) -> float | None:
-    """Return what the range finder measured at the photo's centre, unless it says that it could
-    not."""
+    """Return what the range finder measured at the photo's centre, unless it says it failed."""
     if xmp.get("drone-dji:LRFStatus", "Normal").lower() != "normal":
         return None
     distance = number(xmp.get("drone-dji:LRFTargetDistance"))

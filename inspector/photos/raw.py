@@ -18,8 +18,8 @@ from PIL import Image, ImageFile
 
 from inspector.photos import iso_media, tiff
 from inspector.photos.formats import RAW, decodable, missing_extra, sniff
+from inspector.photos.opened import Refused
 from inspector.photos.pixels import upright, upright_sides
-from inspector.photos.reading import Refused
 from inspector.photos.tiff_windows import read_pixels
 from inspector.types import PREVIEW, FailureCode
 

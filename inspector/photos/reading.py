@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from inspector.photos.address import page_of
 from inspector.photos.formats import MAGIC_BYTES, sniff
-from inspector.photos.opened import Bytes, OpenBytes, storage_failure
-from inspector.photos.opened import Refused as Refused
+from inspector.photos.opened import Bytes, OpenBytes, Refused, storage_failure
 from inspector.photos.source import source_of
 from inspector.photos.tiff_directory import at_page, photo_pages
 from inspector.types import Failure, FailureCode, ImageRef
@@ -18,7 +17,7 @@ from inspector.types import Failure, FailureCode, ImageRef
 if TYPE_CHECKING:
     from typing import Self
 
-    from inspector.photos.limits import DecodeLimits
+    from inspector.photos.opened import DecodeLimits
     from inspector.photos.source import PhotoFile
 
 

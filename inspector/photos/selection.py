@@ -113,8 +113,6 @@ class Excludes:
             if lower in NO_PHOTOS or lower.startswith(_TRASH):
                 self.counts[f"{name}/"] += 1
                 return True
-        if not (self._names or self._paths):
-            return False
         return self._matched((*below, name), is_dir=is_dir)
 
     def leave_out_source(self, path: str, *, is_dir: bool) -> bool:
@@ -123,8 +121,6 @@ class Excludes:
 
     def leave_out_named(self, path: str) -> bool:
         """Whether to leave out a file that a list names: by its name, or by a directory in it."""
-        if not (self._names or self._paths):
-            return False
         names = tuple(name for name in path.split("/") if name not in ("", "."))
         ends = range(1, len(names) + 1)
         return any(self._matched(names[:end], is_dir=end < len(names)) for end in ends)

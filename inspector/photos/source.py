@@ -17,13 +17,14 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
-from inspector.photos.address import MEMBER, directory_uri, is_uri
+from inspector.photos.address import LOCAL, MEMBER, directory_uri, is_uri, page_of, path_of
 from inspector.photos.archive import Archives
 from inspector.photos.formats import ARCHIVES, named_like_an_archive
 from inspector.photos.local import Local
 from inspector.photos.name_lists import is_list, names_in
 from inspector.photos.object_file import is_far
 from inspector.photos.objects import OBJECTS
+from inspector.photos.opened import Refused
 from inspector.photos.selection import Excludes, Once
 from inspector.types import ImageRef
 
@@ -110,8 +111,9 @@ class Source(Protocol):
         """Open a photo; a pipe or a device is refused (ENXIO), never waited for. Raises Refused
         where the source itself can tell why there is nothing to read, as of an encrypted member."""
 
-    def is_gone(self, address: str) -> bool:
-        """Whether it is certain that the photo is not there any more."""
+    def pages(self, address: str) -> int:
+        """Count the photos in a file; of one far away, the page of `address` is taken to be there.
+        Raises Refused."""
 
 
 SOURCES: list[Source] = [OBJECTS, Archives(), Local()]
@@ -135,10 +137,17 @@ def _named_by(text: str) -> Source:
 
 
 def is_gone(address: str) -> bool:
-    """Whether it is certain that a photo is not there any more; a link to nothing is there."""
+    """Whether it is certain that a photo is not there any more: there is neither its file nor a
+    link of that name, its archive can be read to the end and has no such photo, or its file has no
+    such page."""
     try:
-        return source_of(address).is_gone(address)
-    except ValueError:
+        source, page = source_of(address), page_of(address)
+        source.facts(address)
+        return page > 1 and page > source.pages(address)
+    except (FileNotFoundError, NotADirectoryError):
+        file = path_of(address.partition(MEMBER)[0]) if address.startswith(LOCAL) else address
+        return not os.path.islink(file)
+    except (OSError, ValueError, Refused):
         return False
 
 

@@ -12,11 +12,7 @@ from urllib.parse import quote, unquote
 from inspector.core.untrusted import BUCKETS
 from inspector.errors import SourceError
 from inspector.photos.address import text_of
-from inspector.photos.formats import (
-    named_like_a_tiff,
-    named_like_an_archive,
-    named_like_an_image,
-)
+from inspector.photos.formats import named_like_a_tiff, named_like_an_archive, named_like_an_image
 from inspector.photos.object_file import Place, canonical, facts_of, page_count, pages
 from inspector.photos.selection import APPLE_DOUBLE, Pattern, split_pattern
 from inspector.photos.stores import store_errors

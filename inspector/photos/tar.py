@@ -6,7 +6,7 @@ import tarfile
 import zlib
 from typing import TYPE_CHECKING
 
-from inspector.photos.blocks import GZIP, HeldPiece, Inflated, Piece
+from inspector.photos.blocks import GZIP, GZIP_MAGIC, HeldPiece, Inflated, Piece
 from inspector.photos.members import DamagedError, Member
 from inspector.types import FailureCode
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from inspector.photos.blocks import Block
 
-GZIP_MAGIC = b"\x1f\x8b"
 _RECORD = tarfile.BLOCKSIZE
 _LONGEST_EXTENSION = 1 << 20
 """Bytes of a name, or of pax fields, that are believed."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from math import prod
 from typing import TYPE_CHECKING
 
 from inspector.photos.jpeg import refuse_damaged_parts
-from inspector.photos.reading import Refused
-from inspector.photos.tiff_directory import LARGE_PART, MOST_VALUES, read_directory
+from inspector.photos.opened import Refused
+from inspector.photos.tiff_directory import MOST_VALUES, read_directory
 from inspector.types import FailureCode
 
 if TYPE_CHECKING:
@@ -136,7 +137,11 @@ def refuse_unreadable(data: Bytes, *, preview: bool = False) -> None:
         page = read_directory(data)
         if not all(any(page.values(tag)) for tag in (_WIDTH, _HEIGHT)):
             raise Refused(FailureCode.CORRUPT, "the TIFF does not say how wide and high it is")
-        _refuse_huge_parts(page)
+        if page.has_huge_tiles:
+            across, down = page.first(_TILE_WIDTH, 0), page.first(_TILE_HEIGHT, 0)
+            wide, high = page.sides
+            detail = f"the TIFF says that its tiles are {across} x {down}, itself {wide} x {high}"
+            raise Refused(FailureCode.CORRUPT, detail)
         unsupported = _unsupported(page)
         if not preview and _is_preview(page):
             unsupported = _SMALLER
@@ -165,7 +170,7 @@ def _parts(page: Directory) -> Iterator[tuple[int, int]]:
 
 def _is_preview(first: Directory) -> bool:
     """Whether the first page is not the photo itself."""
-    larger = any(_pixels(below) > _pixels(first) for below in _pages_below(first))
+    larger = any(prod(below.sides) > prod(first.sides) for below in _pages_below(first))
     return larger or bool(first.first(_SUBFILE, 0) & _REDUCED_RESOLUTION)
 
 
@@ -174,10 +179,6 @@ def _pages_below(first: Directory) -> Iterator[Directory]:
     for at in first.values(_SUB_DIRECTORIES)[:_MOST_BELOW]:
         with contextlib.suppress(struct.error):
             yield read_directory(first.data, at)
-
-
-def _pixels(page: Directory) -> int:
-    return page.first(_WIDTH, 0) * page.first(_HEIGHT, 0)
 
 
 def _unsupported(page: Directory) -> str | None:
@@ -223,19 +224,9 @@ def _unsupported(page: Directory) -> str | None:
     return f"a TIFF of this kind is not supported: {', '.join([*words, packing])}"
 
 
-def _refuse_huge_parts(page: Directory) -> None:
-    """Raise Refused for tiles much larger than the photo, which take memory and hold nothing."""
-    width, height, across, down = (
-        page.first(tag, 0) for tag in (_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT)
-    )
-    if across * down > max(LARGE_PART, 4 * width * height):
-        detail = f"the TIFF says that its tiles are {across} x {down}, itself {width} x {height}"
-        raise Refused(FailureCode.CORRUPT, detail)
-
-
 def _refuse_missing_parts(page: Directory) -> None:
     """Raise Refused where strips or tiles are missing: Pillow and libtiff may leave them black."""
-    width, height = page.first(_WIDTH, 0), page.first(_HEIGHT, 0)
+    width, height = page.sides
     across, down = width, page.first(_ROWS_PER_STRIP, height)
     if page.values(_TILE_WIDTH) and page.values(_TILE_HEIGHT):
         across, down = page.first(_TILE_WIDTH, 0), page.first(_TILE_HEIGHT, 0)

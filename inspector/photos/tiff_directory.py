@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from inspector.photos.opened import Bytes
 
-_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT = 254, 255, 256, 257
+_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT = 254, 255, 256, 257, 322, 323
 _NO_PHOTO = 1 | 4
 """TIFF 6.0, section 8: bits of the tag that mark a smaller version and a mask."""
 
@@ -25,7 +26,7 @@ TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4
 INTEGERS = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q", 18: "Q"}
 MOST_VALUES = 1 << 16
 """Number of values of one field that are looked at together: hostile files may claim any number."""
-LARGE_PART = 1 << 24
+_LARGE_TILE = 1 << 24
 """Pixels; tiles of up to this size may be larger than the photo."""
 MOST_DIRECTORIES, MOST_ENTRIES = 10_000, 1 << 18
 """Numbers of pages that are followed, and of fields in them."""
@@ -69,6 +70,17 @@ class Directory:
     def first(self, tag: int, default: int) -> int:
         """Return the field's first value. Raises struct.error as `values` does."""
         return next(iter(self.values(tag, count=1)), default)
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.first(_WIDTH, 0), self.first(_HEIGHT, 0)
+
+    @property
+    def has_huge_tiles(self) -> bool:
+        """Whether its tiles are much larger than itself: they take memory and hold nothing."""
+        tile = self.first(_TILE_WIDTH, 0) * self.first(_TILE_HEIGHT, 0)
+        return tile > max(_LARGE_TILE, 4 * prod(self.sides))
 
 
 def read_directory(data: Bytes, at: int | None = None) -> Directory:
@@ -135,9 +147,7 @@ def _shows_another(page: Directory, first: Directory) -> bool:
     first page and of its proportions it is a step of a pyramid, or a thumbnail."""
     if page.first(_SUBFILE, 0) & _NO_PHOTO or page.first(_OLD_SUBFILE, 1) == 2:
         return False
-    (width, height), (own_width, own_height) = (
-        (each.first(_WIDTH, 0), each.first(_HEIGHT, 0)) for each in (first, page)
-    )
+    (width, height), (own_width, own_height) = first.sides, page.sides
     if not own_width or not own_height:
         return False
     is_alike = abs(own_width * height - own_height * width) <= max(width, height)

@@ -16,15 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
+from inspector.photos.opened import Refused
 from inspector.photos.pixels import BACKDROP, as_stored, to_rgb, upright_sides
-from inspector.photos.reading import Refused
-from inspector.photos.tiff_directory import (
-    LARGE_PART,
-    TYPE_BYTES,
-    Directory,
-    later_pages,
-    read_directory,
-)
+from inspector.photos.tiff_directory import TYPE_BYTES, Directory, later_pages, read_directory
 from inspector.types import FailureCode
 
 if TYPE_CHECKING:
@@ -47,14 +41,13 @@ _MEANING = (_BITS, _COMPRESSION, _PHOTOMETRIC, 266, _SAMPLES, _PLANAR, 292, 293,
 
 _WINDOW_PIXELS = 1 << 20
 """Number of pixels that are decoded together, if strips and tiles allow it."""
-_UNCOMPRESSED, _YCBCR, _MASK, _BLACK_IS_ZERO = 1, 6, 4, 1
+_UNCOMPRESSED, _YCBCR, _BLACK_IS_ZERO = 1, 6, 1
 _TRANSPARENCY = 4
 """TIFF 6.0, section 8: this bit of the tag marks a page that tells which pixels are there."""
 _MOST_GROWTH, _MOST_OVERHEAD = 3, 1 << 16
 """A compressed part takes at most so many times its pixels' bytes and so many more: a hostile file
 may claim the whole of itself for each of its parts."""
 _LONG, _SHORT = 4, 3
-_MISSING = "some of the TIFF's strips or tiles are missing"
 
 _Field = tuple[int, int, bytes]
 """Type, number of values, and the values as they lie in the file."""
@@ -98,13 +91,8 @@ def _nodata(page: Directory) -> int | None:
 
 
 def _is_mask_of(mask: Directory, page: Directory) -> bool:
-    width, height = page.first(_WIDTH, 0), page.first(_HEIGHT, 0)
-    part = mask.first(_TILE_WIDTH, 0) * mask.first(_TILE_HEIGHT, 0)
-    return (
-        (mask.first(_WIDTH, 0), mask.first(_HEIGHT, 0)) == (width, height)
-        and (mask.first(_SAMPLES, 1), mask.first(_BITS, 1)) in ((1, 1), (1, 8))
-        and part <= max(LARGE_PART, 4 * width * height)
-    )
+    is_plain = (mask.first(_SAMPLES, 1), mask.first(_BITS, 1)) in ((1, 1), (1, 8))
+    return is_plain and mask.sides == page.sides and not mask.has_huge_tiles
 
 
 def header(data: Bytes) -> bytes:
@@ -137,7 +125,7 @@ class _Layout:
     @classmethod
     def of(cls, page: Directory, *, colours: int | None = None) -> _Layout:
         """Read the layout; `colours` overrides the page's PhotometricInterpretation."""
-        width, height = page.first(_WIDTH, 0), page.first(_HEIGHT, 0)
+        width, height = page.sides
         samples = page.first(_SAMPLES, 1)
         planes = samples if page.first(_PLANAR, 1) == 2 else 1
         colours = page.first(_PHOTOMETRIC, 0) if colours is None else colours
@@ -189,22 +177,23 @@ class _Layout:
 
     def _parts(self, first: int, columns: range) -> Iterator[bytes]:
         """Read some of the parts of the row that begins with the part `first`."""
-        begin, count = first + columns.start, len(columns)
         most = self._part_bytes() * _MOST_GROWTH + _MOST_OVERHEAD
-        offsets = self.page.values(self.tags[0], begin, count)
-        counts = self.page.values(self.tags[1], begin, count) or (most,) * len(offsets)
-        if {len(offsets), len(counts)} != {count}:
-            raise Refused(FailureCode.TRUNCATED, _MISSING)
-        for at, size in zip(offsets, counts, strict=True):
+        for at, size in self._places(first + columns.start, len(columns), most):
             yield self.page.data[at : at + min(size, most)]
+
+    def _places(self, begin: int, count: int, unstated: int) -> list[tuple[int, int]]:
+        """Offsets and byte counts of some parts; `unstated` stands for counts that are not there.
+        Raises Refused."""
+        offsets = self.page.values(self.tags[0], begin, count)
+        counts = self.page.values(self.tags[1], begin, count) or (unstated,) * len(offsets)
+        if {len(offsets), len(counts)} != {count}:
+            raise Refused(FailureCode.TRUNCATED, "some of the TIFF's strips or tiles are missing")
+        return list(zip(offsets, counts, strict=True))
 
     def _slices(self, row_bytes: int) -> Iterator[tuple[slice, slice, Image.Image]]:
         """Yield the windows of strips that are larger than a window."""
         strips = self.down * self.planes
-        offsets = self.page.values(self.tags[0], 0, strips)
-        counts = self.page.values(self.tags[1], 0, strips) or (len(self.page.data),) * len(offsets)
-        if {len(offsets), len(counts)} != {strips}:
-            raise Refused(FailureCode.TRUNCATED, _MISSING)
+        places = self._places(0, strips, len(self.page.data))
         step = max(_WINDOW_PIXELS // self.width, 1)
         for top in range(0, self.height, self.part_height):
             rows_left = min(self.part_height, self.height - top)
@@ -212,8 +201,9 @@ class _Layout:
                 rows = min(step, rows_left - row)
                 parts = []
                 for strip in range(top // self.part_height, strips, self.down):
-                    end = offsets[strip] + min((row + rows) * row_bytes, counts[strip])
-                    parts.append(self.page.data[offsets[strip] + row * row_bytes : end])
+                    begin, size = places[strip]
+                    end = begin + min((row + rows) * row_bytes, size)
+                    parts.append(self.page.data[begin + row * row_bytes : end])
                 image = self._image((self.width, rows), rows, parts)
                 yield slice(top + row, top + row + rows), slice(None), image
 

@@ -9,7 +9,8 @@ from xml.parsers import expat
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_MOST_BYTES = 1 << 18
+MOST_BYTES = 1 << 18
+"""Of a packet; what is longer is none."""
 _PREFIXES = {
     "http://ns.adobe.com/exif/1.0/": "exif",
     "http://ns.adobe.com/xap/1.0/": "xmp",
@@ -34,14 +35,10 @@ def number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-class _Refused(Exception):
-    """The block declares entities, which XMP does not need and bombs are made of."""
-
-
 def read_xmp(block: object) -> Mapping[str, str]:
     """Read the simple properties of an XMP packet (ISO 16684-1) by name, with the prefix that is
     usual for the namespace: `exif:DateTimeOriginal`. Empty where the packet is damaged or large."""
-    if not isinstance(block, bytes) or len(block) > _MOST_BYTES:
+    if not isinstance(block, bytes) or len(block) > MOST_BYTES:
         return {}
     found: dict[str, str] = {}
     texts: list[str] = []
@@ -62,7 +59,7 @@ def read_xmp(block: object) -> Mapping[str, str]:
             found.setdefault(f"{prefix}:{local}", value.strip())
 
     def refuse(*_: object) -> None:
-        raise _Refused
+        raise ValueError("it declares entities, which XMP does not need and bombs are made of")
 
     parser = expat.ParserCreate(namespace_separator=_NAMESPACE_END)
     parser.StartElementHandler, parser.EndElementHandler = start, end
@@ -70,6 +67,6 @@ def read_xmp(block: object) -> Mapping[str, str]:
     parser.StartDoctypeDeclHandler = refuse
     try:
         parser.Parse(block.strip(b"\0 \r\n\t"), True)
-    except (expat.ExpatError, _Refused, ValueError):  # ValueError: an encoding nobody knows
+    except (expat.ExpatError, ValueError):  # ValueError also: an encoding nobody knows
         return {}
     return found

@@ -13,13 +13,10 @@ from urllib.parse import unquote_to_bytes
 from inspector.core.durable import publish
 from inspector.errors import UsageError
 from inspector.photos.drawing import mark_regions
-from inspector.photos.limits import DecodeLimits
-from inspector.photos.pictures import CannotShowError
-from inspector.photos.reading import read
+from inspector.photos.pictures import CannotShowError, read_whole
 from inspector.reporting.counting import SHOWN
 from inspector.reporting.lists import writing
 from inspector.reporting.shots import as_jpeg, ask_each, open_judged
-from inspector.types import Failure, ImageRef
 from inspector.workers.process import HelperError
 
 if TYPE_CHECKING:
@@ -84,10 +81,7 @@ def make_pictures(
     """The files of one photo by option, as bytes. Raises CannotShowError."""
     found: dict[str, list[bytes]] = {}
     if COPY in options:
-        contents = read(ImageRef.of(address), DecodeLimits())
-        if isinstance(contents, Failure):
-            raise CannotShowError(f"{contents.code}: {contents.detail}")
-        with contents:
+        with read_whole(address) as contents:
             if contents.content_hash != content_hash:
                 raise CannotShowError("the file has changed since the scan")
             found[COPY] = [bytes(contents.data[:])]

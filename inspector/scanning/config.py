@@ -15,8 +15,8 @@ from inspector.errors import UsageError
 from inspector.model.bundle import ModelBundle, Thresholds
 from inspector.model.scale import Scale
 from inspector.photos.address import WEB, Moved
-from inspector.photos.limits import DecodeLimits
 from inspector.photos.name_lists import is_list
+from inspector.photos.opened import DecodeLimits
 from inspector.photos.selection import Shard, split_pattern
 from inspector.photos.source import Discovery
 from inspector.results.bucket import Bucket

@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from inspector.types import Batch, ImageRef, Judgement
     from inspector.workers.ordered import Turn
 
-    Engine = PhotoEngine | Ready
+    Engine: TypeAlias = PhotoEngine | Ready
     """What a scan can say of what judges: the engine here, or those elsewhere."""
 
 IN_FLIGHT = 2
@@ -146,7 +146,9 @@ class LocalExecutor:
         self._batches = start_loader(config, bundle, plan, self._work)
         self._opened.enter_context(closing(self._batches))
         open_already = None if warm is None else warm.engine
-        self.engine = open_already or start_engine(config, bundle, plan, self._timed)
+        self.engine = open_already or start_engine(
+            config, bundle, plan.backend, plan.precision, plan.threads, opened=self._timed
+        )
         self._thread = EngineThread(self.engine)
         close_all(self._timed)
         if warm is not None:
@@ -260,17 +262,23 @@ def start_loader(
 
 
 def start_engine(
-    config: ScanConfig, bundle: ModelBundle, plan: Plan, opened: dict[str, Backend] | None = None
+    config: ScanConfig,
+    bundle: ModelBundle,
+    backend: str,
+    precision: str,
+    threads: int | None = None,
+    *,
+    opened: dict[str, Backend] | None = None,
 ) -> PhotoEngine:
-    """Open the engine of a plan. Raises BackendError, BundleError."""
+    """Open an engine for the photos of a scan. Raises BackendError, BundleError."""
     return open_photo_engine(
         bundle,
-        plan.backend,
+        backend,
         views=choose_views(config.view, bundle),
         overlap=config.overlap,
         device=config.device,
-        precision=plan.precision,
-        threads=plan.threads,
+        precision=precision,
+        threads=threads,
         thresholds=config.thresholds(bundle.thresholds),
         dense_thresholds=config.dense_thresholds(bundle),
         opened=opened,

@@ -28,7 +28,7 @@ from inspector.workers.loader import PREFETCH
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from inspector.photos.limits import DecodeLimits
+    from inspector.photos.opened import DecodeLimits
     from inspector.scanning.config import ScanConfig
     from inspector.scanning.executor import Judged
     from inspector.scanning.plan import EngineChoice, Plan
@@ -103,7 +103,7 @@ class Node:
             choice = replace(task.choice, on_gpu=device.startswith("cuda"))
             self._bundle = bundle = self._find_bundle(config, task, fetch_bundle)
             self._plan = plan = make_plan(config, bundle, choice, task.first, cores=cores)
-            engine = start_engine(config, bundle, plan)
+            engine = start_engine(config, bundle, plan.backend, plan.precision, plan.threads)
         except InspectorError as error:
             return str(error)
         self._engine, self._judge = EngineThread(engine), Judge(config, bundle, engine.stages)

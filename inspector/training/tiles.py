@@ -11,8 +11,9 @@ from PIL import Image
 from export.photos import native_pixels, spread_evenly
 from inspector.core.durable import replacing
 from inspector.core.progress import no_progress
-from inspector.engines.photo import cut_tile, pushed_into
+from inspector.engines.photo import cut_tile
 from inspector.labelled.folder import LabelledImage
+from inspector.model.windows import pushed_into
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

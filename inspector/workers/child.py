@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inspector.model.preprocess import PreprocessSpec, Views
-    from inspector.photos.limits import DecodeLimits
+    from inspector.photos.opened import DecodeLimits
     from inspector.types import Failure, ImageRef
 
+    Parted = tuple[Photo | Failure, NDArray[np.uint8] | None]
+    """A photo and its pixels (H, W, 3), or why it has none."""
     Answer = tuple[Any, NDArray[np.uint8] | None]
     """A value to be pickled, and pixels (H, W, 3) that are sent after it, row by row."""
     Handler = Callable[..., Iterator[Answer]]
@@ -67,9 +69,7 @@ class Decoding:
     views: Views
 
 
-def decode_photos(
-    refs: list[ImageRef], how: Decoding
-) -> Iterator[tuple[Photo | Failure, NDArray[np.uint8] | None]]:
+def decode_photos(refs: list[ImageRef], how: Decoding) -> Iterator[Parted]:
     """Decode each photo of `refs` in turn; answer with its pixels (H, W, 3), or why it failed. They
     are forgotten here before the next one is decoded. Photos in stores are fetched ahead."""
     with OBJECTS.fetched(refs):
@@ -77,9 +77,7 @@ def decode_photos(
             yield without_pixels(decode(ref, how.spec, how.limits, how.views))
 
 
-def without_pixels(
-    outcome: Decoded | Failure,
-) -> tuple[Photo | Failure, NDArray[np.uint8] | None]:
+def without_pixels(outcome: Decoded | Failure) -> Parted:
     """Part a decoded photo from its pixels (H, W, 3)."""
     if not isinstance(outcome, Decoded):
         return outcome, None
@@ -178,7 +176,6 @@ def _send_pixels(answers: BinaryIO, pixels_HWC: NDArray[np.uint8]) -> None:
 
 
 def _set_alarm(seconds: float) -> None:
-    """Set SIGALRM, which without a handler ends the process even where C code holds the
-    interpreter."""
+    """Set SIGALRM, which without a handler ends the process even within C code."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -84,11 +84,10 @@ class Gathering:
         self._new = new
         self.done = 0
         """Items of all batches."""
-        self.items: list[Photo | Failure] = []
         self._begin()
 
     def _begin(self) -> None:
-        self.items = []
+        self.items: list[Photo | Failure] = []
         self.pixels_NHWC = self._array((self._left - self.done, self._size, self._size, 3))
         self.whole = 0
         self.native: list[NDArray[np.uint8]] = []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from inspector.errors import LoaderError
 from inspector.model.preprocess import ALL_WHOLE
 from inspector.photos.address import shown
-from inspector.photos.limits import DecodeLimits
+from inspector.photos.opened import DecodeLimits
 from inspector.types import Failure, FailureCode, Photo, View
 from inspector.workers.child import Decoding, decode_photos
 from inspector.workers.gathering import BATCH_BYTES, Gathering, PixelBudget, TooMuchError

@@ -200,7 +200,10 @@ class Helpers:
         try:
             if process is None or not process.is_alive:
                 process = WorkerProcess()
-            succeeded, answer = self._answer(process, arguments)
+            process.wait_until_ready(Deadline(START_S, self._stop))
+            deadline = Deadline(self._seconds, self._stop)
+            process.ask(call, (self._handler, arguments), self._seconds, deadline)
+            succeeded, answer = process.answer(deadline)[0]
         except Exception as error:
             if process:
                 process.end()
@@ -223,13 +226,6 @@ class Helpers:
             if process := self._free.get():
                 process.end()
             self._free.put(None)
-
-    def _answer(self, process: WorkerProcess, arguments: tuple[Any, ...]) -> tuple[bool, Any]:
-        process.wait_until_ready(Deadline(START_S, self._stop))
-        deadline = Deadline(self._seconds, self._stop)
-        process.ask(call, (self._handler, arguments), self._seconds, deadline)
-        answer: tuple[bool, Any] = process.answer(deadline)[0]
-        return answer
 
 
 def _command() -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from inspector.types import Batch
 from inspector.workers.child import decode_photos
 from inspector.workers.gathering import BATCH_BYTES, Gathering, TooMuchError
-from inspector.workers.process import begin_worker, start_method
+from inspector.workers.process import START_S, begin_worker, start_method
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
     Loaded = tuple[tuple[Photo | Failure, ...], list[torch.Tensor], float]
     """Items, the array of model inputs and those of photos at their own scale, seconds."""
-
-_START_S = 60.0
-"""Seconds for processes that import torch to come up on a busy machine."""
 
 
 class TorchBatches(Iterator[Batch]):
@@ -47,7 +44,7 @@ class TorchBatches(Iterator[Batch]):
         self._chunks = chunks
         self._handed_out: deque[list[ImageRef]] = deque()
         self._error: Exception | None = None
-        self._seconds = min(how.limits.max_seconds + _START_S, threading.TIMEOUT_MAX)
+        self._seconds = min(how.limits.max_seconds + START_S, threading.TIMEOUT_MAX)
         self._loaded: Any = _start(self._listed(), _Photos(how), workers, prefetch)
 
     def __next__(self) -> Batch:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from export.photos import golden_inputs
 from inspector.engines import open_backend, open_engine
-from inspector.engines.combined import DeferringBackend, Stage, UncertaintyBand, chain
+from inspector.engines.combined import DeferringBackend, UncertaintyBand, chain
 from inspector.errors import BundleError, UsageError
 from inspector.model.bundle import Thresholds, Variant
 from inspector.types import Scores
@@ -55,7 +55,7 @@ def floats(*values: float):
 def stages_with(*bands: UncertaintyBand) -> tuple[DeferringBackend, list[Reader]]:
     readers = [Reader(f"stage{k}", 2 + k, k) for k in range(len(bands) + 1)]
     pairs = zip(readers, [*bands, UncertaintyBand()], strict=True)
-    return DeferringBackend([Stage(reader, band) for reader, band in pairs], 8), readers
+    return DeferringBackend(list(pairs)), readers
 
 
 @given(st.lists(st.integers(0, 250), min_size=1, max_size=40))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspector.engines.combined import DeferringBackend, Stage, UncertaintyBand
+from inspector.engines.combined import DeferringBackend, UncertaintyBand
 from inspector.engines.contract import joined
 from inspector.engines.photo import (
     TILES_AT_ONCE,
@@ -144,7 +144,7 @@ def test_an_answer_does_not_depend_on_the_others_in_the_batch(sides):
 def test_the_exact_tiles_of_all_photos_are_judged_together_by_the_last_stage():
     quick, exact = Grey("int8@32"), Grey("fp32@32")
     everything = UncertaintyBand(((0.0, 1.0),))
-    tiles = DeferringBackend([Stage(quick, everything), Stage(exact, UncertaintyBand())], SIZE)
+    tiles = DeferringBackend([(quick, everything), (exact, UncertaintyBand())])
     engine = engine_of(tiles)
     assert engine.stages == ("int8@32", "fp32@32", "int8@dense")
     scores = engine.run(batch_of([(90, 80), (70, 90)]))

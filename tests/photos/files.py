@@ -12,7 +12,7 @@ from PIL import Image
 
 from inspector.model.preprocess import PreprocessSpec
 from inspector.photos.decode import decode
-from inspector.photos.limits import DecodeLimits
+from inspector.photos.opened import DecodeLimits
 from inspector.types import Decoded, Failure, FailureCode, ImageRef
 
 SPEC = PreprocessSpec(size=32)

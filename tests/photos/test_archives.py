@@ -16,7 +16,7 @@ from inspector.errors import SourceError
 from inspector.photos import blocks, open_archive
 from inspector.photos.address import text_of
 from inspector.photos.blocks import FileBlock, Inflated
-from inspector.photos.limits import DecodeLimits
+from inspector.photos.opened import DecodeLimits
 from inspector.photos.reading import read, sha256_within
 from inspector.photos.source import Discovery, count_images, is_gone, source_of, suffix_of
 from inspector.types import Failure, ImageRef

@@ -13,8 +13,8 @@ import pytest
 
 from inspector.errors import SourceError
 from inspector.photos.address import uri_of
-from inspector.photos.limits import DecodeLimits
 from inspector.photos.name_lists import names_in
+from inspector.photos.opened import DecodeLimits
 from inspector.photos.reading import read
 from inspector.photos.source import Discovery, count_images
 from inspector.types import Failure, FailureCode

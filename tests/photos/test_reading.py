@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from inspector.photos.limits import DecodeLimits
+from inspector.photos.opened import DecodeLimits
 from inspector.photos.reading import Contents, read
 from inspector.photos.source import Discovery
 from inspector.types import Failure, FailureCode, ImageRef

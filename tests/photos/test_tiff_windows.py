@@ -17,8 +17,7 @@ from PIL import Image, ImageOps
 
 from bench.faults.encodings import tiff
 from inspector.photos import reading, tiff_windows
-from inspector.photos.limits import DecodeLimits
-from inspector.photos.opened import OpenBytes
+from inspector.photos.opened import DecodeLimits, OpenBytes
 from inspector.photos.reading import Contents, read
 from inspector.types import Decoded, FailureCode, ImageRef
 from tests.photos.files import ORIENTATION, decode_path, encoded, failure, surface
@@ -222,7 +221,7 @@ def test_what_gdal_calls_no_data_is_grey(words, hidden, decode_bytes):
 PEAK = """
 import re, sys
 from inspector.photos.decode import open_image
-from inspector.photos.limits import DecodeLimits
+from inspector.photos.opened import DecodeLimits
 from inspector.photos.reading import read
 from inspector.photos.tiff_windows import read_pixels
 from inspector.types import ImageRef

@@ -11,7 +11,7 @@ import pytest
 
 from bench.faults.hostile import CRASHES, HANGS, hostile_decoders
 from inspector.core.text import display_path
-from inspector.photos.limits import DecodeLimits
+from inspector.photos.opened import DecodeLimits
 from inspector.scanning import ScanConfig, scan
 from tests.scanning.walls import wall
 from tests.workers.processes import children_of, leftovers, nothing_new_stays, open_files

@@ -18,7 +18,7 @@ from threading import Barrier
 
 from PIL import Image
 from inspector.photos.decode import decode
-from inspector.photos.limits import DecodeLimits
+from inspector.photos.opened import DecodeLimits
 from inspector.model.preprocess import PreprocessSpec
 from inspector.types import Decoded, ImageRef
 

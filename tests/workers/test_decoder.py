@@ -22,7 +22,7 @@ from bench.faults.hostile import CRASHES, HANGS, hostile_decoders
 from inspector.errors import LoaderError
 from inspector.model.preprocess import ALL_WHOLE, PreprocessSpec
 from inspector.photos.decode import decode
-from inspector.photos.limits import DecodeLimits
+from inspector.photos.opened import DecodeLimits
 from inspector.types import Decoded, Failure, FailureCode, ImageRef, Photo
 from inspector.workers import loader
 from inspector.workers.child import Decoding
@@ -281,7 +281,7 @@ def test_closing_does_not_wait_for_a_file_that_hangs(folder):
 PROGRAM = """
 import os, signal, sys, time
 from bench.faults.hostile import hostile_decoders
-from inspector.photos.limits import DecodeLimits
+from inspector.photos.opened import DecodeLimits
 from inspector.workers.loader import load_batches
 from inspector.model.preprocess import PreprocessSpec
 from inspector.types import ImageRef

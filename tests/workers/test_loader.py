@@ -17,7 +17,7 @@ from PIL import Image
 
 from inspector.model.preprocess import PreprocessSpec
 from inspector.photos.decode import decode
-from inspector.photos.limits import DecodeLimits
+from inspector.photos.opened import DecodeLimits
 from inspector.types import Decoded, Failure, FailureCode, ImageRef, Photo
 from inspector.workers import child
 from inspector.workers.loader import load_batches

@@ -12,7 +12,7 @@ from PIL import Image
 
 from inspector.model.preprocess import PreprocessSpec, Views
 from inspector.photos.decode import decode
-from inspector.photos.limits import DecodeLimits
+from inspector.photos.opened import DecodeLimits
 from inspector.types import Batch, Decoded, Failure, ImageRef, Photo, View
 from inspector.workers import gathering, loader
 from inspector.workers.gathering import PixelBudget

@@ -18,7 +18,8 @@ from inspector.core.progress import no_progress
 from inspector.core.untrusted import opened, take_paths
 from inspector.errors import OutputError, UsageError
 from inspector.photos.address import text_of
-from inspector.photos.reading import Refused, sha256_of
+from inspector.photos.opened import Refused
+from inspector.photos.reading import sha256_of
 from inspector.photos.source import source_of
 from inspector.results.log import at_hand
 from inspector.results.manifest import RESTORE, SHARD, Manifest, ManifestError, fingerprint_of
