@@ -27,6 +27,7 @@ from inspector.workers.ordered import make_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
+    from typing import TypeAlias
 
     import pyarrow as pa
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from inspector.types import Batch, ImageRef, Judgement
     from inspector.workers.ordered import Turn
 
-    Engine = PhotoEngine | Ready
+    Engine: TypeAlias = PhotoEngine | Ready
     """What a scan can say of what judges: the engine here, or those elsewhere."""
 
 IN_FLIGHT = 2
