@@ -27,6 +27,7 @@ from inspector.workers.ordered import make_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
+    from typing import TypeAlias
 
     import pyarrow as pa
 
