@@ -73,7 +73,10 @@ class EagerBackend(_TorchBackend):
     """The bundle's weights in the network's own code: what every export is compared with."""
 
     name = "eager"
-    load = staticmethod(load_deployed)
+
+    @staticmethod
+    def load(bundle: ModelBundle) -> Any:
+        return load_deployed(bundle)
 
 
 class TorchScriptBackend(_TorchBackend):
