@@ -12,15 +12,10 @@ HELP = (
 )
 
 
-def main() -> None:
-    """Run a study where there are any."""
+if __name__ == "__main__":
     if not (Path(__file__).parent / "studies").is_dir():
         print(HELP, file=sys.stderr)
         sys.exit(2)
-    from bench.studies.commands import main as run_study
+    from bench.studies.commands import main
 
-    run_study()
-
-
-if __name__ == "__main__":
     main()

@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from statistics import median
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.answers import Furthest, Pool, check, with_truth
 from bench.engines import KINDS, EngineSpec, missing, open_spec
-from bench.processes import REFUSED, run_program
-from bench.results import ENGINE, FAILED, OK, UNAVAILABLE, Case, Compared, Usage
+from bench.processes import REFUSED, Ended, run_program, usage_of
+from bench.results import ENGINE, FAILED, OK, UNAVAILABLE, Case, Compared
 from inspector.errors import InspectorError
 from inspector.model.bundle import ModelBundle
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from bench.config import BenchConfig
     from bench.prepare import Bench
-    from bench.processes import Ended
     from inspector.engines import Backend
     from inspector.types import JsonObject
 
@@ -37,7 +36,6 @@ LEAST_RUNS = 2
 LONGEST_RUN_S = 2.0
 """A batch size at which one run would take longer, or 4 times as long as its whole turn should, is
 left out: it would eat the others' time."""
-_WARM_UP = 1
 _STARTS = ("import_s", "open_s", "first_run_s")
 
 
@@ -52,7 +50,6 @@ class EngineCase:
     reason: str = ""
     runs_ms: dict[int, list[list[float]]] = field(default_factory=dict)
     """Milliseconds of each round's counted runs, by batch size."""
-    starts: list[JsonObject] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
     outcome: Compared | None = None
 
@@ -62,17 +59,14 @@ class EngineCase:
 
     @property
     def open(self) -> bool:
-        """Whether it can run and has not failed."""
         return self.status == OK
 
     @property
     def usual(self) -> bool:
-        """Whether it must not go short: the others are compared with it."""
         return self.spec.usual
 
     @property
     def measured(self) -> list[list[float]]:
-        """Rates of all rounds so far, for each batch size."""
         return [self.rates(size) for size in self.runs_ms]
 
     def rates(self, size: int) -> list[float]:
@@ -126,16 +120,15 @@ def measure_engine(case: EngineCase, bench: Bench, number: int, turn_s: float) -
         first=number * len(bench.pool.pixels_NHWC) // 3,
         started_at=time.time(),
     )
-    arguments = ["bench.alone", json.dumps(asdict(task))]
-    ended = run_program(arguments, bench.work, gpu=bench.on_gpu)
+    words = ["bench.alone", json.dumps(asdict(task))]
+    ended = run_program(words, bench.work, gpu=bench.on_gpu)
     if ended.trouble:
         # Before its first answer it is an engine that this machine does not have.
-        case.status = FAILED if case.starts or not ended.refused else UNAVAILABLE
+        case.status = FAILED if case.ended or not ended.refused else UNAVAILABLE
         case.reason = ended.trouble
         return
     said = ended.said
     case.ended.append(ended)
-    case.starts.append({key: said[key] for key in (*_STARTS, "device")})
     for size, times in said["runs_ms"].items():
         case.runs_ms.setdefault(int(size), []).append(times)
     case.furthest.merge(said["answers"])
@@ -148,8 +141,8 @@ def measure_engine(case: EngineCase, bench: Bench, number: int, turn_s: float) -
 def engine_results(case: EngineCase, bench: Bench) -> Iterator[Case]:
     """One entry of the results per batch size, or one with the reason why there is none."""
     right_N = bench.pool.expected.p_crack_N
-    found = {str(k): p for k, p in case.furthest.p_crack.items()}
-    right = {str(k): float(p) for k, p in enumerate(right_N)}
+    found, right = case.furthest.p_crack, {str(k): float(p) for k, p in enumerate(right_N)}
+    starts = [ended.said for ended in case.ended]
     sizes: list[int | None] = [*sorted(case.runs_ms)] or [None]
     for size in sizes:
         yield Case(
@@ -159,21 +152,16 @@ def engine_results(case: EngineCase, bench: Bench) -> Iterator[Case]:
             input=PIXELS,
             engine=case.spec.engine,
             precision=case.spec.precision,
-            device=case.starts[0]["device"] if case.starts else case.spec.device,
+            device=starts[0]["device"] if starts else case.spec.device,
             batch_size=size,
             status=case.status,
             reason=case.reason,
             about=KINDS[case.spec.engine].about,
             rates=case.rates(size) if size else [],
             runs_ms=case.runs_ms[size] if size else [],
-            start_up={key: median(start[key] for start in case.starts) for key in _STARTS}
-            if case.starts
-            else {},
-            # Processor time of the whole process includes the start and would say little.
-            usage=Usage(
-                peak_mib=max((e.peak_mib for e in case.ended if e.peak_mib), default=None),
-                gpu_mib=max((e.gpu_mib for e in case.ended if e.gpu_mib), default=None),
-            ),
+            start_up={k: median(start[k] for start in starts) for k in _STARTS if starts},
+            # Load of the whole process includes the start and would say little.
+            usage=replace(usage_of(case.ended), cpu_percent=None, gpu_percent=None),
             answers=with_truth(case.outcome, bench.truth, found, right) if case.outcome else None,
         )
 
@@ -193,7 +181,7 @@ def main() -> None:
             engine = open_spec(bundle, spec)
             stack.callback(engine.close)
             opened = time.perf_counter()
-            engine.run(pool.pixels_NHWC[:_WARM_UP])
+            engine.run(pool.pixels_NHWC[:1])
         except InspectorError as error:
             print(error, file=sys.stderr)
             sys.exit(REFUSED)
@@ -221,8 +209,8 @@ def _measure(
         if image_s * size > max(LONGEST_RUN_S, 4 * task.turn_s):
             continue
         times: list[float] = []
-        counted = False
-        while not counted or len(times) < LEAST_RUNS or sum(times) < 1e3 * task.turn_s:
+        warm = False
+        while not warm or len(times) < LEAST_RUNS or sum(times) < 1e3 * task.turn_s:
             places = [(place + k) % len(pixels_NHWC) for k in range(size)]
             place += size
             batch_NHWC = pixels_NHWC[places]
@@ -230,9 +218,9 @@ def _measure(
             scores = engine.run(batch_NHWC)
             spent = time.perf_counter() - started
             furthest.add(places, scores)
-            if counted:
+            if warm:
                 times.append(1e3 * spent)
-            counted, image_s = True, spent / size
+            warm, image_s = True, spent / size
         runs_ms[str(size)] = times
     return runs_ms
 

@@ -4,30 +4,26 @@ answer fails a benchmark, so every case has a rule."""
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.results import Compared
+from inspector.engines import Backend
 from inspector.engines.parity import CAM_TOLERANCE, PROBABILITY_TOLERANCE
+from inspector.model.bundle import Thresholds
+from inspector.model.preprocess import PreprocessSpec
 from inspector.model.verdict import decide, log_odds
-from inspector.types import Scores, Verdict
+from inspector.types import JsonObject, Scores, Verdict
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from inspector.engines import Backend
-    from inspector.model.bundle import Thresholds
-    from inspector.model.preprocess import PreprocessSpec
-    from inspector.types import JsonObject
-
-    Mistaken = Mapping[str, Mapping[str, float]]
-    """Probabilities by image that the reference gives, by the mistake it was given."""
+Numbers = Mapping[str, float]
+"""Probabilities by image."""
+Mistaken = Mapping[str, Numbers]
+"""Probabilities by image that the reference gives, by the mistake it was given."""
 
 IMAGES_PER_OTHER_VERDICT = 1000
 """The export gate's bound for int8: verdicts agree on 99.9 %. Below a thousand images one may
@@ -85,24 +81,24 @@ def examine(
     """Compare a table of so many `rows` with what it should say, by path. Where a program gives
     probabilities alone, `thresholds` make its verdicts; `mistakes` are the answers under known
     mistakes of preprocessing."""
-    torn = sum((a.p_crack is None) != (found[f].p_crack is None)
-               for f, a in expected.items() if f in found)  # fmt: skip
+    right, given = numbers(expected), numbers(found)
     trouble = ""
     if found.keys() != expected.keys() or rows != len(expected):
         trouble = f"its table has {rows} rows, not one for each of {len(expected)} files"
-    elif torn:
-        trouble = f"it judged or refused {torn} files that should have been the other"
-    pairs = [] if trouble else [(a, found[f]) for f, a in expected.items() if a.p_crack is not None]
-    gaps = [_gap(a, b) for a, b in pairs]
+    elif torn := right.keys() ^ given.keys():
+        trouble = f"it judged or refused {len(torn)} files that should have been the other"
+    judged = [] if trouble else list(right)
+    gaps = [_gap(right[name], given[name]) for name in judged]
+    pairs = [(expected[name], found[name]) for name in judged]
     verdicts = [(_verdict(a, b, thresholds), _verdict(b, b, thresholds)) for a, b in pairs]
     other = sum(a != b for a, b in verdicts)
     missed = sum(pair == (Verdict.CRACK, Verdict.CLEAR) for pair in verdicts)
     trouble = trouble or judge_counts(rule, gaps, other, missed)
-    if not trouble and (mistake := resembled(_numbers(expected), _numbers(found), mistakes or {})):
+    if not trouble and (mistake := resembled(right, given, mistakes or {})):
         trouble = f"its probabilities are those of a model with {mistake}"
     return Compared(
         trouble=trouble,
-        images=len(pairs),
+        images=len(judged),
         largest_difference=max(gaps, default=0.0),
         other_verdicts=other,
         missed_cracks=missed,
@@ -113,11 +109,10 @@ def judge_counts(rule: Rule, gaps: list[float], other: int, missed: int) -> str:
     """Find fault with answers whose probabilities differ by `gaps`, of which `other` have
     another verdict and `missed` call a crack clear; empty when nothing is."""
     images = len(gaps)
-    wrong = sum(not gap <= PROBABILITY_TOLERANCE for gap in gaps)
+    wrong = sum(gap > PROBABILITY_TOLERANCE for gap in gaps)
     if rule is Rule.PROBABILITIES and wrong:
         return f"{wrong} of {images} probabilities are wrong, by up to {max(gaps):.2g}"
-    no_numbers = sum(math.isinf(gap) for gap in gaps)
-    if no_numbers:
+    if no_numbers := sum(map(math.isinf, gaps)):
         return f"{no_numbers} of {images} probabilities are no numbers"
     if other > allowed_other(rule, images):
         return f"{other} of {images} verdicts differ, {allowed_other(rule, images)} may"
@@ -144,14 +139,13 @@ def worst_of(every: Sequence[Compared]) -> Compared:
     )
 
 
-def _numbers(answers: Answers) -> dict[str, float]:
+def numbers(answers: Answers) -> dict[str, float]:
+    """Probabilities of the files that were judged."""
     return {name: a.p_crack for name, a in answers.items() if a.p_crack is not None}
 
 
-def _gap(expected: Answer, found: Answer) -> float:
-    if expected.p_crack is None or found.p_crack is None:
-        return math.inf
-    gap = abs(expected.p_crack - found.p_crack)
+def _gap(expected: float, found: float) -> float:
+    gap = abs(expected - found)
     return gap if math.isfinite(gap) else math.inf
 
 
@@ -189,9 +183,7 @@ def mistaken(
     return answers
 
 
-def resembled(
-    right: Mapping[str, float], found: Mapping[str, float], mistakes: Mistaken
-) -> str | None:
+def resembled(right: Numbers, found: Numbers, mistakes: Mistaken) -> str | None:
     """The mistake whose answers are much closer to those `found` than the `right` ones are."""
     for mistake, answers in mistakes.items():
         images = [image for image in answers if image in right and image in found]
@@ -234,13 +226,13 @@ class Furthest:
     of an activation map, as a share of the largest right value."""
 
     right: Scores
-    p_crack: dict[int, float] = field(default_factory=dict)
-    """By the image's number."""
+    p_crack: dict[str, float] = field(default_factory=dict)
+    """By the image's number as text, as JSON has it."""
     map_difference: float = 0.0
 
     def add(self, places: Sequence[int], scores: Scores) -> None:
         """One run's answers to the images numbered `places`."""
-        self._keep(zip(places, map(float, scores.p_crack_N), strict=True))
+        self._keep(zip(map(str, places), map(float, scores.p_crack_N), strict=True))
         right_NHW = self.right.cam_NHW
         if scores.cam_NHW.shape[1:] == right_NHW.shape[1:]:
             gaps = np.abs(scores.cam_NHW - right_NHW[list(places)])
@@ -250,30 +242,25 @@ class Furthest:
 
     def merge(self, said: JsonObject) -> None:
         """Add what another process found, by `to_json`."""
-        self._keep((int(k), p) for k, p in said["p_crack"].items())
+        self._keep(said["p_crack"].items())
         self.map_difference = max(self.map_difference, said["map_difference"])
 
     def to_json(self) -> JsonObject:
         """With NaN and infinity, which Python's JSON knows."""
         return {"p_crack": self.p_crack, "map_difference": self.map_difference}
 
-    def _keep(self, answers: Iterable[tuple[int, float]]) -> None:
+    def _keep(self, answers: Iterable[tuple[str, float]]) -> None:
         for k, p in answers:
-            known, right = self.p_crack.get(k), float(self.right.p_crack_N[k])
+            known, right = self.p_crack.get(k), float(self.right.p_crack_N[int(k)])
             if known is None or not abs(p - right) <= abs(known - right):
                 self.p_crack[k] = p
 
 
 def check(furthest: Furthest, mistakes: Mistaken, thresholds: Thresholds, rule: Rule) -> Compared:
     """Compare an engine's answers with the right ones; in fp32 its activation maps, too."""
-    outcome = examine(
-        {str(k): Answer(float(furthest.right.p_crack_N[k])) for k in furthest.p_crack},
-        {str(k): Answer(p) for k, p in furthest.p_crack.items()},
-        len(furthest.p_crack),
-        rule,
-        thresholds,
-        mistakes,
-    )
+    found = {k: Answer(p) for k, p in furthest.p_crack.items()}
+    expected = {k: Answer(float(furthest.right.p_crack_N[int(k)])) for k in found}
+    outcome = examine(expected, found, len(found), rule, thresholds, mistakes)
     differs = furthest.map_difference
     if outcome.trouble or rule is not Rule.PROBABILITIES or differs <= CAM_TOLERANCE:
         return outcome
@@ -282,10 +269,7 @@ def check(furthest: Furthest, mistakes: Mistaken, thresholds: Thresholds, rule: 
 
 
 def with_truth(
-    outcome: Compared,
-    truth: Mapping[str, bool],
-    found: Mapping[str, float],
-    right: Mapping[str, float],
+    outcome: Compared, truth: Mapping[str, bool], found: Numbers, right: Numbers
 ) -> Compared:
     """The comparison as it stands in the results: with ROC AUC where the `truth` is known."""
     return replace(
@@ -296,14 +280,13 @@ def with_truth(
     )
 
 
-def _roc_auc(truth: Mapping[str, bool], found: Mapping[str, float]) -> float | None:
+def _roc_auc(truth: Mapping[str, bool], found: Numbers) -> float | None:
     """None where a class is missing or an answer is no number."""
     from inspector.evaluation.metrics import roc_auc
 
     known = [k for k in found if k in truth]
-    p_N = np.array([found[k] for k in known])
-    return _finite(roc_auc(p_N, np.array([truth[k] for k in known], np.bool_))
-                   if np.isfinite(p_N).all() else None)  # fmt: skip
+    p_N, is_crack_N = np.array([found[k] for k in known]), np.array([truth[k] for k in known], bool)
+    return _finite(roc_auc(p_N, is_crack_N)) if np.isfinite(p_N).all() else None
 
 
 def _finite(value: float | None) -> float | None:

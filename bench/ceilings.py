@@ -9,36 +9,33 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.engines import CUDA
 from bench.inputs import PHOTOS, TILES
+from bench.prepare import Bench
 from bench.processes import run_program, without_folders
-from bench.results import ENGINE, SCAN, Ceiling, build
+from bench.results import ENGINE, SCAN, Case, Ceiling, build
 from export.photos import spread_evenly
 from inspector.core.machine import usable_cores
 from inspector.errors import BackendError
+from inspector.model.bundle import ModelBundle
 from inspector.model.preprocess import PreprocessSpec
 from inspector.photos.decode import decode
 from inspector.photos.source import Discovery
 from inspector.types import Decoded
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from bench.prepare import Bench
-    from bench.results import Case
-    from inspector.model.bundle import ModelBundle
-
-    Run = Callable[[], object]
-    Turn = Callable[[float], float]
-    """Measures for about so many seconds and returns a rate."""
+Run = Callable[[], object]
+Turn = Callable[[float], float]
+"""Measures for about so many seconds and returns a rate."""
+Asked = tuple[Ceiling, Callable[[], Turn]]
+"""A ceiling without samples yet, and what prepares its turns."""
 
 TURNS = 3
 """Samples of each ceiling, spread over the whole time."""
@@ -58,10 +55,10 @@ def ask_ceilings(bench: Bench, seconds: float) -> dict[str, Ceiling]:
     """Measure the ceilings in a process of their own, in about `seconds`. Raises BackendError when
     it fails."""
     request = bench.work / "ceilings.json"
-    wanted: dict[str, Any] = {job.input.name: [ref.path for ref in job.input.refs]
-                              for job in bench.jobs}  # fmt: skip
-    wanted |= {"preprocess": bench.bundle.preprocess.to_json(), "seconds": seconds}
-    request.write_text(json.dumps({**wanted, "device": bench.device}), encoding="utf-8")
+    files = {job.input.name: [ref.path for ref in job.input.refs] for job in bench.jobs}
+    spec = bench.bundle.preprocess.to_json()
+    wanted = {**files, "preprocess": spec, "seconds": seconds, "device": bench.device}
+    request.write_text(json.dumps(wanted), encoding="utf-8")
     ended = run_program(["bench.ceilings", str(request)], bench.work)
     if ended.trouble:
         raise BackendError(f"this machine's ceilings could not be measured: {ended.trouble}")
@@ -72,38 +69,37 @@ def main() -> None:
     """Print every ceiling by its name as JSON."""
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     spec = PreprocessSpec.from_json(request["preprocess"])
-    turns: dict[str, tuple[Ceiling, Callable[[], Turn]]] = {}
-
-    def add(name: str, what: str, unit: str, how: str, prepare: Callable[[], Turn]) -> None:
-        turns[name] = (Ceiling(what=what, unit=unit, samples=[], how=how), prepare)
-
-    def add_product(
-        name: str, library: str, make: Callable[[int], Run], sides: tuple[int, ...]
-    ) -> None:
-        where = "on the GPU" if sides is _CUDA_SIDES else f"by {usable_cores()} core(s)"
-        add(name, f"{name.removeprefix('cuda_')} matrix products {where}", "Gop/s",
-            f"the fastest of {library}'s products of square matrices, sides "
-            f"{', '.join(map(str, sides))}; a multiply-add counts 2",
-            partial(_multiplying, make, sides))  # fmt: skip
-
-    add_product("fp32", "ONNX Runtime", partial(_onnx_product, "MatMul"), _SIDES)
-    add_product("int8", "ONNX Runtime", partial(_onnx_product, "MatMulInteger"), _SIDES)
-    add_product("bf16", "torch", partial(_torch_product, "bf16", "cpu"), _SIDES)
-    if request["device"] == CUDA:
-        for precision in ("fp32", "fp16", "int8"):
-            make = partial(_torch_product, precision, CUDA)
-            add_product(f"cuda_{precision}", "torch", make, _CUDA_SIDES)
+    turns = {
+        "fp32": _products("fp32", "ONNX Runtime", partial(_onnx_product, "MatMul"), _SIDES),
+        "int8": _products("int8", "ONNX Runtime", partial(_onnx_product, "MatMulInteger"), _SIDES),
+        "bf16": _products("bf16", "torch", partial(_torch_product, "bf16", "cpu"), _SIDES),
+    }
+    for precision in ("fp32", "fp16", "int8") if request["device"] == CUDA else ():
+        make = partial(_torch_product, precision, CUDA)
+        turns[f"cuda_{precision}"] = _products(precision, "torch", make, _CUDA_SIDES)
+    how = "this project's decoder in one thread, from files to the model's pixels"
     for name in (TILES, PHOTOS):
-        add(f"jpeg_{name}", f"{name} decoded by one core", "images/s",
-            "this project's decoder in one thread, from files to the model's pixels",
-            partial(_decoding, [Path(path) for path in request[name]], spec))  # fmt: skip
+        what, files = f"{name} decoded by one core", [Path(path) for path in request[name]]
+        ceiling = Ceiling(what=what, unit="images/s", samples=[], how=how)
+        turns[f"jpeg_{name}"] = ceiling, partial(_decoding, files, spec)
     found = _measure(turns, request["seconds"])
     print(json.dumps({name: asdict(ceiling) for name, ceiling in found.items()}))
 
 
-def _measure(
-    turns: Mapping[str, tuple[Ceiling, Callable[[], Turn]]], seconds: float
-) -> dict[str, Ceiling]:
+def _products(
+    precision: str, library: str, make: Callable[[int], Run], sides: tuple[int, ...]
+) -> Asked:
+    where = "on the GPU" if sides is _CUDA_SIDES else f"by {usable_cores()} core(s)"
+    how = (
+        f"the fastest of {library}'s products of square matrices, sides "
+        f"{', '.join(map(str, sides))}; a multiply-add counts 2"
+    )
+    what = f"{precision} matrix products {where}"
+    ceiling = Ceiling(what=what, unit="Gop/s", samples=[], how=how)
+    return ceiling, partial(_multiplying, make, sides)
+
+
+def _measure(turns: Mapping[str, Asked], seconds: float) -> dict[str, Ceiling]:
     """`TURNS` samples of each ceiling, by turns; one that fails says why and costs no other."""
     ready: dict[str, Turn] = {}
     for _ in range(TURNS):
@@ -127,11 +123,11 @@ def _decoding(files: Sequence[Path], spec: PreprocessSpec) -> Turn:
     images = cycle(good)
 
     def turn(seconds: float) -> float:
-        began, count = time.perf_counter(), 0
-        while not count or time.perf_counter() - began < seconds:
+        began, count, spent = time.perf_counter(), 0, 0.0
+        while not count or spent < seconds:
             decode(next(images), spec)
-            count += 1
-        return count / (time.perf_counter() - began)
+            count, spent = count + 1, time.perf_counter() - began
+        return count / spent
 
     return turn
 
@@ -162,11 +158,9 @@ def _torch_product(precision: str, device: str, side: int) -> Run:
     torch.set_num_threads(usable_cores())
     torch.set_float32_matmul_precision("highest")  # no TF32
     kinds = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-    left, right = torch.rand(2, side, side, device=device)
-    if precision == "int8":
-        left, right = (100 * left).to(torch.int8), (100 * right).to(torch.int8)
-    else:
-        left, right = left.to(kinds[precision]), right.to(kinds[precision])
+    scale = 100 if precision == "int8" else 1
+    made = scale * torch.rand(2, side, side, device=device)
+    left, right = made.to(kinds.get(precision, torch.int8))
     multiply = torch._int_mm if precision == "int8" else torch.matmul
 
     def run() -> None:
@@ -197,12 +191,10 @@ def _onnx_product(operator: str, side: int) -> Run:
         [numpy_helper.from_array(right, "right")],
     )
     opsets = [OperatorSetIdProto(domain="", version=_OPSET)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR)
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR).SerializeToString()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = usable_cores()
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     bound = session.io_binding()
     bound.bind_cpu_input("left", left)
     bound.bind_output("product")
@@ -225,35 +217,33 @@ def count_operations(bundle: ModelBundle) -> float:
 
 def add_shares(cases: Sequence[Case], ceilings: Mapping[str, Ceiling], per_image: float) -> None:
     """Fill in `shares` of every case measured; `per_image` counts arithmetic operations."""
+    peaks = {name: ceiling.peak for name, ceiling in ceilings.items()}
     alone: dict[str, float] = {}
     for case in cases:
         if case.level == ENGINE and case.rates:
             alone[case.name] = max(alone.get(case.name, 0.0), *case.rates)
     for case in cases:
-        case.shares = dict(_shares(case, ceilings, per_image, alone)) if case.rate else {}
+        case.shares = dict(_shares(case, peaks, per_image, alone)) if case.rate else {}
 
 
 def _shares(
-    case: Case, ceilings: Mapping[str, Ceiling], per_image: float, alone: Mapping[str, float]
+    case: Case, peaks: Mapping[str, float | None], per_image: float, alone: Mapping[str, float]
 ) -> Iterator[tuple[str, float]]:
-    def peak(name: str) -> float | None:
-        return ceilings[name].peak if name in ceilings else None
-
     if case.level == ENGINE:
         on_gpu = "cuda_" if str(case.device).startswith(CUDA) else ""
-        if products := peak(f"{on_gpu}{case.precision}"):
+        if products := peaks.get(f"{on_gpu}{case.precision}"):
             yield f"{case.precision} {ARITHMETIC}", case.median * per_image / 1e9 / products
         return
     if case.level == SCAN and case.name in alone:
         yield ENGINE_ALONE, case.median / alone[case.name]
-    if decoded := peak(f"jpeg_{case.input}"):
+    if decoded := peaks.get(f"jpeg_{case.input}"):
         yield DECODING, case.median / (decoded * usable_cores())
 
 
 def limited_by(case: Case) -> str:
     """The ceiling of which a case reaches most, where that is much of it; else empty."""
-    name = max(case.shares, key=lambda n: case.shares[n], default="")
-    return name if name and case.shares[name] >= NEAR else ""
+    share, name = max(((share, name) for name, share in case.shares.items()), default=(0.0, ""))
+    return name if share >= NEAR else ""
 
 
 def percent_of(share: float) -> str:

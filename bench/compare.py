@@ -5,22 +5,17 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from statistics import median
-from typing import TYPE_CHECKING
 
 from bench.report.wording import escaped, figure, markdown_table
-from bench.results import FAILED
+from bench.results import FAILED, Case, Images, Results
 from bench.rounds import Interval, ratio_of
 from inspector.core.text import plain_table, wrapped
 from inspector.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from bench.results import Case, Ceiling, Images, Results
-    from inspector.types import JsonObject
+from inspector.types import JsonObject
 
 BUSY = 0.5
 """Load average per core at the start, from which a machine was not idle."""
@@ -90,13 +85,14 @@ def compare(a: Results, b: Results, *, threshold: float = 0.05) -> Comparison:
         raise UsageError(f"--threshold {threshold} is not a share from 0 to below 1, such as 0.05")
     pairs, only_a, only_b = _matched(a.cases, b.cases)
     same_images = a.inputs == b.inputs
+    peaks = {k: (a.ceilings[k].peak, of.peak) for k, of in b.ceilings.items() if k in a.ceilings}
     return Comparison(
         threshold=threshold,
         cases=tuple(_compared(x, y, threshold, same_images=same_images) for x, y in pairs),
         only_a=only_a,
         only_b=only_b,
         differences=tuple(differences(a, b)),
-        ceilings=_ceiling_ratios(a.ceilings, b.ceilings),
+        ceilings={k: after / before for k, (before, after) in peaks.items() if before and after},
     )
 
 
@@ -115,8 +111,7 @@ def _matched(
 
 def _given_up(case: Case, cases: Sequence[Case]) -> Case | None:
     """The entry that says why the same program could not run at all."""
-    fitting = (c for c in cases if not c.counts and case.id.startswith(f"{c.id}/"))
-    return next(fitting, None)
+    return next((c for c in cases if not c.counts and case.id.startswith(f"{c.id}/")), None)
 
 
 def _compared(a: Case, b: Case, threshold: float, *, same_images: bool) -> Pair:
@@ -140,9 +135,9 @@ def _judge(
     """Classify a pair; say why where its ratio does not."""
     if ratio is None:
         return _judge_broken(a, b)
-    missed = [case.answers.missed_cracks if case.answers else 0 for case in (a, b)]
-    if same_images and missed[1] > missed[0]:
-        return Change.REGRESSION, f"{missed[1]} cracks called clear, before {missed[0]}"
+    before, now = (case.answers.missed_cracks if case.answers else 0 for case in (a, b))
+    if same_images and now > before:
+        return Change.REGRESSION, f"{now} cracks called clear, before {before}"
     if ratio.low is None:
         return Change.SAME, TOO_FEW
     if not ratio.differs_from_one or abs(ratio.median - 1) < threshold:
@@ -161,12 +156,6 @@ def _judge_broken(a: Case, b: Case) -> tuple[Change, str]:
     return Change.SAME, f"{b.status}, before {a.status}: {b.reason}"
 
 
-def _ceiling_ratios(a: Mapping[str, Ceiling], b: Mapping[str, Ceiling]) -> dict[str, float]:
-    """Ratios of the ceilings that both have measured."""
-    pairs = {name: (a[name].peak, of.peak) for name, of in b.items() if name in a}
-    return {name: after / before for name, (before, after) in pairs.items() if before and after}
-
-
 def differences(a: Results, b: Results) -> Iterator[str]:
     """Sentences on what else changed from A to B: a ratio of figures from two machines says
     nothing about two versions."""
@@ -178,14 +167,14 @@ def differences(a: Results, b: Results) -> Iterator[str]:
     if changed:
         yield f"Another machine: {'; '.join(changed)}. The ratios compare machines, not versions."
     if a.model.get("digest") != b.model.get("digest"):
-        yield f"Another model: {_model(a)} in A, {_model(b)} in B."
+        models = (f"{of.model.get('name')} {str(of.model.get('digest'))[:12]}" for of in (a, b))
+        yield "Another model: {} in A, {} in B.".format(*models)
     for name in dict.fromkeys((*a.inputs, *b.inputs)):
-        images, others = a.inputs.get(name), b.inputs.get(name)
-        if images != others:
-            yield f"Other {name}: {_images(images)} in A, {_images(others)} in B."
-    versions = list(_versions(a.system, b.system))
-    if versions:
-        yield f"Other versions: {', '.join(versions)}."
+        one, other = (_images(of.inputs.get(name)) for of in (a, b))
+        if one != other:
+            yield f"Other {name}: {one} in A, {other} in B."
+    if versions := ", ".join(_versions(a.system, b.system)):
+        yield f"Other versions: {versions}."
     if a.mode != b.mode:
         yield f"Another mode: {a.mode} in A, {b.mode} in B."
     for side, results in (("A", a), ("B", b)):
@@ -202,10 +191,6 @@ def _versions(a: JsonObject, b: JsonObject) -> Iterator[str]:
     for name in dict.fromkeys((*one, *other)):
         if one.get(name) != other.get(name):
             yield f"{name} {one.get(name) or 'missing'} in A, {other.get(name) or 'missing'} in B"
-
-
-def _model(results: Results) -> str:
-    return f"{results.model.get('name')} {str(results.model.get('digest'))[:12]}"
 
 
 def _images(facts: Images | None) -> str:
@@ -281,9 +266,9 @@ def verdict(found: Comparison) -> str:
 def remarks(found: Comparison) -> Iterator[str]:
     """Sentences that one needs to read the ratios."""
     yield from found.differences
-    moved = {k: by for k, by in found.ceilings.items() if abs(math.log(by)) > math.log1p(MOVED)}
+    moved = [k for k, by in found.ceilings.items() if abs(math.log(by)) > math.log1p(MOVED)]
     if moved:
-        text = ", ".join(f"{name} {by:.2f}" for name, by in moved.items())
+        text = ", ".join(f"{name} {found.ceilings[name]:.2f}" for name in moved)
         yield (
             f"The machine's own ceilings are not the same, B/A: {text}. The machine, not the "
             "program, may be what changed."
@@ -295,11 +280,9 @@ def remarks(found: Comparison) -> Iterator[str]:
     for side, names in (("A", found.only_a), ("B", found.only_b)):
         if names:
             yield f"Only in {side}: {', '.join(names)}."
-    neither = [case.id for case in found.cases if not case.rate_a and not case.rate_b]
-    if neither:
+    if neither := [case.id for case in found.cases if not case.rate_a and not case.rate_b]:
         yield f"Not measured in either: {', '.join(neither)}."
-    few = sum(case.reason == TOO_FEW for case in found.cases)
-    if few:
+    if few := sum(case.reason == TOO_FEW for case in found.cases):
         yield f"Too few rounds to tell: {_count(few, 'case')} had fewer than 3 in A or B."
     yield (
         f"A case counts as changed when its images/s differ by at least {found.threshold:.0%} and "
@@ -310,14 +293,14 @@ def remarks(found: Comparison) -> Iterator[str]:
 
 def _cells(case: Pair) -> list[str]:
     ratio = case.ratio
-    interval = f"{ratio.low:.2f}..{ratio.high:.2f}" if ratio and ratio.low and ratio.high else "-"
+    interval = "..".join(f"{bound:.2f}" for bound in ratio.bounds) if ratio else ""
     latency = f"{figure(case.p95_ms_a)} > {figure(case.p95_ms_b)}"
     return [
         case.id,
         figure(case.rate_a),
         figure(case.rate_b),
         f"{ratio.median:.2f}" if ratio else "-",
-        interval,
+        interval or "-",
         latency if case.p95_ms_a or case.p95_ms_b else "-",
     ]
 

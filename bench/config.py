@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from bench.engines import ENGINES, PRECISIONS
 from bench.peers.registry import PEERS
@@ -42,27 +41,25 @@ class Effort:
 
 
 QUICK, STANDARD, FULL = "quick", "standard", "full"
-EFFORTS: Mapping[str, Effort] = MappingProxyType(
-    {
-        QUICK: Effort(
-            budget_s=275, rounds=3, turn_s=0.3, batch_sizes=(1, 8), tiles=160, photos=24,
-            native=1, pool=64, ceilings_s=8, slow=False, peers=("plain", "tiles"),
-            scans=2, scan_batch_sizes=(8, 32),
-        ),
-        STANDARD: Effort(
-            budget_s=840, rounds=6, turn_s=0.7, batch_sizes=(1, 8, 32), tiles=300, photos=48,
-            native=2, pool=128, ceilings_s=15, slow=False,
-            peers=("plain", "timm", "tiles", "timm-tiles"),
-            scans=5, scan_batch_sizes=(8, 32, 64),
-        ),
-        FULL: Effort(
-            budget_s=3000, rounds=8, turn_s=2.0, batch_sizes=(1, 4, 8, 16, 32, 64, 128),
-            tiles=1000, photos=128, native=8, pool=256, ceilings_s=30, slow=True,
-            peers=tuple(PEERS),
-            scans=len(ENGINES) * len(PRECISIONS), scan_batch_sizes=(8, 16, 32, 64),
-        ),
-    }
-)  # fmt: skip
+EFFORTS: Mapping[str, Effort] = {
+    QUICK: Effort(
+        budget_s=275, rounds=3, turn_s=0.3, batch_sizes=(1, 8), tiles=160, photos=24,
+        native=1, pool=64, ceilings_s=8, slow=False, peers=("plain", "tiles"),
+        scans=2, scan_batch_sizes=(8, 32),
+    ),
+    STANDARD: Effort(
+        budget_s=840, rounds=6, turn_s=0.7, batch_sizes=(1, 8, 32), tiles=300, photos=48,
+        native=2, pool=128, ceilings_s=15, slow=False,
+        peers=("plain", "timm", "tiles", "timm-tiles"),
+        scans=5, scan_batch_sizes=(8, 32, 64),
+    ),
+    FULL: Effort(
+        budget_s=3000, rounds=8, turn_s=2.0, batch_sizes=(1, 4, 8, 16, 32, 64, 128),
+        tiles=1000, photos=128, native=8, pool=256, ceilings_s=30, slow=True,
+        peers=tuple(PEERS),
+        scans=len(ENGINES) * len(PRECISIONS), scan_batch_sizes=(8, 16, 32, 64),
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

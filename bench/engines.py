@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from bench.answers import Rule
 from inspector.core.machine import usable_cores
-from inspector.engines import has_nvidia_driver
-from inspector.model.bundle import NARROW
-
-if TYPE_CHECKING:
-    from inspector.engines import Backend
-    from inspector.model.bundle import ModelBundle
+from inspector.engines import Backend, has_nvidia_driver
+from inspector.model.bundle import NARROW, ModelBundle
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8", NARROW)
 CPU, CUDA = "cpu", "cuda"
@@ -38,38 +32,36 @@ class Kind:
 
 
 _TORCH = "bench.torch_variants"
-KINDS: Mapping[str, Kind] = MappingProxyType(
-    {
-        "onnxruntime": Kind(
-            module="inspector.engines.onnxruntime", cpu=("fp32", "int8", NARROW),
-            cuda=("fp32", "fp16"), about="ONNX Runtime",
-        ),
-        "openvino": Kind(
-            module="inspector.engines.openvino", cpu=("fp32", "bf16", "int8"),
-            about="OpenVINO on the bundle's ONNX files",
-        ),
-        "tensorrt": Kind(
-            module="inspector.engines.tensorrt", cuda=("fp16", "int8"),
-            about="ONNX Runtime's TensorRT provider",
-        ),
-        "torchscript": Kind(
-            module="inspector.engines.torch", cpu=("fp32",), cuda=("fp32",), scans=False,
-            about="the exported TorchScript file",
-        ),
-        "eager": Kind(
-            module=_TORCH, cpu=("fp32", "bf16"), cuda=("fp32", "bf16"), scans=False,
-            about="the weights in PyTorch, operator by operator",
-        ),
-        "channels-last": Kind(
-            module=_TORCH, cpu=("fp32", "bf16"), cuda=("fp32", "bf16"), scans=False,
-            about="eager PyTorch with channels_last memory",
-        ),
-        "compile": Kind(
-            module=_TORCH, cpu=("fp32",), cuda=("fp32",), scans=False, slow=True,
-            about="torch.compile",
-        ),
-    }
-)  # fmt: skip
+KINDS: Mapping[str, Kind] = {
+    "onnxruntime": Kind(
+        module="inspector.engines.onnxruntime", cpu=("fp32", "int8", NARROW),
+        cuda=("fp32", "fp16"), about="ONNX Runtime",
+    ),
+    "openvino": Kind(
+        module="inspector.engines.openvino", cpu=("fp32", "bf16", "int8"),
+        about="OpenVINO on the bundle's ONNX files",
+    ),
+    "tensorrt": Kind(
+        module="inspector.engines.tensorrt", cuda=("fp16", "int8"),
+        about="ONNX Runtime's TensorRT provider",
+    ),
+    "torchscript": Kind(
+        module="inspector.engines.torch", cpu=("fp32",), cuda=("fp32",), scans=False,
+        about="the exported TorchScript file",
+    ),
+    "eager": Kind(
+        module=_TORCH, cpu=("fp32", "bf16"), cuda=("fp32", "bf16"), scans=False,
+        about="the weights in PyTorch, operator by operator",
+    ),
+    "channels-last": Kind(
+        module=_TORCH, cpu=("fp32", "bf16"), cuda=("fp32", "bf16"), scans=False,
+        about="eager PyTorch with channels_last memory",
+    ),
+    "compile": Kind(
+        module=_TORCH, cpu=("fp32",), cuda=("fp32",), scans=False, slow=True,
+        about="torch.compile",
+    ),
+}  # fmt: skip
 ENGINES = tuple(KINDS)
 
 
@@ -107,11 +99,8 @@ def candidates(
     """Every engine asked for (None: all, of all precisions), whether this machine can run it or
     not; `device` is `cpu`, `cuda`, or `auto` for both."""
     for engine in engines or ENGINES:
-        kind = KINDS[engine]
-        for where, known in ((CPU, kind.cpu), (CUDA, kind.cuda)):
-            if device not in ("auto", where):
-                continue
-            for precision in known:
+        for where, known in ((CPU, KINDS[engine].cpu), (CUDA, KINDS[engine].cuda)):
+            for precision in known if device in ("auto", where) else ():
                 if precision in (precisions or PRECISIONS):
                     yield EngineSpec(engine=engine, precision=precision, device=where)
 

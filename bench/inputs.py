@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from bench.results import Images
@@ -23,14 +24,7 @@ from inspector.model.preprocess import PreprocessSpec
 from inspector.photos.decode import decode
 from inspector.photos.source import Discovery
 from inspector.synthesis import Kind, make_scene
-from inspector.types import Decoded, View
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from numpy.typing import NDArray
-
-    from inspector.types import ImageRef
+from inspector.types import Decoded, ImageRef, View
 
 TILES, PHOTOS, NATIVE = "tiles", "photos", "native"
 """Names of inputs. `photos` are judged whole, as far smaller images; some of the same files are
@@ -80,11 +74,24 @@ class Input:
         )
 
 
-def check_source(source: Path) -> None:
-    """Raises SourceError where a folder holds no photo that can be read."""
-    refs = list(Discovery([str(source)])) if source.is_dir() else []
-    if not any(_size_of(ref) for ref in spread_evenly(refs, _LOOKED_AT)):
+def decoded(images: Input, count: int, spec: PreprocessSpec) -> dict[str, NDArray[np.uint8]]:
+    """At most so many of the images, uint8 (size, size, 3) by path. Raises SourceError where none
+    of them can be decoded."""
+    outcomes = [decode(ref, spec) for ref in spread_evenly(images.refs, count)]
+    good = {display_path(o.ref.path): o.pixels_HWC for o in outcomes if isinstance(o, Decoded)}
+    if not good:
+        raise SourceError(f"none of the {images.name} can be decoded; name another folder")
+    return good
+
+
+def find_photos(source: Path) -> tuple[list[ImageRef], int]:
+    """The user's photos, and the shorter side that they typically have, pixels. Raises SourceError
+    where a folder holds no photo that can be read."""
+    refs = list(Discovery([os.path.abspath(source)])) if source.is_dir() else []
+    sides = [min(size) for ref in spread_evenly(refs, _LOOKED_AT) if (size := _size_of(ref))]
+    if not sides:
         raise SourceError(f"{source} holds no photo that can be read; name a folder with photos")
+    return refs, int(median(sides))
 
 
 def make_inputs(source: Path | None, folder: Path, tiles: int, photos: int) -> list[Input]:
@@ -94,14 +101,11 @@ def make_inputs(source: Path | None, folder: Path, tiles: int, photos: int) -> l
     if source is None:
         made = _generated(folder / TILES, tiles)
         return [made, _mosaics(folder / PHOTOS, photos, made, made.origin)]
-    check_source(source)
-    root = Path(os.path.abspath(source))
-    refs = list(Discovery([str(root)]))
-    found = [size for ref in spread_evenly(refs, _LOOKED_AT) if (size := _size_of(ref))]
-    name, most = (PHOTOS, photos) if median(map(min, found)) >= LARGE else (TILES, tiles)
+    refs, side = find_photos(source)
+    name, most = (PHOTOS, photos) if side >= LARGE else (TILES, tiles)
     chosen = spread_evenly(refs, most)
-    link_photos(chosen, folder / name, root=root)
-    own = _input(name, folder / name, f"{len(chosen)} files of the folder given, evenly spread")
+    link_photos(chosen, folder / name, root=source)
+    own = gathered(name, folder / name, f"{len(chosen)} files of the folder given, evenly spread")
     if name == PHOTOS:
         return [_cut(folder / TILES, tiles, own), own]
     return [own, _mosaics(folder / PHOTOS, photos, own, "the tiles")]
@@ -120,23 +124,14 @@ def link_photos(refs: Iterable[ImageRef], folder: Path, *, root: Path) -> None:
             shutil.copyfile(ref.path, place)
 
 
-def some_of(photos: Input, count: int, folder: Path) -> Input:
-    """A few of the photos once more, to be judged at their own scale."""
-    link_photos(spread_evenly(photos.refs, count), folder, root=photos.folder)
-    return _input(NATIVE, folder, f"{count} of the photos")
-
-
-def _input(name: str, folder: Path, origin: str) -> Input:
-    refs = tuple(Discovery([str(folder)]))
-    return Input(name=name, folder=folder, refs=refs, origin=origin, truth=_truth(folder))
-
-
-def _truth(folder: Path) -> dict[str, bool]:
-    """By class folders; empty where there are none."""
+def gathered(name: str, folder: Path, origin: str) -> Input:
+    """The images in a folder."""
     try:
-        return {display_path(image.path): image.is_crack for image in find_labelled(folder)}
-    except DataError:
-        return {}
+        truth = {display_path(image.path): image.is_crack for image in find_labelled(folder)}
+    except DataError:  # there are no class folders
+        truth = {}
+    refs = tuple(Discovery([str(folder)]))
+    return Input(name=name, folder=folder, refs=refs, origin=origin, truth=truth)
 
 
 def _generated(folder: Path, count: int) -> Input:
@@ -149,22 +144,18 @@ def _generated(folder: Path, count: int) -> Input:
         place.mkdir(parents=True, exist_ok=True)
         scene = Image.fromarray(make_scene(rng, TILE, TILE, kind).pixels)
         scene.save(place / f"{number:05}.jpg", quality=TILE_QUALITY)
-    return _input(TILES, folder, f"{count} scenes made by inspector.synthesis, no photos")
+    return gathered(TILES, folder, f"{count} scenes made by inspector.synthesis, no photos")
 
 
 def _mosaics(folder: Path, count: int, tiles: Input, origin: str) -> Input:
     """JPEGs laid out of tiles that are drawn at random."""
-    spec = PreprocessSpec(size=_PATCH)
-    chosen = spread_evenly(tiles.refs, _MOST_PATCHES)
-    pool = [o.pixels_HWC for ref in chosen if isinstance(o := decode(ref, spec), Decoded)]
-    if not pool:
-        raise SourceError("none of the tiles can be decoded; name another folder")
-    pool_NHWC, rng = np.stack(pool), np.random.default_rng(0)
+    pool = decoded(tiles, _MOST_PATCHES, PreprocessSpec(size=_PATCH))
+    pool_NHWC, rng = np.stack(list(pool.values())), np.random.default_rng(0)
     folder.mkdir(parents=True)
     for number in range(count):
         photo = Image.fromarray(_mosaic(pool_NHWC, rng))
         photo.save(folder / f"photo_{number:04}.jpg", quality=PHOTO_QUALITY)
-    return _input(PHOTOS, folder, f"{count} mosaics of {origin}")
+    return gathered(PHOTOS, folder, f"{count} mosaics of {origin}")
 
 
 def _mosaic(pool_NHWC: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -182,19 +173,15 @@ def _cut(folder: Path, count: int, photos: Input) -> Input:
     for ref in photos.refs:
         with suppress(Exception), Image.open(ref.path) as opened:  # damaged photos give no tiles
             photo = ImageOps.exif_transpose(opened).convert("RGB")
-            for x, y in spread_evenly(_corners(*photo.size), min(each, count - made)):
+            columns, rows = (range(0, side - TILE + 1, TILE) for side in photo.size)
+            corners = [(x, y) for y in rows for x in columns]
+            for x, y in spread_evenly(corners, min(each, count - made)):
                 tile = photo.crop((x, y, x + TILE, y + TILE))
                 tile.save(folder / f"{made:05}.jpg", quality=TILE_QUALITY)
                 made += 1
     if not made:
         raise SourceError("none of the photos can be decoded; name a folder with photos")
-    return _input(TILES, folder, f"{made} tiles of {TILE} px cut from the photos")
-
-
-def _corners(width: int, height: int) -> list[tuple[int, int]]:
-    """Upper left corners of all whole tiles, in reading order."""
-    columns, rows = range(0, width - TILE + 1, TILE), range(0, height - TILE + 1, TILE)
-    return [(x, y) for y in rows for x in columns]
+    return gathered(TILES, folder, f"{made} tiles of {TILE} px cut from the photos")
 
 
 def _size_of(ref: ImageRef) -> tuple[int, int] | None:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bench.answers import Answers, examine, with_truth, worst_of
+from bench.answers import Answers, examine, numbers, with_truth, worst_of
 from bench.engines import EngineSpec
-from bench.peers.registry import PEERS, Peer, loop_seconds, read_answers
-from bench.processes import Ended, run_program
-from bench.results import FAILED, OK, PEER, SCAN, UNAVAILABLE, Case, Compared, Usage
+from bench.peers.registry import PEERS, loop_seconds, read_answers
+from bench.prepare import Bench, Job
+from bench.processes import Ended, run_program, usage_of
+from bench.results import FAILED, OK, PEER, SCAN, UNAVAILABLE, Case, Compared
 from inspector.core.machine import usable_cores
 from inspector.types import View
 
-if TYPE_CHECKING:
-    from bench.prepare import Bench, Job
-
-
 LOADERS = ("processes", "torch")
 """Values of `inspector scan --loader`."""
+_IN_IDS = {"batch-size": "batch {}", "workers": "{} workers", "loader": "{} loader"}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,13 +31,10 @@ class PathCase:
 
     job: Job
     spec: EngineSpec | None = None
-    peer: Peer | None = None
-    peer_name: str = ""
-    batch_size: int | None = None
-    """None: left to the scan."""
-    workers: int | None = None
-    loader: str = ""
-    """`processes` or `torch`; empty: left to the scan."""
+    peer: str = ""
+    """Name of another program, out of PEERS."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of `inspector scan`, out of `_IN_IDS`; others are left to the scan."""
     setting: str = ""
     """Fastest setting of a peer, as JSON."""
     status: str = OK
@@ -54,13 +50,11 @@ class PathCase:
 
     @property
     def name(self) -> str:
-        return self.spec.name if self.spec else self.peer_name
+        return self.spec.name if self.spec else self.peer
 
     @property
     def id(self) -> str:
-        given = [f"batch {self.batch_size}"] if self.batch_size else []
-        given += [f"{self.workers} workers"] if self.workers is not None else []
-        given += [f"{self.loader} loader"] if self.loader else []
+        given = [_IN_IDS[name].format(value) for name, value in self.options.items()]
         return "/".join([self.level, self.name, self.job.input.name, *given])
 
     @property
@@ -70,18 +64,12 @@ class PathCase:
     @property
     def usual(self) -> bool:
         """Whether it is a scan of which nothing is asked but its precision."""
-        asked = self.batch_size is not None or self.workers is not None or self.loader
-        return self.spec is not None and self.spec.usual and not asked
+        return self.spec is not None and self.spec.usual and not self.options
 
     @property
     def rates(self) -> list[float]:
         """Images per second of each round, without the start."""
         return [len(self.job.input.refs) / loop_seconds(ended.said) for ended in self.ended]
-
-    @property
-    def whole_rates(self) -> list[float]:
-        """Images per second of each round, with the start."""
-        return [len(self.job.input.refs) / ended.wall_s for ended in self.ended]
 
     @property
     def measured(self) -> list[list[float]]:
@@ -90,44 +78,46 @@ class PathCase:
     @property
     def expected(self) -> Answers:
         """The right answers."""
-        if self.peer is not None and (self.peer.full_size or self.peer.view is View.TILES):
-            return self.job.of_other_programs
-        return self.job.expected
+        own_pixels = self.peer and not PEERS[self.peer].sees_as_scans
+        return self.job.of_other_programs if own_pixels else self.job.expected
 
-    def arguments(self, bench: Bench, source: str, table: str) -> list[str]:
+    @property
+    def about(self) -> str:
+        """A scan's command, or what a peer is."""
+        if self.spec:
+            return " ".join(self._scan(self.spec))
+        return PEERS[self.peer].about + (f": {self.setting}" if self.setting else "")
+
+    def arguments(self, bench: Bench, source: Path, table: Path) -> list[str]:
         """Arguments of `python -m`."""
-        if self.peer is not None:
-            given = self.peer.arguments(source, str(bench.bundle.path), table)
-            setting = ["--setting", self.setting] if self.setting else []
-            return [*given, "--device", bench.device, *setting]
-        model = ["--model", str(bench.bundle.path)]
-        return [*self.scan_options(), source, "--out", table, *model, "--json", "--quiet"]
+        model = str(bench.bundle.path)
+        if self.spec:
+            scan = self._scan(self.spec)
+            return [*scan, str(source), "--out", str(table), "--model", model, "--json", "--quiet"]
+        given = PEERS[self.peer].arguments(str(source), model, str(table))
+        setting = ["--setting", self.setting] if self.setting else []
+        return [*given, "--device", bench.device, *setting]
 
-    def scan_options(self) -> list[str]:
+    def _scan(self, spec: EngineSpec) -> list[str]:
         """Words of `inspector scan` with the options that make it this case."""
-        assert self.spec is not None, "a peer has no such options"
-        given = ["inspector", "scan", "--backend", self.spec.engine]
-        given += ["--precision", self.spec.precision, "--device", self.spec.device]
-        given += ["--view", self.job.input.view]
-        given += ["--batch-size", str(self.batch_size)] if self.batch_size else []
-        given += ["--workers", str(self.workers)] if self.workers is not None else []
-        given += ["--loader", self.loader] if self.loader else []
-        return given
+        engine = {"backend": spec.engine, "precision": spec.precision, "device": spec.device}
+        options = {**engine, "view": self.job.input.view, **self.options}
+        given = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        return ["inspector", "scan", *given]
 
 
-def peers_for(job: Job, names: Sequence[str]) -> list[str]:
-    """Those of the peers that judge photos in the way in which a job wants them judged."""
-    whole = job.input.view is View.WHOLE
-    return [name for name in names if (PEERS[name].view is View.WHOLE) is whole]
-
-
-def peer_case(job: Job, name: str) -> PathCase:
-    """Another program; one that is not installed says so."""
-    case = PathCase(job=job, peer=PEERS[name], peer_name=name)
-    if PEERS[name].needs and find_spec(PEERS[name].needs) is None:
-        case.status = UNAVAILABLE
-        case.reason = f"{PEERS[name].needs} is not installed; see the bench extra"
-    return case
+def peers_for(job: Job, names: Sequence[str]) -> Iterator[PathCase]:
+    """Those of the peers that judge photos in the way in which a job wants them judged; one that
+    is not installed says so."""
+    for name in names:
+        peer = PEERS[name]
+        if (peer.view is View.WHOLE) is not (job.input.view is View.WHOLE):
+            continue
+        case = PathCase(job=job, peer=name)
+        if peer.needs and find_spec(peer.needs) is None:
+            case.status = UNAVAILABLE
+            case.reason = f"{peer.needs} is not installed; see the bench extra"
+        yield case
 
 
 def variants(
@@ -137,12 +127,12 @@ def variants(
     than it chose; not measured yet."""
     said, cores = fastest.ended[-1].said, usable_cores()
     workers = workers or sorted({1, max(1, cores // 2), cores})
-    other: list[dict[str, Any]] = [{"batch_size": n} for n in batch_sizes
-                                   if n != said["batch_size"]]  # fmt: skip
+    other: list[dict[str, Any]]
+    other = [{"batch-size": n} for n in batch_sizes if n != said["batch_size"]]
     other += [{"workers": n} for n in workers if n != said["workers"]]
     if "loader" in said and said["workers"]:  # without any, no loader decodes ahead
-        other += [{"loader": name} for name in LOADERS if name != said.get("loader")]
-    return [replace(fastest, ended=[], outcomes=[], found={}, **settings) for settings in other]
+        other += [{"loader": name} for name in LOADERS if name != said["loader"]]
+    return [PathCase(job=fastest.job, spec=fastest.spec, options=each) for each in other]
 
 
 def warm_up(case: PathCase, bench: Bench) -> None:
@@ -150,35 +140,36 @@ def warm_up(case: PathCase, bench: Bench) -> None:
     setting."""
     if not case.open:
         return
-    if case.peer is not None and case.peer.tunes and not case.setting:
-        arguments = case.arguments(bench, str(case.job.few), str(bench.work / "tuning"))
+    if case.peer and PEERS[case.peer].tunes and not case.setting:
+        arguments = case.arguments(bench, case.job.few, bench.work / "tuning")
         tuned = run_program([*arguments, "--tune"], bench.work)
         case.setting = json.dumps(tuned.said.get("best", {}))
         if tuned.trouble:
             case.status, case.reason = FAILED, tuned.trouble
             return
-    table = str(bench.work / "tables" / f"{case.id.replace('/', ' ')} warm-up")
-    ended = run_program(case.arguments(bench, str(case.job.one), table), bench.work)
+    arguments = case.arguments(bench, case.job.one, _table(case, bench, "warm-up"))
+    ended = run_program(arguments, bench.work)
     if ended.trouble:
         case.status = UNAVAILABLE if ended.refused else FAILED
         case.reason = ended.trouble
 
 
+def _table(case: PathCase, bench: Bench, turn: object) -> Path:
+    return bench.work / "tables" / f"{case.id.replace('/', ' ')} {turn}"
+
+
 def measure_path(case: PathCase, bench: Bench, number: int) -> None:
     """Take one turn, and check its table."""
-    table = bench.work / "tables" / f"{case.id.replace('/', ' ')} {number}"
-    arguments = case.arguments(bench, str(case.job.input.folder), str(table))
+    table = _table(case, bench, number)
+    arguments = case.arguments(bench, case.job.input.folder, table)
     ended = run_program(arguments, bench.work, gpu=bench.on_gpu)
     if ended.trouble:
         case.status, case.reason = FAILED, ended.trouble
         return
     case.ended.append(ended)
     case.found, rows = read_answers(table)
-    rule = case.spec.rule if case.spec else case.peer.rule if case.peer else None
-    assert rule is not None, "a case is a scan or a peer"
-    outcome = examine(
-        case.expected, case.found, rows, rule, bench.bundle.thresholds, case.job.mistakes
-    )
+    rule, thresholds = (case.spec or PEERS[case.peer]).rule, bench.bundle.thresholds
+    outcome = examine(case.expected, case.found, rows, rule, thresholds, case.job.mistakes)
     case.outcomes.append(outcome)
     if outcome.trouble:
         case.status, case.reason = FAILED, outcome.trouble
@@ -190,6 +181,10 @@ def path_result(case: PathCase) -> Case:
     stages = [ended.said.get("stage_seconds", {}) for ended in case.ended]
     names = dict.fromkeys(name for each in stages for name in each)
     starts = [ended.wall_s - loop_seconds(ended.said) for ended in case.ended]
+    answers = worst_of(case.outcomes) if case.outcomes else None
+    if answers:
+        found, right = numbers(case.found), numbers(case.expected)
+        answers = with_truth(answers, case.job.input.truth, found, right)
     return Case(
         id=case.id,
         level=case.level,
@@ -198,41 +193,16 @@ def path_result(case: PathCase) -> Case:
         engine=said.get("backend", case.spec.engine if case.spec else case.name),
         precision=case.spec.precision if case.spec else "fp32",
         device=said.get("device", case.spec.device if case.spec else None),
-        batch_size=said.get("batch_size", case.batch_size),
-        workers=said.get("workers", case.workers),
+        batch_size=said.get("batch_size", case.options.get("batch-size")),
+        workers=said.get("workers", case.options.get("workers")),
         loader=said.get("loader", ""),
         status=case.status,
         reason=case.reason,
-        about=" ".join(case.scan_options()) if case.spec else _about(case),
+        about=case.about,
         rates=case.rates,
-        whole_rates=case.whole_rates,
+        whole_rates=[len(case.job.input.refs) / ended.wall_s for ended in case.ended],
         start_up={"start_s": median(starts)} if starts else {},
         stage_seconds={n: median(each.get(n, 0.0) for each in stages) for n in names},
-        usage=_usage(case.ended),
-        answers=_answers(case),
+        usage=usage_of(case.ended),
+        answers=answers,
     )
-
-
-def _about(case: PathCase) -> str:
-    assert case.peer is not None, "scans are described by their options"
-    return case.peer.about + (f": {case.setting}" if case.setting else "")
-
-
-def _usage(ended: Sequence[Ended]) -> Usage:
-    shares = [e.cpu_s / e.wall_s / usable_cores() for e in ended if e.cpu_s is not None]
-    return Usage(
-        cpu_percent=100 * median(shares) if shares else None,
-        peak_mib=max((e.peak_mib for e in ended if e.peak_mib), default=None),
-        gpu_percent=max((e.gpu_percent for e in ended if e.gpu_percent), default=None),
-        gpu_mib=max((e.gpu_mib for e in ended if e.gpu_mib), default=None),
-    )
-
-
-def _answers(case: PathCase) -> Compared | None:
-    if not case.outcomes:
-        return None
-    found, right = (
-        {path: answer.p_crack for path, answer in of.items() if answer.p_crack is not None}
-        for of in (case.found, case.expected)
-    )
-    return with_truth(worst_of(case.outcomes), case.job.input.truth, found, right)

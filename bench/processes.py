@@ -13,22 +13,18 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
-from typing import TYPE_CHECKING
+from statistics import fmean, median
 
+from bench.results import Usage
 from inspector.core import machine
 from inspector.core.machine import CACHE_VARIABLE
+from inspector.types import JsonObject
 from inspector.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from inspector.types import JsonObject
-
 
 _PACKAGES = """torch torchvision onnxruntime onnxruntime-gpu openvino pillow simplejpeg timm ray
                daft numpy pyarrow""".split()
@@ -36,7 +32,7 @@ _CPU_FLAGS = frozenset(
     "avx2 avx512f avx512_vnni avx512_bf16 avx_vnni amx_tile amx_bf16 amx_int8 asimddp i8mm".split()
 )
 """Those that decide how fast a network runs: wider vectors, 8-bit and bfloat16 products."""
-_CPUINFO = Path("/proc/cpuinfo")
+PROC = Path("/proc")
 _PROBE_S = 0.03
 _BLOCK = bytes(1 << 18)
 """Hashed without Python's lock, so that threads use all cores."""
@@ -68,7 +64,7 @@ def describe_system() -> JsonObject:
 def cpu_flags() -> list[str]:
     """Instruction sets that the processor has; empty where the system does not tell."""
     try:
-        lines = _CPUINFO.read_text(encoding="utf-8").splitlines()
+        lines = (PROC / "cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
     flags = (line for line in lines if line.startswith(("flags", "Features")))
@@ -85,11 +81,10 @@ def share_of_others() -> float:
     quota, a hypervisor or another program takes it."""
     threads = machine.usable_cores()
     with ThreadPoolExecutor(threads) as pool:
-        got = list(pool.map(lambda _: _worked(), range(threads)))
-    return min(1.0, max(0.0, 1 - sum(got) / threads))
+        return min(1.0, max(0.0, 1 - fmean(pool.map(_worked, range(threads)))))
 
 
-def _worked() -> float:
+def _worked(_: int) -> float:
     """Processor time per wall time of a thread that does nothing but work."""
     began, began_cpu = time.perf_counter(), time.thread_time()
     while time.perf_counter() - began < _PROBE_S:
@@ -97,18 +92,15 @@ def _worked() -> float:
     return (time.thread_time() - began_cpu) / (time.perf_counter() - began)
 
 
-PROC = Path("/proc")
 _PSS = re.compile(r"^Pss:\s+(\d+) kB", re.M)
 _RSS = re.compile(r"^VmRSS:\s+(\d+) kB", re.M)
 _NVIDIA_SMI = (
     "nvidia-smi --query-gpu=utilization.gpu,memory.used --format=csv,noheader,nounits"
 ).split()
-_NVIDIA_SMI_LIMIT_S = 5.0
 LIMIT_S = 600.0
 """A turn that takes longer is ended: nobody would choose it."""
 REFUSED = 2
 """Exit code of a program that does not know an option, or cannot run on this machine."""
-_SAMPLES_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +135,7 @@ def run_watched(
     `environment` is added to this process's."""
     started_at, started = time.time(), time.perf_counter()
     peak_kib, most, samples, timed_out = 0, 0, 0, False
-    cpu_before = cpu_seconds(own=False)
+    cpu_before = cpu_seconds() or 0.0
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -167,23 +159,15 @@ def run_watched(
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)
         raise
+    wall_s, cpu_s = time.perf_counter() - started, cpu_seconds()
     return Watched(
-        process.returncode,
-        stdout,
-        stderr,
-        started_at,
-        time.perf_counter() - started,
-        peak_kib / 2**10 if samples and peak_kib else None,
-        most,
-        samples,
-        None if cpu_before is None else (cpu_seconds(own=False) or 0.0) - cpu_before,
-        timed_out,
-    )
+        process.returncode, stdout, stderr, started_at, wall_s, peak_kib / 2**10 or None, most,
+        samples, None if cpu_s is None else cpu_s - cpu_before, timed_out,
+    )  # fmt: skip
 
 
-def cpu_seconds(*, own: bool) -> float | None:
-    """Processor time of ended children and theirs and, if `own`, of this process; None where the
-    system does not tell.
+def cpu_seconds() -> float | None:
+    """Processor time of ended children and theirs; None where the system does not tell.
 
     Not their `ru_maxrss`: on Linux a process starts with the peak of the one that forked it.
     """
@@ -191,9 +175,8 @@ def cpu_seconds(*, own: bool) -> float | None:
         return None
     import resource
 
-    whose = [resource.RUSAGE_CHILDREN, *([resource.RUSAGE_SELF] if own else [])]
-    used = [resource.getrusage(who) for who in whose]
-    return sum(of.ru_utime + of.ru_stime for of in used)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def session(leader: int) -> Iterator[int]:
@@ -228,7 +211,13 @@ def watch_gpu(every_s: float = 0.5) -> Iterator[list[tuple[float, float]]]:
     meanwhile: percent, mean of all GPUs, and MiB, sum of all GPUs and all programs."""
     samples: list[tuple[float, float]] = []
     over = threading.Event()
-    thread = threading.Thread(target=_watch, args=(samples, over, every_s), daemon=True)
+
+    def watch() -> None:
+        while not over.is_set() and (found := _ask()):
+            samples.append((fmean(percent for percent, _ in found), sum(mib for _, mib in found)))
+            over.wait(every_s)
+
+    thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
         yield samples
@@ -237,21 +226,10 @@ def watch_gpu(every_s: float = 0.5) -> Iterator[list[tuple[float, float]]]:
         thread.join()
 
 
-def _watch(samples: list[tuple[float, float]], over: threading.Event, every_s: float) -> None:
-    while not over.is_set():
-        found = _ask()
-        if not found:
-            return
-        samples.append((fmean(percent for percent, _ in found), sum(mib for _, mib in found)))
-        over.wait(every_s)
-
-
 def _ask() -> list[tuple[float, float]]:
     """Percent and MiB of each GPU; empty where nothing, or nothing readable, answers."""
     try:
-        ended = subprocess.run(
-            _NVIDIA_SMI, capture_output=True, text=True, timeout=_NVIDIA_SMI_LIMIT_S, check=True
-        )
+        ended = subprocess.run(_NVIDIA_SMI, capture_output=True, text=True, timeout=5, check=True)
         rows = [line.split(",") for line in ended.stdout.splitlines() if line.strip()]
         return [(float(percent), float(mib)) for percent, mib in rows]
     except (OSError, subprocess.SubprocessError, ValueError):  # also "[N/A]", as with MIG
@@ -282,7 +260,7 @@ def run_program(arguments: Sequence[str], work: Path, *, gpu: bool = False) -> E
     with watch_gpu() if gpu else nullcontext(()) as use:
         watched = run_watched(
             [sys.executable, "-m", *arguments],
-            every_s=_SAMPLES_S,
+            every_s=0.1,
             limit_s=LIMIT_S,
             environment={
                 CACHE_VARIABLE: str(work / "cache"),
@@ -290,7 +268,13 @@ def run_program(arguments: Sequence[str], work: Path, *, gpu: bool = False) -> E
                 "TORCHINDUCTOR_CACHE_DIR": str(work / "compiled"),
             },
         )
-    said, trouble = _said(watched)
+    said: JsonObject = {}
+    trouble = _trouble(watched)
+    if not trouble:
+        try:
+            said = json.loads(watched.stdout)
+        except ValueError:
+            trouble = "it printed something other than its JSON"
     return Ended(
         said=said,
         wall_s=watched.wall_s,
@@ -303,20 +287,28 @@ def run_program(arguments: Sequence[str], work: Path, *, gpu: bool = False) -> E
     )
 
 
-def _said(watched: Watched) -> tuple[JsonObject, str]:
-    """Printed JSON, and what went wrong."""
+def _trouble(watched: Watched) -> str:
+    """What went wrong; empty where nothing did."""
     if watched.timed_out:
-        return {}, f"it did not end within {LIMIT_S:.0f} seconds"
-    if watched.returncode:
-        reason = without_folders(_last_words(watched.stderr))
-        return {}, reason if watched.returncode == REFUSED else f"it ended with: {reason}"
-    try:
-        return json.loads(watched.stdout), ""
-    except ValueError:
-        return {}, "it printed something other than its JSON"
+        return f"it did not end within {LIMIT_S:.0f} seconds"
+    if not watched.returncode:
+        return ""
+    reason = without_folders(_last_words(watched.stderr))
+    return reason if watched.returncode == REFUSED else f"it ended with: {reason}"
 
 
 def _last_words(stderr: str) -> str:
     """The last line that has any; typer draws a box around its own."""
     lines = [line.strip(" │|") for line in stderr.splitlines()]
     return next((line for line in reversed(lines) if any(map(str.isalnum, line))), "no message")
+
+
+def usage_of(ended: Sequence[Ended]) -> Usage:
+    """What the runs of one program used: processor time typically, memory and GPUs at most."""
+    shares = [e.cpu_s / e.wall_s / machine.usable_cores() for e in ended if e.cpu_s is not None]
+    return Usage(
+        cpu_percent=100 * median(shares) if shares else None,
+        peak_mib=max((e.peak_mib for e in ended if e.peak_mib), default=None),
+        gpu_percent=max((e.gpu_percent for e in ended if e.gpu_percent), default=None),
+        gpu_mib=max((e.gpu_mib for e in ended if e.gpu_mib), default=None),
+    )

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from bench.ceilings import ARITHMETIC, DECODING, ENGINE_ALONE, NEAR, limited_by, percent_of
+from bench.config import BenchConfig
 from bench.engines import USUAL
 from bench.inputs import PHOTOS, TILES
-from bench.results import ENGINE, FAILED, SCAN, Choice, Recommendation
+from bench.results import ENGINE, FAILED, SCAN, Case, Choice, Recommendation, Results
 from bench.rounds import ratio_of
 from inspector.engines import tuned
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bench.config import BenchConfig
-    from bench.results import Case, Results
-    from inspector.model.bundle import ModelBundle
+from inspector.model.bundle import ModelBundle
 
 WORTH_IT = 1.03
 """Ratio of medians from which a less exact scan is taken."""
@@ -67,25 +62,20 @@ def unproven(cases: Sequence[Case], recommendation: Recommendation) -> str:
     choose by itself; empty where it is. Of photos it has no choice: one table, one precision."""
     chosen = recommendation.tiles
     found = next((c for c in cases if chosen and c.id == chosen.id), None)
-    for case in cases:
-        if found is None or case.input != TILES or not case.counts or not _is_usual(case):
-            continue
-        if not _shown_faster(found, case):
-            ratio = ratio_of(found.rates, case.rates)
-            return (
-                f"{found.name} was not shown to be faster than {case.name} "
-                f"({ratio.median:.2f} times as many images/s, which chance may explain)"
-            )
-    return ""
+    rivals = [c for c in cases if c.input == TILES and c.counts and _is_usual(c)]
+    rival = next((c for c in rivals if found and not _shown_faster(found, c)), None)
+    if found is None or rival is None:
+        return ""
+    ratio = ratio_of(found.rates, rival.rates)
+    return (
+        f"{found.name} was not shown to be faster than {rival.name} "
+        f"({ratio.median:.2f} times as many images/s, which chance may explain)"
+    )
 
 
 def _is_usual(case: Case) -> bool:
     """Whether it is a scan as it is without a recommendation, but for its precision."""
-    return case.level == SCAN and case.engine == USUAL and _own_settings(case)
-
-
-def _own_settings(case: Case) -> bool:
-    return case.id.endswith(f"/{case.input}")
+    return case.level == SCAN and case.engine == USUAL and case.id.endswith(f"/{case.input}")
 
 
 def _shown_faster(case: Case, other: Case) -> bool:
@@ -97,7 +87,7 @@ def _shown_faster(case: Case, other: Case) -> bool:
 def _preference(case: Case) -> tuple[int, bool, bool, float]:
     """The smaller, the sooner a scan is taken."""
     exactness = _EXACT.index(case.precision)
-    return exactness, case.engine != USUAL, not _own_settings(case), -case.median
+    return exactness, case.engine != USUAL, not case.id.endswith(f"/{case.input}"), -case.median
 
 
 def recommend(cases: Sequence[Case], cpu: str | None, *, busy: str = "") -> Recommendation:
@@ -105,9 +95,7 @@ def recommend(cases: Sequence[Case], cpu: str | None, *, busy: str = "") -> Reco
     tiles = pick(cases, TILES)
     found = {TILES: tiles, PHOTOS: pick(cases, PHOTOS, like=tiles)}
     right = {images: case for images, case in found.items() if case}
-    used = [
-        f"{case.name} for {images}, {case.median:.0f} images/s" for images, case in right.items()
-    ]
+    used = [f"{case.name} for {name}, {case.median:.0f} images/s" for name, case in right.items()]
     where = f"On this machine ({cpu or 'unknown processor'})"
     text = f"{where} use {'; '.join(used)}." if used else "No scan ran and was right."
     if busy and used:
@@ -131,9 +119,10 @@ def _limit(case: Case, cases: Sequence[Case]) -> str:
             f"limited by the cores, which decoding at {percent_of(decoding)} of its peak and the "
             f"engine at {percent_of(engine)} share"
         )
+    if not limit:
+        return "no single limit"
     if limit != ENGINE_ALONE:
-        return f"limited by {limit} at {percent_of(decoding)} of its peak" if limit else (
-            "no single limit")  # fmt: skip
+        return f"limited by {limit} at {percent_of(decoding)} of its peak"
     words = f"limited by the engine at {percent_of(engine)} of what it does alone"
     alone = [c for c in cases if c.level == ENGINE and c.name == case.name and c.counts]
     shares = max(alone, key=lambda c: c.median).shares if alone else {}
@@ -144,18 +133,9 @@ def _limit(case: Case, cases: Sequence[Case]) -> str:
 
 
 def _choice(case: Case) -> Choice:
-    assert case.device is not None and case.batch_size is not None, "it ran"
-    assert case.workers is not None, "it is a scan"
-    return Choice(
-        id=case.id,
-        name=case.name,
-        backend=case.engine,
-        precision=case.precision,
-        device=case.device,
-        batch_size=case.batch_size,
-        workers=case.workers,
-        images_per_second=case.median,
-    )
+    same = ("id", "name", "precision", "device", "batch_size", "workers")
+    settings = {name: getattr(case, name) for name in same}
+    return Choice(backend=case.engine, images_per_second=case.median, **settings)
 
 
 def tuned_by(recommendation: Recommendation) -> tuned.Recommendation | None:
@@ -183,19 +163,20 @@ def remember(config: BenchConfig, bundle: ModelBundle, results: Results) -> None
     on; fill in `remembered`, which says so, or why not."""
     found = results.recommendation
     follow = tuned_by(found)
-    why_not = _why_not(config, results) if follow else "no scan was right"
-    if follow is not None and not why_not:
+    if follow is None:
+        found.remembered = "Not remembered: no scan was right."
+    elif why_not := _why_not(config, results):
+        found.remembered = f"Not remembered: {why_not}."
+        if known := tuned.find_recommendation(bundle, follow.device):
+            found.remembered += (
+                f" Scans go on with what an earlier benchmark recommended: {known.tiles.backend} "
+                f"{known.precision}."
+            )
+    else:
         tuned.keep_recommendation(bundle, follow)
         found.remembered = (
             "Remembered: inspector scan follows this from now on, here and for this model "
             "(measure with --no-remember to leave scans alone)."
-        )
-        return
-    found.remembered = f"Not remembered: {why_not}."
-    if follow is not None and (known := tuned.find_recommendation(bundle, follow.device)):
-        found.remembered += (
-            f" Scans go on with what an earlier benchmark recommended: {known.tiles.backend} "
-            f"{known.precision}."
         )
 
 

@@ -232,9 +232,9 @@ def write_results(out: Path, results: Results) -> None:
 def read_results(path: Path) -> Results:
     """Results by their folder or their file. Raises SourceError when they are not there, were not
     written by `inspector bench`, have another format or are damaged."""
-    file = path / RESULTS if path.is_dir() else path
+    file, again = path / RESULTS if path.is_dir() else path, "run inspector bench again"
     try:
-        found = parse_json(file.read_text(encoding="utf-8"))
+        found = parse_json(file.read_bytes())
     except FileNotFoundError as error:
         raise SourceError(
             f"{file} does not exist; name the --out folder of an inspector bench that has ended"
@@ -242,21 +242,17 @@ def read_results(path: Path) -> Results:
     except OSError as error:
         raise SourceError(f"cannot read {file} ({error.strerror})") from error
     except ValueError as error:  # no UTF-8, no JSON, or not all of it
-        raise SourceError(
-            f"{file} is damaged: it is not complete JSON; run inspector bench again"
-        ) from error
+        raise SourceError(f"{file} is damaged: it is not complete JSON; {again}") from error
     if not isinstance(found, dict) or found.get("benchmark") not in (BENCHMARK, "suite"):
         raise SourceError(f"{file} was not written by inspector bench; name another folder")
     if found.get("format") != FORMAT:
-        raise SourceError(
-            f"{file} has format {found.get('format')!r:.20}, this version reads format {FORMAT}; "
-            "run inspector bench again"
-        )
+        had = f"{found.get('format')!r:.20}"
+        raise SourceError(f"{file} has format {had}, this version reads format {FORMAT}; {again}")
     try:
         results = build(Results, found)
         _check(results.cases)
     except ValueError as error:
-        raise SourceError(f"{file} is damaged: {error}; run inspector bench again") from error
+        raise SourceError(f"{file} is damaged: {error}; {again}") from error
     return results
 
 

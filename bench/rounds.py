@@ -6,16 +6,14 @@ from __future__ import annotations
 import math
 import random
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
-
+Floats = NDArray[np.float64]
 
 LEAST_ROUNDS = 3
 """Rounds below which no interval is given."""
@@ -34,23 +32,26 @@ class Interval:
     high: float | None = None
 
     @property
+    def bounds(self) -> tuple[float, ...]:
+        """Both bounds, or nothing."""
+        return () if self.low is None or self.high is None else (self.low, self.high)
+
+    @property
     def differs_from_one(self) -> bool:
         """Whether chance does not explain that a ratio is not 1."""
-        return self.low is not None and self.high is not None and not self.low <= 1 <= self.high
+        low, high = self.bounds or (1.0, 1.0)
+        return not low <= 1 <= high
 
 
 def median_of(values: Sequence[float]) -> Interval:
     """Median of at least one value, with the interval of the medians of resampled values."""
-    median = float(np.median(values))
-    return _interval(median, _resampled(values)) if _enough(values) else Interval(median)
+    return _interval(float(np.median(values)), len(values), lambda: _resampled(values))
 
 
 def ratio_of(values: Sequence[float], base: Sequence[float]) -> Interval:
     """Ratio of the medians of two sets of positive values, resampled independently."""
-    ratio = float(np.median(values) / np.median(base))
-    if not (_enough(values) and _enough(base)):
-        return Interval(ratio)
-    return _interval(ratio, _resampled(values) / _resampled(base, seed=1))
+    ratio, rounds = float(np.median(values) / np.median(base)), min(len(values), len(base))
+    return _interval(ratio, rounds, lambda: _resampled(values) / _resampled(base, seed=1))
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
@@ -61,25 +62,21 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 def half_width(values: Sequence[float]) -> float:
     """Half the width of the median's interval, as a share of it; infinite where there is none."""
-    found = median_of(values) if values else Interval(0.0)
-    if found.low is None or found.high is None:
-        return float("inf")
-    return (found.high - found.low) / 2 / found.median
+    found = median_of(values) if values else Interval(1.0)
+    low, high = found.bounds or (-math.inf, math.inf)
+    return (high - low) / 2 / found.median
 
 
-def _enough(values: Sequence[float]) -> bool:
-    return len(values) >= LEAST_ROUNDS
-
-
-def _resampled(values: Sequence[float], seed: int = 0) -> NDArray[np.float64]:
+def _resampled(values: Sequence[float], seed: int = 0) -> Floats:
     """Medians of `RESAMPLES` draws with replacement; the same ones for the same values."""
     draws = np.random.default_rng(seed).choice(values, (RESAMPLES, len(values)))
-    medians: NDArray[np.float64] = np.median(draws, axis=1)
-    return medians
+    return np.asarray(np.median(draws, axis=1))
 
 
-def _interval(median: float, resampled: NDArray[np.float64]) -> Interval:
-    low, high = np.percentile(resampled, _TAILS)
+def _interval(median: float, rounds: int, resampled: Callable[[], Floats]) -> Interval:
+    if rounds < LEAST_ROUNDS:
+        return Interval(median)
+    low, high = np.percentile(resampled(), _TAILS)
     return Interval(median, min(float(low), median), max(float(high), median))
 
 
@@ -93,17 +90,14 @@ class Repeated(Protocol):
     @property
     def open(self) -> bool:
         """Whether it can run and has not failed."""
-        ...
 
     @property
     def usual(self) -> bool:
         """Whether it must not go short: the others are compared with it."""
-        ...
 
     @property
     def measured(self) -> Sequence[Sequence[float]]:
         """Rates of all rounds so far, for each of its settings."""
-        ...
 
 
 C = TypeVar("C", bound=Repeated)
@@ -141,6 +135,5 @@ def repeat(
 
 
 def _done(case: Repeated, rounds: int) -> bool:
-    if rounds < LEAST_ROUNDS:
-        return False
-    return max(map(half_width, case.measured), default=math.inf) <= NARROW
+    widths = map(half_width, case.measured)
+    return rounds >= LEAST_ROUNDS and max(widths, default=math.inf) <= NARROW

@@ -3,43 +3,29 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from bench.alone import EngineCase, engine_cases, engine_results, measure_engine
 from bench.ceilings import add_shares, ask_ceilings, count_operations
+from bench.config import BenchConfig
 from bench.engines import ENGINES, candidates
-from bench.inputs import check_source
-from bench.paths import (
-    PathCase,
-    measure_path,
-    path_result,
-    peer_case,
-    peers_for,
-    variants,
-    warm_up,
-)
-from bench.prepare import prepare
+from bench.inputs import find_photos
+from bench.paths import PathCase, measure_path, path_result, peers_for, variants, warm_up
+from bench.prepare import Bench, prepare
 from bench.processes import describe_system, share_of_others
 from bench.recommend import mark_best, recommend, remember
-from bench.results import ENGINE, PEER, SCAN, UNAVAILABLE, Results, make_folder, write_results
+from bench.results import ENGINE, PEER, SCAN, UNAVAILABLE, Case, Results, make_folder, write_results
 from bench.rounds import ratio_of, repeat
 from inspector.core.progress import Progress, no_progress
 from inspector.model.bundle import DEFAULT_PATH, NARROW, ModelBundle
-from inspector.types import View
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from bench.config import BenchConfig
-    from bench.prepare import Bench
-    from bench.results import Case
-    from inspector.types import JsonObject
+from inspector.types import JsonObject, View
 
 C = TypeVar("C", EngineCase, PathCase)
 
@@ -53,7 +39,6 @@ BUSY = 0.1
 UNSTEADY = 0.25
 """Typical distance of a scan's rounds from their median, as a share of it, from which nothing can
 be told."""
-PROBES = 5
 NO_TIME = "there was no time left for it; give it more with --budget"
 REFERENCE = "onnxruntime fp32"
 """Engine with which others are compared."""
@@ -127,7 +112,7 @@ def bench(config: BenchConfig, *, progress: Progress = no_progress) -> Results:
     InspectorError where there is nothing to measure, or the reports cannot be written.
     """
     if config.source is not None:
-        check_source(config.source)
+        find_photos(config.source)
     bundle = ModelBundle.load(config.model or DEFAULT_PATH)
     make_folder(config.out)
     results = _measure(config, bundle, progress)
@@ -140,7 +125,7 @@ def _measure(config: BenchConfig, bundle: ModelBundle, progress: Progress) -> Re
     began, started = datetime.now().astimezone(), time.perf_counter()
     system = describe_system()
     run = _Run(config, started, progress)
-    taken = median(share_of_others() for _ in range(PROBES))
+    taken = median(share_of_others() for _ in range(5))
     if taken > BUSY:
         run.say(f"this machine is busy: other programs take {taken * 100:.0f} % of the processor")
     with TemporaryDirectory(prefix="inspector-bench-") as folder:
@@ -201,23 +186,19 @@ def finish(cases: Sequence[Case], others: Sequence[float]) -> str:
     return ""
 
 
-def _bases(case: Case) -> Iterator[str]:
+def _bases(case: Case) -> list[str]:
     """Ids of what a case is compared with: the plain engine at the same batch size, and what one
     would use instead of a scan."""
     if case.level == ENGINE:
-        yield f"{ENGINE}/{REFERENCE}/{case.batch_size}"
-    elif case.level in (SCAN, PEER):
-        yield from (f"{PEER}/{name}/{case.input}" for name in _PEERS_COMPARED)
+        return [f"{ENGINE}/{REFERENCE}/{case.batch_size}"]
+    return [f"{PEER}/{name}/{case.input}" for name in _PEERS_COMPARED]
 
 
 def _engines(run: _Run) -> list[EngineCase]:
     config = run.config
     there = {variant.precision for variant in run.bench.bundle.whole.values()}
-    specs = [
-        spec
-        for spec in candidates(config.backends, config.precisions, config.device)
-        if spec.precision != NARROW or NARROW in there
-    ]
+    asked = candidates(config.backends, config.precisions, config.device)
+    specs = [spec for spec in asked if spec.precision != NARROW or NARROW in there]
     cases = engine_cases(config, run.bench, specs)
     measure = partial(measure_engine, turn_s=config.effort.turn_s)
     run.rounds("engine alone", cases, measure, share=ENGINES_SHARE, end=run.phase(ENGINES_MOST))
@@ -239,7 +220,7 @@ def _paths(run: _Run, engines: Sequence[EngineCase]) -> list[PathCase]:
         for case in chosen
         if job.input.view is View.WHOLE or case.spec.engine == ENGINES[0]
     ]
-    cases += [peer_case(job, name) for job in run.bench.jobs for name in peers_for(job, peers)]
+    cases += [case for job in run.bench.jobs for case in peers_for(job, peers)]
     for case in cases:
         if case.usual or time.perf_counter() < run.end:
             warm_up(case, run.bench)
@@ -250,11 +231,8 @@ def _paths(run: _Run, engines: Sequence[EngineCase]) -> list[PathCase]:
 def _settings(run: _Run, paths: Sequence[PathCase]) -> list[PathCase]:
     """The fastest scan of each input with other batch sizes and numbers of workers."""
     cases: list[PathCase] = []
-    for job in run.bench.jobs:
-        if job.input.view is not View.WHOLE:
-            continue
-        scans = [c for c in paths if c.job is job and c.spec and c.open and c.rates]
-        if scans:
+    for job in (job for job in run.bench.jobs if job.input.view is View.WHOLE):
+        if scans := [c for c in paths if c.job is job and c.spec and c.open and c.rates]:
             fastest = max(scans, key=lambda case: median(case.rates))
             sizes = run.config.batch_sizes or run.config.effort.scan_batch_sizes
             cases += variants(fastest, sizes, run.config.workers)

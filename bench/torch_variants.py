@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
+from bench.engines import EngineSpec
 from inspector.engines.torch import EagerBackend
 from inspector.errors import BackendError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from bench.engines import EngineSpec
-    from inspector.model.bundle import ModelBundle
-    from inspector.types import Scores
+from inspector.model.bundle import ModelBundle
+from inspector.types import Scores
 
 
 class TorchVariant(EagerBackend):

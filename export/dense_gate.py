@@ -8,41 +8,33 @@ the user's photos at their own scale.
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from export.config import DENSE
+from export.config import DENSE, ExportConfig
 from export.densify import densify_to
 from export.gates import CpuEngines, engine_version
-from export.photos import golden_inputs, native_pixels, spread_evenly
+from export.photos import Photos, golden_inputs, native_pixels, spread_evenly
 from inspector.engines import Device
 from inspector.engines.contract import VARIANTS
 from inspector.engines.dense import DenseEngine
 from inspector.engines.onnxruntime import check_session, open_session
 from inspector.engines.parity import OOD_TOLERANCE, PROBABILITY_TOLERANCE
 from inspector.errors import ExportError
-from inspector.model.bundle import DenseView
+from inspector.model.bundle import DenseView, ModelBundle, Variant
 from inspector.model.network import DenseModel, load_deployed
 from inspector.model.stamp import model_metadata
 from inspector.model.verdict import probability
+from inspector.model.windows import WindowMap
 from inspector.synthesis import Kind, make_scene
-from inspector.types import View
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from export.config import ExportConfig
-    from export.photos import Photos
-    from inspector.model.bundle import ModelBundle, Variant
-    from inspector.model.windows import WindowMap
-    from inspector.types import JsonObject
+from inspector.types import JsonObject, View
 
 EXACT_TOLERANCE = 1e-3
 """Largest accepted difference of log odds in float32, as a share of them or of 1, whichever is

@@ -7,24 +7,20 @@ out-of-distribution score of every window (`inspector.model.network.DenseModel`)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 from onnx.helper import make_node
 
-from export.graph import leading_to, map_convolution, read_weights, write_model
+from export.graph import Weights, leading_to, map_convolution, read_weights, write_model
 from inspector.errors import ExportError
 from inspector.model.bundle import DENSE_OUTPUTS, INPUT_NAME
 from inspector.model.ood import GRID, moving_cells
 from inspector.model.windows import STRIDE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from export.graph import Weights
 
 _BATCH, _HEIGHT, _WIDTH = "batch", "height", "width"
 _WEIGHT, _OFFSET = "domain.weight", "domain.offset"

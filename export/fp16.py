@@ -7,17 +7,14 @@ halves is not exact.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import onnx
 
 from export.graph import body, fold_batch_norm, read_weights, write_model, write_weights
 from inspector.errors import ExportError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
 _SUFFIX = ".cast"
 

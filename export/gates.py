@@ -7,31 +7,25 @@ lies within a margin of a threshold, and with that its verdicts must be those of
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inspector.core.machine import installed_version
-from inspector.engines import open_engine
+from inspector.engines import Backend, open_engine
 from inspector.engines.combined import FAMILIAR
 from inspector.engines.contract import VARIANTS
 from inspector.engines.parity import (
     CAM_TOLERANCE,
     OOD_TOLERANCE,
     PROBABILITY_TOLERANCE,
+    ParityReport,
     verdicts,
 )
 from inspector.errors import ExportError
+from inspector.model.bundle import ModelBundle, Thresholds
 from inspector.model.verdict import log_odds
-from inspector.types import Verdict
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from inspector.engines import Backend
-    from inspector.engines.parity import ParityReport
-    from inspector.model.bundle import ModelBundle, Thresholds
-    from inspector.types import JsonObject, Scores
+from inspector.types import JsonObject, Scores, Verdict
 
 SAFETY = 1.5
 """Factor on the margin that the choosing images need: the farthest of their few flips is a random

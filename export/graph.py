@@ -11,7 +11,9 @@ import contextlib
 import io
 import logging
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,12 +22,8 @@ from onnx import numpy_helper
 from inspector.errors import ExportError
 from inspector.model.bundle import OUTPUT_NAMES
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
-
-    Weights = dict[str, np.ndarray[Any, np.dtype[Any]]]
-    """Initialisers by name."""
+Weights = dict[str, np.ndarray[Any, np.dtype[Any]]]
+"""Initialisers by name."""
 
 _WHITE = 255
 """Largest pixel value; [0, 1] is what `PreprocessSpec.mean` refers to."""

@@ -14,14 +14,16 @@ margin around the thresholds (`export.gates`) makes up for more, and costs less.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
+from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -30,11 +32,6 @@ from export.graph import body, fold_batch_norm, silence, take_pixels, write_mode
 from inspector.core.machine import usable_cores
 from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
 from inspector.model.verdict import log_odds
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from numpy.typing import NDArray
 
 _QUANTISED = ("Conv", "Relu", "MaxPool", "Add")
 """Operators that compute in integers; `Relu` vanishes into the range of what it follows."""

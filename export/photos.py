@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from export.config import HELD_BACK_LIMIT
+from export.config import HELD_BACK_LIMIT, ExportConfig
 from inspector.errors import ExportError, SourceError
 from inspector.labelled.folder import image_paths
 from inspector.model.preprocess import PreprocessSpec, Views
@@ -21,13 +23,6 @@ from inspector.predict import BATCH_SIZE
 from inspector.synthesis import Kind, make_scene
 from inspector.types import Decoded, ImageRef, View
 from inspector.workers.loader import load_batches
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from export.config import ExportConfig
 
 T = TypeVar("T")
 

@@ -4,37 +4,28 @@ that neither set their ranges nor chose their margin."""
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
-from export.config import FP32
+from export.config import FP32, ExportConfig
 from export.fp16 import halve_to
 from export.gates import CpuEngines, choose_margins, engine_version, gate_reduced
 from export.int8 import quantise_to
-from export.photos import calibration_pixels, check_enough, refs_to
+from export.photos import Photos, calibration_pixels, check_enough, refs_to
+from inspector.engines import Backend
 from inspector.engines.combined import DEFERRED, UncertaintyBand
 from inspector.engines.contract import VARIANTS
-from inspector.engines.parity import PROBABILITY_TOLERANCE, differing, parity, settled
+from inspector.engines.parity import PROBABILITY_TOLERANCE, ParityReport, differing, parity, settled
 from inspector.errors import DataError, ExportError
 from inspector.labelled.folder import find_labelled
-from inspector.model.bundle import ModelBundle
-from inspector.model.golden import read_golden
+from inspector.model.bundle import ModelBundle, Thresholds
+from inspector.model.golden import Golden, read_golden
 from inspector.model.stamp import model_metadata
 from inspector.predict import predict_each
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
-    from export.config import ExportConfig
-    from export.photos import Photos
-    from inspector.engines import Backend
-    from inspector.engines.parity import ParityReport
-    from inspector.model.bundle import Thresholds
-    from inspector.model.golden import Golden
-    from inspector.types import JsonObject, Scores
+from inspector.types import JsonObject, Scores
 
 _GOLDEN_MOVED = "golden_max_difference"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from export.gates import MOST_DEFERRED, MOST_LEFT, choose_first_margins, choose_margins
 from export.graph import restamp_onnx
@@ -13,16 +14,9 @@ from inspector.core.durable import check_writable, make_directory, replacing
 from inspector.engines.combined import DEFERRED, UncertaintyBand
 from inspector.engines.parity import differing
 from inspector.errors import OutputError
-from inspector.model.bundle import CARD, NARROW, ModelBundle
+from inspector.model.bundle import CARD, NARROW, ModelBundle, Thresholds, Variant
 from inspector.model.stamp import model_metadata
-from inspector.types import View
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from inspector.model.bundle import Thresholds, Variant
-    from inspector.types import Scores
+from inspector.types import Scores, View
 
 
 def with_thresholds(
@@ -100,7 +94,7 @@ def write_copy(source: ModelBundle, changed: ModelBundle, target: Path) -> Model
     try:
         make_directory(target)
         for name in names:
-            _put(source.file(name), target / name, stamp if name in files else None)
+            put(source.file(name), target / name, stamp if name in files else None)
         if CARD in names:
             _amend_card(target / CARD, source, changed)
         copy.with_files(*names).save()
@@ -116,7 +110,9 @@ def check_free(target: Path) -> None:
         raise OutputError(f"{target} is not empty; choose another --out or remove it")
 
 
-def _put(file: Path, place: Path, stamp: Mapping[str, str] | None) -> None:
+def put(file: Path, place: Path, stamp: Mapping[str, str] | None = None) -> None:
+    """Copy a file in one step, an exported one with other metadata: a reader sees the old file or
+    the new one."""
     with replacing(place) as draft:
         if stamp is None:
             shutil.copyfile(file, draft)

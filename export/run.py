@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from export.config import EXACT, EXACT_LIMIT, FP32, ExportConfig
 from export.dense_gate import make_dense
@@ -18,23 +17,18 @@ from export.gates import CpuEngines, engine_version, gate_exact
 from export.onnx import export_onnx
 from export.photos import gather_photos, golden_inputs, pick_photos, refs_to
 from export.reduced import make_reduced, take_over
+from export.restamp import put
 from export.torchscript import export_torchscript
-from inspector.core.durable import check_writable, replacing
-from inspector.core.progress import no_progress
+from inspector.core.durable import check_writable
+from inspector.core.progress import Progress, no_progress
 from inspector.engines.contract import joined
 from inspector.engines.parity import PROBABILITY_TOLERANCE, parity
 from inspector.errors import OutputError
-from inspector.model.bundle import BUNDLE_JSON, GOLDEN, ModelBundle
+from inspector.model.bundle import BUNDLE_JSON, GOLDEN, ModelBundle, Variant
 from inspector.model.golden import Golden
 from inspector.model.network import load_deployed
 from inspector.model.stamp import model_metadata
 from inspector.predict import predict_each
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from inspector.core.progress import Progress
-    from inspector.model.bundle import Variant
 
 _EAGER = "eager"
 _WRITERS = {"onnxruntime": export_onnx, "torchscript": export_torchscript}
@@ -81,18 +75,15 @@ def export_bundle(config: ExportConfig, progress: Progress = no_progress) -> Mod
 def _load_source(config: ExportConfig, fresh: set[str]) -> ModelBundle:
     """The bundle to export from; files about to be replaced may be damaged."""
     source = ModelBundle.load(config.source, verify=False)
-    if _is_elsewhere(config.target, source.path) and _entries(config.target):
-        source = _same_model_at(config.target, source)
+    target = config.target
+    if _is_elsewhere(target, source.path) and target.exists() and os.listdir(target):
+        source = _same_model_at(target, source)
     source.without(fresh).verify()
     return source
 
 
 def _is_elsewhere(target: Path, source: Path) -> bool:
     return target.resolve() != source.resolve()
-
-
-def _entries(folder: Path) -> list[str]:
-    return os.listdir(folder) if folder.exists() else []
 
 
 def _same_model_at(target: Path, source: ModelBundle) -> ModelBundle:
@@ -161,17 +152,11 @@ def publish(source: ModelBundle, proven: ModelBundle, target: Path, *others: str
         if _is_elsewhere(target, source.path):
             for name in source.files:
                 if name not in fresh:
-                    _put(source.file(name), target / name)
+                    put(source.file(name), target / name)
         for name in fresh:
-            _put(proven.file(name), target / name)
+            put(proven.file(name), target / name)
         variants = {**source.variants, **proven.variants}
         replace(source, path=target).with_files(*fresh, variants=variants).save()
     except OSError as error:
         raise OutputError(f"cannot write the model to {target}: {error}") from error
     return ModelBundle.load(target)
-
-
-def _put(file: Path, place: Path) -> None:
-    """Copy in one step: a reader sees the old file or the new one."""
-    with replacing(place) as draft:
-        shutil.copyfile(file, draft)

@@ -9,20 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from inspector.photos.formats import named_like_an_image
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
 
 BATCH = 32
 OVERLAP = 0.2
@@ -92,12 +88,10 @@ def read_photo(path: Path, least: int) -> NDArray[np.uint8] | None:
 
 
 def cut(photo_HWC: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """All tiles of a photo in reading order, uint8 (N, size, size, 3)."""
-    rows, columns = (starts(side, size) for side in photo_HWC.shape[:2])
-    tiles = [photo_HWC[y : y + size, x : x + size] for y in rows for x in columns]
-    return np.stack(tiles)
-
-
-def starts(side: int, size: int) -> list[int]:
-    """First pixels of the tiles along a side of `side` >= `size` pixels."""
-    return sorted({*range(0, side - size + 1, round(size * (1 - OVERLAP))), side - size})
+    """All tiles of a photo with sides of at least `size`, in reading order, uint8 (N, size, size,
+    3)."""
+    step = round(size * (1 - OVERLAP))
+    rows, columns = (
+        sorted({*range(0, side - size + 1, step), side - size}) for side in photo_HWC.shape[:2]
+    )
+    return np.stack([photo_HWC[y : y + size, x : x + size] for y in rows for x in columns])

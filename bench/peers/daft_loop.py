@@ -9,19 +9,16 @@ import os
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.peers.common import BATCH, finish, peer_arguments
 from bench.peers.plain_loop import judge_some, load, open_session, run
 from inspector.model.bundle import ModelBundle
+from inspector.model.preprocess import PreprocessSpec
 from inspector.photos.source import Discovery
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from inspector.model.preprocess import PreprocessSpec
 
 
 class Judge:
@@ -35,15 +32,6 @@ class Judge:
         return judge_some(self.judge, pixels.to_pylist())
 
 
-def silent_daft() -> Any:
-    """The package; it would tell its makers of every import and run."""
-    os.environ["DAFT_ANALYTICS_ENABLED"] = "0"
-    os.environ["DAFT_PROGRESS_BAR"] = "0"
-    import daft
-
-    return daft
-
-
 def judged(df: Any, source: Path, bundle: Path, device: str) -> dict[str, list[Any]]:
     """`path` and `p_crack` (None where it could not be read) of every photo; `df` is Daft."""
     spec = ModelBundle.load(bundle, verify=False).preprocess
@@ -54,8 +42,7 @@ def judged(df: Any, source: Path, bundle: Path, device: str) -> dict[str, list[A
     photos = df.from_pydict({"path": [ref.path for ref in Discovery([str(source)])]})
     frame = photos.with_column("pixels", decode(df.col("path")))
     answers = model(str(bundle), device).p_crack(df.col("pixels"))
-    found: dict[str, list[Any]] = frame.select("path", answers.alias("p_crack")).to_pydict()
-    return found
+    return dict(frame.select("path", answers.alias("p_crack")).to_pydict())
 
 
 def _decoder(spec: PreprocessSpec) -> Any:
@@ -68,9 +55,12 @@ def _decoder(spec: PreprocessSpec) -> Any:
 def main() -> None:
     """`python -m bench.peers.daft_loop SOURCE BUNDLE TABLE [--device cpu|cuda]`."""
     args = peer_arguments().parse_args()
-    df = silent_daft()
+    # It would tell its makers of every import and run.
+    os.environ |= {"DAFT_ANALYTICS_ENABLED": "0", "DAFT_PROGRESS_BAR": "0"}
+    import daft
+
     started = time.perf_counter()
-    found = judged(df, args.source, args.bundle, args.device)
+    found = judged(daft, args.source, args.bundle, args.device)
     finish(args.table, found["path"], found["p_crack"], started=started, device=args.device)
 
 

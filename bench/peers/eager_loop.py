@@ -11,7 +11,6 @@ from inspector.engines import open_backend
 from inspector.model.bundle import ModelBundle
 from inspector.photos.source import Discovery
 from inspector.predict import predict_batches
-from inspector.types import Photo
 
 
 def main() -> None:
@@ -20,19 +19,17 @@ def main() -> None:
     bundle = ModelBundle.load(args.bundle, verify=False)
     eager = open_backend(bundle, "eager", device=args.device)
     started = time.perf_counter()
-    paths: list[str] = []
-    probabilities: list[float | None] = []
+    answers: dict[str, float | None] = {}
     refs = Discovery([str(args.source)])
     batches = predict_batches(
         refs, bundle.preprocess, lambda batch: eager.run(batch.pixels_NHWC), batch_size=BATCH,
         workers=0,
     )  # fmt: skip
     for batch, scores in batches:
-        found = iter(() if scores is None else scores.p_crack_N)
-        for item in batch.items:
-            paths.append(display_path(item.ref.path))
-            probabilities.append(float(next(found)) if isinstance(item, Photo) else None)
-    finish(args.table, paths, probabilities, started=started, device=eager.device)
+        answers |= {display_path(item.ref.path): None for item in batch.items}
+        paths = (display_path(photo.ref.path) for photo in batch.photos)
+        answers |= zip(paths, scores.p_crack_N.tolist() if scores else (), strict=True)
+    finish(args.table, list(answers), list(answers.values()), started=started, device=eager.device)
 
 
 if __name__ == "__main__":

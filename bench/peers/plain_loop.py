@@ -1,13 +1,9 @@
-"""The plain loop that one would write in an afternoon: it is what `inspector.scan` is measured
-against. One process: Pillow opens a photo at full size, converts it to RGB and resizes it; 32 at a
-time go through the bundle's own ONNX file, in fp32, in an ONNX Runtime session with default
-threads; one Parquet table of paths and probabilities is written at the end. A photo that cannot be
-read gets no probability. There is no decoding ahead, no scaled JPEG decoding, no resuming and no
-record of why a photo failed. The graph takes uint8 pixels and scales them itself, so NumPy
-normalises nothing here. Resizing is `preprocess.fit` (a crop within 2 %, else Pillow's bilinear
-filter) and EXIF orientation is applied, because a loop that gives the model other pixels would not
-do the same work and its answers could not be checked. With `--tiles` photos are not resized but
-cut.
+"""The plain loop that one would write in an afternoon, which `inspector.scan` is measured against.
+
+One process: Pillow opens a photo at full size and resizes it; 32 at a time go through the bundle's
+own ONNX file, in fp32, in an ONNX Runtime session with default threads; one Parquet table is
+written at the end. Resizing is `preprocess.fit` and EXIF orientation is applied: with other pixels
+its answers could not be checked. With `--tiles` photos are not resized but cut.
 """
 
 from __future__ import annotations

@@ -9,10 +9,11 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import ray
@@ -22,15 +23,11 @@ from bench.peers.common import BATCH, finish, peer_arguments
 from bench.peers.plain_loop import load, open_session, run
 from inspector.core.machine import usable_cores
 from inspector.model.bundle import ModelBundle
+from inspector.model.preprocess import PreprocessSpec
 from inspector.photos.source import Discovery
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from inspector.model.preprocess import PreprocessSpec
-
-    Columns = dict[str, Any]
-    """Arrays of a batch, by column."""
+Columns = dict[str, Any]
+"""Arrays of a batch, by column."""
 
 ray_data: Any = ray.data
 """Only partly typed."""
@@ -75,8 +72,7 @@ def judged(source: Path, bundle: Path, device: str) -> list[Columns]:
         num_cpus=0,
         num_gpus=1 if device == "cuda" else None,
     )
-    found: list[Columns] = rows.take_all()
-    return found
+    return list(rows.take_all())
 
 
 @contextmanager

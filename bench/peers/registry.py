@@ -5,19 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pyarrow.dataset as ds
 
-from bench.answers import Answer, Rule
-from inspector.types import View
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bench.answers import Answers
-    from inspector.types import JsonObject
+from bench.answers import Answer, Answers, Rule
+from inspector.types import JsonObject, View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,57 +29,49 @@ class Peer:
     tunes: bool = False
     """With `--tune` it searches its fastest setting, for `--setting`."""
 
+    @property
+    def sees_as_scans(self) -> bool:
+        """Whether the model gets the same pixels from it."""
+        return not self.full_size and self.view is View.WHOLE
+
     def arguments(self, source: str, bundle: str, table: str) -> list[str]:
         """Arguments of `python -m`."""
         tiles = ["--tiles"] if self.view is View.TILES else []
         return [self.module, source, bundle, table, *tiles]
 
 
-PEERS: Mapping[str, Peer] = MappingProxyType(
-    {
-        "plain": Peer(
-            module="bench.peers.plain_loop",
-            full_size=True,
-            about="a loop of Pillow and ONNX Runtime, as one would write it in an afternoon",
-        ),
-        "eager": Peer(
-            module="bench.peers.eager_loop",
-            about="the weights in eager PyTorch behind this project's decoder, in a loop",
-        ),
-        "timm": Peer(
-            module="bench.peers.timm_loop",
-            rule=Rule.OWN_PIXELS,
-            needs="timm",
-            tunes=True,
-            about="timm's loader, transforms and model with the bundle's weights, in the fastest "
-            "of its settings on a few of the photos",
-        ),
-        "tiles": Peer(
-            module="bench.peers.plain_loop",
-            view=View.TILES,
-            about="a loop that cuts photos into tiles that overlap by a fifth, and runs them "
-            "through ONNX Runtime, as one would write it in an afternoon",
-        ),
-        "timm-tiles": Peer(
-            module="bench.peers.timm_loop",
-            view=View.TILES,
-            needs="timm",
-            about="the same tiles through timm's model with the bundle's weights",
-        ),
-        "ray": Peer(
-            module="bench.peers.ray_loop",
-            full_size=True,
-            needs="ray",
-            about="Ray Data, map_batches with the bundle's file in ONNX Runtime",
-        ),
-        "daft": Peer(
-            module="bench.peers.daft_loop",
-            full_size=True,
-            needs="daft",
-            about="Daft, a function over batches with the bundle's file in ONNX Runtime",
-        ),
-    }
-)
+PEERS: Mapping[str, Peer] = {
+    "plain": Peer(
+        module="bench.peers.plain_loop", full_size=True,
+        about="a loop of Pillow and ONNX Runtime, as one would write it in an afternoon",
+    ),
+    "eager": Peer(
+        module="bench.peers.eager_loop",
+        about="the weights in eager PyTorch behind this project's decoder, in a loop",
+    ),
+    "timm": Peer(
+        module="bench.peers.timm_loop", needs="timm", rule=Rule.OWN_PIXELS, tunes=True,
+        about="timm's loader, transforms and model with the bundle's weights, in the fastest "
+        "of its settings on a few of the photos",
+    ),
+    "tiles": Peer(
+        module="bench.peers.plain_loop", view=View.TILES,
+        about="a loop that cuts photos into tiles that overlap by a fifth, and runs them "
+        "through ONNX Runtime, as one would write it in an afternoon",
+    ),
+    "timm-tiles": Peer(
+        module="bench.peers.timm_loop", needs="timm", view=View.TILES,
+        about="the same tiles through timm's model with the bundle's weights",
+    ),
+    "ray": Peer(
+        module="bench.peers.ray_loop", needs="ray", full_size=True,
+        about="Ray Data, map_batches with the bundle's file in ONNX Runtime",
+    ),
+    "daft": Peer(
+        module="bench.peers.daft_loop", needs="daft", full_size=True,
+        about="Daft, a function over batches with the bundle's file in ONNX Runtime",
+    ),
+}  # fmt: skip
 
 
 def loop_seconds(said: JsonObject) -> float:

@@ -1,10 +1,8 @@
-"""timm's own loader and model with the bundle's weights, as a user of timm would judge a folder:
-`create_dataset`, `create_loader`, `create_model("resnet18")`, inference mode. Its transforms
-(Resize, CenterCrop, ToTensor, Normalize) see the whole photo at the bundle's input size. Batch,
-workers, memory layout, where it normalises and, on a GPU, automatic mixed precision are searched on
-a few photos, and the fastest setting is measured. With `--tiles` it judges tiles of photos that are
-too large for the model, as one would write it in an afternoon: normalised in torch, 32 at a time,
-channels-last."""
+"""timm's own loader and model with the bundle's weights, as a user of timm would judge a folder.
+Its transforms (Resize, CenterCrop, ToTensor, Normalize) see the whole photo at the bundle's input
+size. The fastest setting is searched on a few photos, and measured. With `--tiles` it judges tiles
+of photos, as one would write it in an afternoon: normalised in torch, 32 at a time, channels-last.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +11,22 @@ import os
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import timm
 import torch
+from numpy.typing import NDArray
 
 from bench.peers.common import finish, judge_photo, peer_arguments, photos_in
 from inspector.core.machine import usable_cores
 from inspector.model.bundle import WEIGHTS, ModelBundle
 from inspector.model.network import from_storage, read_weights
 from inspector.photos.formats import IMAGE_SUFFIXES
+from inspector.types import JsonObject
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from inspector.types import JsonObject
-
-    Pass = tuple[list[str], list[float | None], float]
+Pass = tuple[list[str], list[float | None], float]
 
 
 timm_data: Any = timm.data
@@ -52,24 +45,6 @@ class TimmSetting:
     amp: bool = False
 
 
-def alternatives(device: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """Fields of a setting and what to try, in the order of the search."""
-    cores = usable_cores()
-    yield "workers", tuple(sorted({0, max(1, cores // 2), cores}))
-    yield "channels_last", (True, False)
-    yield "batch_size", (32, 128)
-    yield "prefetcher", (False, True)
-    if device == "cuda":
-        yield "amp", (False, True)
-
-
-def load_model(bundle: ModelBundle) -> Any:
-    """timm's ResNet18 with the bundle's weights, in evaluation mode."""
-    model: Any = timm.create_model("resnet18", num_classes=len(bundle.labels))
-    model.load_state_dict(from_storage(read_weights(bundle.file(WEIGHTS))).state_dict())
-    return model.eval()
-
-
 class TimmProgram:
     """The model once, and any number of passes over a folder, which return paths, crack
     probabilities (None where a photo cannot be read), and when (time.perf_counter) the loop
@@ -77,7 +52,9 @@ class TimmProgram:
 
     def __init__(self, bundle: ModelBundle, device: str) -> None:
         self.bundle, self.device = bundle, torch.device(device)
-        self.model = load_model(bundle).to(self.device)
+        model: Any = timm.create_model("resnet18", num_classes=len(bundle.labels))
+        model.load_state_dict(from_storage(read_weights(bundle.file(WEIGHTS))).state_dict())
+        self.model = model.eval().to(self.device)
         timm_data.add_img_extensions(sorted(IMAGE_SUFFIXES))
 
     def run(self, source: Path, setting: TimmSetting) -> Pass:
@@ -136,10 +113,17 @@ class TimmProgram:
 
 def tune(program: TimmProgram, source: Path) -> JsonObject:
     """The fastest setting, one field after the other, and every rate (images/s) on the way."""
-    best, best_rate = TimmSetting(), 0.0
+    best, best_rate, cores = TimmSetting(), 0.0, usable_cores()
+    alternatives: dict[str, tuple[Any, ...]] = {
+        "workers": tuple(sorted({0, max(1, cores // 2), cores})),
+        "channels_last": (True, False),
+        "batch_size": (32, 128),
+        "prefetcher": (False, True),
+        "amp": (False, True) if program.device.type == "cuda" else (),
+    }
     tried: list[JsonObject] = []
     program.run(source, replace(best, workers=0))  # the first pass plans kernels
-    for name, values in alternatives(program.device.type):
+    for name, values in alternatives.items():
         for value in values:
             setting = replace(best, **{name: value})
             if any(asdict(setting).items() <= known.items() for known in tried):

@@ -41,7 +41,7 @@ from inspector.model.bundle import BUNDLE_JSON, CARD, DEFAULT_PATH, GOLDEN, WEIG
 from inspector.training import TrainConfig
 from inspector.training.loop import Trainer
 from inspector.training.notes import CHECKPOINT, NOTES
-from inspector.training.run import train_by
+from inspector.training.run import train
 from inspector.types import View
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def long_config(first: TrainConfig) -> TrainConfig:
 def _trained(config: TrainConfig, make_trainer: Callable[..., Trainer]) -> ModelBundle:
     if not (config.out / BUNDLE_JSON).exists():
         config = replace(config, resume=(config.out / NOTES / CHECKPOINT).exists())
-        return train_by(make_trainer, config, say=print).bundle
+        return train(config, say=print, make_trainer=make_trainer).bundle
     bundle = ModelBundle.load(config.out)
     if not bundle.variants:  # stopped between training and export
         bundle = export_bundle(ExportConfig(bundle=config.out, images=config.validation))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from bench.report import wording
 from bench.report.wording import escaped, figure, markdown_table
+from bench.results import FAILED, UNAVAILABLE, Case, Ceiling, Results
 from inspector.core.text import plain_table, wrapped
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from bench.results import Case, Ceiling, Results
 
 _WORDS = ("", "limited by", "of its ceiling")
 FEW = 4
@@ -44,11 +40,9 @@ def report_lines(results: Results) -> list[str]:
 
 
 def _failures(results: Results) -> Iterator[str]:
-    failed = wording.failed(results)
-    if failed:
+    if failed := wording.without_figures(results, FAILED):
         yield f"> [!CAUTION]\n> **{len(failed)} failed**; no figure of theirs counts:"
-        for case in failed:
-            yield f"> - {escaped(wording.subject(case))}: {escaped(wording.trouble(case))}"
+        yield from (f"> - {_told(case)}" for case in failed)
         yield ""
 
 
@@ -65,7 +59,7 @@ def _paths(cases: Sequence[Case]) -> list[str]:
         ]
         for case in cases
     ]  # fmt: skip
-    return _with_findings(heads, rows, wording.findings(cases))
+    return _with_findings(heads, rows, cases)
 
 
 def _engines(cases: Sequence[Case]) -> list[str]:
@@ -73,7 +67,7 @@ def _engines(cases: Sequence[Case]) -> list[str]:
              "opening", "of its ceiling", "other verdicts")  # fmt: skip
     rows = [
         [
-            case.name, wording.rate(case), wording.mark(case),
+            case.name, wording.rate(case), wording.marked(case),
             wording.shown(case.batch_size), *wording.latency(case, "p50", "p95", "p99"),
             wording.seconds(case.start_up.get("import_s")),
             wording.seconds(case.start_up.get("open_s")), wording.shares(case),
@@ -81,14 +75,14 @@ def _engines(cases: Sequence[Case]) -> list[str]:
         ]
         for case in cases
     ]  # fmt: skip
-    return _with_findings(heads, rows, wording.findings(cases))
+    return _with_findings(heads, rows, cases)
 
 
 def _with_findings(
-    heads: Sequence[str], rows: Sequence[Sequence[str]], findings: Sequence[str]
+    heads: Sequence[str], rows: Sequence[Sequence[str]], cases: Sequence[Case]
 ) -> list[str]:
     table = markdown_table(heads, rows, words=_WORDS) if rows else []
-    return [*table, "", *(line for text in findings for line in (escaped(text), ""))]
+    return [*table, "", *(line for text in wording.findings(cases) for line in (escaped(text), ""))]
 
 
 def _ceilings(ceilings: Mapping[str, Ceiling]) -> list[str]:
@@ -98,10 +92,12 @@ def _ceilings(ceilings: Mapping[str, Ceiling]) -> list[str]:
 
 
 def _unavailable(results: Results) -> list[str]:
-    cases = wording.unavailable(results)
-    if not cases:
-        return ["Everything asked for ran.", ""]
-    return [*(f"- {escaped(wording.subject(c))}: {escaped(wording.trouble(c))}" for c in cases), ""]
+    lines = [f"- {_told(case)}" for case in wording.without_figures(results, UNAVAILABLE)]
+    return [*(lines or ["Everything asked for ran."]), ""]
+
+
+def _told(case: Case) -> str:
+    return f"{escaped(wording.subject(case))}: {escaped(wording.trouble(case))}"
 
 
 def terminal_lines(results: Results) -> list[str]:
@@ -109,7 +105,7 @@ def terminal_lines(results: Results) -> list[str]:
     found = results.recommendation
     lines = wrapped("", found.sentence, 0)
     lines += [line for text in (found.limits, found.remembered) for line in wrapped("", text, 0)]
-    for case in wording.failed(results):
+    for case in wording.without_figures(results, FAILED):
         lines += ["", *wrapped("FAILED ", f"{wording.subject(case)}: {wording.trouble(case)}", 0)]
     for name in wording.inputs(results):
         title = f"{wording.heading(name, results.inputs.get(name))}, files to table"
@@ -118,7 +114,7 @@ def terminal_lines(results: Results) -> list[str]:
         lines += [line for text in wording.findings(cases) for line in wrapped("", text, 0)]
     lines += _few("Engines alone", wording.at_best(wording.engines(results)))
     missing: dict[str, list[str]] = {}
-    for case in wording.unavailable(results):
+    for case in wording.without_figures(results, UNAVAILABLE):
         missing.setdefault(wording.trouble(case), []).append(wording.subject(case))
     lines += [""] * bool(missing)
     for reason, names in missing.items():

@@ -13,7 +13,7 @@ import numpy as np
 from bench.ceilings import limited_by
 from bench.report import wording
 from bench.report.wording import called, figure, label
-from bench.results import PEER
+from bench.results import FAILED, PEER, UNAVAILABLE, Case, Results
 from inspector.core.pages import page_environment
 from inspector.core.text import printable
 from inspector.evaluation import charts
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from bench.results import Case, Results
 
 MARKERS = "os^Dvph"
 MOST_LINES = len(SERIES)
@@ -39,44 +38,43 @@ _MARGIN_IN, _BELOW_IN = 0.12, 0.58
 def render_page(results: Results) -> str:
     """Content of report.html. Everything from outside is escaped."""
     environment = page_environment(Path(__file__).parent / "template")
-    environment.filters["figure"] = wording.figure
+    environment.filters["figure"] = figure
     images = [_of_images(results, name) for name in wording.inputs(results)]
     cases = wording.engines(results)
+    best = wording.at_best(cases)
+    limited = [("Engines alone", "engines", best)]
+    limited += [(of["title"], of["name"], wording.at_best(of["cases"])) for of in images]
     return environment.get_template("bench.html.jinja").render(
         results=results,
         version=__version__,
         words=wording,
         images=images,
         engines=cases,
-        best_engines=wording.at_best(cases),
-        failed=wording.failed(results),
-        unavailable=wording.unavailable(results),
-        engine_charts=_engine_charts(results),
-        share_charts=_share_charts(results, images),
+        best_engines=best,
+        failed=wording.without_figures(results, FAILED),
+        unavailable=wording.without_figures(results, UNAVAILABLE),
+        engine_charts=_engine_charts(results, best),
+        share_charts=[chart for part in limited for chart in draw_shares(*part)],
     )
 
 
 def _of_images(results: Results, name: str) -> dict[str, Any]:
     """Template values about whole paths on one kind of images."""
-    cases = wording.paths(results, name)
-    staged = [case for case in cases if case.stage_seconds]
-    title = wording.heading(name, results.inputs.get(name))
+    cases, facts = wording.paths(results, name), results.inputs.get(name)
+    title = wording.heading(name, facts)
     return {
         "name": name,
         "title": title,
-        "facts": results.inputs.get(name),
+        "facts": facts,
         "cases": cases,
         "gpu": any(case.usage.gpu_percent is not None for case in cases),
-        "rates": [draw_rates(title, name, cases)] if len(cases) > 1 else [],
-        "stages": [draw_stages(title, name, staged)] if staged else [],
+        "rates": draw_rates(title, name, cases),
+        "stages": draw_stages(title, name, [case for case in cases if case.stage_seconds]),
     }
 
 
-def _engine_charts(results: Results) -> list[Drawn]:
-    best = wording.at_best(wording.engines(results))
-    if not best:
-        return []
-    drawn = [draw_rates("At the best batch size", "engines", best)] if len(best) > 1 else []
+def _engine_charts(results: Results, best: Sequence[Case]) -> list[Drawn]:
+    drawn = draw_rates("At the best batch size", "engines", best)
     curves = [line for line in wording.curves(results, MOST_LINES) if len(line[1]) > 1]
     if curves:
         drawn += [
@@ -87,13 +85,6 @@ def _engine_charts(results: Results) -> list[Drawn]:
     return drawn
 
 
-def _share_charts(results: Results, images: Sequence[dict[str, Any]]) -> list[Drawn]:
-    parts = [("Engines alone", "engines", wording.at_best(wording.engines(results)))]
-    parts += [(of["title"], of["name"], wording.at_best(of["cases"])) for of in images]
-    limited = [(title, key, [c for c in cases if c.shares]) for title, key, cases in parts]
-    return [draw_shares(title, key, cases) for title, key, cases in limited if cases]
-
-
 @dataclass(frozen=True, slots=True)
 class Row:
     """A bar: its value, perhaps with an interval, and the texts above and behind it."""
@@ -101,54 +92,54 @@ class Row:
     name: str
     text: str
     value: float
-    reach: tuple[float, float] | None
     colour: str
+    reach: tuple[float, ...] = ()
     bold: bool = False
 
-
-def draw_rates(title: str, key: str, cases: Sequence[Case]) -> Drawn:
-    """Images per second with 95 % intervals, fastest first."""
-    rows = [_rate_row(case) for case in cases]
-    svg = _bars(f"rates-{key}", rows, "images/s", room=0.37)
-    caption = "Whiskers and brackets: 95 % intervals over the rounds."
-    return Drawn(title, svg, f"Images/s: {_told(rows)}.", caption)
+    @property
+    def end(self) -> float:
+        return max((self.value, *self.reach))
 
 
-def _told(rows: Sequence[Row]) -> str:
-    return "; ".join(f"{row.name} {row.text}" for row in rows)
-
-
-def _rate_row(case: Case) -> Row:
-    mark, peer = wording.marked(case), case.level == PEER
-    low, high = (case.rate.low, case.rate.high) if case.rate else (None, None)
-    colour = SERIES[1] if peer else SERIES[0] if case.best or case.tied else MUTED
-    return Row(
-        name=f"{called(case)}: {mark}" if mark else called(case),
-        text=wording.rate(case),
-        value=case.median,
-        reach=None if low is None or high is None else (low, high),
-        colour=colour,
-        bold=case.best,
-    )
-
-
-def draw_shares(title: str, key: str, cases: Sequence[Case]) -> Drawn:
-    """Bars of the share of its highest ceiling that each case reaches."""
+def draw_rates(title: str, key: str, cases: Sequence[Case]) -> list[Drawn]:
+    """Images per second with 95 % intervals, fastest first; nothing where there is one case."""
+    if len(cases) < 2:
+        return []
     rows = []
     for case in cases:
-        name = max(case.shares, key=lambda n: case.shares[n])
-        share = 100 * case.shares[name]
-        colour = SERIES[2] if limited_by(case) else MUTED
-        rows.append(Row(called(case), f"{share:.0f} % of {name}", share, None, colour))
-    svg = _bars(f"shares-{key}", rows, "% of the ceiling", room=0.47, end=100)
-    alt = f"Shares of the highest ceiling: {_told(rows)}."
-    return Drawn(title, svg, alt, "Grey: far from every ceiling that was measured.")
+        reach = case.rate.bounds if case.rate else ()
+        own = SERIES[0] if case.best or case.tied else MUTED
+        colour = SERIES[1] if case.level == PEER else own
+        name = ": ".join(filter(None, (called(case), wording.marked(case))))
+        rows.append(Row(name, wording.rate(case), case.median, colour, reach, case.best))
+    svg, told = _bars(f"rates-{key}", rows, "images/s", room=0.37)
+    caption = "Whiskers and brackets: 95 % intervals over the rounds."
+    return [Drawn(title, svg, f"Images/s: {told}.", caption)]
 
 
-def _bars(name: str, rows: Sequence[Row], unit: str, *, room: float, end: float = 0) -> str:
-    """Horizontal bars with their text behind them, for which the share `room` of the width is
-    left; the axis ends at `end` or beyond the longest."""
-    longest = max(end, *(max(row.value, *(row.reach or (0,))) for row in rows))
+def draw_shares(title: str, key: str, cases: Sequence[Case]) -> list[Drawn]:
+    """Bars of the share of its highest ceiling that each case reaches; nothing where none is
+    known."""
+    rows = []
+    for case in cases:
+        if case.shares:
+            share, name = max((share, name) for name, share in case.shares.items())
+            colour = SERIES[2] if limited_by(case) else MUTED
+            text = f"{100 * share:.0f} % of {name}"
+            rows.append(Row(called(case), text, 100 * share, colour))
+    if not rows:
+        return []
+    svg, told = _bars(f"shares-{key}", rows, "% of the ceiling", room=0.47, end=100)
+    alt = f"Shares of the highest ceiling: {told}."
+    return [Drawn(title, svg, alt, "Grey: far from every ceiling that was measured.")]
+
+
+def _bars(
+    name: str, rows: Sequence[Row], unit: str, *, room: float, end: float = 0
+) -> tuple[str, str]:
+    """Horizontal bars with their text behind them, for which the share `room` of the width is left,
+    as SVG and in words; the axis ends at `end` or beyond the longest."""
+    longest = max(end, *(row.end for row in rows))
     with Chart(name, height=ROW_IN * len(rows) + _BELOW_IN + _MARGIN_IN) as chart:
         axes = _rows(chart, len(rows), longest, room)
         for k, row in enumerate(rows):
@@ -156,9 +147,9 @@ def _bars(name: str, rows: Sequence[Row], unit: str, *, room: float, end: float 
             if row.reach:
                 axes.plot(row.reach, (k + 0.2,) * 2, color=INK, linewidth=1.2, marker="|",
                           markersize=5)  # fmt: skip
-            _write(axes, k, row.name, row.text, max(row.value, *(row.reach or (0,))), row.bold)
+            _write(axes, k, row.name, row.text, row.end, row.bold)
         axes.set(xlabel=unit)
-    return chart.svg
+    return chart.svg, "; ".join(f"{row.name} {row.text}" for row in rows)
 
 
 def _rows(chart: Chart, count: int, longest: float, room: float) -> Axes:
@@ -224,8 +215,10 @@ def _style(k: int) -> dict[str, Any]:
             "markeredgecolor": PAPER}  # fmt: skip
 
 
-def draw_stages(title: str, key: str, cases: Sequence[Case]) -> Drawn:
-    """Where a scan's wall time goes, start-up first."""
+def draw_stages(title: str, key: str, cases: Sequence[Case]) -> list[Drawn]:
+    """Where a scan's wall time goes, start-up first; nothing without scans."""
+    if not cases:
+        return []
     names = list(dict.fromkeys(name for case in cases for name in case.stage_seconds))
     lines = -(-len(names) // 2)
     longest = max(sum(case.stage_seconds.values()) for case in cases)
@@ -245,4 +238,4 @@ def draw_stages(title: str, key: str, cases: Sequence[Case]) -> Drawn:
         axes.set(xlabel="seconds of a whole run")
         charts.legend_above(axes)
     ends = "; ".join(f"{label(case)} {figure(end)}" for case, end in zip(cases, start, strict=True))
-    return Drawn(title, chart.svg, f"Seconds of a whole run: {ends}.")
+    return [Drawn(title, chart.svg, f"Seconds of a whole run: {ends}.")]

@@ -4,17 +4,12 @@ the same."""
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from bench.ceilings import limited_by, percent_of
-from bench.results import ENGINE, FAILED, PEER, UNAVAILABLE
+from bench.results import ENGINE, PEER, Case, Images, Results
 from bench.rounds import ratio_of
 from inspector.core.text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-
-    from bench.results import Case, Images, Results
 
 STAGES: Mapping[str, str] = {
     "start": "starting up",
@@ -31,7 +26,7 @@ _NOTHING = "-"
 def inputs(results: Results) -> list[str]:
     """Kinds of images that whole paths ran on, tiles first."""
     found = {case.input for case in results.cases if case.level != ENGINE}
-    return sorted(found, key=lambda name: (name not in _TITLES, name != "tiles", name))
+    return [*filter(found.__contains__, _TITLES), *sorted(found - _TITLES.keys())]
 
 
 def right(cases: Iterable[Case]) -> list[Case]:
@@ -67,17 +62,10 @@ def curves(results: Results, most: int) -> list[tuple[str, list[Case]]]:
     ]
 
 
-def failed(results: Results) -> list[Case]:
-    """Cases that broke or gave wrong answers; an engine once, not for each batch size."""
-    return _once(case for case in results.cases if case.status == FAILED)
-
-
-def unavailable(results: Results) -> list[Case]:
-    """Cases that this machine cannot run."""
-    return _once(case for case in results.cases if case.status == UNAVAILABLE)
-
-
-def _once(cases: Iterable[Case]) -> list[Case]:
+def without_figures(results: Results, status: str) -> list[Case]:
+    """Cases that failed, or that this machine cannot run; an engine once, not for each batch
+    size."""
+    cases = (case for case in results.cases if case.status == status)
     return list({(c.level, c.name, c.input, c.reason): c for c in cases}.values())
 
 
@@ -123,18 +111,13 @@ def figure(value: float | None) -> str:
 
 def rate(case: Case) -> str:
     """Images per second with the interval, as in `312 (305..320)`."""
-    if case.rate is None:
-        return _NOTHING
-    return f"{figure(case.rate.median)} ({between(case, '..')})"
+    return f"{figure(case.median)} ({between(case, '..')})" if case.rate else _NOTHING
 
 
 def between(case: Case, to: str = " to ") -> str:
     """The interval of a rate, or how few rounds there were."""
-    found = case.rate
-    if found is None or found.low is None or found.high is None:
-        rounds = len(case.rates)
-        return f"{rounds} round{'' if rounds == 1 else 's'}"
-    return f"{figure(found.low)}{to}{figure(found.high)}"
+    rounds = f"{len(case.rates)} round{'' if len(case.rates) == 1 else 's'}"
+    return to.join(map(figure, case.rate.bounds if case.rate else ())) or rounds
 
 
 def seconds(value: float | None) -> str:
@@ -164,14 +147,9 @@ def difference(case: Case) -> str:
     return "no number" if value is None else f"{value:.1g}" if value < 0.001 else f"{value:.3f}"
 
 
-def mark(case: Case) -> str:
-    """Word beside a case in a table."""
-    return "fastest" if case.best else "tied" if case.tied else ""
-
-
 def marked(case: Case) -> str:
-    """The mark where peers, which compete with each other, stand among scans."""
-    word = mark(case)
+    """Word beside a case in a table; peers, which stand among scans, compete with each other."""
+    word = "fastest" if case.best else "tied" if case.tied else ""
     return f"{word} peer" if word and case.level == PEER else word
 
 
@@ -232,19 +210,17 @@ def findings(cases: Sequence[Case]) -> list[str]:
         return ["Nothing here ran and was right."]
     own = [case for case in cases if case.level != PEER]
     peers = [case for case in cases if case.level == PEER]
-    return [*_tie(own), *_against_peers(own, peers)]
+    best = next((case for case in own if case.best), None)
+    return [*(_tie(best, own) if best else ()), *_against_peers(own, peers)]
 
 
-def _tie(cases: Sequence[Case]) -> Iterator[str]:
-    best = next((case for case in cases if case.best), None)
-    if best is None:
-        return
+def _tie(best: Case, cases: Sequence[Case]) -> Iterator[str]:
     others = [label(case) for case in cases if case.tied]
     if others:
         yield f"Fastest: {label(best)}. Not distinguishable from it: {', '.join(others)}."
     elif len(cases) == 1:
         yield f"Only {label(best)} was measured."
-    elif best.rate is None or best.rate.low is None:
+    elif best.rate is None or not best.rate.bounds:
         yield f"Fastest: {label(best)}; too few rounds to say whether by chance."
     else:
         yield f"Fastest: {label(best)}, beyond what chance explains."
@@ -255,15 +231,15 @@ def _against_peers(own: Sequence[Case], peers: Sequence[Case]) -> Iterator[str]:
     if not own or not peers:
         return
     ratio, name = ratio_of(own[0].with_start_up, peers[0].with_start_up), label(peers[0])
-    if ratio.low is None or ratio.high is None:
+    if not ratio.bounds:
         yield f"The fastest peer is {name}; too few rounds to compare it with the fastest scan."
     elif not ratio.differs_from_one:
         yield f"The fastest peer, {name}, is not distinguishable from the fastest scan."
     else:
+        interval = "..".join(f"{bound:.2f}" for bound in ratio.bounds)
         yield (
             f"Start-up included, the fastest scan, {label(own[0])}, does {ratio.median:.2f} times "
-            f"as many images/s as the fastest peer, {name} (95 %: {ratio.low:.2f}.."
-            f"{ratio.high:.2f})."
+            f"as many images/s as the fastest peer, {name} (95 %: {interval})."
         )
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 LOWEST_TEMPERATURE = 0.8
 """On an easy validation set the optimum is endless confidence, which the next wall disproves. Of

@@ -5,33 +5,26 @@ Only thresholds change: the probabilities of every variant stay as they are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
 from export.restamp import check_free, with_dense_thresholds, with_thresholds, write_copy
 from inspector.calibration.thresholds import Judged, Rule, count_verdicts, recalibrated
-from inspector.core.progress import no_progress
+from inspector.core.progress import Progress, no_progress
 from inspector.core.untrusted import check_model_name, take_paths
 from inspector.engines import open_engine
 from inspector.engines.photo import PhotoEngine, choose_views, open_photo_engine
 from inspector.errors import UsageError
 from inspector.labelled.folder import VALIDATION, measured_on
 from inspector.labelled.split import data_digest
-from inspector.model.bundle import DEFAULT_PATH, ModelBundle
+from inspector.model.bundle import DEFAULT_PATH, ModelBundle, Thresholds
 from inspector.predict import predict_each
-from inspector.types import View
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from inspector.core.progress import Progress
-    from inspector.model.bundle import Thresholds
-    from inspector.types import JsonObject
+from inspector.types import JsonObject, View
 
 _ENGINE, _EXACT = "onnxruntime", "fp32"
 

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from inspector.calibration.edges import safest_edge
+from inspector.calibration.edges import Edge, safest_edge
 from inspector.errors import DataError, UsageError
 from inspector.model.bundle import Thresholds
 from inspector.model.verdict import decide, log_odds, probability
-from inspector.types import Verdict
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from inspector.calibration.edges import Edge
-    from inspector.types import JsonObject
-
+from inspector.types import JsonObject, Verdict
 
 MISSED = 0.1
 """Share of any source's cracks that the default lets be called clear at most, with confidence; of

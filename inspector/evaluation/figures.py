@@ -16,7 +16,7 @@ from inspector.core.untrusted import finite
 from inspector.evaluation import metrics
 from inspector.evaluation.metrics import FALSE_RATES, at_rate, measured, resampled
 from inspector.model.verdict import log_odds
-from inspector.types import SimpleRules, Verdict
+from inspector.types import JsonObject, SimpleRules, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from inspector.evaluation.predictions import LabelledPredictions
     from inspector.labelled.leaks import LeakAudit
     from inspector.model.bundle import ModelBundle
-    from inspector.types import JsonObject
 
 ALL_SOURCES = "all"
 NAN = float("nan")

@@ -7,22 +7,18 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from inspector.core.durable import check_writable, make_directory, publish, reporting
 from inspector.core.pages import page_environment
 from inspector.errors import OutputError
 from inspector.evaluation import charts, wording
+from inspector.evaluation.figures import Evaluation, Figures
 from inspector.evaluation.gallery import collect
-from inspector.evaluation.predictions import to_parquet
-from inspector.labelled.leaks import MEANING, LeakKind
+from inspector.evaluation.predictions import LabelledPredictions, to_parquet
+from inspector.labelled.leaks import MEANING, LeakAudit, LeakKind
+from inspector.model.bundle import ModelBundle, Thresholds
 from inspector.version import __version__
-
-if TYPE_CHECKING:
-    from inspector.evaluation.figures import Evaluation, Figures
-    from inspector.evaluation.predictions import LabelledPredictions
-    from inspector.labelled.leaks import LeakAudit
-    from inspector.model.bundle import ModelBundle, Thresholds
 
 PAGE = "report.html"
 METRICS = "metrics.json"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from inspector.core.text import display_path
 from inspector.model.verdict import decide_each
 from inspector.predict import BATCH_SIZE, predict
 
@@ -139,9 +139,9 @@ def to_parquet(found: LabelledPredictions, leaked: Collection[str] | None) -> by
     ood = [None] * count if found.ood_N is None else found.ood_N.tolist()
     text, number = pa.string(), pa.float32()
     columns = {
-        "path": ([_utf8(image.path) for image in images], text),
-        "source": ([_utf8(image.source) for image in images], text),
-        "group": ([_utf8(image.group) for image in images], text),
+        "path": ([display_path(image.path) for image in images], text),
+        "source": ([display_path(image.source) for image in images], text),
+        "group": ([display_path(image.group) for image in images], text),
         "truth": (["crack" if image.is_crack else "clear" for image in images], text),
         "p_crack": ([*found.p_crack_N.tolist(), *[None] * failed], number),
         "verdict": ([*found.verdict_N.tolist(), *[None] * failed], text),
@@ -154,7 +154,3 @@ def to_parquet(found: LabelledPredictions, leaked: Collection[str] | None) -> by
     file = io.BytesIO()
     pq.write_table(table.sort_by("path"), file)
     return file.getvalue()
-
-
-def _utf8(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
-from inspector.core.progress import no_progress
+from inspector.core.progress import Progress, no_progress
 from inspector.core.untrusted import take_paths
 from inspector.engines.photo import AUTO, choose_views, open_photo_engine
 from inspector.errors import DataError, UsageError
@@ -18,18 +19,10 @@ from inspector.evaluation.figures import Evaluation, assess
 from inspector.evaluation.page import Subject, check_free, write_report
 from inspector.evaluation.predictions import predict_labelled
 from inspector.labelled.fingerprints import fingerprint, trained_on_of
-from inspector.labelled.folder import TEST, VALIDATION, measured_on, read_labelled
+from inspector.labelled.folder import TEST, VALIDATION, LabelledImage, measured_on, read_labelled
 from inspector.labelled.groups import GROUP, read_table
-from inspector.labelled.leaks import audit_fingerprints
+from inspector.labelled.leaks import LeakAudit, audit_fingerprints
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from inspector.core.progress import Progress
-    from inspector.labelled.folder import LabelledImage
-    from inspector.labelled.leaks import LeakAudit
 
 WIDTH_COLUMN = "crack_width_px"
 """Column of the groups CSV: a crack's greatest width, in pixels of the image on disk."""

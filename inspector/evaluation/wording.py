@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING
 
 from inspector.core.text import plain_table, printable
-from inspector.evaluation.figures import OWN, RULE_ALARMS
+from inspector.evaluation.figures import (
+    OWN,
+    RULE_ALARMS,
+    Evaluation,
+    Figures,
+    Measured,
+    RuleFigures,
+)
 from inspector.evaluation.metrics import FALSE_RATES, at_rate
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from inspector.evaluation.figures import Evaluation, Figures, Measured, RuleFigures
 
 LONGEST_NAME = 22
 FEW = 20

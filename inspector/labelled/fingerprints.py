@@ -15,30 +15,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from inspector.core.durable import replacing
 from inspector.core.machine import usable_cores
-from inspector.core.progress import no_progress
+from inspector.core.progress import Progress, no_progress
 from inspector.core.text import printable
 from inspector.errors import BundleError, OutputError
 from inspector.model.preprocess import PreprocessSpec
-from inspector.types import ImageRef, Photo
+from inspector.types import Batch, ImageRef, Photo
 from inspector.workers.loader import load_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from inspector.core.progress import Progress
     from inspector.labelled.folder import LabelledImage
     from inspector.model.bundle import ModelBundle
-    from inspector.types import Batch
 
-    Hashes = NDArray[np.uint8]
-    """Perceptual hashes (N, HASH_BYTES), see `picture_hashes`."""
-
+Hashes = NDArray[np.uint8]
+"""Perceptual hashes (N, HASH_BYTES), see `picture_hashes`."""
 SIDE = 224
 """Side in pixels of the images that the functions here take."""
 HASH_BYTES = 32

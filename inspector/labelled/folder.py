@@ -6,20 +6,17 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from inspector.errors import DataError
 from inspector.labelled.groups import with_groups
 from inspector.labelled.split import without_contradictions
 from inspector.photos.formats import named_like_an_image
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    Parts = tuple[str, ...]
-    """A path below DATA, folder by folder."""
+Parts = tuple[str, ...]
+"""A path below DATA, folder by folder."""
 
 POSITIVE_NAMES = frozenset(["positive", "crack", "cracks", "cracked", "with_crack"])
 NEGATIVE_NAMES = frozenset(

@@ -10,29 +10,23 @@ later, without those images (`trained_on_of`).
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inspector.core.machine import usable_cores
 from inspector.core.text import printable
-from inspector.labelled.fingerprints import HASH_BYTES, orientations
+from inspector.labelled.fingerprints import HASH_BYTES, Fingerprints, Hashes, orientations
 from inspector.labelled.series import same_series
+from inspector.types import JsonObject
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from inspector.labelled.fingerprints import Fingerprints, Hashes
-    from inspector.types import JsonObject
-
-    Mates = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8]]
-    """Held-out image, training image and the number of bits that differ, each (M,)."""
+Mates = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8]]
+"""Held-out image, training image and the number of bits that differ, each (M,)."""
 
 MOST_BITS = 40
 """Bits of 255 that may differ between near duplicates. On tiles of four sources, JPEG at quality

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from inspector.core.layout import Layout
 from inspector.core.text import calendar_time
@@ -20,17 +20,11 @@ from inspector.photos.opened import DecodeLimits
 from inspector.photos.reading import sha256_within
 from inspector.photos.source import source_of
 from inspector.results.labels import Label, newest, read_decisions
-from inspector.results.reader import read_steadily
-from inspector.types import View
+from inspector.results.reader import Table, read_steadily
+from inspector.types import FileFacts, JsonObject, View
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from inspector.results.reader import Table
-    from inspector.types import FileFacts, JsonObject
-
-    Box = tuple[int, int, int, int]
-    """Left, top, width and height in pixels of the upright photo."""
+Box = tuple[int, int, int, int]
+"""Left, top, width and height in pixels of the upright photo."""
 
 _SIDES = ("x", "y", "width", "height")
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
@@ -36,13 +37,12 @@ from inspector.workers.process import begin_worker, start_method
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from inspector.labelled.folder import LabelledImage
     from inspector.model.preprocess import PreprocessSpec
 
-    Pixels = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 
 _LARGEST_CROP = 1.25
 """Largest ratio of a resized image's side to the crop's: a crop of less than 64 % of the area would

@@ -5,34 +5,25 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
 from inspector.core.durable import publish, reporting
-from inspector.core.progress import no_progress
+from inspector.core.progress import Progress, no_progress
 from inspector.errors import DataError, OutputError
-from inspector.labelled.fingerprints import FINGERPRINTS, fingerprint, save
-from inspector.labelled.folder import TRAIN, VALIDATION, read_labelled
+from inspector.labelled.fingerprints import FINGERPRINTS, Fingerprints, fingerprint, save
+from inspector.labelled.folder import TRAIN, VALIDATION, Labelled, LabelledImage, read_labelled
 from inspector.labelled.groups import with_groups
-from inspector.labelled.leaks import audit_fingerprints
-from inspector.labelled.reviewed import alone, merge_reviewed, read_reviewed, with_tiles
+from inspector.labelled.leaks import LeakAudit, audit_fingerprints
+from inspector.labelled.reviewed import Reviewed, alone, merge_reviewed, read_reviewed, with_tiles
 from inspector.labelled.split import check_labels, split
+from inspector.training.config import TrainConfig
 from inspector.training.notes import prepare_notes
 from inspector.training.tiles import TILES, cut_tiles
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from inspector.core.progress import Progress
-    from inspector.labelled.fingerprints import Fingerprints
-    from inspector.labelled.folder import Labelled, LabelledImage
-    from inspector.labelled.leaks import LeakAudit
-    from inspector.labelled.reviewed import Reviewed
-    from inspector.training.config import TrainConfig
 
 FOUND = "leaks.json"
 """File in the training's notes that lists every leak."""

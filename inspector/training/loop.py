@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,27 +15,24 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel
 
-from inspector.core.progress import no_progress
+from inspector.core.progress import Progress, no_progress
 from inspector.errors import BackendError, TrainingError
 from inspector.evaluation.metrics import balanced_accuracy, roc_auc
 from inspector.model.network import DeployedModel
 from inspector.model.preprocess import PreprocessSpec
 from inspector.model.verdict import probability
-from inspector.training.data import AugmentedPixels, HeldOut, TrainBatch, epoch_plan, load
+from inspector.training.data import AugmentedPixels, HeldOut, Pixels, TrainBatch, epoch_plan, load
 from inspector.training.notes import save_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from numpy.typing import NDArray
     from torchvision.models import ResNet
 
-    from inspector.core.progress import Progress
     from inspector.labelled.folder import LabelledImage
     from inspector.training.config import TrainConfig
-    from inspector.training.data import Pixels
 
 
 @dataclass(frozen=True, slots=True)

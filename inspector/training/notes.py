@@ -7,7 +7,7 @@ import io
 import os
 import shlex
 from contextlib import closing, contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -15,25 +15,22 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from inspector.core.durable import check_writable, publish, replacing
-from inspector.core.progress import no_progress
+from inspector.core.progress import Progress, no_progress
 from inspector.core.text import printable
 from inspector.engines import open_backend
 from inspector.errors import BundleError, OutputError, TrainingError
 from inspector.evaluation.figures import assess
 from inspector.evaluation.gallery import misclassified
 from inspector.evaluation.page import Subject, TrainingRun, write_report
-from inspector.evaluation.predictions import predict_labelled
-from inspector.model.bundle import BUNDLE_JSON, WEIGHTS
+from inspector.evaluation.predictions import LabelledPredictions, predict_labelled
+from inspector.model.bundle import BUNDLE_JSON, WEIGHTS, ModelBundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from inspector.core.progress import Progress
-    from inspector.evaluation.predictions import LabelledPredictions
     from inspector.labelled.folder import LabelledImage
     from inspector.labelled.leaks import LeakAudit
-    from inspector.model.bundle import ModelBundle
     from inspector.training.config import TrainConfig
     from inspector.training.loop import EpochResult
 
@@ -146,9 +143,7 @@ def load_checkpoint(file: Path, config: TrainConfig, data_digest: str) -> dict[s
 
 
 def _options(config: TrainConfig) -> dict[str, Any]:
-    kept = [f.name for f in fields(config) if f.name not in _MAY_CHANGE]
-    values = asdict(config)
-    return {name: values[name] for name in kept}
+    return {name: value for name, value in asdict(config).items() if name not in _MAY_CHANGE}
 
 
 def write_artifacts(
@@ -173,11 +168,13 @@ def write_artifacts(
     publish(_csv(epochs, list(epochs[0])), notes / "history.csv")
     missed = _rows(judged)
     publish(_csv(missed, ["path", "truth", "p_crack"]), notes / "misclassified.csv")
+    place = config.validation or config.data
+    settings = {name: str(value) for name, value in asdict(config).items() if value is not None}
     subject = Subject(
         title="How far to trust this model: its validation images",
-        data=", ".join(str(place) for place in _places(config)),
+        data=", ".join(map(str, [place] if place else config.labels)),
         made=f"{datetime.now():%Y-%m-%d %H:%M}",
-        training=TrainingRun(epochs, (notes / LOG).read_text(encoding="utf-8"), _settings(config)),
+        training=TrainingRun(epochs, (notes / LOG).read_text(encoding="utf-8"), settings),
     )
     write_report(notes, subject, assess(judged, bundle, leaks=leaks), judged, bundle, leaks)
     return missed
@@ -192,17 +189,6 @@ def _rows(judged: LabelledPredictions) -> list[dict[str, Any]]:
         }
         for k in misclassified(judged)
     ]
-
-
-def _places(config: TrainConfig) -> list[Path]:
-    """Places that the validation images come from."""
-    place = config.validation or config.data
-    return [place] if place else list(config.labels)
-
-
-def _settings(config: TrainConfig) -> dict[str, str]:
-    """Options of the run, as text."""
-    return {name: str(value) for name, value in asdict(config).items() if value is not None}
 
 
 def _csv(rows: Sequence[dict[str, Any]], columns: list[str]) -> bytes:

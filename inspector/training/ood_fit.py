@@ -7,26 +7,20 @@ The head separates training images, as they are and augmented, from synthetic im
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from inspector.errors import DataError
-from inspector.model.ood import fit_ood_head, pool_for_ood
+from inspector.model.ood import OodHead, fit_ood_head, pool_for_ood
 from inspector.synthesis import outlier_images
-from inspector.training.data import HeldOut, load
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from inspector.model.ood import OodHead
-    from inspector.training.data import Pixels
-    from inspector.training.loop import Trainer
+from inspector.training.data import HeldOut, Pixels, load
+from inspector.training.loop import Trainer
 
 PLAIN = 1600
 """Training images at most that are used as they are."""

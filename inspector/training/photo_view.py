@@ -8,25 +8,19 @@ the surroundings of a tile add to what the network says of the tile alone is the
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from export.photos import spread_evenly
-from inspector.model.bundle import DEFAULT_PATH, ModelBundle
-from inspector.model.network import DenseModel, initial_bundle, load_deployed
+from inspector.model.bundle import DEFAULT_PATH, DenseView, ModelBundle, Thresholds
+from inspector.model.network import DenseModel, DeployedModel, initial_bundle, load_deployed
 from inspector.model.windows import STRIDE
-from inspector.training.data import HeldOut
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from inspector.model.bundle import DenseView, Thresholds
-    from inspector.model.network import DeployedModel
-    from inspector.training.data import Pixels
-    from inspector.training.loop import Trainer
+from inspector.training.data import HeldOut, Pixels
+from inspector.training.loop import Trainer
 
 IMAGES = 256
 """Validation images at most that are looked at with and without surroundings."""

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from inspector.calibration.logits import fit_calibration
+from inspector.calibration.logits import Calibration, fit_calibration
 from inspector.calibration.thresholds import Judged, choose_thresholds
-from inspector.core.progress import no_progress
+from inspector.core.progress import Progress, no_progress
 from inspector.core.untrusted import sha256_of
 from inspector.errors import ExportError
 from inspector.evaluation.metrics import (
@@ -26,7 +26,7 @@ from inspector.evaluation.metrics import (
     roc_auc,
 )
 from inspector.labelled.split import data_digest
-from inspector.model.bundle import WEIGHTS, ModelBundle
+from inspector.model.bundle import WEIGHTS, ModelBundle, Thresholds
 from inspector.model.network import (
     DeployedModel,
     build_network,
@@ -36,7 +36,7 @@ from inspector.model.network import (
     to_storage,
 )
 from inspector.training.images import audit_split, read_images
-from inspector.training.loop import Trainer, fit
+from inspector.training.loop import Logits, Trained, Trainer, fit
 from inspector.training.notes import (
     CHECKPOINT,
     LOG,
@@ -56,13 +56,9 @@ if TYPE_CHECKING:
 
     from torchvision.models import ResNet
 
-    from inspector.calibration.logits import Calibration
-    from inspector.core.progress import Progress
     from inspector.labelled.folder import LabelledImage
     from inspector.labelled.leaks import LeakAudit
-    from inspector.model.bundle import Thresholds
     from inspector.training.config import TrainConfig
-    from inspector.training.loop import Logits, Trained
 
 LABELS = ("clear", "crack")
 """Order of the network's outputs."""
@@ -90,6 +86,7 @@ def train(
     say: Callable[[str], object] = lambda _: None,
     warn: Callable[[str], object] = lambda _: None,
     detail: Callable[[str], object] = lambda _: None,
+    make_trainer: Callable[..., Trainer] = Trainer,
 ) -> TrainResult:
     """Fine-tune ResNet18 on labelled images, and write a bundle that scans to `config.out`.
 
@@ -102,6 +99,7 @@ def train(
         warn: Called with lines that a person must see: leaks, groups without a match, what is left
             of an interrupted training.
         detail: Called with the lines of the whole network, which the log has, too.
+        make_trainer: Makes the trainer of `config`, the network, training and validation images.
 
     Raises:
         DataError: Wrong layout, a wrong CSV, or leaks under `strict_splits`.
@@ -111,20 +109,6 @@ def train(
         OutputError: The bundle cannot be written, or labels cannot be read.
         ExportError: The trained model cannot be exported; it is kept.
     """
-    return train_by(Trainer, config, progress=progress, say=say, warn=warn, detail=detail)
-
-
-def train_by(
-    make_trainer: Callable[..., Trainer],
-    config: TrainConfig,
-    *,
-    progress: Progress = no_progress,
-    say: Callable[[str], object] = lambda _: None,
-    warn: Callable[[str], object] = lambda _: None,
-    detail: Callable[[str], object] = lambda _: None,
-) -> TrainResult:
-    """As `train`, by the trainer that `make_trainer` makes of `config`, the network, training and
-    validation images."""
     progress("listing the labelled photos", 0, 0)
     found = read_images(config, progress=progress)
     training, validation = found.training, found.validation

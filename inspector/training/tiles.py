@@ -10,7 +10,7 @@ from PIL import Image
 
 from export.photos import native_pixels, spread_evenly
 from inspector.core.durable import replacing
-from inspector.core.progress import no_progress
+from inspector.core.progress import Progress, no_progress
 from inspector.engines.photo import cut_tile
 from inspector.labelled.folder import LabelledImage
 from inspector.model.windows import pushed_into
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from inspector.core.progress import Progress
     from inspector.labelled.reviewed import Box, LargePhoto
 
 TILES = "tiles"

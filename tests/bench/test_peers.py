@@ -19,7 +19,7 @@ from PIL import Image
 from bench.answers import examine
 from bench.peers import eager_loop
 from bench.peers.registry import PEERS, loop_seconds, read_answers
-from bench.prepare import FULL_SIZE, Reference
+from bench.prepare import FULL_SIZE, right_answers
 from inspector.engines import open_backend
 from inspector.photos.source import Discovery
 
@@ -29,7 +29,7 @@ def expected_of(bundle, folder, *, full_size=False):
     spec = replace(bundle.preprocess, decode_margin=margin)
     with closing(open_backend(bundle, device="cpu")) as engine:
         refs = list(Discovery([str(folder)]))
-        return Reference(engine, bundle.thresholds).answers(refs, spec)
+        return right_answers(engine, bundle.thresholds, refs, spec)
 
 
 @pytest.mark.parametrize("name", ["plain", "timm", "ray", "daft"])
