@@ -82,7 +82,7 @@ class FailureCode(StrEnum):
     CORRUPT = "corrupt"
     """The image data is all there but cannot be decoded, or only by making pixels up."""
     UNSUPPORTED = "unsupported"
-    """A real image, in a format or pixel type that is not supported."""
+    """A real image, in a format or pixel type that is not supported, or an archive."""
     TOO_LARGE = "too_large"
     """More pixels or bytes than the limits allow, or more memory than there is."""
     PERMISSION = "permission"

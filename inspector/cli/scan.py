@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from inspector.cli.help import examples
+from inspector.cli.lines import lines_to
 from inspector.cli.options import (
     Device,
     MinCrackMm,
@@ -33,11 +32,10 @@ from inspector.cli.options import (
     verdicts,
     with_options_of,
 )
-from inspector.errors import OutputError
 from inspector.photos.opened import DecodeLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 commands = typer.Typer()
 
@@ -207,7 +205,7 @@ def scan(
     or killed, the same command continues.
 
     Exit code 0: done; 3: done, but more photos failed than --max-failures allows, none could be
-    judged, or a directory could not be read; 130, 143: interrupted.
+    judged, or a directory could not be read; 129, 130, 143: interrupted.
     """
     if as_json and jsonl == "-":
         raise typer.BadParameter("--json and --jsonl - both want the standard output")
@@ -220,7 +218,7 @@ def scan(
         seen = preview(config)
         print(json.dumps(seen.to_json(), indent=2)) if as_json else print_preview(seen)
         return
-    with ScanConsole(config, quiet=quiet, verbose=verbose) as console, _lines_to(jsonl) as rows:
+    with ScanConsole(config, quiet=quiet, verbose=verbose) as console, lines_to(jsonl) as rows:
         summary = run(config, watch=console, rows=rows)
     if as_json:
         print(json.dumps(summary.to_json(), indent=2))
@@ -262,7 +260,7 @@ def watch(
     from inspector.scanning.outcome import print_watched
 
     run, config = called("watch", options, limits=from_options(DecodeLimits, options))
-    with WatchConsole(config, quiet=quiet) as console, _lines_to(jsonl) as write:
+    with WatchConsole(config, quiet=quiet) as console, lines_to(jsonl) as write:
 
         def rows(some: Sequence[Mapping[str, Any]]) -> None:
             console.rows(some)
@@ -272,29 +270,3 @@ def watch(
         summary = run(config, every_s=every, status=console.status, rows=rows)
     if not quiet:
         print_watched(summary, to_stderr=jsonl == "-", verbose=verbose)
-
-
-@contextmanager
-def _lines_to(
-    place: str | None,
-) -> Iterator[Callable[[Sequence[Mapping[str, Any]]], object] | None]:
-    """What writes rows as lines to a file or, as `-`, the standard output, at once; None where
-    nobody wants them. Raises OutputError for a file that cannot be written."""
-    if place is None:
-        yield None
-        return
-    from inspector.results.schema import json_line
-
-    with ExitStack() as stack:
-        stream: IO[str] = sys.stdout
-        if place != "-":
-            try:
-                stream = stack.enter_context(open(place, "a", encoding="ascii"))
-            except OSError as error:
-                raise OutputError(f"cannot write {place}: {error.strerror}") from error
-
-        def write(rows: Sequence[Mapping[str, Any]]) -> None:
-            stream.write("".join(map(json_line, rows)))
-            stream.flush()
-
-        yield write

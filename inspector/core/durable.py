@@ -13,6 +13,7 @@ from inspector.errors import BusyError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import FileIO
     from pathlib import Path
 
 PARTIAL = ".partial"
@@ -61,18 +62,28 @@ def append_synced(content: bytes, file: Path) -> None:
     OSError."""
     new = not file.exists()
     with open(file, "ab", buffering=0, opener=plain) as stream:
-        end = stream.tell()
-        left = memoryview(content)
-        try:
-            while left:
-                left = left[stream.write(left) :]
-            os.fsync(stream.fileno())
-        except OSError:
-            with contextlib.suppress(OSError):
-                stream.truncate(end)
-            raise
+        add_synced(content, stream)
     if new:
         sync_directory(file.parent)
+
+
+def add_synced(content: bytes, stream: FileIO) -> None:
+    """Do the same for a file that is open for it."""
+    end = os.fstat(stream.fileno()).st_size
+    try:
+        add_to(stream, content)
+        os.fsync(stream.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):
+            stream.truncate(end)
+        raise
+
+
+def add_to(stream: FileIO, content: bytes) -> None:
+    """Write all of `content`. Raises OSError."""
+    left = memoryview(content)
+    while left:
+        left = left[stream.write(left) :]
 
 
 def _sync_file(path: Path) -> None:

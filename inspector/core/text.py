@@ -139,6 +139,8 @@ class _Patient(io.RawIOBase):
         self._raw = raw
         self.refused: OSError | None = None
         """The error since which output is dropped."""
+        self.is_told = False
+        """Somebody else says so."""
 
     def writable(self) -> bool:
         return True
@@ -191,11 +193,23 @@ def patient_streams() -> Iterator[None]:
     except SystemExit as ended:
         code = ended.code or 0
     sys.stdout.flush()
-    if (error := refused.refused) is not None and error.errno != errno.EPIPE:
+    error = None if refused.is_told else refused.refused
+    if error is not None and error.errno != errno.EPIPE:
         text = f"inspector: cannot write to standard output: {error.strerror}; its text is lost"
         print(printable(text), file=sys.stderr)
         code = code or 1
     sys.exit(code)
+
+
+def refusal(stream: TextIO) -> OSError | None:
+    """The error since which a stream of `patient_streams` drops everything, if there was one; who
+    asks says so."""
+    buffer = getattr(stream, "buffer", None)
+    end = getattr(buffer, "raw", buffer)
+    if not isinstance(end, _Patient):
+        return None
+    end.is_told = end.refused is not None
+    return end.refused
 
 
 def _fill_closed() -> None:

@@ -136,9 +136,10 @@ _SIGNS = (
     "alloc_failed",
     "bad_alloc",
     "bad allocation",
+    "cannot allocate memory",
 )
-"""Words of ONNX Runtime's arenas, OpenVINO, CUDA and its libraries, and the C++ library when memory
-is short; their exceptions have no class of their own for it."""
+"""Words of ONNX Runtime's arenas, OpenVINO, CUDA and its libraries, the C++ library and the
+operating system when memory is short; their exceptions have no class of their own for it."""
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -15,7 +15,13 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from inspector.core.machine import usable_cores
 from inspector.engines import Device, has_nvidia_driver
-from inspector.engines.contract import VARIANTS, GraphEngine, check_graph, in_one_line
+from inspector.engines.contract import (
+    VARIANTS,
+    GraphEngine,
+    check_graph,
+    in_one_line,
+    is_out_of_memory,
+)
 from inspector.errors import BackendError, BundleError
 from inspector.model.bundle import INPUT_NAME, OUTPUT_NAMES
 from inspector.types import View
@@ -199,12 +205,18 @@ def create(file: Path, threads: int | None, providers: list[Any]) -> Any:
             return onnxruntime.InferenceSession(
                 file, options, providers=providers, enable_fallback=0
             )
-    except _UNREADABLE as error:
-        raise BundleError(
-            f"{file} is not an ONNX model that can be run ({in_one_line(error)}); export it again"
-        ) from error
     except Exception as error:  # its classes share no base but Exception
-        raise BackendError(f"ONNX Runtime cannot load {file} ({in_one_line(error)})") from error
+        said = in_one_line(error)
+        if is_out_of_memory(error):
+            raise BackendError(
+                f"too little memory to load {file} ({said}); give this program more (ulimit -v, "
+                "the limit of a container), or end others"
+            ) from error
+        if isinstance(error, _UNREADABLE):
+            raise BundleError(
+                f"{file} is not an ONNX model that can be run ({said}); export it again"
+            ) from error
+        raise BackendError(f"ONNX Runtime cannot load {file} ({said})") from error
 
 
 @contextlib.contextmanager

@@ -138,7 +138,7 @@ class ArchiveRoot:
         if not self.is_dir:
             yield from self._photo()
             return
-        listing.read.add(os.path.realpath(self.file))
+        listing.reads(self.file)
         folders: dict[tuple[str, ...], bool] = {}
         try:
             opened = OpenArchive(self.file)  # its own: others read at other places meanwhile

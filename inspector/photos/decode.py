@@ -16,7 +16,7 @@ from inspector.core.text import printable
 from inspector.model.preprocess import ALL_WHOLE, PreprocessSpec, Views, crop_box, fit, to_pixels
 from inspector.photos import iso_media, tiff, tiff_windows
 from inspector.photos.exif import orientation_of, read_exif
-from inspector.photos.formats import MAGIC_BYTES, PLAIN, decodable, sniff
+from inspector.photos.formats import MAGIC_BYTES, PLAIN, decodable, sniff, unread_archive
 from inspector.photos.jpeg import (
     END_OF_IMAGE,
     first_scan,
@@ -181,6 +181,8 @@ def _why(error: Exception, data: Bytes, *, opened: bool, name: str) -> tuple[Fai
     if isinstance(error, Image.DecompressionBombError):
         return FailureCode.TOO_LARGE, _TOO_MANY
     if announced is None and isinstance(error, UnidentifiedImageError):
+        if archive := unread_archive(data[:MAGIC_BYTES]):
+            return FailureCode.UNSUPPORTED, f"{archive}; unpack it"
         return FailureCode.NOT_AN_IMAGE, "the content is in no known image format"
     if announced in iso_media.FORMATS and "ecurity limit" in str(error):
         return FailureCode.TOO_LARGE, "its picture is larger than libheif decodes"

@@ -104,9 +104,40 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 """Lower-case ends of the names of archives that are read."""
 
 
+UNREAD_ARCHIVES = (
+    *(".7z", ".7z.001", ".rar", ".z01", ".tar.xz", ".txz"),
+    *(".tar.bz2", ".tbz2", ".tbz", ".tar.zst", ".tzst"),
+)
+"""Lower-case ends of the names of other archives."""
+_PACKED = {
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a RAR archive",
+    b"\xfd7zXZ\0": "an xz archive",
+    b"BZh": "a bzip2 archive",
+    b"\x28\xb5\x2f\xfd": "a Zstandard archive",
+    b"PK\x07\x08PK": "a piece of a split ZIP archive",
+}
+"""Archives that are not read, by their first bytes."""
+_BZIP2_BLOCK = b"1AY&SY"
+"""What follows the first four bytes of a bzip2 file that is not empty."""
+
+
 def named_like_an_archive(name: str) -> bool:
     """Whether a name ends like that of an archive that can be read."""
     return name[-7:].lower().endswith(ARCHIVES)
+
+
+def named_like_an_unread_archive(name: str) -> bool:
+    """Whether a name ends like that of an archive of another kind."""
+    return name[-8:].lower().endswith(UNREAD_ARCHIVES)
+
+
+def unread_archive(head: bytes) -> str | None:
+    """Return what archive that is not read the first bytes of a file announce, or None."""
+    for magic, kind in _PACKED.items():
+        if head.startswith(magic) and (magic != b"BZh" or head[4:10] == _BZIP2_BLOCK):
+            return kind
+    return None
 
 
 def sniff(head: bytes, name: str = "") -> str | None:

@@ -32,6 +32,7 @@ from inspector.photos.formats import (
     named_like_an_archive,
     named_like_an_image,
     sniff,
+    unread_archive,
 )
 from inspector.photos.opened import OpenBytes, Refused
 from inspector.photos.selection import APPLE_DOUBLE, Pattern, split_pattern
@@ -61,6 +62,7 @@ class Local:
         try:
             if not stat.S_ISDIR(os.stat(address).st_mode):
                 folder, name = os.path.split(address)
+                _refuse_unread_archive(address)
                 return LocalRoot(address, directory_uri(folder) + quoted(name), is_dir=False)
             with os.scandir(address):
                 return LocalRoot(address, directory_uri(address))
@@ -202,6 +204,13 @@ class LocalRoot:
             elif uri := _entered(level, entry, listing, is_keyed=self.may_repeat):
                 below = (*level.below, entry.name)
                 levels.append(_Level(uri, below, chosen, _list(entry.path, listing)))
+
+
+def _refuse_unread_archive(path: str) -> None:
+    """Raise SourceError for an archive of a kind that is not read. One with an image's name is a
+    photo that fails."""
+    if not named_like_an_image(path) and (kind := unread_archive(_head(path, MAGIC_BYTES))):
+        raise SourceError(f"cannot scan {path!r}: {kind}, which is not read; unpack it")
 
 
 def _file_of(address: str) -> str:

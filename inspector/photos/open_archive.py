@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from inspector.photos.address import MEMBER
-from inspector.photos.blocks import GZIP_MAGIC, FileBlock
+from inspector.photos.blocks import FileBlock
 from inspector.photos.formats import named_like_a_tiff
 from inspector.photos.local import open_without_waiting
 from inspector.photos.members import DamagedError, MemberFile
@@ -182,8 +182,7 @@ def _archive_in(file: FileBlock, name: str, size: int) -> Archive:
     from inspector.photos import tar, zip  # tarfile takes its time
 
     head = file.read_at(0, 512)
-    by_name = not name.lower().endswith(".zip")
-    if not head.startswith(zip.MAGIC) and (by_name or head.startswith(GZIP_MAGIC)):
+    if not head.startswith(zip.MAGIC) and (tar.begins(head) or not name.lower().endswith(".zip")):
         return tar.TarArchive(file, size)
     return zip.ZipArchive(file, size)
 

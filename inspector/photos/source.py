@@ -19,7 +19,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from inspector.photos.address import LOCAL, MEMBER, directory_uri, is_uri, page_of, path_of
 from inspector.photos.archive import Archives
-from inspector.photos.formats import ARCHIVES, named_like_an_archive
+from inspector.photos.formats import (
+    ARCHIVES,
+    named_like_an_archive,
+    named_like_an_unread_archive,
+)
 from inspector.photos.local import Local
 from inspector.photos.name_lists import is_list, names_in
 from inspector.photos.object_file import is_far
@@ -234,9 +238,9 @@ class Discovery:
         self.linked_dirs: list[str] = []
         """Links to directories, not followed."""
         self.notes: list[str] = []
-        self._met: dict[str, str] = {}
-        """Paths of archives that were met and not named for that, by their real paths."""
-        self.read: set[str] = set()
+        self._met: dict[str, list[str]] = {}
+        """Paths of archives that were met and not read so far, by their real paths."""
+        self._read: set[str] = set()
         """Real paths of archives that were looked into."""
         self.sources: list[Root] = []
         self.follow_symlinks = follow_symlinks
@@ -305,23 +309,39 @@ class Discovery:
         self.unreadable_dirs.append(f"{directory}: {reason}")
 
     def ignores(self, path: str) -> None:
-        """Count a file that is no photo."""
+        """Count a file that is no photo, nor an archive that is read."""
+        is_archive = named_like_an_archive(path) or named_like_an_unread_archive(path)
+        if is_archive and not is_far(path):
+            real = os.path.realpath(path)
+            if real in self._read:
+                return
+            self._met.setdefault(real, []).append(path)
         self.ignored_by_suffix[suffix_of(path)] += 1
-        if named_like_an_archive(path) and not is_far(path):
-            self._met[os.path.realpath(path)] = path
+
+    def reads(self, path: str) -> None:
+        """Know an archive that is looked into, which was perhaps met and counted before."""
+        real = os.path.realpath(path)
+        self._read.add(real)
+        self.ignored_by_suffix -= Counter(map(suffix_of, self._met.pop(real, ())))
 
     def _note_archives(self) -> None:
         """Say which archives were only met, and what to do to have them read."""
         within: list[str] = []
         beside: list[str] = []
-        for real, path in self._met.items():
-            if real not in self.read:
-                (within if f"{MEMBER}/" in path else beside).append(path)
+        unread: list[str] = []
+        for path in (paths[0] for paths in self._met.values()):
+            others = beside if named_like_an_archive(path) else unread
+            (within if f"{MEMBER}/" in path else others).append(path)
         if beside:
             ending = next(each for each in ARCHIVES if beside[0].lower().endswith(each))
             self.notes.append(
                 f"archives not looked into: {len(beside):,}, first {beside[0]}; name them to have "
                 f"their photos scanned, one by one or as 'DIR/**/*{ending}'"
+            )
+        if unread:
+            self.notes.append(
+                f"archives of kinds that are not read: {len(unread):,}, first {unread[0]}; unpack "
+                "them"
             )
         if within:
             self.notes.append(

@@ -32,6 +32,17 @@ _MOST_TIMES, _ALLOWED = 200, 1 << 30
 hardly more than one."""
 
 
+def begins(head: bytes) -> bool:
+    """Whether these first bytes (`_RECORD` of them) are those of a tar, plain or in gzip."""
+    if head.startswith(GZIP_MAGIC):
+        return True
+    try:
+        tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
 class TarArchive:
     """An `Archive`. Raises DamagedError for a file that is none, OSError."""
 

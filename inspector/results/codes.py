@@ -18,7 +18,7 @@ FAILURES = {
     FailureCode.NOT_AN_IMAGE: "the content is no image, whatever the name says",
     FailureCode.TRUNCATED: "the image data ends too early",
     FailureCode.CORRUPT: "the image data cannot be decoded",
-    FailureCode.UNSUPPORTED: "a real image, in a format that is not supported",
+    FailureCode.UNSUPPORTED: "a real image, in a format that is not supported, or an archive",
     FailureCode.TOO_LARGE: "more pixels or bytes than the limits allow",
     FailureCode.PERMISSION: "the file may not be read",
     FailureCode.VANISHED: "the file was gone when it was its turn",
@@ -33,8 +33,8 @@ REMEDIES = {
     FailureCode.NOT_AN_IMAGE: "nothing to do if it is none; if a viewer shows a photo, report this",
     FailureCode.TRUNCATED: "copy it again from the camera or card",
     FailureCode.CORRUPT: "copy it again; if it opens elsewhere, save it as JPEG or PNG",
-    FailureCode.UNSUPPORTED: "install what is named beside it, if anything is (inspector doctor "
-    "lists what is readable here); else convert it to JPEG, PNG or TIFF",
+    FailureCode.UNSUPPORTED: "install or unpack what is named beside it, if anything is (inspector "
+    "doctor lists what is readable here); else convert it to JPEG, PNG or TIFF",
     FailureCode.TOO_LARGE: "cut it into pieces, or scan with a higher --max-pixels or --max-bytes",
     FailureCode.PERMISSION: "give the user who scans the right to read it",
     FailureCode.VANISHED: "see that the storage is mounted",

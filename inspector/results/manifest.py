@@ -46,6 +46,10 @@ class ManifestError(OutputError):
         self.remedy = remedy
 
 
+class OtherVersionError(ManifestError):
+    """The manifest of a table of another schema, which may be sound."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One committed file of the table."""
@@ -236,16 +240,19 @@ def fingerprint_of(identity: Mapping[str, str]) -> str:
 
 
 def _check_version(out: Path | str, values: JsonObject) -> None:
-    """Raise ManifestError for another table schema."""
+    """Raise OtherVersionError for another table schema, ValueError for what is none."""
     found, writer = values.get("schema_version"), values.get("tool_version")
-    if found == SCHEMA_VERSION and type(found) is int:
+    if type(found) is not int or not isinstance(writer, str):
+        raise ValueError("it names no version that wrote it")
+    if found == SCHEMA_VERSION:
         return
-    raise ManifestError(
+    raise OtherVersionError(
         f"{out} holds a table of schema {found}, written by version {writer}; this "
         f"is version {__version__}, which writes schema {SCHEMA_VERSION}: continue with that "
         f"version, {CHOICES}",
-        f"it is of schema version {found!r}, this program reads {SCHEMA_VERSION}",
-        f"verify with the version that wrote it ({writer})",
+        f"version {writer} wrote it, with table schema {found}, and version {__version__} reads "
+        f"schema {SCHEMA_VERSION}",
+        "use the version that wrote it",
     )
 
 

@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from inspector.core.durable import reporting
 from inspector.core.layout import Layout
-from inspector.errors import OutputError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.results.log import open_log
 from inspector.results.parts import FINGERPRINT
@@ -55,9 +54,10 @@ def scan(
     """Give every photo of `config.sources` one row in the table at `config.out`.
 
     What is in the table already is skipped, so a scan that was stopped goes on when it is called
-    again. SIGINT and SIGTERM stop it between two batches. `watch` is told of the start and of every
-    batch; `rows` gets the rows of each batch as they are made, before any of them is committed, so
-    that no row of the table was kept from it, and a scan that was killed may make some again.
+    again. SIGINT, SIGTERM and SIGHUP stop it between two batches. `watch` is told of the start and
+    of every batch; `rows` gets the rows of each batch as they are made, before any of them is
+    committed, so that no row of the table was kept from it, and a scan that was killed may make
+    some again.
     Raises InspectorError where the scan cannot start or go on; the rows that are done are kept.
 
     Example:
@@ -229,6 +229,7 @@ class ParquetSink:
         self.fill = fill
         self.committed = 0
         """Rows that this sink has made safe."""
+        self._failed = False
         self._waiting: list[pa.Table] = []
         self._last_commit = time.monotonic()
 
@@ -238,7 +239,7 @@ class ParquetSink:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.finish()
-        elif issubclass(kind, Exception) and not issubclass(kind, OutputError):
+        elif issubclass(kind, Exception) and not self._failed:
             self.commit()
 
     def add(self, rows: pa.Table) -> None:
@@ -267,7 +268,9 @@ class ParquetSink:
 
     def _commit_first(self, count: int) -> None:
         rows = pa.concat_tables([to_table([], self.facts), *self._waiting]).combine_chunks()
+        self._failed = True  # unless it comes back from there
         self.results.commit(rows.slice(0, count), fill=self.fill)
+        self._failed = False
         self._waiting = [rows.slice(count)]
         self.committed += count
         self._last_commit = time.monotonic()

@@ -21,6 +21,7 @@ from inspector.results.ledger import Ledger
 from inspector.results.log import look_into, recorded_facts
 from inspector.scanning.plan import AUTO, choose_engine, identity_of
 from inspector.scanning.summary import Listing
+from inspector.workers.child import HANGUP, STOPPING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -53,18 +54,21 @@ class Need(Enum):
 
 
 class StopSignals:
-    """While entered, the first SIGINT or SIGTERM only sets `received`; the second raises
-    KeyboardInterrupt on the spot. Outside the main thread Python allows no signal handlers."""
+    """While entered, the first SIGINT, SIGTERM or SIGHUP only sets `received`; a second SIGINT or
+    SIGTERM raises KeyboardInterrupt on the spot (a SIGHUP does not: a terminal that goes away sends
+    two). A SIGHUP that is ignored, as under `nohup`, stays so. Outside the main thread Python
+    allows no signal handlers."""
 
     def __init__(self) -> None:
         self.received: int | None = None
         """Number of the first signal."""
-        self._previous: dict[signal.Signals, Any] = {}
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._handle)
+            for number in STOPPING:
+                if number != HANGUP or signal.getsignal(number) is not signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -73,9 +77,10 @@ class StopSignals:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
+        if self.received is None:
+            self.received = number
+        elif number != HANGUP:
             raise KeyboardInterrupt
-        self.received = number
 
 
 class Worklist:

@@ -54,6 +54,11 @@ is gone."""
 _LONGEST_ALARM_S = 1e7
 """Operating systems refuse much longer ones."""
 
+HANGUP = getattr(signal, "SIGHUP", None)
+"""What a terminal sends when it goes away; Windows has none."""
+STOPPING = tuple(filter(None, (signal.SIGINT, signal.SIGTERM, HANGUP)))
+"""Signals that end a scan, and often reach its whole process group."""
+
 _OOM_SCORE = "500"
 """Thousandths of the memory that count as used here when the kernel looks for a process to kill:
 enough that it takes a worker and not the scan, and not so much that it takes small workers when
@@ -125,8 +130,7 @@ def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 def _settle() -> None:
     warnings.simplefilter("ignore")  # nobody reads them here, and a full pipe would block
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Both often reach the whole process group, and the main process decides what to finish.
+    for number in STOPPING:  # the main process decides what to finish
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)

@@ -21,7 +21,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from inspector.errors import UsageError
-from inspector.workers.child import HEADER, READY, call
+from inspector.workers.child import HEADER, READY, STOPPING, call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +35,8 @@ PROGRAM = "from inspector.workers.child import main; main()"
 START_S = 60.0
 """Seconds for a process to start and to listen; it takes 0.3 where nothing else is going on."""
 
+_UNHEARD = {number for number in STOPPING if number != signal.SIGTERM}
+"""`multiprocessing` ends its processes by SIGTERM."""
 _SLICE_S = 0.1
 _REAP_S = 2.0
 """Seconds for a killed process to be gone; one that its storage keeps from dying is left alone."""
@@ -288,27 +290,30 @@ def refuse_reimport(function: str) -> None:
 
 @contextmanager
 def deaf_from_birth(*, tracked: bool = True) -> Iterator[None]:
-    """Start processes that never hear Ctrl-C, not even before they say so themselves: each would
-    answer with a traceback. `tracked`: whether `multiprocessing` starts them."""
+    """Start processes that never hear Ctrl-C or that the terminal is gone, not even before they say
+    so themselves: each would answer with a traceback, or end. `tracked`: whether `multiprocessing`
+    starts them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    if tracked:
-        resource_tracker.ensure_running()  # which ends by hearing Ctrl-C again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _UNHEARD)
     try:
+        if tracked:
+            resource_tracker.ensure_running()  # which ends by hearing Ctrl-C again
+            signal.pthread_sigmask(signal.SIG_BLOCK, _UNHEARD)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def begin_worker(_: int = 0) -> None:
-    """Make a worker deaf to Ctrl-C, and mortal; for `DataLoader(worker_init_fn=...)`.
+    """Make a worker deaf likewise, and mortal; for `DataLoader(worker_init_fn=...)`.
 
     torch's own watchdog compares parent process ids; under `forkserver` the parent is the fork
     server, which lives as long as its children, so a killed main process would leave them forever.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in _UNHEARD:
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_main_process, daemon=True).start()
 
 

@@ -137,6 +137,29 @@ def test_a_thread_within_a_library_does_not_change_how_a_command_ends(word, code
     assert ("No such command" in done.stderr) == (code == 2)
 
 
+_INTERRUPTED = """
+import sys
+from importlib.machinery import PathFinder
+
+class Interrupted(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name == "typer":
+            raise KeyboardInterrupt
+        return super().find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Interrupted
+from inspector.__main__ import main
+main()
+"""
+"""The program where somebody presses Ctrl-C while it is being loaded."""
+
+
+def test_ctrl_c_during_the_start_is_silent():
+    done = subprocess.run([sys.executable, "-c", _INTERRUPTED], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_verbose_adds_the_traceback(tmp_path):
     done = run("scan", "no-such-place", "-v", cwd=tmp_path)
     assert done.returncode == 1 and "Traceback" in done.stderr

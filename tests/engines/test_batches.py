@@ -113,6 +113,7 @@ def test_the_failed_run_is_let_go_before_the_next():
         ("Available memory of 5 is smaller than requested bytes of 9", True),
         ("CUBLAS_STATUS_ALLOC_FAILED", True),
         ("std::bad_alloc", True),
+        ("mmap of 46 MB failed: Cannot allocate memory", True),
         ("CUDNN_STATUS_EXECUTION_FAILED", False),
         ("INVALID_ARGUMENT : Got invalid dimensions for input", False),
     ],

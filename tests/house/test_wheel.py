@@ -104,4 +104,4 @@ def test_it_is_small_enough(wheel):
 def test_it_starts_the_command_line(wheel, names):
     (entry_points,) = (name for name in names if name.endswith("entry_points.txt"))
     with zipfile.ZipFile(wheel) as archive:
-        assert b"inspector = inspector.cli:main" in archive.read(entry_points)
+        assert b"inspector = inspector.__main__:main" in archive.read(entry_points)

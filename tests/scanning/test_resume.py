@@ -17,6 +17,7 @@ from bench.faults.hostile import hostile_decoders
 from inspector.errors import LoaderError, OutputError
 from inspector.scanning import ScanConfig, scan
 from inspector.scanning.executor import IN_FLIGHT
+from inspector.scanning.worklist import StopSignals
 from tests.scanning.walls import wall
 from tests.workers.processes import children_of
 
@@ -102,6 +103,25 @@ def test_stopped_by_an_error_again_and_again(walls, whole, tmp_path, tiny_bundle
     assert sorted_rows(tmp_path) == whole
 
 
+def test_rows_that_could_not_be_told_are_not_committed_and_those_before_are(
+    walls, whole, tmp_path, tiny_bundle
+):
+    told = []
+
+    def tell(rows):
+        if len(told) >= 12:
+            raise OutputError("cannot write lines: No space left on device")
+        told.extend(row["uri"] for row in rows)
+
+    config = config_for(walls, tmp_path, tiny_bundle)
+    with pytest.raises(OutputError, match="No space left"):
+        scan(config, rows=tell)
+    done = [row["uri"] for row in ds.dataset(tmp_path).to_table(columns=["uri"]).to_pylist()]
+    assert done == told and len(done) == 12
+    assert scan(config).already_done == 12
+    assert sorted_rows(tmp_path) == whole
+
+
 def run_until(walls, out, bundle, hold, workers=0):
     """A scan that has looked at `hold` photos and waits for a signal."""
     words = [walls, out, bundle.path, workers, hold]
@@ -120,7 +140,8 @@ def run_until(walls, out, bundle, hold, workers=0):
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "workers"), [(signal.SIGINT, 130, 0), (signal.SIGTERM, 143, 2)]
+    ("number", "code", "workers"),
+    [(signal.SIGINT, 130, 0), (signal.SIGTERM, 143, 2), (signal.SIGHUP, 129, 2)],
 )
 def test_a_signal_to_the_whole_group_keeps_what_is_done(
     walls, whole, tmp_path, tiny_bundle, number, code, workers
@@ -189,6 +210,30 @@ def test_the_second_signal_stops_at_once(walls, tmp_path, tiny_bundle):
 
     with pytest.raises(KeyboardInterrupt):
         scan(config_for(walls, tmp_path, tiny_bundle), watch=Insist(0))
+
+
+def test_a_terminal_that_goes_away_says_so_twice():
+    """By its shell and by the kernel; a person who wants more than that has other signals."""
+    with StopSignals() as stop:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(0.01)
+        assert stop.received == signal.SIGHUP
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+
+
+def test_a_hangup_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` leaves it
+    try:
+        with StopSignals() as stop, StopSignals() as within:
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(0.01)
+            assert stop.received is None and within.received is None
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_new_file_is_scanned_and_the_rest_is_skipped(tmp_path, tiny_bundle):

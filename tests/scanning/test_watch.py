@@ -228,7 +228,7 @@ def test_a_source_that_was_never_there_is_an_error(config):
         watch(replace(config, sources=("nowhere",)))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_with_a_summary(config, number):
     before = signal.getsignal(number)
     summary = watch(

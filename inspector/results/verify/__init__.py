@@ -22,7 +22,14 @@ from inspector.photos.opened import Refused
 from inspector.photos.reading import sha256_of
 from inspector.photos.source import source_of
 from inspector.results.log import at_hand
-from inspector.results.manifest import RESTORE, SHARD, Manifest, ManifestError, fingerprint_of
+from inspector.results.manifest import (
+    RESTORE,
+    SHARD,
+    Manifest,
+    ManifestError,
+    OtherVersionError,
+    fingerprint_of,
+)
 from inspector.results.reader import state_of
 from inspector.results.verify.findings import Finding, Findings, Flaw, Remark, VerifyResult
 from inspector.results.verify.table import TableCheck
@@ -61,8 +68,16 @@ def verify(config: VerifyConfig, *, progress: Progress = no_progress) -> VerifyR
     """Read the result directory `config.out` to the last byte and say what is wrong with it.
 
     Nothing that its files may hold raises. Raises OutputError where there is no result directory,
-    or where a scan changed it all the time.
+    where a scan changed it all the time, or where another version wrote it, which says nothing
+    against it.
     """
+    try:
+        return _verify(config, progress)
+    except OtherVersionError as error:
+        raise OutputError(f"{config.out} was not verified: {error.what}; {error.remedy}") from error
+
+
+def _verify(config: VerifyConfig, progress: Progress) -> VerifyResult:
     with at_hand(config.out, anew=True) as out:
         refuse_other(out)
         for _ in range(ATTEMPTS):
@@ -100,6 +115,8 @@ def _check(out: Path, findings: Findings, progress: Progress) -> TableCheck | No
         manifest = Manifest.read(out)
         if manifest is None:
             raise ManifestError("", "it is missing")
+    except OtherVersionError:
+        raise
     except (ManifestError, OSError) as error:
         what, remedy = f"it cannot be read: {error}", RESTORE
         if isinstance(error, ManifestError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from inspector.errors import OutputError
+from inspector.results.verify import VerifyConfig, verify
 from tests.results.verify.table import codes, edit
 
 FIRST = "part-000000.parquet"
@@ -38,3 +40,15 @@ def test_a_manifest_of_anything(out, content):
 def test_a_manifest_of_wrong_types(out, change):
     edit(out, lambda values: values.update(change))
     assert "manifest" in codes(out)
+
+
+def test_a_table_of_another_version_is_not_called_damaged(out):
+    """It may be sound; nothing is said of its parts, which are not read."""
+    edit(out, lambda values: values.update(schema_version=5, tool_version="0.0.9"))
+    for part in (out / "table").iterdir():
+        part.write_bytes(b"")
+    with pytest.raises(OutputError, match=r"not verified: version 0\.0\.9 wrote it") as caught:
+        verify(VerifyConfig(out=out))
+    said = str(caught.value)
+    assert said.endswith("use the version that wrote it")
+    assert "\n" not in said and "damage" not in said and "--overwrite" not in said
