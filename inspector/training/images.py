@@ -13,18 +13,20 @@ import numpy as np
 
 from inspector.core.durable import publish, reporting
 from inspector.core.progress import no_progress
+from inspector.engines.photo import BIG
 from inspector.errors import DataError, OutputError
 from inspector.labelled.fingerprints import FINGERPRINTS, fingerprint, save
 from inspector.labelled.folder import TRAIN, VALIDATION, read_labelled
 from inspector.labelled.groups import with_groups
 from inspector.labelled.leaks import audit_fingerprints
 from inspector.labelled.reviewed import alone, merge_reviewed, read_reviewed, with_tiles
+from inspector.labelled.sizes import longer_sides
 from inspector.labelled.split import check_labels, split
 from inspector.training.notes import prepare_notes
 from inspector.training.tiles import TILES, cut_tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from inspector.core.progress import Progress
@@ -47,7 +49,7 @@ class TrainingImages:
     lines: list[str]
     """Contents of the labelled folders, and what was taken from reviews."""
     warnings: list[str]
-    """What does not match in the CSV of groups."""
+    """What does not match in the CSV of groups, and how many photos are too large."""
 
 
 def read_images(config: TrainConfig, *, progress: Progress = no_progress) -> TrainingImages:
@@ -63,10 +65,24 @@ def read_images(config: TrainConfig, *, progress: Progress = no_progress) -> Tra
     training, validation, lines, warnings = _labelled(config, reviewed)
     if config.data is not None:
         reviewed = _with_tiles(config, reviewed, validation, progress)
-    training, validation = merge_reviewed(training, validation, reviewed)
-    return TrainingImages(
-        training, validation, [*lines, str(reviewed)] if config.labels else lines, warnings
-    )
+    if config.labels:
+        training, validation = merge_reviewed(training, validation, reviewed)
+        lines = [*lines, str(reviewed)]
+    warnings += _on_large([*training, *validation], config.size, progress)
+    return TrainingImages(training, validation, lines, warnings)
+
+
+def _on_large(images: Sequence[LabelledImage], size: int, progress: Progress) -> Iterator[str]:
+    """Warn of photos that a scan by the new model judges at their own scale."""
+    limit = BIG * size
+    sides = longer_sides([image.path for image in images], progress)
+    if large := sum(side > limit for side in sides):
+        yield (
+            f"WARNING: {large:,} of {len(images):,} photos are larger than {limit:g} px. Each is "
+            f"learned with its label and shrunk to {size} px, where a thin crack is gone. Cut "
+            "tiles from them; or scan them, say in inspector review where the cracks are, and "
+            "train with --labels OUT, without these photos in DATA"
+        )
 
 
 def _with_tiles(
