@@ -109,7 +109,7 @@ def calibrate(
     for line in remarks:
         say(line)
     progress("looking for photos the model has learned from", 0, 0)
-    for line in _learned_from(bundle, images):
+    for line in _learned_from(bundle, images, progress):
         say(line)
     with ExitStack() as stack:
         found = predict_each(
@@ -163,11 +163,14 @@ def _changed(
     return changed, (), useless
 
 
-def _learned_from(bundle: ModelBundle, images: Sequence[LabelledImage]) -> Iterator[str]:
+def _learned_from(
+    bundle: ModelBundle, images: Sequence[LabelledImage], progress: Progress
+) -> Iterator[str]:
     """Say what of the photos the model has learned from, as far as it remembers."""
     if (remembered := trained_on_of(bundle)) is None:
         return
-    audit = audit_fingerprints(remembered, fingerprint(images), names=("training", "calibration"))
+    held_out = fingerprint(images, progress=progress)
+    audit = audit_fingerprints(remembered, held_out, names=("training", "calibration"))
     yield from audit.lines()
     if audit.leaks:
         yield "  what the thresholds promise holds for photos like the others only: take these away"
