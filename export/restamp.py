@@ -12,8 +12,10 @@ from export.gates import MOST_DEFERRED, MOST_LEFT, choose_first_margins, choose_
 from export.graph import restamp_onnx
 from inspector.core.durable import check_writable, make_directory, replacing
 from inspector.engines.combined import DEFERRED, UncertaintyBand
+from inspector.engines.contract import VARIANTS
 from inspector.engines.parity import differing
 from inspector.errors import OutputError
+from inspector.labelled.fingerprints import FINGERPRINTS
 from inspector.model.bundle import CARD, NARROW, ModelBundle, Thresholds, Variant
 from inspector.model.stamp import model_metadata
 from inspector.types import Scores, View
@@ -22,43 +24,38 @@ from inspector.types import Scores, View
 def with_thresholds(
     bundle: ModelBundle, thresholds: Thresholds, scores: Mapping[str, Scores]
 ) -> tuple[ModelBundle, tuple[str, ...]]:
-    """The bundle with other thresholds, nothing written yet, and the names of the variants left
-    out of it.
+    """The bundle with other thresholds, nothing written yet, and the precisions that are of no use
+    with them.
 
     `scores` are those of N >= 1 photos by precision, `fp32` and every reduced one. A margin is
-    widened to what these photos need; where then fp32 would judge nearly everything again, the
-    variant is left out.
+    widened to what these photos need. Where nearly everything is then left to the next precision, a
+    scan by itself takes another, but a table that was begun with this one goes on.
     """
-    kept: dict[str, Variant] = {}
+    remade, useless = dict(bundle.variants), []
     for name, variant in bundle.whole.items():
-        remade = variant
-        if bundle.after(variant.precision) is not None:
-            remade = _remargined(variant, scores["fp32"], scores[variant.precision], thresholds)
+        if bundle.after(variant.precision) is None:
+            continue
+        found = _remargined(variant, scores["fp32"], scores[variant.precision], thresholds)
         most = MOST_DEFERRED if variant.crack_margin is None else MOST_LEFT
-        if remade.parity.get(DEFERRED, 0.0) <= most:
-            kept[name] = remade
-    narrow = any(variant.precision == NARROW for variant in kept.values())
-    for name, variant in bundle.variants.items():
-        if variant.view == View.DENSE and (narrow or variant.precision != NARROW):
-            kept[name] = variant
-    left_out = [name for name in bundle.variants if name not in kept]
-    changed = replace(bundle, thresholds=thresholds, variants=kept)
-    return changed, tuple(left_out)
+        if found.parity[DEFERRED] > most:
+            useless.append(variant.precision)
+        remade[name] = found
+    return replace(bundle, thresholds=thresholds, variants=remade), tuple(useless)
 
 
-def with_dense_thresholds(bundle: ModelBundle, thresholds: Thresholds) -> ModelBundle:
-    """The bundle with other thresholds for photos at their own scale, nothing written yet. Where
-    they ask for more certainty of a clear photo, no narrow network looks at photos first: its
-    margins were chosen for less."""
+def with_dense_thresholds(
+    bundle: ModelBundle, thresholds: Thresholds
+) -> tuple[ModelBundle, tuple[str, ...]]:
+    """The bundle with other thresholds for photos at their own scale, nothing written yet, and the
+    names of the variants left out of it. Where the thresholds ask for more certainty of a clear
+    photo, no narrow network looks at photos first: its margins were chosen for less."""
     assert bundle.dense is not None
     changed = replace(bundle, dense=replace(bundle.dense, thresholds=thresholds))
-    if thresholds.clear_below >= bundle.dense.thresholds.clear_below:
-        return changed
-    kept = {
-        name: variant for name, variant in bundle.variants.items()
-        if (variant.precision, variant.view) != (NARROW, View.DENSE)
-    }  # fmt: skip
-    return replace(changed, variants=kept)
+    first = bundle.find(VARIANTS, NARROW, View.DENSE)
+    if first is None or thresholds.clear_below >= bundle.dense.thresholds.clear_below:
+        return changed, ()
+    kept = {name: variant for name, variant in bundle.variants.items() if variant != first}
+    return replace(changed, variants=kept), tuple(bundle.variants.keys() - kept.keys())
 
 
 def _remargined(
@@ -93,6 +90,9 @@ def write_copy(source: ModelBundle, changed: ModelBundle, target: Path) -> Model
     stamp = model_metadata(replace(copy, files=source.files))
     try:
         make_directory(target)
+        if source.file(FINGERPRINTS).is_file():
+            make_directory((target / FINGERPRINTS).parent)
+            shutil.copyfile(source.file(FINGERPRINTS), target / FINGERPRINTS)
         for name in names:
             put(source.file(name), target / name, stamp if name in files else None)
         if CARD in names:

@@ -76,6 +76,8 @@ def _function(name: str, homes: dict[str, set[str]]) -> str:
         text = _noted(text, module, homes)
         if field.name == "sources":
             text = "StrPath | Sequence[StrPath]"
+        if field.name == "init":
+            text = "StrPath"
         needed = field.default is MISSING and field.default_factory is MISSING
         (by_name if place else taken).append(f"{field.name}: {text}{'' if needed else ' = ...'}")
     where = importlib.import_module(function.__module__)

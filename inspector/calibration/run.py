@@ -5,7 +5,7 @@ Only thresholds change: the probabilities of every variant stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,13 +18,15 @@ from inspector.calibration.thresholds import Judged, Rule, count_verdicts, recal
 from inspector.core.progress import Progress, no_progress
 from inspector.core.untrusted import check_model_name, take_paths
 from inspector.engines import open_engine
-from inspector.engines.photo import PhotoEngine, choose_views, open_photo_engine
+from inspector.engines.photo import AUTO, PhotoEngine, choose_views, open_photo_engine
 from inspector.errors import UsageError
-from inspector.labelled.folder import VALIDATION, measured_on
+from inspector.labelled.fingerprints import fingerprint, trained_on_of
+from inspector.labelled.folder import VALIDATION, LabelledImage, measured_on
+from inspector.labelled.leaks import audit_fingerprints
 from inspector.labelled.split import data_digest
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle, Thresholds
 from inspector.predict import predict_each
-from inspector.types import JsonObject, View
+from inspector.types import JsonObject, Photo, Scores, View
 
 _ENGINE, _EXACT = "onnxruntime", "fp32"
 
@@ -63,13 +65,15 @@ class CalibrateConfig:
 @dataclass(frozen=True, slots=True)
 class Calibrated:
     """`bundle` is the copy, or the original where none was written. `left_out` names the variants
-    that the copy lacks, because their margins do not hold with the new thresholds."""
+    that the copy lacks, because their margins do not hold with the new thresholds; `useless` the
+    precisions that with these leave nearly all of the photos to the next one."""
 
     bundle: ModelBundle
     thresholds: Thresholds
     own: Thresholds
     """The original's thresholds."""
     left_out: tuple[str, ...]
+    useless: tuple[str, ...]
     before: JsonObject
     """Verdicts on these photos by the original's thresholds, as `count_verdicts` counts."""
     failed: tuple[str, ...]
@@ -82,7 +86,7 @@ def calibrate(
     say: Callable[[str], object] = lambda _: None,
 ) -> Calibrated:
     """Choose thresholds on a labelled folder, and write a copy of the bundle that has them. `say`
-    is called with remarks on the data.
+    is called with remarks on the data, such as photos that the model has learned from.
 
     After an error `config.out` is as it was, or holds no `bundle.json`. Raises DataError, also
     where the photos are too few for the targets, BundleError, BackendError, OutputError.
@@ -96,6 +100,9 @@ def calibrate(
     )
     for line in remarks:
         say(line)
+    progress("looking for photos the model has learned from", 0, 0)
+    for line in _learned_from(bundle, images, progress):
+        say(line)
     with ExitStack() as stack:
         found = predict_each(
             images, bundle, _engines(config, bundle, stack),
@@ -103,6 +110,8 @@ def calibrate(
             progress=partial(progress, "judging the photos"),
         )  # fmt: skip
     exact = found[_EXACT]
+    for line in _judged_otherwise(config, bundle, exact.photos):
+        say(line)
     kept = [images[photo.ref.index] for photo in exact.photos]
     judged = Judged(
         exact.scores.p_crack_N,
@@ -121,22 +130,59 @@ def calibrate(
         thresholds=replace(chosen, out_of_distribution=own.out_of_distribution),
         own=own,
         left_out=(),
+        useless=(),
         before=count_verdicts(judged, own),
         failed=tuple(f"{failure.ref.path}: {failure.code}" for failure in exact.failures),
     )
     if config.out is None:
         return result
     progress("writing the copy of the model", 0, 0)
-    left_out: tuple[str, ...] = ()
-    if bundle.dense is not None and config.view == View.DENSE:
-        changed = with_dense_thresholds(bundle, result.thresholds)
-    else:
-        scores = {precision: predictions.scores for precision, predictions in found.items()}
-        changed, left_out = with_thresholds(bundle, result.thresholds, scores)
+    scores = {precision: predictions.scores for precision, predictions in found.items()}
+    changed, left_out, useless = _changed(config, bundle, result.thresholds, scores)
     provenance = {"data_digest": data_digest(kept), "digest": bundle.digest, "view": config.view}
     training = {**bundle.training, "thresholds_changed": provenance}
     copy = write_copy(bundle, replace(changed, training=training), config.out)
-    return replace(result, bundle=copy, left_out=left_out)
+    return replace(result, bundle=copy, left_out=left_out, useless=useless)
+
+
+def _changed(
+    config: CalibrateConfig, bundle: ModelBundle, chosen: Thresholds, scores: Mapping[str, Scores]
+) -> tuple[ModelBundle, tuple[str, ...], tuple[str, ...]]:
+    """The bundle with the thresholds, and what `Calibrated` calls `left_out` and `useless`."""
+    if bundle.dense is not None and config.view == View.DENSE:
+        return *with_dense_thresholds(bundle, chosen), ()
+    changed, useless = with_thresholds(bundle, chosen, scores)
+    return changed, (), useless
+
+
+def _learned_from(
+    bundle: ModelBundle, images: Sequence[LabelledImage], progress: Progress
+) -> Iterator[str]:
+    """Say what of the photos the model has learned from, as far as it remembers."""
+    if (remembered := trained_on_of(bundle)) is None:
+        return
+    held_out = fingerprint(images, progress=progress)
+    audit = audit_fingerprints(remembered, held_out, names=("training", "calibration"))
+    yield from audit.lines()
+    if audit.leaks:
+        yield "  what the thresholds promise holds for photos like the others only: take these away"
+
+
+def _judged_otherwise(
+    config: CalibrateConfig, bundle: ModelBundle, photos: Sequence[Photo]
+) -> Iterator[str]:
+    """Warn of photos judged whole here that a scan judges at their own scale."""
+    views = choose_views(AUTO, bundle)
+    sides = [(photo.facts.width or 0, photo.facts.height or 0) for photo in photos]
+    large = sum(views.of(each) is not View.WHOLE for each in sides)
+    if large and config.view == View.WHOLE:
+        how, instead = "at their own scale", "calibrate those with --view dense"
+        if bundle.dense is None:
+            how, instead = "tile by tile", "calibrate on tiles of them"
+        yield (
+            f"WARNING: {large:,} of {len(photos):,} photos are larger than {views.above:g} px; a "
+            f"scan judges those {how}, which these thresholds do not suit: {instead}"
+        )
 
 
 def _thresholds(bundle: ModelBundle, view: str) -> Thresholds:

@@ -112,7 +112,7 @@ def train(
             metavar="FROM",
             autocompletion=completed("imagenet", "default", "random"),
             help="Where weights begin: imagenet (a download), default (the model that comes "
-            "along), random, or a file.",
+            "along), random, a model of yours, or a file of weights.",
         ),
     ] = "imagenet",
     epochs: Annotated[int, _learning(metavar="N", help="Epochs at most.")] = 6,
@@ -314,12 +314,7 @@ def _render(result: Calibrated, out: Path | None) -> Iterator[str]:
     if out is None:
         yield "nothing was written; --out BUNDLE writes a copy of the model with these thresholds"
         return
-    if result.left_out:
-        yield (
-            f"left out, because it was gated for other thresholds: {', '.join(result.left_out)}; "
-            f"make it again with: inspector export {shlex.quote(str(out))} "
-            f"{' '.join(_option(name) for name in result.left_out)} --calibration PHOTOS"
-        )
+    yield from _slower(result, out)
     yield f"model: {out}"
     yield Whole(f"use it: inspector scan /photos --model {shlex.quote(str(out))}")
 
@@ -333,9 +328,24 @@ def _laxer(result: Calibrated) -> Iterator[str]:
         )
 
 
-def _option(name: str) -> str:
-    """The option of `inspector export` that makes a variant."""
-    return f"--{name.rpartition('-')[2]}"
+def _slower(result: Calibrated, out: Path) -> Iterator[str]:
+    """Say which of the model's quicker ways the new thresholds cost."""
+    if result.left_out:
+        yield (
+            f"left out: {', '.join(result.left_out)}, which may look at photos first only where "
+            f"clear is said below {result.own.clear_below:g} or more; scans go on without it, and "
+            "take longer"
+        )
+    for precision in result.useless:
+        yield (
+            f"{precision} leaves nearly all of these photos to the next precision at these "
+            "thresholds; scans of the like are faster in another"
+        )
+    if options := [f"--{each}" for each in result.useless if each in ("int8", "fp16")]:
+        yield (
+            f"to make it for these thresholds: inspector export {shlex.quote(str(out))} "
+            f"{' '.join(options)} --calibration PHOTOS"
+        )
 
 
 def _table(counts: JsonObject, before: JsonObject) -> Iterator[str]:

@@ -142,8 +142,8 @@ def _finite_float(text: str) -> float:
 
 def take_paths(config: DataclassInstance) -> None:
     """Convert the path fields of a frozen dataclass: text to `Path`, and one path to a tuple where
-    several are expected; `sources` stay text, and so do addresses of buckets where a field admits
-    text. Raises UsageError that names the field."""
+    several are expected; fields of text take a path as text, and addresses of buckets stay text
+    where a field admits it. Raises UsageError that names the field."""
     for field in fields(config):
         given = getattr(config, field.name)
         taken: object = given
@@ -156,8 +156,10 @@ def take_paths(config: DataclassInstance) -> None:
                 taken = _place(field.name, given)
             elif field.type == "tuple[Path | str, ...]":
                 taken = tuple(_place(field.name, one) for one in _several(given))
-            elif field.name == "sources":
+            elif field.name in ("sources", "source_gone"):
                 taken = tuple(_text(one) for one in _several(given))
+            elif isinstance(given, os.PathLike):
+                taken = _text(given)
         except TypeError as error:
             raise UsageError(f"{field.name} must be a path, not {given!r}") from error
         if taken is not given:

@@ -14,6 +14,8 @@ from inspector.errors import DataError
 from inspector.labelled.groups import with_groups
 from inspector.labelled.split import without_contradictions
 from inspector.photos.formats import named_like_an_image
+from inspector.photos.local import APPLE_DOUBLE_MAGIC, open_without_waiting
+from inspector.photos.selection import APPLE_DOUBLE, Excludes
 
 Parts = tuple[str, ...]
 """A path below DATA, folder by folder."""
@@ -66,6 +68,8 @@ class Labelled:
     """Number of images left out as masks, by folder."""
     repeated: int
     """Number of files left out because links name them twice."""
+    no_photos: Mapping[str, int]
+    """What a scan leaves out by default as well, by name: its number, a directory counts once."""
 
     def of(self, *parts: str) -> list[LabelledImage]:
         """Select the images in any of `parts`."""
@@ -122,6 +126,9 @@ class Labelled:
             yield f"  and {len(rows) - len(shown):,} more folders"
         if self.repeated:
             yield f"{self.repeated:,} images are there twice, by links, and count once"
+        if self.no_photos:
+            named = ", ".join(f"{name} {count:,}" for name, count in sorted(self.no_photos.items()))
+            yield f"left out, as in a scan: {named} (a directory counts once)"
 
 
 def _shares(counts: Counter[str]) -> Iterator[str]:
@@ -166,7 +173,9 @@ def read_labelled(root: Path, *, positive: str | Sequence[str] = ()) -> Labelled
     """
     if not root.is_dir():
         raise DataError(f"{root} is not a folder that can be read; {_LAYOUT}")
-    below = {path: Path(path).relative_to(root).parts[:-1] for path in image_paths(root)}
+    excludes = Excludes(())
+    paths = image_paths(root, excludes)
+    below = {path: Path(path).relative_to(root).parts[:-1] for path in paths}
     masks = Counter(
         "/".join(parts[: _first(parts, MASK_NAMES) + 1])
         for parts in below.values()
@@ -183,16 +192,17 @@ def read_labelled(root: Path, *, positive: str | Sequence[str] = ()) -> Labelled
             raise DataError(f"{root.joinpath(*parts)} is not inside a class folder; {_LAYOUT}")
         images.append(_labelled(path, parts, *found))
     kept = without_contradictions(images)
-    return Labelled(root, kept, dict(masks), len(images) - len(kept))
+    return Labelled(root, kept, dict(masks), len(images) - len(kept), dict(excludes.counts))
 
 
-def image_paths(root: Path) -> Iterator[str]:
-    """Yield the files below `root` that are named like images; links are followed. Raises DataError
-    for a folder that cannot be listed."""
-    yield from _walk("" if root == Path() else os.fspath(root), ())
+def image_paths(root: Path, excludes: Excludes | None = None) -> Iterator[str]:
+    """Yield the files below `root` that are named like images, without what a scan leaves out by
+    default, which `excludes` counts; links are followed. Raises DataError for a folder that cannot
+    be listed."""
+    yield from _walk("" if root == Path() else os.fspath(root), (), excludes or Excludes(()))
 
 
-def _walk(folder: str, above: Parts) -> Iterator[str]:
+def _walk(folder: str, above: Parts, excludes: Excludes) -> Iterator[str]:
     real = os.path.realpath(folder)
     if real in above:  # a link to where it lies
         return
@@ -202,10 +212,24 @@ def _walk(folder: str, above: Parts) -> Iterator[str]:
     except OSError as error:
         raise DataError(f"cannot list {folder}: {error.strerror}") from error
     for name, is_folder in found:
+        path = os.path.join(folder, name)
         if is_folder:
-            yield from _walk(os.path.join(folder, name), (*above, real))
+            if not excludes.leave_out(name, (), is_dir=True):
+                yield from _walk(path, (*above, real), excludes)
         elif named_like_an_image(name):
-            yield os.path.join(folder, name)
+            if name.startswith(APPLE_DOUBLE) and _holds_attributes(path):
+                excludes.counts[f"{APPLE_DOUBLE}*"] += 1
+            else:
+                yield path
+
+
+def _holds_attributes(path: str) -> bool:
+    """Whether a file is AppleDouble: what macOS keeps about another one, and no photo."""
+    try:
+        with open(path, "rb", opener=open_without_waiting) as file:
+            return file.read(len(APPLE_DOUBLE_MAGIC)) == APPLE_DOUBLE_MAGIC
+    except OSError:
+        return False
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -51,6 +51,8 @@ class Reviewed:
     images: list[LabelledImage] = field(default_factory=list)
     large: list[LargePhoto] = field(default_factory=list)
     """Photos that were judged at their own scale; of these only tiles are among `images`."""
+    said: dict[str, bool] = field(default_factory=dict)
+    """Whether it shows a crack, of each photo that has a label as a whole, by its real path."""
     tiles: int = 0
     unsure: int = 0
     unplaced: int = 0
@@ -149,25 +151,22 @@ def merge_reviewed(
 ) -> tuple[list[LabelledImage], list[LabelledImage]]:
     """Training and validation images, with the reviewed images added to the former. A file that
     either side has already stays there and gets the reviewer's label, so that none is on both
-    sides."""
-    said = {os.path.realpath(image.path): image for image in reviewed.images}
-    known: set[str] = set()
+    sides; large photos are given theirs as well, but not added."""
+    there: set[str] = set()
     wrong: set[str] = set()
 
     def corrected(image: LabelledImage) -> LabelledImage:
         place = os.path.realpath(image.path)
-        if place not in said:
-            return image
-        known.add(place)
-        if image.is_crack != said[place].is_crack:
+        there.add(place)
+        is_crack = reviewed.said.get(place, image.is_crack)
+        if is_crack != image.is_crack:
             wrong.add(place)
-        return replace(image, is_crack=said[place].is_crack)
+        return replace(image, is_crack=is_crack)
 
-    if not said:
-        return list(training), list(validation)
     parts = [[corrected(image) for image in part] for part in (training, validation)]
     reviewed.corrected = len(wrong)
-    added = [image for place, image in said.items() if place not in known]
+    images = {os.path.realpath(image.path): image for image in reviewed.images}
+    added = [image for place, image in images.items() if place not in there]
     return [*parts[0], *added], parts[1]
 
 
@@ -204,6 +203,8 @@ def _take(row: JsonObject, found: Reviewed) -> None:
     path = source.plain(row["uri"])
     is_crack = row["label"] == Label.CRACK
     image = LabelledImage(path, is_crack, row["source"], os.path.dirname(path))
+    if row["label"]:
+        found.said[os.path.realpath(path)] = is_crack
     if row["judged"] is None:
         if row["label"]:
             found.images.append(image)

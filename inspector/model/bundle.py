@@ -237,7 +237,9 @@ class ModelBundle:
             option = "--onnx" if backend == "onnxruntime" else f"--{backend}"
         remedy = f"make one with: inspector export {self.path} {option}"
         if precision == NARROW:
-            remedy = "leave --precision out, or choose another"
+            remedy = (
+                "choose another --precision, and another --out where a table was begun with this"
+            )
         what = f"{self.path} has no {kind} variant for {backend} (it has: {have})"
         raise BundleError(f"{what}; {remedy}")
 

@@ -18,6 +18,7 @@ from inspector.core.progress import no_progress
 from inspector.core.text import display_path
 from inspector.core.untrusted import take_paths
 from inspector.engines.combined import UncertaintyBand, chain
+from inspector.engines.contract import VARIANTS
 from inspector.engines.photo import screening_variant
 from inspector.errors import OutputError, UsageError
 from inspector.model.bundle import DEFAULT_PATH, NARROW, ModelBundle
@@ -184,6 +185,13 @@ class _Rule:
         if not config.has_thresholds:
             now, now_dense = old or now, old_dense or now_dense
         precision, size = identity["precision"].partition(" ")[0], bundle.preprocess.size
+        for each in chain(bundle, precision, now):
+            if each != "fp32" and bundle.find(VARIANTS, each) is None:
+                raise OutputError(
+                    f"the table was judged in {precision}, and {bundle.path} has no {each} "
+                    "variant, so nobody knows which rows still hold; judge the photos anew: "
+                    f"inspector scan PHOTOS --model {bundle.path} --out ANOTHER"
+                )
         screened = identity.get("dense", "").startswith(NARROW)
         return cls(
             thresholds=now,

@@ -28,7 +28,8 @@ class TrainConfig:
     """Labelled folder to validate on, from another place than DATA; None: DATA's `val/`, or a share
     of its images."""
     init: str = "imagenet"
-    """Initial weights: `imagenet` (download), `default` (shipped model), `random`, or a path."""
+    """Initial weights: `imagenet` (download), `default` (shipped model), `random`, or the path of a
+    bundle or of a file of weights."""
     epochs: int = 6
     batch_size: int = 100
     learning_rate: float | None = None

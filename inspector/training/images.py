@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -14,12 +14,14 @@ import numpy as np
 
 from inspector.core.durable import publish, reporting
 from inspector.core.progress import Progress, no_progress
+from inspector.engines.photo import BIG
 from inspector.errors import DataError, OutputError
 from inspector.labelled.fingerprints import FINGERPRINTS, Fingerprints, fingerprint, save
 from inspector.labelled.folder import TRAIN, VALIDATION, Labelled, LabelledImage, read_labelled
 from inspector.labelled.groups import with_groups
 from inspector.labelled.leaks import LeakAudit, audit_fingerprints
 from inspector.labelled.reviewed import Reviewed, alone, merge_reviewed, read_reviewed, with_tiles
+from inspector.labelled.sizes import longer_sides
 from inspector.labelled.split import check_labels, split
 from inspector.training.config import TrainConfig
 from inspector.training.notes import prepare_notes
@@ -38,7 +40,7 @@ class TrainingImages:
     lines: list[str]
     """Contents of the labelled folders, and what was taken from reviews."""
     warnings: list[str]
-    """What does not match in the CSV of groups."""
+    """What does not match in the CSV of groups, and how many photos are too large."""
 
 
 def read_images(config: TrainConfig, *, progress: Progress = no_progress) -> TrainingImages:
@@ -54,10 +56,24 @@ def read_images(config: TrainConfig, *, progress: Progress = no_progress) -> Tra
     training, validation, lines, warnings = _labelled(config, reviewed)
     if config.data is not None:
         reviewed = _with_tiles(config, reviewed, validation, progress)
-    training, validation = merge_reviewed(training, validation, reviewed)
-    return TrainingImages(
-        training, validation, [*lines, str(reviewed)] if config.labels else lines, warnings
-    )
+    if config.labels:
+        training, validation = merge_reviewed(training, validation, reviewed)
+        lines = [*lines, str(reviewed)]
+    warnings += _on_large([*training, *validation], config.size, progress)
+    return TrainingImages(training, validation, lines, warnings)
+
+
+def _on_large(images: Sequence[LabelledImage], size: int, progress: Progress) -> Iterator[str]:
+    """Warn of photos that a scan by the new model judges at their own scale."""
+    limit = BIG * size
+    sides = longer_sides([image.path for image in images], progress)
+    if large := sum(side > limit for side in sides):
+        yield (
+            f"WARNING: {large:,} of {len(images):,} photos are larger than {limit:g} px. Each is "
+            f"learned with its label and shrunk to {size} px, where a thin crack is gone. Cut "
+            "tiles from them; or scan them, say in inspector review where the cracks are, and "
+            "train with --labels OUT, without these photos in DATA"
+        )
 
 
 def _with_tiles(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from contextlib import closing
 
 import numpy as np
@@ -14,14 +15,18 @@ from typer.testing import CliRunner
 from export.fp16 import halve_to
 from export.gates import LEAST_FIRST
 from export.restamp import with_dense_thresholds, with_thresholds, write_copy
-from inspector.calibration.run import CalibrateConfig, calibrate
+from inspector.calibration.run import CalibrateConfig, Calibrated, calibrate
 from inspector.calibration.thresholds import Costs, Rule
 from inspector.cli import app
+from inspector.cli.labelled import _slower
 from inspector.engines import open_backend
 from inspector.errors import DataError, OutputError, UsageError
+from inspector.labelled.fingerprints import FINGERPRINTS, fingerprint, save, trained_on_of
+from inspector.labelled.folder import find_labelled
 from inspector.model.bundle import DenseView, ModelBundle, Thresholds, Variant
 from inspector.model.golden import read_golden
 from inspector.model.stamp import model_metadata
+from inspector.scanning import RejudgeConfig, ScanConfig, rejudge, scan
 from inspector.types import Scores
 from tests.engines.narrow import with_narrow
 
@@ -107,12 +112,28 @@ def test_the_copy_has_the_thresholds_everywhere(full_bundle, labelled, tmp_path)
     full_bundle.verify()
 
 
-def test_a_variant_that_would_defer_nearly_everything_is_left_out(
+def test_a_table_goes_on_with_a_variant_that_defers_nearly_everything(
     unsure_bundle, labelled, tmp_path
 ):
+    asked = {"sources": (str(labelled),), "out": tmp_path / "table", "workers": 0, "device": "cpu"}
+    before = scan(ScanConfig(**asked, model=unsure_bundle.path, precision="fp16"))
     result = run(unsure_bundle, labelled, tmp_path / "out", rule=Rule(target_recall=0.92))
-    assert result.left_out == ("onnx-fp16",)
-    assert not (tmp_path / "out" / "model.fp16.onnx").exists()
+    assert (result.useless, result.left_out) == (("fp16",), ())
+    done = rejudge(RejudgeConfig(out=tmp_path / "table", model=tmp_path / "out"))
+    assert done.again == 0
+    assert done.thresholds["clear_below"] == result.thresholds.clear_below
+    after = scan(ScanConfig(**asked, model=tmp_path / "out"))
+    assert after.already_done == before.table.rows == 81 and after.run.rows == 0
+
+
+def test_a_table_whose_variant_the_model_lacks_is_told_a_way_out(full_bundle, labelled, tmp_path):
+    out = tmp_path / "table"
+    asked = {"sources": (str(labelled),), "out": out, "workers": 0, "device": "cpu"}
+    scan(ScanConfig(**asked, model=full_bundle.path, precision="fp16", limit=4))
+    copy = run(full_bundle, labelled, tmp_path / "copy", rule=Rule(target_recall=0.8)).bundle
+    copy.without({"model.fp16.onnx"}).save()
+    with pytest.raises(OutputError, match=r"no fp16 variant.*inspector scan PHOTOS --model"):
+        rejudge(RejudgeConfig(out=out, model=copy.path))
 
 
 def test_a_margin_is_widened_to_what_the_photos_need(full_bundle):
@@ -125,8 +146,9 @@ def test_a_margin_is_widened_to_what_the_photos_need(full_bundle):
         margin = changed.variants["onnx-fp16"].margin
         assert margin == kept if kept else margin > np.log(0.25 / 0.75) - np.log(0.2 / 0.8)
     far = {"fp32": answered(np.full(100, 0.19)), "fp16": answered(np.full(100, 0.25))}
-    changed, left_out = with_thresholds(full_bundle, thresholds, far)
-    assert "onnx-fp16" in left_out and "onnx-fp16" not in changed.variants
+    changed, useless = with_thresholds(full_bundle, thresholds, far)
+    assert useless == ("fp16",)
+    assert changed.variants["onnx-fp16"].parity["deferred"] == 1.0
 
 
 def test_calibrate_counts_groups(tiny_bundle, labelled, tmp_path):
@@ -167,7 +189,7 @@ def invoke(*arguments):
     return CliRunner().invoke(app, ["calibrate", *map(str, arguments)])
 
 
-def test_the_command_says_what_it_chose_and_what_it_left_out(unsure_bundle, labelled, tmp_path):
+def test_the_command_says_what_it_chose_and_what_is_slower_now(unsure_bundle, labelled, tmp_path):
     out = tmp_path / "mine"
     done = invoke(
         labelled, "--model", unsure_bundle.path, "--device", "cpu", "--target-recall", "0.92",
@@ -176,7 +198,8 @@ def test_the_command_says_what_it_chose_and_what_it_left_out(unsure_bundle, labe
     assert done.exit_code == 0, done.output
     assert "with 95 % confidence at most" in done.stdout
     assert "wall0/Positive" in done.stderr and "measuring" in done.stderr
-    assert f"inspector export {out} --fp16 --calibration PHOTOS" in done.stdout.replace("\n", " ")
+    assert "fp16 leaves nearly all of these photos to the next precision" in done.stdout
+    assert f"inspector export {out} --fp16 --calibration PHOTOS" in done.stdout
     assert f"inspector scan /photos --model {out}" in done.stdout
     saved = json.loads((out / "bundle.json").read_text(encoding="utf-8"))
     assert saved["thresholds"]["evidence"]["rule"]["target_recall"] == 0.92
@@ -223,16 +246,66 @@ def test_a_narrow_pair_follows_its_thresholds_or_stays_behind(tiny_bundle_dir, t
     near = np.where(np.abs(logits - 2) < 0.3, -logits, logits)  # some answers are very wrong
     reference, candidate = (answered(1 / (1 + np.exp(-x))) for x in (logits, near))
     thresholds = Thresholds(clear_below=0.5, crack_from=0.5)
-    changed, left_out = with_thresholds(
-        bundle, thresholds, {"fp32": reference, "narrow": candidate}
-    )
+    changed, useless = with_thresholds(bundle, thresholds, {"fp32": reference, "narrow": candidate})
     tiles = changed.variants["onnx-narrow"]
-    assert not left_out and "dense-narrow" in changed.variants
+    assert not useless and "dense-narrow" in changed.variants
     assert tiles.margin > 2.2 and tiles.crack_margin == LEAST_FIRST[1]
-    changed, left_out = with_thresholds(
+    changed, useless = with_thresholds(
         bundle, thresholds, {"fp32": reference, "narrow": answered(1 / (1 + np.exp(logits)))}
     )
-    assert set(left_out) == {"onnx-narrow", "dense-narrow"}
-    for clear_below, stays in ((0.2, True), (0.3, True), (0.1, False)):
+    assert useless == ("narrow",) and changed.variants.keys() == bundle.variants.keys()
+    for clear_below, left_out in ((0.2, ()), (0.3, ()), (0.1, ("dense-narrow",))):
         own = Thresholds(clear_below=clear_below)
-        assert ("dense-narrow" in with_dense_thresholds(bundle, own).variants) == stays
+        changed, told = with_dense_thresholds(bundle, own)
+        assert told == left_out
+        assert changed.variants.keys() == bundle.variants.keys() - set(left_out)
+
+
+def test_what_the_new_thresholds_cost_is_told(tiny_bundle, tmp_path):
+    own = Thresholds(clear_below=0.02)
+    result = Calibrated(
+        bundle=tiny_bundle, thresholds=Thresholds(clear_below=0.01), own=own, before={}, failed=(),
+        left_out=("dense-narrow",), useless=("int8", "narrow"),
+    )  # fmt: skip
+    told = "\n".join(_slower(result, tmp_path / "my walls"))
+    assert "left out: dense-narrow" in told and "below 0.02 or more" in told
+    assert "narrow leaves nearly all of these photos" in told
+    assert f"inspector export '{tmp_path}/my walls' --int8 --calibration PHOTOS" in told
+    assert "--narrow" not in told
+
+
+def said_of(bundle, labelled):
+    said: list[str] = []
+    rule = Rule(target_recall=0.7, target_specificity=0.7)
+    config = CalibrateConfig(data=labelled, model=bundle.path, device="cpu", workers=0, rule=rule)
+    calibrate(config, say=said.append)
+    return "\n".join(said)
+
+
+def test_photos_that_a_scan_judges_at_their_own_scale_are_counted(
+    tiny_bundle, tiny_bundle_dir, labelled, tmp_path
+):
+    data = shutil.copytree(labelled, tmp_path / "data")
+    for file in sorted(data.rglob("*.png"))[:2]:
+        with Image.open(file) as image:
+            larger = image.resize((128, 97))
+        larger.save(file)
+    warning = "WARNING: 2 of 80 photos are larger than 96 px; a scan judges those "
+    assert f"{warning}tile by tile" in said_of(tiny_bundle, data)
+    dense = DenseView(temperature=1.0, shift=0.0)
+    bundle = with_narrow(tiny_bundle_dir, tmp_path, dense=dense)
+    told = said_of(bundle, data)
+    assert f"{warning}at their own scale" in told and "--view dense" in told
+    assert "WARNING" not in said_of(bundle, labelled)
+
+
+def test_photos_that_the_model_has_learned_from_are_told(tiny_bundle_copy, labelled, tmp_path):
+    learned = [image for image in find_labelled(labelled) if image.is_crack]
+    save(fingerprint(learned, workers=0), tiny_bundle_copy.path / FINGERPRINTS)
+    told = said_of(tiny_bundle_copy, labelled)
+    assert "of 81 calibration images" in told and "WARNING" in told
+    assert f"same_pixels: {len(learned)}" in told
+    assert "what the thresholds promise" in told
+    run(tiny_bundle_copy, labelled, tmp_path / "copy", rule=Rule(target_recall=0.7))
+    known = trained_on_of(ModelBundle.load(tmp_path / "copy"))
+    assert known is not None and len(known) == len(learned)

@@ -68,6 +68,12 @@ def test_one_source_is_not_a_sequence_of_letters(sources):
     assert config(sources=sources, out="o").sources == ("photos",)
 
 
+def test_text_that_may_be_a_path_is_taken_from_one():
+    assert config(TrainConfig, out="o", data="lab", init=Path("my/model")).init == "my/model"
+    gone = config(sources="photos", source_gone=Path("old/photos")).source_gone
+    assert gone == ("old/photos",)
+
+
 def test_one_result_directory_is_not_a_sequence_of_letters():
     assert config(TrainConfig, out="o", labels="lab").labels == (Path("lab"),)
 

@@ -107,6 +107,23 @@ def test_read_labelled_leaves_out_masks(tmp_path):
         find_labelled(touch(tmp_path / "m", "ground_truth/crack/1.png"))
 
 
+def test_what_a_scan_leaves_out_is_no_labelled_photo(tmp_path):
+    touch(
+        tmp_path, "crack/1.png", "crack/@eaDir/1.png/SYNOPHOTO_THUMB_M.png", "clear/2.png",
+        "clear/@eaDir/2.png/SYNOPHOTO_THUMB_M.png", "__MACOSX/clear/._2.png", "clear/._not.png",
+        "clear/.Trash-1000/3.png",
+    )  # fmt: skip
+    (tmp_path / "clear/._2.png").write_bytes(b"\x00\x05\x16\x07 attributes")
+    found = read_labelled(tmp_path)
+    kept = ["crack/1.png", "clear/2.png", "clear/._not.png"]
+    assert [i.path for i in found.images] == sorted(str(tmp_path / name) for name in kept)
+    assert list(found.lines({}))[-1] == (
+        "left out, as in a scan: .Trash-1000/ 1, ._* 1, @eaDir/ 2, __MACOSX/ 1 "
+        "(a directory counts once)"
+    )
+    assert find_photos(tmp_path) == sorted(tmp_path / name for name in kept)
+
+
 def test_read_labelled_keeps_parts_of_a_divided_folder_apart(tmp_path):
     touch(
         tmp_path, "north/train/Positive/1.jpg", "north/train/Negative/2.jpg", "Test/crack/3.jpg",

@@ -80,7 +80,8 @@ def image(path, is_crack, group=""):
 def test_merge_reviewed_keeps_sides_apart_and_corrects_labels(tmp_path, photos):
     link = tmp_path / "link.jpg"
     link.symlink_to(photos[1])
-    reviewed = Reviewed([image(photos[0], False), image(photos[1], True), image(photos[2], True)])
+    images = [image(photos[0], False), image(photos[1], True), image(photos[2], True)]
+    reviewed = Reviewed(images, said={image.path: image.is_crack for image in images})
     training, validation = merge_reviewed(
         [image(photos[0], True), image(photos[3], False)], [image(link, True)], reviewed
     )

@@ -191,6 +191,35 @@ def test_a_training_learns_from_large_photos_alone(tmp_path):
     assert {Path(tile.path).parent for tile in tiles} == {tmp_path / "model/training/tiles"}
 
 
+def test_what_is_said_of_a_large_photo_corrects_its_label_in_the_data(tmp_path):
+    data = tmp_path / "data"
+    was = {
+        "train/crack/a": "clear", "train/crack/b": None, "train/clear/c": "crack",
+        "train/clear/d": "clear", "val/crack/e": "clear", "val/crack/f": None,
+        "val/clear/g": "crack", "val/clear/h": "unsure",
+    }  # fmt: skip
+    files = {data / f"{place}.png": said for place, said in was.items()}
+    for k, file in enumerate(files):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (700, 500), (20 * k, 90, 90)).save(file)
+    rows = {file: judged(file) for file in files}
+    out = write_table(tmp_path / "out", list(rows.values()))
+    for file, said in files.items():
+        regions = {"first": "clear"} if said is None else {}
+        say(out, rows[file], said, **regions)
+    found = read_images(TrainConfig(data=data, out=tmp_path / "model", labels=(out,)))
+    assert "4 of them labelled otherwise in DATA: the review counts" in found.lines[-1]
+    learned = {Path(i.path).stem: i.is_crack for i in found.training if "tiles" not in i.path}
+    assert learned == {"a": False, "b": True, "c": True, "d": False}
+    truth = {Path(i.path).stem: i.is_crack for i in found.validation}
+    assert truth == {"e": False, "f": True, "g": True, "h": False}
+    cut = {Path(i.path).stem.split("-")[0] for i in found.training if "tiles" in i.path}
+    assert len(cut) == 4
+    (warning,) = found.warnings
+    assert warning.startswith(f"WARNING: 8 of {8 + len(found.training) - 4} photos are larger than")
+    assert "336 px" in warning and "--labels OUT" in warning
+
+
 def test_a_large_photo_that_is_validated_on_gives_no_tiles(photo, tmp_path):
     data = tmp_path / "data"
     for k, place in enumerate(("train/crack/a", "train/clear/b", "val/crack/c", "val/clear/d")):
