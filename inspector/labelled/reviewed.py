@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inspector.core.layout import Layout
-from inspector.core.text import calendar_time
+from inspector.core.text import calendar_time, quantity
 from inspector.errors import DataError
 from inspector.labelled.folder import LabelledImage
 from inspector.photos.limits import DecodeLimits
@@ -72,7 +72,7 @@ class Reviewed:
         photos = [*self.images[: len(self.images) - self.tiles], *(p.image for p in self.large)]
         cracks = sum(image.is_crack for image in photos)
         parts = [
-            f"{len(photos):,} photos labelled in reviews ({cracks:,} with cracks, "
+            f"{quantity(len(photos), 'photo')} labelled in reviews ({cracks:,} with cracks, "
             f"{len(photos) - cracks:,} without)"
         ]
         if self.large:
