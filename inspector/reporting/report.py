@@ -19,7 +19,7 @@ from inspector.reporting.copies import ANNOTATE, COPY, CROPS, check_folder, writ
 from inspector.reporting.counting import PASSES
 from inspector.reporting.listing import list_photos
 from inspector.reporting.lists import Links, write_csv, writing
-from inspector.reporting.page import Cover, render_page, shown_rows
+from inspector.reporting.page import Cover, render_page, shown_rows, unseen
 from inspector.reporting.shots import take_shots
 from inspector.results.labels import read_decisions
 from inspector.results.log import at_hand
@@ -135,12 +135,12 @@ def _report(config: ReportConfig, out: Path, progress: Progress) -> Report:
 
     def read(table: Table) -> tuple[Report, dict[str, Listing]]:
         passes = PASSES + sum(_PASSES[option] for option in config.files)
-        done, total = 0, len(table) * passes
+        done, total = 0, len(table)
 
         def count(rows: int) -> None:
             nonlocal done
-            done = min(done + rows, total)
-            progress("rows", done, total)
+            done += rows
+            progress("rows", min(done // passes, total), total)
 
         with closing(Query(table, read_decisions(out), progress=count)) as query:
             counted = count_table(query, config.pictures)
@@ -161,6 +161,8 @@ def _report(config: ReportConfig, out: Path, progress: Progress) -> Report:
     counted = replace(counted, out=config.out)
     if config.html is not None and links is not None:
         shots = take_shots(*shown_rows(counted), moved, progress)
+        if missing := unseen(shots):
+            counted = replace(counted, said={**counted.said, "--html": missing})
         page = render_page(counted, lists, shots, cover, links, config.model)
         with (
             writing(config.html, "--html"),
@@ -190,4 +192,5 @@ def _export(
             return write_coco(query, file, links.moved)
         from inspector.reporting.maps import write_geojson, write_geoparquet
 
-        return {"--geojson": write_geojson, "--geoparquet": write_geoparquet}[option](query, file)
+        write = {"--geojson": write_geojson, "--geoparquet": write_geoparquet}[option]
+        return write(query, file, links.moved)
