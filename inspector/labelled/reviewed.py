@@ -78,8 +78,8 @@ class Reviewed:
         if self.large:
             shown = sum(image.is_crack for image in self.images[len(self.images) - self.tiles :])
             parts.append(
-                f"{len(self.large):,} of them judged at their own scale, from which {self.tiles:,} "
-                f"tiles are cut ({shown:,} with cracks)"
+                f"{len(self.large):,} of them judged at their own scale, from which "
+                f"{quantity(self.tiles, 'tile is', 'tiles are')} cut ({shown:,} with cracks)"
             )
         counts = (
             (self.corrected, "of them labelled otherwise in DATA: the review counts"),

@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from inspector.core.durable import replacing
+from inspector.core.text import quantity
 from inspector.photos.drawing import mark_regions
 from inspector.reporting.lists import FIELDS, ORDER, Field, listed
 from inspector.reporting.shots import as_jpeg, ask_each, open_judged
@@ -94,9 +95,8 @@ def write_xlsx(
             sheet.finish()
     said = photos(sheet.rows) + (f", {len(shown):,} with pictures" if shown else "")
     if sheet.left_out:
-        said += (
-            f", cracks first; {sheet.left_out:,} more do not fit into a sheet of Excel: see --csv"
-        )
+        more = quantity(sheet.left_out, "more does", "more do")
+        said += f", cracks first; {more} not fit into a sheet of Excel: see --csv"
     if missing := len(pictures) - len(shown):
         said += f"; {unseen(missing, len(pictures))}"
     if sheet.unlinked:

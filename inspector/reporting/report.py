@@ -134,7 +134,9 @@ def _report(config: ReportConfig, out: Path, progress: Progress) -> Report:
     links = None if config.html is None else Links(config.html.parent, out, moved)
 
     def read(table: Table) -> tuple[Report, dict[str, Listing]]:
-        passes = PASSES + sum(_PASSES[option] for option in config.files)
+        decisions = read_decisions(out)
+        passes = PASSES + bool(decisions.num_rows) + bool(config.folders)
+        passes += sum(_PASSES[option] for option in config.files)
         done, total = 0, len(table)
 
         def count(rows: int) -> None:
@@ -142,7 +144,7 @@ def _report(config: ReportConfig, out: Path, progress: Progress) -> Report:
             done += rows
             progress("rows", min(done // passes, total), total)
 
-        with closing(Query(table, read_decisions(out), progress=count)) as query:
+        with closing(Query(table, decisions, progress=count)) as query:
             counted = count_table(query, config.pictures)
             lists = {} if links is None else list_photos(query, links, counted.root)
             said = {

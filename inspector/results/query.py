@@ -161,11 +161,12 @@ class Query:
         said = {row: about for row, *about in self.db.execute(some, [list(numbers)]).fetchall()}
         found = []
         for row in self.table.rows(numbers, columns):
-            human, note, rejected, marked, off_peak = said.get(row[ROW], (None,) * 5)
+            human, note, *places, off_peak = said.get(row[ROW], (None,) * 5)
+            rejected, marked = (boxes or [] for boxes in places)
             if "regions" in row and (rejected or marked):
                 regions = row["regions"] or []
                 standing = [r for r in regions if {k: r[k] for k in _BOX} not in rejected]
-                row["regions"] = marked + standing
+                row["regions"] = [*marked, *standing]
             if off_peak:
                 row |= dict.fromkeys({"peak_x", "peak_y"} & row.keys())
             found.append({**row, "human_verdict": human, "note": note})

@@ -29,7 +29,7 @@ WORDS = "1 region, 100 to 200 px long; 1 place marked by a person"
 def made(tmp_path_factory):
     """A photo with a region that was rejected, where the evidence peaks, one that was confirmed and
     a mark; one that was judged whole, called clear, with a mark and a point; one that is called
-    clear by the model alone, with a mark. All files of a report of them."""
+    clear by the model alone, with a mark; and a shoe. All files of a report of them."""
     root = tmp_path_factory.mktemp("marks")
     folder = root / "photos"
     folder.mkdir()
@@ -43,11 +43,13 @@ def made(tmp_path_factory):
         row_of(folder / "whole.png", verdict="clear", reason="model", p_crack=0.1, **sides,
                view="whole", peak_x=None, peak_y=None),
         dense_row(folder / "clear.png", region_of(0.1), verdict="clear", p_crack=0.1),
+        row_of(folder / "shoe.png", reason="out_of_distribution"),
     ]  # fmt: skip
     said = {
         "dense.png": (Label.CRACK, [(RED, Label.CLEAR), (other, Label.CRACK), (MARK, Label.CRACK)]),
         "whole.png": (Label.CRACK, [(MARK, Label.CRACK), (POINT, Label.CRACK)]),
         "clear.png": (None, [(MARK, Label.CRACK)]),
+        "shoe.png": (Label.NOT_CONCRETE, []),
     }
     out = write_table(root / "out", rows)
     with open_labels(out, "ann") as store:
@@ -103,7 +105,7 @@ def test_lists_count_marks(made):
     assert (dense["gps_lat"], dense["gps_alt"]) == ("47.86561", "400.1"), "no digits of noise"
     sheet = openpyxl.load_workbook(made.xlsx).active
     heads = [cell.value for cell in sheet[1]]
-    assert [row[heads.index("regions")].value for row in list(sheet)[1:]] == [2, 2, 2]
+    assert [row[heads.index("regions")].value for row in list(sheet)[1:]] == [2, 2, 2, None]
 
 
 def test_coco_has_marks_without_a_score(made):
@@ -135,3 +137,10 @@ def test_notes_stand_on_the_page_and_the_map(made):
     (point, *_) = json.loads(made.geojson.read_text())["features"]
     assert point["properties"]["note"] == NOTE and point["properties"]["regions"] == 2
     assert point["geometry"]["coordinates"] == [12.1, 47.86561, 400.1]
+
+
+def test_what_is_no_concrete_has_its_column(made):
+    html = made.html.read_text()
+    (row,) = re.findall(r'<tr class="all">(.*?)</tr>', html, re.DOTALL)
+    assert re.findall("<td>(.*?)</td>", row) == ["4", "", "2", "0", "1", "0", "4"]
+    assert "People looked at 3 of 4 photos" in html and "and decided 1 that it had left" in html

@@ -210,7 +210,7 @@ class Gallery {
       if (found[at + 6] > found[longest + 6]) longest = at;
     }
     const count = found.length / 7 - marked;
-    const number = count === 1 ? "1 region," : `${count}${count + marked < MOST_REGIONS ? "" : " or more"} regions, the longest`;
+    const number = count === 1 ? "1 region," : `${count}${count + marked < MOST_REGIONS ? " regions, the longest" : " or more regions, the longest of these"}`;
     return [
       count ? `${number} ${this.length(k, longest)}` : "",
       marked ? `${marked} place${marked === 1 ? "" : "s"} marked by a person` : "",
