@@ -17,7 +17,7 @@ import numpy as np
 from inspector.core import machine
 from inspector.core.machine import CACHE_VARIABLE, installed_version, private_folder
 from inspector.core.spare import spare_folder
-from inspector.core.text import wrapped
+from inspector.core.text import quantity, wrapped
 from inspector.engines import has_nvidia_driver
 from inspector.errors import InspectorError
 from inspector.model.bundle import DEFAULT_PATH, NARROW, ModelBundle
@@ -151,7 +151,8 @@ def _providers() -> Check:
 
 
 def _hardware() -> Iterator[Check]:
-    cores = f"{os.cpu_count()} cores, {machine.usable_cores()} of them usable by this process"
+    cores = quantity(os.cpu_count() or 1, "core")
+    cores += f", {machine.usable_cores()} of them usable by this process"
     if quota := machine.cpu_quota():
         cores += f", which may use {quota:g} cores' time"
     yield Check("processor", Health.OK, f"{machine.cpu_model()}, {cores}")

@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from inspector.core.text import quantity
 from inspector.engines.contract import joined
 from inspector.engines.photo import PhotoEngine
 from inspector.errors import DataError
@@ -120,7 +121,9 @@ def predict_each(
                 scores[name].append(found)
     if not any(isinstance(item, Photo) for item in items):
         first = [f", first {f.ref.path} ({f.code})" for f in items[:1] if isinstance(f, Failure)]
-        raise DataError(f"none of the {len(images):,} images could be decoded{''.join(first)}")
+        raise DataError(
+            f"none of {quantity(len(images), 'image')} could be decoded{''.join(first)}"
+        )
     return {name: Predictions(tuple(items), joined(parts)) for name, parts in scores.items()}
 
 

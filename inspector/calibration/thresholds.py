@@ -272,7 +272,8 @@ def _counts_in_words(counts: JsonObject) -> str:
     total = counts["all"] if "all" in counts else next(iter(counts.values()))
     images = total["cracks"] + total["clears"]
     return (
-        f"of these, {total['missed']:,} of {total['cracks']:,} cracks were called clear, "
+        f"of these, {total['missed']:,} of {total['cracks']:,} cracks "
+        f"{'was' if total['missed'] == 1 else 'were'} called clear, "
         f"{total['alarms']:,} of {total['clears']:,} crack-free images crack, and "
         f"{total['review'] / images:.1%} are for review"
     )

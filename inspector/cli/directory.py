@@ -23,7 +23,7 @@ from inspector.cli.options import (
     output,
     photos,
 )
-from inspector.core.text import Whole, print_lines
+from inspector.core.text import Whole, print_lines, quantity
 from inspector.core.untrusted import here, in_bucket
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def review(
     from inspector.reviewing.guard import door_of, open_in_browser, tunnel_of
 
     def ready(address: str, session: Session) -> None:
-        about = f"{len(session):,} photos, {session.labelled:,} labelled"
+        about = f"{quantity(len(session), 'photo')}, {session.labelled:,} labelled"
         print_lines([f"reviewing  {out} ({about})"], to_stderr=True)
         print_lines([Whole(address)])
         if tunnel := tunnel_of(address):
@@ -137,7 +137,7 @@ def review(
     finally:
         if not no_browser:
             door.unlink(missing_ok=True)
-    print_lines([f"{result.labelled:,} photos of {out} are labelled"], to_stderr=True)
+    print_lines([f"{quantity(result.labelled, 'photo')} labelled in {out}"], to_stderr=True)
 
 
 @commands.command(
@@ -239,7 +239,7 @@ def table(
         print_lines(table_lines(results, rows, names))
     else:
         count = results.export(export, names)
-        print_lines([f"wrote      {export} ({count:,} photos)"])
+        print_lines([f"wrote      {export} ({quantity(count, 'photo')})"])
 
 
 @commands.command(

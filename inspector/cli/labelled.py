@@ -26,7 +26,7 @@ from inspector.cli.options import (
     verdicts,
     working,
 )
-from inspector.core.text import Whole, plain_table, print_lines
+from inspector.core.text import Whole, plain_table, print_lines, quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -310,7 +310,7 @@ def _render(result: Calibrated, out: Path | None) -> Iterator[str]:
             f"let it reach up to {wanted:g}: --allow-laxer takes that"
         )
     if result.failed:
-        yield f"{len(result.failed):,} photos could not be decoded"
+        yield f"{quantity(len(result.failed), 'photo')} could not be decoded"
     if out is None:
         yield "nothing was written; --out BUNDLE writes a copy of the model with these thresholds"
         return

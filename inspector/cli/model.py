@@ -10,7 +10,7 @@ import typer
 
 from inspector.cli.help import examples
 from inspector.cli.options import called, working
-from inspector.core.text import print_lines
+from inspector.core.text import print_lines, quantity
 
 commands = typer.Typer()
 
@@ -71,13 +71,15 @@ def export(
         if variant.view == "dense":
             moved = f"largest difference of log odds {seen['max_difference']:.1e}"
             looked = (
-                f"{seen['windows']} windows" if "windows" in seen else f"{seen['scenes']} scenes"
+                quantity(seen["windows"], "window")
+                if "windows" in seen
+                else quantity(seen["scenes"], "scene")
             )
             print_lines([f"{exported.file(variant.file)}  {looked}, {moved}"])
             continue
         line = (
-            f"{exported.file(variant.file)}  {seen['images']} images, largest probability "
-            f"difference {seen['max_difference']:.1e}"
+            f"{exported.file(variant.file)}  {quantity(seen['images'], 'image')}, "
+            f"largest probability difference {seen['max_difference']:.1e}"
         )
         if variant.margin:
             line += f", {seen['deferred']:.1%} of them judged again in fp32"

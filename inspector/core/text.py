@@ -44,6 +44,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def quantity(number: int, one: str, more: str = "") -> str:
+    """A number and what is counted: `1 photo`, `2,000 photos`; `more` where that is no `s` more."""
+    return f"{number:,} {one if number == 1 else more or f'{one}s'}"
+
+
 def display_path(path: str) -> str:
     r"""A path as text: bytes that are not UTF-8 as \xNN. Control characters stay; who prints it
     makes them harmless."""

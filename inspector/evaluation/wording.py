@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
-from inspector.core.text import plain_table, printable
+from inspector.core.text import plain_table, printable, quantity
 from inspector.evaluation.figures import (
     OWN,
     RULE_ALARMS,
@@ -206,7 +206,8 @@ def plain_words(evaluation: Evaluation) -> list[str]:
         )
     if evaluation.failed:
         sentences.append(
-            f"{len(evaluation.failed):,} images could not be decoded and are in no figure."
+            f"{quantity(len(evaluation.failed), 'image')} could not be decoded and "
+            f"{'is' if len(evaluation.failed) == 1 else 'are'} in no figure."
         )
     return sentences
 
@@ -283,7 +284,7 @@ def render(evaluation: Evaluation) -> str:
         lines += ["photos at their own scale, by this and by simpler rules:"]
         lines += plain_table(RULE_COLUMNS, list(map(rule_cells, evaluation.rules)))
     if evaluation.failed:
-        lines.append(f"{len(evaluation.failed)} images could not be decoded")
+        lines.append(f"{quantity(len(evaluation.failed), 'image')} could not be decoded")
     lines.append("missed: cracks called clear; alarms: clear images called crack")
     return "\n".join(lines)
 

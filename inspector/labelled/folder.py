@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from inspector.core.text import quantity
 from inspector.errors import DataError
 from inspector.labelled.groups import with_groups
 from inspector.labelled.split import without_contradictions
@@ -123,9 +124,11 @@ class Labelled:
         for row in [("folder", "label", "images", "used for"), *shown]:
             yield f"  {row[0]:<{wide}}  {row[1]:<5}  {row[2]:>7}  {row[3]}"
         if len(rows) > len(shown):
-            yield f"  and {len(rows) - len(shown):,} more folders"
+            yield f"  and {quantity(len(rows) - len(shown), 'more folder')}"
         if self.repeated:
-            yield f"{self.repeated:,} images are there twice, by links, and count once"
+            verbs = ("is", "counts") if self.repeated == 1 else ("are", "count")
+            images = quantity(self.repeated, "image")
+            yield f"{images} {verbs[0]} there twice, by links, and {verbs[1]} once"
         if self.no_photos:
             named = ", ".join(f"{name} {count:,}" for name, count in sorted(self.no_photos.items()))
             yield f"left out, as in a scan: {named} (a directory counts once)"

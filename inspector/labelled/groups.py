@@ -97,12 +97,12 @@ def with_groups(
     if without:
         remarks.append(
             f"WARNING: {groups_csv} gives no group to {len(without):,} of {len(images):,} images, "
-            f"which are groups of their own{_named(', first', without)}"
+            f"each a group of its own{_named(', first', without)}"
         )
     if unmatched:
         remarks.append(
-            f"{len(unmatched):,} of {len(table.rows):,} rows of {groups_csv} are about no image "
-            f"here{_named(', first', [row.file for row in unmatched])}"
+            f"{groups_csv} names no image here in {len(unmatched):,} of {len(table.rows):,} rows"
+            f"{_named(', first', [row.file for row in unmatched])}"
         )
     found = [
         replace(image, group=group or image.path)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.core.machine import usable_cores
-from inspector.core.text import printable
+from inspector.core.text import printable, quantity
 from inspector.labelled.fingerprints import HASH_BYTES, Fingerprints, Hashes, orientations
 from inspector.labelled.series import same_series
 from inspector.types import JsonObject
@@ -122,8 +122,8 @@ class LeakAudit:
         ]
         for kind in LeakKind:
             if found := [leak for leak in self.leaks if leak.kind is kind]:
-                meaning = MEANING[kind]
-                lines.append(f"  {kind}: {len(found):,} have {meaning} among the {training} images")
+                having = f"{quantity(len(found), 'has', 'have')} {MEANING[kind]}"
+                lines.append(f"  {kind}: {having} among the {training} images")
                 pairs = ((printable(leak.path), printable(leak.other)) for leak in found[:SHOWN])
                 lines += [f"    {path} ~ {other}" for path, other in pairs]
         return lines

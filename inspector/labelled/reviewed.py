@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inspector.core.layout import Layout
-from inspector.core.text import calendar_time
+from inspector.core.text import calendar_time, quantity
 from inspector.errors import DataError
 from inspector.labelled.folder import LabelledImage
 from inspector.photos.opened import DecodeLimits
@@ -68,14 +68,14 @@ class Reviewed:
         photos = [*self.images[: len(self.images) - self.tiles], *(p.image for p in self.large)]
         cracks = sum(image.is_crack for image in photos)
         parts = [
-            f"{len(photos):,} photos labelled in reviews ({cracks:,} with cracks, "
+            f"{quantity(len(photos), 'photo')} labelled in reviews ({cracks:,} with cracks, "
             f"{len(photos) - cracks:,} without)"
         ]
         if self.large:
             shown = sum(image.is_crack for image in self.images[len(self.images) - self.tiles :])
             parts.append(
-                f"{len(self.large):,} of them judged at their own scale, from which {self.tiles:,} "
-                f"tiles are cut ({shown:,} with cracks)"
+                f"{len(self.large):,} of them judged at their own scale, from which "
+                f"{quantity(self.tiles, 'tile is', 'tiles are')} cut ({shown:,} with cracks)"
             )
         counts = (
             (self.corrected, "of them labelled otherwise in DATA: the review counts"),

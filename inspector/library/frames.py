@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from inspector.core.durable import make_directory, replacing
 from inspector.core.layout import refuse_other
-from inspector.core.text import plain_table, printable
+from inspector.core.text import plain_table, printable, quantity
 from inspector.core.untrusted import in_bucket
 from inspector.errors import OutputError, UsageError
 from inspector.results.labels import read_decisions
@@ -171,7 +171,7 @@ class Results:
             for row in rows
         )
         body = "".join(f"<tr>{cell}</tr>" for cell in cells)
-        said = f"{escape(printable(str(self.out)))}: {count:,} photos"
+        said = f"{escape(printable(str(self.out)))}: {quantity(count, 'photo')}"
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{said}</p>"
 
 

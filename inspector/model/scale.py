@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from inspector.core.text import quantity
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ NOTHING_ASKED = Scale()
 def cannot_show(coarse: int, unknown: int, photos: int, min_crack_mm: float) -> str:
     """Say how many of `photos` cannot show cracks of a width: `coarse` by their scale, `unknown`
     for want of one."""
-    said = f"{coarse + unknown:,} of {photos:,} photos cannot show {min_crack_mm:g} mm"
+    said = f"{coarse + unknown:,} of {quantity(photos, 'photo')} cannot show {min_crack_mm:g} mm"
     if unknown:
         said += f" ({unknown:,} of them of unknown scale: --mm-per-px says it)"
     return said

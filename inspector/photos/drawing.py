@@ -190,8 +190,8 @@ def _coloured(share_HW: NDArray[np.float32]) -> NDArray[np.uint8]:
 def mark_regions(
     image: Image.Image, regions: Sequence[Mapping[str, Any]], scale: float = 1.0
 ) -> None:
-    """Draw a box around each region, with its probability, on an upright RGB photo of which
-    `scale` pixels are one of the original's."""
+    """Draw a box around each region, with its probability or `mark`, on an upright RGB photo of
+    which `scale` pixels are one of the original's."""
     draw = ImageDraw.Draw(image)
     font = _font(image)
     for region in reversed(regions):  # the likeliest one above the others
@@ -199,7 +199,12 @@ def mark_regions(
         right, bottom = left + region["width"] * scale, top + region["height"] * scale
         box = (left, top, max(right, left + 1), max(bottom, top + 1))
         _outline(draw.rectangle, box, image.size)
-        _chip(draw, box[:2], f"{region['p_crack']:.2f}", font, image.size)
+        _chip(draw, box[:2], chance(region), font, image.size)
+
+
+def chance(region: Mapping[str, Any]) -> str:
+    """How likely a region shows a crack, in two digits; of a person's mark, that it is one."""
+    return "mark" if region["p_crack"] is None else f"{region['p_crack']:.2f}"
 
 
 def _chip(

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from inspector.core.durable import replacing
+from inspector.core.text import quantity
 from inspector.photos.address import text_of
 from inspector.reporting.counting import common_folder
 from inspector.reporting.wording import photos
@@ -26,8 +27,9 @@ from this file would take it for an example without one."""
 
 
 def write_coco(query: Query, file: Path, moved: Moved | None = None) -> str:
-    """Write the photos that were judged at their own scale as `images`, and their regions as
-    `annotations` with `bbox` and `score`; of a photo that people call clear, none.
+    """Write the photos that were judged at their own scale, or in which people marked cracks, as
+    `images`, and their regions as `annotations` with `bbox` and, of the model's, `score`; of a
+    photo that is clear, only what people marked.
 
     `file_name` is relative to the folder that holds all of them, which `info` names. Returns what
     there is to say of the file. Raises OSError, OutputError, StaleTableError.
@@ -53,16 +55,17 @@ def write_coco(query: Query, file: Path, moved: Moved | None = None) -> str:
         stream.write("}\n")
     left_out = len(query.table) - counts["images"]
     return (
-        f"{counts['annotations']:,} regions in {photos(counts['images'])}; {left_out:,} not judged "
-        "at their own scale"
+        f"{quantity(counts['annotations'], 'region')} in {photos(counts['images'])}; "
+        f"{left_out:,} not judged at their own scale"
     )
 
 
 def _images(query: Query, root: str, moved: Moved | None) -> Iterator[JsonObject]:
     names = ["uri", "width", "height", "regions", "p_crack", "verdict"]
-    for row, human, uri, width, height, p_crack, verdict in query.each(
+    for row, human, note, uri, width, height, p_crack, verdict in query.each(
         names,
-        f"SELECT row, human, uri, width, height, p_crack, verdict FROM photos WHERE {_LOOKED_AT}",
+        f"""SELECT row, human, note, uri, width, height, p_crack, verdict
+            FROM photos WHERE {_LOOKED_AT}""",
     ):
         yield {
             "id": row + 1,
@@ -72,7 +75,8 @@ def _images(query: Query, root: str, moved: Moved | None) -> Iterator[JsonObject
             "coco_url": moved.apply(uri) if moved else uri,
             "verdict": verdict,
             "human_verdict": human,
-            "p_crack": round(p_crack, 6),
+            "note": note,
+            "p_crack": p_crack if p_crack is None else round(p_crack, 6),
         }
 
 
@@ -80,12 +84,13 @@ def _annotations(query: Query) -> Iterator[JsonObject]:
     number = 0
     for row, regions in query.each(
         ["regions", "width", "height"],
-        f"""SELECT row, regions FROM photos
-            WHERE {_LOOKED_AT} AND len(regions) > 0 AND after <> '{Verdict.CLEAR}'""",
+        f"""SELECT row, [r FOR r IN regions IF after <> '{Verdict.CLEAR}' OR r.p_crack IS NULL]
+            FROM photos WHERE {_LOOKED_AT} AND len(regions) > 0""",
     ):
         for region in regions:
             number += 1
             box = [region[side] for side in ("x", "y", "width", "height")]
+            score = {} if region["p_crack"] is None else {"score": round(region["p_crack"], 6)}
             yield {
                 "id": number,
                 "image_id": row + 1,
@@ -94,5 +99,5 @@ def _annotations(query: Query) -> Iterator[JsonObject]:
                 "area": box[2] * box[3],
                 "iscrowd": 0,
                 "segmentation": [],
-                "score": round(region["p_crack"], 6),
+                **score,
             }

@@ -33,11 +33,12 @@ _CRACK, _REVIEW, _CLEAR = map(str, (Verdict.CRACK, Verdict.REVIEW, Verdict.CLEAR
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Counts of what people said about the photos they looked at.
+    """Counts of what people said about the photos they looked at; what they call no concrete shows
+    no crack.
 
     `agree`: with a verdict of crack or clear; `missed_cracks`: called clear by the model, crack by
     a person; `false_alarms`: the other way round; `decided`: left open by the model, or failed, and
-    decided by a person.
+    decided by a person. With `unsure` these are all.
     """
 
     looked_at: int
@@ -59,14 +60,15 @@ class People:
             outcome: {str(label): said.get(f"{outcome} {label}", 0) for label in Label}
             for outcome in OUTCOMES
         }
+        no_crack = {o: said[Label.CLEAR] + said[Label.NOT_CONCRETE] for o, said in by_model.items()}
         by_label = {str(label): sum(row[label] for row in by_model.values()) for label in Label}
         return cls(
             looked_at=sum(by_label.values()),
             **by_label,
-            agree=by_model[_CRACK][_CRACK] + by_model[_CLEAR][_CLEAR],
+            agree=by_model[_CRACK][_CRACK] + no_crack[_CLEAR],
             missed_cracks=by_model[_CLEAR][_CRACK],
-            false_alarms=by_model[_CRACK][_CLEAR] + by_model[_CRACK][Label.NOT_CONCRETE],
-            decided=sum(by_model[o][w] for o in (_REVIEW, FAILED) for w in (_CRACK, _CLEAR)),
+            false_alarms=no_crack[_CRACK],
+            decided=sum(by_model[o][_CRACK] + no_crack[o] for o in (_REVIEW, FAILED)),
             by_model=by_model,
         )
 

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from inspector.core.durable import publish
+from inspector.core.text import quantity
 from inspector.errors import UsageError
 from inspector.photos.drawing import mark_regions
 from inspector.photos.pictures import CannotShowError, read_whole
 from inspector.reporting.counting import SHOWN
 from inspector.reporting.lists import writing
 from inspector.reporting.shots import as_jpeg, ask_each, open_judged
+from inspector.reporting.wording import photos
 from inspector.workers.process import HelperError
 
 if TYPE_CHECKING:
@@ -71,8 +73,8 @@ def write_copies(
                 for option, contents in made.items():
                     written[option] += len(contents)
                     _write(option, folders[option], place, contents)
-    gone = f"; {missing:,} photos could not be read, first {first}" if missing else ""
-    return {option: f"{count:,} pictures{gone}" for option, count in written.items()}
+    gone = f"; {photos(missing)} could not be read, first {first}" if missing else ""
+    return {option: f"{quantity(count, 'picture')}{gone}" for option, count in written.items()}
 
 
 def make_pictures(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inspector.photos.address import text_of
-from inspector.results.query import FAILED
+from inspector.results.query import FAILED, OPPOSITE
 from inspector.types import Verdict, View
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ SHOWN = (
 """Columns of a photo on the page."""
 IN_ORDER = "confirmed DESC, round(p, 2) DESC, longest DESC, p DESC, row"
 """Order of `listed`: what a person calls crack, then by probability in hundredths, by length."""
-_DIFFERS = "(human, model) IN (('crack', 'clear'), ('clear', 'crack'))"
+_DIFFERS = f"(human, model) IN {OPPOSITE}"
 _RUN = ("tool_version", "backend", "device", "providers", "stages")
 _COUNT = "count(*) AS photos, count(*) FILTER (model = 'crack') AS model_crack, " + ", ".join(
     f"count(*) FILTER (after = '{outcome}') AS \"{outcome}\"" for outcome in OUTCOMES

@@ -7,10 +7,11 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from inspector.core.durable import replacing
+from inspector.core.text import quantity
 from inspector.photos.drawing import mark_regions
 from inspector.reporting.lists import FIELDS, ORDER, Field, listed
 from inspector.reporting.shots import as_jpeg, ask_each, open_judged
-from inspector.reporting.wording import photos
+from inspector.reporting.wording import photos, unseen
 from inspector.results.query import FAILED
 from inspector.types import Verdict
 
@@ -51,21 +52,20 @@ class Picture:
 
 def take_pictures(
     query: Query, most: int, moved: Moved | None, progress: Progress
-) -> dict[int, Picture]:
+) -> dict[int, Picture | None]:
     """Take pictures of the first `most` cracks and photos left to a person in the order of a list,
-    as far as they can be shown, by the numbers of their rows. Raises as `Query.ask`."""
+    by the numbers of their rows; None where one cannot be shown. Raises as `Query.ask`."""
     numbers: list[int] = []
     for outcome in _PICTURED:
         some = f"SELECT row FROM photos WHERE after = '{outcome}' ORDER BY row LIMIT {most}"
         numbers += [row for (row,) in query.ask([], some)] if len(numbers) < most else []
     rows = query.rows(numbers[:most], ["uri", "content_hash", "regions", "width", "height"])
     regions = [((row["regions"] or [])[:_BOXES],) for row in rows]
-    found = {}
+    found: dict[int, Picture | None] = {}
     answers = ask_each(draw_picture, rows, regions, moved)
     for done, (row, picture) in enumerate(zip(rows, answers, strict=True), 1):
         progress("pictures", done, len(rows))
-        if isinstance(picture, Picture):
-            found[row["row"]] = picture
+        found[row["row"]] = picture if isinstance(picture, Picture) else None
     return found
 
 
@@ -77,24 +77,28 @@ def draw_picture(address: str, content_hash: str, regions: Sequence[JsonObject])
     return Picture(as_jpeg(image, _QUALITY), image.width, image.height)
 
 
-def write_xlsx(query: Query, file: Path, links: Links, pictures: Mapping[int, Picture]) -> str:
+def write_xlsx(
+    query: Query, file: Path, links: Links, pictures: Mapping[int, Picture | None]
+) -> str:
     """Write the list for Excel, as much of it as a sheet holds, with `pictures` by the numbers of
     their rows. Returns what there is to say of it. Raises OSError, OutputError, StaleTableError."""
     import xlsxwriter
 
+    shown = {row: picture for row, picture in pictures.items() if picture}
     with replacing(file) as draft, draft.open("wb") as stream:
         # Of a row that is done only its links and its picture stay in memory.
         options = {"constant_memory": True, "default_date_format": "yyyy-mm-dd hh:mm:ss"}
         with xlsxwriter.Workbook(stream, options) as book:
-            sheet = _Sheet(book, pictures)
+            sheet = _Sheet(book, shown)
             for photo in listed(query, links):
                 sheet.add(photo)
             sheet.finish()
-    said = photos(sheet.rows) + (f", {len(pictures):,} with pictures" if pictures else "")
+    said = photos(sheet.rows) + (f", {len(shown):,} with pictures" if shown else "")
     if sheet.left_out:
-        said += (
-            f", cracks first; {sheet.left_out:,} more do not fit into a sheet of Excel: see --csv"
-        )
+        more = quantity(sheet.left_out, "more does", "more do")
+        said += f", cracks first; {more} not fit into a sheet of Excel: see --csv"
+    if missing := len(pictures) - len(shown):
+        said += f"; {unseen(missing, len(pictures))}"
     if sheet.unlinked:
         said += f"; {sheet.unlinked:,} without links, of which a sheet holds {MOST_LINKS:,}"
     return said

@@ -44,13 +44,14 @@ _NUMBERS = {
     "taken": _whole("floor(epoch(taken_at))"),
     "lat": _whole("1e6 * gps_lat"),
     "lon": _whole("1e6 * gps_lon"),
-    "regions": f"""flatten([[r.x, r.y, r.width, r.height, {_whole("1000 * r.p_crack::DOUBLE")},
+    "regions": f"""flatten([[r.x, r.y, r.width, r.height, {_whole("1000 * r.p_crack::DOUBLE", -1)},
       {_whole("r.length_at_least")}, {_whole("r.length_at_most")}]
       FOR r IN regions[:{MOST_REGIONS}]])""",
 }
 """Columns of the page: thousandths of probabilities (-1: none) and of sides, millionths of degrees,
 seconds; 0 stands for no time, no place (both are 0), no size. `regions` has seven numbers for each:
-box, thousandths, length at least and at most; null for a photo that was judged whole."""
+box, thousandths (-1: a person's mark, without length), length at least and at most; null for a
+photo that was judged whole."""
 _WORDS = {"model": "verdict", "reason": "coalesce(reason, failure_code)", "human": "human"}
 """Columns of words, which the page has as numbers."""
 _PLAIN = re.compile(r"[\w.()@,=-]+", re.ASCII)
@@ -86,7 +87,7 @@ def list_photos(query: Query, links: Links, root: str) -> dict[str, Listing]:
     query.create(
         "shown",
         _READ,
-        f"""SELECT after, place, uri, {values} FROM photos
+        f"""SELECT after, place, uri, note, {values} FROM photos
             JOIN (SELECT row, rowid AS place FROM first) USING (row)""",
     )
     return {word: _list(query, word, counts.get(word, 0), links, root) for word in LISTED}
@@ -102,6 +103,7 @@ def _list(query: Query, outcome: str, total: int, links: Links, root: str) -> Li
     names, words = _names(values("uri"), links, root), {"": 0}
     for name in _WORDS:
         names[name] = [words.setdefault(word or "", len(words)) for word in values(name)]
+    names["notes"] = {at: printable(note) for at, note in enumerate(values("note")) if note}
     pieces = [_dumped({**names, "words": list(map(printable, words))})[:-1]]
     for name in _NUMBERS:
         numbers = ",".join(values(f"coalesce(to_json({name})::VARCHAR, 'null')"))

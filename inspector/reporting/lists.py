@@ -15,7 +15,7 @@ from inspector.core.layout import Layout
 from inspector.core.text import printable
 from inspector.errors import OutputError
 from inspector.photos.address import LOCAL, MEMBER, WEB, path_of, text_of, uri_of
-from inspector.reporting.wording import photos
+from inspector.reporting.wording import longest, photos
 from inspector.results.query import FAILED
 from inspector.types import Verdict
 
@@ -78,12 +78,23 @@ FIELDS = (
 )
 _SHORT = ("p_crack", "mm_per_px", "smallest_visible_mm", "camera_yaw", "camera_pitch")
 """Numbers of single precision."""
+PLACE_DIGITS = 7
+"""Of degrees: a centimetre. What stands behind them is noise."""
+
+
+def round_place(degrees: str) -> str:
+    """Round degrees in SQL."""
+    return f"round({degrees}, {PLACE_DIGITS})"
+
+
 _AS_READ = """uri p_crack mm_per_px mm_per_px_source smallest_visible_mm taken_at gps_lat gps_lon
               gps_alt camera_yaw camera_pitch camera""".split()
 _ASKED = {
     "row": "row", "verdict": "model", "human_verdict": "human", "note": "note",
     "after_review": "after", "reason": "coalesce(reason, failure_code)", "regions": "len(regions)",
     "found": "if(len(regions) > 0, regions, NULL)", **{name: name for name in _AS_READ},
+    "gps_lat": round_place("gps_lat"), "gps_lon": round_place("gps_lon"),
+    "gps_alt": "round(gps_alt, 2)",
 }  # fmt: skip
 """Values of a photo in SQL."""
 
@@ -148,27 +159,25 @@ def each_photo(query: Query, where: str = "true") -> Iterator[dict[str, Any]]:
     values = ", ".join(f"{sql} AS {name}" for name, sql in _ASKED.items())
     for row in query.each(read, f"SELECT {values} FROM photos WHERE {where}"):
         photo = dict(zip(_ASKED, row, strict=True))
-        longest = _longest(photo.pop("found"), photo["mm_per_px"])
+        measured = _measured(photo.pop("found"), photo["mm_per_px"])
         folder, _, name = photo["uri"].rpartition("/")
         texts = {name: printable(photo[name]) for name in ("note", "camera") if photo[name]}
         numbers = {name: _short(photo[name]) for name in _SHORT}
         names = {"folder": printable(text_of(folder)) or "/", "file": printable(text_of(name))}
-        yield {**photo, **names, **texts, **numbers, **longest}
+        yield {**photo, **names, **texts, **numbers, **measured}
 
 
-def _longest(regions: list[dict[str, Any]] | None, mm_per_px: float | None) -> dict[str, Any]:
-    """The longest region: its box in pixels (left, top, width, height), and its length."""
+def _measured(regions: list[dict[str, Any]] | None, mm_per_px: float | None) -> dict[str, Any]:
+    """The longest region: its box in pixels (left, top, width, height), and its length, unless
+    people alone have marked it."""
     if not regions:
         return {}
-    longest = max(regions, key=lambda region: float(region["length_at_most"]))
-    found: dict[str, Any] = {
-        "longest_region": "{x}, {y}, {width} x {height}".format(**longest),
-        "px_at_least": _short(longest["length_at_least"]),
-        "px_at_most": _short(longest["length_at_most"]),
-    }
-    if mm_per_px is not None:
-        found["mm_at_least"] = _short(longest["length_at_least"] * mm_per_px)
-        found["mm_at_most"] = _short(longest["length_at_most"] * mm_per_px)
+    region = longest(regions)
+    found: dict[str, Any] = {"longest_region": "{x}, {y}, {width} x {height}".format(**region)}
+    for end in ("at_least", "at_most"):
+        px = region[f"length_{end}"]
+        found[f"px_{end}"] = _short(px)
+        found[f"mm_{end}"] = None if None in (px, mm_per_px) else _short(px * mm_per_px)
     return found
 
 

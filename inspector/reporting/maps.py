@@ -11,15 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inspector.core.durable import replacing
+from inspector.photos.address import text_of
 from inspector.photos.pose import STRAIGHT_DOWN, off_nadir
-from inspector.reporting.lists import FIELDS, each_photo
+from inspector.reporting.lists import FIELDS, PLACE_DIGITS, each_photo, round_place
 from inspector.reporting.sites import METRES_PER_DEGREE
 from inspector.reporting.wording import photos
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from inspector.photos.address import Moved
     from inspector.results.query import Query
     from inspector.types import JsonObject
 
@@ -34,21 +36,21 @@ Position = tuple[float, float]
 """Degrees east and north."""
 
 
-def write_geojson(query: Query, file: Path) -> str:
+def write_geojson(query: Query, file: Path, moved: Moved | None = None) -> str:
     """Write the photos whose place is known as a FeatureCollection (RFC 7946): a point for each,
     `kind` `photo`, and where the camera's direction is known a line from there, `view`, or of a
     photo that looks straight down what it shows, `footprint`.
 
-    A point's properties are columns of the table, `human_verdict`, and `after_review`: what stands
-    after people had their say. Returns what there is to say of the file. Raises OSError,
-    OutputError, StaleTableError.
+    A point's properties are columns of the table, `human_verdict`, `note`, and `after_review`: what
+    stands after people had their say; `uri` and `path` say where the photo lies now. Returns what
+    there is to say of the file. Raises OSError, OutputError, StaleTableError.
     """
     count = 0
     with replacing(file) as draft, draft.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write('{"type": "FeatureCollection", "features": [\n')
-        for count, feature in enumerate(_points(query), start=1):
+        for count, feature in enumerate(_points(query, moved), start=1):
             stream.write(f",\n{feature}" if count > 1 else feature)
-        for shape in _shapes(query):
+        for shape in _shapes(query, moved):
             stream.write(f",\n{json.dumps(shape)}")
         stream.write("\n]}\n")
     return _without_place(count, query)
@@ -59,29 +61,44 @@ def _without_place(placed: int, query: Query) -> str:
     return f"{photos(placed)}, {without:,} {'has' if without == 1 else 'have'} no place"
 
 
-def _points(query: Query) -> Iterator[str]:
+def _points(query: Query, moved: Moved | None) -> Iterator[str]:
     columns = """path uri p_crack reason failure_code taken_at camera gps_lat gps_lon gps_alt
                  regions camera_yaw camera_pitch mm_per_px smallest_visible_mm""".split()
     numbers = ("camera_yaw", "camera_pitch", "mm_per_px", "smallest_visible_mm")
     rounded = ", ".join(f"{n}: if(isfinite({n}), round({n}::DOUBLE, 4), NULL)" for n in numbers)
+    place = f"{round_place('gps_lon')}, {round_place('gps_lat')}"
     found = query.each(
         columns,
         f"""SELECT to_json({{
              type: 'Feature',
              geometry: {{type: 'Point', coordinates: if(coalesce(isfinite(gps_alt), false),
-               [gps_lon, gps_lat, gps_alt], [gps_lon, gps_lat])}},
+               [{place}, round(gps_alt, 2)], [{place}])}},
              properties: {{kind: 'photo', path: path, uri: uri, verdict: verdict,
                p_crack: if(isfinite(p_crack), round(p_crack::DOUBLE, 6), NULL), reason: reason,
-               failure_code: failure_code, human_verdict: human, camera: camera,
+               failure_code: failure_code, human_verdict: human, note: note, camera: camera,
                taken_at: strftime(taken_at, '%Y-%m-%dT%H:%M:%S'), after_review: after,
                regions: len(regions), {rounded}}}
            }})
            FROM photos WHERE {_PLACED}""",
     )
-    return (feature for (feature,) in found)
+    for (feature,) in found:
+        yield feature if moved is None else _moved_feature(feature, moved)
 
 
-def _shapes(query: Query) -> Iterator[JsonObject]:
+def _moved_feature(feature: str, moved: Moved) -> str:
+    found = json.loads(feature)
+    found["properties"] |= _where(found["properties"], moved)
+    return json.dumps(found)
+
+
+def _where(photo: Mapping[str, Any], moved: Moved | None) -> JsonObject:
+    """Where a photo lies now: its address and its path."""
+    if moved is None or (uri := moved.apply(photo["uri"])) == photo["uri"]:
+        return {"path": photo["path"], "uri": photo["uri"]}
+    return {"path": text_of(uri), "uri": uri}
+
+
+def _shapes(query: Query, moved: Moved | None) -> Iterator[JsonObject]:
     columns = """path uri gps_lat gps_lon camera_yaw camera_pitch relative_altitude laser_distance
                  mm_per_px width height""".split()
     for values in query.each(
@@ -89,7 +106,7 @@ def _shapes(query: Query) -> Iterator[JsonObject]:
         f"SELECT after, {', '.join(columns)} FROM photos WHERE {_PLACED} AND isfinite(camera_yaw)",
     ):
         after, path, uri, lat, lon, yaw, pitch, height, laser, scale, *sides = values
-        about = {"path": path, "uri": uri, "after_review": after}
+        about = {**_where({"path": path, "uri": uri}, moved), "after_review": after}
         if abs(lat) > _MOST_NORTH or abs(lon) > _MOST_EAST:
             continue
         if off_nadir(pitch) is None:
@@ -138,7 +155,7 @@ def _moved(at: Position, yaw: float, x: float, y: float) -> Position:
     north = y * math.cos(turn) - x * math.sin(turn)
     narrow = math.cos(math.radians(lat))
     place = (lon + east / (METRES_PER_DEGREE * narrow), lat + north / METRES_PER_DEGREE)
-    return round(place[0], 8), round(place[1], 8)
+    return round(place[0], PLACE_DIGITS), round(place[1], PLACE_DIGITS)
 
 
 _TYPES = {
@@ -154,15 +171,16 @@ _ATTRIBUTES = [
 _POINT = np.dtype([("order", "u1"), ("type", "<u4"), ("lon", "<f8"), ("lat", "<f8")])
 """A point as well-known binary, little-endian (OGC 06-103r4, 8.2.4)."""
 _ROWS_PER_GROUP = 10_000
+_AXES = ("lon", "lat")
 
 
-def write_geoparquet(query: Query, file: Path) -> str:
+def write_geoparquet(query: Query, file: Path, moved: Moved | None = None) -> str:
     """Write the photos whose place is known as GeoParquet 1.1.0: points in WGS 84, the columns of
-    the lists as attributes. Returns and raises as `write_geojson`."""
+    the lists as attributes, and `uri`, where the photo lies now. Returns and raises as
+    `write_geojson`."""
+    ends = (f"{end}({round_place(f'gps_{name}')})" for end in ("min", "max") for name in _AXES)
     (bounds,) = query.ask(
-        ["gps_lat", "gps_lon"],
-        f"""SELECT count(*), min(gps_lon), min(gps_lat), max(gps_lon), max(gps_lat)
-            FROM photos WHERE {_PLACED}""",
+        ["gps_lat", "gps_lon"], f"SELECT count(*), {', '.join(ends)} FROM photos WHERE {_PLACED}"
     )
     column: JsonObject = {"encoding": "WKB", "geometry_types": ["Point"]}
     if bounds[0]:
@@ -177,7 +195,7 @@ def write_geoparquet(query: Query, file: Path) -> str:
     ):
         waiting: list[dict[str, Any]] = []
         for photo in each_photo(query, _PLACED):
-            waiting.append(photo)
+            waiting.append(photo if moved is None else {**photo, "uri": moved.apply(photo["uri"])})
             if len(waiting) == _ROWS_PER_GROUP:
                 writer.write_batch(_batch(waiting, schema))
                 waiting.clear()

@@ -21,6 +21,7 @@ from inspector.errors import UsageError
 from inspector.model.bundle import ModelBundle
 from inspector.model.stamp import find_bundle
 from inspector.photos.address import text_of
+from inspector.photos.drawing import chance
 from inspector.reporting import wording
 from inspector.reporting.contents import AT_REST
 from inspector.reporting.counting import OUTCOMES
@@ -133,7 +134,7 @@ class Card:
         return [
             (
                 (r["x"] / across, r["y"] / down, r["width"] / across, r["height"] / down),
-                f"{r['p_crack']:.2f}",
+                chance(r),
                 wording.region(self.row, number),
             )
             for number, r in enumerate((self.row["regions"] or [])[:MOST_REGIONS])
@@ -143,7 +144,8 @@ class Card:
     def words(self) -> list[str]:
         """What stands below its name, line by line."""
         row = self.row
-        lines = [wording.said(row, self.outcome), wording.regions(row), wording.when_and_where(row)]
+        known = [wording.said(row, self.outcome), wording.regions(row), wording.note(row)]
+        lines = [*known, wording.when_and_where(row)]
         return [line for line in lines if line]
 
 
@@ -165,6 +167,12 @@ def shown_rows(report: Report) -> tuple[list[JsonObject], list[bool]]:
     for shown, most in zip((report.cracks, report.review), LARGE.values(), strict=True):
         large += [place < most for place in range(len(shown))]
     return rows, large + [False] * len(report.differing)
+
+
+def unseen(shots: Sequence[Shot]) -> str:
+    """Say how many photos of a page have no picture; nothing if all have."""
+    missing = sum(bool(shot.why) for shot in shots)
+    return wording.unseen(missing, len(shots)) if missing else ""
 
 
 def render_page(
@@ -204,8 +212,7 @@ def render_page(
         chosen=_chosen(report, model),
         galleries=_galleries(lists, cards),
         differing=cards[len(cards) - len(report.differing) :],
-        unseen=[shot.why for shot in shots if shot.why],
-        pictures=len(shots),
+        unseen=unseen(shots),
         sites=sites[:SITES_DRAWN],
         more_sites=len(sites[SITES_DRAWN:]),
         site_width=WIDTH,

@@ -19,7 +19,7 @@ from inspector.reporting.copies import ANNOTATE, COPY, CROPS, check_folder, writ
 from inspector.reporting.counting import PASSES
 from inspector.reporting.listing import list_photos
 from inspector.reporting.lists import Links, write_csv, writing
-from inspector.reporting.page import Cover, render_page, shown_rows
+from inspector.reporting.page import Cover, render_page, shown_rows, unseen
 from inspector.reporting.shots import take_shots
 from inspector.results.labels import read_decisions
 from inspector.results.log import at_hand
@@ -134,15 +134,17 @@ def _report(config: ReportConfig, out: Path, progress: Progress) -> Report:
     links = None if config.html is None else Links(config.html.parent, out, moved)
 
     def read(table: Table) -> tuple[Report, dict[str, Listing]]:
-        passes = PASSES + sum(_PASSES[option] for option in config.files)
-        done, total = 0, len(table) * passes
+        decisions = read_decisions(out)
+        passes = PASSES + bool(decisions.num_rows) + bool(config.folders)
+        passes += sum(_PASSES[option] for option in config.files)
+        done, total = 0, len(table)
 
         def count(rows: int) -> None:
             nonlocal done
-            done = min(done + rows, total)
-            progress("rows", done, total)
+            done += rows
+            progress("rows", min(done // passes, total), total)
 
-        with closing(Query(table, read_decisions(out), progress=count)) as query:
+        with closing(Query(table, decisions, progress=count)) as query:
             counted = count_table(query, config.pictures)
             lists = {} if links is None else list_photos(query, links, counted.root)
             said = {
@@ -161,6 +163,8 @@ def _report(config: ReportConfig, out: Path, progress: Progress) -> Report:
     counted = replace(counted, out=config.out)
     if config.html is not None and links is not None:
         shots = take_shots(*shown_rows(counted), moved, progress)
+        if missing := unseen(shots):
+            counted = replace(counted, said={**counted.said, "--html": missing})
         page = render_page(counted, lists, shots, cover, links, config.model)
         with (
             writing(config.html, "--html"),
@@ -190,4 +194,5 @@ def _export(
             return write_coco(query, file, links.moved)
         from inspector.reporting.maps import write_geojson, write_geoparquet
 
-        return {"--geojson": write_geojson, "--geoparquet": write_geoparquet}[option](query, file)
+        write = {"--geojson": write_geojson, "--geoparquet": write_geoparquet}[option]
+        return write(query, file, links.moved)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from inspector.core.pages import data_uri
 from inspector.photos.pictures import CannotShowError, open_full, open_whole
+from inspector.types import View
 from inspector.workers.process import HelperError, Helpers
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ Box = tuple[float, float, float, float]
 @dataclass(frozen=True, slots=True)
 class Shot:
     """A photo as data URIs: the whole of it and, of a large one, parts of it at their places with
-    more of their pixels; the first is the close-up of where the evidence peaks. Empty where there
-    is nothing to show, for the reason `why`."""
+    more of their pixels, first the close-up of where the evidence peaks, unless a person said that
+    there is no crack. Empty where there is nothing to show, for the reason `why`."""
 
     whole: str = ""
     parts: tuple[tuple[Box, str], ...] = ()
@@ -134,7 +135,8 @@ def places_of(row: JsonObject) -> list[Box]:
         return []
     places = []
     if row["peak_x"] is not None and row["peak_y"] is not None:
-        side = CLOSE_UP * max(sides) if row["regions"] is None else NATIVE_SIDE
+        whole = row["view"] in (None, View.WHOLE)
+        side = CLOSE_UP * max(sides) if whole else NATIVE_SIDE
         places.append(_around(row["peak_x"], row["peak_y"], side, *sides))
     for region in (row["regions"] or [])[: PATCHES - 1]:
         left, top = region["x"] / sides[0], region["y"] / sides[1]
@@ -156,7 +158,7 @@ def look(address: str, content_hash: str, places: Sequence[Box], side: int) -> S
     for box in places:
         left, top, width, height = box
         closer = SMALL / max(width * sides[0], height * sides[1])
-        if parts and closer < max(whole.size) / max(sides):
+        if closer < max(whole.size) / max(sides):
             continue  # the whole of it shows as much
         right, bottom = left + width, top + height
         corners = (left * sides[0], top * sides[1], right * sides[0], bottom * sides[1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from inspector.core.text import TITLE, Whole, display_path, wrapped
+from inspector.core.text import TITLE, Whole, display_path, quantity, wrapped
 from inspector.model.scale import cannot_show
 from inspector.reporting.contents import AT_REST
 from inspector.reporting.counting import OUTCOMES
@@ -14,7 +14,7 @@ from inspector.results.query import FAILED
 from inspector.types import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from inspector.reporting.contents import People, Report
@@ -23,7 +23,19 @@ if TYPE_CHECKING:
 
 
 def photos(number: int) -> str:
-    return f"{number:,} photo{'' if number == 1 else 's'}"
+    return quantity(number, "photo")
+
+
+def unseen(number: int, total: int) -> str:
+    """Say that there are no pictures of some photos, and what helps."""
+    return (
+        f"{number:,} of {photos(total)} could not be shown; where they lie elsewhere now: "
+        "--moved OLD=NEW"
+    )
+
+
+def copies(number: int) -> str:
+    return f"{quantity(number, 'file')} {_verb(number, 'hold')} the very bytes of another one"
 
 
 def share(part: int, whole: int) -> str:
@@ -87,9 +99,7 @@ def sentences(report: Report) -> list[str]:
         found.append(f"{_cannot_show(report)}. The model calls none of them clear.")
     found += [f"Most cracks: {in_folder(group)}." for group in report.most_cracks[:1]]
     if report.copies:
-        found.append(
-            f"{report.copies:,} files hold the very bytes of another one; each counts here."
-        )
+        found.append(f"{copies(report.copies)}; each counts here.")
     if report.placed and report.without_place:
         found.append(
             f"{photos(report.without_place)} {_verb(report.without_place, 'has', 'have')} no place "
@@ -105,10 +115,18 @@ def said(row: JsonObject, outcome: str | None) -> str:
     if model != outcome:
         parts.append(f"the model says {model}")
     if human:
-        parts.append("a person is unsure" if human == "unsure" else f"a person says {human}")
+        parts.append(by_person(human))
     if (reason or row["failure_code"]) not in (None, Reason.MODEL):
         parts.append(reason or row["failure_code"])
     return " · ".join(parts)
+
+
+def by_person(human: str) -> str:
+    return "a person is unsure" if human == "unsure" else f"a person says {human.replace('_', ' ')}"
+
+
+def note(row: JsonObject) -> str:
+    return f"note: {row['note']}" if row["note"] else ""
 
 
 def when_and_where(row: JsonObject) -> str:
@@ -127,24 +145,34 @@ def _cannot_show(report: Report) -> str:
 
 
 def regions(row: JsonObject) -> str:
-    """Say how many regions a photo has, and how long the longest is; nothing if judged whole."""
+    """Say how many regions a photo has, how long the longest is, and how many places a person
+    marked; nothing if judged whole."""
     found = row["regions"]
     if found is None:
         return ""
     if not found:
         return "no region"
-    longest = max(found, key=lambda region: float(region["length_at_least"]))
-    number = "1 region," if len(found) == 1 else f"{len(found):,} regions, the longest"
-    return f"{number} {length(longest, row)}"
+    seen, parts = [region for region in found if region["p_crack"] is not None], []
+    if seen:
+        number = "1 region," if len(seen) == 1 else f"{len(seen):,} regions, the longest"
+        parts.append(f"{number} {length(longest(seen), row)}")
+    if marked := len(found) - len(seen):
+        parts.append(f"{quantity(marked, 'place')} marked by a person")
+    return "; ".join(parts)
+
+
+def longest(found: Sequence[JsonObject]) -> JsonObject:
+    """Return the region that may be the longest; a person's mark has no length."""
+    return max(found, key=lambda region: float(region["length_at_most"] or 0))
 
 
 def region(row: JsonObject, number: int) -> str:
     """Say what is known of one region of a photo."""
     found = row["regions"][number]
-    return (
-        f"region {number + 1} of {len(row['regions'])}: p {found['p_crack']:.3f}, "
-        f"{length(found, row)}"
-    )
+    said = "marked by a person, {width:,} x {height:,} px".format(**found)
+    if found["p_crack"] is not None:
+        said = f"p {found['p_crack']:.3f}, {length(found, row)}"
+    return f"region {number + 1} of {len(row['regions'])}: {said}"
 
 
 def length(found: JsonObject, row: JsonObject) -> str:
@@ -165,7 +193,7 @@ def said_by_people(people: People, rows: int) -> str:
     if not people.looked_at:
         return "Nobody has looked at these photos yet: every figure is the model's alone."
     differences = [
-        f"found {people.missed_cracks:,} cracks among those it had called clear",
+        f"found {quantity(people.missed_cracks, 'crack')} among those it had called clear",
         f"called {people.false_alarms:,} of its cracks clear",
         f"decided {people.decided:,} that it had left open",
     ]
@@ -235,14 +263,16 @@ def report_lines(report: Report) -> list[str]:
     if report.min_crack_mm is not None:
         lines += wrapped("scale", _cannot_show(report))
     if report.copies:
-        lines += wrapped("copies", f"{report.copies:,} files hold the bytes of another one")
+        lines += wrapped("copies", copies(report.copies))
     if report.without_place:
         said = f"known of {photos(report.placed)}, not of {report.without_place:,}"
         lines += wrapped("places", said)
     if total.review:
         out = shlex.quote(display_path(str(report.out)))
         here = f"merge {out} --out DIR" if isinstance(report.out, str) else f"review {out}"
-        lines += wrapped("review", f"{total.review:,} are left to a person; look at them with:")
+        words = ("is", "it") if total.review == 1 else ("are", "them")
+        said = f"{total.review:,} {words[0]} left to a person; look at {words[1]} with:"
+        lines += wrapped("review", said)
         lines.append(_whole("", f"inspector {here}"))
     return lines
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from inspector.core.text import calendar_us
+from inspector.core.text import calendar_us, quantity
 from inspector.errors import OutputError
 from inspector.results.parts import OUTCOMES, counted, outcomes_of, read_columns
 from inspector.types import FailureCode
@@ -148,8 +148,8 @@ class Ledger:
         file = next(file for file, begin, end in self._spans() if begin < end)
         example = read_columns(self._out / file, ["path"])["path"][0].as_py()
         return (
-            f"{out} holds {len(self):,} rows of other photos, such as {example}; this scan "
-            "adds its own to them (another --out keeps them apart)"
+            f"{out} holds {quantity(len(self), 'row')} of other photos, such as {example}; this "
+            "scan adds its own to them (another --out keeps them apart)"
         )
 
     def see(self, uris: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from inspector.core.durable import publish
 from inspector.core.layout import TABLE
+from inspector.core.text import quantity
 from inspector.core.untrusted import read_plain
 from inspector.results.manifest import AGAIN
 
@@ -83,9 +84,9 @@ class LostRows:
     def notes(self) -> list[str]:
         """Return a sentence about each lost part."""
         return [
-            (f"{part.rows:,} photos are to be judged again at other thresholds"
+            (f"{quantity(part.rows, 'photo')} to be judged again at other thresholds"
              if part.sha256 == AGAIN
-             else f"{TABLE}/{part.file} was lost with {part.rows:,} rows")
+             else f"{TABLE}/{part.file} was lost with {quantity(part.rows, 'row')}")
             + f"; {self.missing(file):,} of them had no row when this scan began"
             + (", and which they are is not known: put the file back"
                if self._missing[file] is None else "")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from inspector.core.durable import reporting
 from inspector.core.layout import Layout, refuse_other
 from inspector.core.progress import no_progress
-from inspector.core.text import display_path
+from inspector.core.text import display_path, quantity
 from inspector.core.untrusted import opened, sha256_of, take_paths
 from inspector.errors import OutputError, UsageError
 from inspector.results.labels import open_labels, read_decisions
@@ -258,10 +258,13 @@ def _merge_labels(config: MergeConfig, tables: Sequence[FinishedTable]) -> int:
 
 def merged_lines(result: MergeResult) -> list[str]:
     """Say what has become of the tables."""
-    said = "1 table" if result.tables == 1 else f"{result.tables:,} tables"
+    said = quantity(result.tables, "table")
     said += ", all shards of a scan" if result.shards else ""
     copied = f"; parts copied, not linked: {result.copied:,}" if result.copied else ""
     lines = [f"merged     {said}{', as before' if result.unchanged else ''}{copied}"]
     if result.labels:
         lines.append(f"labels     taken over: {result.labels:,}")
-    return [*lines, f"table      {result.out} ({result.rows:,} rows, part files: {result.parts:,})"]
+    return [
+        *lines,
+        f"table      {result.out} ({quantity(result.rows, 'row')}, part files: {result.parts:,})",
+    ]

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from inspector.core.layout import Layout
 from inspector.core.progress import no_progress
-from inspector.core.text import display_path
+from inspector.core.text import display_path, quantity
 from inspector.core.untrusted import sha256_of, take_paths
 from inspector.errors import OutputError, UsageError
 from inspector.results.labels import read_decisions
@@ -152,5 +152,5 @@ def _batches(table: Table, progress: Progress) -> Iterator[pa.RecordBatch]:
 def published_lines(result: PublishResult) -> list[str]:
     """Say what was published."""
     how = ", as before" if result.unchanged else ""
-    said = f"{result.delta} ({result.rows:,} rows, version {result.version}{how})"
+    said = f"{result.delta} ({quantity(result.rows, 'row')}, version {result.version}{how})"
     return [f"published  {said}", f"table      {result.out}"]

@@ -33,19 +33,56 @@ _LEAST_MEMORY, _MEMORY_PER_ROW = 32_000_000, 8
 _THREADS = 1
 """A stream feeds no more; each costs 15 MB."""
 _ROWS_FETCHED = 2_000
+OPPOSITE = "(('crack', 'clear'), ('clear', 'crack'), ('not_concrete', 'crack'))"
+"""What a person said beside what the model had said, where one is the opposite of the other."""
+_JUDGED = ("regions", "width", "height", "peak_x", "peak_y")
+"""Columns that what a person said of places is about."""
 _BOX = ("x", "y", "width", "height")
-_STANDING = """REPLACE (if(len(rejected) > 0, [r FOR r IN regions
-  IF NOT list_contains(rejected, {x: r.x, y: r.y, width: r.width, height: r.height})],
-  regions) AS regions)"""
-"""Regions that a person called clear are none."""
+_POINT = 14
+"""A place marked by a click is a square around it, this part of the photo's longer side."""
+
+
+def _box(name: str) -> str:
+    return "{" + ", ".join(f"{side}: {name}.{side}" for side in _BOX) + "}"
+
+
+_PLACES = f"""SELECT *, coalesce(places, []) AS said_of, coalesce(regions, []) AS found,
+  greatest(width, height) // {_POINT} AS side,
+  [r FOR r IN said_of IF r.label = 'clear'] AS clear,
+  [{_box("r")} FOR r IN found] AS known,
+  [if(r.width > 0, {_box("r")}, {{
+      x: greatest(0, r.x - side // 2)::INTEGER, y: greatest(0, r.y - side // 2)::INTEGER,
+      width: (least(width, r.x + side // 2 + 1) - greatest(0, r.x - side // 2))::INTEGER,
+      height: (least(height, r.y + side // 2 + 1) - greatest(0, r.y - side // 2))::INTEGER}})
+    FOR r IN said_of IF r.label = 'crack' AND NOT list_contains(known, {_box("r")})] AS boxes
+  FROM decided LEFT JOIN judged USING (row)"""
+_SAY = f"""INSERT INTO said SELECT row, uri, label, [{_box("r")} FOR r IN clear],
+  [{{x: r.x, y: r.y, width: r.width, height: r.height, p_crack: NULL::FLOAT,
+     length_at_least: NULL::FLOAT, length_at_most: NULL::FLOAT, stage: NULL::VARCHAR}}
+    FOR r IN boxes],
+  len([r FOR r IN clear IF peak_x * width BETWEEN r.x AND r.x + r.width
+    AND peak_y * height BETWEEN r.y AND r.y + r.height]) > 0, note
+  FROM ({_PLACES})"""
+_STANDING = {
+    "regions": f"""if(len(rejected) + len(marked) > 0, list_concat(marked,
+      [r FOR r IN coalesce(regions, []) IF NOT list_contains(rejected, {_box("r")})]), regions)""",
+    "peak_x": "if(off_peak, NULL, peak_x)",
+    "peak_y": "if(off_peak, NULL, peak_y)",
+}
+"""What stands of these columns after people had their say, in SQL."""
 
 
 class Query:
     """SQL over one opened table; `close` ends it.
 
     `db` is a private database. Its table `said` has the rows that somebody labelled: `row`, `uri`
-    and `human` (a `Label`; null where there is none, or of other bytes), and `rejected`, the boxes
-    of regions that were called clear: `regions` are without them wherever this class gives them.
+    and `human` (a `Label`; null where there is none, or of other bytes), `note`, and what was said
+    of places: `rejected`, the boxes of regions that were called clear, `off_peak`, whether the
+    evidence peaks in one of these, and `marked`, the places that a person marked as cracks.
+
+    Wherever this class gives `regions`, they are without the rejected and begin with the marked,
+    which have no probability, no length and no stage; `peak_x` and `peak_y` are null where the
+    evidence peaks in a rejected one.
     """
 
     def __init__(
@@ -66,23 +103,32 @@ class Query:
         self.close = weakref.finalize(self, _close, self.db, folder)
         self.db.execute(
             "CREATE TABLE said (row BIGINT, uri VARCHAR, human VARCHAR, "
-            "rejected STRUCT(x INTEGER, y INTEGER, width INTEGER, height INTEGER)[], note VARCHAR)"
+            "rejected STRUCT(x INTEGER, y INTEGER, width INTEGER, height INTEGER)[], "
+            "marked STRUCT(x INTEGER, y INTEGER, width INTEGER, height INTEGER, p_crack FLOAT, "
+            "length_at_least FLOAT, length_at_most FLOAT, stage VARCHAR)[], "
+            "off_peak BOOLEAN, note VARCHAR)"
         )
         if decisions.num_rows and len(table):
-            self.db.register("decided", pa.concat_tables(self._decided(newest(decisions))))
-            self.db.execute(
-                """INSERT INTO said SELECT row, uri, label, [
-                     {x: r.x, y: r.y, width: r.width, height: r.height}
-                     FOR r IN regions IF r.label = 'clear'], note FROM decided"""
-            )
+            decided = pa.concat_tables(self._decided(newest(decisions)))
+            self.db.register("decided", decided)
+            self.db.register("judged", self._judged(decided))
+            self.db.execute(_SAY)
             self.db.unregister("decided")
+            self.db.unregister("judged")
 
     def _decided(self, labels: pa.Table) -> Iterator[pa.Table]:
         """Yield the rows about whose photos somebody said something, and what applies to them."""
         for batch in self.table.batches(KEYS, self.progress):
             rows = batch.filter(pc.is_in(batch["uri"], value_set=labels["uri"]))
             said = labels.take(applying(rows, labels)).select(["label", "regions", "note"])
+            said = said.rename_columns(["label", "places", "note"])
             yield said.append_column(ROW, rows[ROW]).append_column("uri", rows["uri"])
+
+    def _judged(self, decided: pa.Table) -> pa.Table:
+        """Return what the model says of the photos of which people said something of places."""
+        numbers = decided.filter(decided["places"].is_valid())[ROW].to_pylist()
+        rows = self.table.rows(numbers, _JUDGED)
+        return pa.Table.from_pylist(rows, schema=batch_schema(_JUDGED))
 
     def ask(self, columns: Sequence[str], sql: str, *values: object) -> list[Any]:
         """Run one statement over `photos`, from its SELECT on, and return its rows.
@@ -109,16 +155,21 @@ class Query:
             pass
 
     def rows(self, numbers: Sequence[int], columns: Sequence[str]) -> list[JsonObject]:
-        """Read rows as `Table.rows` does, with `human_verdict`."""
-        some = "SELECT row, human, rejected FROM said WHERE list_contains(?, row)"
+        """Read rows as `Table.rows` does, with `human_verdict` and `note`."""
+        some = """SELECT row, human, note, rejected, marked, off_peak FROM said
+                  WHERE list_contains(?, row)"""
         said = {row: about for row, *about in self.db.execute(some, [list(numbers)]).fetchall()}
         found = []
         for row in self.table.rows(numbers, columns):
-            human, rejected = said.get(row[ROW], (None, None))
-            if rejected and row.get("regions"):
-                regions = row["regions"]
-                row["regions"] = [r for r in regions if {k: r[k] for k in _BOX} not in rejected]
-            found.append({**row, "human_verdict": human})
+            human, note, *places, off_peak = said.get(row[ROW], (None,) * 5)
+            rejected, marked = (boxes or [] for boxes in places)
+            if "regions" in row and (rejected or marked):
+                regions = row["regions"] or []
+                standing = [r for r in regions if {k: r[k] for k in _BOX} not in rejected]
+                row["regions"] = [*marked, *standing]
+            if off_peak:
+                row |= dict.fromkeys({"peak_x", "peak_y"} & row.keys())
+            found.append({**row, "human_verdict": human, "note": note})
         return found
 
     @contextlib.contextmanager
@@ -150,9 +201,11 @@ class Query:
 
 def _photos(columns: Sequence[str]) -> str:
     """Return the beginning of every statement over `photos`."""
+    standing = [f"{sql} AS {name}" for name, sql in _STANDING.items() if name in columns]
+    replace = f"REPLACE ({', '.join(standing)})" if standing else ""
     return f"""
 WITH photos AS (
-  SELECT rows.* {_STANDING if "regions" in columns else ""}, human, note,
+  SELECT rows.* {replace}, human, note,
     coalesce(verdict, '{FAILED}') AS model,
     coalesce(CASE human WHEN 'unsure' THEN 'review' WHEN 'not_concrete' THEN 'clear' ELSE human END,
       verdict, '{FAILED}') AS after

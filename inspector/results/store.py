@@ -26,6 +26,7 @@ from inspector.core.durable import (
     write_synced,
 )
 from inspector.core.layout import Layout, number_of, part_name, refuse_unknown
+from inspector.core.text import quantity
 from inspector.results.journal import Journal
 from inspector.results.ledger import Ledger
 from inspector.results.lost import LostRows, list_of, write_list
@@ -284,7 +285,9 @@ class Results:
         )
 
     def _saying_what_is_safe(self) -> contextlib.AbstractContextManager[None]:
-        return reporting(self.name, lambda: f"{self.rows:,} rows are committed")
+        return reporting(
+            self.name, lambda: f"{quantity(self.rows, 'row is', 'rows are')} committed"
+        )
 
     def load(self, *, by_content: bool) -> None:
         """Take over the parts that are there, and bring the manifest up to date with them. Raises

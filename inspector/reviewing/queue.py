@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from inspector.errors import UsageError
 from inspector.results.labels import Label
-from inspector.results.query import FAILED
+from inspector.results.query import FAILED, OPPOSITE
 from inspector.types import FailureCode, Reason, Verdict
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ is by what its verdict is expected to cost if nobody looks."""
 _OPENABLE = ("truncated", "corrupt", "unsupported", "changed", "permission", "io_error")
 """Failures after which there may still be something to look at."""
 _LONGEST_TEXT = 5_000
-_DIFFERS = """(human, verdict::VARCHAR)
-  IN (('crack', 'clear'), ('clear', 'crack'), ('not_concrete', 'crack'))"""
+_DIFFERS = f"(human, verdict::VARCHAR) IN {OPPOSITE}"
 _FOLDER = "regexp_replace(path, '/[^/]*$', '')"
 MOST_FOLDERS = 200
 """Folders to choose from, those with the most photos; any other is found by its name."""

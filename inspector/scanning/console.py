@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from inspector.core.progress import ALWAYS, Line, Part, State, time_left
-from inspector.core.text import display_path, print_lines, wrapped
+from inspector.core.text import display_path, print_lines, quantity, wrapped
 from inspector.errors import InspectorError
 from inspector.photos.source import count_images
 from inspector.scanning.outcome import nearby, outcomes, rate
@@ -57,7 +57,9 @@ class ScanConsole(Line):
         out = display_path(str(self.config.out))
         said = f"looking at photos; the results go to {out}"
         if table.rows:
-            said = f"goes on with {out}, which has {table.rows:,} photos: {outcomes(table)}"
+            said = (
+                f"goes on with {out}, which has {quantity(table.rows, 'photo')}: {outcomes(table)}"
+            )
         lines = wrapped("scan", said)
         if self._verbose:
             lines += wrapped("engine", f"{backend.name} on {backend.device}; {plan.why}")
@@ -83,7 +85,7 @@ class ScanConsole(Line):
         parts += _counted(run)
         parts.append(Part(f"{rate(tally.looked_at / seconds)}/s", 30))
         if tally.nodes:
-            parts.append(Part(f"{tally.nodes} node{'s' * (tally.nodes != 1)}", 20))
+            parts.append(Part(quantity(tally.nodes, "node"), 20))
         if tally.megapixels:
             parts.append(Part(f"{rate(tally.megapixels / seconds)} MP/s", 10))
         if not total:
@@ -94,7 +96,7 @@ class ScanConsole(Line):
 
     def _of(self, seen: int) -> str:
         total = self.total
-        return f"{seen:,} of {self._about}{total:,}" if total else f"{seen:,} photos"
+        return f"{seen:,} of {self._about}{total:,}" if total else quantity(seen, "photo")
 
     def _count(self) -> None:
         with suppress(InspectorError):  # the scan itself has said so
@@ -143,7 +145,7 @@ class WatchConsole(Line):
     def state(self) -> State:
         run = Counts.of(self._outcomes)
         said = "waiting" if self._trouble else "watching"
-        parts = [Part(f"{said}: {run.rows:,} photos"), *_counted(run)]
+        parts = [Part(f"{said}: {quantity(run.rows, 'photo')}"), *_counted(run)]
         return State(
             (), [*parts, *([Part(f"{self._arriving:,} arriving", 30)] * (self._arriving > 0))]
         )

@@ -15,6 +15,7 @@ from safetensors.torch import save
 from inspector.calibration.logits import Calibration, fit_calibration
 from inspector.calibration.thresholds import Judged, choose_thresholds
 from inspector.core.progress import Progress, no_progress
+from inspector.core.text import quantity
 from inspector.core.untrusted import sha256_of
 from inspector.errors import ExportError
 from inspector.evaluation.metrics import (
@@ -133,7 +134,7 @@ def train(
         say(_plan(config, training, validation, str(trainer.device)))
         trained = fit(trainer, notes / CHECKPOINT, digest, progress=progress, say=say)
         if trained.broken:
-            say(f"{len(trained.broken)} images could not be decoded and were left out")
+            say(f"{quantity(len(trained.broken), 'image')} could not be decoded and left out")
         bundle = _finish(config, trainer, trained, digest, source, progress)
         (notes / CHECKPOINT).unlink()  # ten times the model, and of no more use
         missed = write_artifacts(
@@ -158,7 +159,8 @@ def _plan(
 ) -> str:  # fmt: skip
     def count(part: Sequence[LabelledImage]) -> str:
         cracks = sum(image.is_crack for image in part)
-        return f"{len(part):,} images ({cracks:,} with cracks, {len(part) - cracks:,} without)"
+        images = quantity(len(part), "image")
+        return f"{images} ({cracks:,} with cracks, {len(part) - cracks:,} without)"
 
     return (
         f"training on {count(training)}\nvalidating on {count(validation)}\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from inspector.core.text import Whole, plain_table, print_lines, printable
+from inspector.core.text import Whole, plain_table, print_lines, printable, quantity
 
 
 def test_control_characters_are_spelled_out():
@@ -49,3 +49,11 @@ def test_a_table_that_is_too_wide_names_what_is_in_its_columns(monkeypatch):
     assert plain_table(heads, rows)[-2:] == ["a longer name", "                       2"]
     monkeypatch.setenv("COLUMNS", "16")
     assert plain_table(heads, rows)[:2] == ["east: missed", "  1.5%, alarms"]
+
+
+def test_one_is_one():
+    assert [quantity(number, "photo") for number in (0, 1, 2_000)] == [
+        "0 photos", "1 photo", "2,000 photos"
+    ]  # fmt: skip
+    assert quantity(1, "row is", "rows are") == "1 row is"
+    assert quantity(2, "row is", "rows are") == "2 rows are"

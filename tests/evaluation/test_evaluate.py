@@ -89,7 +89,7 @@ def test_metrics_json_has_no_nan_and_render_fits_80_columns(result):
     assert "NaN" not in text
     table = render(evaluation)
     assert all(len(line) <= 80 for line in table.splitlines())
-    assert "1 images could not be decoded" in table
+    assert "1 image could not be decoded" in table
 
 
 @pytest.fixture(scope="module")

@@ -208,7 +208,7 @@ SCANS = (
          typed=(("Ctrl-C ends it", "\x03"),)),
     Step("review nowhere", ("inspector: .*nowhere",), code=1, columns=None),
     Step("review photos-results --port 0 --no-browser --model tiny --reviewer Jörg -v",
-         ("photos of photos-results are labelled",), columns=60,
+         ("labelled in photos-results",), columns=60,
          typed=(("Ctrl-C ends it", say_crack),)),
     Step("review photos-results --no-browser --moved photos='moved photos' --model tiny",
          typed=(("Ctrl-C ends it", "\x03"),), before=move_photos),

@@ -168,7 +168,7 @@ def test_links_to_folders_are_followed_once_and_never_in_circles(tmp_path):
         "Positive/1.jpg": True, "Negative/2.jpg": False,
     }  # fmt: skip
     assert found.repeated == 1
-    assert "1 images are there twice, by links, and count once" in list(found.lines({}))
+    assert "1 image is there twice, by links, and counts once" in list(found.lines({}))
 
 
 @pytest.mark.parametrize("how", [shutil.copyfile, os.symlink, os.link])

@@ -37,7 +37,7 @@ def site(tmp_path):
 def test_every_crack_is_marked_cut_out_and_copied_once(site, tmp_path):
     folders = {"annotate": tmp_path / "1", "crops": tmp_path / "2", "copy_cracks": tmp_path / "3"}
     counted = report(ReportConfig(out=site, **folders))
-    assert "1 photos could not be read" in counted.said["--annotate"]
+    assert "1 photo could not be read" in counted.said["--annotate"]
     assert "gone.jpg: vanished" in counted.said["--crops"]
     names = {
         name: sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.jpg"))

@@ -131,21 +131,26 @@ def test_choose_shown_finds_the_best_of_all_parts(tmp_path):
 
 
 def test_count_table_tells_the_models_verdicts_from_those_that_stand(tmp_path):
-    verdicts = ["crack", "crack", "clear", "review"]
-    rows = rows_at([f"/{k}.jpg" for k in range(4)], verdict=verdicts)
+    verdicts = ["crack", "crack", "clear", "review", "crack", "clear", "review"]
+    rows = rows_at([f"/{k}.jpg" for k in range(7)], verdict=verdicts)
     failed = [row_of(Path(f"/x{k}"), failure_code="empty") for k in range(30)]
     out = write_table(tmp_path / "out", rows, failed)
-    label(
-        out, dict(zip((row["uri"] for row in rows[1:]), ("clear", "crack", "unsure"), strict=True))
-    )
+    words = ("clear", "crack", "unsure", *["not_concrete"] * 3)
+    label(out, dict(zip((row["uri"] for row in rows[1:]), words, strict=True)))
     with query_of(out) as query:
-        found = count_table(query, 0)
-    assert found.model == {"crack": 2, "clear": 1, "review": 1, "failed": 30}
-    assert found.total == Group("all", 34, 2, crack=2, clear=1, review=1, failed=30)
+        found = count_table(query, 9)
+    assert found.model == {"crack": 3, "clear": 2, "review": 2, "failed": 30}
+    assert found.total == Group("all", 37, 3, crack=2, clear=4, review=1, failed=30)
+    people = found.people
+    sums = (people.agree, people.missed_cracks, people.false_alarms, people.decided, people.unsure)
+    assert sums == (1, 1, 2, 1, 1) and sum(sums) == people.looked_at, "each in one of them"
+    assert len(found.differing) == found.all_differing == 3
     said = {(o, w): n for o, by in found.people.by_model.items() for w, n in by.items() if n}
-    assert said == {("crack", "clear"): 1, ("clear", "crack"): 1, ("review", "unsure"): 1}
+    assert said == {("crack", "clear"): 1, ("clear", "crack"): 1, ("review", "unsure"): 1} | {
+        (outcome, "not_concrete"): 1 for outcome in ("crack", "clear", "review")
+    }
     assert found.failures == {"empty": 30}
-    assert [row["row"] for row in found.failed_files["empty"]] == list(range(4, 24))
+    assert [row["row"] for row in found.failed_files["empty"]] == list(range(7, 27))
 
 
 def test_sites_are_drawn_to_scale_with_north_up():

@@ -143,8 +143,17 @@ def test_photos_that_moved_are_linked_where_they_are(table):
     there = table.folder / "archive"
     table.photos.rename(there)
     file = table.folder / "list.csv"
-    report(ReportConfig(out=table.out, csv=file, moved=f"{table.photos}={there}"))
+    maps = {name: table.folder / f"map.{name}" for name in ("geojson", "geoparquet")}
+    coco = table.folder / "coco.json"
+    moved = f"{table.photos}={there}"
+    report(ReportConfig(out=table.out, csv=file, coco=coco, **maps, moved=moved))
     assert read_csv(file)[0]["photo"] == "./archive/01.jpg"
+    now = there / "01.jpg"
+    for feature in json.loads(maps["geojson"].read_text())["features"][::2]:
+        properties = feature["properties"]
+        assert (properties["uri"], properties["path"]) == (now.as_uri(), str(now))
+    assert pq.read_table(maps["geoparquet"])["uri"][0].as_py() == now.as_uri()
+    assert json.loads(coco.read_text())["images"][1]["coco_url"] == now.as_uri()
 
 
 def test_excel_has_numbers_times_and_links(table):
@@ -183,7 +192,9 @@ def test_excel_has_pictures_of_cracks_in_their_rows(table):
         return said, {names[image.anchor._from.row + 1]: image for image in sheet._images}
 
     said, found = pictures()
-    assert said == "4 photos, 2 with pictures" and set(found) == {"wide.jpg", "open.jpg"}
+    gone = "1 of 3 photos could not be shown; where they lie elsewhere now: --moved OLD=NEW"
+    assert said == f"4 photos, 2 with pictures; {gone}"
+    assert set(found) == {"wide.jpg", "open.jpg"}
     picture = found["wide.jpg"]
     assert (picture.width, picture.height) == (240, 180)
     assert picture.anchor._from.col == 2

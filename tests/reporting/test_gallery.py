@@ -14,8 +14,8 @@ from PIL import Image
 from inspector.errors import UsageError
 from inspector.reporting.page import Cover
 from inspector.reporting.report import ReportConfig, report
-from inspector.reporting.wording import limit, regions, said, verdict, when_and_where
-from inspector.results.labels import read_decisions
+from inspector.reporting.wording import limit, note, regions, said, verdict, when_and_where
+from inspector.results.labels import Decision, Label, RegionLabel, open_labels, read_decisions
 from inspector.results.query import Query
 from inspector.results.reader import Table
 from tests.pages import open_on_a_phone
@@ -48,6 +48,12 @@ def made(tmp_path_factory):
     rows = rows_in(root / "photos")
     out = write_table(root / "out", rows[:20], rows[20:])
     label(out, {rows[COUNT - 1]["uri"]: "crack", rows[COUNT]["uri"]: "unsure"})
+    with open_labels(out, "ann") as store:
+        for k, count in ((COUNT - 3, 2), (COUNT - 2, 1)):
+            about = {name: rows[k][name] for name in ("content_hash", "size_bytes", "mtime")}
+            marks = tuple(RegionLabel(9 * n, 9, 90, 90, Label.CRACK) for n in range(count))
+            about |= {"uri": rows[k]["uri"], "label": None, "verdict": "crack", "p_crack": 0.8}
+            store.add(Decision(model=None, regions=marks, note="a </script> & more", **about))
     config = ReportConfig(out=out, html=root / "page.html", title="Bridge <7>", pictures=5)
     return root / "page.html", report(config), out
 
@@ -82,7 +88,7 @@ def test_every_crack_is_listed_in_the_words_of_the_report(made, page):
     assert len(shown) == COUNT
     for name, about, when in shown:
         row = of[name.rpartition("/")[2]]
-        assert about == " · ".join(filter(None, [said(row, "crack"), regions(row)]))
+        assert about == " · ".join(filter(None, [said(row, "crack"), regions(row), note(row)]))
         assert when == when_and_where(row)
     first, second = (name.rpartition("/")[2] for name, *_ in shown[:2])
     assert (first, second) == ("said.jpg", "IMG_56.jpg"), "what people say, then the likeliest"

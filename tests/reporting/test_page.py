@@ -84,7 +84,13 @@ def test_photos_that_moved_are_found(site, tmp_path):
     config = ReportConfig(out=site.out, html=tmp_path / "a.html", pictures=3)
     gone = ReportConfig(out=site.out, html=tmp_path / "b.html", pictures=3,
                          moved=f"{site.photos}=/nowhere")  # fmt: skip
-    assert report(config).total == report(gone).total
+    found = report(gone)
+    assert report(config).total == found.total
+    count = len(found.cracks) + len(found.review) + len(found.differing)
+    assert found.said["--html"] == (
+        f"{count} of {count} photos could not be shown; where they lie elsewhere now: "
+        "--moved OLD=NEW"
+    )
     here, there = ((tmp_path / name).read_text() for name in ("a.html", "b.html"))
     assert "data:image/jpeg" in here and "data:image/jpeg" not in there
     assert "--moved OLD=NEW" in there

@@ -83,6 +83,10 @@ def test_regions_in_words():
     row = {"regions": [region_of(0.97, 820, 1100), region_of(0.4, 64, 64)]}
     assert regions(row) == "2 regions, the longest 820 to 1,100 px long"
     assert region(row, 1) == "region 2 of 2: p 0.400, 64 px long"
+    wide = region_of(0.4, 10, 2000)
+    assert regions({"regions": [region_of(0.9, 820, 1100), wide]}) == (
+        "2 regions, the longest 10 to 2,000 px long"
+    ), "as in the lists, and in the order of the page"
     assert regions({"regions": []}) == "no region"
     assert regions({"regions": None}) == ""
     one = {"regions": [region_of(0.97, 820, 1100)], "mm_per_px": 0.5}

@@ -160,6 +160,14 @@ def test_a_part_that_is_rewritten_meanwhile_is_read_again(out):
     assert (summary.total.photos, summary.total.crack) == (4, 1)
 
 
+def test_progress_counts_the_rows_of_the_table(out, tmp_path):
+    """However often each is read."""
+    seen = []
+    report(ReportConfig(out=out, csv=tmp_path / "a.csv"), progress=lambda *said: seen.append(said))
+    counts = [done for phase, done, total in seen if phase == "rows" and total == 4]
+    assert counts == sorted(counts) and len(counts) == len(seen) and counts[-1] == 4
+
+
 def test_a_table_that_never_rests_is_refused(out):
     def rescan(*_):
         write_table(out, [row_of(Path("/w/3.jpg"))])

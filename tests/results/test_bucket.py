@@ -147,7 +147,7 @@ def test_a_part_whose_answer_got_lost_is_known_as_ones_own(server):
 
 def test_a_store_that_fails_ends_the_scan_and_the_next_goes_on(server):
     server.refused = lambda key: key == PART.format(1)
-    with pytest.raises(OutputError, match=r"s3://photos/brücke 7: .*1 rows are committed"):
+    with pytest.raises(OutputError, match=r"s3://photos/brücke 7: .*1 row is committed"):
         written([1], [2])
     assert numbers_there() == [1]
     server.refused = lambda key: False

@@ -60,7 +60,7 @@ def test_all_rows_are_made_again_and_then_it_is_proven(begun):
 
 def test_a_limit_a_part_of_the_source_and_another_source_do_not_prove_it(begun):
     assert rescan(begun, limit=3).lost.rows == 1
-    assert "of which 1 are not there yet" in damage(begun)["lost_rows"]
+    assert "of which 1 is not there yet" in damage(begun)["lost_rows"]
     put(begun / "other", "x", "y", "z")
     assert quick_scan(begun / "other", begun / "out")[1].lost.rows == 1
     (begun / "photos/d.jpg").rename(begun / "d.jpg")

@@ -126,7 +126,7 @@ class Gallery {
     const [cards, rows] = PRINTED[this.kind];
     this.fill(this.chosen.slice(0, cards), this.chosen.length > cards ? this.chosen.slice(0, rows) : []);
     const left = this.chosen.length - rows;
-    if (left > 0) this.rows.append(`${whole(left)} more are in the page itself and in the list of --csv.`);
+    if (left > 0) this.rows.append(`${whole(left)} more ${left === 1 ? "is" : "are"} in the page itself and in the list of --csv.`);
   }
 
   card(k) {
@@ -167,8 +167,9 @@ class Gallery {
       const [x, y, w, h, p] = found.slice(at, at + 5);
       const mark = element("span", "", "region");
       place(mark, [x / width, y / height, w / width, h / height]);
-      mark.dataset.text = (p / 1000).toFixed(2);
-      mark.title = `region ${at / 7 + 1} of ${found.length / 7}: p ${(p / 1000).toFixed(3)}, ${this.length(k, at)}`;
+      mark.dataset.text = p < 0 ? "mark" : (p / 1000).toFixed(2);
+      const about = p < 0 ? `marked by a person, ${whole(w)} x ${whole(h)} px` : `p ${(p / 1000).toFixed(3)}, ${this.length(k, at)}`;
+      mark.title = `region ${at / 7 + 1} of ${found.length / 7}: ${about}`;
       photo.append(mark);
     }
     if (!found.length && data.x[k] >= 0 && data.y[k] >= 0) {
@@ -181,7 +182,7 @@ class Gallery {
   }
 
   lines(k) {
-    return [this.said(k), this.found(k), this.when(k)].filter(Boolean);
+    return [this.said(k), this.found(k), this.note(k), this.when(k)].filter(Boolean);
   }
 
   said(k) {
@@ -190,20 +191,30 @@ class Gallery {
     return [
       data.p[k] < 0 ? "" : `p ${(data.p[k] / 1000).toFixed(3)}`,
       (model || "failed") === this.kind ? "" : `the model says ${model || "failed"}`,
-      human && (human === "unsure" ? "a person is unsure" : `a person says ${human}`),
+      human && (human === "unsure" ? "a person is unsure" : `a person says ${human.replace("_", " ")}`),
       reason === "model" ? "" : reason,
     ].filter(Boolean).join(" · ");
+  }
+
+  note(k) {
+    return k in this.data.notes ? `note: ${this.data.notes[k]}` : "";
   }
 
   found(k) {
     const found = this.data.regions[k];
     if (!found) return "";
     if (!found.length) return "no region";
-    let at = 0;
-    for (let other = 7; other < found.length; other += 7) if (found[other + 5] > found[at + 5]) at = other;
-    const count = found.length / 7;
-    const number = count === 1 ? "1 region," : `${count}${count < MOST_REGIONS ? "" : " or more"} regions, the longest`;
-    return `${number} ${this.length(k, at)}`;
+    let [longest, marked] = [0, 0];
+    for (let at = 0; at < found.length; at += 7) {
+      if (found[at + 4] < 0) marked++;
+      if (found[at + 6] > found[longest + 6]) longest = at;
+    }
+    const count = found.length / 7 - marked;
+    const number = count === 1 ? "1 region," : `${count}${count + marked < MOST_REGIONS ? " regions, the longest" : " or more regions, the longest of these"}`;
+    return [
+      count ? `${number} ${this.length(k, longest)}` : "",
+      marked ? `${marked} place${marked === 1 ? "" : "s"} marked by a person` : "",
+    ].filter(Boolean).join("; ");
   }
 
   length(k, at) {
@@ -233,7 +244,7 @@ class Gallery {
       const name = element(this.link(k) ? "a" : "span", this.name(k));
       if (this.link(k)) Object.assign(name, { href: this.link(k), target: "_blank", rel: "noreferrer" });
       row.insertCell().append(name);
-      row.insertCell().textContent = [this.said(k), this.found(k)].filter(Boolean).join(" · ");
+      row.insertCell().textContent = [this.said(k), this.found(k), this.note(k)].filter(Boolean).join(" · ");
       row.insertCell().textContent = this.when(k);
     });
     return table;

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from inspector.core.layout import MANIFEST, RESULTS_DIR, Layout, is_being_written, refuse_other
 from inspector.core.progress import no_progress
+from inspector.core.text import quantity
 from inspector.core.untrusted import opened, take_paths
 from inspector.errors import OutputError, UsageError
 from inspector.photos.address import text_of
@@ -155,7 +156,7 @@ def _check_manifest(manifest: Manifest, findings: Findings) -> None:
         findings.add(Flaw.MANIFEST, where, "it is rewriting what is not a part", RESTORE)
     total = sum(part.rows for part in manifest.parts)
     if manifest.recorded_rows != total:
-        what = f"it says {manifest.recorded_rows:,} rows, its parts add up to {total:,}"
+        what = f"it says {quantity(manifest.recorded_rows, 'row')}, its parts add up to {total:,}"
         findings.add(Flaw.MANIFEST, where, what, RESTORE)
 
 

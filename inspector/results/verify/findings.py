@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from inspector.core.text import display_path
+from inspector.core.text import display_path, quantity
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,7 +142,9 @@ class VerifyResult:
 
 def result_lines(result: VerifyResult) -> list[str]:
     """Say what was proven, or what is damaged and how to repair it."""
-    lines = [f"table      {result.out} ({result.rows:,} rows, part files: {result.parts:,})"]
+    lines = [
+        f"table      {result.out} ({quantity(result.rows, 'row')}, part files: {result.parts:,})"
+    ]
     if result.shard is not None:
         lines.append(f"shard      {result.shard}; inspector merge makes one table of all shards")
     if result.photos is not None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inspector.core.layout import RESULTS_DIR, TABLE, Layout, is_part_name
+from inspector.core.text import quantity
 from inspector.core.untrusted import NotAFileError, opened
 from inspector.errors import UsageError
 from inspector.results.lost import read_list
@@ -84,7 +85,10 @@ class TableCheck:
         if missing:
             was = "has" if part.sha256 == AGAIN else "was lost with"
             again = " to be judged again" if part.sha256 == AGAIN else ""
-            what = f"{was} {rows:,} rows{again}, of which {missing:,} are not there yet ({which})"
+            of_them = quantity(missing, "is", "are")
+            what = (
+                f"{was} {quantity(rows, 'row')}{again}, of which {of_them} not there yet ({which})"
+            )
             self._add(Flaw.LOST_ROWS, name, what, LOST)
 
     def _unlisted(self) -> Iterator[str]:
@@ -122,7 +126,7 @@ class TableCheck:
             if name not in self.manifest.rewriting and not self.findings.damaged():
                 self._check_list(name)
         except FileNotFoundError:
-            what = f"is gone, with {promise.rows:,} rows" if promise.rows else "is gone"
+            what = f"is gone, with {quantity(promise.rows, 'row')}" if promise.rows else "is gone"
             add(Flaw.MISSING_PART, name, what, "put it back, or run the same scan again")
         except NotAFileError:
             what = "is a directory, link, pipe or device, no file"
@@ -155,13 +159,15 @@ class TableCheck:
                 return
             rows = self._check_rows(name, file)
             if rows != file.metadata.num_rows:  # the reader does not always mind
-                raise ValueError(f"{rows:,} rows where its footer says {file.metadata.num_rows:,}")
+                raise ValueError(
+                    f"{quantity(rows, 'row')} where its footer says {file.metadata.num_rows:,}"
+                )
         except UNREADABLE as error:
             self._unreadable(name, error)
             return
         self.parts[name] = rows
         if promised is not None and rows != promised:
-            what = f"holds {rows:,} rows, but the manifest says {promised:,}"
+            what = f"holds {quantity(rows, 'row')}, but the manifest says {promised:,}"
             self._add(Flaw.ROW_COUNT, name, what, RESCAN)
 
     def _is_ours(self, name: str, schema: pa.Schema) -> bool:
@@ -191,7 +197,7 @@ class TableCheck:
                 counts[flaw, what] += int(mask.sum())
                 examples.setdefault((flaw, what), uris[int(mask.argmax())])
         for (flaw, what), count in counts.items():
-            where = f"{count:,} rows, the first of {examples[flaw, what]}"
+            where = f"{quantity(count, 'row')}, the first of {examples[flaw, what]}"
             self._add(flaw, name, f"{what} ({where})", RESCAN)
         return rows
 
@@ -203,7 +209,8 @@ class TableCheck:
             examples.setdefault((first, again), uri)
         for (first, again), count in pairs.items():
             other = "" if first == again else f" that {first} also has"
-            what = f"has a second row for {count:,} files{other}, as for {examples[first, again]}"
+            files = quantity(count, "file")
+            what = f"has a second row for {files}{other}, as for {examples[first, again]}"
             self._add(Flaw.DOUBLED_URI, again, what, RESCAN)
 
     def _uris(self, name: str) -> list[str]:
