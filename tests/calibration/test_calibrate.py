@@ -301,6 +301,7 @@ def test_photos_that_a_scan_judges_at_their_own_scale_are_counted(
 
 def test_photos_that_the_model_has_learned_from_are_told(tiny_bundle_copy, labelled, tmp_path):
     learned = [image for image in find_labelled(labelled) if image.is_crack]
+    (tiny_bundle_copy.path / FINGERPRINTS).parent.mkdir()
     save(fingerprint(learned, workers=0), tiny_bundle_copy.path / FINGERPRINTS)
     told = said_of(tiny_bundle_copy, labelled)
     assert "of 81 calibration images" in told and "WARNING" in told
