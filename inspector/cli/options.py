@@ -105,6 +105,13 @@ Moved = Annotated[
     str | None,
     photos(metavar="OLD=NEW", help="Photos that were scanned below OLD now lie below NEW."),
 ]
+Since = Annotated[
+    str | None,
+    photos(
+        metavar="TIME",
+        help="Only photos that were judged then or later: 2026-11-30, or 2026-11-30T18:50.",
+    ),
+]
 AnyOut = Annotated[
     str,
     typer.Argument(

@@ -25,6 +25,7 @@ from inspector.results.labels import read_decisions
 from inspector.results.log import at_hand
 from inspector.results.query import Query
 from inspector.results.reader import read_steadily
+from inspector.results.times import parse_since
 from inspector.workers.process import refuse_reimport
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ class ReportConfig:
     """Bundle that made the table, for what is known about it; None: the one that comes along."""
     moved: str | None = None
     """`OLD=NEW`: photos that were scanned below OLD now lie below NEW."""
+    since: str | None = None
+    """Only photos that were judged then or later: a date or a time as of ISO 8601, local unless it
+    names a time zone; None: all."""
 
     def __post_init__(self) -> None:
         take_paths(self)
@@ -81,6 +85,8 @@ class ReportConfig:
             raise UsageError(f"--pictures {self.pictures} is not between 0 and {MOST_PICTURES}")
         if self.moved is not None:
             Moved.parse(self.moved)
+        if self.since is not None:
+            parse_since(self.since)
         seen: dict[Path, str] = {}
         for option, place in (self.folders | self.files).items():
             is_folder = option in self.folders
@@ -135,7 +141,7 @@ def _report(config: ReportConfig, out: Path, progress: Progress) -> Report:
 
     def read(table: Table) -> tuple[Report, dict[str, Listing]]:
         passes = PASSES + sum(_PASSES[option] for option in config.files)
-        done, total = 0, len(table) * passes
+        done, total = 0, table.streamed * passes
 
         def count(rows: int) -> None:
             nonlocal done
@@ -157,7 +163,8 @@ def _report(config: ReportConfig, out: Path, progress: Progress) -> Report:
                 said |= write_copies(query, config.folders, root, moved, progress)
         return replace(counted, said=said), lists
 
-    counted, lists = read_steadily(out, read)
+    since = None if config.since is None else parse_since(config.since)
+    counted, lists = read_steadily(out, read, since)
     counted = replace(counted, out=config.out)
     if config.html is not None and links is not None:
         shots = take_shots(*shown_rows(counted), moved, progress)

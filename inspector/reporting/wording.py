@@ -49,7 +49,8 @@ def verdict(report: Report) -> str:
     """Say in one sentence what the table says."""
     total = report.total
     if not total.photos:
-        return "No photo was scanned."
+        since = "" if report.since is None else f" since {report.since:%Y-%m-%d %H:%M}"
+        return f"No photo was scanned{since}."
     found = f"{total.crack:,} of {photos(total.photos)} {_verb(total.crack, 'show')} a crack"
     if not total.crack:
         found = f"None of {photos(total.photos)} shows a crack"
@@ -211,6 +212,8 @@ def report_lines(report: Report) -> list[str]:
     lines = wrapped(
         "photos", f"{total.photos:,}, of them {failed:,} failed ({share(failed, total.photos)})"
     )
+    if report.since is not None:
+        lines += wrapped("since", f"{report.since:%Y-%m-%d %H:%M}: only what was judged from then")
     if report.state.shard is not None:
         lines += wrapped("shard", f"{report.state.shard}; inspector merge makes one table of all")
     if report.state.kind != AT_REST:
@@ -242,7 +245,9 @@ def report_lines(report: Report) -> list[str]:
     if total.review:
         out = shlex.quote(display_path(str(report.out)))
         here = f"merge {out} --out DIR" if isinstance(report.out, str) else f"review {out}"
-        lines += wrapped("review", f"{total.review:,} are left to a person; look at them with:")
+        seen = f", {people.unsure:,} of them seen and unsure" if people.unsure else ""
+        said = f"{total.review:,} are left to a person{seen}; look at them with:"
+        lines += wrapped("review", said)
         lines.append(_whole("", f"inspector {here}"))
     return lines
 
