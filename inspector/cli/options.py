@@ -103,7 +103,7 @@ MinCrackMm = Annotated[
 ]
 Moved = Annotated[
     str | None,
-    photos(metavar="OLD=NEW", help="Photos that were scanned below OLD now lie below NEW."),
+    photos(metavar="OLD=NEW", help="What was scanned as OLD, a folder or a file, is NEW now."),
 ]
 Since = Annotated[
     str | None,

@@ -74,7 +74,7 @@ class ReportConfig:
     model: Path | None = None
     """Bundle that made the table, for what is known about it; None: the one that comes along."""
     moved: str | None = None
-    """`OLD=NEW`: photos that were scanned below OLD now lie below NEW."""
+    """`OLD=NEW`: what was scanned as OLD, a folder or a file, is NEW now."""
     since: str | None = None
     """Only photos that were judged then or later: a date or a time as of ISO 8601, local unless it
     names a time zone; None: all."""

@@ -31,15 +31,17 @@ EXAMPLES = 3
 """Failed photos that are named by failure code."""
 _READ = ("verdict", "p_crack", "reason", "failure_code")
 _HUMAN = "human_verdict"
+_SURE = 2.0
+"""Stands for the probability of a crack that a person has seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Highlights:
     """All rows of a table, of this run and earlier ones."""
 
-    cracks: list[tuple[bool, float, str]]
-    """Of the likeliest cracks whether it is new, its probability (-1: none), and its path: new ones
-    first, of each the likeliest."""
+    cracks: list[tuple[bool, float | None, str]]
+    """Of the likeliest cracks whether it is new, its probability (None: a person says so), and its
+    path: new ones first, then what a person says, then the likeliest."""
     all_cracks: int
     new_cracks: int
     reasons: dict[str, int]
@@ -78,7 +80,8 @@ def _read(table: Table, since: datetime | None) -> Highlights:
         new_N[_places(is_new)] = True
         all_cracks += len(crack_N)
         new_cracks += int(new_N[crack_N].sum())
-        p = pc.fill_null(batch["p_crack"], -1).take(pa.array(crack_N)).to_pylist()
+        p_N = pc.if_else(human.is_valid(), _SURE, batch["p_crack"])
+        p = p_N.take(pa.array(crack_N)).to_pylist()
         found = zip(new_N[crack_N].tolist(), p, (begin + crack_N).tolist(), strict=True)
         # Of equal ones those that come first.
         likeliest = nlargest(LIKELIEST, [*likeliest, *found], key=itemgetter(0, 1))
@@ -94,7 +97,9 @@ def _read(table: Table, since: datetime | None) -> Highlights:
     named = [row for *_, row in likeliest] + [row for some in failed.values() for row in some]
     text_of = dict(zip(named, table.rows(named, ["path", "detail"]), strict=True))
     return Highlights(
-        cracks=[(new, p, text_of[row]["path"]) for new, p, row in likeliest],
+        cracks=[
+            (new, None if p == _SURE else p, text_of[row]["path"]) for new, p, row in likeliest
+        ],
         all_cracks=all_cracks,
         new_cracks=new_cracks,
         reasons=dict(reasons.most_common()),

@@ -108,7 +108,8 @@ def _table_says(summary: ScanSummary, found: Highlights | OutputError) -> Iterat
     for number, (new, p, path) in enumerate(found.cracks):
         title = "" if number else "cracks"
         word = "" if not found.new_cracks else "new  " if new else "     "
-        yield f"{title:<11}{f'p {p:.3f}' if p >= 0 else ' ' * 7}  {word}{nearby(path)}"
+        sure = "person " if p is None else f"p {p:.3f}"
+        yield f"{title:<11}{sure}  {word}{nearby(path)}"
     if (rest := found.all_cracks - len(found.cracks)) > 0:
         new = found.new_cracks - sum(new for new, *_ in found.cracks)
         yield f"           and {rest:,} more" + (f", {new:,} of them new" if new else "")
@@ -153,16 +154,15 @@ def _next(summary: ScanSummary, found: Highlights | OutputError, verbose: bool) 
     out = str(summary.out)
     told = isinstance(found, Highlights)
     review = found.open if told else summary.table.verdicts[Verdict.REVIEW]
+    many = "1 photo" if review == 1 else f"{review:,} photos"
     said = [
         (f"inspector report {shlex.quote(out)}", "the cracks as pictures"),
         (f"inspector table {shlex.quote(out)}", "every photo, here"),
     ]
     if review and isinstance(summary.out, Path):
-        said.append((f"inspector review {shlex.quote(out)}", f"decide on {review:,} photos"))
+        said.append((f"inspector review {shlex.quote(out)}", f"decide on {many}"))
     elif review:
-        said.append(
-            (f"inspector merge {shlex.quote(out)} --out DIR", f"to decide on {review:,} photos")
-        )
+        said.append((f"inspector merge {shlex.quote(out)} --out DIR", f"to decide on {many}"))
     wide = max(len(command) for command, _ in said)
     lines: list[str] = []
     for command, what in said:
@@ -201,9 +201,10 @@ def _views(summary: ScanSummary) -> list[str]:
 
 def _past(summary: ScanSummary) -> list[str]:
     """Lines about rows that were there before, and about what people said of them."""
-    labels, gone = summary.labels, "rows whose files are gone: {:,}; kept, --prune drops them"
+    labels, gone = summary.labels, "rows whose files are gone: {:,}"
     if summary.moved_away:
-        gone += f"; {summary.moved_away:,} of these photos lie elsewhere now"
+        gone += f" ({summary.moved_away:,} of these photos lie elsewhere now, byte for byte)"
+    gone += "; kept, --prune drops them"
     if labels.at_risk:
         gone += (
             f"; what people said of {labels.at_risk:,} goes with its row, unless --moved OLD=NEW "
