@@ -227,6 +227,7 @@ def report(
     cover: StrPath | None = ...,
     model: StrPath | None = ...,
     moved: str | None = ...,
+    since: str | None = ...,
     progress: Progress = ...,
 ) -> Report:
     """Count the table of `config.out`, and write the files that are asked for.

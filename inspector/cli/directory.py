@@ -17,6 +17,7 @@ from inspector.cli.options import (
     MmPerPx,
     Model,
     Moved,
+    Since,
     Threshold,
     called,
     carry_out,
@@ -119,7 +120,8 @@ def review(
     from inspector.reviewing.guard import door_of, open_in_browser, tunnel_of
 
     def ready(address: str, session: Session) -> None:
-        about = f"{quantity(len(session), 'photo')}, {session.labelled:,} labelled"
+        left = f"{session.left:,} left"
+        about = f"{quantity(len(session), 'photo')}, {session.labelled:,} labelled, {left}"
         print_lines([f"reviewing  {out} ({about})"], to_stderr=True)
         print_lines([Whole(address)])
         if tunnel := tunnel_of(address):
@@ -189,6 +191,7 @@ def report(
     pictures: Annotated[
         int, _page(metavar="N", help="Pictures of at most N photos, cracks first; in Excel too.")
     ] = 500,
+    since: Since = None,
     moved: Moved = None,
     model: Model = None,
 ) -> None:
@@ -212,6 +215,7 @@ def report(
             "inspector table results --rows 5 --columns path,p_crack,human_verdict,note",
             "some of it",
         ),
+        ("inspector table results --since 2026-11-30", "what was judged since"),
         ("inspector table results --export labelled.parquet", "all rows, for programs"),
     )
 )
@@ -225,6 +229,7 @@ def table(
         Path | None,
         output(metavar="FILE", help="Write all rows to a .parquet or .jsonl file instead."),
     ] = None,
+    since: Since = None,
 ) -> None:
     """Print the table as people read it: cracks first, with what was said in inspector review.
 
@@ -236,9 +241,9 @@ def table(
     results = Results(out)
     names = tuple(filter(None, (columns or "").split(",")))
     if export is None:
-        print_lines(table_lines(results, rows, names))
+        print_lines(table_lines(results, rows, names, since))
     else:
-        count = results.export(export, names)
+        count = results.export(export, names, since=since)
         print_lines([f"wrote      {export} ({quantity(count, 'photo')})"])
 
 

@@ -103,7 +103,14 @@ MinCrackMm = Annotated[
 ]
 Moved = Annotated[
     str | None,
-    photos(metavar="OLD=NEW", help="Photos that were scanned below OLD now lie below NEW."),
+    photos(metavar="OLD=NEW", help="What was scanned as OLD, a folder or a file, is NEW now."),
+]
+Since = Annotated[
+    str | None,
+    photos(
+        metavar="TIME",
+        help="Only photos that were judged then or later: 2026-11-30, or 2026-11-30T18:50.",
+    ),
 ]
 AnyOut = Annotated[
     str,

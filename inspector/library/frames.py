@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 
 from inspector.core.durable import make_directory, replacing
 from inspector.core.layout import refuse_other
-from inspector.core.text import plain_table, printable, quantity
+from inspector.core.text import plain_table, printable, quantity, wrapped
 from inspector.core.untrusted import in_bucket
 from inspector.errors import OutputError, UsageError
 from inspector.results.labels import read_decisions
 from inspector.results.log import at_hand
 from inspector.results.reader import Read, Table, read_steadily
 from inspector.results.schema import json_line
+from inspector.results.times import parse_since
 from inspector.results.view import VIEW, read_view, view_batches, view_schema
 
 if TYPE_CHECKING:
@@ -73,10 +74,13 @@ class Results:
         with at_hand(self.out) as here:
             return read_view(here, self._known(columns))
 
-    def head(self, rows: int = 20, columns: Sequence[str] = ()) -> pa.Table:
+    def head(
+        self, rows: int = 20, columns: Sequence[str] = (), *, since: str | None = None
+    ) -> pa.Table:
         """The rows that come first for who acts on them: cracks, what is to be decided, what
-        failed, the rest, as it stands after a review; within each the likeliest cracks. Raises as
-        `to_arrow`."""
+        failed, the rest, as it stands after a review; within each the likeliest cracks. `since`:
+        of those alone that were judged then or later, a date or a time as of ISO 8601, local
+        unless it names a time zone. Raises as `to_arrow`, UsageError for what is no date."""
         names = self._known(columns)
 
         def read(table: Table) -> pa.Table:
@@ -90,7 +94,7 @@ class Results:
             chosen = np.asarray(pc.sort_indices(ranked, order)[:rows], np.int64)
             return _rows(view_batches(table, decisions, names), chosen, names)
 
-        return self._read(read)
+        return self._read(read, since)
 
     def to_pandas(self, columns: Sequence[str] = ()) -> Any:
         """The same as a pandas `DataFrame`."""
@@ -102,10 +106,16 @@ class Results:
 
         return polars.from_arrow(self.to_arrow(columns))
 
-    def export(self, file: str | os.PathLike[str], columns: Sequence[str] = ()) -> int:
-        """Write all rows to a `.parquet` or `.jsonl` file, and return their number. Raises
-        UsageError for another ending or a place where readers would take it for a piece of the
-        table, OutputError where it cannot be written."""
+    def export(
+        self,
+        file: str | os.PathLike[str],
+        columns: Sequence[str] = (),
+        *,
+        since: str | None = None,
+    ) -> int:
+        """Write all rows, or those `since` then as of `head`, to a `.parquet` or `.jsonl` file, and
+        return their number. Raises UsageError for another ending or a place where readers would
+        take it for a piece of the table, OutputError where it cannot be written."""
         file, names = Path(file), self._known(columns)
         if file.suffix not in (".parquet", ".jsonl"):
             raise UsageError(f"{file} ends neither in .parquet nor in .jsonl")
@@ -123,11 +133,11 @@ class Results:
                     with draft.open("w", encoding="ascii") as stream:
                         for batch in batches:
                             stream.writelines(json_line(row, names) for row in batch.to_pylist())
-            return len(table)
+            return table.streamed
 
         try:
             make_directory(file.parent)
-            return self._read(read)
+            return self._read(read, since)
         except OSError as error:
             raise OutputError(f"cannot write {file}: {error.strerror or error}") from error
 
@@ -139,9 +149,14 @@ class Results:
             found = view_batches(table, read_decisions(table.out), self._known(columns))
             return _closing(found, stack.pop_all())
 
-    def _read(self, read: Callable[[Table], Read]) -> Read:
+    def count(self, since: str | None = None) -> int:
+        """Number of rows, or of those `since` then as of `head`."""
+        return self._read(lambda table: table.streamed, since)
+
+    def _read(self, read: Callable[[Table], Read], since: str | None = None) -> Read:
+        moment = None if since is None else parse_since(since)
         with at_hand(self.out) as here:
-            return read_steadily(here, read)
+            return read_steadily(here, read, moment)
 
     def _known(self, names: Sequence[str]) -> tuple[str, ...]:
         if unknown := [name for name in names if name not in self.columns]:
@@ -150,13 +165,13 @@ class Results:
             )
         return tuple(dict.fromkeys(names)) or self.columns
 
-    def _shown(self) -> tuple[str, ...]:
+    def _shown(self, since: str | None = None) -> tuple[str, ...]:
         """Columns that a person wants to see, without those in which nothing stands."""
-        first = self.head(_ROWS, _SHOWN)
+        first = self.head(_ROWS, _SHOWN, since=since)
         return tuple(name for name in _SHOWN if first[name].null_count < len(first))
 
     def __len__(self) -> int:
-        return self._read(len)
+        return self.count()
 
     def __repr__(self) -> str:
         return f"Results({str(self.out)!r})"
@@ -194,11 +209,15 @@ def _rows(
     return table.take(pa.array(np.argsort(order, kind="stable")))
 
 
-def table_lines(results: Results, rows: int, names: Sequence[str] = ()) -> list[str]:
+def table_lines(
+    results: Results, rows: int, names: Sequence[str] = (), since: str | None = None
+) -> list[str]:
     """The first rows as text, for a terminal; photos below the folder that they share."""
-    shown = tuple(names) or results._shown()
-    found = results.head(rows, shown).to_pylist()
-    lines, count = [], len(results)
+    lines, count = [], results.count(since)
+    if since is not None and not count:
+        return wrapped("photos", f"none was judged since {since}")
+    shown = tuple(names) or results._shown(since)
+    found = results.head(rows, shown, since=since).to_pylist()
     if "path" in shown and found and all(row["path"].startswith("/") for row in found):
         shared = os.path.commonpath([row["path"].rpartition("/")[0] for row in found])
         shared = f"{shared.rstrip('/')}/"

@@ -108,32 +108,41 @@ def shown(address: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Photos that were listed below one directory and lie below another now, under the same names.
-    Where a link stood for the old directory, its name and that of its target both mean it."""
+    """Photos that were listed below one directory and lie below another now, under the same names;
+    or a file that has another name now, a photo or an archive. Where a link stood for the old
+    directory, its name and that of its target both mean it."""
 
     old: tuple[str, ...]
+    """Uris; that of a directory ends in a slash."""
     new: str
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse `OLD=NEW`, split at the first `=` that leaves a directory on the right. Raises
+        """Parse `OLD=NEW`, split at the first `=` that leaves on the right what is there. Raises
         UsageError."""
         cuts = [at for at, letter in enumerate(text) if letter == "=" and 0 < at < len(text) - 1]
         if not cuts:
             raise UsageError(f"--moved {text!r} is not OLD=NEW")
         pairs = [(text[:at], os.path.expanduser(text[at + 1 :])) for at in cuts]
-        old, new = next((pair for pair in pairs if os.path.isdir(pair[1])), pairs[0])
-        return cls(spellings(old), directory_uri(new))
+        old, new = next((pair for pair in pairs if os.path.exists(pair[1])), pairs[0])
+        if not os.path.isfile(new):
+            return cls(spellings(old), directory_uri(new))
+        folder, name = os.path.split(os.path.abspath(os.path.expanduser(old)))
+        olds = tuple(at + quoted(name) for at in spellings(folder))
+        folder, name = os.path.split(os.path.abspath(new))
+        return cls(olds, directory_uri(folder) + quoted(name))
 
     def is_there(self) -> bool:
-        """Whether the new directory exists."""
-        return os.path.isdir(path_of(self.new))
+        """Whether the new directory or file exists."""
+        return os.path.exists(path_of(self.new))
 
     def apply(self, uri: str) -> str:
         """Return the uri that a photo has now."""
         for old in self.old:
-            if uri.startswith(old):
-                return self.new + uri.removeprefix(old)
+            rest = uri.removeprefix(old)
+            # Behind a file's name come its pages or, of an archive, the photos in it.
+            if rest != uri and (old.endswith("/") or rest[:1] in ("", "#", MEMBER)):
+                return self.new + rest
         return uri
 
 

@@ -261,6 +261,11 @@ class Discovery:
         """Directories below which nothing has been met yet, in whichever shard."""
 
     @property
+    def below(self) -> tuple[str, ...]:
+        """Uris of the directories among the sources: those of photos below begin so."""
+        return tuple(root.uri for root in self.sources if root.is_dir)
+
+    @property
     def excluded(self) -> Counter[str]:
         """Files and directories that were left out, by what matched them."""
         return self.excludes.counts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from inspector.core.layout import Layout, is_being_written
@@ -19,7 +19,7 @@ from inspector.results.query import FAILED
 from inspector.types import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from inspector.results.query import Query
@@ -95,6 +95,8 @@ class Report:
     total: Group
     model: Mapping[str, int]
     people: People
+    since: datetime | None
+    """Only photos that were judged then or later are in it; None: all."""
     reasons: Mapping[str, int]
     min_crack_mm: float | None
     """Width of the cracks that must be seen, if the scan was asked for one."""
@@ -125,7 +127,10 @@ class Report:
     facts: Mapping[str, str]
     runs: Sequence[Mapping[str, str]]
     written: tuple[datetime, datetime]
-    """Times at which the first and the last part were written, as far as the files tell."""
+    """Times at which the first and the last row were made."""
+    dated_by_files: bool
+    """Rows of earlier versions do not say it; the times of their files stand for it, which a copy
+    may have changed."""
     cracks: Sequence[JsonObject] = field(repr=False)
     review: Sequence[JsonObject] = field(repr=False)
     differing: Sequence[JsonObject] = field(repr=False)
@@ -202,7 +207,9 @@ class Report:
             },
             "runs": [dict(run) | {"rows": int(run["rows"])} for run in self.runs],
             "files": dict(self.said),
+            "since": self.since and self.since.isoformat(timespec="seconds"),
             "written": [moment.isoformat(timespec="seconds") for moment in self.written],
+            "dated_by_files": self.dated_by_files,
         }
 
 
@@ -243,16 +250,34 @@ def count_table(query: Query, pictures: int) -> Report:
         own_scale=counting.sum_of(query, "own_scale"),
         facts=table.facts,
         runs=counting.run_facts(query),
-        written=(_moment(table, min), _moment(table, max)),
+        since=table.since and _local(table.since),
+        written=_written(table),
+        dated_by_files=table.since is None
+        and any(rows and not moment for part in table.parts for rows, moment in part.judged),
         cracks=cracks,
         review=review,
         differing=differing,
     )
 
 
-def _moment(table: Table, choose: Callable[[Iterable[int]], int]) -> datetime:
-    """Return the time at which the first or last part was written, as its file tells."""
-    return datetime.fromtimestamp(choose(part.state[2] for part in table.parts) / 1e9).astimezone()
+def _written(table: Table) -> tuple[datetime, datetime]:
+    """Return when the first and the last row were made; of rows that do not say it, and of a table
+    without rows, when their files were written."""
+    moments = [
+        datetime.fromtimestamp(part.state[2] / 1e9).astimezone()
+        if moment is None
+        else _local(moment)
+        for part in table.parts
+        for rows, moment in part.judged
+        if rows and (table.since is None or (moment and moment >= table.since))
+    ]
+    none = [datetime.fromtimestamp(part.state[2] / 1e9).astimezone() for part in table.parts]
+    return min(moments or none), max(moments or none)
+
+
+def _local(moment: datetime) -> datetime:
+    """A time of the table, which is UTC, where this machine is."""
+    return moment.replace(tzinfo=UTC).astimezone()
 
 
 def state_of(table: Table) -> State:

@@ -277,7 +277,7 @@ def run_facts(query: Query) -> list[dict[str, str]]:
     """Return what made the rows, that of the most rows first: how many, and what its parts say."""
     runs: Counter[tuple[str, ...]] = Counter()
     for part in query.table.parts:
-        runs[tuple(part.facts.get(name, "") for name in _RUN)] += part.rows
+        runs[tuple(part.facts.get(name, "") for name in _RUN)] += query.table.rows_of(part)
     return [
         {"rows": str(rows), **dict(zip(_RUN, values, strict=True))}
         for values, rows in runs.most_common()

@@ -67,6 +67,7 @@ FIELDS = (
     Field("mm_per_px_source", width=16),
     Field("smallest_visible_mm", "number", 18, "0.00"),
     Field("taken_at", "time", 19, "yyyy-mm-dd hh:mm:ss"),
+    Field("judged_at", "time", 19, "yyyy-mm-dd hh:mm:ss"),
     Field("gps_lat", "number", format="0.000000"),
     Field("gps_lon", "number", format="0.000000"),
     Field("gps_alt", "number", format="0.0"),
@@ -87,8 +88,8 @@ def round_place(degrees: str) -> str:
     return f"round({degrees}, {PLACE_DIGITS})"
 
 
-_AS_READ = """uri p_crack mm_per_px mm_per_px_source smallest_visible_mm taken_at gps_lat gps_lon
-              gps_alt camera_yaw camera_pitch camera""".split()
+_AS_READ = """uri p_crack mm_per_px mm_per_px_source smallest_visible_mm taken_at judged_at
+              gps_lat gps_lon gps_alt camera_yaw camera_pitch camera""".split()
 _ASKED = {
     "row": "row", "verdict": "model", "human_verdict": "human", "note": "note",
     "after_review": "after", "reason": "coalesce(reason, failure_code)", "regions": "len(regions)",

@@ -25,6 +25,7 @@ from inspector.results.labels import read_decisions
 from inspector.results.log import at_hand
 from inspector.results.query import Query
 from inspector.results.reader import read_steadily
+from inspector.results.times import parse_since
 from inspector.workers.process import refuse_reimport
 
 if TYPE_CHECKING:
@@ -73,7 +74,10 @@ class ReportConfig:
     model: Path | None = None
     """Bundle that made the table, for what is known about it; None: the one that comes along."""
     moved: str | None = None
-    """`OLD=NEW`: photos that were scanned below OLD now lie below NEW."""
+    """`OLD=NEW`: what was scanned as OLD, a folder or a file, is NEW now."""
+    since: str | None = None
+    """Only photos that were judged then or later: a date or a time as of ISO 8601, local unless it
+    names a time zone; None: all."""
 
     def __post_init__(self) -> None:
         take_paths(self)
@@ -81,6 +85,8 @@ class ReportConfig:
             raise UsageError(f"--pictures {self.pictures} is not between 0 and {MOST_PICTURES}")
         if self.moved is not None:
             Moved.parse(self.moved)
+        if self.since is not None:
+            parse_since(self.since)
         seen: dict[Path, str] = {}
         for option, place in (self.folders | self.files).items():
             is_folder = option in self.folders
@@ -137,7 +143,7 @@ def _report(config: ReportConfig, out: Path, progress: Progress) -> Report:
         decisions = read_decisions(out)
         passes = PASSES + bool(decisions.num_rows) + bool(config.folders)
         passes += sum(_PASSES[option] for option in config.files)
-        done, total = 0, len(table)
+        done, total = 0, table.streamed
 
         def count(rows: int) -> None:
             nonlocal done
@@ -159,7 +165,8 @@ def _report(config: ReportConfig, out: Path, progress: Progress) -> Report:
                 said |= write_copies(query, config.folders, root, moved, progress)
         return replace(counted, said=said), lists
 
-    counted, lists = read_steadily(out, read)
+    since = None if config.since is None else parse_since(config.since)
+    counted, lists = read_steadily(out, read, since)
     counted = replace(counted, out=config.out)
     if config.html is not None and links is not None:
         shots = take_shots(*shown_rows(counted), moved, progress)

@@ -61,7 +61,8 @@ def verdict(report: Report) -> str:
     """Say in one sentence what the table says."""
     total = report.total
     if not total.photos:
-        return "No photo was scanned."
+        since = "" if report.since is None else f" since {report.since:%Y-%m-%d %H:%M}"
+        return f"No photo was scanned{since}."
     found = f"{total.crack:,} of {photos(total.photos)} {_verb(total.crack, 'show')} a crack"
     if not total.crack:
         found = f"None of {photos(total.photos)} shows a crack"
@@ -239,6 +240,8 @@ def report_lines(report: Report) -> list[str]:
     lines = wrapped(
         "photos", f"{total.photos:,}, of them {failed:,} failed ({share(failed, total.photos)})"
     )
+    if report.since is not None:
+        lines += wrapped("since", f"{report.since:%Y-%m-%d %H:%M}: only what was judged from then")
     if report.state.shard is not None:
         lines += wrapped("shard", f"{report.state.shard}; inspector merge makes one table of all")
     if report.state.kind != AT_REST:
@@ -271,7 +274,8 @@ def report_lines(report: Report) -> list[str]:
         out = shlex.quote(display_path(str(report.out)))
         here = f"merge {out} --out DIR" if isinstance(report.out, str) else f"review {out}"
         words = ("is", "it") if total.review == 1 else ("are", "them")
-        said = f"{total.review:,} {words[0]} left to a person; look at {words[1]} with:"
+        seen = f", {people.unsure:,} of them seen and unsure" if people.unsure else ""
+        said = f"{total.review:,} {words[0]} left to a person{seen}; look at {words[1]} with:"
         lines += wrapped("review", said)
         lines.append(_whole("", f"inspector {here}"))
     return lines

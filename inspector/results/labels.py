@@ -145,12 +145,22 @@ class LabelStore:
         """Return the decision that counts for a photo; without a `label` if that was taken back."""
         return self._last.get(uri)
 
-    def move(self, moved: Moved) -> None:
-        """Repeat decisions for the addresses that their photos have now. Raises OutputError."""
-        known = {row["uri"] for row in self._rows}
-        said = filter(_says_something, self._last.values())
-        new = [row | {"uri": moved.apply(row["uri"]), "undoes": None} for row in said]
-        self._append(*(row for row in new if row["uri"] not in known))
+    def move(self, moved: Moved) -> int:
+        """Repeat decisions for the addresses that their photos have now, where nothing newer is
+        said; how many. Raises OutputError."""
+        new: dict[str, str] = {}
+        for row in filter(says_something, self._last.values()):
+            there = self._last.get(now := moved.apply(row["uri"]))
+            if there is None or there["labelled_at"] < row["labelled_at"]:
+                new[now] = row["uri"]
+        return self.repeat(new)
+
+    def repeat(self, said_at: Mapping[str, str]) -> int:
+        """Say of photos what counts of others, by address; of how many. Raises OutputError."""
+        new = [self._last[old] | {"uri": now, "undoes": None} for now, old in said_at.items()]
+        if new:
+            self._append(*new)
+        return len(new)
 
     def take(self, decisions: pa.Table) -> int:
         """Take over what counts of decisions made elsewhere, where nothing newer is said here; how
@@ -159,7 +169,7 @@ class LabelStore:
         for row in {row["uri"]: row for row in decisions.to_pylist()}.values():
             here = self._last.get(row["uri"])
             newer = here is None or row["labelled_at"] > here["labelled_at"]
-            if newer and (here or _says_something(row)):
+            if newer and (here or says_something(row)):
                 new.append(row | {"undoes": None})
         if new:
             self._append(*new)
@@ -201,7 +211,8 @@ def open_labels(out: Path, reviewer: str) -> Iterator[LabelStore]:
         yield store
 
 
-def _says_something(row: JsonObject) -> bool:
+def says_something(row: JsonObject) -> bool:
+    """Tell whether a decision says anything, or takes all back."""
     return bool(row["label"] or row["regions"] or row["note"])
 
 

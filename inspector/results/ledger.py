@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from inspector.photos.address import Moved
     from inspector.types import ImageRef
 
     Hashes = NDArray[np.uint64]
@@ -65,14 +64,15 @@ class Ledger:
         parts: Sequence[tuple[str, int]],
         *,
         by_content: bool = False,
-        moved: Moved | None = None,
+        address: Callable[[str], str] | None = None,
     ) -> None:
         """`parts`: file name in `out` and number of rows of each. With `by_content` a row is
-        current while the file's sha256 is the same, else while its size and time are."""
+        current while the file's sha256 is the same, else while its size and time are; `address`
+        makes of a row's uri the one that its photo has now."""
         self.files = [file for file, _ in parts]
         self.by_content = by_content
         self._out = out
-        self._moved = moved
+        self._address = address
         self._ends = np.cumsum([rows for _, rows in parts], dtype=np.int64)
         total = int(self._ends[-1]) if parts else 0
         # In the order of the parts' rows:
@@ -141,12 +141,16 @@ class Ledger:
                     current[place] |= states[place] == rest[place] ^ content
         return Standing(known, current & known, failed)
 
-    def other_photos(self, out: str) -> str | None:
-        """Return a note for a table, called `out`, whose rows are all of files not looked up."""
+    def other_photos(self, out: str, below: tuple[str, ...]) -> str | None:
+        """Return a note for a table, called `out`, whose rows are all of files not looked up, and
+        whose first ones are of none `below` the sources, where it may have had another name."""
         if not self.unseen or self.unseen < len(self):
             return None
         file = next(file for file, begin, end in self._spans() if begin < end)
-        example = read_columns(self._out / file, ["path"])["path"][0].as_py()
+        rows = read_columns(self._out / file, ["uri", "path"])
+        if any(uri.startswith(below) for uri in rows["uri"].to_pylist()):
+            return None
+        example = rows["path"][0].as_py()
         return (
             f"{out} holds {quantity(len(self), 'row')} of other photos, such as {example}; this "
             "scan adds its own to them (another --out keeps them apart)"
@@ -165,6 +169,10 @@ class Ledger:
         """Return the hashes of those of `uris` that have no row."""
         hashes = self.hashes(uris)
         return np.unique(hashes[self._find(hashes) < 0])
+
+    def have_rows(self, uris: Iterable[str]) -> list[bool]:
+        """Tell for each of `uris` whether it has a row."""
+        return [bool(row >= 0) for row in self._find(self.hashes(uris))]
 
     def files_with(self, uris: Iterable[str]) -> list[str]:
         """Return the parts that may hold rows of `uris`."""
@@ -226,8 +234,8 @@ class Ledger:
         if table.num_rows != rows:
             raise OutputError(f"{path} is being changed by another scan; try again when it is done")
         uris = table["uri"].cast(pa.binary()).to_pylist()
-        if self._moved:
-            uris = [self._moved.apply(uri.decode()).encode() for uri in uris]
+        if self._address:
+            uris = [self._address(uri.decode()).encode() for uri in uris]
         hashes, rest = self._hash(uris)
         sizes = table["size_bytes"].fill_null(_NO_SIZE).to_numpy()
         times_us = table["mtime"].cast(pa.int64()).fill_null(_NO_TIME).to_numpy()

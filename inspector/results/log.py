@@ -47,9 +47,10 @@ from inspector.results.manifest import AGAIN, WHOLE, Manifest, Part, check_ident
 from inspector.results.parts import encode, examine, opened_part, read_columns, uris_in
 from inspector.results.schema import METADATA_PREFIX
 from inspector.results.store import Results, open_results
+from inspector.results.times import filtered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import pyarrow as pa
 
@@ -144,7 +145,7 @@ class LoggedResults(Results):
             known = read_columns(self._at.table / file, ["uri"])["uri"].combine_chunks()
             has = pc.is_in(table["uri"], value_set=known)
             self.ledger.see(table["uri"].filter(has).to_pylist())
-            left = table.filter(pc.invert(has))
+            left = filtered(table, pc.invert(has))
             self.yielded += table.num_rows - left.num_rows
             table = left
         return table
@@ -216,7 +217,16 @@ def look_into(
         check_identity(name, results.identity, manifest)
         at = Layout(out)
         sizes = [(path.name, examine(path, results.fingerprint)) for path in at.parts()]
-        return Ledger(at.table, sizes, by_content=by_content, moved=moved)
+        address = None
+        if moved is not None:
+            address = _where_free(moved, (u for file, _ in sizes for u in uris_in(at.table / file)))
+        return Ledger(at.table, sizes, by_content=by_content, address=address)
+
+
+def _where_free(moved: Moved, uris: Iterable[str]) -> Callable[[str], str]:
+    """What a photo's address is now, but for those that have another row by it."""
+    taken = {uri for uri in uris if uri.startswith(moved.new)}
+    return lambda uri: uri if (now := moved.apply(uri)) in taken else now
 
 
 def _begun_with(out: Path | str) -> Manifest | None:

@@ -16,6 +16,7 @@ from inspector.errors import OutputError
 from inspector.photos.address import Moved, text_of
 from inspector.results.manifest import Part
 from inspector.results.schema import METADATA_PREFIX, SCHEMA
+from inspector.results.times import added, filtered, without_times
 from inspector.types import FailureCode, Verdict
 
 if TYPE_CHECKING:
@@ -88,9 +89,9 @@ def uris_in(path: Path) -> list[str]:
 
 
 def is_alike(path: Path, table: pa.Table) -> bool:
-    """Whether a part was made in the same way as a table: with the same facts."""
+    """Whether a part was made in the same way as a table: with the same facts, whenever."""
     with opened_part(path) as file:
-        return bool(file.schema_arrow.metadata == table.schema.metadata)
+        return without_times(file.schema_arrow.metadata) == without_times(table.schema.metadata)
 
 
 def read_part(part: Part, path: Path) -> pa.Table:
@@ -127,17 +128,19 @@ def counted(outcomes: NDArray[np.uint8]) -> Counter[str]:
 def without(table: pa.Table, uris: Sequence[str]) -> tuple[pa.Table, int]:
     """Take the rows of `uris` out; return the others as they were, and how many were taken out."""
     gone = pc.is_in(table["uri"], value_set=pa.array(uris, pa.string()))
-    left = table.filter(pc.invert(gone))
+    left = filtered(table, pc.invert(gone))
     return left, table.num_rows - left.num_rows
 
 
 def with_added(table: pa.Table, more: pa.Table) -> tuple[pa.Table, int]:
     """Put the rows of `more` behind those of a part, whose metadata stays; return how many."""
-    return pa.concat_tables([table, more.replace_schema_metadata(table.schema.metadata)]), len(more)
+    return added(table, more), len(more)
 
 
-def renamed(table: pa.Table, moved: Moved) -> tuple[pa.Table, int]:
-    """Give the rows the addresses that their photos have now; return them, and how many changed."""
+def renamed(table: pa.Table, moved: Moved, twice: Sequence[str] = ()) -> tuple[pa.Table, int]:
+    """Give the rows the addresses that their photos have now, but for those `twice` there, which
+    have another row by that address and lose this one; return them, and how many changed."""
+    table, left_out = without(table, twice)
     before, shown = table["uri"].to_pylist(), table["path"].to_pylist()
     uris = [moved.apply(uri) for uri in before]
     paths = [
@@ -147,7 +150,7 @@ def renamed(table: pa.Table, moved: Moved) -> tuple[pa.Table, int]:
     for name, values in (("uri", uris), ("path", paths)):
         at = table.schema.get_field_index(name)
         table = table.set_column(at, SCHEMA.field(name), pa.array(values, pa.string()))
-    return table, sum(new != old for new, old in zip(uris, before, strict=True))
+    return table, left_out + sum(new != old for new, old in zip(uris, before, strict=True))
 
 
 @contextlib.contextmanager

@@ -14,18 +14,22 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from inspector.core.layout import Layout
 from inspector.errors import OutputError
 from inspector.results.parts import opened_part
-from inspector.results.schema import METADATA_PREFIX, SCHEMA
+from inspector.results.schema import JUDGED_AT, METADATA_PREFIX, SCHEMA
+from inspector.results.times import column, spans_of, without_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     import pyarrow.parquet as pq
 
+    from inspector.results.times import Span
     from inspector.types import JsonObject
 
 ROWS_AT_ONCE = 10_000
@@ -54,6 +58,8 @@ class PartFile:
     rows: int
     state: State
     facts: Mapping[str, str]
+    judged: Sequence[Span]
+    """How many of its rows were judged when, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +72,11 @@ class Table:
 
     out: Path
     parts: tuple[PartFile, ...]
+    since: datetime | None = None
+    """Streams have the rows alone that were judged then or later (UTC, no time zone); None: all."""
 
     @classmethod
-    def open(cls, out: Path) -> Table:
+    def open(cls, out: Path, since: datetime | None = None) -> Table:
         """List the parts and read their footers. Raises OutputError where there are no rows yet
         or a part cannot be read, StaleTableError where a scan removed a part meanwhile."""
         parts: list[PartFile] = []
@@ -76,17 +84,29 @@ class Table:
         for path in Layout(out).parts():
             state = state_of(path)
             with _reading(path) as file:
-                rows, facts = file.metadata.num_rows, _facts(file.schema_arrow.metadata or {})
-            parts.append(PartFile(path, begin, rows, state, facts))
+                rows, about = file.metadata.num_rows, file.schema_arrow.metadata or {}
+            judged = spans_of(about, rows)
+            parts.append(PartFile(path, begin, rows, state, _facts(without_times(about)), judged))
             begin += rows
         if not parts:
             raise OutputError(
                 f"{out} holds no rows yet; let its scan go on, or make some with: inspector scan"
             )
-        return cls(out, tuple(parts))
+        return cls(out, tuple(parts), since)
 
     def __len__(self) -> int:
         return self.parts[-1].begin + self.parts[-1].rows
+
+    @property
+    def streamed(self) -> int:
+        """Rows of a stream."""
+        return sum(map(self.rows_of, self.parts))
+
+    def rows_of(self, part: PartFile) -> int:
+        """Rows of a part in a stream."""
+        if self.since is None:
+            return part.rows
+        return sum(rows for rows, moment in part.judged if moment and moment >= self.since)
 
     @property
     def facts(self) -> Mapping[str, str]:
@@ -113,15 +133,24 @@ class Table:
         where a scan has rewritten one."""
         schema = batch_schema(columns)
         for part in self.parts:
-            row = part.begin
+            if not self.rows_of(part):
+                continue
+            row, judged = part.begin, column(part.judged)
             with _reading(part.path) as file:
                 for batch in file.iter_batches(
-                    ROWS_AT_ONCE, columns=list(columns), use_threads=False
+                    ROWS_AT_ONCE, columns=_stored(columns), use_threads=False
                 ):
                     batch.validate(full=True)
                     _check(part)
-                    arrays = [_numbers(row, batch.num_rows), *map(batch.column, columns)]
-                    yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+                    times = judged.slice(row - part.begin, batch.num_rows)
+                    own = {ROW: _numbers(row, batch.num_rows), JUDGED_AT.name: times}
+                    arrays = [
+                        own[name] if name in own else batch.column(name) for name in schema.names
+                    ]
+                    found = pa.RecordBatch.from_arrays(arrays, schema=schema)
+                    if self.since is not None:
+                        found = found.filter(pc.greater_equal(times, self.since))
+                    yield found
                     row += batch.num_rows
                     if progress:
                         progress(batch.num_rows)
@@ -134,16 +163,24 @@ class Table:
             part, chosen = self.parts[place], list(rows)
             _check(part)
             with _reading(part.path) as file:
-                read = file.read(columns=list(columns), use_threads=False)
+                read = file.read(columns=_stored(columns), use_threads=False)
             _check(part)
+            if JUDGED_AT.name in columns:
+                read = read.append_column(JUDGED_AT.field, column(part.judged))
             for row in chosen:
                 (found[row],) = read.slice(row - part.begin, 1).to_pylist()
         return [{**found[row], ROW: row} for row in numbers]
 
 
 def batch_schema(columns: Sequence[str]) -> pa.Schema:
-    """The schema of `Table.batches`: the row's number, then `columns`."""
-    return pa.schema([pa.field(ROW, pa.int64()), *map(SCHEMA.field, columns)])
+    """The schema of `Table.batches`: the row's number, then `columns`; also `JUDGED_AT`."""
+    known = SCHEMA.append(JUDGED_AT.field)
+    return pa.schema([pa.field(ROW, pa.int64()), *map(known.field, columns)])
+
+
+def _stored(columns: Sequence[str]) -> list[str]:
+    """The columns that parts have; one at least, of which the number of rows is known."""
+    return [name for name in columns if name != JUDGED_AT.name] or ["status"]
 
 
 def _numbers(begin: int, count: int) -> pa.Array:
@@ -152,12 +189,12 @@ def _numbers(begin: int, count: int) -> pa.Array:
     return pa.Array.from_buffers(pa.int64(), count, [None, values])
 
 
-def read_steadily(out: Path, read: Callable[[Table], Read]) -> Read:
+def read_steadily(out: Path, read: Callable[[Table], Read], since: datetime | None = None) -> Read:
     """Return what `read` makes of the table of `out`; where a scan changes it meanwhile, open it
     and call `read` again. Raises OutputError where that never ends."""
     for _ in range(ATTEMPTS):
         with contextlib.suppress(StaleTableError):
-            return read(Table.open(out))
+            return read(Table.open(out, since))
     raise OutputError(f"a scan keeps changing {out}; try again when it has ended")
 
 

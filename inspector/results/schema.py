@@ -186,6 +186,14 @@ COLUMNS = (
 
 SCHEMA = pa.schema([column.field for column in COLUMNS])
 
+JUDGED_AT = Column(
+    "judged_at",
+    pa.timestamp("us"),
+    "When the row was made, within half a minute; UTC, no time zone; null in rows of versions that "
+    "did not keep it.",
+)
+"""What readers get beside the columns; parts have it in their metadata (`results.times`)."""
+
 
 def make_row(item: Photo | Failure, judgement: Judgement | None) -> dict[str, Any]:
     """Make the row of one file: a photo with its judgement, or a failure without one."""

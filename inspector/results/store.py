@@ -92,6 +92,8 @@ class Results:
         """Rows of all parts."""
         self.moved = 0
         """Rows that were given the address that their photos have now."""
+        self.labels_moved = 0
+        """Decisions of people that went along."""
         self.notes: list[str] = []
         self._parts: dict[str, Part] = {}
         self._changed: dict[str, Part] = {}
@@ -185,13 +187,15 @@ class Results:
             lists = self._at.photo_lists()
             self._drop_lists({file: path for file, path in lists.items() if file not in keep})
 
-    def move(self, files: Sequence[str], moved: Moved) -> None:
+    def move(self, files: Sequence[str], moved: Moved, twice: Sequence[str] = ()) -> None:
         """Give the rows in `files` the addresses that their photos have now; at any moment each
-        row has its old one or its new one. Raises OutputError like `commit`."""
+        row has its old one or its new one. Those `twice` there, named by their old address, have
+        got another row by the new one, and go. Raises OutputError like `commit`."""
+        edit = partial(renamed, moved=moved, twice=twice)
         with self._saying_what_is_safe():
             for start in range(0, len(files), PARTS_AT_ONCE):
                 some = files[start : start + PARTS_AT_ONCE]
-                self.moved += self._rewrite(dict.fromkeys(some, partial(renamed, moved=moved)))
+                self.moved += self._rewrite(dict.fromkeys(some, edit))
                 self._write_manifest()
             for file in self.lost.parts:
                 if (uris := self.lost.uris(file)) is not None:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from inspector.core.layout import refuse_other
 from inspector.results.labels import REGION, newest, read_decisions
 from inspector.results.reader import read_steadily
-from inspector.results.schema import COLUMNS, Column
+from inspector.results.schema import COLUMNS, JUDGED_AT, Column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ LABEL_COLUMNS = (
     Column("reviewer", pa.string(), "Who."),
     Column("labelled_at", pa.timestamp("us"), "When; UTC, no time zone."),
 )
-VIEW = (*COLUMNS, *LABEL_COLUMNS)
+VIEW = (*COLUMNS, JUDGED_AT, *LABEL_COLUMNS)
 """All columns of the view, in their order."""
 KEYS = ("uri", "content_hash", "size_bytes", "mtime")
 """Columns by which a decision finds its row."""
@@ -53,11 +53,12 @@ def view_batches(
     table: Table, decisions: pa.Table, names: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
     """Yield some columns of all rows in order, joined with decisions. Raises as `Table.batches`."""
-    own = {column.name for column in COLUMNS}
+    own = {column.name for column in (*COLUMNS, JUDGED_AT)}
     read = [name for name in names if name in own]
+    keys = () if len(read) == len(names) else KEYS
     labels, schema = newest(decisions), view_schema(names)
-    for batch in table.batches(list(dict.fromkeys((*read, *KEYS)))):
-        said = labels.take(applying(batch, labels))
+    for batch in table.batches(list(dict.fromkeys((*read, *keys)))):
+        said = labels.take(applying(batch, labels)) if keys else labels
         columns = [
             batch[name] if name in own else said[_SAID.get(name, name)].combine_chunks()
             for name in names

@@ -155,7 +155,7 @@ class ReviewConfig:
     model: Path | None = None
     """Bundle that made the table, for heat maps; None: the one that comes along."""
     moved: str | None = None
-    """`OLD=NEW`: photos that were scanned below OLD now lie below NEW."""
+    """`OLD=NEW`: what was scanned as OLD, a folder or a file, is NEW now."""
     reviewer: str = field(default_factory=user_name)
 
     def __post_init__(self) -> None:

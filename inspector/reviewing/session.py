@@ -100,6 +100,16 @@ class Session:
             ((labelled,),) = self._query.db.execute("SELECT count(human) FROM said").fetchall()
         return int(labelled)
 
+    @property
+    def left(self) -> int:
+        """Number of rows that are left to a person, as the report counts them."""
+        left = "human = 'unsure' OR (human IS NULL AND verdict = 'review')"
+        with self._lock:
+            ((count,),) = self._query.db.execute(
+                f"SELECT count(*) FROM ranked LEFT JOIN said USING (row) WHERE {left}"
+            ).fetchall()
+        return int(count)
+
     def __len__(self) -> int:
         return len(self._table)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,21 +46,23 @@ _READ = (
 def print_summary(summary: ScanSummary, *, to_stderr: bool = False, verbose: bool = False) -> None:
     """Print what the table says and what to do next, on 80 columns; paths are never cut. `verbose`:
     also how it was computed."""
-    lines = [*_stopped(summary), *_verdicts(summary), *_table_says(summary)]
+    found, lines = _found(summary), [*_stopped(summary), *_verdicts(summary)]
+    lines += _table_says(summary, found)
     lines += [*_shard(summary), *_past(summary), *_scale(summary)]
     lines += [*_omissions(summary), *_photos(summary)]
     lines += _times(summary) if verbose else []
-    print_lines([*lines, *_next(summary, verbose)], to_stderr=to_stderr)
+    print_lines([*lines, *_next(summary, found, verbose)], to_stderr=to_stderr)
 
 
 def print_watched(summary: ScanSummary, *, to_stderr: bool = False, verbose: bool = False) -> None:
     """Print what the table says at the end of a watch."""
-    lines = [*_verdicts(summary), *_table_says(summary)]
+    found = _found(summary)
+    lines = [*_verdicts(summary), *_table_says(summary, found)]
     if (waiting := summary.left_out) > 0:
         said = f"{waiting:,} photos were not whole yet; the same command goes on with them"
         lines += wrapped("arriving", said)
     lines += [*_past(replace(summary, left_out=0)), *_omissions(summary)]
-    print_lines([*lines, *_next(summary, verbose)], to_stderr=to_stderr)
+    print_lines([*lines, *_next(summary, found, verbose)], to_stderr=to_stderr)
 
 
 def _stopped(summary: ScanSummary) -> list[str]:
@@ -82,21 +85,39 @@ def _verdicts(summary: ScanSummary) -> list[str]:
     return plain_table(("verdicts", "table", "this run"), rows)
 
 
-def _table_says(summary: ScanSummary) -> Iterator[str]:
-    """The likeliest cracks by name, why photos are left to a person, and what failed."""
+def _is_continued(summary: ScanSummary) -> bool:
+    """Whether the table has rows of earlier runs beside some of this one."""
+    return bool(summary.run.rows) and summary.table != summary.run
+
+
+def _found(summary: ScanSummary) -> Highlights | OutputError:
+    began = datetime.fromisoformat(summary.began).replace(tzinfo=None)
     try:
         with at_hand(summary.out) as here:
-            found = find(here)
+            return find(here, began if _is_continued(summary) else None)
     except OutputError as error:
-        yield from wrapped("note", str(error))
+        return error
+
+
+def _table_says(summary: ScanSummary, found: Highlights | OutputError) -> Iterator[str]:
+    """The likeliest cracks by name, those of this run first, why photos are left to a person, and
+    what failed."""
+    if isinstance(found, OutputError):
+        yield from wrapped("note", str(found))
         return
-    for number, (p, path) in enumerate(found.cracks):
+    for number, (new, p, path) in enumerate(found.cracks):
         title = "" if number else "cracks"
-        yield f"{title:<11}p {p:.3f}  {nearby(path)}"
-    if (rest := summary.table.verdicts[Verdict.CRACK] - len(found.cracks)) > 0:
-        yield f"           and {rest:,} more"
+        word = "" if not found.new_cracks else "new  " if new else "     "
+        sure = "person " if p is None else f"p {p:.3f}"
+        yield f"{title:<11}{sure}  {word}{nearby(path)}"
+    if (rest := found.all_cracks - len(found.cracks)) > 0:
+        more_new = found.new_cracks - sum(new for new, *_ in found.cracks)
+        of_them = f", {more_new:,} of them new" if more_new else ""
+        yield f"           and {rest:,} more{of_them}"
     for reason, count in found.reasons.items():
         yield from wrapped("review", f"{count:,}: {REASONS[Reason(reason)]}")
+    if found.unsure:
+        yield from wrapped("review", f"{found.unsure:,}: a person has looked and was unsure")
     yield from _failures(summary, found)
     if summary.remedy:
         yield from wrapped("nothing", f"none of these photos could be judged: {summary.remedy}")
@@ -129,25 +150,29 @@ def _photos(summary: ScanSummary) -> list[str]:
     return wrapped("photos", f"{total}; {took}" if run.rows else total)
 
 
-def _next(summary: ScanSummary, verbose: bool) -> list[str]:
+def _next(summary: ScanSummary, found: Highlights | OutputError, verbose: bool) -> list[str]:
     """Commands to go on with; `verbose`: also one that reads the table without `inspector`."""
-    out, review = str(summary.out), summary.table.verdicts[Verdict.REVIEW]
+    out = str(summary.out)
+    review = found.open if isinstance(found, Highlights) else summary.table.verdicts[Verdict.REVIEW]
+    many = "1 photo" if review == 1 else f"{review:,} photos"
     said = [
         (f"inspector report {shlex.quote(out)}", "the cracks as pictures"),
         (f"inspector table {shlex.quote(out)}", "every photo, here"),
     ]
     if review and isinstance(summary.out, Path):
-        said.append((f"inspector review {shlex.quote(out)}", f"decide on {review:,} photos"))
+        said.append((f"inspector review {shlex.quote(out)}", f"decide on {many}"))
     elif review:
-        said.append(
-            (f"inspector merge {shlex.quote(out)} --out DIR", f"to decide on {review:,} photos")
-        )
+        said.append((f"inspector merge {shlex.quote(out)} --out DIR", f"to decide on {many}"))
     wide = max(len(command) for command, _ in said)
     lines: list[str] = []
     for command, what in said:
         line = f"{'' if lines else 'next':<11}{command:<{wide}}"
-        told = f"{line}  # {what}"
-        lines.append(Whole(told if len(told) < columns() else line.rstrip()))
+        noted = f"{line}  # {what}"
+        lines.append(Whole(noted if len(noted) < columns() else line.rstrip()))
+    if _is_continued(summary):
+        began = datetime.fromisoformat(summary.began).astimezone().replace(tzinfo=None)
+        asked = f"--since {began.isoformat()}"
+        lines.append(Whole(f"{'new':<11}inspector table {shlex.quote(out)} {asked}"))
     if summary.table.failed and isinstance(summary.out, Path):
         lines += wrapped("", "the same scan with --retry-failed, once failed photos are mended")
     lines.append(f"table      {out} ({summary.table.rows:,} rows, part files: {summary.parts:,})")
@@ -175,7 +200,16 @@ def _views(summary: ScanSummary) -> list[str]:
 
 
 def _past(summary: ScanSummary) -> list[str]:
-    """Lines about rows that were there before."""
+    """Lines about rows that were there before, and about what people said of them."""
+    labels, gone = summary.labels, "rows whose files are gone: {:,}"
+    if summary.moved_away:
+        gone += f" ({summary.moved_away:,} of these photos lie elsewhere now, byte for byte)"
+    gone += "; kept, --prune drops them"
+    if labels.at_risk:
+        gone += (
+            f"; what people said of {labels.at_risk:,} goes with its row, unless --moved OLD=NEW "
+            "names where the photo is"
+        )
     said = (
         (summary.changed, "replaced", "older rows of these photos: {:,}"),
         (
@@ -203,11 +237,14 @@ def _past(summary: ScanSummary) -> list[str]:
         (summary.pruned, "dropped", "rows of files that are gone: {:,}"),
         (summary.gone_but_named, "gone", "photos that a list names: {:,}; their rows are kept"),
         (summary.moved, "moved", "rows with the new address of their photos: {:,}"),
+        (summary.vanished - summary.pruned, "gone", gone),
+        (labels.moved, "labels", "gone along with photos that lie elsewhere now: {:,}"),
         (
-            summary.vanished - summary.pruned,
-            "gone",
-            "rows whose files are gone: {:,}; kept, --prune drops them",
+            labels.changed,
+            "labels",
+            "of photos that have changed since, which count no longer: {:,}; look at them again",
         ),
+        (labels.dropped, "labels", "of rows that were dropped, which count no longer: {:,}"),
     )
     return [
         line

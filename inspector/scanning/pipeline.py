@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
@@ -15,9 +16,11 @@ from inspector.results.log import open_log
 from inspector.results.parts import FINGERPRINT
 from inspector.results.schema import to_table
 from inspector.results.store import open_results
+from inspector.results.times import stamped
 from inspector.scanning.cluster import ClusterExecutor
 from inspector.scanning.config import RAY
 from inspector.scanning.executor import LocalExecutor
+from inspector.scanning.following import Following, follow_photos
 from inspector.scanning.overlays import Overlays
 from inspector.scanning.plan import identity_of
 from inspector.scanning.prune import move_photos, settle_vanished
@@ -115,6 +118,8 @@ class OpenScan:
         a row. `stack` closes what is opened."""
         self.config = config
         self.started = time.perf_counter()
+        self.began = datetime.now(UTC).replace(tzinfo=None)
+        self.followed = Following()
         self.tally = Tally(config.max_failures)
         self.clock = Stopwatch()
         with self.clock.stage("start"):
@@ -135,7 +140,8 @@ class OpenScan:
             identity = identity_of(config, bundle, self.executor.choose_engine())
             self.table = table = stack.enter_context(_open_table(config, identity))
             others = self.work.leave_out_done(table.ledger)
-            if others and (note := table.ledger.other_photos(table.name)):
+            below = self.work.discovery.below
+            if others and (note := table.ledger.other_photos(table.name, below)):
                 table.notes.append(note)
             self.plan = self.executor.start()
             table.begin_with(self.plan.backend)
@@ -163,6 +169,8 @@ class OpenScan:
                 prune = self.config.prune and not self.tally.over_budget(finished=True)
                 gone = self.config.source_gone
                 settle_vanished(self.table, self.work, self.tally, prune=prune, gone=gone)
+                if not self.config.appends and not self.work.stopped:
+                    self.followed = follow_photos(self.table, self.began)
             self.sink.finish()
             listed = self.config.limit is None and not self.work.discovery.unreadable_dirs
             if self.complete and listed and not self.tally.left_out:
@@ -268,8 +276,9 @@ class ParquetSink:
 
     def _commit_first(self, count: int) -> None:
         rows = pa.concat_tables([to_table([], self.facts), *self._waiting]).combine_chunks()
+        now = datetime.now(UTC).replace(tzinfo=None)
         self._failed = True  # unless it comes back from there
-        self.results.commit(rows.slice(0, count), fill=self.fill)
+        self.results.commit(stamped(rows.slice(0, count), [(count, now)]), fill=self.fill)
         self._failed = False
         self._waiting = [rows.slice(count)]
         self.committed += count

@@ -6,16 +6,21 @@ from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from inspector.core.layout import Layout
 from inspector.errors import OutputError, SourceError
 from inspector.photos.address import spellings, text_of
 from inspector.photos.source import gone_among
-from inspector.results.labels import open_labels
-from inspector.results.parts import uris_in
+from inspector.results.labels import is_of_same_bytes, open_labels
+from inspector.results.parts import read_columns, uris_in
 from inspector.results.store import PARTS_AT_ONCE
+from inspector.results.view import KEYS
+from inspector.scanning.following import Missing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from inspector.photos.address import Moved
     from inspector.results.store import Results
@@ -25,33 +30,60 @@ if TYPE_CHECKING:
 
 def move_photos(results: Results, moved: Moved) -> None:
     """Let rows and what people said follow photos to where they lie now, in this order of steps:
-    nothing where two rows would get one address, labels, rows. After a crash the same again goes
-    on. Raises SourceError where there is no such directory, OutputError."""
+    nothing where two photos would get one address, labels, rows. After a crash the same again goes
+    on. Raises SourceError where there is no such place, OutputError."""
     if not moved.is_there():
-        raise SourceError(f"{text_of(moved.new)} is no directory; --moved OLD=NEW names what is")
-    files = _files_to_move(results, moved)
+        raise SourceError(f"{text_of(moved.new)} is not there; --moved OLD=NEW names what is")
+    files, twice = [], []
+    for part in results.parts:
+        uris = uris_in(Layout(results.out).table / part.file)
+        new = {uri: now for uri in uris if (now := moved.apply(uri)) != uri}
+        taken = [uri for uri, has in zip(new, results.ledger.have_rows(new.values()), strict=True)
+                 if has]  # fmt: skip
+        if taken:
+            _refuse_others(results, part.file, {uri: new[uri] for uri in taken})
+        files += [part.file] if new else []
+        twice += taken
     if Layout(results.out).labels.exists():
         with open_labels(results.out, "") as labels:
-            labels.move(moved)
-    results.move(files, moved)
+            results.labels_moved = labels.move(moved)
+    results.move(files, moved, twice)
     if not files:
         results.notes.append(f"no row lies below {text_of(moved.old[0])}: there is none to move")
 
 
-def _files_to_move(results: Results, moved: Moved) -> list[str]:
-    """The parts with rows of photos that moved. Raises OutputError where two share an address."""
-    files = []
-    for part in results.parts:
-        uris = uris_in(Layout(results.out).table / part.file)
-        new = [now for uri in uris if (now := moved.apply(uri)) != uri]
-        taken = results.ledger.are_unseen(new)
-        if any(taken):
-            raise OutputError(
-                f"{results.out} has a row for {new[taken.index(True)]} already, so no other photo "
-                "can have moved there; drop the rows of what is gone with --source-gone OLD"
-            )
-        files += [part.file] if new else []
-    return files
+def _refuse_others(results: Results, file: str, taken: Mapping[str, str]) -> None:
+    """Raise OutputError unless the rows that photos of a part have by their new addresses, since a
+    scan has found them there, are of the same bytes, and their files by the old ones are gone."""
+    here, new = _states(results, [file], taken), list(taken.values())
+    there = _states(results, results.ledger.files_with(new), new)
+    gone = set(gone_among(list(taken)))
+    for uri, now in taken.items():
+        if uri not in gone:
+            why = f"{text_of(uri)} is still there"
+        elif not is_of_same_bytes(there[now], here[uri]):
+            why = "it is of other bytes"
+        else:
+            continue
+        raise OutputError(
+            f"{results.out} has a row for {text_of(now)} already, and {why}: that is another "
+            "photo. Name what did move alone (--moved OLD/FILE=NEW/FILE). Or leave --moved out: a "
+            "scan of the folder above finds what has moved by its bytes, labels go along, and "
+            "--prune drops the rows of what is gone"
+        )
+
+
+def _states(
+    results: Results, files: Iterable[str], uris: Iterable[str]
+) -> dict[str, Mapping[str, object]]:
+    """What the rows of some photos say of their bytes, by address."""
+    wanted = pa.array(uris, pa.string())
+    found: dict[str, Mapping[str, object]] = {}
+    for file in files:
+        rows = read_columns(Layout(results.out).table / file, KEYS)
+        mine = rows.filter(pc.is_in(rows["uri"], value_set=wanted)).to_pylist()
+        found |= {row["uri"]: row for row in mine}
+    return found
 
 
 def settle_vanished(
@@ -70,6 +102,7 @@ def settle_vanished(
     for_good = tuple(chain.from_iterable(idle.values()))
     suspect = tuple(work.discovery.without_photos)
     kept: Counter[str] = Counter()
+    missing = Missing(results)
 
     def is_gone_for_good(uri: str) -> bool:
         for place in [place for place, at in idle.items() if uri.startswith(at)]:
@@ -90,7 +123,10 @@ def settle_vanished(
                 else:
                     lost.append(uri)
         tally.vanished += len(lost) + len(dropped)
-        dropped += lost if prune else []
+        if prune:
+            dropped += lost
+        elif lost:
+            missing.add(file, lost)
         if dropped:
             waiting[file] = dropped
         if len(waiting) == PARTS_AT_ONCE:
@@ -98,6 +134,7 @@ def settle_vanished(
             waiting = {}
     if waiting:
         results.drop(waiting)
+    tally.moved_away = missing.elsewhere()
     for file in tuple(results.lost.parts) if prune or for_good else ():
         given_up = [
             uri

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from inspector.photos.source import Discovery
     from inspector.scanning.config import FailureBudget
     from inspector.scanning.executor import Engine
+    from inspector.scanning.following import Following
     from inspector.scanning.pipeline import OpenScan
     from inspector.scanning.plan import Plan
     from inspector.scanning.worklist import StopSignals
@@ -74,14 +75,16 @@ class Watcher(Protocol):
 @dataclass(slots=True)
 class Tally:
     """Counts of a running scan, in photos; `already_done` had their rows before, `left_out` have
-    none and get none, `vanished` have one and are gone; so are, of those already done,
-    `gone_but_named`, which a list still names, and `outdated`, which have changed since but keep
-    their rows. `outcomes` is what the others got, by verdict or failure code."""
+    none and get none, `vanished` have one and are gone (the bytes of `moved_away`, whose rows are
+    kept, lie elsewhere now); so are, of those already done, `gone_but_named`, which a list still
+    names, and `outdated`, which have changed since but keep their rows. `outcomes` is what the
+    others got, by verdict or failure code."""
 
     budget: FailureBudget | None = None
     already_done: int = 0
     left_out: int = 0
     vanished: int = 0
+    moved_away: int = 0
     gone_but_named: int = 0
     outdated: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -251,12 +254,16 @@ class ScanSummary(Listing):
     """Photos of this run that another scan into the same table had judged first; its rows count."""
     vanished: int
     """Rows below the sources whose files are gone; known when the listing was whole."""
+    moved_away: int
+    """Of those that are kept, photos whose bytes another file has, which has a row as well."""
     pruned: int
     """Vanished rows that were dropped."""
     lost: int
     """Rows of lost parts that are not there again."""
     moved: int
     """Rows that were given the address that their photos have now."""
+    labels: Following
+    """What has become of what people said."""
     min_crack_mm: float | None
     """Width of the cracks that must be seen, if one was asked for."""
     coarse: int
@@ -267,6 +274,8 @@ class ScanSummary(Listing):
     """A few failed files of this run, by failure code."""
     gone_but_named: int
     """Photos already done whose files are gone, although a list names them."""
+    began: str
+    """When this run began (ISO 8601, UTC): what it judged has a `judged_at` from then on."""
     seconds: float
     stage_seconds: dict[str, float]
     """Wall seconds of the scan's own thread by stage; of `load` and `engine` it is the waiting."""
@@ -343,14 +352,17 @@ def summarise(run: OpenScan) -> ScanSummary:
         yielded=table.yielded,
         left_out=tally.left_out,
         vanished=tally.vanished,
+        moved_away=tally.moved_away,
         pruned=table.pruned,
         lost=table.lost.rows,
         moved=table.moved,
+        labels=replace(run.followed, moved=run.followed.moved + table.labels_moved),
         min_crack_mm=run.config.min_crack_mm,
         coarse=tally.coarse,
         unknown_scale=tally.unknown_scale,
         failure_examples=tally.examples,
         gone_but_named=tally.gone_but_named,
+        began=f"{run.began.isoformat(timespec='seconds')}+00:00",
         seconds=seconds,
         stage_seconds=run.clock.seconds,
         engine_seconds=run.executor.busy_seconds,

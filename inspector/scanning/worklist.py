@@ -207,7 +207,7 @@ def preview(config: ScanConfig) -> Preview:
         counts[need] += 1
         if need is Need.NEW_ROW or (need is Need.FIRST_ROW and not config.retry_failed):
             size_bytes += ref.size or 0
-    others = ledger.other_photos(str(config.out)) if counts else None
+    others = ledger.other_photos(str(config.out), discovery.below) if counts else None
     without_row = counts[Need.FIRST_ROW]
     return Preview(
         **Listing.of(discovery, *([others] if others else [])),

@@ -199,12 +199,15 @@ SCANS = (
     Step("report photos-results", ("photos 10", "report photos-results/_report.html")),
     Step("report photos-results --html bridge-7.html --geojson cracks.geojson --pictures 3 "
          "--moved nothing=nowhere --model tiny -v", ("report bridge-7.html",), columns=60),
-    Step("report photos-results --html bridge-7.html --title 'Bridge 7' --cover cover.toml",
-         ("report bridge-7.html",), columns=60),
+    Step("table photos-results --since 2000-01-01", ("photos below",), columns=60),
+    Step("table photos-results --since 2999-01-01", ("none was judged since 2999-01-01",)),
+    Step("report photos-results --html bridge-7.html --title 'Bridge 7' --cover cover.toml "
+         "--since 2000-01-01", ("since 2000-01-01 00:00", "report bridge-7.html"), columns=60),
+    Step("report photos-results --since gestern", ("is no date",), code=2, columns=60),
     Step("report photos-results --cover groups.csv", ("inspector: cannot read --cover",), code=2,
          columns=60),
     Step("report photos-results --json", ('"photos": 10',), columns=None),
-    Step("review photos-results --model tiny", ("10 photos, 0 labelled", "http://127.0.0.1:"),
+    Step("review photos-results --model tiny", (r"10 photos, 0 labelled, \d left", "http://127.0.0.1:"),
          typed=(("Ctrl-C ends it", "\x03"),)),
     Step("review nowhere", ("inspector: .*nowhere",), code=1, columns=None),
     Step("review photos-results --port 0 --no-browser --model tiny --reviewer Jörg -v",

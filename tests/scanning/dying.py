@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from inspector.results.manifest import SHARD
 from inspector.results.schema import make_row, to_table
 from inspector.results.store import open_results
 from inspector.scanning import ScanConfig, Tally
+from inspector.scanning.following import Following, follow_photos
 from inspector.scanning.pipeline import ParquetSink
 from inspector.scanning.prune import move_photos, settle_vanished
 from inspector.scanning.worklist import StopSignals, Worklist
@@ -71,12 +73,17 @@ def dying_at(step: int | None) -> Iterator[list[str]]:
         yield steps
 
 
+class _Work(Worklist):
+    followed: Following
+    """What became of the labels of photos that moved."""
+
+
 def quick_scan(photos: Path | str, out: Path, *, rows_per_part: int = 2, fill: int = 0, **options):
     """What `inspector.scan` does, with a file's content in place of a verdict. Returns the
     tally and the opened results."""
     config = ScanConfig(sources=(str(photos),), out=out, **options)
-    tally = Tally()
-    work = Worklist(config, tally, StopSignals())
+    tally, began = Tally(), datetime.now(UTC).replace(tzinfo=None)
+    work = _Work(config, tally, StopSignals())
     own = {} if config.shard is None else {SHARD: config.shard}
     with (
         open_results(
@@ -91,6 +98,7 @@ def quick_scan(photos: Path | str, out: Path, *, rows_per_part: int = 2, fill: i
             sink.add(to_table([_row(ref)], {}))
         sink.commit()
         settle_vanished(results, work, tally, prune=config.prune, gone=config.source_gone)
+        work.followed = follow_photos(results, began)
         sink.finish()
         if not config.retry_failed:
             results.end()

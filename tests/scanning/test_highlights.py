@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import closing
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -10,14 +13,21 @@ import pytest
 from inspector.core.layout import Layout
 from inspector.core.progress import line_of
 from inspector.errors import OutputError
+from inspector.reporting.contents import count_table
 from inspector.results.codes import FAILURES, REASONS, REMEDIES
-from inspector.results.parts import encode
+from inspector.results.labels import Label, open_labels, read_decisions
+from inspector.results.parts import encode, opened_part
+from inspector.results.query import Query
+from inspector.results.reader import Table
 from inspector.results.schema import SCHEMA, to_table
+from inspector.results.times import stamped
+from inspector.reviewing.session import Session
 from inspector.scanning.config import ScanConfig
 from inspector.scanning.console import ScanConsole
 from inspector.scanning.highlights import EXAMPLES, LIKELIEST, Highlights, find
 from inspector.scanning.summary import Counts, Tally
 from inspector.types import Batch, FailureCode, Judgement, Reason, Verdict, View
+from tests.said import say
 
 
 @pytest.fixture(scope="module")
@@ -41,25 +51,53 @@ def row(k, verdict, p, reason="model", code=None, detail=None):
     return {
         "uri": f"file:///w/{k}.jpg", "path": f"/w/{k}.jpg", "p_crack": p, "verdict": verdict,
         "status": "failed" if code else "ok", "reason": None if code else reason,
-        "failure_code": code, "detail": detail,
+        "failure_code": code, "detail": detail, "content_hash": f"{k:064}",
     }  # fmt: skip
 
 
 def test_the_likeliest_cracks_of_all_parts_come_first(out):
     found = find(out)
     assert len(found.cracks) == LIKELIEST
-    assert [round(p, 2) for p, _ in found.cracks] == [round(0.91 - k / 100, 2) for k in range(10)]
-    assert found.cracks[0][1] == "/w/5.jpg"
+    assert [round(p or 0, 2) for _, p, _ in found.cracks] == [
+        round(0.91 - k / 100, 2) for k in range(10)
+    ]
+    assert found.cracks[0][0] is False and found.cracks[0][2] == "/w/5.jpg"
+    assert (found.all_cracks, found.new_cracks) == (12, 0)
     assert found.reasons == {"near_threshold": 3, "scale": 1}
+    assert (found.unsure, found.open) == (0, 4)
     assert len(found.failed["truncated"]) == EXAMPLES
     assert all(text.endswith(".jpg: ends") for text in found.failed["truncated"])
+
+
+def test_what_people_said_counts_and_what_is_new_comes_first(out, tmp_path):
+    """As the report counts it: what somebody was unsure about is still left to a person."""
+    out = shutil.copytree(out, tmp_path / "results")
+    last = Layout(out).table / "part-000002.parquet"
+    with opened_part(last) as file:
+        part = file.read()
+    now = datetime(2026, 11, 30)
+    last.write_bytes(encode(stamped(part, [(len(part), now)])).to_pybytes())
+    labels = {5: "clear", 12: "crack", 20: "clear", 21: "not_concrete", 22: "unsure"}
+    for k, label in labels.items():
+        say(out, f"file:///w/{k}.jpg", Label(label))
+    found = find(out, now)
+    assert found.cracks[:3] == [c for c in found.cracks if c[0]] and found.new_cracks == 3
+    assert found.cracks[3] == (False, None, "/w/12.jpg"), "a person is surer than the model"
+    assert found.all_cracks == 12 and "/w/5.jpg" not in {path for *_, path in found.cracks}
+    assert (found.reasons, found.unsure, found.open) == ({"scale": 1}, 1, 2)
+    with closing(Query(Table.open(out), read_decisions(out))) as query:
+        report = count_table(query, 10)
+        assert (report.total.review, report.total.crack) == (found.open, found.all_cracks)
+    with open_labels(out, "ann") as store:
+        assert Session(out, store).left == found.open
 
 
 def test_a_table_without_rows_has_nothing_to_name(tmp_path):
     table = Layout(tmp_path).table
     table.mkdir()
     (table / "part-000000.parquet").write_bytes(encode(SCHEMA.empty_table()).to_pybytes())
-    assert find(tmp_path) == Highlights([], {}, {})
+    nothing = Highlights(cracks=[], all_cracks=0, new_cracks=0, reasons={}, unsure=0, failed={})
+    assert find(tmp_path) == nothing
     with pytest.raises(OutputError, match="holds no rows"):
         find(tmp_path / "nowhere")
 

@@ -11,13 +11,14 @@ import pytest
 
 from inspector.errors import OutputError, SourceError, UsageError
 from inspector.photos.address import Moved, uri_of
-from inspector.results.labels import Decision, Label, open_labels
+from inspector.results.labels import Label, open_labels
+from inspector.results.log import look_into
 from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning import ScanConfig, preview, scan
 from inspector.scanning.outcome import print_summary
 from tests.reviewing.tables import labelled
-from tests.said import read_labels
-from tests.scanning.dying import Killed, dying_at, quick_scan, table_of
+from tests.said import read_labels, say
+from tests.scanning.dying import IDENTITY, Killed, dying_at, quick_scan, table_of
 from tests.scanning.walls import wall
 
 
@@ -84,15 +85,53 @@ def test_killed_at_every_step_each_row_has_one_address(begun, out, tmp_path):
         assert place_of(out) == after and table_of(out) == content
 
 
-def test_two_rows_never_get_one_address(begun, out):
-    quick_scan(begun / "drive/new", out)
+def test_after_a_scan_has_met_them_the_photos_are_taken_as_moved_all_the_same(begun, out):
+    """Their rows are there by the new addresses; the old ones go, and labels go along."""
+    say(out, uri_of(f"{begun}/old/a.jpg"), Label.CRACK)
+    assert quick_scan(begun / "drive/new", out)[2].followed.moved == 1
+    say(out, uri_of(f"{begun}/old/d.jpg"), Label.UNSURE)
+    assert len(place_of(out)) == 8
+    moved = f"{begun}/old={begun}/drive/new"
+    config = {"sources": (str(begun),), "out": out}
+    assert look_into(out, IDENTITY, moved=ScanConfig(**config, moved=moved).moves()).unseen == 8
+    tally, results, _ = quick_scan(begun, out, moved=moved)
+    assert (results.moved, results.labels_moved, results.pruned) == (3, 1, 0)
+    assert (tally.already_done, tally.vanished, results.rows) == (5, 0, 5)
+    said = {row["uri"]: row["human_verdict"] for row in labelled(out).to_pylist()}
+    new = {
+        uri_of(f"{begun}/drive/new/{name}.jpg"): label
+        for name, label in zip("ad", ("crack", "unsure"), strict=True)
+    }
+    assert said == new and new.keys() < place_of(out)
+    assert quick_scan(begun, out, moved=moved)[1].labels_moved == 0
+
+
+def test_two_photos_never_get_one_address(begun, out, tmp_path):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new/a.jpg").write_text("ok another")
+    quick_scan(tmp_path / "new", out)
     before = place_of(out)
-    with pytest.raises(OutputError, match=r"drive/new/a\.jpg already.*--source-gone OLD"):
-        quick_scan(begun, out, moved=f"{begun}/old={begun}/drive/new")
-    assert place_of(out) == before
+    with pytest.raises(OutputError, match=r"(?s)new/a\.jpg already.*other bytes.*--prune"):
+        quick_scan(begun, out, moved=f"{begun}/old={tmp_path}/new")
+    shutil.copytree(begun / "other", tmp_path / "copy")
+    quick_scan(tmp_path / "copy", out)
+    with pytest.raises(OutputError, match=r"(?s)copy/f\.jpg already.*still there"):
+        quick_scan(begun, out, moved=f"{begun}/other={tmp_path}/copy")
+    assert place_of(out) > before
     tally, results, _ = quick_scan(begun / "drive", out, source_gone=(str(begun / "old"),))
-    assert (tally.already_done, results.pruned) == (3, 3)
-    assert len(place_of(out)) == 5
+    assert (tally.already_done, results.pruned) == (0, 3)
+
+
+def test_a_photo_and_an_archive_move_alone(begun, out):
+    moved = f"{begun}/old/a.jpg={begun}/drive/new/a.jpg"
+    tally, results, _ = quick_scan(begun, out, moved=moved)
+    assert (results.moved, tally.vanished) == (1, 2)
+    assert uri_of(f"{begun}/drive/new/a.jpg") in place_of(out)
+    found = Moved.parse(moved)
+    old, new = (uri_of(f"{begun}/{name}/a.jpg") for name in ("old", "drive/new"))
+    for tail in ("", "#page=2", "!/wall.png"):
+        assert found.apply(old + tail) == new + tail
+    assert found.apply(f"{old}x") == f"{old}x"
 
 
 def test_only_what_is_gone_is_dropped_below_a_place_that_is_gone(begun, out, tmp_path):
@@ -111,7 +150,7 @@ def test_only_what_is_gone_is_dropped_below_a_place_that_is_gone(begun, out, tmp
 
 
 def test_what_cannot_be_meant_is_refused(begun, out):
-    with pytest.raises(SourceError, match="no directory"):
+    with pytest.raises(SourceError, match="is not there"):
         quick_scan(begun, out, moved=f"{begun}/old={begun}/nowhere")
     for options in (
         {"moved": "x"}, {"moved": "a=b", "overwrite": True}, {"source_gone": ("a",), "limit": 3},
@@ -123,11 +162,8 @@ def test_what_cannot_be_meant_is_refused(begun, out):
 
 def test_what_people_said_goes_along(begun, out):
     old, new = (uri_of(f"{begun}/{place}/a.jpg") for place in ("old", "drive/new"))
-    row = ds.dataset(out / "table").to_table(filter=ds.field("uri") == old).to_pylist()[0]
-    decision = {name: row[name] for name in ("content_hash", "size_bytes", "verdict", "p_crack")}
-    with open_labels(out, "ann") as labels:
-        labels.add(Decision(uri=old, label=Label.CLEAR, mtime=None, model=None, **decision))
-        labels.add(Decision(uri=old, label=Label.CRACK, mtime=None, model=None, **decision))
+    say(out, old, Label.CLEAR)
+    say(out, old, Label.CRACK)
     for _ in range(2):
         quick_scan(begun, out, moved=f"{begun}/old={begun}/drive/new")
         (said,) = labelled(out).to_pylist()
