@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 
@@ -18,6 +19,13 @@ def row(number):
     return {"uri": f"file:///{number:03}.jpg", "status": "ok"}
 
 
+@contextmanager
+def lines(place):
+    with lines_to(str(place)) as write:
+        assert write is not None
+        yield write
+
+
 def uris(path):
     return [json.loads(line)["uri"] for line in path.read_text().splitlines()]
 
@@ -25,7 +33,7 @@ def uris(path):
 def test_lines_are_added_to_a_file_and_to_what_a_link_names(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "lines")
     for number, name in enumerate(("lines", "link")):
-        with lines_to(str(tmp_path / name)) as write:
+        with lines(tmp_path / name) as write:
             write([row(number)])
     assert uris(tmp_path / "lines") == ["file:///000.jpg", "file:///001.jpg"]
     with lines_to(None) as write:
@@ -35,7 +43,7 @@ def test_lines_are_added_to_a_file_and_to_what_a_link_names(tmp_path):
 def test_a_full_disk_tears_no_line(tmp_path):
     file = tmp_path / "lines"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with lines_to(str(file)) as write:
+    with lines(file) as write:
         write([row(0)])
         whole = file.read_bytes()
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 100, before[1]))
@@ -52,7 +60,7 @@ def test_a_full_disk_tears_no_line(tmp_path):
 @pytest.mark.parametrize("place", ["/dev/full", "missing/lines", "."])
 def test_what_cannot_be_written_to_is_one_line(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(OutputError, match=f"cannot write {place}: [A-Z]"), lines_to(place) as write:
+    with pytest.raises(OutputError, match=f"cannot write {place}: [A-Z]"), lines(place) as write:
         write([row(0)])
 
 
@@ -60,7 +68,7 @@ def test_what_cannot_be_written_to_is_one_line(place, tmp_path, monkeypatch):
 def test_a_torn_line_is_removed_before_the_next_one(torn, tmp_path):
     file = tmp_path / "lines"
     file.write_text('{"uri": "file:///000.jpg"}\n' + torn)
-    with lines_to(str(file)) as write:
+    with lines(file) as write:
         write([row(1)])
     assert uris(file) == ["file:///000.jpg", "file:///001.jpg"]
 
@@ -68,7 +76,7 @@ def test_a_torn_line_is_removed_before_the_next_one(torn, tmp_path):
 def test_a_line_that_only_lacks_its_end_stays(tmp_path):
     file = tmp_path / "lines"
     file.write_text('{"uri": "file:///000.jpg"}')
-    with lines_to(str(file)) as write:
+    with lines(file) as write:
         write([row(1)])
     assert uris(file) == ["file:///000.jpg", "file:///001.jpg"]
 
@@ -77,7 +85,7 @@ def test_a_line_that_only_lacks_its_end_stays(tmp_path):
 def test_a_file_of_other_things_is_left_alone(content, tmp_path):
     file = tmp_path / "photo.jpg"
     file.write_bytes(content)
-    with pytest.raises(OutputError, match="something else than lines of JSON"), lines_to(str(file)):
+    with pytest.raises(OutputError, match="something else than lines of JSON"), lines(file):
         pass
     assert file.read_bytes() == content
 
@@ -85,7 +93,7 @@ def test_a_file_of_other_things_is_left_alone(content, tmp_path):
 def test_who_stops_reading_a_pipe_stops_nothing(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-    with lines_to(str(tmp_path / "pipe")) as write:
+    with lines(tmp_path / "pipe") as write:
         write([row(0)])
         assert json.loads(os.read(reader, 10_000))["uri"] == "file:///000.jpg"
         os.close(reader)
