@@ -106,7 +106,7 @@ def test_stopped_by_an_error_again_and_again(walls, whole, tmp_path, tiny_bundle
 def test_rows_that_could_not_be_told_are_not_committed_and_those_before_are(
     walls, whole, tmp_path, tiny_bundle
 ):
-    told: list[object] = []
+    told: list[str] = []
 
     def tell(rows):
         if len(told) >= 12:
