@@ -339,7 +339,7 @@ def _slower(result: Calibrated, out: Path) -> Iterator[str]:
     for precision in result.useless:
         yield (
             f"{precision} leaves nearly all of these photos to the next precision at these "
-            "thresholds; scans of the like are faster in another"
+            "thresholds; scans of such photos are faster in another"
         )
     if options := [f"--{each}" for each in result.useless if each in ("int8", "fp16")]:
         yield (
