@@ -50,7 +50,7 @@ _PLACES = f"""SELECT *, coalesce(places, []) AS said_of, coalesce(regions, []) A
   greatest(width, height) // {_POINT} AS side,
   [r FOR r IN said_of IF r.label = 'clear'] AS clear,
   [{_box("r")} FOR r IN found] AS known,
-  [if(r.width > 0, {_box("r")}, {{
+  [if(r.width > 0 AND r.height > 0, {_box("r")}, {{
       x: greatest(0, r.x - side // 2)::INTEGER, y: greatest(0, r.y - side // 2)::INTEGER,
       width: (least(width, r.x + side // 2 + 1) - greatest(0, r.x - side // 2))::INTEGER,
       height: (least(height, r.y + side // 2 + 1) - greatest(0, r.y - side // 2))::INTEGER}})
@@ -64,7 +64,7 @@ _SAY = f"""INSERT INTO said SELECT row, uri, label, [{_box("r")} FOR r IN clear]
     AND peak_y * height BETWEEN r.y AND r.y + r.height]) > 0, note
   FROM ({_PLACES})"""
 _STANDING = {
-    "regions": f"""if(len(rejected) + len(marked) > 0, list_concat(marked,
+    "regions": f"""if(len(marked) > 0 OR len(rejected) > 0 AND len(regions) > 0, list_concat(marked,
       [r FOR r IN coalesce(regions, []) IF NOT list_contains(rejected, {_box("r")})]), regions)""",
     "peak_x": "if(off_peak, NULL, peak_x)",
     "peak_y": "if(off_peak, NULL, peak_y)",
@@ -163,7 +163,7 @@ class Query:
         for row in self.table.rows(numbers, columns):
             human, note, *places, off_peak = said.get(row[ROW], (None,) * 5)
             rejected, marked = (boxes or [] for boxes in places)
-            if "regions" in row and (rejected or marked):
+            if "regions" in row and (marked or (rejected and row["regions"])):
                 regions = row["regions"] or []
                 standing = [r for r in regions if {k: r[k] for k in _BOX} not in rejected]
                 row["regions"] = [*marked, *standing]

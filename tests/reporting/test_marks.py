@@ -43,13 +43,13 @@ def made(tmp_path_factory):
         row_of(folder / "whole.png", verdict="clear", reason="model", p_crack=0.1, **sides,
                view="whole", peak_x=None, peak_y=None),
         dense_row(folder / "clear.png", region_of(0.1), verdict="clear", p_crack=0.1),
-        row_of(folder / "shoe.png", reason="out_of_distribution"),
+        row_of(folder / "shoe.png", reason="out_of_distribution", view="whole", **sides),
     ]  # fmt: skip
     said = {
         "dense.png": (Label.CRACK, [(RED, Label.CLEAR), (other, Label.CRACK), (MARK, Label.CRACK)]),
         "whole.png": (Label.CRACK, [(MARK, Label.CRACK), (POINT, Label.CRACK)]),
         "clear.png": (None, [(MARK, Label.CRACK)]),
-        "shoe.png": (Label.NOT_CONCRETE, []),
+        "shoe.png": (Label.NOT_CONCRETE, [(MARK, Label.CLEAR)]),
     }
     out = write_table(root / "out", rows)
     with open_labels(out, "ann") as store:
@@ -117,6 +117,7 @@ def test_coco_has_marks_without_a_score(made):
         ("whole.png", 0, None), ("clear.png", 300, None),
     ]  # fmt: skip
     assert found["images"][0]["note"] == NOTE
+    assert "shoe.png" not in names.values(), "nobody has said what it shows where"
 
 
 def test_marks_are_cut_out_and_drawn(made):
