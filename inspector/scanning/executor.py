@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from inspector.scanning.node import Ready
     from inspector.scanning.overlays import Overlays
     from inspector.scanning.plan import Plan
-    from inspector.scanning.summary import Stopwatch
+    from inspector.scanning.stopwatch import Stopwatch
     from inspector.scanning.worklist import Worklist
     from inspector.types import Batch, ImageRef, Judgement
     from inspector.workers.ordered import Turn
 
-    Engine = PhotoEngine | Ready
+    Engine: TypeAlias = PhotoEngine | Ready
     """What a scan can say of what judges: the engine here, or those elsewhere."""
 
 IN_FLIGHT = 2

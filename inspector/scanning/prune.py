@@ -78,7 +78,7 @@ def _states(
 ) -> dict[str, Mapping[str, object]]:
     """What the rows of some photos say of their bytes, by address."""
     wanted = pa.array(uris, pa.string())
-    found = {}
+    found: dict[str, Mapping[str, object]] = {}
     for file in files:
         rows = read_columns(Layout(results.out).table / file, KEYS)
         mine = rows.filter(pc.is_in(rows["uri"], value_set=wanted)).to_pylist()
@@ -135,21 +135,23 @@ def settle_vanished(
     if waiting:
         results.drop(waiting)
     tally.moved_away = missing.elsewhere()
+
+    def is_given_up(uri: str) -> bool:
+        own = prune and not uri.startswith(suspect) and any(root.covers(uri) for root in roots)
+        return is_gone_for_good(uri) or own
+
     for file in tuple(results.lost.parts) if prune or for_good else ():
-        given_up = [
-            uri
-            for uri in gone_among(results.lost.without_row(file))
-            if is_gone_for_good(uri)
-            or (prune and not uri.startswith(suspect) and any(r.covers(uri) for r in roots))
-        ]
-        if given_up:
+        if given_up := list(filter(is_given_up, gone_among(results.lost.without_row(file)))):
             results.give_up(given_up)
     work.discovery.notes += [
         f"--source-gone {place}: the table has no row below it whose file is gone; none was dropped"
         for place in sorted(idle)
     ]
-    for root in suspect:
-        note = f"no photo was found below {text_of(root)}"
-        if kept[root]:
-            note += f"; the {kept[root]:,} rows from there are kept"
-        work.discovery.notes.append(f"{note}: if there should be some, see that it is mounted")
+    work.discovery.notes += [_note_on_empty(root, kept[root]) for root in suspect]
+
+
+def _note_on_empty(root: str, kept: int) -> str:
+    note = f"no photo was found below {text_of(root)}"
+    if kept:
+        note += f"; the {kept:,} rows from there are kept"
+    return f"{note}: if there should be some, see that it is mounted"

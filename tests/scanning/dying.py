@@ -19,7 +19,7 @@ from inspector.results.manifest import SHARD
 from inspector.results.schema import make_row, to_table
 from inspector.results.store import open_results
 from inspector.scanning import ScanConfig, Tally
-from inspector.scanning.following import follow_photos
+from inspector.scanning.following import Following, follow_photos
 from inspector.scanning.pipeline import ParquetSink
 from inspector.scanning.prune import move_photos, settle_vanished
 from inspector.scanning.worklist import StopSignals, Worklist
@@ -73,12 +73,17 @@ def dying_at(step: int | None) -> Iterator[list[str]]:
         yield steps
 
 
+class Work(Worklist):
+    followed = Following()
+    """What has become of what people said."""
+
+
 def quick_scan(photos: Path | str, out: Path, *, rows_per_part: int = 2, fill: int = 0, **options):
     """What `inspector.scan` does, with a file's content in place of a verdict. Returns the
     tally and the opened results."""
     config = ScanConfig(sources=(str(photos),), out=out, **options)
     tally, began = Tally(), datetime.now(UTC).replace(tzinfo=None)
-    work = Worklist(config, tally, StopSignals())
+    work = Work(config, tally, StopSignals())
     own = {} if config.shard is None else {SHARD: config.shard}
     with (
         open_results(
