@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from inspector.scanning.config import ScanConfig
     from inspector.scanning.overlays import Overlays
     from inspector.scanning.plan import EngineChoice, Plan
-    from inspector.scanning.summary import Stopwatch
+    from inspector.scanning.stopwatch import Stopwatch
     from inspector.scanning.worklist import Worklist
     from inspector.types import ImageRef
 

@@ -153,8 +153,8 @@ class ScanConfig:
     """Directories that are gone for good: the rows of photos that are not there are dropped below
     them, although no listing of them was possible."""
     moved: str | None = None
-    """`OLD=NEW`: photos that were scanned below directory OLD now lie below NEW; their rows get the
-    new addresses, and what people said about them goes along."""
+    """`OLD=NEW`: what was scanned as OLD, a folder or a file, is NEW now; rows get the new
+    addresses, and what people said of their photos goes along."""
     overwrite: bool = False
     """Remove the results of an earlier scan from `out` first."""
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from inspector.scanning.node import Ready
     from inspector.scanning.overlays import Overlays
     from inspector.scanning.plan import Plan
-    from inspector.scanning.summary import Stopwatch
+    from inspector.scanning.stopwatch import Stopwatch
     from inspector.scanning.worklist import Worklist
     from inspector.types import Batch, ImageRef, Judgement
     from inspector.workers.ordered import Turn

@@ -20,7 +20,7 @@ from inspector.photos.address import shown
 from inspector.photos.reading import read
 from inspector.scanning.executor import IN_FLIGHT, EngineThread, Judge, start_engine, start_loader
 from inspector.scanning.plan import identity_of, make_plan
-from inspector.scanning.summary import Stopwatch
+from inspector.scanning.stopwatch import Stopwatch
 from inspector.types import Failure
 from inspector.version import __version__
 from inspector.workers.loader import PREFETCH

@@ -111,9 +111,8 @@ def _table_says(summary: ScanSummary, found: Highlights | OutputError) -> Iterat
         sure = "person " if p is None else f"p {p:.3f}"
         yield f"{title:<11}{sure}  {word}{nearby(path)}"
     if (rest := found.all_cracks - len(found.cracks)) > 0:
-        more_new = found.new_cracks - sum(new for new, *_ in found.cracks)
-        of_them = f", {more_new:,} of them new" if more_new else ""
-        yield f"           and {rest:,} more{of_them}"
+        unnamed = found.new_cracks - sum(new for new, *_ in found.cracks)
+        yield f"           and {rest:,} more" + (f", {unnamed:,} of them new" if unnamed else "")
     for reason, count in found.reasons.items():
         yield from wrapped("review", f"{count:,}: {REASONS[Reason(reason)]}")
     if found.unsure:
@@ -153,7 +152,9 @@ def _photos(summary: ScanSummary) -> list[str]:
 def _next(summary: ScanSummary, found: Highlights | OutputError, verbose: bool) -> list[str]:
     """Commands to go on with; `verbose`: also one that reads the table without `inspector`."""
     out = str(summary.out)
-    review = found.open if isinstance(found, Highlights) else summary.table.verdicts[Verdict.REVIEW]
+    review = summary.table.verdicts[Verdict.REVIEW]
+    if isinstance(found, Highlights):
+        review = found.open
     many = "1 photo" if review == 1 else f"{review:,} photos"
     said = [
         (f"inspector report {shlex.quote(out)}", "the cracks as pictures"),
@@ -167,8 +168,8 @@ def _next(summary: ScanSummary, found: Highlights | OutputError, verbose: bool) 
     lines: list[str] = []
     for command, what in said:
         line = f"{'' if lines else 'next':<11}{command:<{wide}}"
-        noted = f"{line}  # {what}"
-        lines.append(Whole(noted if len(noted) < columns() else line.rstrip()))
+        told = f"{line}  # {what}"
+        lines.append(Whole(told if len(told) < columns() else line.rstrip()))
     if _is_continued(summary):
         began = datetime.fromisoformat(summary.began).astimezone().replace(tzinfo=None)
         asked = f"--since {began.isoformat()}"

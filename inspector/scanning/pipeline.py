@@ -25,7 +25,8 @@ from inspector.scanning.overlays import Overlays
 from inspector.scanning.plan import identity_of
 from inspector.scanning.prune import move_photos, settle_vanished
 from inspector.scanning.ray_connection import connected
-from inspector.scanning.summary import Counts, Stopwatch, Tally, summarise
+from inspector.scanning.stopwatch import Stopwatch
+from inspector.scanning.summary import Counts, Tally, summarise
 from inspector.scanning.worklist import StopSignals, Worklist
 from inspector.version import __version__
 from inspector.workers.process import refuse_reimport

@@ -135,21 +135,23 @@ def settle_vanished(
     if waiting:
         results.drop(waiting)
     tally.moved_away = missing.elsewhere()
+
+    def is_given_up(uri: str) -> bool:
+        own = prune and not uri.startswith(suspect) and any(root.covers(uri) for root in roots)
+        return is_gone_for_good(uri) or own
+
     for file in tuple(results.lost.parts) if prune or for_good else ():
-        given_up = [
-            uri
-            for uri in gone_among(results.lost.without_row(file))
-            if is_gone_for_good(uri)
-            or (prune and not uri.startswith(suspect) and any(r.covers(uri) for r in roots))
-        ]
-        if given_up:
+        if given_up := list(filter(is_given_up, gone_among(results.lost.without_row(file)))):
             results.give_up(given_up)
     work.discovery.notes += [
         f"--source-gone {place}: the table has no row below it whose file is gone; none was dropped"
         for place in sorted(idle)
     ]
-    for root in suspect:
-        note = f"no photo was found below {text_of(root)}"
-        if kept[root]:
-            note += f"; the {kept[root]:,} rows from there are kept"
-        work.discovery.notes.append(f"{note}: if there should be some, see that it is mounted")
+    work.discovery.notes += [_note_on_empty(root, kept[root]) for root in suspect]
+
+
+def _note_on_empty(root: str, kept: int) -> str:
+    note = f"no photo was found below {text_of(root)}"
+    if kept:
+        note += f"; the {kept:,} rows from there are kept"
+    return f"{note}: if there should be some, see that it is mounted"

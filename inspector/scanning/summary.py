@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from math import prod
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from inspector.results.codes import REMEDIES
 from inspector.types import FailureCode, Photo, Verdict, View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from inspector.model.scale import Scale
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from inspector.scanning.worklist import StopSignals
     from inspector.types import Batch, JsonObject, Judgement
 
-
-Made = TypeVar("Made")
 
 EXAMPLES = 3
 """Failed files named per failure code; the table has them all."""
@@ -163,32 +160,6 @@ class Tally:
             unknown = int(np.isnan(visible_N).sum())
             self.unknown_scale += unknown
             self.coarse += int(scale.hides_N(visible_N).sum()) - unknown
-
-
-class Stopwatch:
-    """Wall seconds by stage, of the thread that runs the scan."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = time.perf_counter() - started
-            self.seconds[name] = self.seconds.get(name, 0.0) + spent
-
-    def timed(self, name: str, made: Iterable[Made]) -> Iterator[Made]:
-        """Pass on what is made, and count the waiting for each as stage `name`."""
-        waiting = iter(made)
-        while True:
-            with self.stage(name):
-                each = next(waiting, None)
-            if each is None:
-                return
-            yield each
 
 
 EXIT_INCOMPLETE = 3

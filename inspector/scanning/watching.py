@@ -102,7 +102,7 @@ def _judge_arrivals(
     # The first scan judges nothing: it finds out whether all can work, and opens the model.
     done: set[int] = set()
     before: set[int] = set()
-    last = scan(done)
+    first = last = scan(done)
     while not last.interrupted_by and not stopped():
         trouble, began = "", time.monotonic()
         try:
@@ -119,7 +119,8 @@ def _judge_arrivals(
         while not stopped() and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, _NAP_S))
     seconds = time.perf_counter() - started
-    return replace(last, run=Counts.of(outcomes), seconds=seconds, complete=False)
+    run = Counts.of(outcomes)
+    return replace(last, run=run, began=first.began, seconds=seconds, complete=False)
 
 
 def _state(ref: ImageRef) -> int:

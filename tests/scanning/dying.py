@@ -73,9 +73,9 @@ def dying_at(step: int | None) -> Iterator[list[str]]:
         yield steps
 
 
-class _Work(Worklist):
-    followed: Following
-    """What became of the labels of photos that moved."""
+class Work(Worklist):
+    followed = Following()
+    """What has become of what people said."""
 
 
 def quick_scan(photos: Path | str, out: Path, *, rows_per_part: int = 2, fill: int = 0, **options):
@@ -83,7 +83,7 @@ def quick_scan(photos: Path | str, out: Path, *, rows_per_part: int = 2, fill: i
     tally and the opened results."""
     config = ScanConfig(sources=(str(photos),), out=out, **options)
     tally, began = Tally(), datetime.now(UTC).replace(tzinfo=None)
-    work = _Work(config, tally, StopSignals())
+    work = Work(config, tally, StopSignals())
     own = {} if config.shard is None else {SHARD: config.shard}
     with (
         open_results(

@@ -15,7 +15,7 @@ from inspector.engines.photo import PhotoEngine
 from inspector.errors import BackendError
 from inspector.scanning import ScanConfig, scan
 from inspector.scanning.executor import IN_FLIGHT, EngineThread
-from inspector.scanning.summary import Stopwatch
+from inspector.scanning.stopwatch import Stopwatch
 from inspector.types import Batch, Scores
 
 

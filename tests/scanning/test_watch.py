@@ -13,6 +13,7 @@ import pytest
 from inspector.core.layout import Layout
 from inspector.engines.photo import open_photo_engine
 from inspector.errors import BusyError, SourceError, UsageError
+from inspector.library.frames import Results
 from inspector.results.store import open_results
 from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning import ScanConfig, executor, scan, watch
@@ -84,6 +85,7 @@ def test_each_photo_is_judged_once_as_it_arrives(place, config, monkeypatch):
     )
     assert told == [["0.png"], ["1.png"], ["2.png", "void.jpg"], ["3.png"]]
     assert (summary.run.ok, summary.run.failed, summary.exit_code) == (4, 1, 0)
+    assert Results(config.out).count(since=summary.began) == 5, "what is new since it began"
     assert len(engines) == 1, "the model stays open"
     assert summary.table.rows == len(table_of(config)) == 5 and summary.parts == 1
     found = verify(VerifyConfig(out=config.out, photos=True))
