@@ -175,5 +175,13 @@ def counts(query: Query) -> dict[str, dict[str, int]]:
     }
 
 
+def count_left(query: Query) -> int:
+    """Count the rows that are left to a person."""
+    left = "human = 'unsure' OR (human IS NULL AND verdict = 'review')"
+    some = f"SELECT count(*) FROM ranked LEFT JOIN said USING (row) WHERE {left}"
+    ((count,),) = query.db.execute(some).fetchall()
+    return int(count)
+
+
 def _counted(counter: Counter[str | None], words: tuple[str, ...]) -> dict[str, int]:
     return {word: counter[word] for word in words}

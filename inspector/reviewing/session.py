@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from inspector.results.labels import LONGEST_NOTE, Decision, Label, RegionLabel, is_of_same_bytes
 from inspector.results.query import Query
 from inspector.results.reader import StaleTableError, Table, read_steadily
-from inspector.reviewing.queue import Filters, counts, make_queue, rank
+from inspector.reviewing.queue import Filters, count_left, counts, make_queue, rank
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,12 +103,8 @@ class Session:
     @property
     def left(self) -> int:
         """Number of rows that are left to a person, as the report counts them."""
-        left = "human = 'unsure' OR (human IS NULL AND verdict = 'review')"
         with self._lock:
-            ((count,),) = self._query.db.execute(
-                f"SELECT count(*) FROM ranked LEFT JOIN said USING (row) WHERE {left}"
-            ).fetchall()
-        return int(count)
+            return count_left(self._query)
 
     def __len__(self) -> int:
         return len(self._table)
