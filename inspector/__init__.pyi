@@ -39,6 +39,7 @@ from inspector.scanning.pipeline import Told
 from inspector.scanning.summary import Watcher
 from inspector.training import TrainConfig as TrainConfig
 from inspector.training import TrainResult as TrainResult
+from inspector.training.loop import Trainer
 
 StrPath: TypeAlias = str | PathLike[str]
 
@@ -297,9 +298,10 @@ def scan(
     """Give every photo of `config.sources` one row in the table at `config.out`.
 
     What is in the table already is skipped, so a scan that was stopped goes on when it is called
-    again. SIGINT and SIGTERM stop it between two batches. `watch` is told of the start and of every
-    batch; `rows` gets the rows of each batch as they are made, before any of them is committed, so
-    that no row of the table was kept from it, and a scan that was killed may make some again.
+    again. SIGINT, SIGTERM and SIGHUP stop it between two batches. `watch` is told of the start and
+    of every batch; `rows` gets the rows of each batch as they are made, before any of them is
+    committed, so that no row of the table was kept from it, and a scan that was killed may make
+    some again.
     Raises InspectorError where the scan cannot start or go on; the rows that are done are kept.
 
     Example:
@@ -318,6 +320,7 @@ def train(
     say: Callable[[str], object] = ...,
     warn: Callable[[str], object] = ...,
     detail: Callable[[str], object] = ...,
+    make_trainer: Callable[..., Trainer] = ...,
 ) -> TrainResult: ...
 @overload
 def train(
@@ -353,6 +356,7 @@ def train(
     say: Callable[[str], object] = ...,
     warn: Callable[[str], object] = ...,
     detail: Callable[[str], object] = ...,
+    make_trainer: Callable[..., Trainer] = ...,
 ) -> TrainResult:
     """Fine-tune ResNet18 on labelled images, and write a bundle that scans to `config.out`.
 
@@ -365,6 +369,7 @@ def train(
         warn: Called with lines that a person must see: leaks, groups without a match, what is left
             of an interrupted training.
         detail: Called with the lines of the whole network, which the log has, too.
+        make_trainer: Makes the trainer of `config`, the network, training and validation images.
 
     Raises:
         DataError: Wrong layout, a wrong CSV, or leaks under `strict_splits`.
@@ -382,7 +387,8 @@ def verify(out: StrPath, *, photos: bool = ..., progress: Progress = ...) -> Ver
     """Read the result directory `config.out` to the last byte and say what is wrong with it.
 
     Nothing that its files may hold raises. Raises OutputError where there is no result directory,
-    or where a scan changed it all the time.
+    where a scan changed it all the time, or where another version wrote it, which says nothing
+    against it.
     """
 
 @overload

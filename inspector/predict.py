@@ -11,7 +11,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from inspector.core.text import quantity
 from inspector.engines.contract import joined
 from inspector.engines.photo import PhotoEngine
 from inspector.errors import DataError
@@ -121,9 +120,8 @@ def predict_each(
                 scores[name].append(found)
     if not any(isinstance(item, Photo) for item in items):
         first = [f", first {f.ref.path} ({f.code})" for f in items[:1] if isinstance(f, Failure)]
-        raise DataError(
-            f"none of {quantity(len(images), 'image')} could be decoded{''.join(first)}"
-        )
+        many = f"none of the {len(images):,} images" if len(images) > 1 else "no image"
+        raise DataError(f"{many} could be decoded{''.join(first)}")
     return {name: Predictions(tuple(items), joined(parts)) for name, parts in scores.items()}
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["IGNORED", "OK", "Entry", "make_catalogue", "sources_of"]
 
 IGNORED = "ignored"
+ARCHIVE = "an archive"
+"""Which is read, so that it has no row of its own."""
 """Outcome of a file that is no photo, by name and content: it is counted and has no row."""
 
 _FAILS_TO_READ = "/proc/self/mem"
@@ -215,7 +217,7 @@ def _archives(folder: Path) -> Iterator[tuple[bytes, Entry]]:
         )
     for path in folder.iterdir():
         if path.suffix != ".png":
-            yield path.name.encode(), Entry("an archive", IGNORED)
+            yield path.name.encode(), Entry(ARCHIVE, IGNORED)
 
 
 def _secrets(folder: Path) -> Iterator[tuple[bytes, Entry]]:

@@ -217,5 +217,5 @@ def test_the_narrow_stage_decides_first_and_the_model_what_is_left(tiny_bundle_d
 
 
 def test_a_bundle_without_a_narrow_variant_says_what_to_do(tiny_bundle):
-    with pytest.raises(BundleError, match=r"no narrow variant .*leave --precision out"):
+    with pytest.raises(BundleError, match=r"no narrow variant .*choose another --precision"):
         open_backend(tiny_bundle, precision="narrow")

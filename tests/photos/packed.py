@@ -8,6 +8,8 @@ import warnings
 import zipfile
 from typing import Any
 
+from inspector.photos.source import Discovery
+
 JPEG = b"\xff\xd8\xff\xe0"
 KINDS = ("stored.zip", "deflated.zip", "streamed.zip", "pax.tar", "gnu.tar", "packed.tgz")
 
@@ -45,3 +47,8 @@ def pack(path, members, kind=None):
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
     return path
+
+
+def listed(*sources, **options):
+    discovery = Discovery([str(source) for source in sources], **options)
+    return list(discovery), discovery
