@@ -19,6 +19,7 @@ from bench.recipe.narrow.familiar import STRANGE, limit_to_familiar
 from bench.recipe.narrow.lessons import School
 from bench.recipe.narrow.network import NarrowForms, NarrowNetwork, Widths
 from bench.recipe.narrow.trainer import NarrowConfig, NarrowTrainer, losses
+from bench.recipe.narrow.weights import read_network
 from inspector.labelled.folder import LabelledImage
 from inspector.model.bundle import DENSE_OUTPUTS, INPUT_NAME, OUTPUT_NAMES
 from inspector.model.network import DenseModel, DeployedModel, build_network
@@ -172,6 +173,29 @@ def test_both_files_answer_nearly_as_the_network_in_the_forms_of_the_full_ones(t
     found = photos.run(list(DENSE_OUTPUTS), {INPUT_NAME: large})
     assert [f.shape for f in found] == [tuple(e.shape) for e in expected]
     assert tiles.get_modelmeta().custom_metadata_map["name"] == "tiny"
+
+
+def test_a_network_learns_on_from_what_its_files_hold(lessons, tmp_path):
+    torch.manual_seed(6)
+    network = NarrowNetwork(TINY, SPEC)
+    torch.nn.init.normal_(network.uneven.weight, std=0.02)
+    pixels = torch.randint(0, 255, (4, 224, 224, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        network(pixels)  # batch norms have statistics now
+    network.eval()
+    export_narrow(network, full_model(1), pixels.numpy(), 224, {}, tmp_path)
+    read = read_network(tmp_path / PHOTOS.file, TINY, SPEC)
+    with torch.no_grad():
+        for mine, own in zip(read.eval()(pixels), network(pixels), strict=True):
+            moved = float((mine - own).abs().mean())
+            assert moved < 0.05 * max(float(own.abs().mean()), 1)
+    trainer = NarrowTrainer(dataclasses.replace(CONFIG, falls_from=0.0), SPEC, 1.0, network=read)
+    first = next(n for n in read.modules() if isinstance(n, torch.nn.BatchNorm2d))
+    found = taught(trainer, lessons, CONFIG.steps)
+    assert np.mean(found[-4:]) < np.mean(found[:4])
+    assert not first.get_buffer("running_mean").any()
+    with pytest.raises(KeyError):
+        read_network(tmp_path / PHOTOS.file, dataclasses.replace(TINY, blocks=(1, 1, 1)), SPEC)
 
 
 @pytest.mark.parametrize("crack", [0, 1])

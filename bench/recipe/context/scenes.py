@@ -1,8 +1,9 @@
 """Scenes of `SIDE` px with a truth map: what training crops its views from.
 
-Four kinds. WALL: a crack-free surface with none to three distractors and none to two cracks drawn
-on it. BOARDS: the same among many straight joints, with hairlines. MOSAIC: shrunk tiles side by
-side. DRONE: a drone crop with its own cracks, sometimes with something drawn on it.
+Five kinds. WALL: a crack-free surface with none to three distractors and none to two cracks drawn
+on it. BOARDS: the same among many straight joints, with hairlines. STONES: bricks or setts,
+sometimes with a crack. MOSAIC: shrunk tiles side by side. DRONE: a drone crop with its own cracks,
+sometimes with something drawn on it.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 Distractor = Kind | Callable[["Pixels", np.random.Generator], "Pixels"]
 """A kind of the generator, or lines of a structure, drawn on a copy."""
 SIDE = 448
-KINDS = ("wall", "boards", "mosaic", "drone")
-_ODDS = (0.42, 0.24, 0.22, 0.12)
+KINDS = ("wall", "boards", "mosaic", "drone", "stones")
+_ODDS = (0.36, 0.22, 0.18, 0.10, 0.14)
 _DISTRACTORS: dict[Distractor, int] = {
     Kind.JOINT: 3, Kind.STAIN: 3, Kind.SHADOW: 3, Kind.HOLES: 2, Kind.SCRATCH: 2, Kind.RUST: 2,
     hard.boards: 2, hard.cable: 2, hard.slabs: 1,
@@ -35,6 +36,8 @@ _DISTRACTORS: dict[Distractor, int] = {
 }  # fmt: skip
 """What stands on walls, and how often."""
 _JOINTS: tuple[Distractor, ...] = (hard.boards, hard.boards, Kind.JOINT, hard.slabs)
+_DRAWN, _JOINTED, _CRACKED = 0.8, 0.25, 0.3
+"""Shares of the stones that are drawn, have joints of slabs beside, and a crack."""
 _LEAST_DEPTH = 1.0
 """How much darker than its surroundings, in standard deviations of their fine texture, a drawn
 crack must be on average: fainter ones are UNCLEAR, nobody can be asked to see them."""
@@ -47,7 +50,8 @@ def make_with_truth(material: Material, rng: np.random.Generator) -> Pixels:
     if kind == KINDS.index("mosaic"):
         pixels, truth = mosaic(material, rng, SIDE)
     else:
-        pixels, truth = (_wall, _boards, None, _on_drone)[kind](material, rng)  # type: ignore[misc]
+        make = (_wall, _boards, None, _on_drone, stones)[kind]
+        pixels, truth = make(material, rng)  # type: ignore[misc]
     if rng.random() < 0.3:  # what was drawn is as soft as the photo that it was drawn on
         blur = float(rng.uniform(0.35, 0.9))
         soft = ndimage.gaussian_filter(pixels.astype(np.float32), (blur, blur, 0))
@@ -83,6 +87,20 @@ def _boards(material: Material, rng: np.random.Generator) -> tuple[Pixels, Pixel
     truth = np.full((SIDE, SIDE), CLEAR, np.uint8)
     for _ in range(int(rng.choice(4, p=(0.35, 0.35, 0.2, 0.1)))):
         pixels = draw_crack(pixels, truth, rng, _style(rng, 0.9))
+    return pixels, truth
+
+
+def stones(material: Material, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+    """Pixels and truth map of a bond of stones, mostly drawn: what is learned last of all is that
+    joints of stones, too, are no cracks."""
+    pixels, _ = material.surface(rng, SIDE)
+    if rng.random() < _DRAWN:
+        pixels = hard.stones(pixels, rng)
+    if rng.random() < _JOINTED:
+        pixels = hard.slabs(pixels, rng)
+    truth = np.full((SIDE, SIDE), CLEAR, np.uint8)
+    if rng.random() < _CRACKED:
+        pixels = draw_crack(pixels, truth, rng, random_crack_style(rng))
     return pixels, truth
 
 

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.recipe.context.labels import CLEAR, WINDOW
+from bench.recipe.context.labels import WINDOW
 from bench.recipe.context.material import pick
-from bench.recipe.context.scenes import SIDE, draw_crack, make_with_truth
+from bench.recipe.context.scenes import SIDE, make_with_truth, stones
 from bench.recipe.context.views import lit, scene_view, tile_view
-from bench.studies.photos import hard
 from bench.studies.photos.sources import read
 from inspector.core.durable import replacing
-from inspector.synthesis import random_crack_style
 from inspector.synthesis.outliers import outlier_images
 
 if TYPE_CHECKING:
@@ -36,8 +34,6 @@ if TYPE_CHECKING:
 
 _PHOTO_ODDS = {"scene": 0.56, "stones": 0.18, "drone": 0.14, "foreign": 0.12}
 _TILE_ODDS = {"tile": 0.4, "crop": 0.07, "drone": 0.1, "scene": 0.3, "foreign": 0.13}
-_DRAWN, _JOINTED, _CRACKED = 0.8, 0.25, 0.3
-"""Shares of the stones that are drawn, have joints of slabs beside, and a crack."""
 _PLAIN = 0.25
 """Share of the photos whose light is left as it was."""
 
@@ -107,17 +103,7 @@ class School:
         return make_with_truth(self.material, rng)
 
     def _stones(self, rng: np.random.Generator) -> Pixels:
-        """A bond of stones, mostly drawn, sometimes with a crack: joints among which the model
-        finds none are what a small network takes for cracks first."""
-        pixels, _ = self.material.surface(rng, SIDE)
-        if rng.random() < _DRAWN:
-            pixels = hard.stones(pixels, rng)
-        if rng.random() < _JOINTED:
-            pixels = hard.slabs(pixels, rng)
-        truth = np.full((SIDE, SIDE), CLEAR, np.uint8)
-        if rng.random() < _CRACKED:
-            pixels = draw_crack(pixels, truth, rng, random_crack_style(rng))
-        return np.dstack([pixels, truth])
+        return np.dstack(stones(self.material, rng))
 
     def _drone(self, rng: np.random.Generator) -> Pixels:
         drone = self.material.drone

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 _LEAST_VARIANCE = 1e-4
-_GAIN = 4.0
+GAIN = 4.0
 """How much faster the weights of the deviations are learned than others."""
 
 
@@ -78,7 +78,7 @@ class NarrowNetwork(nn.Module):
         means = self._means(torch.cat(cells, dim=1))
         squares = self._means(torch.cat([cell * cell for cell in cells], dim=1))
         spread = (squares - means**2).clamp(min=_LEAST_VARIANCE).sqrt()
-        weight = self.uneven.weight[:, :, None, None] * _GAIN
+        weight = self.uneven.weight[:, :, None, None] * GAIN
         domain = self._means(maps[:, 1:])  # by itself: ONNX Runtime pools 177 channels slowly
         return maps[:, 0], (domain + conv2d(spread, weight))[:, 0]
 

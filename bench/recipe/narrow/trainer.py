@@ -69,20 +69,21 @@ class NarrowTrainer:
     """The state of a training, which can be saved after any step."""
 
     def __init__(
-        self, config: NarrowConfig, spec: PreprocessSpec, temperature: float, *, threads: int = 2
+        self,
+        config: NarrowConfig,
+        spec: PreprocessSpec,
+        temperature: float,
+        *,
+        network: NarrowNetwork | None = None,
+        threads: int = 2,
     ) -> None:
-        """`temperature` is that of the teacher's probabilities. With two `threads` photos and tiles
-        are computed side by side, which on a busy machine does more than two threads within each
-        operation; the statistics of batch norm then depend on which comes first."""
+        """`temperature` is that of the teacher's probabilities, `network` one that goes on, None: a
+        new one. With two `threads` photos and tiles are computed side by side, which on a busy
+        machine does more than two threads within each operation; the statistics of batch norm then
+        depend on which comes first."""
         torch.manual_seed(config.seed)
         self.config, self.temperature = config, temperature
-        self.network = NarrowNetwork(config.widths, spec)
-        for module in self.network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.momentum = _NORM_MOMENTUM
-        with torch.no_grad():
-            self.network.head.weight *= _HEAD_GAIN
-            cast("Tensor", self.network.head.bias).copy_(torch.tensor([_HEAD_BIAS, 1.0]))
+        self.network = network or _begun(config.widths, spec)
         update = get_ema_multi_avg_fn(_AVERAGE)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.network, multi_avg_fn=update, use_buffers=True)
         self.optimizer = torch.optim.AdamW(self._groups(), lr=config.rate)
@@ -227,6 +228,17 @@ def losses(
         "sure": sure,
         "domain": _DOMAIN_WEIGHT * smooth_l1_loss(mine, theirs, beta=0.5),
     }
+
+
+def _begun(widths: Widths, spec: PreprocessSpec) -> NarrowNetwork:
+    network = NarrowNetwork(widths, spec)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = _NORM_MOMENTUM
+    with torch.no_grad():
+        network.head.weight *= _HEAD_GAIN
+        cast("Tensor", network.head.bias).copy_(torch.tensor([_HEAD_BIAS, 1.0]))
+    return network
 
 
 def _bent(log_odds: Tensor) -> Tensor:
