@@ -204,7 +204,7 @@ def _past(summary: ScanSummary) -> list[str]:
     """Lines about rows that were there before, and about what people said of them."""
     labels, gone = summary.labels, "rows whose files are gone: {:,}"
     if summary.moved_away:
-        gone += f" ({summary.moved_away:,} of these photos lie elsewhere now, byte for byte)"
+        gone += f" ({summary.moved_away:,} found elsewhere, byte for byte)"
     gone += "; kept, --prune drops them"
     if labels.at_risk:
         gone += (
