@@ -13,7 +13,7 @@ from statistics import median
 from bench.report.wording import escaped, figure, markdown_table
 from bench.results import FAILED, Case, Images, Results
 from bench.rounds import Interval, ratio_of
-from inspector.core.text import plain_table, wrapped
+from inspector.core.text import plain_table, quantity, wrapped
 from inspector.errors import UsageError
 from inspector.types import JsonObject
 
@@ -259,8 +259,8 @@ def verdict(found: Comparison) -> str:
     slower, faster, same = (len(found.of(change)) for change in _TITLES)
     if not found.cases:
         return "A and B have no case in common: nothing could be compared."
-    text = f"{_count(slower, 'regression')}, {_count(faster, 'improvement')}, {same} without"
-    return f"{text} a change beyond chance, of {_count(len(found.cases), 'case')} in both."
+    text = f"{quantity(slower, 'regression')}, {quantity(faster, 'improvement')}, {same} without"
+    return f"{text} a change beyond chance, of {quantity(len(found.cases), 'case')} in both."
 
 
 def remarks(found: Comparison) -> Iterator[str]:
@@ -283,7 +283,7 @@ def remarks(found: Comparison) -> Iterator[str]:
     if neither := [case.id for case in found.cases if not case.rate_a and not case.rate_b]:
         yield f"Not measured in either: {', '.join(neither)}."
     if few := sum(case.reason == TOO_FEW for case in found.cases):
-        yield f"Too few rounds to tell: {_count(few, 'case')} had fewer than 3 in A or B."
+        yield f"Too few rounds to tell: {quantity(few, 'case')} had fewer than 3 in A or B."
     yield (
         f"A case counts as changed when its images/s differ by at least {found.threshold:.0%} and "
         "the 95 % interval of B/A (bootstrap over the rounds) does not hold 1. Among many cases "
@@ -303,7 +303,3 @@ def _cells(case: Pair) -> list[str]:
         interval or "-",
         latency if case.p95_ms_a or case.p95_ms_b else "-",
     ]
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"

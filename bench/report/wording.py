@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from bench.ceilings import limited_by, percent_of
 from bench.results import ENGINE, PEER, Case, Images, Results
 from bench.rounds import ratio_of
-from inspector.core.text import printable
+from inspector.core.text import printable, quantity
 
 STAGES: Mapping[str, str] = {
     "start": "starting up",
@@ -116,8 +116,8 @@ def rate(case: Case) -> str:
 
 def between(case: Case, to: str = " to ") -> str:
     """The interval of a rate, or how few rounds there were."""
-    rounds = f"{len(case.rates)} round{'' if len(case.rates) == 1 else 's'}"
-    return to.join(map(figure, case.rate.bounds if case.rate else ())) or rounds
+    bounds = to.join(map(figure, case.rate.bounds if case.rate else ()))
+    return bounds or quantity(len(case.rates), "round")
 
 
 def seconds(value: float | None) -> str:

@@ -15,7 +15,7 @@ from inspector.errors import DataError
 from inspector.labelled.groups import with_groups
 from inspector.labelled.split import without_contradictions
 from inspector.photos.formats import named_like_an_image
-from inspector.photos.local import APPLE_DOUBLE_MAGIC, open_without_waiting
+from inspector.photos.local import is_apple_double
 from inspector.photos.selection import APPLE_DOUBLE, Excludes
 
 Parts = tuple[str, ...]
@@ -220,19 +220,10 @@ def _walk(folder: str, above: Parts, excludes: Excludes) -> Iterator[str]:
             if not excludes.leave_out(name, (), is_dir=True):
                 yield from _walk(path, (*above, real), excludes)
         elif named_like_an_image(name):
-            if name.startswith(APPLE_DOUBLE) and _holds_attributes(path):
+            if is_apple_double(path, name):
                 excludes.counts[f"{APPLE_DOUBLE}*"] += 1
             else:
                 yield path
-
-
-def _holds_attributes(path: str) -> bool:
-    """Whether a file is AppleDouble: what macOS keeps about another one, and no photo."""
-    try:
-        with open(path, "rb", opener=open_without_waiting) as file:
-            return file.read(len(APPLE_DOUBLE_MAGIC)) == APPLE_DOUBLE_MAGIC
-    except OSError:
-        return False
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

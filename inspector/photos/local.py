@@ -247,8 +247,7 @@ def _list(path: str, listing: Discovery) -> list[os.DirEntry[str]]:
 def _is_left_out(
     entry: os.DirEntry[str], below: tuple[str, ...], listing: Discovery, *, is_dir: bool
 ) -> bool:
-    is_attributes = not is_dir and entry.name.startswith(APPLE_DOUBLE)
-    if is_attributes and _head(entry.path, 4) == APPLE_DOUBLE_MAGIC:
+    if not is_dir and is_apple_double(entry.path, entry.name):
         listing.excluded[f"{APPLE_DOUBLE}*"] += 1
         return True
     return listing.excludes.leave_out(entry.name, below, is_dir=is_dir)
@@ -310,6 +309,11 @@ def _is_dir(entry: os.DirEntry[str], follow_symlinks: bool) -> bool:
         return entry.is_dir(follow_symlinks=follow_symlinks)
     except OSError:
         return False
+
+
+def is_apple_double(path: str, name: str) -> bool:
+    """Whether a file of this name is what macOS keeps about another one, and no photo."""
+    return name.startswith(APPLE_DOUBLE) and _head(path, 4) == APPLE_DOUBLE_MAGIC
 
 
 def _head(path: str, count: int) -> bytes:

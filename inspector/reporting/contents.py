@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from inspector.results.query import Query
-    from inspector.results.reader import Table
+    from inspector.results.reader import PartFile, Table
     from inspector.types import JsonObject
 
 WRITING, INTERRUPTED, DAMAGED, AT_REST = "writing", "interrupted", "damaged", "at_rest"
@@ -264,15 +264,18 @@ def _written(table: Table) -> tuple[datetime, datetime]:
     """Return when the first and the last row were made; of rows that do not say it, and of a table
     without rows, when their files were written."""
     moments = [
-        datetime.fromtimestamp(part.state[2] / 1e9).astimezone()
-        if moment is None
-        else _local(moment)
+        _filed(part) if moment is None else _local(moment)
         for part in table.parts
         for rows, moment in part.judged
         if rows and (table.since is None or (moment and moment >= table.since))
     ]
-    none = [datetime.fromtimestamp(part.state[2] / 1e9).astimezone() for part in table.parts]
-    return min(moments or none), max(moments or none)
+    moments = moments or [_filed(part) for part in table.parts]
+    return min(moments), max(moments)
+
+
+def _filed(part: PartFile) -> datetime:
+    """When the file of a part was written, as it tells."""
+    return datetime.fromtimestamp(part.state[2] / 1e9).astimezone()
 
 
 def _local(moment: datetime) -> datetime:

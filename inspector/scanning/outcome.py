@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 
 from inspector.core.layout import TABLE
 from inspector.core.progress import duration
-from inspector.core.text import Whole, columns, display_path, plain_table, print_lines, wrapped
+from inspector.core.text import (
+    Whole,
+    columns,
+    display_path,
+    plain_table,
+    print_lines,
+    quantity,
+    wrapped,
+)
 from inspector.errors import OutputError
 from inspector.model.scale import cannot_show
 from inspector.results.codes import REASONS, REMEDIES
@@ -155,7 +163,7 @@ def _next(summary: ScanSummary, found: Highlights | OutputError, verbose: bool) 
     review = summary.table.verdicts[Verdict.REVIEW]
     if isinstance(found, Highlights):
         review = found.open
-    many = "1 photo" if review == 1 else f"{review:,} photos"
+    many = quantity(review, "photo")
     said = [
         (f"inspector report {shlex.quote(out)}", "the cracks as pictures"),
         (f"inspector table {shlex.quote(out)}", "every photo, here"),
@@ -290,8 +298,7 @@ def _times(summary: ScanSummary) -> list[str]:
     stages = summary.stage_seconds.items()
     spent = ", ".join(f"{_STAGES[name]} {seconds:.1f} s" for name, seconds in stages)
     number = summary.workers
-    processes = "1 process" if number == 1 else f"{number} processes"
-    workers = processes if number else "its own thread"
+    workers = quantity(number, "process", "processes") if number else "its own thread"
     workers += " of a DataLoader" if summary.loader == "torch" else ""
     engine = f"{summary.backend} on {summary.device}, batches of {summary.batch_size}"
     decided = ", ".join(f"{stage} {count:,}" for stage, count in summary.stages.items())

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Self
 
 from inspector.core.durable import make_directory, publish
-from inspector.core.text import display_path
+from inspector.core.text import display_path, quantity
 from inspector.model.golden import read_golden
 from inspector.photos.address import shown
 from inspector.photos.drawing import CELLS, WINDOWS, HeatScale, Overlay, draw_overlay
@@ -62,8 +62,7 @@ class Explanations:
 
 def words_of(judgement: Judgement) -> str:
     """A judgement in one line."""
-    number = len(judgement.regions or ())
-    regions = f"{number} region{'' if number == 1 else 's'}, "
+    regions = f"{quantity(len(judgement.regions or ()), 'region')}, "
     return (
         f"{judgement.verdict} {judgement.p_crack:.3f} ({judgement.reason}), "
         f"{regions if judgement.regions is not None else ''}{judgement.view}"
@@ -121,7 +120,7 @@ class Overlays:
         if not self._verdicts:
             return []
         place = display_path(str(self._at.heatmaps))
-        lines = [f"{self.drawn:,} overlay{'' if self.drawn == 1 else 's'} drawn in {place}"]
+        lines = [f"{quantity(self.drawn, 'overlay')} drawn in {place}"]
         if self._failed:
             lines.append(f"{len(self._failed):,} could not be drawn, first {self._failed[0]}")
         return lines
