@@ -53,7 +53,7 @@ def write_coco(query: Query, file: Path, moved: Moved | None = None) -> str:
                 counts[name] += 1
             stream.write("\n]")
         stream.write("}\n")
-    left_out = len(query.table) - counts["images"]
+    left_out = query.table.streamed - counts["images"]
     return (
         f"{quantity(counts['annotations'], 'region')} in {photos(counts['images'])}; "
         f"{left_out:,} not judged at their own scale"

@@ -57,7 +57,7 @@ def write_geojson(query: Query, file: Path, moved: Moved | None = None) -> str:
 
 
 def _without_place(placed: int, query: Query) -> str:
-    without = len(query.table) - placed
+    without = query.table.streamed - placed
     return f"{photos(placed)}, {without:,} {'has' if without == 1 else 'have'} no place"
 
 

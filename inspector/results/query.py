@@ -108,7 +108,7 @@ class Query:
             "length_at_least FLOAT, length_at_most FLOAT, stage VARCHAR)[], "
             "off_peak BOOLEAN, note VARCHAR)"
         )
-        if decisions.num_rows and len(table):
+        if decisions.num_rows and table.streamed:
             decided = pa.concat_tables(self._decided(newest(decisions)))
             self.db.register("decided", decided)
             self.db.register("judged", self._judged(decided))

@@ -13,8 +13,10 @@ import pytest
 from inspector.core.layout import Layout
 from inspector.errors import UsageError
 from inspector.library.frames import Results, table_lines
+from inspector.reporting.coco import write_coco
 from inspector.reporting.contents import count_table
-from inspector.results.labels import read_decisions
+from inspector.reporting.maps import write_geojson
+from inspector.results.labels import Label, read_decisions
 from inspector.results.query import Query
 from inspector.results.reader import Table
 from inspector.results.schema import to_table
@@ -22,6 +24,7 @@ from inspector.results.store import open_results
 from inspector.results.times import added, filtered, parse_since, spans_of, stamped
 from inspector.results.view import read_view
 from tests.reviewing.tables import IDENTITY, row_of, write_table
+from tests.said import say
 
 MONDAY, TUESDAY = datetime(2026, 11, 30, 18, 50), datetime(2026, 12, 1, 7, 0, 0, 5)
 ROWS = [{"uri": f"file:///{k}.jpg", "path": f"/{k}.jpg", "status": "ok"} for k in range(5)]
@@ -111,6 +114,18 @@ def test_the_report_dates_rows_and_not_files(out, tmp_path):
     old = counted(copy)
     assert old.dated_by_files and old.total.photos == 6
     assert old.written[0] == datetime.fromtimestamp(1, UTC) and old.written[1] == days[1]
+
+
+@pytest.mark.parametrize(("since", "new"), [(TUESDAY, 2), (TUESDAY + timedelta(days=1), 0)])
+def test_files_of_the_report_count_what_is_new_alone_whatever_people_said(
+    since, new, out, tmp_path
+):
+    say(out, read_view(out, ["uri"])["uri"][2].as_py(), Label.CRACK)  # on Monday
+    assert counted(out, since).total.photos == new
+    with closing(Query(Table.open(out, since), read_decisions(out))) as query:
+        assert write_geojson(query, tmp_path / "map") == f"0 photos, {new} have no place"
+        said = write_coco(query, tmp_path / "regions")
+        assert said == f"0 regions in 0 photos; {new} not judged at their own scale"
 
 
 def test_a_date_is_local_unless_it_says_otherwise():
