@@ -39,6 +39,19 @@ _CALLS = {
     "watch": ("inspector.scanning:watch", "inspector.scanning:ScanConfig"),
 }
 """Where each function and its config live."""
+_LINES = {
+    "bench": "bench.report.markdown:terminal_lines",
+    "calibrate": f"{_CALIBRATE}:calibrated_lines",
+    "evaluate": "inspector.evaluation.wording:evaluated_lines",
+    "merge": "inspector.results.merge:merged_lines",
+    "publish": "inspector.results.publish:published_lines",
+    "rejudge": "inspector.scanning.outcome:rejudged_lines",
+    "report": "inspector.reporting.wording:report_lines",
+    "scan": "inspector.scanning.outcome:summary_lines",
+    "verify": "inspector.results.verify.findings:result_lines",
+    "watch": "inspector.scanning.outcome:watched_lines",
+}
+"""Where it is worded what a function found, for a terminal or a notebook."""
 _HOME = {
     "Calibrated": _CALIBRATE,
     "Evaluation": "inspector.evaluation.figures",

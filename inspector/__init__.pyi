@@ -44,6 +44,7 @@ from inspector.training.loop import Trainer
 StrPath: TypeAlias = str | PathLike[str]
 
 _CALLS: dict[str, tuple[str, str]]
+_LINES: dict[str, str]
 _HOME: dict[str, str]
 __all__: list[str]
 

@@ -31,6 +31,7 @@ from typing import Any, TypeAlias, overload
 StrPath: TypeAlias = str | PathLike[str]
 
 _CALLS: dict[str, tuple[str, str]]
+_LINES: dict[str, str]
 _HOME: dict[str, str]
 __all__: list[str]
 '''

@@ -32,7 +32,7 @@ from inspector.calibration.thresholds import Rule
 from inspector.core.untrusted import parse_json
 from inspector.evaluation.page import METRICS
 from inspector.evaluation.run import EvaluateConfig, evaluate
-from inspector.evaluation.wording import render
+from inspector.evaluation.wording import evaluated_lines
 from inspector.labelled.fingerprints import fingerprint
 from inspector.labelled.folder import LabelledImage, find_labelled
 from inspector.labelled.leaks import LeakKind, audit_fingerprints
@@ -258,7 +258,7 @@ def main(
     if (data / "photos").is_dir():
         photos_before = photos_tested(data, images, DEFAULT_PATH, work / "before")
     found = tested(data, images, bundle.path, work / TESTED)
-    print(render(found))
+    print(*evaluated_lines(found), sep="\n")
     made = Made(
         first=ModelBundle.load(work / "first"),
         steps=LONG_STEPS if (data / "photos").is_dir() else None,

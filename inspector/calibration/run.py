@@ -5,6 +5,7 @@ Only thresholds change: the probabilities of every variant stay as they are.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ import numpy as np
 from export.restamp import check_free, with_dense_thresholds, with_thresholds, write_copy
 from inspector.calibration.thresholds import Judged, Rule, count_verdicts, recalibrated
 from inspector.core.progress import Progress, no_progress
+from inspector.core.text import Whole, plain_table, quantity
 from inspector.core.untrusted import check_model_name, take_paths
 from inspector.engines import open_engine
 from inspector.engines.photo import AUTO, PhotoEngine, choose_views, open_photo_engine
@@ -76,6 +78,8 @@ class Calibrated:
     useless: tuple[str, ...]
     before: JsonObject
     """Verdicts on these photos by the original's thresholds, as `count_verdicts` counts."""
+    out: Path | None
+    """Where the copy is; None: nothing was written."""
     failed: tuple[str, ...]
     """Photos that could not be decoded, with the reason; they count nowhere."""
 
@@ -132,6 +136,7 @@ def calibrate(
         left_out=(),
         useless=(),
         before=count_verdicts(judged, own),
+        out=config.out,
         failed=tuple(f"{failure.ref.path}: {failure.code}" for failure in exact.failures),
     )
     if config.out is None:
@@ -204,3 +209,67 @@ def _engines(
             engine = PhotoEngine(open_engine(bundle, _ENGINE, device="cpu", precision=precision))
             engines[precision] = stack.enter_context(closing(engine))
     return engines
+
+
+def calibrated_lines(result: Calibrated) -> Iterator[str]:
+    """Say which thresholds were chosen, and how to use them."""
+    own, chosen = result.own.clear_below, result.thresholds
+    yield f"clear below {chosen.clear_below:g}, crack from {chosen.crack_from:g}"
+    yield from (f"  {claim}" for claim in chosen.evidence["claims"])
+    yield from _table(chosen.evidence["counts"], result.before)
+    if chosen.clear_below > own:
+        yield (
+            f"WARNING: laxer than the model's own thresholds: clear below {chosen.clear_below:g} "
+            f"instead of {own:g}; cracks between the two are now called clear, and nobody looks at "
+            "them"
+        )
+    if (wanted := chosen.evidence.get("would_be_clear_below")) is not None:
+        yield (
+            f"clear is kept below the model's own {own:g}; these photos would let it reach up to "
+            f"{wanted:g}: --allow-laxer takes that"
+        )
+    if result.failed:
+        yield f"{quantity(len(result.failed), 'photo')} could not be decoded"
+    if result.out is None:
+        yield "nothing was written; --out BUNDLE writes a copy of the model with these thresholds"
+        return
+    yield from _slower(result, result.out)
+    yield f"model: {result.out}"
+    yield Whole(f"use it: inspector scan /photos --model {shlex.quote(str(result.out))}")
+
+
+def _slower(result: Calibrated, out: Path) -> Iterator[str]:
+    """Say which of the model's quicker ways the new thresholds cost."""
+    if result.left_out:
+        yield (
+            f"left out: {', '.join(result.left_out)}, which may look at photos first only where "
+            f"clear is said below {result.own.clear_below:g} or more; scans go on without it, and "
+            "take longer"
+        )
+    for precision in result.useless:
+        yield (
+            f"{precision} leaves nearly all of these photos to the next precision at these "
+            "thresholds; scans of such photos are faster in another"
+        )
+    if options := [f"--{each}" for each in result.useless if each in ("int8", "fp16")]:
+        yield (
+            f"to make it for these thresholds: inspector export {shlex.quote(str(out))} "
+            f"{' '.join(options)} --calibration PHOTOS"
+        )
+
+
+def _table(counts: JsonObject, before: JsonObject) -> Iterator[str]:
+    rows = []
+    for source, now in counts.items():
+        was, images = before[source], now["cracks"] + now["clears"]
+        shares = (("missed", now["cracks"]), ("alarms", now["clears"]), ("review", images))
+        cells = [_share(of[kind], total) for kind, total in shares for of in (now, was)]
+        rows.append([source or ".", f"{now['cracks']:,}", f"{now['clears']:,}", *cells])
+    yield from plain_table(
+        ("source", "cracks", "clear", "missed", "(was)", "alarms", "(was)", "review", "(was)"), rows
+    )
+    yield "missed: cracks called clear; alarms: crack-free photos called crack"
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count / total:.1%}" if total else "-"

@@ -57,9 +57,7 @@ def verify(
 
     Nothing is changed. Exit code 0: proven; 1: damaged, each finding with what to do next.
     """
-    from inspector.results.verify.findings import result_lines
-
-    carry_out(*called("verify", locals()), result_lines, as_json=as_json)
+    carry_out("verify", locals(), as_json=as_json)
 
 
 @commands.command(
@@ -85,10 +83,7 @@ def rejudge(
     Exit code 0: done; 3: done, but the photos that int8 cannot decide there have no row until a
     scan with the same thresholds judges them again.
     """
-    from inspector.scanning.outcome import rejudged_lines
-
-    asked = called("rejudge", locals(), out=here("OUT", out))
-    carry_out(*asked, rejudged_lines, as_json=as_json)
+    carry_out("rejudge", locals(), out=here("OUT", out), as_json=as_json)
 
 
 @commands.command(
@@ -200,11 +195,10 @@ def report(
     It opens and prints anywhere, without a network. What people said in inspector review counts in
     its totals, beside the model's verdicts.
     """
-    from inspector.reporting.wording import file_lines, report_lines
+    from inspector.reporting.wording import file_lines
 
     page = html if html is not None or as_json else _page_of(out)
-    run, config = called("report", locals(), html=page)
-    counted = carry_out(run, config, report_lines, as_json=as_json)
+    counted, config = carry_out("report", locals(), html=page, as_json=as_json)
     print_lines(file_lines(counted, config.files | config.folders), to_stderr=as_json)
 
 
@@ -279,9 +273,7 @@ def merge(
     Refused: another model or other options, a missing shard, a photo with two rows, an unfinished
     scan. Run again, it takes what the tables hold by then; killed, the same command completes it.
     """
-    from inspector.results.merge import merged_lines
-
-    carry_out(*called("merge", locals()), merged_lines, as_json=as_json)
+    carry_out("merge", locals(), as_json=as_json)
 
 
 @commands.command(
@@ -305,9 +297,7 @@ def publish(
     All rows in one transaction, by deltalake; what is there already is not written again. Earlier
     versions stay readable. Needs: pip install 'crack-inspector[delta]'.
     """
-    from inspector.results.publish import published_lines
-
-    carry_out(*called("publish", locals()), published_lines, as_json=as_json)
+    carry_out("publish", locals(), as_json=as_json)
 
 
 def _page_of(out: str) -> Path:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import shlex
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -26,14 +25,7 @@ from inspector.cli.options import (
     verdicts,
     working,
 )
-from inspector.core.text import Whole, plain_table, print_lines, quantity
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from inspector.calibration.run import Calibrated
-    from inspector.types import JsonObject
-
+from inspector.core.text import print_lines
 
 commands = typer.Typer()
 
@@ -228,7 +220,7 @@ def evaluate(
 
     with working("loading scikit-learn and Matplotlib"):
         from inspector.evaluation.page import PAGE
-        from inspector.evaluation.wording import render
+        from inspector.evaluation.wording import evaluated_lines
 
         run, config = called("evaluate", locals())
     with CountingBar() as progress:
@@ -236,7 +228,7 @@ def evaluate(
     if as_json:
         print(json.dumps(result.to_json(), indent=2))
     else:
-        print_lines(render(result).splitlines())
+        print_lines(evaluated_lines(result))
     if out is not None:
         print_lines([f"report: {out / PAGE}"], to_stderr=as_json)
     elif not as_json:
@@ -289,77 +281,11 @@ def calibrate(
     from inspector.core.progress import CountingBar
 
     with working("loading scikit-learn"):
+        from inspector.calibration.run import calibrated_lines
         from inspector.calibration.thresholds import Rule
 
         rule = from_options(Rule, locals(), by_source=not pooled)
         run, config = called("calibrate", locals())
     with CountingBar() as progress:
         result = run(config, progress, lambda line: print_lines([line], to_stderr=True))
-    print_lines(_laxer(result), to_stderr=True)
-    print_lines(_render(result, out))
-
-
-def _render(result: Calibrated, out: Path | None) -> Iterator[str]:
-    chosen = result.thresholds
-    yield f"clear below {chosen.clear_below:g}, crack from {chosen.crack_from:g}"
-    yield from (f"  {claim}" for claim in chosen.evidence["claims"])
-    yield from _table(chosen.evidence["counts"], result.before)
-    if (wanted := chosen.evidence.get("would_be_clear_below")) is not None:
-        yield (
-            f"clear is kept below the model's own {result.own.clear_below:g}; these photos would "
-            f"let it reach up to {wanted:g}: --allow-laxer takes that"
-        )
-    if result.failed:
-        yield f"{quantity(len(result.failed), 'photo')} could not be decoded"
-    if out is None:
-        yield "nothing was written; --out BUNDLE writes a copy of the model with these thresholds"
-        return
-    yield from _slower(result, out)
-    yield f"model: {out}"
-    yield Whole(f"use it: inspector scan /photos --model {shlex.quote(str(out))}")
-
-
-def _laxer(result: Calibrated) -> Iterator[str]:
-    own, chosen = result.own.clear_below, result.thresholds.clear_below
-    if chosen > own:
-        yield (
-            f"WARNING: laxer than the model's own thresholds: clear below {chosen:g} instead of "
-            f"{own:g}; cracks between the two are now called clear, and nobody looks at them"
-        )
-
-
-def _slower(result: Calibrated, out: Path) -> Iterator[str]:
-    """Say which of the model's quicker ways the new thresholds cost."""
-    if result.left_out:
-        yield (
-            f"left out: {', '.join(result.left_out)}, which may look at photos first only where "
-            f"clear is said below {result.own.clear_below:g} or more; scans go on without it, and "
-            "take longer"
-        )
-    for precision in result.useless:
-        yield (
-            f"{precision} leaves nearly all of these photos to the next precision at these "
-            "thresholds; scans of such photos are faster in another"
-        )
-    if options := [f"--{each}" for each in result.useless if each in ("int8", "fp16")]:
-        yield (
-            f"to make it for these thresholds: inspector export {shlex.quote(str(out))} "
-            f"{' '.join(options)} --calibration PHOTOS"
-        )
-
-
-def _table(counts: JsonObject, before: JsonObject) -> Iterator[str]:
-    rows = []
-    for source, now in counts.items():
-        was, images = before[source], now["cracks"] + now["clears"]
-        shares = (("missed", now["cracks"]), ("alarms", now["clears"]), ("review", images))
-        cells = [_share(of[kind], total) for kind, total in shares for of in (now, was)]
-        rows.append([source or ".", f"{now['cracks']:,}", f"{now['clears']:,}", *cells])
-    yield from plain_table(
-        ("source", "cracks", "clear", "missed", "(was)", "alarms", "(was)", "review", "(was)"), rows
-    )
-    yield "missed: cracks called clear; alarms: crack-free photos called crack"
-
-
-def _share(count: int, total: int) -> str:
-    return f"{count / total:.1%}" if total else "-"
+    print_lines(calibrated_lines(result))

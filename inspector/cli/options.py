@@ -17,7 +17,7 @@ import typer
 from inspector.core.text import print_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
@@ -197,22 +197,22 @@ def called(name: str, given: Mapping[str, Any], **other: Any) -> tuple[Callable[
 
 
 def carry_out(
-    function: Callable[..., Any],
-    config: object,
-    lines: Callable[[Any], Iterable[str]],
-    *,
-    as_json: bool,
-) -> Any:
-    """Run a function of the library under a progress bar, and print its result as JSON or as
-    `lines` says it. Ends with the exit code that the result has, if it has one."""
+    name: str, given: Mapping[str, Any], *, as_json: bool, **other: Any
+) -> tuple[Any, Any]:
+    """Run the library's function of a name under a progress bar, and print its result, as JSON or
+    in words; return it and the config. Ends with the exit code that the result has, if it has
+    one."""
+    from inspector import _LINES
     from inspector.core.progress import CountingBar
+    from inspector.library.calls import find
 
+    function, config = called(name, given, **other)
     with CountingBar() as bar:
         result = function(config, progress=bar)
     if as_json:
         print(json.dumps(result.to_json(), indent=2))
     else:
-        print_lines(lines(result))
+        print_lines(find(_LINES[name])(result))
     if code := getattr(result, "exit_code", 0):
         raise typer.Exit(code)
-    return result
+    return result, config

@@ -32,6 +32,7 @@ from inspector.cli.options import (
     verdicts,
     with_options_of,
 )
+from inspector.core.text import print_lines
 from inspector.photos.opened import DecodeLimits
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def scan(
         raise typer.BadParameter("--json and --jsonl - both want the standard output")
     from inspector.scanning import preview
     from inspector.scanning.console import ScanConsole
-    from inspector.scanning.outcome import print_preview, print_summary
+    from inspector.scanning.outcome import print_preview, summary_lines
 
     run, config = called("scan", locals(), limits=from_options(DecodeLimits, locals()))
     if dry_run:
@@ -223,7 +224,7 @@ def scan(
     if as_json:
         print(json.dumps(summary.to_json(), indent=2))
     if not quiet:
-        print_summary(summary, to_stderr=as_json or jsonl == "-", verbose=verbose)
+        print_lines(summary_lines(summary, verbose), to_stderr=as_json or jsonl == "-")
     raise typer.Exit(summary.exit_code)
 
 
@@ -257,7 +258,7 @@ def watch(
     and inspector scan, report and review work on the table meanwhile.
     """
     from inspector.scanning.console import WatchConsole
-    from inspector.scanning.outcome import print_watched
+    from inspector.scanning.outcome import watched_lines
 
     run, config = called("watch", options, limits=from_options(DecodeLimits, options))
     with WatchConsole(config, quiet=quiet) as console, lines_to(jsonl) as write:
@@ -269,4 +270,4 @@ def watch(
 
         summary = run(config, every_s=every, status=console.status, rows=rows)
     if not quiet:
-        print_watched(summary, to_stderr=jsonl == "-", verbose=verbose)
+        print_lines(watched_lines(summary, verbose), to_stderr=jsonl == "-")

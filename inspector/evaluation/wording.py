@@ -274,7 +274,7 @@ def flattery(evaluation: Evaluation) -> list[tuple[str, Cell, Cell]]:
     ]
 
 
-def render(evaluation: Evaluation) -> str:
+def evaluated_lines(evaluation: Evaluation) -> list[str]:
     """A table of at most 80 columns, one line per source."""
     lines = _table(evaluation.by, evaluation.sources)
     if evaluation.without_leaks:
@@ -286,7 +286,7 @@ def render(evaluation: Evaluation) -> str:
     if evaluation.failed:
         lines.append(f"{quantity(len(evaluation.failed), 'image')} could not be decoded")
     lines.append("missed: cracks called clear; alarms: clear images called crack")
-    return "\n".join(lines)
+    return lines
 
 
 def _table(by: str, sources: Sequence[Figures]) -> list[str]:

@@ -19,12 +19,13 @@ from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
 
-from inspector import _CALLS
+from inspector import _CALLS, _LINES
+from inspector.core.text import printable
 from inspector.errors import InspectorError
 from inspector.photos.source import count_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from inspect import Parameter
 
     from _typeshed import DataclassInstance
@@ -50,7 +51,7 @@ def find(place: str) -> Any:
 
 def load(name: str) -> Callable[..., Any]:
     """The function of that name, which takes a config or its fields, the first of them by place. In
-    a notebook it shows how far it is, unless it is told whom to tell."""
+    a notebook it shows how far it is, unless it is told whom to tell, and its result in words."""
     function, kind = map(find, _CALLS[name])
     own = list(inspect.signature(function).parameters.values())[1:]
     names = {parameter.name for parameter in own}
@@ -72,7 +73,10 @@ def load(name: str) -> Callable[..., Any]:
             for each in names.intersection(WATCHES) - rest.keys():
                 if in_a_notebook():
                     rest[each] = stack.enter_context(NotebookBar(config))
-            return function(config, **rest)
+            result = function(config, **rest)
+        if name in _LINES and in_a_notebook():
+            _worded(type(result), find(_LINES[name]))
+        return result
 
     call.__name__ = call.__qualname__ = name
     call.__signature__ = signature(kind, own)  # type: ignore[attr-defined]
@@ -106,6 +110,14 @@ def in_a_notebook() -> bool:
     """Whether this process is the kernel of a notebook."""
     shell = sys.modules.get("IPython")
     return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
+
+
+def _worded(kind: type, lines: Callable[[Any], Iterable[str]]) -> None:
+    """Let notebooks show what is of that kind by the lines that a terminal would print."""
+    formatters = sys.modules["IPython"].get_ipython().display_formatter.formatters
+    formatters["text/plain"].for_type(
+        kind, lambda found, p, cycle: p.text("\n".join(map(printable, lines(found))))
+    )
 
 
 class NotebookBar:

@@ -51,26 +51,26 @@ _READ = (
 """A program that prints the first rows of a table; it needs PyArrow only."""
 
 
-def print_summary(summary: ScanSummary, *, to_stderr: bool = False, verbose: bool = False) -> None:
-    """Print what the table says and what to do next, on 80 columns; paths are never cut. `verbose`:
+def summary_lines(summary: ScanSummary, verbose: bool = False) -> list[str]:
+    """Say what the table says and what to do next, on 80 columns; paths are never cut. `verbose`:
     also how it was computed."""
     found, lines = _found(summary), [*_stopped(summary), *_verdicts(summary)]
     lines += _table_says(summary, found)
     lines += [*_shard(summary), *_past(summary), *_scale(summary)]
     lines += [*_omissions(summary), *_photos(summary)]
     lines += _times(summary) if verbose else []
-    print_lines([*lines, *_next(summary, found, verbose)], to_stderr=to_stderr)
+    return [*lines, *_next(summary, found, verbose)]
 
 
-def print_watched(summary: ScanSummary, *, to_stderr: bool = False, verbose: bool = False) -> None:
-    """Print what the table says at the end of a watch."""
+def watched_lines(summary: ScanSummary, verbose: bool = False) -> list[str]:
+    """Say what the table says at the end of a watch."""
     found = _found(summary)
     lines = [*_verdicts(summary), *_table_says(summary, found)]
     if (waiting := summary.left_out) > 0:
         said = f"{waiting:,} photos were not whole yet; the same command goes on with them"
         lines += wrapped("arriving", said)
     lines += [*_past(replace(summary, left_out=0)), *_omissions(summary)]
-    print_lines([*lines, *_next(summary, found, verbose)], to_stderr=to_stderr)
+    return [*lines, *_next(summary, found, verbose)]
 
 
 def _stopped(summary: ScanSummary) -> list[str]:

@@ -15,10 +15,9 @@ from typer.testing import CliRunner
 from export.fp16 import halve_to
 from export.gates import LEAST_FIRST
 from export.restamp import with_dense_thresholds, with_thresholds, write_copy
-from inspector.calibration.run import CalibrateConfig, Calibrated, calibrate
+from inspector.calibration.run import CalibrateConfig, Calibrated, calibrate, calibrated_lines
 from inspector.calibration.thresholds import Costs, Rule
 from inspector.cli import app
-from inspector.cli.labelled import _slower
 from inspector.engines import open_backend
 from inspector.errors import DataError, OutputError, UsageError
 from inspector.labelled.fingerprints import FINGERPRINTS, fingerprint, save, trained_on_of
@@ -227,11 +226,11 @@ def test_clear_is_never_laxer_without_the_flag(tiny_bundle_copy, labelled, tmp_p
     assert held.exit_code == 0, held.output
     assert ModelBundle.load(tmp_path / "held").thresholds.clear_below == 0.01
     assert "clear is kept below the model's own 0.01" in held.stdout
-    assert "WARNING" not in held.stderr
+    assert "WARNING" not in held.stdout
     allowed = invoke(labelled, *lax, "--allow-laxer", "--out", tmp_path / "laxer")
     assert allowed.exit_code == 0, allowed.output
     assert ModelBundle.load(tmp_path / "laxer").thresholds.clear_below > 0.01
-    assert "WARNING: laxer than the model's own" in allowed.stderr
+    assert "WARNING: laxer than the model's own" in allowed.stdout
 
 
 def test_calibrate_rejects_a_target_that_is_no_share():
@@ -264,10 +263,11 @@ def test_a_narrow_pair_follows_its_thresholds_or_stays_behind(tiny_bundle_dir, t
 def test_what_the_new_thresholds_cost_is_told(tiny_bundle, tmp_path):
     own = Thresholds(clear_below=0.02)
     result = Calibrated(
-        bundle=tiny_bundle, thresholds=Thresholds(clear_below=0.01), own=own, before={}, failed=(),
+        bundle=tiny_bundle, own=own, before={}, failed=(), out=tmp_path / "my walls",
+        thresholds=Thresholds(clear_below=0.01, evidence={"claims": (), "counts": {}}),
         left_out=("dense-narrow",), useless=("int8", "narrow"),
     )  # fmt: skip
-    told = "\n".join(_slower(result, tmp_path / "my walls"))
+    told = "\n".join(calibrated_lines(result))
     assert "left out: dense-narrow" in told and "below 0.02 or more" in told
     assert "narrow leaves nearly all of these photos" in told
     assert f"inspector export '{tmp_path}/my walls' --int8 --calibration PHOTOS" in told

@@ -15,7 +15,7 @@ from inspector.engines import open_backend
 from inspector.errors import DataError, OutputError, UsageError
 from inspector.evaluation.page import FILES
 from inspector.evaluation.run import EvaluateConfig, evaluate
-from inspector.evaluation.wording import render
+from inspector.evaluation.wording import evaluated_lines
 from inspector.photos.decode import decode
 from inspector.synthesis import Kind, make_scene
 from inspector.types import Decoded, ImageRef
@@ -87,7 +87,7 @@ def test_metrics_json_has_no_nan_and_render_fits_80_columns(result):
     text = (out / "metrics.json").read_text()
     assert json.loads(text) == json.loads(json.dumps(evaluation.to_json()))
     assert "NaN" not in text
-    table = render(evaluation)
+    table = "\n".join(evaluated_lines(evaluation))
     assert all(len(line) <= 80 for line in table.splitlines())
     assert "1 image could not be decoded" in table
 
@@ -149,7 +149,7 @@ def test_evaluate_reports_images_learned_from_as_leaks(labelled, tiny_bundle_dir
     }
     clean = found.without_leaks[-1]
     assert clean.images == found.overall.images - len(leaked)
-    assert "without the images that leaked" in render(found)
+    assert "without the images that leaked" in "\n".join(evaluated_lines(found))
     with pytest.raises(DataError, match="not new to the model"):
         evaluate(replace(config, strict_splits=True))
 

@@ -12,7 +12,7 @@ from inspector.calibration.thresholds import Rule
 from inspector.errors import UsageError
 from inspector.evaluation.figures import OWN, compare_rules
 from inspector.evaluation.run import EvaluateConfig, evaluate
-from inspector.evaluation.wording import render, rule_cells
+from inspector.evaluation.wording import evaluated_lines, rule_cells
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.synthesis import Kind, make_scene
 from inspector.types import SimpleRules
@@ -59,7 +59,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_large_photos_are_evaluated_at_their_own_scale(large: Path, tmp_path: Path) -> None:
     evaluation = evaluate(EvaluateConfig(data=large, device="cpu", workers=0, out=tmp_path / "out"))
     assert [rule.rule for rule in evaluation.rules] == [OWN, *SimpleRules._fields]
-    assert "highest window" in render(evaluation)
+    assert "highest window" in "\n".join(evaluated_lines(evaluation))
     assert "highest window" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     figures = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
     assert len(figures["rules"]) == 5
@@ -68,7 +68,7 @@ def test_large_photos_are_evaluated_at_their_own_scale(large: Path, tmp_path: Pa
 def test_photos_judged_whole_have_no_such_rules(large: Path) -> None:
     evaluation = evaluate(EvaluateConfig(data=large, device="cpu", workers=0, view="whole"))
     assert evaluation.rules == ()
-    assert "highest window" not in render(evaluation)
+    assert "highest window" not in "\n".join(evaluated_lines(evaluation))
 
 
 def test_photos_at_their_own_scale_get_thresholds_of_their_own(large: Path, tmp_path: Path) -> None:

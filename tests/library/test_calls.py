@@ -7,14 +7,17 @@ import inspect
 import json
 import subprocess
 import sys
-from types import ModuleType
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import inspector
 from inspector.errors import UsageError
 from inspector.library import calls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.mark.parametrize("name", inspector.__all__)
@@ -53,13 +56,19 @@ class Cell:
     def update(self, html):
         self.shown.append(html)
 
+    def text(self, text):
+        self.shown.append(text)
+
 
 @pytest.fixture
 def kernel(monkeypatch):
     """A process that looks like the kernel of a notebook."""
     cell = Cell()
     ipython, display = ModuleType("IPython"), ModuleType("IPython.display")
-    kind = type("ZMQInteractiveShell", (), {})
+    worded: dict[type, Callable[..., object]] = {}
+    plain = SimpleNamespace(for_type=worded.__setitem__)
+    formatter = SimpleNamespace(formatters={"text/plain": plain})
+    kind = type("ZMQInteractiveShell", (), {"display_formatter": formatter, "worded": worded})
     ipython.get_ipython = kind  # type: ignore[attr-defined]
     display.HTML = str  # type: ignore[attr-defined]
     display.display = lambda html, display_id: cell  # type: ignore[attr-defined]
@@ -79,6 +88,22 @@ def test_a_notebook_shows_how_far_it_is(kernel, room, capfd):
     kernel.shown.clear()
     inspector.verify("seen", progress=lambda *step: None)
     assert kernel.shown == [] and capfd.readouterr() == ("", "")
+
+
+def test_a_notebook_words_results_as_the_command_line_does(kernel, room):
+    worded = sys.modules["IPython"].get_ipython().worded
+    summary = inspector.scan("photos", out="worded", precision="fp32")
+    proven = inspector.verify("worded")
+    for found, first in ((summary, "verdicts   crack"), (proven, "table      worded (3 rows")):
+        kernel.shown.clear()
+        worded[type(found)](found, kernel, False)
+        assert kernel.shown[0].startswith(first), kernel.shown
+    assert inspector.Results("worded").to_arrow().num_rows == summary.table.rows
+
+
+def test_all_that_words_a_result_is_there():
+    assert inspector._LINES.keys() < inspector._CALLS.keys()
+    assert all(callable(calls.find(place)) for place in inspector._LINES.values())
 
 
 def test_jsonl_is_a_line_for_each_row(room):

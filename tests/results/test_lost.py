@@ -8,12 +8,13 @@ from contextlib import suppress
 
 import pytest
 
+from inspector.core.text import print_lines
 from inspector.errors import OutputError
 from inspector.results.verify import Flaw, VerifyConfig, verify
 from inspector.scanning import scan
 from inspector.scanning.config import ScanConfig
 from inspector.scanning.console import ScanConsole
-from inspector.scanning.outcome import print_summary
+from inspector.scanning.outcome import summary_lines
 from tests.scanning.dying import Killed, dying_at, quick_scan, table_of
 from tests.scanning.walls import wall
 
@@ -157,7 +158,7 @@ def test_the_scan_says_what_is_lost_at_its_begin_and_its_end(tmp_path, tiny_bund
         )
         with ScanConsole(config) as console:
             summary = scan(config, watch=console)
-        print_summary(summary)
+        print_lines(summary_lines(summary))
         return summary, *(" ".join(text.split()) for text in capsys.readouterr())
 
     run()

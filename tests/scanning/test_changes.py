@@ -12,11 +12,12 @@ import duckdb
 import pyarrow.dataset as ds
 import pytest
 
+from inspector.core.text import print_lines
 from inspector.engines import tuned
 from inspector.photos.address import path_of
 from inspector.scanning import ScanConfig, preview, scan
 from inspector.scanning.console import ScanConsole
-from inspector.scanning.outcome import print_preview, print_summary
+from inspector.scanning.outcome import print_preview, summary_lines
 from tests.scanning.walls import wall
 
 
@@ -77,7 +78,7 @@ def test_a_changed_file_is_scanned_again_and_has_one_row(place, tiny_bundle, cap
         5,
         7,
     )
-    print_summary(summary)
+    print_lines(summary_lines(summary))
     assert "older rows of these photos: 1" in capsys.readouterr().out
     after = rows_of(place)
     assert after["2.png"]["content_hash"] != before["2.png"]["content_hash"]
@@ -117,7 +118,7 @@ def test_only_failed_rows_are_tried_again_and_the_rest_is_named(place, tiny_bund
     assert (seen.new, seen.changed, seen.already_done, seen.left_out) == (0, 1, 5, 1)
     summary = scan(config)
     assert (summary.run.ok, summary.changed, summary.left_out, summary.table.rows) == (1, 1, 1, 6)
-    print_summary(summary)
+    print_lines(summary_lines(summary))
     assert "without a row yet: 1; run without --retry-failed" in capsys.readouterr().out
     assert rows_of(place)["bad.png"]["status"] == "ok"
 
@@ -131,11 +132,11 @@ def test_files_that_are_gone_are_reported_and_dropped_when_asked(place, tiny_bun
         0,
         6,
     )
-    print_summary(summary)
+    print_lines(summary_lines(summary))
     assert "--prune drops" in capsys.readouterr().out
     summary = scan(config_for(place, tiny_bundle, prune=True))
     assert (summary.vanished, summary.pruned, summary.table.rows) == (1, 1, 5)
-    print_summary(summary)
+    print_lines(summary_lines(summary))
     assert "rows of files that are gone: 1\n" in capsys.readouterr().out
     assert "4.png" not in rows_of(place)
 
@@ -173,7 +174,7 @@ def test_a_scan_that_continues_says_what_the_whole_table_holds(place, tiny_bundl
         config = config_for(place, tiny_bundle, **options)
         with ScanConsole(config) as console:
             summary = scan(config, watch=console)
-        print_summary(summary)
+        print_lines(summary_lines(summary))
         assert outcomes(summary.table) == said(rows_of(place)), options
         assert summary.table.rows == summary.table.ok + summary.table.failed
         return summary, " ".join(capsys.readouterr())
@@ -209,7 +210,7 @@ def test_nothing_that_could_be_judged_is_no_success(tmp_path, tiny_bundle, capsy
     (tmp_path / "photos/IMG_1.jp2").write_bytes(content)
     for _ in range(2):
         summary = scan(config_for(tmp_path, tiny_bundle))
-        print_summary(summary)
+        print_lines(summary_lines(summary))
         shown = capsys.readouterr().out
         assert summary.exit_code == summary.to_json()["exit_code"] == 3
         assert "none of these photos could be judged" in shown and summary.remedy in " ".join(

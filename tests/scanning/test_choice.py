@@ -8,11 +8,12 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 
+from inspector.core.text import print_lines
 from inspector.engines.onnxruntime import OnnxRuntimeBackend
 from inspector.engines.tuned import Recommendation, Settings
 from inspector.errors import UsageError
 from inspector.scanning import ScanConfig, executor, plan, scan
-from inspector.scanning.outcome import print_summary
+from inspector.scanning.outcome import summary_lines
 from inspector.scanning.plan import choose_engine
 from tests.scanning.walls import wall
 
@@ -129,7 +130,7 @@ def test_loader_torch_makes_the_same_rows(one_photo, tmp_path, tiny_bundle, caps
             loader=loader, workers=1,
         )  # fmt: skip
         summary = scan(config)
-        print_summary(summary, verbose=True)
+        print_lines(summary_lines(summary, verbose=True))
         assert summary.loader == loader
         rows.append(ds.dataset(out / "table").to_table().to_pylist())
     assert rows[0] == rows[1]
@@ -180,7 +181,7 @@ def test_the_engine_of_a_table_comes_before_a_benchmark_that_ran_since(
         config = ScanConfig(
             sources=(str(photos),), out=tmp_path / out, model=tiny_bundle.path, **options
         )
-        print_summary(summary := scan(config), verbose=True)
+        print_lines(summary_lines(summary := scan(config), verbose=True))
         return summary.backend, " ".join(capsys.readouterr().out.split())
 
     monkeypatch.setitem(FASTEST, "precision", "fp32")

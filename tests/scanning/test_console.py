@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from bench.faults.bad_files import make_catalogue
+from inspector.core.text import print_lines
 from inspector.scanning.config import ScanConfig
 from inspector.scanning.console import ScanConsole
-from inspector.scanning.outcome import print_preview, print_summary
+from inspector.scanning.outcome import print_preview, summary_lines
 from inspector.scanning.pipeline import scan
 from inspector.scanning.worklist import preview
 from tests.scanning.walls import wall
@@ -31,7 +32,7 @@ def test_summary_of_a_zoo(zoo_config, capsys):
     with ScanConsole(zoo_config, quiet=True) as console:
         summary = scan(zoo_config, watch=console)
     assert capsys.readouterr() == ("", "")
-    print_summary(summary)
+    print_lines(summary_lines(summary))
     out, err = capsys.readouterr()
     assert err == ""
     assert all(c.isprintable() for c in out.replace("\n", ""))  # no escapes, no turned text
@@ -39,7 +40,7 @@ def test_summary_of_a_zoo(zoo_config, capsys):
     for code, count in summary.run.failures.items():
         assert f"{code} {count}: " in out
     assert "engine" not in out and "inspector report" in out and "--retry-failed" in out
-    print_summary(summary, verbose=True)
+    print_lines(summary_lines(summary, verbose=True))
     assert re.search(r"decided by \w+@\d+ \d", capsys.readouterr().out)
     assert ".txt 2" in out
     paths = str(zoo_config.sources[0])
@@ -49,13 +50,13 @@ def test_summary_of_a_zoo(zoo_config, capsys):
 
 def test_whatever_can_have_happened_is_said(zoo_config, capsys):
     done = scan(zoo_config)
-    print_summary(
+    print_lines(summary_lines(
         replace(
             done, changed=7, left_out=7, lost=7, pruned=7, moved=7, vanished=8, gone_but_named=7,
             repeated=7, unreadable_dirs=["u"] * 9, linked_dirs=["l"], budget_exceeded=True,
             interrupted_by=2, complete=False, remedy="r",
         )
-    )  # fmt: skip
+    ))  # fmt: skip
     out = capsys.readouterr().out
     assert "rows that are not there again: 7" in out
     assert "l, not followed" in out and "... and 1 more" in out
@@ -66,7 +67,7 @@ def test_the_line_that_reads_a_table_works_for_a_name_with_a_colon(zoo_config, c
     monkeypatch.chdir(zoo_config.out.parent)
     summary = scan(zoo_config)
     Path("scan-12:30").symlink_to(summary.out)
-    print_summary(replace(summary, out=Path("scan-12:30")), verbose=True)
+    print_lines(summary_lines(replace(summary, out=Path("scan-12:30")), verbose=True))
     (line,) = (line for line in capsys.readouterr().out.splitlines() if "read it" in line)
     command = line.removeprefix("read it").strip().replace("python", shlex.quote(sys.executable), 1)
     done = subprocess.run(command, shell=True, check=True, capture_output=True, text=True)

@@ -9,13 +9,14 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pytest
 
+from inspector.core.text import print_lines
 from inspector.errors import OutputError, SourceError, UsageError
 from inspector.photos.address import Moved, uri_of
 from inspector.results.labels import Label, open_labels
 from inspector.results.log import look_into
 from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning import ScanConfig, preview, scan
-from inspector.scanning.outcome import print_summary
+from inspector.scanning.outcome import summary_lines
 from tests.reviewing.tables import labelled
 from tests.said import read_labels, say
 from tests.scanning.dying import IDENTITY, Killed, dying_at, quick_scan, table_of
@@ -189,7 +190,7 @@ def test_a_real_scan_after_a_move_is_proven_and_judges_nothing(
     assert (seen.new, seen.already_done, seen.notes) == (0, 3, [])
     summary = scan(config)
     assert (summary.moved, summary.already_done, summary.run.ok, summary.table.rows) == (3, 3, 0, 3)
-    print_summary(summary)
+    print_lines(summary_lines(summary))
     assert "moved      rows with the new address of their photos: 3" in capsys.readouterr().out
     result = verify(VerifyConfig(out=Path("out"), photos=True))
     assert (result.damage, result.notes, result.skipped) == ((), (), 0)

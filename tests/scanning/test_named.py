@@ -8,8 +8,9 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pytest
 
+from inspector.core.text import print_lines
 from inspector.scanning import ScanConfig, preview, scan
-from inspector.scanning.outcome import print_preview, print_summary
+from inspector.scanning.outcome import print_preview, summary_lines
 from tests.scanning.dying import quick_scan, table_of
 from tests.scanning.walls import wall
 
@@ -44,7 +45,7 @@ def test_each_listed_photo_has_a_row_and_the_same_list_goes_on(place, tiny_bundl
         1,
         1,
     )
-    print_summary(summary)
+    print_lines(summary_lines(summary))
     assert "named more than once: 1; covered once" in capsys.readouterr().out
     again = scan(config(tiny_bundle, "@list"))
     assert (again.already_done, again.run.ok, again.run.failed) == (3, 0, 0)
@@ -62,7 +63,7 @@ def test_a_photo_that_a_list_names_and_that_is_gone_keeps_its_verdict(place, tin
     summary = scan(config(tiny_bundle, "@list", prune=True))
     assert rows() == {"0.png": "ok", "1.png": "ok", "gone.png": "vanished"}
     assert (summary.already_done, summary.gone_but_named, summary.pruned) == (3, 2, 0)
-    print_summary(summary)
+    print_lines(summary_lines(summary))
     assert "photos that a list names: 2; their rows are kept" in capsys.readouterr().out
 
 
@@ -71,7 +72,7 @@ def test_photos_excluded_later_keep_their_rows_until_they_are_gone(place, tiny_b
     summary = scan(config(tiny_bundle, "photos", exclude=("[01].png",), prune=True))
     assert (summary.discovered, summary.vanished, summary.table.rows) == (1, 0, 3)
     assert summary.excluded == {"[01].png": 2}
-    print_summary(summary)
+    print_lines(summary_lines(summary))
     assert "excluded   [01].png 2" in capsys.readouterr().out
     seen = preview(config(tiny_bundle, "photos", exclude=("[01].png",)))
     print_preview(seen)

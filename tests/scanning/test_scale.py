@@ -12,10 +12,11 @@ from PIL import ExifTags, Image
 from typer.testing import CliRunner
 
 from inspector.cli import app
+from inspector.core.text import print_lines
 from inspector.errors import OutputError, UsageError
 from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning import RejudgeConfig, ScanConfig, rejudge, scan
-from inspector.scanning.outcome import print_summary
+from inspector.scanning.outcome import summary_lines
 from inspector.synthesis import Kind, make_scene
 from tests.photos.test_pose import DJI, LASER, packet
 from tests.scanning.walls import wall
@@ -78,7 +79,7 @@ def test_what_cannot_show_it_or_is_not_known_is_never_clear(root, tiny_bundle, t
         for row in after.values()
     )
     assert (summary.unknown_scale, summary.coarse) == (5, 1)
-    print_summary(summary)
+    print_lines(summary_lines(summary))
     said = " ".join(capsys.readouterr().out.split())
     assert "6 of 7 photos cannot show 300 mm (5 of them of unknown scale" in said
     assert [row["p_crack"] for row in before.values()] == [r["p_crack"] for r in after.values()]

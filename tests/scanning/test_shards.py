@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from inspector.core.text import print_lines
 from inspector.errors import OutputError, UsageError
 from inspector.photos.selection import Shard
 from inspector.photos.source import Discovery, count_images
@@ -16,7 +17,7 @@ from inspector.results.reader import Table
 from inspector.results.verify import VerifyConfig, verify
 from inspector.results.verify.findings import result_lines
 from inspector.scanning import ScanConfig, preview, scan
-from inspector.scanning.outcome import print_summary
+from inspector.scanning.outcome import summary_lines
 from tests.scanning.dying import quick_scan, table_of
 
 COUNT = 3
@@ -102,7 +103,7 @@ def test_a_shard_says_so_everywhere(tmp_path, tiny_bundle, capsys):
     assert sorted(str(row) for share in rows for row in share) == sorted(map(str, once))
 
     out = tmp_path / "1"
-    print_summary(parts[1])
+    print_lines(summary_lines(parts[1]))
     assert f"1/3; photos of the other shards: {parts[1].elsewhere}" in capsys.readouterr().out
     proven = verify(VerifyConfig(out=out))
     assert (proven.damage, proven.shard) == ((), "1/3")

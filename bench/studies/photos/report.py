@@ -30,6 +30,7 @@ FAMILIES = {
     "drone": "drone crops, 448 px; crack-free parts of them",
     "boards": "hairlines of 0.8 to 2.5 px among seams of formwork, 512 px",
     "walls": "any surface and company, cracks of 1 to 6 px, 448 to 1024 px",
+    "stones": "bonds of bricks and setts, cracks of 1.5 to 6 px, 512 to 1024 px",
     "tiles": "tiles of other walls, continued by mirror images, 448 px",
     "patches": "METU tiles side by side, 454 to 1135 px",
     "slabs": "slabs with joints, cracks of 1 to 5 px, 1920 x 1080 px",

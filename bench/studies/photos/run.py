@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from inspector.types import JsonObject
 
 COUNTS = {
-    "boards": 60, "tiles": 60, "walls": 60, "patches": 24, "slabs": 16, "large": 4, "sheets": 8,
-    CURVE: 4 * len(CURVE_CASES),
+    "boards": 60, "tiles": 60, "walls": 60, "stones": 40, "patches": 24, "slabs": 16, "large": 4,
+    "sheets": 8, CURVE: 4 * len(CURVE_CASES),
 }  # fmt: skip
 """Composed photos of each family in each part, half of them cracked."""
 RESULTS, REPORT = "photos.json", "photos.md"

@@ -97,6 +97,7 @@ class Scenes:
             "boards": self._boards,
             "slabs": self._slabs,
             "walls": self._walls,
+            "stones": self._stones,
             "large": self._large,
             "tiles": self._tiles,
             "patches": partial(self._side_by_side, rows=(2, 5), columns=(2, 6)),  # to 1 MP
@@ -156,6 +157,14 @@ class Scenes:
                 pixels = make(pixels, rng)
         pixels = _distracted(pixels, rng, int(rng.integers(0, 3)))
         return self._finish(name, "walls", part, surface, pixels, rng, k, (1.0, 6.0), 2)
+
+    def _stones(self, name: str, part: str, k: int) -> Made:
+        """Bonds of bricks and setts on any surface, 512 to 1024 px, cracks of 1.5 to 6 px."""
+        rng = _rng(name)
+        side = int(rng.choice((512, 768, 1024)))
+        pixels, surface = self._surface(rng, part, side, side)
+        pixels = hard.stones(pixels, rng)
+        return self._finish(name, "stones", part, surface, pixels, rng, k, (1.5, 6.0), 1)
 
     def _curve(self, name: str, part: str, k: int) -> Made:
         """One crack of a given width and contrast on concrete, bare or among joints, 448 px;
