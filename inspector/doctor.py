@@ -20,7 +20,7 @@ from inspector.core.spare import spare_folder
 from inspector.core.text import quantity, wrapped
 from inspector.engines import has_nvidia_driver
 from inspector.errors import InspectorError
-from inspector.model.bundle import DEFAULT_PATH, NARROW, ModelBundle
+from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.types import Scores, View
 from inspector.version import __version__
 
@@ -309,9 +309,9 @@ def _replay_dense(bundle: ModelBundle, variant: Variant, golden: Golden) -> Chec
         return Check(name, Health.FAIL, str(error), "install crack-inspector again")
     p_N = probability(log_odds_N / bundle.temperature).astype(np.float32)
     found = Scores(p_N, golden.scores.cam_NHW, ood_N)
-    if variant.precision == NARROW:  # it decides no more than its variant for tiles
-        band = chain(bundle, NARROW, bundle.thresholds)[NARROW]
-        found = settled(found, golden.scores, band.contains(found))
+    # It decides no more than its variant for tiles.
+    band = chain(bundle, variant.precision, bundle.thresholds)[variant.precision]
+    found = settled(found, golden.scores, band.contains(found))
     report = parity(golden.names, golden.scores, found, bundle.thresholds)
     where = f"{variant.precision} on {engine.device}"
     return _judge_replay(name, where, report, exact=variant.precision == "fp32")

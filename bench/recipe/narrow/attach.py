@@ -60,8 +60,8 @@ if TYPE_CHECKING:
     from inspector.types import JsonObject
 
 COUNTS = {
-    "boards": 40, "tiles": 24, "walls": 40, "patches": 12, "slabs": 12, "large": 4, "sheets": 6,
-    CURVE: 4 * len(CURVE_CASES),
+    "boards": 40, "tiles": 24, "walls": 40, "stones": 20, "patches": 12, "slabs": 12, "large": 4,
+    "sheets": 6, CURVE: 4 * len(CURVE_CASES),
 }  # fmt: skip
 """Composed photos of each family in each part, half of them cracked."""
 _MOST = 6000
