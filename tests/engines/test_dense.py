@@ -88,8 +88,9 @@ def test_a_lone_tile_is_judged_as_by_the_variant_for_tiles(shipped):
     golden = read_golden(shipped)
     engine = open_dense(shipped, device="cpu")
     log_odds_N, ood_N = engine.judge_lone(golden.pixels_NHWC)
-    expected_N = log_odds(golden.scores.p_crack_N)
-    seen_N = np.clip(log_odds_N / shipped.temperature, expected_N.min(), expected_N.max())
+    # Beyond 8, float32 has too few probabilities beside 1 to tell log odds to a thousandth.
+    expected_N = np.clip(log_odds(golden.scores.p_crack_N), -8, 8)
+    seen_N = np.clip(log_odds_N / shipped.temperature, -8, 8)
     assert seen_N == pytest.approx(expected_N, abs=1e-3)
     assert ood_N == pytest.approx(golden.scores.ood_N, rel=1e-3)
     engine.close()
