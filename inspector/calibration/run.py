@@ -27,8 +27,8 @@ from inspector.labelled.folder import VALIDATION, LabelledImage, measured_on
 from inspector.labelled.leaks import audit_fingerprints
 from inspector.labelled.split import data_digest
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle, Thresholds
-from inspector.predict import predict_each
-from inspector.types import JsonObject, Photo, Scores, View
+from inspector.predict import Predictions, predict_each
+from inspector.types import JsonObject, Photo, View
 
 _ENGINE, _EXACT = "onnxruntime", "fp32"
 
@@ -90,7 +90,7 @@ def calibrate(
     say: Callable[[str], object] = lambda _: None,
 ) -> Calibrated:
     """Choose thresholds on a labelled folder, and write a copy of the bundle that has them. `say`
-    is called with remarks on the data, such as photos that the model has learned from.
+    is called with warnings, and remarks on the data such as photos that the model has learned from.
 
     After an error `config.out` is as it was, or holds no `bundle.json`. Raises DataError, also
     where the photos are too few for the targets, BundleError, BackendError, OutputError.
@@ -129,6 +129,8 @@ def calibrate(
         judged, config.rule, own, on=f"{len(kept):,} labelled photos",
         allow_laxer=config.allow_laxer,
     )  # fmt: skip
+    for line in _laxer(own.clear_below, chosen.clear_below):
+        say(line)
     result = Calibrated(
         bundle=bundle,
         thresholds=replace(chosen, out_of_distribution=own.out_of_distribution),
@@ -142,8 +144,7 @@ def calibrate(
     if config.out is None:
         return result
     progress("writing the copy of the model", 0, 0)
-    scores = {precision: predictions.scores for precision, predictions in found.items()}
-    changed, left_out, useless = _changed(config, bundle, result.thresholds, scores)
+    changed, left_out, useless = _changed(config, bundle, result.thresholds, found)
     provenance = {"data_digest": data_digest(kept), "digest": bundle.digest, "view": config.view}
     training = {**bundle.training, "thresholds_changed": provenance}
     copy = write_copy(bundle, replace(changed, training=training), config.out)
@@ -151,13 +152,25 @@ def calibrate(
 
 
 def _changed(
-    config: CalibrateConfig, bundle: ModelBundle, chosen: Thresholds, scores: Mapping[str, Scores]
+    config: CalibrateConfig,
+    bundle: ModelBundle,
+    chosen: Thresholds,
+    found: Mapping[str, Predictions],
 ) -> tuple[ModelBundle, tuple[str, ...], tuple[str, ...]]:
     """The bundle with the thresholds, and what `Calibrated` calls `left_out` and `useless`."""
     if bundle.dense is not None and config.view == View.DENSE:
         return *with_dense_thresholds(bundle, chosen), ()
+    scores = {precision: predictions.scores for precision, predictions in found.items()}
     changed, useless = with_thresholds(bundle, chosen, scores)
     return changed, (), useless
+
+
+def _laxer(own: float, chosen: float) -> Iterator[str]:
+    if chosen > own:
+        yield (
+            f"WARNING: laxer than the model's own thresholds: clear below {chosen:g} instead of "
+            f"{own:g}; cracks between the two are now called clear, and nobody looks at them"
+        )
 
 
 def _learned_from(
@@ -213,20 +226,14 @@ def _engines(
 
 def calibrated_lines(result: Calibrated) -> Iterator[str]:
     """Say which thresholds were chosen, and how to use them."""
-    own, chosen = result.own.clear_below, result.thresholds
+    chosen = result.thresholds
     yield f"clear below {chosen.clear_below:g}, crack from {chosen.crack_from:g}"
     yield from (f"  {claim}" for claim in chosen.evidence["claims"])
     yield from _table(chosen.evidence["counts"], result.before)
-    if chosen.clear_below > own:
-        yield (
-            f"WARNING: laxer than the model's own thresholds: clear below {chosen.clear_below:g} "
-            f"instead of {own:g}; cracks between the two are now called clear, and nobody looks at "
-            "them"
-        )
     if (wanted := chosen.evidence.get("would_be_clear_below")) is not None:
         yield (
-            f"clear is kept below the model's own {own:g}; these photos would let it reach up to "
-            f"{wanted:g}: --allow-laxer takes that"
+            f"clear is kept below the model's own {result.own.clear_below:g}; these photos would "
+            f"let it reach up to {wanted:g}: --allow-laxer takes that"
         )
     if result.failed:
         yield f"{quantity(len(result.failed), 'photo')} could not be decoded"

@@ -51,7 +51,8 @@ def find(place: str) -> Any:
 
 def load(name: str) -> Callable[..., Any]:
     """The function of that name, which takes a config or its fields, the first of them by place. In
-    a notebook it shows how far it is, unless it is told whom to tell, and its result in words."""
+    a notebook it shows how far it is and prints remarks, unless it is told whom to tell, and its
+    result is shown in words."""
     function, kind = map(find, _CALLS[name])
     own = list(inspect.signature(function).parameters.values())[1:]
     names = {parameter.name for parameter in own}
@@ -70,9 +71,11 @@ def load(name: str) -> Callable[..., Any]:
             named = {first: given[0]} if given else {}
             config = kind(**_fitting(kind, options | named))
         with ExitStack() as stack:
-            for each in names.intersection(WATCHES) - rest.keys():
-                if in_a_notebook():
+            if in_a_notebook():
+                for each in names.intersection(WATCHES) - rest.keys():
                     rest[each] = stack.enter_context(NotebookBar(config))
+                if "say" in names:
+                    rest.setdefault("say", print)
             result = function(config, **rest)
         if name in _LINES and in_a_notebook():
             _worded(type(result), find(_LINES[name]))

@@ -226,11 +226,11 @@ def test_clear_is_never_laxer_without_the_flag(tiny_bundle_copy, labelled, tmp_p
     assert held.exit_code == 0, held.output
     assert ModelBundle.load(tmp_path / "held").thresholds.clear_below == 0.01
     assert "clear is kept below the model's own 0.01" in held.stdout
-    assert "WARNING" not in held.stdout
+    assert "WARNING" not in held.stderr
     allowed = invoke(labelled, *lax, "--allow-laxer", "--out", tmp_path / "laxer")
     assert allowed.exit_code == 0, allowed.output
     assert ModelBundle.load(tmp_path / "laxer").thresholds.clear_below > 0.01
-    assert "WARNING: laxer than the model's own" in allowed.stdout
+    assert "WARNING: laxer than the model's own" in allowed.stderr
 
 
 def test_calibrate_rejects_a_target_that_is_no_share():

@@ -90,6 +90,17 @@ def test_a_notebook_shows_how_far_it_is(kernel, room, capfd):
     assert kernel.shown == [] and capfd.readouterr() == ("", "")
 
 
+def test_a_notebook_prints_remarks_unless_it_is_told_whom_to_tell(kernel, monkeypatch, capfd):
+    def says(config, say=lambda _: None):
+        say("a remark")
+
+    monkeypatch.setattr("inspector.evaluation.run.evaluate", says)
+    heard: list[str] = []
+    calls.load("evaluate")("labelled")
+    calls.load("evaluate")("labelled", say=heard.append)
+    assert capfd.readouterr().out == "a remark\n" and heard == ["a remark"]
+
+
 def test_a_notebook_words_results_as_the_command_line_does(kernel, room):
     worded = sys.modules["IPython"].get_ipython().worded
     summary = inspector.scan("photos", out="worded", precision="fp32")

@@ -38,8 +38,8 @@ WEIGHTS = {"peak": 1, "sum": 1, "bent": -1, "tile": 1}
 evidence never makes a crack less probable."""
 PHOTO_WEIGHTS = {"best": 1, "windows": -1}
 RULE = Rule(target_recall=0.9, target_specificity=0.9, highest_clear=0.04, lowest_crack=0.73)
-"""Nine photos in ten, with confidence; and `clear` below 0.04 only, where as many photos are left
-to a person as before: a missed crack costs most."""
+"""Nine photos in ten, with confidence; and `clear` below 0.04 only, however much of it they would
+allow: a missed crack costs most."""
 STAGES = ("windows", "tiles")
 
 
