@@ -98,7 +98,7 @@ def calibrate(
     say: Callable[[str], object] = ...,
 ) -> Calibrated:
     """Choose thresholds on a labelled folder, and write a copy of the bundle that has them. `say`
-    is called with remarks on the data, such as photos that the model has learned from.
+    is called with warnings, and remarks on the data such as photos that the model has learned from.
 
     After an error `config.out` is as it was, or holds no `bundle.json`. Raises DataError, also
     where the photos are too few for the targets, BundleError, BackendError, OutputError.
