@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.engines import CUDA
-from bench.inputs import PHOTOS, TILES
+from bench.inputs import NATIVE, PHOTOS, TILES
 from bench.prepare import Bench
 from bench.processes import run_program, without_folders
 from bench.results import ENGINE, SCAN, Case, Ceiling, build
@@ -234,7 +234,7 @@ def _shares(
         if products := peaks.get(f"{on_gpu}{case.precision}"):
             yield f"{case.precision} {ARITHMETIC}", case.median * per_image / 1e9 / products
         return
-    if case.level == SCAN and case.name in alone:
+    if case.level == SCAN and case.input != NATIVE and case.name in alone:
         yield ENGINE_ALONE, case.median / alone[case.name]
     if decoded := peaks.get(f"jpeg_{case.input}"):
         yield DECODING, case.median / (decoded * usable_cores())

@@ -42,7 +42,7 @@ KINDS: Mapping[str, Kind] = {
         about="OpenVINO on the bundle's ONNX files",
     ),
     "tensorrt": Kind(
-        module="inspector.engines.tensorrt", cuda=("fp16", "int8"),
+        module="inspector.engines.tensorrt", cuda=("fp32", "fp16"),
         about="ONNX Runtime's TensorRT provider",
     ),
     "torchscript": Kind(

@@ -19,7 +19,7 @@ from bench.inputs import NATIVE, PHOTOS, TILES, Input, decoded, gathered, link_p
 from bench.peers.common import judge_photo
 from export.photos import spread_evenly
 from inspector.core.text import display_path
-from inspector.engines import Backend, Device, has_nvidia_driver, open_backend
+from inspector.engines import Backend, Device, open_backend
 from inspector.engines.contract import joined
 from inspector.engines.photo import choose_views, open_photo_engine
 from inspector.errors import BundleError, ExportError
@@ -77,10 +77,12 @@ class Bench:
 def prepare(config: BenchConfig, bundle: ModelBundle, work: Path) -> Bench:
     """Make the images and judge them with the reference. Raises SourceError where there is nothing
     to judge."""
+    import torch
+
     compared = config.backends is None or "torchscript" in config.backends
     engines_bundle = with_torchscript(bundle, work / "model") if compared else bundle
     device = CUDA if Device.parse(config.device).kind == CUDA else CPU
-    if config.device == "auto" and has_nvidia_driver():
+    if config.device == "auto" and torch.cuda.is_available():
         device = CUDA
     effort = config.effort
     made = make_inputs(config.source, work / "images", effort.tiles, effort.photos)

@@ -208,13 +208,13 @@ def memory_kib(pid: int) -> int:
 def watch_gpu(every_s: float = 0.5) -> Iterator[list[tuple[float, float]]]:
     """Ask nvidia-smi every `every_s` seconds, from a thread, until the block ends; once at its
     beginning, and no more after the first time that it cannot tell. Yields the samples, filled
-    meanwhile: percent, mean of all GPUs, and MiB, sum of all GPUs and all programs."""
+    meanwhile: percent of the busiest GPU, and MiB, sum of all GPUs and all programs."""
     samples: list[tuple[float, float]] = []
     over = threading.Event()
 
     def watch() -> None:
         while not over.is_set() and (found := _ask()):
-            samples.append((fmean(percent for percent, _ in found), sum(mib for _, mib in found)))
+            samples.append((max(percent for percent, _ in found), sum(mib for _, mib in found)))
             over.wait(every_s)
 
     thread = threading.Thread(target=watch, daemon=True)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.engines import EngineSpec
 from inspector.engines.torch import EagerBackend
-from inspector.errors import BackendError
 from inspector.model.bundle import ModelBundle
-from inspector.types import Scores
 
 
 class TorchVariant(EagerBackend):
@@ -27,13 +23,6 @@ class TorchVariant(EagerBackend):
             self._model = torch.compile(self._model)
         if spec.precision == "bf16":
             self._model = _in_bfloat16(self._model, self._device.type)
-
-    def run(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
-        """As any backend's. Raises BackendError, also when compiling fails."""
-        try:
-            return super().run(pixels_NHWC)
-        except torch._dynamo.exc.BackendCompilerFailed as error:
-            raise BackendError(f"torch.compile failed ({error})") from error
 
 
 def _in_bfloat16(model: torch.nn.Module, device: str) -> torch.nn.Module:

@@ -91,7 +91,7 @@ def _gate(
         if variant.precision == "fp32":
             return seen | _compare_exact(source, variant, engine)
         with closing(open_variant(source, proven, DENSE["dense-fp32"])) as exact:
-            windows = _compare_windows(engine, exact, photos)
+            windows = _compare_windows(engine, exact, photos, source.preprocess.size)
             return windows and seen | windows
 
 
@@ -117,7 +117,7 @@ def compare_tiles(
         expected = opened(bundle, precision).run(pixels_NHWC)
     log_odds_N, ood_N = engine.judge_lone(pixels_NHWC)
     p_N = probability(log_odds_N / source.temperature)
-    moved = float(np.abs(p_N - expected.p_crack_N).max())
+    moved = float(_relative(p_N, expected.p_crack_N).max())
     alike_N = expected.ood_N < raised_to
     moved_ood = float(_relative(ood_N, expected.ood_N).max(where=alike_N, initial=0.0))
     if moved > PROBABILITY_TOLERANCE or moved_ood > OOD_TOLERANCE:
@@ -133,7 +133,7 @@ def _compare_exact(source: ModelBundle, variant: Variant, engine: DenseEngine) -
     """Scenes larger than a tile through eager torch and through the fp32 variant."""
     reference = DenseModel(load_deployed(source), source.preprocess.size).eval()
     moved = moved_ood = 0.0
-    for pixels_HWC in _scenes():
+    for pixels_HWC in scenes(source.preprocess.size):
         with torch.no_grad():
             expected = [part.numpy() for part in reference(torch.from_numpy(pixels_HWC[None]))]
         log_odds_NHW, ood_NHW = engine.judge_block(pixels_HWC)
@@ -153,13 +153,13 @@ def _compare_exact(source: ModelBundle, variant: Variant, engine: DenseEngine) -
 
 
 def _compare_windows(
-    engine: DenseEngine, exact: DenseEngine, photos: Photos | None
+    engine: DenseEngine, exact: DenseEngine, photos: Photos | None, size: int
 ) -> JsonObject | None:
     """Every window of photos at their own scale through fp32 and through a lower precision; None
     when they are too far apart."""
     chosen = [] if photos is None else spread_evenly(photos.gating, MOST_PHOTOS)
     found = [_middle(pixels) for photo in chosen if (pixels := native_pixels(photo)) is not None]
-    pairs = [(exact.run(pixels), engine.run(pixels)) for pixels in [*_scenes(), *found]]
+    pairs = [(exact.run(pixels), engine.run(pixels)) for pixels in [*scenes(size), *found]]
     reference_W, candidate_W = (_joined(maps, "log_odds_HW") for maps in zip(*pairs, strict=True))
     ood_W = [_joined(maps, "ood_HW") for maps in zip(*pairs, strict=True)]
     moved_W = np.abs(candidate_W - reference_W)
@@ -178,17 +178,20 @@ def _compare_windows(
 
 
 def _relative(found: NDArray[np.floating[Any]], expected: NDArray[np.floating[Any]]) -> Any:
-    """Differences as a share of what is expected, or of 1, whichever is more."""
-    return np.abs(found - expected) / np.maximum(np.abs(expected), 1)
+    """Differences as a share of what is expected, or of 1, whichever is more; infinite where there
+    is no number."""
+    off = np.abs(found - expected) / np.maximum(np.abs(expected), 1)
+    return np.nan_to_num(off, nan=np.inf)
 
 
 def _joined(maps: Sequence[WindowMap], name: str) -> NDArray[np.float32]:
     return np.concatenate([getattr(each, name).ravel() for each in maps])
 
 
-def _scenes() -> list[NDArray[np.uint8]]:
+def scenes(size: int) -> list[NDArray[np.uint8]]:
+    """Scenes of at least `size` px along a side, the model's input."""
     rng = np.random.default_rng(_SEED)
-    return [make_scene(rng, height, width, kind).pixels for kind, height, width in _SCENES]
+    return [make_scene(rng, max(h, size), max(w, size), kind).pixels for kind, h, w in _SCENES]
 
 
 def _middle(pixels_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -111,7 +111,7 @@ def check_enough(gating: int, config: ExportConfig) -> None:
         raise ExportError(
             f"the gate would compare only {gating} held-back photos, and "
             f"{config.held_back_minimum} are needed; give --images a folder with at least "
-            f"{3 * config.held_back_minimum // 2} photos that are not among --calibration's "
+            f"{8 * config.held_back_minimum // 5} photos that are not among --calibration's "
             "(a third of them chooses the margin), and no smaller --images-limit"
         )
 

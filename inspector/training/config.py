@@ -9,6 +9,8 @@ from inspector.calibration.thresholds import Rule, for_unseen_walls
 from inspector.core.untrusted import check_model_name, take_paths
 from inspector.errors import UsageError
 
+MOST_SYNTHETIC = 0.8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
@@ -26,7 +28,7 @@ class TrainConfig:
     """CSV with columns `file`, `group`: images of one group stay on one side of the split."""
     validation: Path | None = None
     """Labelled folder to validate on, from another place than DATA; None: DATA's `val/`, or a share
-    of its images."""
+    of the training images."""
     init: str = "imagenet"
     """Initial weights: `imagenet` (download), `default` (shipped model), `random`, or the path of a
     bundle or of a file of weights."""
@@ -44,10 +46,11 @@ class TrainConfig:
     """Side during training, pixels; smaller is faster, and the last epoch runs at `size` so that
     the network has seen the scale at which it will judge (Touvron et al. 2019). None: `size`."""
     synthetic: float = 0.0
-    """Share of training images replaced by ones with synthetic cracks or distractors."""
+    """Share of the crack-free training images that get a synthetic crack or distractor."""
     validation_share: float = 0.15
     patience: int = 4
-    """Epochs without a better validation ROC AUC (or loss, where that is equal) before it stops."""
+    """Epochs without a better validation ROC AUC (or loss, where that is equal) before it stops;
+    with a `train_size` all epochs run."""
     ema_decay: float = 0.998
     """Decay per step of the averaged weights that are validated and kept; 0 switches it off."""
     epoch_images: int | None = None
@@ -69,12 +72,17 @@ class TrainConfig:
         check_model_name(self.out)
         checks = (
             (self.data is not None or self.labels, "name a labelled folder DATA, or --labels OUT"),
+            (self.data is not None or self.validation is not None
+             or not (self.groups or self.positive),
+             "--groups and --positive are about a labelled folder: name DATA or --validation"),
             (self.epochs >= 1, f"epochs must be at least 1, not {self.epochs}"),
             (self.batch_size >= 2, f"batch size must be at least 2, not {self.batch_size}"),
             (self.learning_rate is None or self.learning_rate > 0, "learning rate must be > 0"),
             (0 <= self.warmup < 1, "warm-up must be a share from 0 to below 1"),
             (0 < self.validation_share < 0.5, "validation share must be between 0 and 0.5"),
-            (0 <= self.synthetic <= 1, "synthetic must be a share from 0 to 1"),
+            (0 <= self.synthetic <= MOST_SYNTHETIC,
+             f"synthetic must be a share from 0 to {MOST_SYNTHETIC}: beyond it no photo of a crack "
+             "would be learned from"),
             (0 <= self.ema_decay < 1, "EMA decay must be from 0 to below 1"),
             (self.patience >= 1, "patience must be at least 1"),
             (self.workers is None or self.workers >= 0, "workers cannot be negative"),

@@ -51,11 +51,14 @@ def read_images(config: TrainConfig, *, progress: Progress = no_progress) -> Tra
     uncertainty and would bias validation. Raises DataError, OutputError.
     """
     reviewed = read_reviewed(config.labels)
-    if config.data is None:
+    by_themselves = config.data is None and config.validation is None
+    if by_themselves:
         reviewed = _with_tiles(config, reviewed, [], progress)
     training, validation, lines, warnings = _labelled(config, reviewed)
-    if config.data is not None:
+    if not by_themselves:
         reviewed = _with_tiles(config, reviewed, validation, progress)
+    if config.data is None:
+        alone(reviewed)
     if config.labels:
         training, validation = merge_reviewed(training, validation, reviewed)
         lines = [*lines, str(reviewed)]
@@ -92,17 +95,17 @@ def _with_tiles(
 def _labelled(
     config: TrainConfig, reviewed: Reviewed
 ) -> tuple[list[LabelledImage], list[LabelledImage], list[str], list[str]]:
-    if config.data is None:
-        return *split(alone(reviewed), config.validation_share, config.seed), [], []
     roots = [root for root in (config.data, config.validation) if root is not None]
+    if not roots:
+        return *split(alone(reviewed), config.validation_share, config.seed), [], []
     folders = [read_labelled(root, positive=config.positive) for root in roots]
     warnings: list[str] = []
     if config.groups is not None:
         folders, warnings = _with_groups(folders, config.groups)
     data = folders[0]
-    training = data.with_both(data.of("", TRAIN))
+    training = [] if config.data is None else data.with_both(data.of("", TRAIN))
     if config.validation is not None:
-        validation = folders[1].held_out(VALIDATION)
+        validation = folders[-1].held_out(VALIDATION)
     elif data.of(VALIDATION):
         validation = data.with_both(data.of(VALIDATION), VALIDATION)
     else:

@@ -16,7 +16,8 @@ from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel
 
 from inspector.core.progress import Progress, no_progress
-from inspector.errors import BackendError, TrainingError
+from inspector.engines import Device
+from inspector.errors import BackendError, TrainingError, UsageError
 from inspector.evaluation.metrics import balanced_accuracy, roc_auc
 from inspector.model.network import DeployedModel
 from inspector.model.preprocess import PreprocessSpec
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
     from inspector.labelled.folder import LabelledImage
     from inspector.training.config import TrainConfig
+
+
+_AMPERE = (8, 0)
+"""Compute capability from which a GPU has bfloat16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +101,20 @@ class Logits:
 
 
 def pick_device(name: str) -> torch.device:
-    """Resolve `auto` (a GPU where there is one), `cpu` or `cuda[:i]`. Raises BackendError where the
-    one asked for is missing."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise BackendError(f"unknown device {name!r}; use auto, cpu or cuda[:i]") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
+    """Resolve `auto` (a GPU where there is one), `cpu` or `cuda[:i]`. Raises UsageError for another
+    name, BackendError where the GPU asked for is missing."""
+    wanted = Device.parse(name)
+    if wanted.every:
+        raise UsageError("a training uses one GPU: --device cuda, or cuda:<i>")
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted.kind == "cuda" and wanted.index >= gpus:
         raise BackendError(
-            "--device cuda: torch finds no usable GPU here (driver, or a CPU build of torch); "
-            "use --device cpu or --device auto"
+            f"--device {name}: torch finds {gpus or 'no'} usable GPU{'s' * (gpus > 1)} here "
+            "(driver, or a CPU build of torch); use --device cpu or --device auto"
         )
-    return device
+    if wanted.kind == "auto":
+        wanted = Device("cuda" if gpus else "cpu")
+    return torch.device(str(wanted))
 
 
 class Trainer:
@@ -120,6 +125,9 @@ class Trainer:
         self.config = config
         self.images = images
         self.device = pick_device(config.device)
+        if self.device.type == "cuda":
+            # What is validated in float32 would lose half of its digits to TF32.
+            torch.backends.cudnn.allow_tf32 = False
         self.spec = PreprocessSpec(size=config.size)
         self.validation = HeldOut(
             validation, self.spec, batch_size=config.batch_size, workers=config.workers
@@ -147,13 +155,16 @@ class Trainer:
             return None
         ceiling = self.config.ema_decay
 
-        def warm_ema(average: Tensor, current: Tensor, seen: Tensor | int) -> Tensor:
-            # Short trainings would otherwise still average in the untrained start.
-            decay = min(ceiling, (1 + int(seen)) / (10 + int(seen)))
+        def warm_ema(average: Tensor, current: Tensor, _: Tensor | int) -> Tensor:
+            # Short trainings would otherwise still average in the untrained start. The counter
+            # that is handed over may lie on a GPU, and each look at it would wait for that.
+            seen = int(averaged.n_averaged)
+            decay = min(ceiling, (1 + seen) / (10 + seen))
             # In this form a frozen weight stays what it is, to the bit.
             return average + (current - average) * (1 - decay)
 
-        return AveragedModel(self.model, avg_fn=warm_ema, use_buffers=True)
+        averaged = AveragedModel(self.model, avg_fn=warm_ema, use_buffers=True)
+        return averaged
 
     def _rate_at(self, step: int) -> float:
         """Share of the peak rate: linear warm-up, then half a cosine to zero."""
@@ -247,6 +258,18 @@ class Trainer:
             self.average.update_parameters(self.model)
         return value, int((logits.argmax(1) == label_N).sum())
 
+    def rehearse(self) -> None:
+        """Do what a step at full size does, and learn nothing from it: a GPU that has no room for
+        it says so now, and not in the last epoch."""
+        self.model.eval()
+        size = self.config.size
+        pixels = torch.zeros((self.config.batch_size, size, size, 3), dtype=torch.uint8)
+        label_N = torch.zeros(len(pixels), dtype=torch.int64, device=self.device)
+        with self._mixed_precision():
+            loss, _ = self._loss(pixels.to(self.device), label_N)
+        torch.autograd.backward(loss)
+        self.optimizer.zero_grad(set_to_none=True)
+
     def _loss(self, pixels_NHWC: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
         """Loss to minimise, and logits (N, 2) for the accuracy."""
         logits = self._logits(self.model, pixels_NHWC)
@@ -311,8 +334,10 @@ class Trainer:
         return True
 
     def should_stop(self) -> bool:
-        """Whether validation has not improved for `patience` epochs."""
-        return len(self.history) - self.best_epoch >= self.config.patience
+        """Whether validation has not improved for `patience` epochs; never where the last epoch is
+        the one at full size."""
+        waited = len(self.history) - self.best_epoch
+        return self.config.train_size is None and waited >= self.config.patience
 
     def _parts(self) -> dict[str, Any]:
         """What has a state of its own, by its name in a checkpoint."""
@@ -339,7 +364,8 @@ class Trainer:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a checkpoint's `state`."""
         for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+            if state[name] or part is not self.scaler:  # one that is switched off has no state
+                part.load_state_dict(state[name])
         self.history = [EpochResult(**row) for row in state["history"]]
         self.best, self.best_score = state["best"], tuple(state["best_score"])
         self.best_epoch, self.broken = state["best_epoch"], set(state["broken"])
@@ -356,6 +382,8 @@ def fit(
     """Train until the last epoch, or until validation stops improving; `checkpoint` is written
     after each epoch, `say` called with one line."""
     config = trainer.config
+    if config.train_size is not None and trainer.device.type == "cuda":
+        trainer.rehearse()
     while len(trainer.history) < config.epochs and not trainer.should_stop():
         result = trainer.run_epoch(len(trainer.history), progress)
         trainer.history.append(result)
@@ -370,7 +398,7 @@ def fit(
 def _needs_scaler(device: torch.device) -> bool:
     """Whether a GPU has float16 only, whose small range needs loss scaling; GPUs since Ampere have
     bfloat16."""
-    return device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) < _AMPERE
 
 
 def _decay_groups(parameters: list[nn.Parameter], decay: float) -> list[dict[str, Any]]:

@@ -113,22 +113,24 @@ def telling_what_is_left(config: TrainConfig, warn: Callable[[str], object]) -> 
         raise OutputError(
             f"cannot write to {config.out}: {error.strerror or error}; {left()}"
         ) from error
-    except RuntimeError as error:  # a loader's process or a GPU that ran out of memory
+    except torch.OutOfMemoryError as error:  # the same command would run out of it again
+        raise TrainingError(
+            f"the GPU has no room for {config.batch_size} photos of {config.size} px; start anew, "
+            "with a smaller --batch-size and another --out"
+        ) from error
+    except RuntimeError as error:  # a loader's process
         raise TrainingError(f"{str(error).partition(chr(10))[0]}; {left()}") from error
 
 
 def save_checkpoint(file: Path, config: TrainConfig, state: dict[str, Any]) -> None:
     """Write in one step: a kill leaves the old checkpoint or the new one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     # Into a stream: on a full disk torch's own writer raises no OSError.
     with replacing(file) as draft, draft.open("wb") as stream:
         torch.save({"options": _options(config), **state}, stream)
 
 
 def load_checkpoint(file: Path, config: TrainConfig, data_digest: str) -> dict[str, Any]:
-    """Read a checkpoint. Raises TrainingError where there is none, or it is another training's."""
-    if not file.is_file():
-        raise TrainingError(f"nothing to resume: {file} does not exist; start without --resume")
+    """Read a checkpoint. Raises TrainingError where it is another training's."""
     state = cast(dict[str, Any], torch.load(file, map_location="cpu", weights_only=True))
     options = _options(config)
     other = [name for name, value in options.items() if state["options"].get(name) != value]

@@ -18,14 +18,7 @@ from inspector.core.progress import Progress, no_progress
 from inspector.core.text import quantity
 from inspector.core.untrusted import sha256_of
 from inspector.errors import ExportError
-from inspector.evaluation.metrics import (
-    average_precision,
-    balanced_accuracy,
-    brier,
-    confusion,
-    ece,
-    roc_auc,
-)
+from inspector.evaluation.metrics import balanced_accuracy, confusion, ece, roc_auc
 from inspector.labelled.split import data_digest
 from inspector.model.bundle import WEIGHTS, ModelBundle, Thresholds
 from inspector.model.network import (
@@ -244,9 +237,7 @@ def _provenance(
         "validation": {
             "images": len(p_N),
             "roc_auc": roc_auc(p_N, truth),
-            "average_precision": average_precision(p_N, truth),
             "balanced_accuracy": balanced_accuracy(p_N, truth),
-            "brier": brier(p_N, truth),
             "ece": ece(p_N, truth),
             "confusion_at_0.5": confusion(p_N, truth, 0.5),
         },

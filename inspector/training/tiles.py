@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from inspector.labelled.reviewed import Box, LargePhoto
+    from inspector.labelled.reviewed import LargePhoto
+    from inspector.results.labels import Box
 
 TILES = "tiles"
 """Folder in the training's notes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -109,5 +110,8 @@ def test_shares_are_those_of_the_highest_samples():
     assert engine.shares == {"int8 arithmetic": pytest.approx(90 * 2 / 360)}
     assert scan.shares["engine alone"] == pytest.approx(0.6)
     assert scan.shares["JPEG decoding"] == pytest.approx(60 / (600 * usable_cores()))
+    native = replace(scan, input="native", shares={})
+    add_shares([engine, native], found, per_image=2e9)
+    assert "engine alone" not in native.shares, "a photo is many tiles"
     assert (limited_by(engine), limited_by(scan)) == ("int8 arithmetic", "engine alone")
     assert percent_of(1.02) == "102 % (measured too low)"

@@ -31,7 +31,7 @@ def until(enough):
         time.sleep(0.01)
 
 
-def test_mean_of_the_load_and_sum_of_the_memory_of_two_gpus(nvidia_smi, tmp_path):
+def test_load_of_the_busiest_and_sum_of_the_memory_of_two_gpus(nvidia_smi, tmp_path):
     calls = nvidia_smi(
         f'if [ $(wc -l < "{tmp_path}/calls") -eq 1 ]\n'
         'then echo "100, 300"; echo "50, 100"\nelse echo "10, 20"; echo "20, 30"; fi'
@@ -39,7 +39,7 @@ def test_mean_of_the_load_and_sum_of_the_memory_of_two_gpus(nvidia_smi, tmp_path
     with watch_gpu(0.01) as samples:
         until(lambda: len(samples) >= 2)
     count = len(samples)
-    assert samples == [(75, 400), *[(15, 50)] * (count - 1)]
+    assert samples == [(100, 400), *[(20, 50)] * (count - 1)]
     asked = calls.read_text().splitlines()
     assert len(asked) == count
     assert "utilization.gpu,memory.used" in asked[0]

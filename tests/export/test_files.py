@@ -6,6 +6,7 @@ import json
 import os
 import zipfile
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -14,8 +15,9 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+from export.dense_gate import compare_tiles, scenes
 from export.onnx import export_onnx
-from inspector.errors import BundleError
+from inspector.errors import BundleError, ExportError
 from inspector.model.bundle import DEFAULT_PATH, INPUT_NAME, OUTPUT_NAMES, ModelBundle
 from inspector.model.golden import read_golden
 from inspector.model.network import load_deployed
@@ -185,3 +187,21 @@ def test_unreadable_golden_images(tiny_bundle, tmp_path, content):
     (tmp_path / "golden.npz").write_bytes(content)
     with pytest.raises(BundleError, match=r"golden\.npz cannot be read"):
         read_golden(replace(tiny_bundle, path=tmp_path))
+
+
+@pytest.mark.parametrize("size", [64, 224, 320, 512])
+def test_no_scene_of_the_dense_gate_is_smaller_than_the_input(size):
+    sides = [scene.shape[:2] for scene in scenes(size)]
+    assert len(sides) == 3
+    assert all(side >= size and side % 32 == 0 for both in sides for side in both)
+
+
+def test_an_engine_that_answers_no_numbers_does_not_pass_as_the_dense_view(tiny_bundle):
+    class Silent:
+        def judge_lone(self, pixels_NHWC):
+            nothing_N = np.full(len(pixels_NHWC), np.nan)
+            return nothing_N, nothing_N
+
+    variant = tiny_bundle.variants["dense-fp32"]
+    with pytest.raises(ExportError, match="does not judge tiles"):
+        compare_tiles(tiny_bundle, tiny_bundle, variant, cast(Any, Silent()))

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from inspector.errors import DataError
 from inspector.labelled.folder import LabelledImage
 from inspector.labelled.reviewed import LargePhoto, read_reviewed
 from inspector.results.labels import Decision, Label, RegionLabel, open_labels
@@ -189,6 +190,27 @@ def test_a_training_learns_from_large_photos_alone(tmp_path):
     tiles = [*found.training, *found.validation]
     assert len(tiles) == 12 and sum(tile.is_crack for tile in tiles) == 6
     assert {Path(tile.path).parent for tile in tiles} == {tmp_path / "model/training/tiles"}
+
+
+def test_reviewed_photos_alone_are_validated_on_the_folder_that_is_named(tmp_path):
+    files = [tmp_path / "walls" / f"{k}.png" for k in range(2)]
+    held_out = [tmp_path / "other" / name / "x.png" for name in ("Positive", "Negative")]
+    for k, file in enumerate([*files, *held_out]):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (700, 500), (20 * k, 90, 90)).save(file)
+    rows = [judged(file) for file in files]
+    out = write_table(tmp_path / "out", rows)
+    for row in rows:
+        say(out, row, "crack", first="clear")
+    found = read_images(
+        TrainConfig(out=tmp_path / "model", labels=(out,), validation=tmp_path / "other")
+    )
+    assert {Path(image.path) for image in found.validation} == set(held_out)
+    assert len(found.training) == 4
+    with pytest.raises(DataError, match="elsewhere"):
+        read_images(
+            TrainConfig(out=tmp_path / "b", labels=(out,), validation=tmp_path / "elsewhere")
+        )
 
 
 def test_what_is_said_of_a_large_photo_corrects_its_label_in_the_data(tmp_path):

@@ -6,6 +6,8 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,11 +19,13 @@ from bench.recipe.card import read_metrics
 from inspector.calibration.logits import LOWEST_TEMPERATURE
 from inspector.errors import BackendError, BundleError, DataError, TrainingError, UsageError
 from inspector.evaluation.page import METRICS, PAGE, PREDICTIONS
+from inspector.labelled.folder import LabelledImage
 from inspector.model.bundle import WEIGHTS, ModelBundle
 from inspector.model.network import build_network, load_deployed, read_weights
 from inspector.training import TrainConfig, train
 from inspector.training.data import TrainBatch
 from inspector.training.loop import Trainer
+from inspector.training.notes import telling_what_is_left
 
 
 def config(walls, out, **changes) -> TrainConfig:
@@ -199,7 +203,9 @@ def test_network_learns_to_tell_wide_cracks(walls, tmp_path):
     [
         {"epochs": 0}, {"batch_size": 1}, {"learning_rate": 0.0}, {"warmup": 1.0},
         {"validation_share": 0.7}, {"synthetic": 1.5}, {"ema_decay": 1.0}, {"patience": 0},
-        {"workers": -1}, {"train_size": 128}, {"epoch_images": 2},
+        {"workers": -1}, {"train_size": 128}, {"epoch_images": 2}, {"synthetic": 0.9},
+        {"data": None, "labels": ("out",), "groups": "groups.csv"},
+        {"data": None, "labels": ("out",), "positive": "bad"},
     ],
 )  # fmt: skip
 def test_config_refuses_impossible_options(walls, tmp_path, changes):
@@ -212,6 +218,51 @@ def test_train_refuses_a_missing_gpu(walls, tmp_path):
         pytest.skip("this machine has a GPU")
     with pytest.raises(BackendError, match="no usable GPU"):
         train(config(walls, tmp_path / "gpu", device="cuda"))
+
+
+@pytest.mark.parametrize("device", ["cpu:0", "mps", "gpu", "cuda:all"])
+def test_train_refuses_a_device_that_export_and_report_would_not_take(walls, tmp_path, device):
+    with pytest.raises(UsageError, match="cuda"):
+        train(config(walls, tmp_path / "out", device=device))
+
+
+def test_training_at_a_smaller_size_does_not_stop_before_its_last_epoch(walls, tmp_path):
+    for train_size, stops in ((48, False), (None, True)):
+        options = config(walls, tmp_path, train_size=train_size, epochs=9, patience=2)
+        waiting = SimpleNamespace(config=options, history=[None] * 3, best_epoch=1)
+        assert Trainer.should_stop(cast(Any, waiting)) is stops
+
+
+def test_a_rehearsal_learns_nothing(walls, tmp_path):
+    images = [LabelledImage(path="", is_crack=True, source="", group="")] * 4
+    trainer = Trainer(config(walls, tmp_path), build_network("random"), images, images)
+    before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    trainer.rehearse()
+    assert all(torch.equal(t, before[name]) for name, t in trainer.model.state_dict().items())
+    assert all(parameter.grad is None for parameter in trainer.model.parameters())
+
+
+def test_a_training_begun_without_loss_scaling_goes_on_with_it(walls, tmp_path):
+    images = [LabelledImage(path=str(f), is_crack=True, source="", group="")
+              for f in sorted(walls.rglob("Positive/*.jpg"))[:4]]  # fmt: skip
+    trainer = Trainer(config(walls, tmp_path), build_network("random"), images, images)
+    state = trainer.state("digest")
+    trainer.scaler = torch.amp.GradScaler("cpu")  # as on a GPU that has float16 only
+    scale = trainer.scaler.get_scale()
+    trainer.restore(state)
+    assert trainer.scaler.get_scale() == scale
+    state = trainer.state("digest")
+    state["scaler"]["scale"] = 8.0
+    trainer.restore(state)
+    assert trainer.scaler.get_scale() == 8.0
+
+
+def test_a_gpu_without_room_asks_for_a_smaller_batch_and_not_for_the_same_again(walls, tmp_path):
+    options = config(walls, tmp_path)
+    stopped = pytest.raises(TrainingError, match=r"8 photos of 64 px.*--batch-size")
+    with stopped as caught, telling_what_is_left(options, print):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    assert "--resume" not in str(caught.value)
 
 
 def test_train_without_one_class_names_the_layout(walls, tmp_path):

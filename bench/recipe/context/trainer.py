@@ -18,6 +18,7 @@ from bench.recipe.context.batches import ContextBatch, Steps
 from bench.recipe.context.labels import IGNORED, STRIDE, WINDOW
 from bench.recipe.context.material import Material
 from bench.recipe.context.shards import Odds, Shards, shards_of
+from bench.recipe.precision import mixed_precision
 from inspector.errors import TrainingError
 from inspector.evaluation.metrics import roc_auc
 from inspector.training.data import HeldOut
@@ -69,7 +70,7 @@ class ContextTrainer(Trainer):
     Batch norm keeps its statistics: tiles and contexts would mix theirs, and a padded tile then
     computes the same in training and in a scan. On a CPU tiles and contexts are computed side by
     side, a thread each, which on a busy machine does twice as much as two threads within each
-    operation; in bfloat16, which needs a GPU of 2020 or later.
+    operation; in bfloat16 where it has that, and of GPUs one of 2020 or later is needed.
     """
 
     def __init__(
@@ -213,7 +214,7 @@ class ContextTrainer(Trainer):
         return gradients, losses.detach(), ((logits.argmax(1) == wanted) & known).sum()
 
     def _mixed_precision(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, torch.bfloat16)
+        return mixed_precision(self.device.type)
 
     def _ranking(self, found: Logits) -> float:
         """Mean ROC AUC of the sources that gave no training image (of one without cracks, against

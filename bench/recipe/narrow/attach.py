@@ -54,7 +54,7 @@ from inspector.synthesis import outlier_images
 from inspector.types import Scores, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from inspector.engines import Backend
     from inspector.types import JsonObject
@@ -72,7 +72,7 @@ _FOREIGN_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class Judged:
     """N images as each stage judges them."""
 
     source_N: list[str]
@@ -97,10 +97,10 @@ def attach(pair: Path, data: Path, images: Path, work: Path, out: Path) -> Model
     return ModelBundle.load(out)
 
 
-def write_scenes(data: Path, images: Path, out: Path) -> Path:
+def write_scenes(data: Path, images: Path, out: Path, counts: Mapping[str, int] = COUNTS) -> Path:
     """Photos with and without cracks that the network has not learned from, FAMILY/CLASS/name.png
     below `out`; written once."""
-    for name, make in Scenes(data, images).all(COUNTS, PARTS):
+    for name, make in Scenes(data, images).all(counts, PARTS):
         if any(out.glob(f"*/*/{name}.png")) or (made := make()) is None:
             continue
         file = out / made.family / (CRACKED if made.is_crack else SOUND) / f"{name}.png"
@@ -150,17 +150,17 @@ def _tiles(source: ModelBundle, draft: ModelBundle, images: Path, at_least: int)
             f"the gate would compare only {len(gating)} held-back tiles, and {at_least} are needed"
         )
     with CpuEngines() as opened:
-        engines = {each: opened(source, each) for each in _after(source)}
+        engines = {each: opened(source, each) for each in stages_after(source)}
         engines[NARROW] = opened(replace(draft, variants={"onnx-narrow": TILES}), NARROW)
         chosen, gated = (
-            _judged(source, engines, images, some, seed)
+            judged_by(source, engines, images, some, seed)
             for some, seed in zip((choosing, gating), _SEEDS, strict=True)
         )
         golden = read_golden(source)
         moved = engines[NARROW].run(golden.pixels_NHWC).p_crack_N - golden.scores.p_crack_N
     low, high, familiar = choose_first_margins(chosen.exact, chosen.narrow, source.thresholds)
     variant = replace(TILES, margin=low, crack_margin=high, ood_margin=familiar)
-    seen = _evidence(source, variant, gated) | {
+    seen = evidence_for(source, variant, gated) | {
         "margin_chosen_on": len(chosen.source_N),
         "golden_images": len(golden.names),
         "golden_max_difference": float(np.abs(moved).max()),
@@ -175,18 +175,18 @@ def _tiles(source: ModelBundle, draft: ModelBundle, images: Path, at_least: int)
     return replace(variant, parity=seen)
 
 
-def _after(bundle: ModelBundle) -> dict[str, UncertaintyBand]:
+def stages_after(bundle: ModelBundle) -> dict[str, UncertaintyBand]:
     """The stages after a narrow one."""
     return chain(bundle, bundle.after(NARROW) or "fp32", bundle.thresholds)
 
 
-def _judged(
+def judged_by(
     bundle: ModelBundle,
     engines: dict[str, Backend],
     folder: Path,
     photos: Sequence[Path],
     seed: int,
-) -> _Judged:
+) -> Judged:
     """Photos, and foreign pictures beside them, through all engines."""
     found = predict_each(refs_to(photos), bundle, engines)
     names = [Path(photo.ref.path).relative_to(folder).parts[0] for photo in found["fp32"].photos]
@@ -196,12 +196,12 @@ def _judged(
         name: joined([of.scores, engines[name].run(foreign_NHWC)]) for name, of in found.items()
     }
     rest = exact = scores["fp32"]
-    for precision, band in reversed(_after(bundle).items()):
+    for precision, band in reversed(stages_after(bundle).items()):
         rest = settled(scores[precision], rest, band.contains(scores[precision]))
-    return _Judged(names + [FOREIGN] * count, scores[NARROW], rest, exact)
+    return Judged(names + [FOREIGN] * count, scores[NARROW], rest, exact)
 
 
-def _evidence(bundle: ModelBundle, variant: Variant, gated: _Judged) -> JsonObject:
+def evidence_for(bundle: ModelBundle, variant: Variant, gated: Judged) -> JsonObject:
     deferred_N = UncertaintyBand.of(variant, bundle.thresholds).contains(gated.narrow)
     final = settled(gated.narrow, gated.rest, deferred_N)
     said_N, true_N = (verdicts(scores, bundle.thresholds) for scores in (final, gated.exact))

@@ -23,6 +23,7 @@ from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, sm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bench.recipe.narrow.network import NarrowNetwork, Widths
+from bench.recipe.precision import mixed_precision
 from inspector.core.durable import replacing
 
 if TYPE_CHECKING:
@@ -83,8 +84,9 @@ class NarrowTrainer:
         depend on which comes first."""
         torch.manual_seed(config.seed)
         self.config, self.temperature = config, temperature
-        self.network = network or _begun(config.widths, spec)
+        self.network = network or begun(NarrowNetwork(config.widths, spec))
         update = get_ema_multi_avg_fn(_AVERAGE)  # type: ignore[no-untyped-call]
+        self.learned = [p for p in self.network.parameters() if p.requires_grad]
         self.average = AveragedModel(self.network, multi_avg_fn=update, use_buffers=True)
         self.optimizer = torch.optim.AdamW(self._groups(), lr=config.rate)
         self.pair = ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1))
@@ -94,8 +96,8 @@ class NarrowTrainer:
 
     def _groups(self) -> list[dict[str, Any]]:
         """Weight decay is for kernels only."""
-        kernels = [p for p in self.network.parameters() if p.ndim > 1]
-        others = [p for p in self.network.parameters() if p.ndim == 1]
+        kernels = [p for p in self.learned if p.ndim > 1]
+        others = [p for p in self.learned if p.ndim == 1]
         return [
             {"params": kernels, "weight_decay": self.config.decay},
             {"params": others, "weight_decay": 0.0},
@@ -127,10 +129,9 @@ class NarrowTrainer:
         parts = {name: value for _, found in halves for name, value in found.items()}
         if not math.isfinite(sum(parts.values())):
             raise FloatingPointError(f"the loss of step {self.step} is no number: {parts}")
-        parameters = list(self.network.parameters())
-        for parameter, *gradients in zip(parameters, *(half[0] for half in halves), strict=True):
+        for parameter, *gradients in zip(self.learned, *(half[0] for half in halves), strict=True):
             parameter.grad = sum(gradients[1:], start=gradients[0])
-        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(self.learned, 5.0)
         self.optimizer.step()
         self.average.update_parameters(self.network)
         self.step += 1
@@ -138,12 +139,12 @@ class NarrowTrainer:
 
     def _half(self, batch: Batch, kind: str) -> tuple[Sequence[Tensor], dict[str, float]]:
         """Gradients by parameter, and parts of the loss, of the pictures of one kind."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision("cpu"):
             answers = self.network(batch[kind])
         cells, domain = batch[f"{kind}_cells"], batch[f"{kind}_domain"]
         found = losses(answers, cells, domain, self.temperature)
         loss = torch.stack(list(found.values())).sum()
-        gradients = torch.autograd.grad(loss, list(self.network.parameters()))
+        gradients = torch.autograd.grad(loss, self.learned)
         return gradients, {f"{kind} {name}": float(part.detach()) for name, part in found.items()}
 
     def batches(self, folder: Path, more: Callable[[], bool]) -> Iterator[Batch]:
@@ -230,8 +231,8 @@ def losses(
     }
 
 
-def _begun(widths: Widths, spec: PreprocessSpec) -> NarrowNetwork:
-    network = NarrowNetwork(widths, spec)
+def begun(network: NarrowNetwork) -> NarrowNetwork:
+    """The network, ready to learn its first answers."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = _NORM_MOMENTUM
