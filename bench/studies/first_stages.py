@@ -24,8 +24,8 @@ from onnxruntime import InferenceSession, SessionOptions
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet
 
-from bench.recipe.narrow.attach import TILES, evidence_for, judged_by, stages_after, write_scenes
-from bench.recipe.narrow.export import PHOTOS, export_narrow
+from bench.recipe.narrow.attach import evidence_for, judged_by, stages_after, write_scenes
+from bench.recipe.narrow.export import PHOTOS, TILES, export_narrow
 from bench.recipe.narrow.familiar import limit_to_familiar
 from bench.recipe.narrow.network import NarrowNetwork, Widths
 from bench.recipe.narrow.run import Classroom

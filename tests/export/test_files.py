@@ -139,11 +139,11 @@ def test_half_storage_changes_no_bit(proto, tiny_bundle):
     plain = onnx.ModelProto()
     plain.CopyFrom(proto)
     halves = {w.name: w for w in plain.graph.initializer if w.name.endswith(".half")}
-    for cast in [n for n in plain.graph.node if n.op_type == "Cast" and n.input[0] in halves]:
-        weight = halves[cast.input[0]]
+    for widened in [n for n in plain.graph.node if n.op_type == "Cast" and n.input[0] in halves]:
+        weight = halves[widened.input[0]]
         values = numpy_helper.to_array(weight).astype(np.float32)
-        weight.CopyFrom(numpy_helper.from_array(values, cast.output[0]))
-        plain.graph.node.remove(cast)
+        weight.CopyFrom(numpy_helper.from_array(values, widened.output[0]))
+        plain.graph.node.remove(widened)
     assert plain.ByteSize() > 1.9 * proto.ByteSize()
     pixels = read_golden(tiny_bundle).pixels_NHWC
     for stored, full in zip(run(proto, pixels), run(plain, pixels), strict=True):
