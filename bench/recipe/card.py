@@ -84,7 +84,7 @@ _LIMITS = """
 ## What it is bad at
 {worst}
 - Hairlines: walls whose cracks are a pixel or two wide at tile scale are where it misses most.
-- It notices about nine in ten photos that show no concrete, and takes some odd walls for such
+- It notices about five in six photos that show no concrete, and takes some odd walls for such
   (`docs/explanation/out-of-distribution.md`).
 - Asphalt, paving, brickwork: near enough to concrete not to be noticed, far enough to be judged
   badly.

@@ -35,7 +35,8 @@ LIGHT = v2.Compose(
         v2.RandomApply([partial(jpeg_artifacts, worst=35)], p=0.3),
     ]
 )
-"""Weaker and rarer than `inspector.training.data` has them: docs/training.md, `weak-light`."""
+"""Weaker and rarer than `inspector.training.data` has them: `weak-light` in
+docs/explanation/training.md."""
 _LARGEST = 1.35
 _SMALLEST = 0.75
 _PRESENT = 60
