@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,9 +68,9 @@ class ExportConfig:
         check_model_name(self.out)
         if self.images_limit is not None and self.images_limit < 1:
             raise UsageError(f"at least one image must be compared, not {self.images_limit}")
-        if self.images is not None and not self.images.is_dir():
+        if self.images is not None and not os.path.isdir(self.images):
             raise UsageError(f"{self.images} is not a folder with photos to compare on")
-        if self.calibration is not None and not self.calibration.is_dir():
+        if self.calibration is not None and not os.path.isdir(self.calibration):
             raise UsageError(f"{self.calibration} is not a folder with photos to calibrate on")
         if self.calibration is not None and not self.reduced:
             raise UsageError("--calibration serves --int8 and --fp16 only; add one of them")

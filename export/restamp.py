@@ -106,7 +106,7 @@ def write_copy(source: ModelBundle, changed: ModelBundle, target: Path) -> Model
 def check_free(target: Path) -> None:
     """Raises OutputError unless a bundle can be written to `target` without touching another."""
     check_writable(target)
-    if target.exists() and os.listdir(target):
+    if os.path.exists(target) and os.listdir(target):
         raise OutputError(f"{target} is not empty; choose another --out or remove it")
 
 

@@ -76,7 +76,7 @@ def _load_source(config: ExportConfig, fresh: set[str]) -> ModelBundle:
     """The bundle to export from; files about to be replaced may be damaged."""
     source = ModelBundle.load(config.source, verify=False)
     target = config.target
-    if _is_elsewhere(target, source.path) and target.exists() and os.listdir(target):
+    if _is_elsewhere(target, source.path) and os.path.exists(target) and os.listdir(target):
         source = _same_model_at(target, source)
     source.without(fresh).verify()
     return source

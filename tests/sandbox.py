@@ -8,6 +8,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -16,6 +18,19 @@ NOBODY = 65534
 _SYSTEM = ("usr", "bin", "sbin", "lib", "lib64", "etc")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _TOOLS = ("unshare", "mount", "setpriv", "chroot")
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Take root's rights from this process, which may not go everywhere then."""
+    is_root = os.getuid() == 0
+    if is_root:
+        os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.setresuid(0, 0, 0)
 
 
 @dataclass(frozen=True, kw_only=True)

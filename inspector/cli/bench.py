@@ -75,7 +75,8 @@ def run(
         str | None,
         _scope(
             metavar="NAME,NAME",
-            help="Other programs: plain (Pillow, ONNX Runtime), eager, timm, ray, daft; or none.",
+            help="Other programs: plain (Pillow, ONNX Runtime), eager, timm, tiles, timm-tiles, "
+            "ray, daft; or none.",
         ),
     ] = None,
     device: Annotated[

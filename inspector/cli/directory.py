@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,7 +26,7 @@ from inspector.cli.options import (
     photos,
 )
 from inspector.core.text import Whole, print_lines, quantity
-from inspector.core.untrusted import here, in_bucket
+from inspector.core.untrusted import in_bucket
 
 if TYPE_CHECKING:
     from inspector.reviewing.session import Session
@@ -83,7 +84,7 @@ def rejudge(
     Exit code 0: done; 3: done, but the photos that int8 cannot decide there have no row until a
     scan with the same thresholds judges them again.
     """
-    carry_out("rejudge", locals(), out=here("OUT", out), as_json=as_json)
+    carry_out("rejudge", locals(), as_json=as_json)
 
 
 @commands.command(
@@ -114,7 +115,10 @@ def review(
     """
     from inspector.reviewing.guard import door_of, open_in_browser, tunnel_of
 
+    opened = False
+
     def ready(address: str, session: Session) -> None:
+        nonlocal opened
         left = f"{session.left:,} left"
         about = f"{quantity(len(session), 'photo')}, {session.labelled:,} labelled, {left}"
         print_lines([f"reviewing  {out} ({about})"], to_stderr=True)
@@ -124,16 +128,18 @@ def review(
             print_lines([Whole(tunnel)], to_stderr=True)
         print_lines(["Ctrl-C ends it; every label is kept at once"], to_stderr=True)
         if not no_browser:
+            opened = True
             # A browser may take its time, or be one for the terminal that stays.
             threading.Thread(target=open_in_browser, args=(address, door), daemon=True).start()
 
-    run, config = called("review", locals(), out=here("OUT", out))
+    run, config = called("review", locals())
     door = door_of(config.out)
     try:
         result = run(config, ready=ready)
     finally:
-        if not no_browser:
-            door.unlink(missing_ok=True)
+        if opened:  # else it is that of another review, if there is one
+            with suppress(OSError):
+                door.unlink()
     print_lines([f"{quantity(result.labelled, 'photo')} labelled in {out}"], to_stderr=True)
 
 

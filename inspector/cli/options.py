@@ -161,9 +161,10 @@ def size(text: str | int) -> int:
     """`180MP`, `1GB`, `1GiB` or a number as pixels or bytes. Raises BadParameter."""
     if match := _SIZE.fullmatch(str(text).strip()):
         number, prefix, binary, _ = match.groups()
-        value = float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
-        if value.is_integer():
-            return int(value)
+        times: int = (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
+        value = float(number) * times
+        if prefix or value.is_integer():
+            return round(value)
     raise typer.BadParameter(f"{text!r} is no size like 180MP or 1GB")
 
 

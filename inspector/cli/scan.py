@@ -261,7 +261,11 @@ def watch(
     from inspector.scanning.outcome import watched_lines
 
     run, config = called("watch", options, limits=from_options(DecodeLimits, options))
-    with WatchConsole(config, quiet=quiet) as console, lines_to(jsonl) as write:
+    alone = jsonl == "-"
+    with (
+        WatchConsole(config, quiet=quiet, to_stderr=alone) as console,
+        lines_to(jsonl) as write,
+    ):
 
         def rows(some: Sequence[Mapping[str, Any]]) -> None:
             console.rows(some)
@@ -270,4 +274,4 @@ def watch(
 
         summary = run(config, every_s=every, status=console.status, rows=rows)
     if not quiet:
-        print_lines(watched_lines(summary, verbose), to_stderr=jsonl == "-")
+        print_lines(watched_lines(summary, verbose), to_stderr=alone)

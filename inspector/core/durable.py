@@ -60,7 +60,7 @@ def write_synced(content: bytes, file: Path) -> None:
 def append_synced(content: bytes, file: Path) -> None:
     """Append `content` and wait until it is on disk; an error leaves the file as it was. Raises
     OSError."""
-    new = not file.exists()
+    new = not os.path.exists(file)
     with open(file, "ab", buffering=0, opener=plain) as stream:
         add_synced(content, stream)
     if new:
@@ -108,7 +108,7 @@ def sync_directory(path: Path) -> None:
 
 def make_directory(path: Path) -> None:
     """Create a directory and its parents so that they survive a power failure. Raises OSError."""
-    missing = [place for place in (path, *path.parents) if not place.exists()]
+    missing = [place for place in (path, *path.parents) if not os.path.exists(place)]
     path.mkdir(parents=True, exist_ok=True)
     for made in missing:
         with contextlib.suppress(PermissionError):  # one may be written to and yet not be read
@@ -117,8 +117,9 @@ def make_directory(path: Path) -> None:
 
 def check_writable(target: Path) -> None:
     """Raise OutputError, before the work is done, if a directory cannot be created or written."""
-    there = next(place for place in (target, *target.absolute().parents) if place.exists())
-    if not there.is_dir():
+    # `Path.exists` raises where a directory may not be entered.
+    there = next(each for each in (target, *target.absolute().parents) if os.path.exists(each))
+    if not os.path.isdir(there):
         raise OutputError(f"{there} is a file, not a directory; choose another --out than {target}")
     if not os.access(there, os.W_OK):
         raise OutputError(f"{there} may not be written to; choose another --out than {target}")

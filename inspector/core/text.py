@@ -12,7 +12,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -70,7 +70,13 @@ def calendar_time(time_us: int | None) -> datetime | None:
 
 
 def columns() -> int:
-    """Width of the terminal (or `$COLUMNS`); `WIDTH` if there is none."""
+    """Width of the terminal that somebody looks at, wherever the output goes, or `$COLUMNS`;
+    `WIDTH` if there is none."""
+    for stream in (sys.__stdout__, sys.__stderr__, sys.__stdin__):
+        with suppress(AttributeError, ValueError, OSError):  # none, closed, no terminal
+            size = os.get_terminal_size(cast(TextIO, stream).fileno())
+            if size.columns:
+                return shutil.get_terminal_size(size).columns
     return shutil.get_terminal_size((WIDTH, 24)).columns
 
 

@@ -97,14 +97,12 @@ class Backend(Protocol):
     """Device that it really runs on: `cpu` or `cuda:0`."""
     providers: tuple[str, ...]
     """Libraries or providers in use, in the engine's own words."""
-    why: str
-    """One sentence: why it runs on this device."""
     stages: tuple[str, ...]
     """Stages that can judge an image, as `precision@pixels`, in their order."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Deviations from what was asked for, such as smaller batches."""
+        """Deviations from what was asked for or can be expected, such as smaller batches."""
 
     def run(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
         """Judge N >= 1 images; raises BackendError when the engine fails."""

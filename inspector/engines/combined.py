@@ -102,14 +102,13 @@ class DeferringBackend:
         self.name = engines[-1].name
         self.device = engines[-1].device
         self.providers = engines[-1].providers
-        self.why = engines[-1].why
         self.stages: tuple[str, ...] = tuple(name for e in engines for name in e.stages)
         self.last = engines[-1]
         """The engine of the last stage, which answers everything that it is asked."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return tuple(note for engine, _ in self._stages for note in engine.notes)
+        return tuple(dict.fromkeys(note for engine, _ in self._stages for note in engine.notes))
 
     def run(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
         """Scores of N >= 1 images, uint8 (N, size, size, 3). Raises BackendError."""
@@ -148,7 +147,6 @@ class FleetBackend:
         first = self._engines[0]
         self.name, self.providers, self.stages = first.name, first.providers, first.stages
         self.device = ", ".join(engine.device for engine in engines)
-        self.why = f"{len(engines)} GPUs share each batch"
         self._threads = ThreadPoolExecutor(len(engines), "inspector-gpu")
 
     @property

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     RunOnce = Callable[[NDArray[np.uint8]], Outputs]
     """Runs a graph on uint8 (N, size, size, 3)."""
 
+ON_THE_CPU = "photos are judged on the CPU"
+"""Beginning of the note where that is not what an NVIDIA driver promises."""
 VARIANTS = "onnxruntime"
 """The name under which bundles list their ONNX files, whichever engine reads them."""
 
@@ -187,21 +189,27 @@ class GraphEngine:
     title: str
     """The engine's name in prose."""
     device: str
-    why: str
     providers: tuple[str, ...]
 
     def __init__(
-        self, bundle: ModelBundle, precision: str, run_once: RunOnce, most: int | None = None
+        self,
+        bundle: ModelBundle,
+        precision: str,
+        run_once: RunOnce,
+        most: int | None = None,
+        note: str | None = None,
     ) -> None:
-        """`run_once` is the graph, which takes `most` images at once (None: any number)."""
+        """`run_once` is the graph, which takes `most` images at once (None: any number); `note` is
+        what a user should know of how it came up."""
         self._bundle = bundle
+        self._begun = () if note is None else (note,)
         self._batches = FittingBatches(run_once, most=most)
         self.stages: tuple[str, ...] = (f"{precision}@{bundle.preprocess.size}",)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Facts about the runs so far that a user should know; each said once."""
-        return self._batches.notes
+        """Facts that a user should know, also about the runs so far; each said once."""
+        return self._begun + self._batches.notes
 
     def run(self, pixels_NHWC: NDArray[np.uint8]) -> Scores:
         """Judge N >= 1 images, uint8 (N, size, size, 3). Raises BackendError."""

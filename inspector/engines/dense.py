@@ -59,7 +59,8 @@ def open_dense(
         place = Device(place.kind)
         notes += (f"photos at their own scale are judged on {place} only",)
     file = bundle.file(bundle.variant(VARIANTS, precision, View.DENSE).file)
-    session, why = open_session(file, place, threads)
+    session, note = open_session(file, place, threads)
+    notes += () if note is None else (note,)
     check_session(bundle, file, session, View.DENSE)
     size = bundle.preprocess.size
     # On a CPU a narrow network spends a fifth of its time in operators that one core runs, and
@@ -67,9 +68,7 @@ def open_dense(
     # would make handles of its own.
     on_cpu = obtained(session).kind == "cpu"
     at_once = 2 if precision == NARROW and on_cpu and threads != 1 else 1
-    return DenseEngine(
-        session, bundle.dense, precision, size, why=why, notes=notes, at_once=at_once
-    )
+    return DenseEngine(session, bundle.dense, precision, size, notes=notes, at_once=at_once)
 
 
 class DenseEngine:
@@ -84,7 +83,6 @@ class DenseEngine:
         precision: str,
         size: int,
         *,
-        why: str = "",
         notes: tuple[str, ...] = (),
         at_once: int = 1,
     ) -> None:
@@ -99,9 +97,6 @@ class DenseEngine:
         self._smaller: tuple[str, ...] = ()
         self._notes = notes
         self.device = str(obtained(session))
-        self.providers: tuple[str, ...] = tuple(session.get_providers())
-        self.why = why
-        """One sentence: why it runs on this device."""
         self.stage = f"{precision}@{View.DENSE}"
 
     @property

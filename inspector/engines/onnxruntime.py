@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import threading
 import warnings
-from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +13,9 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from inspector.core.machine import usable_cores
-from inspector.engines import Device, has_nvidia_driver
+from inspector.engines import Device, has_nvidia_driver, visible_gpus
 from inspector.engines.contract import (
+    ON_THE_CPU,
     VARIANTS,
     GraphEngine,
     check_graph,
@@ -45,9 +45,8 @@ _UNREADABLE = (ort_errors.InvalidProtobuf, ort_errors.InvalidGraph, ort_errors.N
 """Exceptions of ONNX Runtime when the file, not the machine, is at fault."""
 _ANY_SIDE = 256
 """Pixels along a side of an image for a graph that takes any."""
-_KEPT = 4
-"""Idle buffers that are kept: for two batches in flight, each once at its full size and once at
-the size of a scan's last batch."""
+_CPU_BUILD = "this build of ONNX Runtime is for the CPU only"
+_NO_DRIVER = "there is no NVIDIA driver on this machine"
 
 
 class OnnxRuntimeBackend(GraphEngine):
@@ -69,18 +68,18 @@ class OnnxRuntimeBackend(GraphEngine):
         threads: int | None = None,
     ) -> None:
         file = bundle.file(bundle.variant(VARIANTS, precision).file)
-        session, self.why = self.open(bundle, file, Device.parse(device), precision, threads)
+        session, note = self.open(bundle, file, Device.parse(device), precision, threads)
         check_session(bundle, file, session)
         where = obtained(session)
-        super().__init__(bundle, precision, _runner(session, where), self.most)
+        super().__init__(bundle, precision, _runner(session, where), self.most, note)
         self.device = str(where)
         self.providers = tuple(session.get_providers())
 
     @staticmethod
     def open(
         bundle: ModelBundle, file: Path, device: Device, precision: str, threads: int | None
-    ) -> tuple[Any, str]:
-        """A session where `device` says, and one sentence on why it runs there."""
+    ) -> tuple[Any, str | None]:
+        """A session where `device` says, and a note where there is something to know of it."""
         return open_session(file, device, threads)
 
 
@@ -130,39 +129,26 @@ class _Buffer:
 
 class BoundSession:
     """Runs a session through IO binding: a batch is copied once, into memory that was allocated
-    for the batch before it. May be called from several threads; each call has its own buffer."""
+    for a batch of its shape before it. One caller at a time."""
 
     def __init__(self, session: Any, device: str, index: int = 0) -> None:
         """`device` is ONNX Runtime's name of where the session's input lies: `cuda` or `cpu`."""
         self._session = session
         self._place = (device, index)
-        self._idle: deque[_Buffer] = deque(maxlen=_KEPT)
-        self._lock = threading.Lock()
+        self._buffer: _Buffer | None = None
 
     def __call__(self, pixels_NHWC: NDArray[np.uint8]) -> Outputs:
-        """Raises what ONNX Runtime raises, after all idle buffers were given back."""
-        try:
-            buffer = self._take(pixels_NHWC.shape)
-            buffer.images.update_inplace(np.ascontiguousarray(pixels_NHWC))
-            self._session.run_with_iobinding(buffer.binding)
-            probabilities_NC, cam_NHW, ood_N = buffer.binding.copy_outputs_to_cpu()
-            # Copies: the next run may write its outputs into the same memory.
-            outputs = np.array(probabilities_NC), np.array(cam_NHW), np.array(ood_N)
-        except Exception:
-            with self._lock:
-                self._idle.clear()
-            raise
-        with self._lock:
-            self._idle.append(buffer)
-        return outputs
-
-    def _take(self, shape: tuple[int, ...]) -> _Buffer:
-        with self._lock:
-            for buffer in self._idle:
-                if buffer.shape == shape:
-                    self._idle.remove(buffer)
-                    return buffer
-        return _Buffer(self._session, shape, *self._place)
+        """Raises what ONNX Runtime raises, after the buffer was given back."""
+        buffer, self._buffer = self._buffer, None
+        if buffer is None or buffer.shape != pixels_NHWC.shape:
+            del buffer  # before the next one is made
+            buffer = _Buffer(self._session, pixels_NHWC.shape, *self._place)
+        buffer.images.update_inplace(np.ascontiguousarray(pixels_NHWC))
+        self._session.run_with_iobinding(buffer.binding)
+        probabilities_NC, cam_NHW, ood_N = buffer.binding.copy_outputs_to_cpu()
+        self._buffer = buffer
+        # Copies: the next run may write its outputs into the same memory.
+        return np.array(probabilities_NC), np.array(cam_NHW), np.array(ood_N)
 
 
 def built_for_cuda() -> bool:
@@ -170,23 +156,32 @@ def built_for_cuda() -> bool:
     return CUDA in onnxruntime.get_available_providers()
 
 
-def open_session(file: Path, device: Device, threads: int | None) -> tuple[Any, str]:
-    """A session where `device` says, and one sentence on why it runs there. Raises BackendError
-    when a demand for CUDA is not met, BundleError when the file cannot be read."""
+def why_no_gpu() -> str:
+    """Say why no session can run on a GPU, as far as that is known before one is open. Empty where
+    one may."""
+    if not built_for_cuda():
+        return _CPU_BUILD
+    if not has_nvidia_driver():
+        return _NO_DRIVER
+    if not visible_gpus():
+        return "the NVIDIA driver shows this process no GPU"
+    return _without_libraries(_load_cuda_libraries())
+
+
+def open_session(file: Path, device: Device, threads: int | None) -> tuple[Any, str | None]:
+    """A session where `device` says, and a note where there is an NVIDIA driver and it came up on
+    the CPU all the same. Raises BackendError when a demand for CUDA is not met, BundleError when
+    the file cannot be read."""
     if device.kind == "cuda":
-        return _cuda_session(file, device, threads), f"{device} was asked for"
-    if device.kind == "cpu":
-        why = "cpu was asked for"
-    elif not built_for_cuda():
-        why = "this build of ONNX Runtime is for the CPU only"
-    elif not has_nvidia_driver():
-        why = "no NVIDIA driver on this machine"
-    else:
+        return _cuda_session(file, device, threads, partial(_refusal, device)), None
+    note = None
+    if device.kind == "auto" and has_nvidia_driver():
         try:
-            return _cuda_session(file, Device("cuda"), threads), "a CUDA device is usable"
+            gpu, refusal = Device("cuda"), lambda _, reason: BackendError(reason)
+            return _cuda_session(file, gpu, threads, refusal), None
         except BackendError as error:
-            why = f"CUDA did not come up: {error}"
-    return create(file, threads, [CPU]), why
+            note = f"{ON_THE_CPU}: {error}"
+    return create(file, threads, [CPU]), note
 
 
 def create(file: Path, threads: int | None, providers: list[Any]) -> Any:
@@ -256,7 +251,7 @@ def gpu_session(
     """A session on the first of `providers`. Raises BackendError, made by `refusal`, unless it
     really runs there, on `device`, and can judge an image."""
     if not has_nvidia_driver():
-        raise refusal("nothing", "there is no NVIDIA driver on this machine")
+        raise refusal("nothing", _NO_DRIVER)
     trouble = _load_cuda_libraries()
     try:
         session = create(file, threads, providers)
@@ -264,9 +259,8 @@ def gpu_session(
         raise refusal("nothing", str(error)) from error
     found = session.get_providers()
     if providers[0][0] not in found or obtained(session) != device:
-        reason = "the GPU, its driver and this build of ONNX Runtime do not fit together"
-        if trouble:
-            reason = f"CUDA libraries cannot be loaded ({trouble})"
+        other = "the GPU, its driver and this build of ONNX Runtime do not fit together"
+        reason = _without_libraries(trouble) or other
         raise refusal(f"{' and '.join(found)} on {obtained(session)}", reason)
     images = session.get_inputs()[0]
     try:  # a GPU for which this build has no kernels shows itself only then
@@ -288,14 +282,19 @@ def _load_cuda_libraries() -> str:
     return "; ".join(failed[:2])
 
 
-def _cuda_session(file: Path, device: Device, threads: int | None) -> Any:
-    def refusal(found: str, reason: str) -> BackendError:
-        return BackendError(
-            f"{device} was asked for, but ONNX Runtime came up with {found}: {reason}. "
-            "Use --device cpu, or repair the GPU set-up (inspector doctor shows it; the GPU build "
-            "is onnxruntime-gpu[cuda,cudnn], installed without onnxruntime beside it)"
-        )
+def _without_libraries(trouble: str) -> str:
+    return trouble and f"CUDA libraries cannot be loaded ({trouble})"
 
+
+def _refusal(device: Device, found: str, reason: str) -> BackendError:
+    return BackendError(
+        f"{device} was asked for, but ONNX Runtime came up with {found}: {reason}. "
+        "Use --device cpu, or repair the GPU set-up (inspector doctor shows it; the GPU build "
+        "is onnxruntime-gpu[cuda,cudnn], installed without onnxruntime beside it)"
+    )
+
+
+def _cuda_session(file: Path, device: Device, threads: int | None, refusal: Refusal) -> Any:
     if not built_for_cuda():
-        raise refusal("nothing", "this build of ONNX Runtime is for the CPU only")
+        raise refusal("nothing", _CPU_BUILD)
     return gpu_session(file, device, threads, [cuda_provider(device)], refusal)

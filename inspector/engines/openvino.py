@@ -54,7 +54,7 @@ class OpenVinoBackend(GraphEngine):
         arithmetic: str = _FLOAT,
     ) -> None:
         file = bundle.file(bundle.variant(VARIANTS, precision).file)
-        self.why = _why_cpu(Device.parse(device))
+        _refuse_gpu(Device.parse(device))
         openvino = _load_openvino()
         core = openvino.Core()
         model = _read(core, file)
@@ -118,14 +118,13 @@ def _outputs_of(request: Any) -> Outputs:
     return probabilities_NC, cam_NHW, ood_N
 
 
-def _why_cpu(device: Device) -> str:
+def _refuse_gpu(device: Device) -> None:
     """Raises BackendError for a GPU: OpenVINO has none for NVIDIA's."""
     if device.kind == "cuda":
         raise BackendError(
             f"{device} was asked for, but OpenVINO runs on the CPU only; use --device cpu, "
             "or --backend onnxruntime"
         )
-    return "cpu was asked for" if device.kind == "cpu" else "OpenVINO runs on the CPU"
 
 
 def _load_openvino() -> Any:

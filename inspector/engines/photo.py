@@ -113,7 +113,7 @@ class PhotoEngine:
         self.tiles = tiles
         self.views = views
         self.name, self.device = tiles.name, tiles.device
-        self.providers, self.why = tiles.providers, tiles.why
+        self.providers = tiles.providers
         self._stage = stage or tiles.stages[0]
         self.stages: tuple[str, ...] = tuple(dict.fromkeys((*tiles.stages, self._stage)))
         self._dense = dense
@@ -124,7 +124,8 @@ class PhotoEngine:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (*self.tiles.notes, *(self._mapper.notes if self._mapper else ()))
+        own = self._mapper.notes if self._mapper else ()
+        return tuple(dict.fromkeys((*self.tiles.notes, *own)))
 
     def run(self, batch: Batch) -> Scores:
         """Answers for the photos of a batch, at least one, in their order. Raises BackendError."""

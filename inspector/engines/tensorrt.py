@@ -43,7 +43,7 @@ class TensorRtBackend(OnnxRuntimeBackend):
     @staticmethod
     def open(
         bundle: ModelBundle, file: Path, device: Device, precision: str, threads: int | None
-    ) -> tuple[Any, str]:
+    ) -> tuple[Any, str | None]:
         if precision not in ("fp32", "fp16"):
             # The int8 file's activations are unsigned, for CPUs; TensorRT takes signed ones only.
             raise UsageError(
@@ -58,8 +58,8 @@ class TensorRtBackend(OnnxRuntimeBackend):
         folder = _engine_folder(bundle, file)
         options = _options(device, bundle.preprocess.size, precision == "fp16", folder)
         session = _session(file, device, threads, options)
-        kept = f"engines are kept in {folder}" if folder else "engines cannot be kept"
-        return session, f"tensorrt was asked for; {kept}"
+        note = "TensorRT's engines cannot be kept: every run builds them again"
+        return session, None if folder else note
 
 
 def _session(file: Path, device: Device, threads: int | None, options: dict[str, str]) -> Any:

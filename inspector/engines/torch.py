@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from inspector.engines import Device
-from inspector.engines.contract import GraphEngine
+from inspector.engines import Device, has_nvidia_driver
+from inspector.engines.contract import ON_THE_CPU, GraphEngine
 from inspector.errors import BackendError, BundleError, UsageError
 from inspector.model.network import load_deployed
 from inspector.model.stamp import check_metadata, model_metadata
@@ -33,8 +33,8 @@ class _TorchBackend(GraphEngine):
         self, bundle: ModelBundle, *, device: str = "auto", threads: int | None = None
     ) -> None:
         model = self.load(bundle)
-        super().__init__(bundle, "fp32", self._run_once)
-        self._device, self.why = _resolve(Device.parse(device))
+        self._device, note = resolve_device(Device.parse(device))
+        super().__init__(bundle, "fp32", self._run_once, note=note)
         if threads is not None:
             torch.set_num_threads(threads)
         if self._device.type == "cuda":
@@ -120,15 +120,17 @@ def _load_script(file: Path, names: list[str]) -> tuple[Any, dict[str, str]]:
     return model.eval(), found
 
 
-def _resolve(device: Device) -> tuple[torch.device, str]:
-    """The torch device, and one sentence on why. Raises BackendError when a demand fails."""
+def resolve_device(device: Device) -> tuple[torch.device, str | None]:
+    """The torch device, and a note where it is not what an NVIDIA driver promises. Raises
+    BackendError when a demand fails."""
     usable = torch.cuda.is_available()
     if device.kind == "auto":
-        kind = "cuda:0" if usable else "cpu"
-        return torch.device(kind), "a CUDA device is usable" if usable else "torch sees no CUDA GPU"
+        idle = has_nvidia_driver() and not usable
+        note = f"{ON_THE_CPU}: torch sees no CUDA GPU" if idle else None
+        return torch.device("cuda:0" if usable else "cpu"), note
     if device.kind == "cuda" and (not usable or device.index >= torch.cuda.device_count()):
         raise BackendError(
             f"{device} was asked for, but torch sees {torch.cuda.device_count()} CUDA GPUs; "
             "use --device cpu, or repair the GPU set-up (inspector doctor shows it)"
         )
-    return torch.device(str(device)), f"{device} was asked for"
+    return torch.device(str(device)), None

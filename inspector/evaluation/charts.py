@@ -319,7 +319,9 @@ def draw_scores(
     return Drawn(name, chart.svg, f"By probability, {'; '.join(told)}.")
 
 
-def draw_thresholds(found: LabelledPredictions, thresholds: Thresholds) -> Drawn:
+def draw_thresholds(
+    name: str, found: LabelledPredictions, thresholds: Thresholds, number: int
+) -> Drawn:
     """Errors and reviews, were one of the two thresholds anywhere else."""
     truth_N, p_N = found.is_crack_N, np.sort(found.p_crack_N)
     at = np.linspace(0, 1, 401)
@@ -331,7 +333,7 @@ def draw_thresholds(found: LabelledPredictions, thresholds: Thresholds) -> Drawn
 
     cracks, clears = np.sort(found.p_crack_N[truth_N]), np.sort(found.p_crack_N[~truth_N])
     low, high = at[at <= thresholds.crack_from], at[at >= thresholds.clear_below]
-    with Chart("thresholds", legend_rows=4) as chart:
+    with Chart(f"thresholds-{number}", legend_rows=4) as chart:
         axes = chart.axes()
         _mark_thresholds(axes, thresholds)
         axes.plot(at, below(cracks, at), color=CRACK,
@@ -350,7 +352,7 @@ def draw_thresholds(found: LabelledPredictions, thresholds: Thresholds) -> Drawn
     told = [f"{float(below(cracks, p)):.1f} % and {100 - float(below(clears, p)):.1f} % at {p:g}"
             for p in _FIFTHS[1:-1]]  # fmt: skip
     alt = f"Cracks missed and false alarms, were the threshold there: {'; '.join(told)}."
-    return Drawn("What other thresholds would cost", chart.svg, alt)
+    return Drawn(name, chart.svg, alt)
 
 
 def _mark_thresholds(axes: Axes, thresholds: Thresholds) -> None:

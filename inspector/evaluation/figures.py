@@ -42,7 +42,7 @@ RULE_ALARMS = 0.1
 
 _OF_CRACKS = ("recall", "missed", *map(at_rate, FALSE_RATES))
 _OF_CLEARS = ("false_alarms",)
-_OF_ALL = ("accuracy", "precision", "review", "out_of_distribution")
+_OF_ALL = ("accuracy", "review", "out_of_distribution")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,7 @@ class Evaluation:
     digest: str
     provider: str
     thresholds: dict[str, Any]
+    """Of images that were judged whole."""
     by: str
     sources: tuple[Figures, ...]
     widths: tuple[WidthFigures, ...] = ()
@@ -137,6 +138,8 @@ class Evaluation:
     leaks: JsonObject | None = None
     failed: tuple[str, ...] = ()
     """Images that could not be decoded, with the reason; they are in no figure."""
+    dense_thresholds: dict[str, Any] | None = None
+    """Of images that were judged at their own scale; None where there are none."""
 
     @property
     def overall(self) -> Figures:
@@ -158,6 +161,7 @@ def assess(
 ) -> Evaluation:
     """Every figure over all images and, where some leaked, over those that did not."""
     clean: tuple[Figures, ...] = ()
+    dense = bundle.thresholds if bundle.dense is None else bundle.dense.thresholds
     if leaks is not None and leaks.leaked_paths:
         unseen = found.without(leaks.leaked_paths)
         clean = measure(unseen) if unseen.images else ()
@@ -172,6 +176,7 @@ def assess(
         rules=_rules(found),
         leaks=leaks.to_json() if leaks is not None else None,
         failed=tuple(f"{printable(image.path)}: {code}" for image, code in found.failures),
+        dense_thresholds=asdict(dense) if found.own_scale_N.any() else None,
     )
 
 
@@ -230,7 +235,8 @@ def _measure_one(source: str, found: LabelledPredictions) -> Figures:
     points = measured(found)
     if not metrics.has_both(truth_N):
         # Of one class alone these say how many there are of it, not how good the model is.
-        points |= dict.fromkeys(("precision", "f1", "matthews_corrcoef"), NAN)
+        alone = ("precision", "f1", "matthews_corrcoef", "average_precision")
+        points |= dict.fromkeys(alone, NAN)
     return Figures(
         source=source,
         cracks=int(truth_N.sum()),
@@ -264,6 +270,7 @@ def _with_intervals(found: LabelledPredictions, points: dict[str, float]) -> dic
     trials = dict.fromkeys(_OF_ALL, len(found.images))
     trials |= dict.fromkeys(_OF_CRACKS, cracks)
     trials |= dict.fromkeys(_OF_CLEARS, len(found.images) - cracks)
+    trials["precision"] = int((found.p_crack_N >= 0.5).sum())
     draws = resampled(found)
     measures = {}
     for name, value in points.items():

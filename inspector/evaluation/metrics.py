@@ -71,11 +71,6 @@ def balanced_accuracy(p_N: Floats, is_crack_N: Bools, threshold: float = 0.5) ->
     return float(sk.balanced_accuracy_score(is_crack_N, p_N >= threshold))
 
 
-def brier(p_N: Floats, is_crack_N: Bools) -> float:
-    """Mean squared difference between probability and truth."""
-    return float(sk.brier_score_loss(is_crack_N, p_N, pos_label=True))
-
-
 def ece_bin(p_N: Floats) -> NDArray[np.int64]:
     """The bin of each probability (N,), from 0 to `ECE_BINS` - 1."""
     return np.minimum((p_N * ECE_BINS).astype(np.int64), ECE_BINS - 1)

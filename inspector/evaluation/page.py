@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ PAGE = "report.html"
 METRICS = "metrics.json"
 PREDICTIONS = "predictions.parquet"
 FILES = (PAGE, METRICS, PREDICTIONS)
+THRESHOLDS = "What other thresholds would cost"
+"""Title of a chart."""
 MOST_PANELS = 12
 """Sources, the largest, that get charts of their own."""
 
@@ -57,7 +59,7 @@ def check_free(out: Path) -> None:
     """Raises OutputError when `out` holds anything but an earlier report."""
     check_writable(out)
     with reporting(out, lambda: "nothing was evaluated"):
-        others = sorted(set(os.listdir(out)) - set(FILES)) if out.exists() else []
+        others = sorted(set(os.listdir(out)) - set(FILES)) if os.path.exists(out) else []
     if others:
         raise OutputError(
             f"{out} holds other files than an earlier report ({others[0]}"
@@ -95,17 +97,19 @@ def render_page(
     environment = page_environment(Path(__file__).parent / "template")
     environment.filters["short"] = wording.short
     galleries = collect(found, bundle.preprocess, leaks, limit=subject.gallery)
+    kinds = found.by_thresholds(bundle)
     return environment.get_template("evaluation.html.jinja").render(
         subject=subject,
         evaluation=evaluation,
-        bundle=bundle,
+        kinds=kinds,
+        one_threshold=all(used.clear_below >= used.crack_from for _, used, _ in kinds),
         leaks=leaks,
         version=__version__,
         infinity=float("inf"),
         words=wording,
         meanings=[MEANING[kind] for kind in LeakKind if leaks and leaks.counts[kind]],
         **_tables(evaluation.sources, with_ood=found.ood_N is not None),
-        **_charts(found, bundle.thresholds),
+        **_charts(found, bundle),
         history=charts.draw_history(subject.training.history) if subject.training else [],
         galleries=galleries,
         heated=any(cam_HW.size for cam_HW in found.cam_NHW),
@@ -145,23 +149,32 @@ def _tables(sources: Sequence[Figures], *, with_ood: bool) -> dict[str, Any]:
     }
 
 
-def _charts(found: LabelledPredictions, thresholds: Thresholds) -> dict[str, list[charts.Drawn]]:
-    """Charts by their section; one that would show a single point is not drawn."""
+def _charts(found: LabelledPredictions, bundle: ModelBundle) -> dict[str, list[charts.Drawn]]:
+    """Charts by their section; one that would show a single point is not drawn. Those that show
+    thresholds are of images that the same ones decided, and say of which where there are others."""
     panels = _panels(found)
-    many = len(found.p_crack_N) > 1
+    mixed = len(found.by_thresholds(bundle)) > 1
+
+    def judged(
+        name: str, part: LabelledPredictions
+    ) -> Iterator[tuple[str, LabelledPredictions, Thresholds]]:
+        for kind, used, of_kind in part.by_thresholds(bundle):
+            if len(of_kind.p_crack_N) > 1:
+                yield f"{name}, {kind}" if mixed else name, of_kind, used
+
+    scored = [one for name, part in panels for one in judged(name, part)]
     return {
         "ranking_charts": [*charts.draw_roc(found), *charts.draw_precision_recall(found)],
-        "threshold_charts": [charts.draw_thresholds(found, thresholds)] if many else [],
+        "threshold_charts": [
+            charts.draw_thresholds(*one, k) for k, one in enumerate(judged(THRESHOLDS, found))
+        ],
         "reliability_charts": [
             chart
             for k, (n, part) in enumerate(panels)
             for chart in charts.draw_reliability(n, part, k)
         ],
-        "score_charts": [
-            charts.draw_scores(n, part, thresholds, k)
-            for k, (n, part) in enumerate(panels) if len(part.p_crack_N) > 1
-        ],
-    }  # fmt: skip
+        "score_charts": [charts.draw_scores(*one, k) for k, one in enumerate(scored)],
+    }
 
 
 def _panels(found: LabelledPredictions) -> list[tuple[str, LabelledPredictions]]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from inspector.engines import Backend
     from inspector.engines.photo import PhotoEngine
     from inspector.labelled.folder import LabelledImage
-    from inspector.model.bundle import ModelBundle
+    from inspector.model.bundle import ModelBundle, Thresholds
     from inspector.types import FailureCode, PhotoScore
 
 
@@ -63,6 +63,11 @@ class LabelledPredictions:
         """The groups' names (N,)."""
         return np.array([image.group for image in self.images], dtype=str)
 
+    @property
+    def own_scale_N(self) -> NDArray[np.bool_]:
+        """Whether an image was judged at its own scale, bool (N,)."""
+        return np.array([f is not None for f in self.found_N or [None] * len(self.images)], bool)
+
     def only(self, wanted_N: NDArray[np.bool_]) -> LabelledPredictions:
         """The images where `wanted_N` is true; `failures` stay."""
         rows = np.flatnonzero(wanted_N)
@@ -81,6 +86,16 @@ class LabelledPredictions:
     def without(self, paths: Collection[str]) -> LabelledPredictions:
         """All but the images at `paths`."""
         return self.only(np.array([image.path not in paths for image in self.images], bool))
+
+    def by_thresholds(
+        self, bundle: ModelBundle
+    ) -> list[tuple[str, Thresholds, LabelledPredictions]]:
+        """The images of each kind that there is, photos at their own scale and those judged whole:
+        its name, the thresholds of `bundle` that decided them, and them."""
+        whole, own_N = bundle.thresholds, self.own_scale_N
+        own = whole if bundle.dense is None else bundle.dense.thresholds
+        kinds = (("at their own scale", own, own_N), ("judged whole", whole, ~own_N))
+        return [(name, used, self.only(of_N)) for name, used, of_N in kinds if of_N.any()]
 
     def by_source(self) -> list[tuple[str, NDArray[np.bool_]]]:
         """Each source's name and mask (N,), sorted by name."""

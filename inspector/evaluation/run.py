@@ -18,7 +18,7 @@ from inspector.errors import DataError, UsageError
 from inspector.evaluation.figures import Evaluation, assess
 from inspector.evaluation.page import Subject, check_free, write_report
 from inspector.evaluation.predictions import predict_labelled
-from inspector.labelled.fingerprints import fingerprint, trained_on_of
+from inspector.labelled.fingerprints import Fingerprints, fingerprint, trained_on_of
 from inspector.labelled.folder import TEST, VALIDATION, LabelledImage, measured_on, read_labelled
 from inspector.labelled.groups import GROUP, read_table
 from inspector.labelled.leaks import LeakAudit, audit_fingerprints
@@ -92,6 +92,7 @@ def evaluate(
     )
     for line in remarks:
         say(line)
+    widths, split = _widths_px(config, images), split_by(config, images)
     progress("looking for photos the model has learned from", 0, 0)
     leaks = audit_against_training(config, bundle, images)
     for line in leaks.lines() if leaks is not None else ():
@@ -102,14 +103,14 @@ def evaluate(
         open_photo_engine(bundle, config.backend, views=views, device=config.device)
     ) as engine:
         found = predict_labelled(
-            split_by(config, images), bundle, engine,
+            split, bundle, engine,
             batch_size=config.batch_size, workers=config.workers,
             progress=partial(progress, "judging the photos"),
         )  # fmt: skip
     progress("computing figures and intervals", 0, 0)
-    if (width_of := _widths_px(config, images)) is not None:
-        widths = [width_of[image.path] for image in found.images]
-        found = replace(found, width_px_N=np.array(widths, np.float64))
+    if widths is not None:
+        width_px_N = np.array([widths[image.path] for image in found.images], np.float64)
+        found = replace(found, width_px_N=width_px_N)
     evaluation = assess(found, bundle, by=config.by, leaks=leaks)
     if config.out:
         progress("writing the report: charts, mistakes, heat maps", 0, 0)
@@ -151,7 +152,7 @@ def _widths_px(config: EvaluateConfig, images: Sequence[LabelledImage]) -> dict[
         return None
     values = _column(config, images, WIDTH_COLUMN)
     try:
-        widths = [float(value) if value else float("nan") for value in values]
+        widths = [float(value.replace(",", ".") or "nan") for value in values]
     except ValueError as error:
         raise DataError(
             f"{config.groups}: every {WIDTH_COLUMN} must be a number of pixels: {error}"
@@ -178,7 +179,7 @@ def audit_against_training(
             )
         return None
     held_out = fingerprint(images)
-    found = _joined([audit_fingerprints(side, held_out, names=SIDES) for side in sides])
+    found = _joined(sides, [audit_fingerprints(side, held_out, names=SIDES) for side in sides])
     if config.strict_splits and found.leaks:
         raise DataError(
             f"--strict-splits: {len(found.leaked_paths)} of {len(images)} images are not new to "
@@ -199,12 +200,28 @@ def _grouped(config: EvaluateConfig, images: list[LabelledImage]) -> list[Labell
     ]
 
 
-def _joined(audits: Sequence[LeakAudit]) -> LeakAudit:
-    """One audit of several training sides; an image leaks at most once per kind."""
+def _joined(sides: Sequence[Fingerprints], audits: Sequence[LeakAudit]) -> LeakAudit:
+    """One audit of several training sides; an image leaks at most once per kind, and one that two
+    sides have counts once."""
     first = {(leak.kind, leak.path): leak for audit in reversed(audits) for leak in audit.leaks}
     order = list(dict.fromkeys(leak.kind for audit in audits for leak in audit.leaks))
+    images, torn = _count(sides)
     return replace(
         audits[0],
-        training_images=sum(audit.training_images for audit in audits),
+        training_images=images,
+        undecodable=audits[0].undecodable - _count(sides[:1])[1] + torn,
         leaks=tuple(sorted(first.values(), key=lambda leak: order.index(leak.kind))),
     )
+
+
+def _count(sides: Sequence[Fingerprints]) -> tuple[int, int]:
+    """Count training images, and those of them that could not be decoded. What an earlier side has
+    is known by its pixels, else by the end of its path: a bundle keeps no more of it."""
+    images, torn = 0, list[str]()
+    pixels_M = np.empty(0, np.uint64)
+    for side in sides:
+        images += int((side.decoded_N & ~np.isin(side.pixels_N, pixels_M)).sum())
+        pixels_M = np.append(pixels_M, side.pixels_N[side.decoded_N])
+        paths = [side.paths[k] for k in np.flatnonzero(~side.decoded_N)]
+        torn += [path for path in paths if not any(f"/{path}".endswith(f"/{t}") for t in torn)]
+    return images + len(torn), len(torn)

@@ -16,6 +16,7 @@ from inspector.evaluation.figures import (
     RuleFigures,
 )
 from inspector.evaluation.metrics import FALSE_RATES, at_rate
+from inspector.model.bundle import Thresholds
 
 LONGEST_NAME = 22
 FEW = 20
@@ -79,8 +80,8 @@ TOO_SURE, TOO_TIMID = 1.15, 0.87
 
 
 def short(name: str) -> str:
-    """A name cut to fit a legend."""
-    text = printable(name)
+    """A name cut to fit a legend; that of no source stands for all images."""
+    text = printable(name) or "all images"
     return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
 
 
@@ -191,6 +192,12 @@ def key_figures(everything: Figures) -> list[tuple[str, str, str, str]]:
         for measure, (kind, words) in statements.items()
         if math.isfinite((found := everything.measures[measure]).value)
     ]
+
+
+def limit(kinds: Sequence[tuple[str, Thresholds, object]], name: str) -> str:
+    """A threshold by which images were judged; both, where those of two kinds have two."""
+    own, *others = dict.fromkeys(getattr(used, name) for _, used, _ in kinds)
+    return f"{own} ({others[0]} for photos {kinds[1][0]})" if others else f"{own}"
 
 
 def plain_words(evaluation: Evaluation) -> list[str]:

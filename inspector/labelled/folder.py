@@ -174,7 +174,7 @@ def read_labelled(root: Path, *, positive: str | Sequence[str] = ()) -> Labelled
     and those beside them the rest. Raises DataError for another layout, or for a photo with two
     labels.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(f"{root} is not a folder that can be read; {_LAYOUT}")
     excludes = Excludes(())
     paths = image_paths(root, excludes)

@@ -16,22 +16,18 @@ from inspector.core.layout import Layout
 from inspector.core.text import calendar_time, quantity
 from inspector.errors import DataError
 from inspector.labelled.folder import LabelledImage
-from inspector.photos.opened import DecodeLimits
+from inspector.photos.pictures import LIMITS
 from inspector.photos.reading import sha256_within
 from inspector.photos.source import source_of
-from inspector.results.labels import Label, newest, read_decisions
+from inspector.results.labels import Box, Label, box_of, newest, read_decisions
 from inspector.results.reader import Table, read_steadily
 from inspector.types import FileFacts, JsonObject, View
-
-Box = tuple[int, int, int, int]
-"""Left, top, width and height in pixels of the upright photo."""
-
-_SIDES = ("x", "y", "width", "height")
 
 
 @dataclass(frozen=True, slots=True)
 class LargePhoto:
-    """A photo that was judged at its own scale: `image` is all of it."""
+    """A photo that was judged at its own scale: `image` is all of it, a crack where people say so
+    of it or of a place in it."""
 
     image: LabelledImage
     cracks: tuple[Box, ...]
@@ -56,7 +52,7 @@ class Reviewed:
     tiles: int = 0
     unsure: int = 0
     unplaced: int = 0
-    """Large photos with a crack of which nobody has said where it is."""
+    """Large photos with a crack of which nobody has said where it is, nor where there is none."""
     gone: int = 0
     """Files that are missing or cannot be read."""
     changed: int = 0
@@ -97,7 +93,7 @@ def read_reviewed(outs: Sequence[Path]) -> Reviewed:
     found = Reviewed()
     rows: dict[str, JsonObject] = {}
     for out in outs:
-        if not Layout(out).work.is_dir():
+        if not os.path.isdir(Layout(out).work):
             raise DataError(f"--labels {out} is no result directory of a scan")
         decisions = newest(read_decisions(out)).to_pylist()
         labels = [row for row in decisions if row["label"] or row["regions"]]
@@ -135,15 +131,10 @@ def _judged_large(out: Path, uris: set[str]) -> dict[str, list[Box]]:
             for k, uri in enumerate(batch.column("uri").to_pylist()):
                 if uri in uris and batch.column("view")[k].as_py() not in (None, View.WHOLE):
                     regions = batch.column("regions")[k].as_py() or []
-                    found[uri] = [_box(region) for region in regions]
+                    found[uri] = [box_of(region) for region in regions]
         return found
 
     return read_steadily(out, read)
-
-
-def _box(region: JsonObject) -> Box:
-    x, y, width, height = (int(region[side]) for side in _SIDES)
-    return x, y, width, height
 
 
 def merge_reviewed(
@@ -209,7 +200,7 @@ def _take(row: JsonObject, found: Reviewed) -> None:
         if row["label"]:
             found.images.append(image)
         return
-    said = {_box(region): region["label"] for region in row["regions"] or ()}
+    said = {box_of(region): region["label"] for region in row["regions"] or ()}
     cracks = {box for box, label in said.items() if label == Label.CRACK}
     clear = {box for box, label in said.items() if label == Label.CLEAR}
     others = {box for box in row["judged"] if box not in said}
@@ -219,9 +210,10 @@ def _take(row: JsonObject, found: Reviewed) -> None:
     elif is_clear:
         clear |= others
     unsaid = others - cracks - clear
-    if is_crack and not cracks:
+    if is_crack and not cracks and not clear:
         found.unplaced += 1
     if cracks or clear or is_clear:
+        image = replace(image, is_crack=is_crack or bool(cracks))
         places = [tuple(sorted(boxes)) for boxes in (cracks, clear, unsaid)]
         found.large.append(LargePhoto(image, places[0], places[1], places[2], is_clear))
 
@@ -231,7 +223,7 @@ def _is_unchanged(facts: FileFacts, row: JsonObject) -> bool:
     labelled = row["size_bytes"], row["mtime"]
     if row["mtime"] is not None and labelled == (facts.size, calendar_time(facts.mtime_us)):
         return True
-    digest = sha256_within(row["uri"], DecodeLimits().max_bytes)
+    digest = sha256_within(row["uri"], LIMITS.max_bytes)
     return digest is not None and digest.hex() == row["content_hash"]
 
 

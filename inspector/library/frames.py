@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,18 +22,18 @@ from inspector.results.log import at_hand
 from inspector.results.reader import Read, Table, read_steadily
 from inspector.results.schema import json_line
 from inspector.results.times import parse_since
-from inspector.results.view import VIEW, read_view, view_batches, view_schema
+from inspector.results.view import VIEW, view_batches, view_schema
+from inspector.types import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-FAILED = "failed"
 _SHOWN = ("path", "verdict", "human_verdict", "p_crack", "reason", "failure_code", "note")
 _HEADS = {"path": "photo", "human_verdict": "said", "failure_code": "failure"}
 _KEYS = ("verdict", "human_verdict", "p_crack")
-_ORDER = ("crack", "review", "unsure", FAILED, "clear", "not_concrete")
+_ORDER = ("crack", "review", "unsure", Status.FAILED, "clear", "not_concrete")
 _ROWS = 20
 
 
@@ -71,8 +70,13 @@ class Results:
     def to_arrow(self, columns: Sequence[str] = ()) -> pa.Table:
         """All rows in the order of the table, with all columns or some. Raises UsageError for a
         column that there is not, OutputError where the table cannot be read."""
-        with at_hand(self.out) as here:
-            return read_view(here, self._known(columns))
+        names = self._known(columns)
+
+        def read(table: Table) -> pa.Table:
+            batches = view_batches(table, read_decisions(table.out), names)
+            return pa.Table.from_batches(batches, view_schema(names))
+
+        return self._read(read)
 
     def head(
         self, rows: int = 20, columns: Sequence[str] = (), *, since: str | None = None
@@ -86,7 +90,7 @@ class Results:
         def read(table: Table) -> pa.Table:
             decisions = read_decisions(table.out)
             keys = pa.Table.from_batches(view_batches(table, decisions, _KEYS), view_schema(_KEYS))
-            said = pc.coalesce(keys["human_verdict"], keys["verdict"], pa.scalar(FAILED))
+            said = pc.coalesce(keys["human_verdict"], keys["verdict"], pa.scalar(Status.FAILED))
             ranked = pa.table(
                 {"rank": pc.index_in(said, value_set=pa.array(_ORDER)), "p": keys["p_crack"]}
             )
@@ -144,10 +148,8 @@ class Results:
     def batches(self, columns: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
         """The same a few thousand rows at a time, for tables that do not fit into memory. Raises
         StaleTableError, too, where a scan changes the table meanwhile."""
-        with ExitStack() as stack:
-            table = Table.open(stack.enter_context(at_hand(self.out)))
-            found = view_batches(table, read_decisions(table.out), self._known(columns))
-            return _closing(found, stack.pop_all())
+        with at_hand(self.out) as here:
+            yield from view_batches(Table.open(here), read_decisions(here), self._known(columns))
 
     def count(self, since: str | None = None) -> int:
         """Number of rows, or of those `since` then as of `head`."""
@@ -190,11 +192,6 @@ class Results:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{said}</p>"
 
 
-def _closing(batches: Iterator[pa.RecordBatch], stack: ExitStack) -> Iterator[pa.RecordBatch]:
-    with stack:
-        yield from batches
-
-
 def _rows(
     batches: Iterator[pa.RecordBatch], chosen: NDArray[np.int64], names: Sequence[str]
 ) -> pa.Table:
@@ -214,8 +211,9 @@ def table_lines(
 ) -> list[str]:
     """The first rows as text, for a terminal; photos below the folder that they share."""
     lines, count = [], results.count(since)
-    if since is not None and not count:
-        return wrapped("photos", f"none was judged since {since}")
+    if not count:
+        none = "the table has none" if since is None else f"none was judged since {since}"
+        return wrapped("photos", none)
     shown = tuple(names) or results._shown(since)
     found = results.head(rows, shown, since=since).to_pylist()
     if "path" in shown and found and all(row["path"].startswith("/") for row in found):

@@ -4,12 +4,9 @@ how a notebook shows it."""
 from __future__ import annotations
 
 import os
-from base64 import b64encode
 from contextlib import closing
 from dataclasses import dataclass, field
 from html import escape
-from io import BytesIO
-from itertools import islice
 from math import ceil
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, overload
 
@@ -17,15 +14,19 @@ import numpy as np
 from PIL import Image
 
 from inspector.core.machine import usable_cores
+from inspector.core.pages import data_uri
 from inspector.core.text import display_path, printable
+from inspector.core.untrusted import in_bucket
 from inspector.engines.tuned import fastest_precision
 from inspector.errors import DataError, UsageError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.model.preprocess import PreprocessSpec, Views
 from inspector.model.verdict import judge
-from inspector.photos.address import page_of
+from inspector.photos.address import LOCAL, MEMBER, page_of, path_of
 from inspector.photos.decode import decode, prepare
 from inspector.photos.drawing import VEIL, Overlay, drawn_over, heat_of
+from inspector.photos.formats import named_like_an_archive
+from inspector.photos.object_file import is_far
 from inspector.photos.source import Discovery, source_of
 from inspector.results.schema import make_row
 from inspector.scanning.config import ScanConfig
@@ -163,9 +164,8 @@ class Prediction:
             return f"<p>{said}; {escape(str(error))}</p>"
         width, height = photo.size
         photo.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
-        stream = BytesIO()
-        drawn_over(photo, width, height, self._overlay).save(stream, "JPEG", quality=_QUALITY)
-        source = f"data:image/jpeg;base64,{b64encode(stream.getvalue()).decode()}"
+        drawn = drawn_over(photo, width, height, self._overlay)
+        source = data_uri(drawn, "JPEG", quality=_QUALITY)
         return f'<figure><img src="{source}" alt="{said}"><figcaption>{said}</figcaption></figure>'
 
 
@@ -321,16 +321,29 @@ def _ref_of(photo: str | os.PathLike[str], place: int) -> ImageRef:
     address = os.fspath(photo)
     if not isinstance(address, str):
         raise UsageError(f"a path must be text, not {address!r}")
-    if os.path.isdir(address):
-        raise UsageError(f"{address} is a directory; judge it with inspector.scan, or name a photo")
     if page_of(address) > 1:
         return ImageRef(place, address, address, None, None)
     try:
         listed = source_of(address).named(address, Discovery(()))
-        ((at, uri, facts),) = islice(listed, 1)
+        found = None if _holds_photos(address) else next(listed, None)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if found is None:
+        name = f"{address}!/NAME" if named_like_an_archive(address) else "one of them"
+        raise UsageError(
+            f"{address} is no photo but holds them; judge all with inspector.scan, or name {name}"
+        )
+    at, uri, facts = found
     return ImageRef(place, at, uri, facts.size, facts.mtime_us)
+
+
+def _holds_photos(address: str) -> bool:
+    """Whether it is that of a directory, an archive or a part of a bucket. Raises ValueError."""
+    if is_far(address):
+        return in_bucket(address) and address.endswith("/")
+    is_file = address.startswith(LOCAL) and MEMBER not in address
+    path = path_of(address) if is_file else address
+    return os.path.isdir(path) or (named_like_an_archive(path) and os.path.isfile(path))
 
 
 def _image_of(photo: Any) -> Image.Image:

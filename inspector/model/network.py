@@ -5,6 +5,7 @@ It is the only definition of what the model computes; train, export and the torc
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -48,7 +49,7 @@ def build_network(init: str) -> ResNet:
         _load_backbone(network, _download_imagenet())
     elif init != "random":
         path = _initial_path(init)
-        _load_backbone(network, read_weights(path / WEIGHTS if path.is_dir() else path))
+        _load_backbone(network, read_weights(path / WEIGHTS if os.path.isdir(path) else path))
     return network
 
 
@@ -56,7 +57,7 @@ def initial_bundle(init: str) -> ModelBundle | None:
     """The bundle that `init` names, as for `build_network`; None where it names something else.
     Raises BundleError."""
     path = None if init in ("imagenet", "random") else _initial_path(init)
-    return ModelBundle.load(path) if path and (path / BUNDLE_JSON).is_file() else None
+    return ModelBundle.load(path) if path and os.path.isfile(path / BUNDLE_JSON) else None
 
 
 def _initial_path(init: str) -> Path:

@@ -10,14 +10,23 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from inspector.core.text import display_path
 from inspector.errors import UsageError
+from inspector.photos.formats import ARCHIVES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from inspector.photos.source import Found
+    from inspector.types import FileFacts
 
 LOCAL = "file://"
 WEB = ("http://", "https://")
+_HERE = f"{LOCAL}localhost/"
+"""Another beginning of the uri of a file of this machine."""
 _WINDOWS = os.name == "nt"
 _DRIVE = re.compile(r"/[A-Za-z]:(/|\Z)")
 MEMBER = "!"
@@ -25,6 +34,11 @@ MEMBER = "!"
 uri, where it is quoted, it cannot stand. In an address the place of the photo in the archive, as a
 hexadecimal number, may stand before the slash: `file:///photos.zip!1f3a/north/1.jpg`."""
 _PLACE = re.compile(rf"{MEMBER}[0-9a-f]+/")
+_ENDS = "|".join(map(re.escape, ARCHIVES))
+_URI_INSIDE = re.compile(
+    rf"(.*?(?:{_ENDS})){MEMBER}([0-9a-f]*)/(.*?)(?:;([1-9]\d*))?(?:#page=\d+)?", re.I | re.S
+)
+_PATH_INSIDE = re.compile(rf"(.*?(?:{_ENDS})){MEMBER}()/(.*)()", re.I | re.S)
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://")
 _PAGE = re.compile(r"#page=([1-9]\d{0,5})\Z")
@@ -34,6 +48,15 @@ _PAGE = re.compile(r"#page=([1-9]\d{0,5})\Z")
 def page_uri(uri: str, page: int) -> str:
     """Return the uri of a page of a file, counted from 1, which is the file itself."""
     return uri if page == 1 else f"{uri}#page={page}"
+
+
+def pages(address: str, uri: str, facts: FileFacts, count: Callable[[], int]) -> Iterator[Found]:
+    """Yield a file, and then each further one of the photos in it, which `count` counts. These have
+    no path of their own: of a file with a path, their uri is their address."""
+    yield address, uri, facts
+    behind = address if address.startswith(LOCAL) else uri
+    for page in range(2, count() + 1):
+        yield page_uri(behind, page), page_uri(uri, page), facts
 
 
 def page_of(address: str) -> int:
@@ -64,7 +87,9 @@ def uri_of(path: str, *, windows: bool = _WINDOWS) -> str:
 def path_of(uri: str, *, windows: bool = _WINDOWS) -> str:
     """Return the path that a `file://` uri stands for, of a page that of its file. Raises
     ValueError for any other."""
-    path = os.fsdecode(unquote_to_bytes(without_page(uri.removeprefix(LOCAL))))
+    if uri.startswith(_HERE):
+        uri = f"{LOCAL}/{uri.removeprefix(_HERE)}"
+    path = unquoted(without_page(uri.removeprefix(LOCAL)))
     if windows and uri.startswith(LOCAL):
         path = path[1:] if _DRIVE.match(path) else f"//{path}"
         return path.replace("/", "\\")
@@ -85,13 +110,19 @@ def quoted(name: str, safe: str = "") -> str:
     return quote_from_bytes(os.fsencode(name), safe=safe)
 
 
+def unquoted(name: str) -> str:
+    """Return what a uri, or a piece of one, has quoted."""
+    return os.fsdecode(unquote_to_bytes(os.fsencode(name)))
+
+
 def text_of(uri: str) -> str:
     r"""Return a uri, or a piece of one, as people read it; bytes that are not UTF-8 as \xNN.
     Control characters stay; who prints it makes them harmless."""
     uri = without_place(uri)
     if _WINDOWS and uri.startswith(LOCAL):
         return page_uri(path_of(uri), page_of(uri))
-    return unquote_to_bytes(uri.removeprefix(LOCAL)).decode("utf-8", "backslashreplace")
+    plain = unquote_to_bytes(os.fsencode(uri.removeprefix(LOCAL)))
+    return plain.decode("utf-8", "backslashreplace")
 
 
 def without_place(address: str) -> str:
@@ -104,6 +135,30 @@ def without_place(address: str) -> str:
 def shown(address: str) -> str:
     """Return an address as people read it: a path as it is, a uri as `text_of` it."""
     return text_of(address) if address.startswith(LOCAL) else display_path(address)
+
+
+class Inside(NamedTuple):
+    """The address of a photo in an archive, a path or a local uri, taken apart."""
+
+    archive: str
+    """The archive's own address."""
+    place: str
+    """Of the photo in the archive, hexadecimal; empty where the address does not say it."""
+    name: str
+    """In a uri quoted."""
+    number: int
+    """Which of several of this name, from 1 on."""
+
+    @classmethod
+    def of(cls, address: str) -> Self | None:
+        """None for the address of anything else: a file's name, too, may have a `!`."""
+        if MEMBER not in address:
+            return None
+        is_local = address.startswith(LOCAL)
+        if not is_local and is_uri(address):
+            return None
+        found = (_URI_INSIDE if is_local else _PATH_INSIDE).fullmatch(address)
+        return found and cls(found[1], found[2], found[3], int(found[4] or 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +192,10 @@ class Moved:
         return os.path.exists(path_of(self.new))
 
     def apply(self, uri: str) -> str:
-        """Return the uri that a photo has now."""
+        """Return the uri that a photo has now; of one that lies below the new directory already,
+        where that is below the old one, its own."""
+        if uri.startswith(self.new) and self.new.startswith(self.old):
+            return uri
         for old in self.old:
             rest = uri.removeprefix(old)
             # Behind a file's name come its pages or, of an archive, the photos in it.
@@ -151,6 +209,6 @@ def spellings(path: str) -> tuple[str, ...]:
     links lead, and that of its own name; of a part of a bucket the one that it has."""
     if is_uri(path) and not path.startswith(LOCAL):
         scheme, _, rest = path.partition("://")
-        return (f"{scheme}://{quoted(os.fsdecode(unquote_to_bytes(rest)), safe='/').rstrip('/')}/",)
+        return (f"{scheme}://{quoted(unquoted(rest), safe='/').rstrip('/')}/",)
     plain = os.path.abspath(os.path.expanduser(path))
     return tuple(dict.fromkeys((directory_uri(plain), f"{uri_of(plain).rstrip('/')}/")))

@@ -6,9 +6,7 @@ bytes are kept of each name; to find a photo by its uri alone, 16 bytes of each.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,16 +14,17 @@ from inspector.errors import SourceError
 from inspector.photos.address import (
     LOCAL,
     MEMBER,
+    Inside,
     directory_uri,
     is_uri,
     page_of,
     page_uri,
+    pages,
     path_of,
     quoted,
-    without_place,
+    unquoted,
 )
 from inspector.photos.formats import (
-    ARCHIVES,
     MAGIC_BYTES,
     named_like_an_archive,
     named_like_an_image,
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
     from inspector.photos.source import Discovery, Found
 
 _BORDER = f"{MEMBER}/"
-_SHOWN = re.compile(rf"(.*?(?:{'|'.join(map(re.escape, ARCHIVES))})){_BORDER}(.+)", re.I | re.S)
-"""An archive's path and the name of a photo in it, as in the table's column `path`."""
 _FOLDERS_KEPT = 10_000
 
 
@@ -53,14 +50,17 @@ class Archives:
     """The `Source` of archives and of what is in them."""
 
     def owns(self, address: str) -> bool:
-        if address.startswith(LOCAL):
-            if MEMBER in address:
-                return "%00" not in address.partition(MEMBER)[0]
-            return named_like_an_archive(address) and os.path.isfile(path_of(address))
-        if _BORDER in address and (found := _SHOWN.fullmatch(address)):
-            return os.path.isfile(found[1])
-        is_named = named_like_an_archive(address) and not is_uri(address)
-        return is_named and os.path.isfile(address)
+        inside = Inside.of(address)
+        archive = inside.archive if inside else address
+        if not named_like_an_archive(archive):
+            return False
+        if not address.startswith(LOCAL):
+            return not is_uri(address) and os.path.isfile(archive)
+        try:
+            path = path_of(archive)
+        except ValueError:
+            return False
+        return inside is not None or os.path.isfile(path)
 
     def root(self, address: str) -> ArchiveRoot:
         root = ArchiveRoot(address, _uri_of(address))
@@ -82,16 +82,16 @@ class Archives:
         return uri if MEMBER in uri else path_of(uri)
 
     def facts(self, address: str) -> FileFacts:
-        with self.open(address) as file:
-            return file.facts()
+        opened, member = _found(address)
+        return opened.facts_of(member)
 
     def open(self, address: str) -> MemberFile:
-        opened = opened_archive(_path_of(address))
-        return opened.file_of(opened.find(address))
+        opened, member = _found(address)
+        return opened.file_of(member)
 
     def pages(self, address: str) -> int:
-        opened = opened_archive(_path_of(address))
-        return opened.pages_of(opened.find(address))
+        opened, member = _found(address)
+        return opened.pages_of(member)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +100,15 @@ class ArchiveRoot:
 
     path: str
     uri: str
-    may_repeat = False
 
     @property
     def is_dir(self) -> bool:
         return self.uri.endswith(_BORDER)
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether its archive may be named as well."""
+        return not self.is_dir
 
     @property
     def key(self) -> str:
@@ -150,31 +154,39 @@ class ArchiveRoot:
                     continue
                 path = f"{self.path}{_BORDER}{'/'.join(names)}"
                 if _is_photo(opened, member, path, listing):
-                    yield from _each_page(opened, member, uri)
+                    yield from _pages(opened, member, uri)
         except OSError as error:
             listing.misses(self.path, error.strerror or type(error).__name__)
 
     def _photo(self) -> Iterator[Found]:
-        """Yield the photo, there or not, and all its pages unless one is named."""
+        """Yield the photo, there or not, and all its pages unless one behind the first is named."""
         try:
             opened = opened_archive(self.file)
             member = opened.find(self.uri)
         except OSError:
             yield self.uri, self.uri, FileFacts()
             return
-        found = _each_page(opened, member, self.uri.partition("#")[0])
-        page = page_of(self.uri)
-        yield from found if page == 1 else (each for each in found if each[1] == self.uri)
+        if page_of(self.uri) == 1:
+            yield from _pages(opened, member, self.uri)
+        else:
+            yield _placed(self.uri, member), self.uri, opened.facts_of(member)
 
 
-def _each_page(opened: OpenArchive, member: Member, uri: str) -> Iterator[Found]:
-    """Yield a photo by the address that says its place, and the pages behind the first."""
-    address = uri.replace(_BORDER, f"{MEMBER}{member.place:x}/", 1)
-    facts = opened.facts_of(member)
-    yield address, uri, facts
-    with contextlib.suppress(OSError, Refused):
-        for page in range(2, opened.pages_of(member) + 1):
-            yield page_uri(address, page), page_uri(uri, page), facts
+def _pages(opened: OpenArchive, member: Member, uri: str) -> Iterator[Found]:
+    """Yield a photo and the pages behind its first."""
+
+    def count() -> int:
+        try:
+            return opened.pages_of(member)
+        except (OSError, Refused):
+            return 1
+
+    return pages(_placed(uri, member), uri, opened.facts_of(member), count)
+
+
+def _placed(uri: str, member: Member) -> str:
+    """Return the address that says the place of a photo."""
+    return uri.replace(_BORDER, f"{MEMBER}{member.place:x}/", 1)
 
 
 def _is_left_out(
@@ -208,13 +220,22 @@ def _is_photo(opened: OpenArchive, member: Member, path: str, listing: Discovery
 
 def _uri_of(address: str) -> str:
     """Return the uri of a photo in an archive; of an archive, what begins those of its photos."""
+    inside = Inside.of(address) or Inside(address, "", "", 1)
+    path, name = inside.archive, inside.name
     if address.startswith(LOCAL):
-        return without_place(address) if MEMBER in address else address + _BORDER
-    found = _SHOWN.fullmatch(address)
-    path, name = (found[1], found[2]) if found else (address, "")
+        path, name = path_of(path), unquoted(name)
     folder, own = os.path.split(path)
-    return directory_uri(folder) + quoted(own) + _BORDER + quoted(name, safe="/")
+    uri = directory_uri(folder) + quoted(own) + _BORDER + quoted(name, safe="/")
+    number = f";{inside.number}" if inside.number > 1 else ""
+    return page_uri(f"{uri}{number}", page_of(address))
 
 
 def _path_of(address: str) -> str:
-    return path_of(address.partition(MEMBER)[0])
+    inside = Inside.of(address)
+    return path_of(inside.archive if inside else address)
+
+
+def _found(address: str) -> tuple[OpenArchive, Member]:
+    """Return the archive of a photo, open, and the photo in it. Raises OSError, ValueError."""
+    opened = opened_archive(_path_of(address))
+    return opened, opened.find(address)

@@ -31,6 +31,18 @@ class Block(Protocol):
         zlib.error where packed bytes are damaged."""
 
 
+_seeking = threading.Lock()
+
+
+def read_at(descriptor: int, count: int, begin: int) -> bytes:
+    """Read up to `count` bytes of a file at a place, whoever else reads it. Raises OSError."""
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, count, begin)
+    with _seeking:  # on Windows
+        os.lseek(descriptor, begin, os.SEEK_SET)
+        return os.read(descriptor, count)
+
+
 class FileBlock:
     """A file that stays open as long as somebody holds this."""
 
@@ -41,7 +53,7 @@ class FileBlock:
         if not 0 <= begin < LARGEST:  # what archives state may be anything
             return b""
         pieces = []
-        while count and (found := os.pread(self.descriptor, count, begin)):
+        while count and (found := read_at(self.descriptor, count, begin)):
             pieces.append(found)
             begin, count = begin + len(found), count - len(found)  # a call gives 2 GiB at most
         return b"".join(pieces)

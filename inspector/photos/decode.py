@@ -18,7 +18,7 @@ from inspector.photos import iso_media, tiff, tiff_windows
 from inspector.photos.exif import orientation_of, read_exif
 from inspector.photos.formats import MAGIC_BYTES, PLAIN, decodable, sniff, unread_archive
 from inspector.photos.jpeg import (
-    END_OF_IMAGE,
+    find_end,
     first_scan,
     is_of_common_kind,
     plain_image,
@@ -211,8 +211,7 @@ def is_whole(data: Bytes, announced: str) -> bool:
     if announced in iso_media.FORMATS:
         return iso_media.is_whole(data)
     if announced == "JPEG":
-        scan = first_scan(data)
-        return scan is not None and data.find(END_OF_IMAGE, scan) >= 0
+        return first_scan(data) is not None and find_end(data) >= 0
     if announced == "PNG":
         return data.rfind(_PNG_END) >= 0
     if announced == "WEBP":
@@ -303,7 +302,7 @@ def _model_pixels(
     if data is not None and isinstance(image, TiffImagePlugin.TiffImageFile):
         image = Image.fromarray(_tiff_pixels(data))
     if isinstance(image, JpegImageFile) and isinstance(data, bytes):
-        _refuse_endless_jpeg(image, data)
+        _refuse_endless_jpeg(data)
         image.draft(None, (spec.decode_side, spec.decode_side))
         box = crop_box(image.size, spec)
         if box is not None and orientation == 1:
@@ -323,7 +322,7 @@ def _native_pixels(image: Image.Image, orientation: int, data: Bytes | None) -> 
     if data is not None and isinstance(image, TiffImagePlugin.TiffImageFile):
         pixels_HWC = _tiff_pixels(data)
     if isinstance(image, JpegImageFile) and isinstance(data, bytes):
-        _refuse_endless_jpeg(image, data)
+        _refuse_endless_jpeg(data)
         pixels_HWC = plain_pixels(data, image.size)
     if pixels_HWC is None:
         pixels_HWC = in_pieces(image)
@@ -337,9 +336,8 @@ def _tiff_pixels(data: Bytes) -> NDArray[np.uint8]:
     return tiff_windows.read_pixels(data)
 
 
-def _refuse_endless_jpeg(image: JpegImageFile, data: bytes) -> None:
+def _refuse_endless_jpeg(data: bytes) -> None:
     """Raise Refused for a JPEG without its end marker. Zeros, as an interrupted copy leaves them
     after the part that it got, may be codes for flat blocks: the pixels then seem complete."""
-    first_scan = image.fp.tell() if image.fp else 0
-    if data.find(END_OF_IMAGE, first_scan) < 0:
+    if find_end(data) < 0:
         raise Refused(FailureCode.TRUNCATED, "the JPEG has no end")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from inspector.model.windows import WindowMap
-from inspector.photos.pictures import CannotShowError, open_whole
+from inspector.photos.pictures import CannotShowError, as_jpeg, open_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -89,9 +88,7 @@ def draw_overlay(address: str, content_hash: str, overlay: Overlay) -> bytes:
     if opened.content_hash != content_hash:
         raise CannotShowError("the file has changed since it was judged")
     drawn = drawn_over(opened.image.convert("RGB"), opened.width, opened.height, overlay)
-    stream = BytesIO()
-    drawn.save(stream, "JPEG", quality=_QUALITY)
-    return stream.getvalue()
+    return as_jpeg(drawn, _QUALITY)
 
 
 def drawn_over(image: Image.Image, width: int, height: int, overlay: Overlay) -> Image.Image:

@@ -112,7 +112,7 @@ def _refuse_damaged(data: bytes, message: str) -> None:
     if damage is None:
         return
     if damage["extra"]:
-        end = data.find(END_OF_IMAGE, first_scan(data) or 0)
+        end = find_end(data)
         left_over = data[max(end - int(damage["extra"]), 0) : end]
         if len(left_over) <= _SHORT_PADDING or not left_over.strip(b"\0"):
             return
@@ -123,6 +123,12 @@ def first_scan(data: bytes) -> int | None:
     """Find the first scan of a JPEG; None where the header is not one segment after the other up
     to there."""
     return next((at for marker, at in _segments(data) if marker == _START_OF_SCAN), None)
+
+
+def find_end(data: bytes) -> int:
+    """Find the end mark of a JPEG's picture, that of the first where there are several; -1 where
+    there is none. One before its first scan is that of a thumbnail."""
+    return data.find(END_OF_IMAGE, first_scan(data) or 0)
 
 
 def is_of_common_kind(data: bytes) -> bool:

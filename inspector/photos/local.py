@@ -6,13 +6,14 @@ a directory the order is that of the names' bytes, so it is the same on every ru
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import io
 import os
 import stat
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from inspector.core.layout import HEATMAPS, MANIFEST, RESULTS_DIR
 from inspector.errors import SourceError
@@ -23,8 +24,11 @@ from inspector.photos.address import (
     is_uri,
     page_of,
     page_uri,
+    pages,
     path_of,
     quoted,
+    unquoted,
+    without_page,
 )
 from inspector.photos.formats import (
     MAGIC_BYTES,
@@ -44,6 +48,8 @@ if TYPE_CHECKING:
 
     from inspector.photos.source import Discovery, Found
 
+_AS_IT_IS = "/:%#="
+"""Letters that stay in the uri of what is no path of this machine."""
 APPLE_DOUBLE_MAGIC = b"\x00\x05\x16\x07"
 _RESULTS = (b'"schema_version"', b'"fingerprint"')
 """Words at the beginning of the manifest of a scan's results."""
@@ -55,11 +61,11 @@ class Local:
     def owns(self, address: str) -> bool:
         if not is_uri(address):
             return True
-        return address.startswith(LOCAL) and not (MEMBER in address or "%00" in address)
+        return address.startswith(LOCAL)
 
     def root(self, address: str) -> LocalRoot:
-        address = self.plain(address)
         try:
+            address = self.plain(address)
             if not stat.S_ISDIR(os.stat(address).st_mode):
                 folder, name = os.path.split(address)
                 _refuse_unread_archive(address)
@@ -76,16 +82,20 @@ class Local:
 
     def named(self, address: str, listing: Discovery) -> Iterator[Found]:
         page = page_of(address)
-        address = _file_of(address)
+        try:
+            address = _file_of(address)
+        except ValueError:  # its row says so
+            yield address, quote(address, safe=_AS_IT_IS, errors="surrogateescape"), FileFacts()
+            return
         about = _stat(address)
         if about is not None and stat.S_ISDIR(about.st_mode):
             yield from LocalRoot(address, directory_uri(address)).photos(listing)
         else:
             folder, name = os.path.split(address.rstrip("/"))
             uri = listing.folder_uri(folder) + quoted(name)
-            found = _pages(address, uri, about)
             wanted = page_uri(uri, page)
-            yield from found if page == 1 else (each for each in found if each[1] == wanted)
+            named = (wanted, wanted, _facts(about))
+            yield from _pages(address, uri, about) if page == 1 else [named]
 
     def plain(self, uri: str) -> str:
         return path_of(uri) if uri.startswith(LOCAL) and page_of(uri) == 1 else uri
@@ -104,7 +114,7 @@ class Local:
 
     def pages(self, address: str) -> int:
         path = _file_of(address)
-        return sum(1 for _ in _pages(path, "", os.stat(path)))
+        return _page_count(path, os.stat(path))
 
 
 class LocalFile(io.BufferedReader):
@@ -149,7 +159,8 @@ class LocalRoot:
     def covers(self, uri: str) -> bool:
         if not self.is_dir or not uri.startswith(self.uri):
             return False
-        names = path_of(uri.partition(MEMBER)[0]).removeprefix(path_of(self.uri)).split("/")
+        below = uri.partition(MEMBER)[0].removeprefix(self.uri)
+        names = unquoted(without_page(below)).split("/")
         return self.pattern is None or self.pattern.reaches(names)
 
     def photos(self, listing: Discovery) -> Iterator[Found]:
@@ -219,17 +230,18 @@ def _file_of(address: str) -> str:
 
 
 def _pages(path: str, uri: str, about: os.stat_result | None) -> Iterator[Found]:
-    """Yield a file, and each further photo in it if it is a TIFF with several; those have no path
-    of their own, their uri is their address."""
-    facts = _facts(about)
-    yield path, uri, facts
+    return pages(path, uri, _facts(about), partial(_page_count, path, about))
+
+
+def _page_count(path: str, about: os.stat_result | None) -> int:
+    """Count the photos in a file, more than one in some TIFFs; 1 where it cannot be read."""
     if about is None or not stat.S_ISREG(about.st_mode) or not named_like_a_tiff(path):
-        return
-    with contextlib.suppress(OSError, Refused):
+        return 1
+    try:
         with LocalFile(io.FileIO(path, opener=open_without_waiting)) as file:
-            count = len(photo_pages(OpenBytes(file, facts)))
-        for page in range(2, count + 1):
-            yield page_uri(uri, page), page_uri(uri, page), facts
+            return len(photo_pages(OpenBytes(file, _facts(about))))
+    except (OSError, Refused):
+        return 1
 
 
 def _list(path: str, listing: Discovery) -> list[os.DirEntry[str]]:

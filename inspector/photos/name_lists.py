@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 from inspector.core.spare import spare_file
 from inspector.errors import SourceError
+from inspector.photos.blocks import read_at
 from inspector.photos.formats import MAGIC_BYTES, sniff
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def names_in(source: str) -> Iterator[str]:
     for what cannot be read or is no list."""
     try:
         with _opened(source) as file:
-            block = os.pread(file, _BLOCK, 0)
+            block = read_at(file, _BLOCK, 0)
             if block.startswith(_PARQUET):
                 yield from _names_in_parquet(source, file)
                 return
@@ -58,7 +59,7 @@ def names_in(source: str) -> Iterator[str]:
                 yield from (
                     os.fsdecode(name) for line in lines if (name := line.removesuffix(spare))
                 )
-                block = os.pread(file, _BLOCK, place)
+                block = read_at(file, _BLOCK, place)
                 place += len(block)
             if name := rest.removesuffix(spare):
                 yield os.fsdecode(name)

@@ -6,7 +6,7 @@ import errno
 import io
 import zlib
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self
 from urllib.parse import quote, unquote, urlsplit
 
 from inspector.core.spare import spare_file
@@ -17,11 +17,6 @@ from inspector.photos.opened import OpenBytes, Pieces, Refused
 from inspector.photos.stores import open_store, store_errors
 from inspector.photos.tiff_directory import photo_pages
 from inspector.types import FileFacts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from inspector.photos.source import Found
 
 SAFE = "/%:@!$&'()*+,;=~-._?"
 """Letters that stand in the address of a web page as they are."""
@@ -180,13 +175,6 @@ def _are_of_one(these: FileFacts, those: FileFacts) -> bool:
     """Whether facts are of one version of an object, whatever second it is said to be of."""
     versions = [None if f.mtime_us is None else f.mtime_us % 1_000_000 for f in (these, those)]
     return these.size == those.size and versions[0] == versions[1]
-
-
-def pages(uri: str, facts: FileFacts, count: int) -> Iterator[Found]:
-    """Yield an object, and each further one of the `count` photos in it if it is a TIFF."""
-    for page in range(1, count + 1):
-        address = page_uri(uri, page)
-        yield address, address, facts
 
 
 def page_count(uri: str, facts: FileFacts) -> int:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from inspector.core.untrusted import BUCKETS
 from inspector.errors import SourceError
-from inspector.photos.address import page_of
+from inspector.photos.address import page_of, pages
 from inspector.photos.formats import named_like_an_archive
 from inspector.photos.object_file import (
     HELD_BYTES,
@@ -27,7 +27,6 @@ from inspector.photos.object_file import (
     facts_of,
     is_far,
     page_count,
-    pages,
 )
 from inspector.photos.store_root import NOT_LOOKED_INTO, StoreRoot, resolved
 from inspector.types import FileFacts
@@ -129,7 +128,7 @@ class Objects:
             pass
         except ValueError:
             uri = quote(address, safe=SAFE, errors="replace")
-        yield from pages(uri, facts, page_count(uri, facts))
+        yield from pages(uri, uri, facts, partial(page_count, uri, facts))
 
     def plain(self, uri: str) -> str:
         return uri

@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import threading
 from array import array
 from collections import OrderedDict
-from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from inspector.photos.address import MEMBER
+from inspector.photos.address import Inside
 from inspector.photos.blocks import FileBlock
 from inspector.photos.formats import named_like_a_tiff
 from inspector.photos.local import open_without_waiting
@@ -31,7 +29,10 @@ if TYPE_CHECKING:
 
     from inspector.photos.members import Archive, Member
 
-_ADDRESS = re.compile(rf"([^{MEMBER}]+){MEMBER}([0-9a-f]*)/([^#]*?)(?:;([1-9]\d*))?(?:#page=\d+)?")
+    Index = tuple[NDArray[np.uint64], NDArray[np.int64], bool]
+    """Hashes of the names in order, the places of their members (in the archive's order where a
+    name repeats), and whether these are all."""
+
 _OPEN_AT_ONCE = 4
 """Archives that a process keeps open."""
 _MOST_LOOKED_THROUGH = 1 << 30
@@ -51,6 +52,8 @@ class OpenArchive:
         self._file = file
         self.state = _state_of(about)
         self.archive = _archive_in(file, path, about.st_size)
+        self._lock = threading.Lock()
+        self._built: Index | None = None
 
     def each(self, root: str) -> Iterator[tuple[Member, str]]:
         """Yield all members with their uris, which begin with `root`. Raises OSError."""
@@ -62,17 +65,17 @@ class OpenArchive:
 
     def find(self, address: str) -> Member:
         """Find a member by its place, if its name is there, or else by name. Raises OSError."""
-        if not (parts := _ADDRESS.fullmatch(address)):
+        if not (inside := Inside.of(address)):
             raise ValueError(f"{address!r} is no address of a photo in an archive")
-        _, place, name, number = parts.groups()
+        _, place, name, number = inside
         stated = unquote_to_bytes(name)
         if place:
             with contextlib.suppress(DamagedError):
                 member = self.archive.member_at(int(place, 16))
                 if member.name == stated:
                     return member
-        hashes, places, is_whole = self._index
-        wanted = hashes.searchsorted(hashes.dtype.type(_hash(stated))) + int(number or 1) - 1
+        hashes, places, is_whole = self._index()
+        wanted = hashes.searchsorted(hashes.dtype.type(_hash(stated))) + number - 1
         if wanted < len(hashes) and hashes[wanted] == _hash(stated):
             member = self.archive.member_at(int(places[wanted]))
             if member.name == stated:
@@ -108,10 +111,13 @@ class OpenArchive:
     def _changed_us(self) -> int:
         return os.fstat(self._file.descriptor).st_mtime_ns // 1000
 
-    @cached_property
-    def _index(self) -> tuple[NDArray[np.uint64], NDArray[np.int64], bool]:
-        """Hashes of the names in order, the places of their members (in the archive's order where
-        a name repeats), and whether these are all."""
+    def _index(self) -> Index:
+        with self._lock:  # many may ask at a time, and to build it reads all of the archive
+            if self._built is None:
+                self._built = self._build_index()
+            return self._built
+
+    def _build_index(self) -> Index:
         import numpy as np
 
         hashes, places, is_whole = array("Q"), array("q"), True

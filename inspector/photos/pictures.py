@@ -32,8 +32,9 @@ THUMB_SIDE = 128
 _LOSSLESS_PIXELS = 512 * 512
 """Small photos keep every pixel: they are shown enlarged, where JPEG's own marks would show."""
 _QUALITY = 90
-_LARGEST = 500_000_000
-"""Pixels; decoded they take 1.5 GB."""
+LIMITS = DecodeLimits(max_pixels=500_000_000, max_bytes=1 << 34)
+"""Bounds for one photo that a person asks for, whatever those of its scan were: it takes 1.5 GB of
+memory at most, decoded."""
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom as shares of the upright photo's width and height."""
@@ -64,16 +65,22 @@ class Opened:
     content_hash: str
 
     def encoded(self) -> Picture:
-        stream = BytesIO()
         small = self.image.width * self.image.height <= _LOSSLESS_PIXELS
         if small and self.image.size == (self.width, self.height):
+            stream = BytesIO()
             self.image.save(stream, "PNG", compress_level=1)
-            media_type = "image/png"
+            content, media_type = stream.getvalue(), "image/png"
         else:
-            self.image.save(stream, "JPEG", quality=_QUALITY)
-            media_type = "image/jpeg"
+            content, media_type = as_jpeg(self.image, _QUALITY), "image/jpeg"
         about = self.width, self.height, self.content_hash, self.ref.size, self.ref.mtime_us
-        return Picture(*about, stream.getvalue(), media_type)
+        return Picture(*about, content, media_type)
+
+
+def as_jpeg(image: Image.Image, quality: int) -> bytes:
+    """Encode an image as JPEG."""
+    stream = BytesIO()
+    image.save(stream, "JPEG", quality=quality)
+    return stream.getvalue()
 
 
 class CannotShowError(Exception):
@@ -99,9 +106,9 @@ def open_whole(address: str, side: int = SCREEN_SIDE) -> Opened:
     """Open a photo at most `side` pixels long; `screen` shows it so. Raises CannotShowError."""
     with read_whole(address) as contents:
         image, orientation = _open(contents.data)
-    sides = upright_sides(image.size, orientation)
-    image.draft(None, (side, side))
-    whole = upright(_rgb(image), orientation)
+        sides = upright_sides(image.size, orientation)
+        image.draft(None, (side, side))
+        whole = upright(_rgb(image), orientation)
     whole.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     return Opened(whole, *sides, contents.ref, contents.content_hash)
 
@@ -134,7 +141,7 @@ def region(address: str, box: Box, width: int) -> Picture:
 
 def read_whole(address: str) -> Contents:
     """Read a photo's bytes. Raises CannotShowError."""
-    contents = read(ImageRef.of(address), DecodeLimits())
+    contents = read(ImageRef.of(address), LIMITS)
     if isinstance(contents, Failure):
         raise CannotShowError(f"{contents.code}: {contents.detail}")
     return contents
@@ -150,9 +157,9 @@ def _open(data: Bytes) -> tuple[Image.Image, int]:
     ImageFile.LOAD_TRUNCATED_IMAGES = True  # in this process only: a person sees what is missing
     warnings.simplefilter("ignore")
     try:
-        Image.MAX_IMAGE_PIXELS = None  # the bound here is `_LARGEST`
+        Image.MAX_IMAGE_PIXELS = None  # the bound here is that of `LIMITS`
         image = open_image(data)
-        if image.width * image.height > _LARGEST:
+        if image.width * image.height > LIMITS.max_pixels:
             raise CannotShowError(f"{image.width} x {image.height} is too large to be shown")
         if image.format == "PNG":
             image.load()  # its EXIF may stand behind the pixels

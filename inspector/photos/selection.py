@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inspector.errors import SourceError, UsageError
+from inspector.photos.address import LOCAL, Inside, is_uri, unquoted, without_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -121,6 +122,10 @@ class Excludes:
 
     def leave_out_named(self, path: str) -> bool:
         """Whether to leave out a file that a list names: by its name, or by a directory in it."""
+        inside = Inside.of(path)
+        path = f"{inside.archive}/{inside.name}" if inside else path
+        if is_uri(path):
+            path = unquoted(without_page(path.removeprefix(LOCAL)))
         names = tuple(name for name in path.split("/") if name not in ("", "."))
         ends = range(1, len(names) + 1)
         return any(self._matched(names[:end], is_dir=end < len(names)) for end in ends)

@@ -17,7 +17,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
-from inspector.photos.address import LOCAL, MEMBER, directory_uri, is_uri, page_of, path_of
+from inspector.photos.address import LOCAL, Inside, directory_uri, is_uri, page_of, path_of
 from inspector.photos.archive import Archives
 from inspector.photos.formats import (
     ARCHIVES,
@@ -148,9 +148,12 @@ def is_gone(address: str) -> bool:
         source, page = source_of(address), page_of(address)
         source.facts(address)
         return page > 1 and page > source.pages(address)
-    except (FileNotFoundError, NotADirectoryError):
-        file = path_of(address.partition(MEMBER)[0]) if address.startswith(LOCAL) else address
-        return not os.path.islink(file)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if error.filename is None:  # its source says so, which was read to the end
+            return True
+        inside = Inside.of(address)
+        file = inside.archive if inside else address
+        return not os.path.islink(path_of(file) if address.startswith(LOCAL) else file)
     except (OSError, ValueError, Refused):
         return False
 
@@ -336,7 +339,7 @@ class Discovery:
         unread: list[str] = []
         for path in (paths[0] for paths in self._met.values()):
             others = beside if named_like_an_archive(path) else unread
-            (within if f"{MEMBER}/" in path else others).append(path)
+            (within if Inside.of(path) else others).append(path)
         if beside:
             ending = next(each for each in ARCHIVES if beside[0].lower().endswith(each))
             self.notes.append(

@@ -5,15 +5,16 @@ from __future__ import annotations
 import errno
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from inspector.core.untrusted import BUCKETS
 from inspector.errors import SourceError
-from inspector.photos.address import text_of
+from inspector.photos.address import page_of, pages, text_of
 from inspector.photos.formats import named_like_a_tiff, named_like_an_archive, named_like_an_image
-from inspector.photos.object_file import Place, canonical, facts_of, page_count, pages
+from inspector.photos.object_file import Place, canonical, facts_of, page_count
 from inspector.photos.selection import APPLE_DOUBLE, Pattern, split_pattern
 from inspector.photos.stores import store_errors
 from inspector.types import FileFacts
@@ -84,8 +85,9 @@ class StoreRoot:
 
     @property
     def may_repeat(self) -> bool:
-        """Also a whole bucket: obstore lists `/a.jpg` as `a.jpg`."""
-        return self.pattern is not None or (self.is_dir and not Place.of(self.uri).key)
+        """Also a whole bucket: obstore lists `/a.jpg` as `a.jpg`; and a page of a file."""
+        is_bucket = self.is_dir and not Place.of(self.uri).key
+        return self.pattern is not None or is_bucket or page_of(self.uri) > 1
 
     def check(self, listing: Discovery) -> None:
         if not self.is_dir:
@@ -112,14 +114,15 @@ class StoreRoot:
 
     def photos(self, listing: Discovery) -> Iterator[Found]:
         if self.facts is not None:
-            yield from pages(self.uri, self.facts, page_count(self.uri, self.facts))
+            count = partial(page_count, self.uri, self.facts)
+            yield from pages(self.uri, self.uri, self.facts, count)
             return
         entries = self._entries(listing)
         while some := list(islice(entries, _LOOKED_AT)):
             photos = [(uri, facts) for uri, name, facts in some if _is_photo(uri, name, listing)]
             count_of = _page_counts(photos)
             for uri, facts in photos:
-                yield from pages(uri, facts, count_of.get(uri, 1))
+                yield from pages(uri, uri, facts, partial(count_of.__getitem__, uri))
 
     def count(self, listing: Discovery) -> int:
         if not self.is_dir:
@@ -221,10 +224,11 @@ def _is_photo(uri: str, name: str, listing: Discovery) -> bool:
 
 
 def _page_counts(photos: list[tuple[str, FileFacts]]) -> dict[str, int]:
-    """Count the photos in each TIFF of `photos`."""
+    """Count the photos in each of `photos`, which for TIFFs takes a look inside."""
+    counts = {uri: 1 for uri, _ in photos}
     tiffs = [photo for photo in photos if named_like_a_tiff(photo[0])]
-    if not tiffs:
-        return {}
-    with ThreadPoolExecutor(_LOOKED_AT) as threads:
-        counts = threads.map(lambda photo: page_count(*photo), tiffs)
-        return {uri: count for (uri, _), count in zip(tiffs, counts, strict=True)}
+    if tiffs:
+        with ThreadPoolExecutor(_LOOKED_AT) as threads:
+            found = threads.map(lambda photo: page_count(*photo), tiffs)
+            counts |= {uri: count for (uri, _), count in zip(tiffs, found, strict=True)}
+    return counts

@@ -89,7 +89,11 @@ def _profile() -> dict[str, Any]:
     ):
         parser = configparser.RawConfigParser()
         place = os.environ.get(variable) or os.path.join("~", ".aws", file)
-        parser.read(os.path.expanduser(place), encoding="utf-8")
+        try:
+            parser.read(os.path.expanduser(place), encoding="utf-8")
+        except (configparser.Error, UnicodeDecodeError) as error:
+            what = " ".join(str(error).split())
+            raise OSError(errno.EIO, f"the settings in {place} cannot be read: {what}") from error
         if parser.has_section(section):
             found |= dict(parser.items(section))
     config = {}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from inspector.photos.jpeg import refuse_damaged_parts
 from inspector.photos.opened import Refused
-from inspector.photos.tiff_directory import MOST_VALUES, read_directory
+from inspector.photos.tiff_directory import MOST_VALUES, STRIPS, TILES, Tag, read_directory
 from inspector.types import FailureCode
 
 if TYPE_CHECKING:
@@ -22,12 +22,9 @@ if TYPE_CHECKING:
     from inspector.photos.opened import Bytes
     from inspector.photos.tiff_directory import Directory
 
-_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
-_FILL_ORDER, _SAMPLES, _ROWS_PER_STRIP, _PLANAR, _SUB_DIRECTORIES = 266, 277, 278, 284, 330
-_TILE_WIDTH, _TILE_HEIGHT, _INK_SET, _EXTRA, _FORMAT, _JPEG_TABLES = 322, 323, 332, 338, 339, 347
+_FILL_ORDER, _SUB_DIRECTORIES, _INK_SET = 266, 330, 332
+_EXTRA, _FORMAT, _JPEG_TABLES = 338, 339, 347
 _DNG_VERSION = 50706
-_PIXELS = ((273, 279), (324, 325))
-"""Tags of offsets and byte counts, of strips and of tiles."""
 _MOST_BELOW = 8
 
 _REDUCED_RESOLUTION = 1
@@ -126,7 +123,7 @@ def is_camera_raw(data: Bytes) -> bool:
     with contextlib.suppress(struct.error):
         first = read_directory(data)
         pages = (first, *_pages_below(first))
-        return any(_SENSOR.intersection(page.values(_PHOTOMETRIC)) for page in pages)
+        return any(_SENSOR.intersection(page.values(Tag.PHOTOMETRIC)) for page in pages)
     return False
 
 
@@ -135,10 +132,10 @@ def refuse_unreadable(data: Bytes, *, preview: bool = False) -> None:
     there; unless `preview` is wanted also where its first page is not the photo itself."""
     try:
         page = read_directory(data)
-        if not all(any(page.values(tag)) for tag in (_WIDTH, _HEIGHT)):
+        if not all(any(page.values(tag)) for tag in (Tag.WIDTH, Tag.HEIGHT)):
             raise Refused(FailureCode.CORRUPT, "the TIFF does not say how wide and high it is")
         if page.has_huge_tiles:
-            across, down = page.first(_TILE_WIDTH, 0), page.first(_TILE_HEIGHT, 0)
+            across, down = page.first(Tag.TILE_WIDTH, 0), page.first(Tag.TILE_HEIGHT, 0)
             wide, high = page.sides
             detail = f"the TIFF says that its tiles are {across} x {down}, itself {wide} x {high}"
             raise Refused(FailureCode.CORRUPT, detail)
@@ -157,21 +154,21 @@ def refuse_damaged(data: Bytes) -> None:
     """Raise Refused for JPEGs within a TIFF in which pixels are lost, of which libtiff says
     nothing. Only for a TIFF that `refuse_unreadable` lets pass."""
     page = read_directory(data)
-    if page.first(_COMPRESSION, _UNCOMPRESSED) == _JPEG:
+    if page.first(Tag.COMPRESSION, _UNCOMPRESSED) == _JPEG:
         parts = (data[at : at + count] for at, count in _parts(page))
         refuse_damaged_parts(bytes(page.values(_JPEG_TABLES)), parts)
 
 
 def _parts(page: Directory) -> Iterator[tuple[int, int]]:
     """Yield offset and byte count of each strip or tile."""
-    for offsets, counts in _PIXELS:
+    for offsets, counts in (STRIPS, TILES):
         yield from zip(page.values(offsets), page.values(counts), strict=False)
 
 
 def _is_preview(first: Directory) -> bool:
     """Whether the first page is not the photo itself."""
     larger = any(prod(below.sides) > prod(first.sides) for below in _pages_below(first))
-    return larger or bool(first.first(_SUBFILE, 0) & _REDUCED_RESOLUTION)
+    return larger or bool(first.first(Tag.SUBFILE, 0) & _REDUCED_RESOLUTION)
 
 
 def _pages_below(first: Directory) -> Iterator[Directory]:
@@ -183,16 +180,16 @@ def _pages_below(first: Directory) -> Iterator[Directory]:
 
 def _unsupported(page: Directory) -> str | None:
     """Describe the kind of TIFF, if it is none that is read."""
-    if not page.values(_PHOTOMETRIC):
+    if not page.values(Tag.PHOTOMETRIC):
         return "the TIFF does not say what its numbers mean (no PhotometricInterpretation)"
-    photometric, compression = page.first(_PHOTOMETRIC, 0), page.first(_COMPRESSION, 1)
+    photometric, compression = page.first(Tag.PHOTOMETRIC, 0), page.first(Tag.COMPRESSION, 1)
     name, colours = _COLOURS.get(photometric, (f"colours of type {photometric}", 1))
-    samples = page.first(_SAMPLES, 1)
-    depths = page.values(_BITS) or (1,)
+    samples = page.first(Tag.SAMPLES, 1)
+    depths = page.values(Tag.BITS) or (1,)
     bits = depths[0]
     formats = set(page.values(_FORMAT)) or {1}
     extra = page.values(_EXTRA)
-    planar = page.first(_PLANAR, 1) == 2 and samples > 1
+    planar = page.first(Tag.PLANAR, 1) == 2 and samples > 1
     in_order = page.values(_FILL_ORDER) in ((), (1,))
     usual_inks = page.values(_INK_SET) in ((), (1,))
     if (
@@ -227,12 +224,12 @@ def _unsupported(page: Directory) -> str | None:
 def _refuse_missing_parts(page: Directory) -> None:
     """Raise Refused where strips or tiles are missing: Pillow and libtiff may leave them black."""
     width, height = page.sides
-    across, down = width, page.first(_ROWS_PER_STRIP, height)
-    if page.values(_TILE_WIDTH) and page.values(_TILE_HEIGHT):
-        across, down = page.first(_TILE_WIDTH, 0), page.first(_TILE_HEIGHT, 0)
-    planes = page.first(_SAMPLES, 1) if page.first(_PLANAR, 1) == 2 else 1
+    across, down = width, page.first(Tag.ROWS_PER_STRIP, height)
+    if page.values(Tag.TILE_WIDTH) and page.values(Tag.TILE_HEIGHT):
+        across, down = page.first(Tag.TILE_WIDTH, 0), page.first(Tag.TILE_HEIGHT, 0)
+    planes = page.first(Tag.SAMPLES, 1) if page.first(Tag.PLANAR, 1) == 2 else 1
     needed = -(-width // max(across, 1)) * -(-height // max(down, 1)) * planes
-    strips, tiles = (page.values(offsets) for offsets, _ in _PIXELS)
+    strips, tiles = (page.values(offsets) for offsets, _ in (STRIPS, TILES))
     offsets = strips or tiles
     there = sum(offset > 0 for offset in offsets)
     if there < min(needed, MOST_VALUES):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from enum import IntEnum
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,26 @@ if TYPE_CHECKING:
 
     from inspector.photos.opened import Bytes
 
-_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT = 254, 255, 256, 257, 322, 323
+
+class Tag(IntEnum):
+    """Numbers of fields that several modules look at."""
+
+    SUBFILE = 254
+    OLD_SUBFILE = 255
+    WIDTH = 256
+    HEIGHT = 257
+    BITS = 258
+    COMPRESSION = 259
+    PHOTOMETRIC = 262
+    SAMPLES = 277
+    ROWS_PER_STRIP = 278
+    PLANAR = 284
+    TILE_WIDTH = 322
+    TILE_HEIGHT = 323
+
+
+STRIPS, TILES = (273, 279), (324, 325)
+"""Tags of the parts' offsets and of their byte counts."""
 _NO_PHOTO = 1 | 4
 """TIFF 6.0, section 8: bits of the tag that mark a smaller version and a mask."""
 
@@ -74,12 +94,12 @@ class Directory:
     @property
     def sides(self) -> tuple[int, int]:
         """Width and height in pixels."""
-        return self.first(_WIDTH, 0), self.first(_HEIGHT, 0)
+        return self.first(Tag.WIDTH, 0), self.first(Tag.HEIGHT, 0)
 
     @property
     def has_huge_tiles(self) -> bool:
         """Whether its tiles are much larger than itself: they take memory and hold nothing."""
-        tile = self.first(_TILE_WIDTH, 0) * self.first(_TILE_HEIGHT, 0)
+        tile = self.first(Tag.TILE_WIDTH, 0) * self.first(Tag.TILE_HEIGHT, 0)
         return tile > max(_LARGE_TILE, 4 * prod(self.sides))
 
 
@@ -145,7 +165,7 @@ def photo_pages(data: Bytes) -> list[int]:
 def _shows_another(page: Directory, first: Directory) -> bool:
     """Whether a page is a photo of its own, by TIFF 6.0's tags and by its sides: smaller than the
     first page and of its proportions it is a step of a pyramid, or a thumbnail."""
-    if page.first(_SUBFILE, 0) & _NO_PHOTO or page.first(_OLD_SUBFILE, 1) == 2:
+    if page.first(Tag.SUBFILE, 0) & _NO_PHOTO or page.first(Tag.OLD_SUBFILE, 1) == 2:
         return False
     (width, height), (own_width, own_height) = first.sides, page.sides
     if not own_width or not own_height:

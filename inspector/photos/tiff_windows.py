@@ -18,7 +18,15 @@ from PIL import Image, TiffImagePlugin
 
 from inspector.photos.opened import Refused
 from inspector.photos.pixels import BACKDROP, as_stored, to_rgb, upright_sides
-from inspector.photos.tiff_directory import TYPE_BYTES, Directory, later_pages, read_directory
+from inspector.photos.tiff_directory import (
+    STRIPS,
+    TILES,
+    TYPE_BYTES,
+    Directory,
+    Tag,
+    later_pages,
+    read_directory,
+)
 from inspector.types import FailureCode
 
 if TYPE_CHECKING:
@@ -28,15 +36,11 @@ if TYPE_CHECKING:
 
     from inspector.photos.opened import Bytes
 
-_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
-_ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _PLANAR = 274, 277, 278, 284
-_TILE_WIDTH, _TILE_HEIGHT, _NODATA = 322, 323, 42113
-_STRIPS, _TILES = (273, 279), (324, 325)
-"""Tags of the parts' offsets and of their byte counts."""
+_ORIENTATION, _NODATA = 274, 42113
 _FACTS = (270, 271, 272, 305, 306, 315, 700)
 """Description, make, model, software, time, artist, XMP."""
-_MEANING = (_BITS, _COMPRESSION, _PHOTOMETRIC, 266, _SAMPLES, _PLANAR, 292, 293, 317, 320, 332, 334,
-            338, 339, 347, 529, 530, 531, 532)  # fmt: skip
+_MEANING = (Tag.BITS, Tag.COMPRESSION, Tag.PHOTOMETRIC, 266, Tag.SAMPLES, Tag.PLANAR, 292, 293, 317,
+            320, 332, 334, 338, 339, 347, 529, 530, 531, 532)  # fmt: skip
 """Tags of what a decoder has to know about the bytes of a strip or tile."""
 
 _WINDOW_PIXELS = 1 << 20
@@ -69,7 +73,7 @@ def read_pixels(data: Bytes) -> NDArray[np.uint8]:
         if nodata is not None:
             window_HWC[(window_HWC == nodata).all(axis=-1)] = BACKDROP
     for mask in later_pages(page):
-        if mask.first(_SUBFILE, 0) & _TRANSPARENCY and _is_mask_of(mask, page):
+        if mask.first(Tag.SUBFILE, 0) & _TRANSPARENCY and _is_mask_of(mask, page):
             for rows, columns, image in _Layout.of(mask, colours=_BLACK_IS_ZERO).windows():
                 stored_HWC[rows, columns][np.asarray(image.convert("L")) == 0] = BACKDROP
             break
@@ -84,23 +88,23 @@ def _nodata(page: Directory) -> int | None:
         value = float(text.strip(b"\0 "))
     except ValueError:
         return None
-    bits = page.first(_BITS, 1)
+    bits = page.first(Tag.BITS, 1)
     if bits not in (8, 16) or not 0 <= value < 1 << bits or page.first(338, 0) in (1, 2):
         return None
     return int(value) >> bits - 8
 
 
 def _is_mask_of(mask: Directory, page: Directory) -> bool:
-    is_plain = (mask.first(_SAMPLES, 1), mask.first(_BITS, 1)) in ((1, 1), (1, 8))
+    is_plain = (mask.first(Tag.SAMPLES, 1), mask.first(Tag.BITS, 1)) in ((1, 1), (1, 8))
     return is_plain and mask.sides == page.sides and not mask.has_huge_tiles
 
 
 def header(data: Bytes) -> bytes:
     """Return a TIFF that has the size, the kind and the plain facts of another, and no pixels."""
     page = read_directory(data)
-    fields = {tag: _as_integers(page, tag) for tag in (_WIDTH, _HEIGHT, _ORIENTATION)}
+    fields = {tag: _as_integers(page, tag) for tag in (Tag.WIDTH, Tag.HEIGHT, _ORIENTATION)}
     fields |= {tag: _as_it_lies(page, tag) for tag in (*_MEANING, *_FACTS)}
-    fields[_STRIPS[0]] = fields[_STRIPS[1]] = _longs(page.order, [8])
+    fields[STRIPS[0]] = fields[STRIPS[1]] = _longs(page.order, [8])
     return _tiff(page.order, {tag: field for tag, field in fields.items() if field[1]}, [])
 
 
@@ -126,19 +130,19 @@ class _Layout:
     def of(cls, page: Directory, *, colours: int | None = None) -> _Layout:
         """Read the layout; `colours` overrides the page's PhotometricInterpretation."""
         width, height = page.sides
-        samples = page.first(_SAMPLES, 1)
-        planes = samples if page.first(_PLANAR, 1) == 2 else 1
-        colours = page.first(_PHOTOMETRIC, 0) if colours is None else colours
-        across, down = page.first(_TILE_WIDTH, 0), page.first(_TILE_HEIGHT, 0)
+        samples = page.first(Tag.SAMPLES, 1)
+        planes = samples if page.first(Tag.PLANAR, 1) == 2 else 1
+        colours = page.first(Tag.PHOTOMETRIC, 0) if colours is None else colours
+        across, down = page.first(Tag.TILE_WIDTH, 0), page.first(Tag.TILE_HEIGHT, 0)
         is_tiled = across > 0 and down > 0
-        tags = _STRIPS if _STRIPS[0] in page.entries else _TILES
+        tags = STRIPS if STRIPS[0] in page.entries else TILES
         if is_tiled:
-            tags = _TILES if _TILES[0] in page.entries else _STRIPS
+            tags = TILES if TILES[0] in page.entries else STRIPS
             return cls(page, width, height, across, down, planes, True, tags, colours)
-        down = min(page.first(_ROWS_PER_STRIP, height) or height, height)
+        down = min(page.first(Tag.ROWS_PER_STRIP, height) or height, height)
         row_bytes = None
-        if page.first(_COMPRESSION, _UNCOMPRESSED) == _UNCOMPRESSED and colours != _YCBCR:
-            row_bytes = -(-width * (samples // planes) * page.first(_BITS, 1) // 8)
+        if page.first(Tag.COMPRESSION, _UNCOMPRESSED) == _UNCOMPRESSED and colours != _YCBCR:
+            row_bytes = -(-width * (samples // planes) * page.first(Tag.BITS, 1) // 8)
         return cls(page, width, height, width, down, planes, False, tags, colours, row_bytes)
 
     def windows(self) -> Iterator[tuple[slice, slice, Image.Image]]:
@@ -209,21 +213,21 @@ class _Layout:
 
     def _part_bytes(self) -> int:
         """Bytes of a whole part that is not compressed."""
-        samples, bits = self.page.first(_SAMPLES, 1) // self.planes, self.page.first(_BITS, 1)
+        samples, bits = self.page.first(Tag.SAMPLES, 1) // self.planes, self.page.first(Tag.BITS, 1)
         return -(-self.part_width * samples * bits // 8) * self.part_height
 
     def _image(self, sides: tuple[int, int], part_height: int, parts: list[bytes]) -> Image.Image:
         """Decode the window of this width and height, whose parts these are."""
         order = self.page.order
         fields = {tag: _as_it_lies(self.page, tag) for tag in _MEANING}
-        fields[_WIDTH], fields[_HEIGHT] = (_longs(order, [side]) for side in sides)
-        fields[_PHOTOMETRIC] = _SHORT, 1, struct.pack(f"{order}H", self.colours)
+        fields[Tag.WIDTH], fields[Tag.HEIGHT] = (_longs(order, [side]) for side in sides)
+        fields[Tag.PHOTOMETRIC] = _SHORT, 1, struct.pack(f"{order}H", self.colours)
         if self.is_tiled:
-            fields[_TILE_WIDTH] = _longs(order, [self.part_width])
-            fields[_TILE_HEIGHT] = _longs(order, [part_height])
+            fields[Tag.TILE_WIDTH] = _longs(order, [self.part_width])
+            fields[Tag.TILE_HEIGHT] = _longs(order, [part_height])
         else:
-            fields[_ROWS_PER_STRIP] = _longs(order, [part_height])
-        tags = _TILES if self.is_tiled else _STRIPS
+            fields[Tag.ROWS_PER_STRIP] = _longs(order, [part_height])
+        tags = TILES if self.is_tiled else STRIPS
         fields[tags[0]] = _longs(order, [0] * len(parts))
         fields[tags[1]] = _longs(order, [len(part) for part in parts])
         small = _tiff(order, {tag: field for tag, field in fields.items() if field[1]}, parts)
@@ -244,7 +248,7 @@ def _tiff(order: str, fields: dict[int, _Field], parts: list[bytes]) -> bytes:
             places[tag] = at
             at += size + size % 2
     if parts:
-        tag = _TILES[0] if _TILES[0] in fields else _STRIPS[0]
+        tag = TILES[0] if TILES[0] in fields else STRIPS[0]
         offsets = []
         for part in parts:
             offsets.append(at)

@@ -10,6 +10,7 @@ from inspector.core.text import quantity
 from inspector.photos.address import text_of
 from inspector.reporting.counting import common_folder
 from inspector.reporting.wording import photos
+from inspector.results.labels import box_of
 from inspector.types import Verdict
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def write_coco(query: Query, file: Path, moved: Moved | None = None) -> str:
         f"SELECT min(uri), max(uri) FROM photos WHERE {_LOOKED_AT}",
     )
     root = common_folder(first or "", last or "")
-    about = {"description": "cracks found by inspector", "root": text_of(root).rstrip("/")}
+    now = text_of(moved.apply(root) if moved else root).rstrip("/")
+    about = {"description": "cracks found by inspector", "root": now}
     counts = {}
     with replacing(file) as draft, draft.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write(f'{{"info": {json.dumps(about)},\n"licenses": [],\n')
@@ -89,13 +91,13 @@ def _annotations(query: Query) -> Iterator[JsonObject]:
     ):
         for region in regions:
             number += 1
-            box = [region[side] for side in ("x", "y", "width", "height")]
+            box = box_of(region)
             score = {} if region["p_crack"] is None else {"score": round(region["p_crack"], 6)}
             yield {
                 "id": number,
                 "image_id": row + 1,
                 "category_id": _CATEGORY["id"],
-                "bbox": box,
+                "bbox": list(box),
                 "area": box[2] * box[3],
                 "iscrowd": 0,
                 "segmentation": [],

@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING
 
 from inspector.core.layout import Layout, is_being_written
 from inspector.core.text import display_path
-from inspector.errors import UsageError
+from inspector.errors import OutputError, UsageError
 from inspector.model.scale import NOTHING_ASKED, Scale
 from inspector.reporting import counting
 from inspector.reporting.counting import OUTCOMES, Folders, Group, Places
 from inspector.results.labels import Label
-from inspector.results.manifest import DENSE, SHARD, THRESHOLDS, Manifest, ManifestError
+from inspector.results.manifest import (
+    DENSE,
+    SHARD,
+    THRESHOLDS,
+    Manifest,
+    ManifestError,
+    OtherVersionError,
+)
 from inspector.results.query import FAILED
 from inspector.types import Verdict
 
@@ -284,7 +291,8 @@ def _local(moment: datetime) -> datetime:
 
 
 def state_of(table: Table) -> State:
-    """Tell whether the table's directory is whole, and whose photos it has."""
+    """Tell whether the table's directory is whole, and whose photos it has. Raises OutputError for
+    a table of another version, which may be sound."""
     state = _state_of(table)
     with contextlib.suppress(ManifestError):
         manifest = Manifest.read(table.out)
@@ -308,6 +316,8 @@ def _state_of(table: Table) -> State:
         manifest = Manifest.read(table.out)
         if manifest is None:
             raise ManifestError("", "it is missing")
+    except OtherVersionError as error:
+        raise OutputError(f"{table.out} was not read: {error.what}; {error.remedy}") from error
     except ManifestError as error:
         return State(DAMAGED, f"The manifest of this table is damaged ({error.what}): see what "
                               f"inspector verify says before you rely on it.")  # fmt: skip

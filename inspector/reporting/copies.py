@@ -14,10 +14,10 @@ from inspector.core.durable import publish
 from inspector.core.text import quantity
 from inspector.errors import UsageError
 from inspector.photos.drawing import mark_regions
-from inspector.photos.pictures import CannotShowError, read_whole
-from inspector.reporting.counting import SHOWN
+from inspector.photos.pictures import CannotShowError, as_jpeg, read_whole
+from inspector.reporting.counting import SHOWN, common_folder
 from inspector.reporting.lists import writing
-from inspector.reporting.shots import as_jpeg, ask_each, open_judged
+from inspector.reporting.shots import ask_each, open_judged
 from inspector.reporting.wording import photos
 from inspector.workers.process import HelperError
 
@@ -50,30 +50,32 @@ def check_folder(option: str, folder: Path, out: Path | str) -> None:
 
 
 def write_copies(
-    query: Query, folders: Mapping[str, Path], root: str, moved: Moved | None, progress: Progress
+    query: Query, folders: Mapping[str, Path], moved: Moved | None, progress: Progress
 ) -> dict[str, str]:
     """Write the pictures of all cracks, as they stand after people had their say, into `folders`,
-    by option. `root` is the uri of the folder that holds all photos. Returns what there is to say
-    of each. Raises OutputError, StaleTableError."""
-    numbers = [n for (n,) in query.ask([], "SELECT row FROM photos WHERE after = 'crack'")]
-    written, missing, first, done = dict.fromkeys(folders, 0), 0, "", 0
+    by option, each below the folder that holds all photos. Returns what there is to say of each.
+    Raises OutputError, StaleTableError."""
+    cracks = "list(row ORDER BY row) FILTER (after = 'crack')"
+    asked = f"SELECT coalesce({cracks}, []), min(uri), max(uri) FROM photos"
+    ((numbers, first, last),) = query.ask(["uri"], asked)
+    root = common_folder(first or "", last or "")
+    written, missing, why, done = dict.fromkeys(folders, 0), 0, "", 0
     taken: set[str] = set()
     for start in range(0, len(numbers), _AT_ONCE):
         rows = query.rows(numbers[start : start + _AT_ONCE], SHOWN)
         places = [_unique(place_of(row["uri"], root), row["uri"], taken) for row in rows]
-
-        asked = [(row["regions"] or [], tuple(folders)) for row in rows]
-        with closing(ask_each(make_pictures, rows, asked, moved)) as answers:
+        more = [(row["regions"] or [], tuple(folders)) for row in rows]
+        with closing(ask_each(make_pictures, rows, more, moved)) as answers:
             for row, place, made in zip(rows, places, answers, strict=True):
                 done += 1
                 progress("copies", done, len(numbers))
                 if isinstance(made, HelperError):
-                    missing, first = missing + 1, first or f"{row['path']}: {made}"
+                    missing, why = missing + 1, why or f"{row['path']}: {made}"
                     continue
                 for option, contents in made.items():
                     written[option] += len(contents)
                     _write(option, folders[option], place, contents)
-    gone = f"; {photos(missing)} could not be read, first {first}" if missing else ""
+    gone = f"; {photos(missing)} could not be read, first {why}" if missing else ""
     return {option: f"{quantity(count, 'picture')}{gone}" for option, count in written.items()}
 
 
@@ -111,9 +113,8 @@ def make_pictures(
 def place_of(uri: str, root: str) -> str:
     """Where a photo belongs below a folder: its path below `root`. Names that would lead out of it
     or that no file system takes become others."""
-    below = uri.removeprefix(root).replace("#", "-") if uri.startswith(root) else uri
     names = []
-    for part in below.split("/"):
+    for part in uri.removeprefix(root).replace("#", "-").split("/"):
         name = unquote_to_bytes(part).replace(b"/", b"_").replace(b"\0", b"_")
         if name not in (b"", b".", b".."):
             names.append(os.fsdecode(name[:_LONGEST_NAME]))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from inspector.core.durable import replacing
 from inspector.core.text import quantity
 from inspector.photos.drawing import mark_regions
+from inspector.photos.pictures import as_jpeg
 from inspector.reporting.lists import FIELDS, ORDER, Field, listed
-from inspector.reporting.shots import as_jpeg, ask_each, open_judged
+from inspector.reporting.shots import ask_each, open_judged
 from inspector.reporting.wording import photos, unseen
 from inspector.results.query import FAILED
 from inspector.types import Verdict

@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -113,16 +114,17 @@ def _list(query: Query, outcome: str, total: int, links: Links, root: str) -> Li
 
 def _names(uris: Iterable[str], links: Links, root: str) -> dict[str, Any]:
     """Folders and the links to them (empty where none leads there), each photo's folder and name,
-    and by their places the ends of links that differ from the names."""
+    and by their places the ends of links that are not what the page makes of the names."""
     numbers: dict[str, int] = {}
     found: dict[str, Any] = {"folders": [], "links": [], "tails": {}, "folder": [], "file": []}
     for place, uri in enumerate(uris):
         folder, _, name = uri.rpartition("/")
         plain = _PLAIN.fullmatch(name) is not None
+        text = name if plain else printable(text_of(name))
         new = folder not in numbers
         if new or not plain or links.moved:
             to_folder, _, tail = links.photo(uri).rpartition("/")
-            if tail != name:
+            if tail != (name if plain else quote(text, safe="!'()*")):
                 found["tails"][place] = tail
             if new:
                 numbers[folder] = len(numbers)
@@ -130,7 +132,7 @@ def _names(uris: Iterable[str], links: Links, root: str) -> dict[str, Any]:
                 found["folders"].append(printable(below).rstrip("/"))
                 found["links"].append(to_folder)
         found["folder"].append(numbers[folder])
-        found["file"].append(name if plain else printable(text_of(name)))
+        found["file"].append(text)
     return found
 
 

@@ -118,7 +118,10 @@ class Links:
             return uri
         if not uri.startswith(LOCAL) or MEMBER in uri:
             return ""
-        return self._to(path_of(uri))
+        try:
+            return self._to(path_of(uri))
+        except ValueError:  # of a file of another machine
+            return ""
 
     def overlay(self, uri: str) -> str:
         """The photo with its heat map, where that was drawn."""

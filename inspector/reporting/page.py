@@ -222,6 +222,7 @@ def render_page(
             str(report.out.absolute() if isinstance(report.out, Path) else report.out)
         ),
         command=shlex.quote(display_path(str(report.out))),
+        in_bucket=isinstance(report.out, str),
         query=_query(report.out),
     )
 

@@ -13,7 +13,7 @@ from inspector.core.layout import refuse_other
 from inspector.core.progress import no_progress
 from inspector.core.untrusted import take_paths
 from inspector.errors import UsageError
-from inspector.photos.address import Moved, uri_of
+from inspector.photos.address import Moved
 from inspector.reporting.contents import Report, count_table
 from inspector.reporting.copies import ANNOTATE, COPY, CROPS, check_folder, write_copies
 from inspector.reporting.counting import PASSES
@@ -161,8 +161,7 @@ def _report(config: ReportConfig, out: Path, progress: Progress) -> Report:
                 if option != "--html"
             }
             if config.folders:
-                root = uri_of(counted.root).rstrip("/") + "/"
-                said |= write_copies(query, config.folders, root, moved, progress)
+                said |= write_copies(query, config.folders, moved, progress)
         return replace(counted, said=said), lists
 
     since = None if config.since is None else parse_since(config.since)

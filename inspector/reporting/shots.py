@@ -7,7 +7,6 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -120,12 +119,6 @@ def open_judged(address: str, content_hash: str, side: int | None = None) -> Ope
     if opened.content_hash != content_hash:
         raise CannotShowError("the file has changed since the scan")
     return opened
-
-
-def as_jpeg(image: Image.Image, quality: int) -> bytes:
-    stream = BytesIO()
-    image.save(stream, "JPEG", quality=quality)
-    return stream.getvalue()
 
 
 def places_of(row: JsonObject) -> list[Box]:

@@ -17,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
@@ -101,6 +102,17 @@ class Decision:
     regions: tuple[RegionLabel, ...] = ()
     """All that is said of its regions and of places in it."""
     note: str | None = None
+
+
+SIDES = tuple(field.name for field in BOX)
+Box = tuple[int, int, int, int]
+"""A place in a photo: left, top, width and height in pixels of the upright photo."""
+
+
+def box_of(region: Mapping[str, Any]) -> Box:
+    """Return the place of a region, or of what a person said of one."""
+    x, y, width, height = (region[side] for side in SIDES)
+    return x, y, width, height
 
 
 class LabelStore:
@@ -227,7 +239,9 @@ def is_of_same_bytes(row: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
 def newest(decisions: pa.Table) -> pa.Table:
     """Return, of all decisions in their order, the last for each uri, whatever it says."""
     ids = {uri: place for place, uri in enumerate(decisions["uri"].to_pylist())}
-    return decisions.take(pa.array(sorted(ids.values()), pa.int64()))
+    # Of a list, or of NumPy's array, pyarrow would load pandas, if it is there: 40 MB.
+    places = pa.py_buffer(np.array(sorted(ids.values()), np.int64))
+    return decisions.take(pa.Array.from_buffers(pa.int64(), len(ids), [None, places]))
 
 
 def read_decisions(out: Path) -> pa.Table:

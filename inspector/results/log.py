@@ -105,6 +105,7 @@ class LoggedResults(Results):
         with self._saying_what_is_safe():
             table = self._without_known(table)
             while table.num_rows or not self._parts:
+                self.ended = ""
                 name = self._next_name()
                 content = encode(self._signed(table)).to_pybytes()
                 there = self._bucket.create(f"{TABLE}/{name}", content)

@@ -82,16 +82,21 @@ class LostRows:
         return read_list(self._at.photos(file), self.parts[file].rows)
 
     def notes(self) -> list[str]:
-        """Return a sentence about each lost part."""
-        return [
-            (f"{quantity(part.rows, 'photo')} to be judged again at other thresholds"
-             if part.sha256 == AGAIN
-             else f"{TABLE}/{part.file} was lost with {quantity(part.rows, 'row')}")
-            + f"; {self.missing(file):,} of them had no row when this scan began"
-            + (", and which they are is not known: put the file back"
-               if self._missing[file] is None else "")
-            for file, part in self.parts.items()
-        ]  # fmt: skip
+        """Return a sentence about each lost part, and one about all photos to be judged again."""
+        again = [file for file, part in self.parts.items() if part.sha256 == AGAIN]
+        said = {file: f"{TABLE}/{file} was lost with {quantity(self.parts[file].rows, 'row')}"
+                for file in self.parts if file not in again}  # fmt: skip
+        notes = [self._note(lost, [file]) for file, lost in said.items()]
+        if again:
+            photos = quantity(sum(self.parts[file].rows for file in again), "photo")
+            notes.append(self._note(f"{photos} to be judged again at other thresholds", again))
+        return notes
+
+    def _note(self, said: str, files: Sequence[str]) -> str:
+        missing = sum(map(self.missing, files))
+        known = all(self._missing[file] is not None for file in files)
+        remedy = "" if known else ", and which they are is not known: put the file back"
+        return f"{said}; {missing:,} of them had no row when this scan began{remedy}"
 
     def found(self, uris: Sequence[str]) -> None:
         """Note that these photos have a row now, or are to have none."""

@@ -25,7 +25,7 @@ from inspector.results.log import at_hand
 from inspector.results.manifest import MERGED, SHARD, Manifest, Part, differences
 from inspector.results.parts import examine, read_columns, uris_in
 from inspector.results.store import open_results
-from inspector.results.switch import NextTable
+from inspector.results.switch import next_table
 from inspector.results.verify.table import UriCensus
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from inspector.core.progress import Progress
     from inspector.photos.selection import Shard
     from inspector.results.store import Results
+    from inspector.results.switch import NextTable
     from inspector.types import JsonObject
 
 _MOST_NAMED = 8
@@ -112,6 +113,15 @@ class FinishedTable:
             raise OutputError(again)
         return cls(name, out, manifest, manifest.shard())
 
+    def refuse_changed(self, part: Part, file: Path) -> None:
+        """Raise OutputError unless `file`, which is that of a part or was made of it, has the bytes
+        that were committed; OSError."""
+        if sha256_of(file) != part.sha256:
+            raise OutputError(
+                f"{part.file} of {self.name} is not the file that was committed: see inspector "
+                f"verify {self.name}"
+            )
+
 
 def merge(config: MergeConfig, *, progress: Progress = no_progress) -> MergeResult:
     """Make one table of all rows of `config.tables`, and of what people said about them.
@@ -124,7 +134,7 @@ def merge(config: MergeConfig, *, progress: Progress = no_progress) -> MergeResu
     with ExitStack() as stack:
         tables = [FinishedTable.of(out, stack.enter_context(at_hand(out))) for out in config.tables]
         identity = _common_identity(tables)
-        if tables[0].shard is not None:
+        if shards := any(table.shard is not None for table in tables):
             tables = _all_shards(tables)
         opening = open_results(config.out, identity, overwrite=config.overwrite)
         results = stack.enter_context(opening)
@@ -137,8 +147,8 @@ def merge(config: MergeConfig, *, progress: Progress = no_progress) -> MergeResu
                     f"{config.out} holds rows that no merge has put there; choose another --out, "
                     "or --overwrite to remove them first"
                 )
-            with reporting(config.out, lambda: "its table is as it was"):
-                merging = _Merging(results)
+            with next_table(results) as new:
+                merging = _Merging(results, new)
                 for number, (table, part) in enumerate(wanted):
                     progress("merging", number, len(wanted))
                     merging.take(table, part)
@@ -146,12 +156,12 @@ def merge(config: MergeConfig, *, progress: Progress = no_progress) -> MergeResu
             backends = [table.manifest.backend for table in tables]
             results.backend = next(filter(None, backends), "")
             results.ended = MERGED
-            results.switch(results.identity, merging.table)
+            results.switch(results.identity, new)
             copied = merging.copied
         return MergeResult(
             out=config.out,
             tables=len(tables),
-            shards=tables[0].shard is not None,
+            shards=shards,
             rows=results.rows,
             parts=len(results.parts),
             copied=copied,
@@ -178,13 +188,14 @@ def _common_identity(tables: Sequence[FinishedTable]) -> Mapping[str, str]:
 def _all_shards(tables: Sequence[FinishedTable]) -> list[FinishedTable]:
     """The shards in their order. Raises OutputError unless each is there once."""
     found: dict[int, FinishedTable] = {}
-    count = tables[0].shard.count if tables[0].shard else 0
+    first, shard = next((table, table.shard) for table in tables if table.shard)
+    count = shard.count
     for table in tables:
         if table.shard is None or table.shard.count != count:
             of = table.shard and f"shard {table.shard}"
             raise OutputError(
-                f"{tables[0].name} is shard {tables[0].shard}, {table.name} is "
-                f"{of or 'no shard'}: only the shards of one scan make one table"
+                f"{first.name} is shard {shard}, {table.name} is {of or 'no shard'}: only the "
+                "shards of one scan make one table"
             )
         if (other := found.setdefault(table.shard.number, table)) is not table:
             raise OutputError(f"{other.name} and {table.name} are both shard {table.shard}")
@@ -198,9 +209,8 @@ def _all_shards(tables: Sequence[FinishedTable]) -> list[FinishedTable]:
 class _Merging:
     """The parts of all tables, taken into a new one; whatever is looked at is looked at there."""
 
-    def __init__(self, results: Results) -> None:
-        """Raises OSError."""
-        self.table = NextTable(results)
+    def __init__(self, results: Results, table: NextTable) -> None:
+        self._table = table
         self.copied = 0
         self._fingerprint = results.fingerprint
         self._census = UriCensus()
@@ -210,12 +220,9 @@ class _Merging:
     def take(self, table: FinishedTable, part: Part) -> None:
         """Raises OSError, and OutputError for a part that is not as it was committed."""
         source = Layout(table.out).table / part.file
-        name, target = self.table.next_path()
+        name, target = self._table.next_path()
         self._link(source, target)
-        if sha256_of(target) != part.sha256:
-            raise OutputError(
-                f"{source} is not the file that was committed: see inspector verify {table.name}"
-            )
+        table.refuse_changed(part, target)
         examine(target, self._fingerprint)
         rows = read_columns(target, ["uri", "verdict", "failure_code"])
         uris = rows["uri"].to_pylist()
@@ -223,7 +230,7 @@ class _Merging:
             raise OutputError(f"{source} has rows of other shards than {table.shard}")
         self._found[name] = table.name, target
         self._census.add(name, uris)
-        self.table.take(name, part.sha256, rows)
+        self._table.take(name, part.sha256, rows)
 
     def refuse_doubles(self) -> None:
         """Raise OutputError for a file with two rows."""

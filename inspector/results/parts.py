@@ -16,11 +16,11 @@ from inspector.errors import OutputError
 from inspector.photos.address import Moved, text_of
 from inspector.results.manifest import Part
 from inspector.results.schema import METADATA_PREFIX, SCHEMA
-from inspector.results.times import added, filtered, without_times
+from inspector.results.times import filtered, without_times
 from inspector.types import FailureCode, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -88,6 +88,13 @@ def uris_in(path: Path) -> list[str]:
     return uris
 
 
+def rows_of(path: Path, uris: Iterable[str], columns: Sequence[str]) -> pa.Table:
+    """Read some columns of the rows that photos have in a part, their uris among the columns.
+    Raises OutputError."""
+    rows = read_columns(path, columns)
+    return rows.filter(pc.is_in(rows["uri"], value_set=pa.array(uris, pa.string())))
+
+
 def is_alike(path: Path, table: pa.Table) -> bool:
     """Whether a part was made in the same way as a table: with the same facts, whenever."""
     with opened_part(path) as file:
@@ -130,11 +137,6 @@ def without(table: pa.Table, uris: Sequence[str]) -> tuple[pa.Table, int]:
     gone = pc.is_in(table["uri"], value_set=pa.array(uris, pa.string()))
     left = filtered(table, pc.invert(gone))
     return left, table.num_rows - left.num_rows
-
-
-def with_added(table: pa.Table, more: pa.Table) -> tuple[pa.Table, int]:
-    """Put the rows of `more` behind those of a part, whose metadata stays; return how many."""
-    return added(table, more), len(more)
 
 
 def renamed(table: pa.Table, moved: Moved, twice: Sequence[str] = ()) -> tuple[pa.Table, int]:

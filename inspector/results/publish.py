@@ -56,8 +56,8 @@ class PublishConfig:
                 f"--delta {self.delta}: a Delta table cannot lie below a name with "
                 f"{' '.join(wrong)} in it; name another"
             )
-        free = not self.delta.exists() or (self.delta.is_dir() and not any(self.delta.iterdir()))
-        if not free and not (self.delta / "_delta_log").is_dir():
+        free = not os.path.exists(delta) or (os.path.isdir(delta) and not any(self.delta.iterdir()))
+        if not free and not os.path.isdir(os.path.join(delta, "_delta_log")):
             raise UsageError(
                 f"--delta {self.delta} is there, not empty and no Delta table; name a new one"
             )
@@ -130,11 +130,7 @@ def _state(table: FinishedTable, progress: Progress) -> int:
     parts, said = table.manifest.parts, hashlib.sha256()
     for done, part in enumerate(parts):
         progress("parts", done, len(parts))
-        if sha256_of(Layout(table.out).table / part.file) != part.sha256:
-            raise OutputError(
-                f"{part.file} of {table.name} is not the file that was committed: see inspector "
-                f"verify {table.name}"
-            )
+        table.refuse_changed(part, Layout(table.out).table / part.file)
         said.update(part.sha256.encode())
     labels = Layout(table.out).labels
     said.update(sha256_of(labels).encode() if labels.exists() else b"")

@@ -18,16 +18,17 @@ import pyarrow.compute as pc
 
 from inspector.core.spare import spare_folder
 from inspector.errors import OutputError
-from inspector.results.labels import newest
+from inspector.results.labels import SIDES, newest
 from inspector.results.reader import ROW, Table, batch_schema
 from inspector.results.view import KEYS, applying
+from inspector.types import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from inspector.types import JsonObject
 
-FAILED = "failed"
+FAILED = str(Status.FAILED)
 _LEAST_MEMORY, _MEMORY_PER_ROW = 32_000_000, 8
 """Bytes that DuckDB may hold for a report; it writes the rest to a temporary directory."""
 _THREADS = 1
@@ -37,13 +38,12 @@ OPPOSITE = "(('crack', 'clear'), ('clear', 'crack'), ('not_concrete', 'crack'))"
 """What a person said beside what the model had said, where one is the opposite of the other."""
 _JUDGED = ("regions", "width", "height", "peak_x", "peak_y")
 """Columns that what a person said of places is about."""
-_BOX = ("x", "y", "width", "height")
 _POINT = 14
 """A place marked by a click is a square around it, this part of the photo's longer side."""
 
 
 def _box(name: str) -> str:
-    return "{" + ", ".join(f"{side}: {name}.{side}" for side in _BOX) + "}"
+    return "{" + ", ".join(f"{side}: {name}.{side}" for side in SIDES) + "}"
 
 
 _PLACES = f"""SELECT *, coalesce(places, []) AS said_of, coalesce(regions, []) AS found,
@@ -127,8 +127,11 @@ class Query:
     def _judged(self, decided: pa.Table) -> pa.Table:
         """Return what the model says of the photos of which people said something of places."""
         numbers = decided.filter(decided["places"].is_valid())[ROW].to_pylist()
-        rows = self.table.rows(numbers, _JUDGED)
-        return pa.Table.from_pylist(rows, schema=batch_schema(_JUDGED))
+        rows, schema = self.table.rows(numbers, _JUDGED), batch_schema(_JUDGED)
+        # pyarrow loads pandas for a list, if it is there: 40 MB.
+        if not rows:
+            return pa.Table.from_batches([], schema)
+        return pa.Table.from_pylist(rows, schema=schema)
 
     def ask(self, columns: Sequence[str], sql: str, *values: object) -> list[Any]:
         """Run one statement over `photos`, from its SELECT on, and return its rows.
@@ -165,7 +168,7 @@ class Query:
             rejected, marked = (boxes or [] for boxes in places)
             if "regions" in row and (marked or (rejected and row["regions"])):
                 regions = row["regions"] or []
-                standing = [r for r in regions if {k: r[k] for k in _BOX} not in rejected]
+                standing = [r for r in regions if {k: r[k] for k in SIDES} not in rejected]
                 row["regions"] = [*marked, *standing]
             if off_peak:
                 row |= dict.fromkeys({"peak_x", "peak_y"} & row.keys())

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -143,7 +142,7 @@ class Table:
                     batch.validate(full=True)
                     _check(part)
                     times = judged.slice(row - part.begin, batch.num_rows)
-                    own = {ROW: _numbers(row, batch.num_rows), JUDGED_AT.name: times}
+                    own = {ROW: pa.arange(row, row + batch.num_rows), JUDGED_AT.name: times}
                     arrays = [
                         own[name] if name in own else batch.column(name) for name in schema.names
                     ]
@@ -181,12 +180,6 @@ def batch_schema(columns: Sequence[str]) -> pa.Schema:
 def _stored(columns: Sequence[str]) -> list[str]:
     """The columns that parts have; one at least, of which the number of rows is known."""
     return [name for name in columns if name != JUDGED_AT.name] or ["status"]
-
-
-def _numbers(begin: int, count: int) -> pa.Array:
-    """Consecutive int64 numbers. (`pa.array` would load pandas, if it is installed: 40 MB.)"""
-    values = pa.py_buffer(np.arange(begin, begin + count, dtype=np.int64))
-    return pa.Array.from_buffers(pa.int64(), count, [None, values])
 
 
 def read_steadily(out: Path, read: Callable[[Table], Read], since: datetime | None = None) -> Read:

@@ -217,10 +217,13 @@ def make_row(item: Photo | Failure, judgement: Judgement | None) -> dict[str, An
 
 def are_previews(formats: Any) -> NDArray[np.bool_]:
     """Tell of which rows only the photo's preview was read, by their column `format`."""
-    ends: NDArray[np.bool_] = pc.fill_null(pc.ends_with(formats, PREVIEW), False).to_numpy(
-        zero_copy_only=False
-    )
-    return ends
+    return held(pc.ends_with(formats, PREVIEW))
+
+
+def held(values: Any, *, null: bool = False) -> NDArray[np.bool_]:
+    """Convert a boolean column to a mask, in which `null` stands where the column says nothing."""
+    mask: NDArray[np.bool_] = pc.fill_null(values, null).to_numpy(zero_copy_only=False)
+    return mask
 
 
 def to_table(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> pa.Table:

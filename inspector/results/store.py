@@ -40,11 +40,11 @@ from inspector.results.parts import (
     recognise,
     renamed,
     uris_in,
-    with_added,
     without,
 )
 from inspector.results.schema import SCHEMA_VERSION
 from inspector.results.switch import complete_switch
+from inspector.results.times import added
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -116,14 +116,15 @@ class Results:
         files are taken out before. Raises OutputError saying how many rows are safe."""
         uris = table["uri"].to_pylist()
         with self._saying_what_is_safe():
+            self.ended = ""  # before any old row goes
             files = self.ledger.files_with(uris)
             self.superseded += self._rewrite(dict.fromkeys(files, partial(without, uris=uris)))
             last = next(reversed(self._parts.values()), None)
             # A reader who has met an old row must not meet the new one in a part of its list.
             fits = last is not None and not files and last.rows + len(uris) <= fill
             if last is not None and fits and is_alike(self._at.table / last.file, table):
-                self._rewrite({last.file: partial(with_added, more=table)})
-                self._has(uris)
+                self._rewrite({last.file: lambda rows: (added(rows, table), len(table))})
+                self.lost.found(uris)
             else:
                 self._add(self._next_name(), encode(table), table)
             self._write_manifest()
@@ -135,11 +136,7 @@ class Results:
         publish(content, self._at.table / name, self._at.draft(name))
         self._put(Part(name, len(uris), hashlib.sha256(content).hexdigest()))
         self.outcomes += counted(outcomes_of(rows))
-        self._has(uris)
-
-    def _has(self, uris: Sequence[str]) -> None:
         self.lost.found(uris)
-        self.ended = ""
 
     def begin_with(self, backend: str) -> None:
         """Record the engine of a table that was not begun before. Raises OutputError."""
@@ -159,8 +156,8 @@ class Results:
         """Take rows out of the parts that hold them. Raises OutputError like `commit`."""
         with self._saying_what_is_safe():
             edits = {file: partial(without, uris=uris) for file, uris in uris_by_file.items()}
-            self.pruned += self._rewrite(edits)
             self.ended = ""
+            self.pruned += self._rewrite(edits)
             self.give_up(uri for uris in uris_by_file.values() for uri in uris)
 
     def give_up(self, uris: Iterable[str]) -> None:
@@ -307,7 +304,7 @@ class Results:
         for path in self._at.parts():
             states = known.get(path.name), before.rewriting.get(path.name)
             self._put(recognise(path, self.fingerprint, *states))
-        if self._parts.keys() <= known.keys():
+        if self._parts.keys() <= known.keys() and not before.rewriting:
             self.ended = before.ended
         gone = [part for part in known.values() if part.file not in self._parts]
         self._know_rows(gone, by_content=by_content)

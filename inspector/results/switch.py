@@ -8,21 +8,40 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from inspector.core.durable import make_directory, sync_directory, write_synced
+from inspector.core.durable import make_directory, reporting, sync_directory, write_synced
 from inspector.core.layout import Layout, number_of, part_name
 from inspector.results.lost import list_of
 from inspector.results.manifest import AGAIN, Manifest, Part
 from inspector.results.parts import counted, encode, outcomes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import pyarrow as pa
 
     from inspector.results.store import Results
+
+
+LISTED = 20_000
+"""Photos of a list at most: with the longest paths that there are, it can still be read."""
+
+
+@contextmanager
+def next_table(results: Results) -> Iterator[NextTable]:
+    """Begin the table that is to follow that of `results`; where it cannot be completed, its parts
+    are removed. Raises OutputError."""
+    at = Layout(results.out)
+    with reporting(results.name, lambda: "its table is as it was"):
+        try:
+            yield NextTable(results)
+        except BaseException:
+            with suppress(OSError):
+                at.clear(at.next_table)
+            raise
 
 
 class NextTable:
@@ -60,9 +79,10 @@ class NextTable:
 
     def leave_out(self, uris: Sequence[str]) -> None:
         """Note photos that are to be judged again. Raises OSError."""
-        name, _ = self.next_path()
-        self._list(name, uris)
-        self.again.append(Part(name, len(uris), AGAIN))
+        for start in range(0, len(uris), LISTED):
+            some, (name, _) = uris[start : start + LISTED], self.next_path()
+            self._list(name, some)
+            self.again.append(Part(name, len(some), AGAIN))
 
     def _list(self, name: str, uris: Sequence[str]) -> None:
         write_synced(list_of(uris), self._at.photos(name))

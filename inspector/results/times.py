@@ -84,7 +84,12 @@ def added(table: pa.Table, more: pa.Table) -> pa.Table:
 
 def column(spans: Sequence[Span]) -> pa.Array:
     """Return the time of each row."""
-    moments = pa.array([moment for _, moment in spans], JUDGED_AT.type)
-    places = np.repeat(np.arange(len(spans), dtype=np.int32), [rows for rows, _ in spans])
-    buffers = [None, pa.py_buffer(places)]  # `pa.array` of it would load pandas
-    return moments.take(pa.Array.from_buffers(pa.int32(), len(places), buffers))
+    return pa.concat_arrays([_repeated(moment, rows) for rows, moment in spans])
+
+
+def _repeated(moment: datetime | None, rows: int) -> pa.Array:
+    """Return a column of one time. (Of Python's, pyarrow would load pandas, if it is there.)"""
+    if moment is None:
+        return pa.nulls(rows, JUDGED_AT.type)
+    values = np.full(rows, np.datetime64(moment, JUDGED_AT.type.unit))
+    return pa.Array.from_buffers(JUDGED_AT.type, rows, [None, pa.py_buffer(values)])

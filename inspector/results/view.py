@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from inspector.core.layout import refuse_other
-from inspector.results.labels import REGION, newest, read_decisions
-from inspector.results.reader import read_steadily
+from inspector.results.labels import REGION, newest
 from inspector.results.schema import COLUMNS, JUDGED_AT, Column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from inspector.results.reader import Table
 
@@ -66,29 +63,16 @@ def view_batches(
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def read_view(out: Path, names: Sequence[str] = ()) -> pa.Table:
-    """Return the view of the result directory `out`, all columns or some, in the order of the
-    table. Raises OutputError where there is no table or it cannot be read."""
-    refuse_other(out)
-    chosen = list(names) or [column.name for column in VIEW]
-
-    def read(table: Table) -> pa.Table:
-        batches = view_batches(table, read_decisions(out), chosen)
-        return pa.Table.from_batches(batches, schema=view_schema(chosen))
-
-    return read_steadily(out, read)
-
-
 def applying(batch: pa.RecordBatch, labels: pa.Table) -> pa.Array:
     """For each row of a batch with `KEYS`, which row of `labels` (`newest`) applies to it, or null.
     A decision belongs to the bytes that were looked at; size and time stand for them where the scan
     could not read the file."""
     place = pc.index_in(batch["uri"], value_set=labels["uri"])
     seen = labels.select(KEYS).take(place)
-    same_hash = pc.fill_null(pc.equal(batch["content_hash"], seen["content_hash"]), False)
+    same_hash = pc.equal(batch["content_hash"], seen["content_hash"])  # null: one is not known
     same_file = pc.and_(*(_same(batch[name], seen[name]) for name in ("size_bytes", "mtime")))
     same = pc.if_else(pc.is_valid(batch["content_hash"]), same_hash, same_file)
-    found = pc.if_else(same, place, None)
+    found = pc.if_else(same, place, pa.nulls(len(place), place.type))
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
 

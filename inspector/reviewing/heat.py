@@ -17,7 +17,7 @@ from inspector.model.golden import read_golden
 from inspector.model.preprocess import ALL_WHOLE, Views
 from inspector.photos.decode import decode
 from inspector.photos.drawing import CELLS, WINDOWS, HeatScale, draw_heat, draw_window_heat
-from inspector.photos.pictures import CannotShowError
+from inspector.photos.pictures import LIMITS, CannotShowError
 from inspector.types import Failure, ImageRef, View
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def heat(bundle_path: str, address: str, view: str | None = None) -> bytes:
     bundle = _bundle(bundle_path)
     whole = view in (None, View.WHOLE)
     views = ALL_WHOLE if whole else Views(View.DENSE)
-    outcome = decode(ImageRef.of(address), bundle.preprocess, views=views)
+    outcome = decode(ImageRef.of(address), bundle.preprocess, LIMITS, views)
     if isinstance(outcome, Failure):
         raise CannotShowError(f"{outcome.code}: {outcome.detail}")
     pixels_HWC = np.ascontiguousarray(outcome.pixels_HWC)

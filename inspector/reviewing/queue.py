@@ -35,6 +35,8 @@ _OPENABLE = ("truncated", "corrupt", "unsupported", "changed", "permission", "io
 """Failures after which there may still be something to look at."""
 _LONGEST_TEXT = 5_000
 _DIFFERS = f"(human, verdict::VARCHAR) IN {OPPOSITE}"
+_PLAIN = "nfc_normalize(lower({}))"
+"""A text as it is searched: a Mac writes the accents of its names apart."""
 _FOLDER = "regexp_replace(path, '/[^/]*$', '')"
 MOST_FOLDERS = 200
 """Folders to choose from, those with the most photos; any other is found by its name."""
@@ -85,7 +87,7 @@ class Filters:
     folder: str = ""
     """A folder; those below it belong to it."""
     text: str = ""
-    """Text in the path, in any case of letters."""
+    """Text in the path, in any case of letters, whose accents may be written apart."""
 
     def __post_init__(self) -> None:
         allowed = {
@@ -130,7 +132,7 @@ def make_queue(query: Query, name: str, filters: Filters) -> None:
         query.create(
             "found",
             ["path"],
-            "SELECT row FROM photos WHERE contains(lower(path), lower(?))",
+            f"SELECT row FROM photos WHERE contains({_PLAIN.format('path')}, {_PLAIN.format('?')})",
             filters.text,
         )
         found = "SEMI JOIN found USING (row)"

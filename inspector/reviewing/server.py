@@ -43,8 +43,6 @@ _SCREENS = 2
 class ReviewResult:
     """Result of a review."""
 
-    decisions: int
-    """Made in this review; one that was taken back counts twice."""
     labelled: int
     """Photos of the table that have a label."""
 
@@ -59,7 +57,6 @@ def review(config: ReviewConfig, *, ready: Callable[[str, Session], None]) -> Re
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(_listen(config.port))
         store = stack.enter_context(open_labels(config.out, config.reviewer))
-        before = len(store)
         session = Session(config.out, store, Moved.parse(config.moved) if config.moved else None)
         stack.callback(session.close)
         workers = _workers(config.model, session.model)
@@ -74,7 +71,7 @@ def review(config: ReviewConfig, *, ready: Callable[[str, Session], None]) -> Re
         )
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listening])
-        return ReviewResult(len(store) - before, session.labelled)
+        return ReviewResult(session.labelled)
 
 
 class _Server(uvicorn.Server):

@@ -7,7 +7,15 @@ from collections import OrderedDict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from inspector.results.labels import LONGEST_NOTE, Decision, Label, RegionLabel, is_of_same_bytes
+from inspector.results.labels import (
+    LONGEST_NOTE,
+    SIDES,
+    Decision,
+    Label,
+    RegionLabel,
+    box_of,
+    is_of_same_bytes,
+)
 from inspector.results.query import Query
 from inspector.results.reader import StaleTableError, Table, read_steadily
 from inspector.reviewing.queue import Filters, count_left, counts, make_queue, rank
@@ -15,17 +23,15 @@ from inspector.reviewing.queue import Filters, count_left, counts, make_queue, r
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from typing import Any
 
     from inspector.photos.address import Moved
     from inspector.photos.pictures import Picture
-    from inspector.results.labels import LabelStore
+    from inspector.results.labels import Box, LabelStore
     from inspector.types import JsonObject
 
 LONGEST_PAGE = 200
 MOST_PLACES = 500
 """Places labelled in one photo."""
-_SIDES = ("x", "y", "width", "height")
 _NO_CRACK = (Label.CLEAR, Label.NOT_CONCRETE)
 MEMORY = 256_000_000
 """Bytes that DuckDB may hold: 15 bytes per row, 4 per row of a list, and more to order them."""
@@ -41,14 +47,6 @@ _SHOWN = (
     "crack_windows regions mm_per_px width height format size_bytes mtime content_hash taken_at "
     "gps_lat gps_lon camera"
 ).split()
-
-
-_Box = tuple[int, int, int, int]
-"""A region's place: left, top, width and height in pixels of the upright photo."""
-
-
-def _box(region: Mapping[str, Any]) -> _Box:
-    return region["x"], region["y"], region["width"], region["height"]
 
 
 def _label_of_place(label: str) -> Label | None:
@@ -203,7 +201,7 @@ class Session:
             values = self._named(generation, row, uri)
             if not 0 <= region < len(found := values["regions"] or []):
                 raise ValueError("the photo has no such region")
-            return self._say_of_place(values, _box(found[region]), own, queue)
+            return self._say_of_place(values, box_of(found[region]), own, queue)
 
     def mark(
         self,
@@ -239,7 +237,7 @@ class Session:
             return self._keep(values, own, said, queue, seen_as=Label.UNSURE, note=note.strip())
 
     def _say_of_place(
-        self, values: JsonObject, box: _Box, label: Label | None, queue: str
+        self, values: JsonObject, box: Box, label: Label | None, queue: str
     ) -> JsonObject:
         own = self._label(values["row"])
         if label is Label.CRACK and own in _NO_CRACK:
@@ -254,7 +252,7 @@ class Session:
         self,
         values: JsonObject,
         label: Label | None,
-        regions: dict[_Box, Label],
+        regions: dict[Box, Label],
         queue: str,
         *,
         seen_as: Label | None = None,
@@ -288,14 +286,17 @@ class Session:
             return {"label": None, "regions": None, "note": None}
         return last
 
-    def _said_of_places(self, values: JsonObject) -> dict[_Box, Label]:
+    def _said_of_places(self, values: JsonObject) -> dict[Box, Label]:
         """Return what stands of the regions and marks of a row's photo, by their boxes."""
-        return {_box(r): Label(r["label"]) for r in self._standing(values)["regions"] or []}
+        return {box_of(r): Label(r["label"]) for r in self._standing(values)["regions"] or []}
 
     def undo(self, queue: str) -> JsonObject:
         """Take back this reviewer's newest decision: `row`, that photo's row, or None; `at`, its
-        place in the queue, if it is in there; `gone` if the table has no such row."""
+        place in the queue, if it is in there; `gone` if the table has no such row. Raises
+        StaleTableError where a scan has changed the table, and nothing was taken back."""
         with self._lock:
+            if not self._table.is_current():
+                raise StaleTableError("undo")
             undone = self._store.undo()
             if undone is None:
                 return {"row": None, "at": None, **self._progress(queue)}
@@ -390,8 +391,8 @@ class Session:
         }
         said = self._said_of_places(values)
         if found := values["regions"]:
-            fit["regions"] = [{**region, "human": said.pop(_box(region), None)} for region in found]
-        fit["marks"] = [{**dict(zip(_SIDES, box, strict=True)), "human": said[box]} for box in said]
+            fit["regions"] = [{**each, "human": said.pop(box_of(each), None)} for each in found]
+        fit["marks"] = [{**dict(zip(SIDES, box, strict=True)), "human": said[box]} for box in said]
         return {**fit, "label": self._label(values["row"]), "note": self._standing(values)["note"]}
 
     def _label(self, row: int) -> Label | None:

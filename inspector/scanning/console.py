@@ -14,7 +14,7 @@ from inspector.errors import InspectorError
 from inspector.photos.source import count_images
 from inspector.scanning.outcome import nearby, outcomes, rate
 from inspector.scanning.summary import Counts
-from inspector.types import Verdict
+from inspector.types import Status, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,12 +24,11 @@ if TYPE_CHECKING:
     from inspector.scanning.plan import Plan
     from inspector.scanning.summary import Tally
 
-FAILED = "failed"
 _COLOURS: dict[str, str] = {
     Verdict.CRACK: "red",
     Verdict.CLEAR: "green",
     Verdict.REVIEW: "yellow",
-    FAILED: "magenta",
+    Status.FAILED: "magenta",
 }
 _RANKS: dict[str, int] = {Verdict.CRACK: 50, Verdict.REVIEW: 40, Verdict.CLEAR: 20}
 
@@ -90,7 +89,7 @@ class ScanConsole(Line):
             parts.append(Part(f"{rate(tally.megapixels / seconds)} MP/s", 10))
         if not total:
             return State((), parts)
-        counts = {**run.verdicts, FAILED: run.failed}
+        counts = {**run.verdicts, Status.FAILED: run.failed}
         shares = [(tally.already_done / total, "cyan")]
         return State([*shares, *((counts[n] / total, c) for n, c in _COLOURS.items())], parts)
 
@@ -105,21 +104,22 @@ class ScanConsole(Line):
 
 
 def _counted(run: Counts) -> list[Part]:
-    counts = {**run.verdicts, FAILED: run.failed}
+    counts = {**run.verdicts, Status.FAILED: run.failed}
     return [
         Part(f"{name} {counts[name]:,}", _RANKS.get(name, ALWAYS), colour)
         for name, colour in _COLOURS.items()
-        if name != FAILED or counts[name]
+        if name != Status.FAILED or counts[name]
     ]
 
 
 class WatchConsole(Line):
     """What a watch shows while entered: a line for each photo called crack, above all counts."""
 
-    def __init__(self, config: ScanConfig, *, quiet: bool = False) -> None:
+    def __init__(self, config: ScanConfig, *, quiet: bool = False, to_stderr: bool = False) -> None:
+        """`to_stderr`: cracks are said there, too; else on the standard output."""
         self._outcomes: Counter[str] = Counter()
         self._arriving, self._trouble = 0, ""
-        self._out = display_path(str(config.out))
+        self._out, self._to_stderr = display_path(str(config.out)), to_stderr
         super().__init__(quiet=quiet)
 
     def __enter__(self) -> Self:
@@ -133,7 +133,8 @@ class WatchConsole(Line):
         for row in rows:
             self._outcomes[row.get("verdict") or row["failure_code"]] += 1
             if row.get("verdict") == Verdict.CRACK and not self._quiet:
-                print_lines([f"crack      p {row['p_crack']:.3f}  {nearby(row['path'])}"])
+                found = f"crack      p {row['p_crack']:.3f}  {nearby(row['path'])}"
+                print_lines([found], to_stderr=self._to_stderr)
         self.tell()
 
     def status(self, arriving: int, trouble: str) -> None:

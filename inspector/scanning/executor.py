@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from inspector.engines import has_nvidia_driver
 from inspector.engines.combined import DEFERRED, chain
+from inspector.engines.contract import ON_THE_CPU
 from inspector.engines.photo import choose_views, open_photo_engine, screening_variant
 from inspector.engines.tuned import fastest_precision
 from inspector.errors import LoaderError
@@ -67,19 +69,20 @@ class Judged:
     tally: Tally
 
 
+@dataclass(slots=True)
 class Warm:
-    """A bundle and an engine that stay open, while it is entered, for all scans of one table."""
+    """A bundle and an engine that stay open for all scans of one table."""
 
-    def __init__(self) -> None:
-        self.bundle: ModelBundle | None = None
-        self.engine: PhotoEngine | None = None
+    bundle: ModelBundle | None = None
+    engine: PhotoEngine | None = None
+    made_of: tuple[str, str] = ("", "")
+    """Its backend and precision, as the plan had them."""
 
-    def __enter__(self) -> Warm:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
+    def close(self) -> None:
+        """Close the engine."""
         if self.engine is not None:
             self.engine.close()
+            self.engine = None
 
 
 class LocalExecutor:
@@ -97,7 +100,7 @@ class LocalExecutor:
         warm: Warm | None = None,
     ) -> None:
         """`clock` counts what the scan's own thread waits for and does. An engine that is open in
-        `warm` is used, or left open there."""
+        `warm` is used where it is the one that is planned; else that is left open there."""
         self.notes: list[str] = []
         """What there is to know about where it was done."""
         self.engine: PhotoEngine
@@ -146,17 +149,31 @@ class LocalExecutor:
         # Before the engine, so that worker processes come up while it loads.
         self._batches = start_loader(config, bundle, plan, self._work)
         self._opened.enter_context(closing(self._batches))
+        made_of = plan.backend, plan.precision
+        if warm is not None and warm.made_of != made_of:  # the table was begun with another
+            warm.close()
         open_already = None if warm is None else warm.engine
         self.engine = open_already or start_engine(
-            config, bundle, plan.backend, plan.precision, plan.threads, opened=self._timed
+            config, bundle, *made_of, plan.threads, opened=self._timed
         )
+        self._note_idle_gpu()
         self._thread = EngineThread(self.engine)
         close_all(self._timed)
         if warm is not None:
-            warm.engine = self.engine
+            warm.engine, warm.made_of = self.engine, made_of
         else:
             self._opened.enter_context(closing(self.engine))
         return plan
+
+    def _note_idle_gpu(self) -> None:
+        """Say why a GPU is not used, where the engine was only timed on the CPU, and cannot."""
+        if self._config.device != AUTO or self.engine.device != "cpu" or not has_nvidia_driver():
+            return
+        from inspector.engines.onnxruntime import why_no_gpu
+
+        said = any(note.startswith(ON_THE_CPU) for note in self.engine.notes)
+        if not said and (why := why_no_gpu()):
+            self.notes.append(f"{ON_THE_CPU}: {why}")
 
     def judged(self, overlays: Overlays) -> Generator[Judged]:
         """Yield the rows of all photos that need one, in the order of the listing. Once the scan is

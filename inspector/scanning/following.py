@@ -21,7 +21,7 @@ from inspector.results.labels import (
     read_decisions,
     says_something,
 )
-from inspector.results.parts import read_columns
+from inspector.results.parts import read_columns, rows_of
 from inspector.results.reader import read_steadily
 from inspector.results.schema import JUDGED_AT
 from inspector.results.view import KEYS
@@ -167,8 +167,7 @@ class Missing:
 
     def add(self, file: str, uris: Sequence[str]) -> None:
         """Take rows of a part. Raises OutputError."""
-        rows = read_columns(self._table / file, ["uri", "content_hash"])
-        mine = rows.filter(pc.is_in(rows["uri"], value_set=pa.array(uris, pa.string())))
+        mine = rows_of(self._table / file, uris, ["uri", "content_hash"])
         self._gone.update(filter(None, mine["content_hash"].to_pylist()))
 
     def elsewhere(self) -> int:

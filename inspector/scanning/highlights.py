@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from inspector.results.labels import Label, read_decisions
 from inspector.results.reader import read_steadily
-from inspector.results.schema import JUDGED_AT
+from inspector.results.schema import JUDGED_AT, held
 from inspector.results.view import view_batches
 from inspector.types import Verdict
 
@@ -115,5 +115,4 @@ def _places(mask: pa.Array | None) -> np.ndarray[tuple[int], np.dtype[np.int64]]
     """The rows of a batch for which a mask holds."""
     if mask is None:
         return np.empty(0, np.int64)
-    held = pc.fill_null(mask, False).to_numpy(zero_copy_only=False)
-    return np.flatnonzero(held).astype(np.int64)
+    return np.flatnonzero(held(mask)).astype(np.int64)

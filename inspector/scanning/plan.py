@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from inspector.core.machine import shared_memory_free, usable_cores
-from inspector.engines import BACKENDS, TORCH_BACKENDS, Device, has_nvidia_driver
+from inspector.engines import BACKENDS, TORCH_BACKENDS, Device, visible_gpus
 from inspector.engines.combined import chain
 from inspector.engines.contract import VARIANTS
 from inspector.engines.photo import choose_views, dense_variant, screening_variant
@@ -308,8 +308,20 @@ def _runs_on_gpu(device: str, backend: str, there: bool | None) -> bool:
     if backend in ("openvino", "tensorrt"):
         return backend == "tensorrt"
     kind = Device.parse(device).kind
-    there = has_nvidia_driver() if there is None else there
-    return kind == "cuda" or (kind == AUTO and there)
+    if kind == AUTO:
+        return gpu_is_usable(backend) if there is None else there
+    return kind == "cuda"
+
+
+def gpu_is_usable(backend: str) -> bool:
+    """Whether an engine may come up on a GPU of this machine, as far as that is known before."""
+    if not visible_gpus():
+        return False
+    if backend in TORCH_BACKENDS:
+        return True
+    from inspector.engines.onnxruntime import why_no_gpu
+
+    return not why_no_gpu()
 
 
 def identity_of(config: ScanConfig, bundle: ModelBundle, precision: str) -> dict[str, str]:

@@ -6,21 +6,18 @@ from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from inspector.core.layout import Layout
 from inspector.errors import OutputError, SourceError
 from inspector.photos.address import spellings, text_of
 from inspector.photos.source import gone_among
 from inspector.results.labels import is_of_same_bytes, open_labels
-from inspector.results.parts import read_columns, uris_in
+from inspector.results.parts import rows_of, uris_in
 from inspector.results.store import PARTS_AT_ONCE
 from inspector.results.view import KEYS
 from inspector.scanning.following import Missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from inspector.photos.address import Moved
     from inspector.results.store import Results
@@ -74,16 +71,12 @@ def _refuse_others(results: Results, file: str, taken: Mapping[str, str]) -> Non
 
 
 def _states(
-    results: Results, files: Iterable[str], uris: Iterable[str]
+    results: Results, files: Iterable[str], uris: Collection[str]
 ) -> dict[str, Mapping[str, object]]:
     """What the rows of some photos say of their bytes, by address."""
-    wanted = pa.array(uris, pa.string())
-    found: dict[str, Mapping[str, object]] = {}
-    for file in files:
-        rows = read_columns(Layout(results.out).table / file, KEYS)
-        mine = rows.filter(pc.is_in(rows["uri"], value_set=wanted)).to_pylist()
-        found |= {row["uri"]: row for row in mine}
-    return found
+    table = Layout(results.out).table
+    rows = chain.from_iterable(rows_of(table / file, uris, KEYS).to_pylist() for file in files)
+    return {row["uri"]: row for row in rows}
 
 
 def settle_vanished(

@@ -17,7 +17,7 @@ from inspector.core.layout import Layout
 from inspector.core.progress import no_progress
 from inspector.core.text import display_path
 from inspector.core.untrusted import take_paths
-from inspector.engines.combined import UncertaintyBand, chain
+from inspector.engines.combined import FAMILIAR, UncertaintyBand, chain
 from inspector.engines.contract import VARIANTS
 from inspector.engines.photo import screening_variant
 from inspector.errors import OutputError, UsageError
@@ -28,9 +28,9 @@ from inspector.photos.address import text_of
 from inspector.photos.source import is_gone
 from inspector.results.manifest import DENSE, THRESHOLDS, Manifest, fingerprint_of
 from inspector.results.parts import FINGERPRINT, REJUDGED, read_part
-from inspector.results.schema import METADATA_PREFIX, SCHEMA, are_previews
+from inspector.results.schema import METADATA_PREFIX, SCHEMA, are_previews, held
 from inspector.results.store import open_results
-from inspector.results.switch import NextTable
+from inspector.results.switch import next_table
 from inspector.results.times import filtered
 from inspector.scanning.config import ScanConfig
 from inspector.scanning.plan import identity_of
@@ -44,8 +44,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inspector.core.progress import Progress
-    from inspector.model.bundle import Thresholds
+    from inspector.model.bundle import DenseView, Thresholds
     from inspector.results.store import Results
+    from inspector.results.switch import NextTable
     from inspector.types import JsonObject
 
 
@@ -165,7 +166,8 @@ class _Rule:
     """Of photos that were judged at their own scale."""
     scale: Scale = NOTHING_ASKED
     rescreened: bool = False
-    """A narrow network looked at photos at their own scale, and may not for these thresholds."""
+    """A narrow network looked at photos at their own scale, and may not for these thresholds, or
+    left less of them to the model than it would for those of the bundle."""
 
     @classmethod
     def of(cls, config: RejudgeConfig, bundle: ModelBundle, made: Manifest) -> _Rule:
@@ -193,7 +195,8 @@ class _Rule:
                     "variant, so nobody knows which rows still hold; judge the photos anew: "
                     f"inspector scan PHOTOS --model {bundle.path} --out ANOTHER"
                 )
-        screened = identity.get("dense", "").startswith(NARROW)
+        judged = bundle.dense if model == bundle.digest else dense
+        screened = config.has_thresholds and identity.get("dense", "").startswith(NARROW)
         return cls(
             thresholds=now,
             dense=now_dense,
@@ -204,7 +207,7 @@ class _Rule:
             size=size,
             precision=precision,
             bands={f"{each}@{size}": band for each, band in chain(bundle, precision, now).items()},
-            rescreened=screened and screening_variant(bundle, NARROW, now_dense) is None,
+            rescreened=screened and not _screens_alike(bundle, judged, now_dense),
         )
 
     def unsure(self, table: pa.Table) -> NDArray[np.bool_]:
@@ -253,11 +256,20 @@ class _Rule:
         return shrink_N
 
 
+def _screens_alike(bundle: ModelBundle, judged: DenseView | None, asked: Thresholds | None) -> bool:
+    """Whether a narrow network may look at photos first where `asked` decides, and has left as much
+    of them to the model of `judged` as it would for that of `bundle`, which stands for it then."""
+    if bundle.dense is None or judged is None:
+        return False
+    if screening_variant(bundle, NARROW, asked) is None:
+        return False
+    own, theirs = bundle.dense.thresholds, judged.thresholds
+    familiar = (own.out_of_distribution or FAMILIAR) >= (theirs.out_of_distribution or FAMILIAR)
+    return own.clear_below >= theirs.clear_below and familiar
+
+
 def _is_whole(table: pa.Table) -> NDArray[np.bool_]:
-    whole_N: NDArray[np.bool_] = pc.fill_null(
-        pc.equal(table["view"], View.WHOLE.value), True
-    ).to_numpy()
-    return whole_N
+    return held(pc.equal(table["view"], View.WHOLE.value), null=True)
 
 
 def _at_scale(table: pa.Table, mm_per_px: float, shrink_N: NDArray[np.float64]) -> pa.Table:
@@ -304,19 +316,19 @@ def _rewritten(
     facts = {**identity, FINGERPRINT: fingerprint_of(identity)}
     facts[REJUDGED] = f"from {was['clear_below']} and {was['crack_from']}"
     metadata = {f"{METADATA_PREFIX}{name}".encode(): fact.encode() for name, fact in facts.items()}
-    new, changed, again = NextTable(results), 0, []
-    for old in _tables(results, "deciding", progress):
-        unsure = pa.array(rule.unsure(old))
-        again += old["uri"].filter(unsure).to_pylist()
-        table, differ = rule.apply(filtered(old, pc.invert(unsure)))
-        changed += differ
-        if table.num_rows or not old.num_rows:
-            about = {**(table.schema.metadata or {}), **metadata}
-            new.write(table.replace_schema_metadata(about))
-    if again:
+    changed, again = 0, []
+    with next_table(results) as new:
+        for old in _tables(results, "deciding", progress):
+            unsure = pa.array(rule.unsure(old))
+            again += old["uri"].filter(unsure).to_pylist()
+            table, differ = rule.apply(filtered(old, pc.invert(unsure)))
+            changed += differ
+            if table.num_rows or not old.num_rows:
+                about = {**(table.schema.metadata or {}), **metadata}
+                new.write(table.replace_schema_metadata(about))
         new.leave_out(again)
-    if not new.parts:
-        new.write(SCHEMA.empty_table().replace_schema_metadata(metadata))
+        if not new.parts:
+            new.write(SCHEMA.empty_table().replace_schema_metadata(metadata))
     return new, changed
 
 

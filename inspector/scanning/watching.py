@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
@@ -73,7 +73,7 @@ def watch(
             refuse_unknown(config.out)
             make_directory(at.work)
             stack.enter_context(locked(at.watch_lock))
-        warm, signals = stack.enter_context(Warm()), stack.enter_context(StopSignals())
+        warm, signals = stack.enter_context(closing(Warm())), stack.enter_context(StopSignals())
 
         def stopped() -> bool:
             return signals.received is not None or stop()

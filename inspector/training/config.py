@@ -7,6 +7,7 @@ from pathlib import Path
 
 from inspector.calibration.thresholds import Rule, for_unseen_walls
 from inspector.core.untrusted import check_model_name, take_paths
+from inspector.engines import Device
 from inspector.errors import UsageError
 
 MOST_SYNTHETIC = 0.8
@@ -75,6 +76,8 @@ class TrainConfig:
             (self.data is not None or self.validation is not None
              or not (self.groups or self.positive),
              "--groups and --positive are about a labelled folder: name DATA or --validation"),
+            (not Device.parse(self.device).every,
+             "a training uses one GPU: --device cuda, or cuda:<i>"),
             (self.epochs >= 1, f"epochs must be at least 1, not {self.epochs}"),
             (self.batch_size >= 2, f"batch size must be at least 2, not {self.batch_size}"),
             (self.learning_rate is None or self.learning_rate > 0, "learning rate must be > 0"),

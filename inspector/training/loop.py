@@ -17,7 +17,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from inspector.core.progress import Progress, no_progress
 from inspector.engines import Device
-from inspector.errors import BackendError, TrainingError, UsageError
+from inspector.engines.torch import resolve_device
+from inspector.errors import TrainingError
 from inspector.evaluation.metrics import balanced_accuracy, roc_auc
 from inspector.model.network import DeployedModel
 from inspector.model.preprocess import PreprocessSpec
@@ -100,23 +101,6 @@ class Logits:
         return float(cross_entropy(torch.from_numpy(self.logits_N2), truth))
 
 
-def pick_device(name: str) -> torch.device:
-    """Resolve `auto` (a GPU where there is one), `cpu` or `cuda[:i]`. Raises UsageError for another
-    name, BackendError where the GPU asked for is missing."""
-    wanted = Device.parse(name)
-    if wanted.every:
-        raise UsageError("a training uses one GPU: --device cuda, or cuda:<i>")
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if wanted.kind == "cuda" and wanted.index >= gpus:
-        raise BackendError(
-            f"--device {name}: torch finds {gpus or 'no'} usable GPU{'s' * (gpus > 1)} here "
-            "(driver, or a CPU build of torch); use --device cpu or --device auto"
-        )
-    if wanted.kind == "auto":
-        wanted = Device("cuda" if gpus else "cpu")
-    return torch.device(str(wanted))
-
-
 class Trainer:
     """State of a training, and the steps that change it."""
 
@@ -124,7 +108,7 @@ class Trainer:
                  validation: Sequence[LabelledImage]) -> None:  # fmt: skip
         self.config = config
         self.images = images
-        self.device = pick_device(config.device)
+        self.device, _ = resolve_device(Device.parse(config.device))
         if self.device.type == "cuda":
             # What is validated in float32 would lose half of its digits to TF32.
             torch.backends.cudnn.allow_tf32 = False

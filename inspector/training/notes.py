@@ -65,9 +65,10 @@ def prepare_notes(config: TrainConfig) -> Path:
     """Create the notes' folder. Raises TrainingError, BundleError or OutputError rather than
     overwrite anything."""
     out, notes = config.out, config.out / NOTES
-    begun = (notes / CHECKPOINT).is_file()
+    begun = os.path.isfile(notes / CHECKPOINT)
     if config.resume and not begun:
-        finished = "it is finished" if (out / BUNDLE_JSON).exists() else "no epoch was completed"
+        is_done = os.path.exists(out / BUNDLE_JSON)
+        finished = "it is finished" if is_done else "no epoch was completed"
         raise TrainingError(f"{out} holds nothing to resume ({finished}); leave out --resume")
     if begun and not config.resume:
         raise TrainingError(
@@ -98,9 +99,9 @@ def telling_what_is_left(config: TrainConfig, warn: Callable[[str], object]) -> 
     file system, TrainingError for those of loader processes and of a GPU."""
 
     def left() -> str:
-        if (config.out / NOTES / CHECKPOINT).exists():
+        if os.path.exists(config.out / NOTES / CHECKPOINT):
             return "the epochs done are kept: go on with the same command and --resume"
-        if (config.out / BUNDLE_JSON).exists():
+        if os.path.exists(config.out / BUNDLE_JSON):
             return f"the model is kept: go on with: inspector export {shlex.quote(str(config.out))}"
         return "no epoch was done"
 

@@ -233,7 +233,8 @@ class Helpers:
 def _command() -> list[str]:
     """Return a command that imports everything from where this process would; the current directory
     does not get in front."""
-    program = f"import sys; sys.path[:] = {sys.path!r}; {PROGRAM}"
+    places = [place for place in sys.path if isinstance(place, str)]  # others find nothing here
+    program = f"import sys; sys.path[:] = {places!r}; {PROGRAM}"
     return [sys.executable, "-P", "-X", f"utf8={sys.flags.utf8_mode}", "-c", program]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from dataclasses import fields
 from importlib import import_module
@@ -10,6 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from bench.peers.registry import PEERS
 from inspector.cli import app
 from inspector.cli.help import PANELS, panels, purpose, spelling
 from inspector.cli.options import completed, size
@@ -89,7 +91,16 @@ def test_examples_begin_with_the_command_and_say_what_it_does():
 
 @pytest.mark.parametrize(
     ("text", "means"),
-    [("180MP", 180_000_000), ("1GB", 10**9), ("1 GiB", 2**30), ("0.5kB", 500), ("77", 77)],
+    [
+        ("180MP", 180_000_000),
+        ("1GB", 10**9),
+        ("1 GiB", 2**30),
+        ("0.5kB", 500),
+        ("77", 77),
+        ("1.2GiB", 1_288_490_189),
+        ("1.1GiB", 1_181_116_006),
+        ("1.0", 1),
+    ],
 )
 def test_sizes_are_written_as_people_write_them(text, means):
     assert size(text) == means
@@ -99,6 +110,12 @@ def test_sizes_are_written_as_people_write_them(text, means):
 def test_what_is_no_size_is_refused(text):
     with pytest.raises(typer.BadParameter, match="180MP"):
         size(text)
+
+
+def test_help_of_bench_names_every_peer():
+    (peers,) = (param for param in commands()["bench run"].params if param.name == "peers")
+    named = re.findall(r"[\w-]+", getattr(peers, "help"))  # noqa: B009  a parameter may have none
+    assert {*PEERS, "none"} <= set(named)
 
 
 def completions(mode, **typed):

@@ -11,8 +11,9 @@ import sys
 
 import pytest
 
-from inspector.core.durable import locked, make_directory, publish, sync_directory
+from inspector.core.durable import check_writable, locked, make_directory, publish, sync_directory
 from inspector.errors import OutputError
+from tests.sandbox import as_nobody
 
 HOLD = """
 import sys, time
@@ -66,3 +67,11 @@ def test_directories_that_cannot_be_synced_are_no_error(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", refuse)
     sync_directory(tmp_path)
+
+
+def test_check_writable_refuses_what_lies_where_this_user_may_not_go(tmp_path):
+    (tmp_path / "locked").mkdir(mode=0)
+    with as_nobody(), pytest.raises(OutputError, match="may not be written to"):
+        check_writable(tmp_path / "locked" / "out")
+    with as_nobody(), pytest.raises(PermissionError):
+        make_directory(tmp_path / "locked" / "out")

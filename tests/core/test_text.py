@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from subprocess import DEVNULL, PIPE
 
 from inspector.core.text import Whole, plain_table, print_lines, printable, quantity
 
@@ -57,3 +65,15 @@ def test_one_is_one():
     ]  # fmt: skip
     assert quantity(1, "row is", "rows are") == "1 row is"
     assert quantity(2, "row is", "rows are") == "2 rows are"
+
+
+def test_the_width_is_that_of_the_terminal_although_the_output_goes_elsewhere(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 61, 0, 0))
+    code = "from inspector.core.text import columns; print(columns())"
+    command = [sys.executable, "-c", code]
+    with os.fdopen(ours), os.fdopen(theirs) as terminal:
+        shown = subprocess.run(command, stdout=PIPE, stderr=terminal, stdin=DEVNULL, text=True)
+    nowhere = subprocess.run(command, stdout=PIPE, stderr=DEVNULL, stdin=DEVNULL, text=True)
+    assert (shown.stdout, nowhere.stdout) == ("61\n", "80\n")

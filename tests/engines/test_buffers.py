@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import onnxruntime
 import pytest
 
 from inspector.engines.contract import FittingBatches
-from inspector.engines.onnxruntime import _KEPT, BoundSession
+from inspector.engines.onnxruntime import BoundSession
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +51,11 @@ def test_answers_survive_the_next_run(session):
 def test_a_buffer_is_used_again_for_its_shape_only(session):
     bound = BoundSession(session, "cpu")
     bound(noise(3, 0))
-    (buffer,) = bound._idle
+    buffer = bound._buffer
     bound(noise(3, 1))
-    assert list(bound._idle) == [buffer]
+    assert bound._buffer is buffer is not None
     bound(noise(2, 2))
-    assert [kept.shape[0] for kept in bound._idle] == [3, 2]
-    for n in range(1, 9):
-        bound(noise(n, n))
-    assert len(bound._idle) == _KEPT
+    assert bound._buffer is not buffer and bound._buffer.shape[0] == 2
 
 
 def test_strided_and_read_only_pixels(session):
@@ -71,16 +66,6 @@ def test_strided_and_read_only_pixels(session):
     bound = BoundSession(session, "cpu")
     for pixels in (strided, frozen):
         np.testing.assert_array_equal(bound(pixels)[0], plain(session, strided)[0])
-
-
-def test_threads_have_their_own_buffers(session):
-    bound = BoundSession(session, "cpu")
-    batches = [noise(2, seed) for seed in range(12)]
-    with ThreadPoolExecutor(3) as threads:
-        found = list(threads.map(bound, batches))
-    for (probabilities, *_), batch in zip(found, batches, strict=True):
-        np.testing.assert_array_equal(probabilities, plain(session, batch)[0])
-    assert len({id(buffer) for buffer in bound._idle}) == len(bound._idle) <= 3
 
 
 def test_after_an_error_no_buffer_is_kept(session):
@@ -101,7 +86,7 @@ def test_after_an_error_no_buffer_is_kept(session):
     def run_once(pixels):
         bound_sizes.append(len(pixels))
         if len(bound_sizes) in (3, 4):  # right after the first and the second failure
-            assert not bound._idle
+            assert bound._buffer is None
         return bound(pixels)
 
     batches = FittingBatches(run_once)

@@ -22,7 +22,7 @@ from tests.engines.narrow import with_narrow
 class Reader:
     """An engine whose probability is the image's first grey level, plus `offset` levels."""
 
-    device, why = "cpu", "asked for"
+    device = "cpu"
     providers: tuple[str, ...] = ("test",)
     notes: tuple[str, ...] = ()
 

@@ -19,7 +19,7 @@ without_gpu = pytest.mark.skipif(has_nvidia_driver(), reason="this machine has a
 class Counting:
     """Answers each image's own number, and which of the engines it is as its stage."""
 
-    name, why = "counting", "a test"
+    name = "counting"
     providers: tuple[str, ...] = ("none",)
     stages: tuple[str, ...] = ("first", "second")
 
@@ -101,7 +101,6 @@ def test_every_visible_gpu_gets_an_engine(monkeypatch):
 
     backend = open_fleet(open_one)
     assert backend.device == "cuda:0, cuda:1, cuda:2"
-    assert backend.why == "3 GPUs share each batch"
     backend.close()
     assert [engine.closed for engine in opened] == [True] * 3
 

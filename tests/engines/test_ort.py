@@ -12,6 +12,7 @@ import onnx
 import pytest
 
 from inspector.engines import has_nvidia_driver, open_backend
+from inspector.engines.onnxruntime import why_no_gpu
 from inspector.errors import BackendError, BundleError, UsageError
 from inspector.model.bundle import ModelBundle, Thresholds
 from inspector.model.golden import read_golden
@@ -91,16 +92,16 @@ def test_positive_label_first_picks_the_first_output(own_bundle, rewrite_onnx):
     assert np.abs(after - before).min() > 0.01
 
 
-def test_says_where_it_runs_and_why(backend):
+def test_says_where_it_runs(backend):
     assert backend.device == "cpu"
     assert backend.providers == ("CPUExecutionProvider",)
-    assert backend.why == "cpu was asked for"
+    assert backend.notes == ()
 
 
 @without_gpu
-def test_auto_takes_the_cpu_and_says_why(tiny_bundle):
+def test_auto_takes_the_cpu_without_a_word_where_there_is_no_gpu(tiny_bundle):
     backend = open_backend(tiny_bundle, device="auto")
-    assert (backend.device, backend.why) == ("cpu", "no NVIDIA driver on this machine")
+    assert (backend.device, backend.notes) == ("cpu", ())
 
 
 @without_gpu
@@ -120,8 +121,24 @@ def test_cuda_with_a_cpu_build(tiny_bundle, monkeypatch):
     monkeypatch.setattr("inspector.engines.onnxruntime.built_for_cuda", lambda: False)
     with pytest.raises(BackendError, match="this build of ONNX Runtime is for the CPU only"):
         open_backend(tiny_bundle, device="cuda")
-    why = open_backend(tiny_bundle, device="auto").why
-    assert why == "this build of ONNX Runtime is for the CPU only"
+    assert why_no_gpu() == "this build of ONNX Runtime is for the CPU only"
+    monkeypatch.setattr("inspector.engines.onnxruntime.has_nvidia_driver", lambda: True)
+    (note,) = open_backend(tiny_bundle, device="auto").notes
+    assert note == "photos are judged on the CPU: this build of ONNX Runtime is for the CPU only"
+
+
+@without_gpu
+def test_why_no_gpu_says_what_a_driver_alone_does_not_give(monkeypatch):
+    home = "inspector.engines.onnxruntime"
+    monkeypatch.setattr(f"{home}.built_for_cuda", lambda: True)
+    assert why_no_gpu() == "there is no NVIDIA driver on this machine"
+    monkeypatch.setattr(f"{home}.has_nvidia_driver", lambda: True)
+    assert why_no_gpu() == "the NVIDIA driver shows this process no GPU"
+    monkeypatch.setattr(f"{home}.visible_gpus", lambda: 1)
+    monkeypatch.setattr(f"{home}._load_cuda_libraries", lambda: "Failed to load libcublas.so.13")
+    assert "cannot be loaded (Failed to load libcublas.so.13)" in why_no_gpu()
+    monkeypatch.setattr(f"{home}._load_cuda_libraries", lambda: "")
+    assert why_no_gpu() == ""
 
 
 @without_gpu
@@ -130,7 +147,8 @@ def test_auto_falls_back_aloud_when_cuda_does_not_come_up(tiny_bundle, monkeypat
     monkeypatch.setattr("inspector.engines.onnxruntime.has_nvidia_driver", lambda: True)
     backend = open_backend(tiny_bundle, device="auto")
     assert backend.device == "cpu"
-    assert backend.why.startswith("CUDA did not come up: cuda:0 was asked for")
+    (note,) = backend.notes
+    assert note.startswith("photos are judged on the CPU: ") and "was asked for" not in note
     assert capfd.readouterr() == ("", "")
 
 

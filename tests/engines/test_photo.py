@@ -34,7 +34,7 @@ DENSE = DenseView(temperature=1.0, shift=0.0)
 class Grey:
     """A tile engine: the brighter, the likelier a crack."""
 
-    name, device, why = "grey", "cpu", "asked for"
+    name, device = "grey", "cpu"
     providers: tuple[str, ...] = ("Grey",)
     notes: tuple[str, ...] = ("grey is slow",)
 

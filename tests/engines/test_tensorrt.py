@@ -118,7 +118,7 @@ def test_what_is_asked_for(tiny_bundle, asked, own_cache):
     assert onnxruntime.__version__ in kept.name
     assert backend.name == "tensorrt"
     assert backend.device == "cuda:0"
-    assert backend.why == f"tensorrt was asked for; engines are kept in {kept}"
+    assert backend.notes == ()
 
 
 def test_batches_stay_within_the_profile(tiny_bundle, asked, monkeypatch):
@@ -149,4 +149,5 @@ def test_fp16_is_asked_for_only_with_fp16():
 
 def test_a_home_that_cannot_be_written_only_means_building_again(tiny_bundle, asked, own_cache):
     own_cache.write_text("a file where the folder should be")
-    assert open_backend(tiny_bundle, "tensorrt").why.endswith("engines cannot be kept")
+    (note,) = open_backend(tiny_bundle, "tensorrt").notes
+    assert "cannot be kept" in note

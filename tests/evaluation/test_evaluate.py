@@ -14,8 +14,10 @@ from PIL import Image
 from inspector.engines import open_backend
 from inspector.errors import DataError, OutputError, UsageError
 from inspector.evaluation.page import FILES
-from inspector.evaluation.run import EvaluateConfig, evaluate
+from inspector.evaluation.run import EvaluateConfig, audit_against_training, evaluate
 from inspector.evaluation.wording import evaluated_lines
+from inspector.labelled.fingerprints import FINGERPRINTS, fingerprint, save
+from inspector.labelled.folder import read_labelled
 from inspector.photos.decode import decode
 from inspector.synthesis import Kind, make_scene
 from inspector.types import Decoded, ImageRef
@@ -152,6 +154,49 @@ def test_evaluate_reports_images_learned_from_as_leaks(labelled, tiny_bundle_dir
     assert "without the images that leaked" in "\n".join(evaluated_lines(found))
     with pytest.raises(DataError, match="not new to the model"):
         evaluate(replace(config, strict_splits=True))
+
+
+def test_audit_counts_images_that_two_training_sides_have_once(
+    labelled, tiny_bundle_copy, tmp_path
+):
+    """The bundle remembers the folder that --trained-on names again, with one image more."""
+    learned = tmp_path / "learned"
+    shutil.copytree(labelled / "west", learned / "west")
+    shutil.copytree(labelled / "plain", learned / "plain")
+    images = read_labelled(learned).images
+    (tiny_bundle_copy.path / FINGERPRINTS).parent.mkdir()
+    save(fingerprint(images), tiny_bundle_copy.path / FINGERPRINTS)
+    (learned / "west" / "Negative" / "new.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    config = EvaluateConfig(data=labelled, model=tiny_bundle_copy.path, trained_on=learned)
+    held_out = read_labelled(labelled).images
+    found = audit_against_training(config, tiny_bundle_copy, held_out)
+    assert found is not None and len(images) == 16
+    assert found.training_images == 17
+    assert found.undecodable == 3, "cut.png on both sides, and new.png"
+
+
+def test_evaluate_refuses_a_wrong_cell_before_the_model_starts(
+    labelled, tiny_bundle_dir, groups_csv, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("inspector.evaluation.run.open_photo_engine", None)
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text(groups_csv.read_text().replace("0.5", "half"))
+    config = EvaluateConfig(data=labelled, model=tiny_bundle_dir, groups=wrong)
+    for mistaken, said in (
+        (config, "half"),
+        (replace(config, groups=groups_csv, by="camra"), "camra"),
+    ):
+        with pytest.raises(DataError, match=said):
+            evaluate(mistaken)
+
+
+def test_evaluate_reads_decimal_commas(labelled, tiny_bundle_dir, groups_csv, tmp_path):
+    german = tmp_path / "german.csv"
+    german.write_text(groups_csv.read_text().replace(",", ";").replace(".5", ",5"))
+    found = evaluate(
+        EvaluateConfig(data=labelled, model=tiny_bundle_dir, groups=german, device="cpu", workers=0)
+    )
+    assert [(w.from_px, w.cracks) for w in found.widths] == [(0, 2), (1, 2), (2, 4), (4, 2)]
 
 
 def test_strict_splits_without_known_training_images_raises(labelled, tiny_bundle_dir):

@@ -87,6 +87,22 @@ def test_share_of_zero_gets_clopper_pearson_end():
     assert found["recall"].low == pytest.approx(0.025 ** (1 / 50)) and found["recall"].high == 1
 
 
+def test_measure_counts_what_is_called_crack_as_the_trials_of_precision():
+    judged = predictions_of([0.9] * 5 + [0.1] * 995, [True] * 5 + [False] * 995)
+    found = measure(judged)[0].measures["precision"]
+    assert (found.value, found.high) == (1, 1)
+    assert found.low == pytest.approx(0.025 ** (1 / 5))
+
+
+def test_figures_of_cracks_alone_are_nan_where_two_classes_are_needed():
+    found = measure(predictions_of([0.9, 0.2, 0.4], [True] * 3))[0].measures
+    undefined = {name for name, figure in found.items() if math.isnan(figure.value)}
+    assert undefined == {
+        "balanced_accuracy", "precision", "f1", "matthews_corrcoef", "roc_auc", "false_alarms",
+        "average_precision", *map(at_rate, FALSE_RATES),
+    }  # fmt: skip
+
+
 def test_one_group_has_no_interval():
     found = measure(predictions_of([0.9, 0.2, 0.4], [True, False, True], ["a"] * 3))[0].measures
     assert found["roc_auc"].value == 1 and math.isnan(found["roc_auc"].low)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,14 @@ from PIL import Image
 from inspector.calibration.run import CalibrateConfig, calibrate
 from inspector.calibration.thresholds import Rule
 from inspector.errors import UsageError
-from inspector.evaluation.figures import OWN, compare_rules
+from inspector.evaluation.figures import OWN, assess, compare_rules
+from inspector.evaluation.page import Subject, render_page
 from inspector.evaluation.run import EvaluateConfig, evaluate
 from inspector.evaluation.wording import evaluated_lines, rule_cells
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.synthesis import Kind, make_scene
-from inspector.types import SimpleRules
+from inspector.types import PhotoScore, SimpleRules
+from tests.evaluation.known import predictions_of
 
 
 def test_rules_are_compared_in_photos() -> None:
@@ -63,6 +67,33 @@ def test_large_photos_are_evaluated_at_their_own_scale(large: Path, tmp_path: Pa
     assert "highest window" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     figures = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
     assert len(figures["rules"]) == 5
+
+
+def test_render_page_names_the_thresholds_that_decided_each_kind() -> None:
+    """Of photos at their own scale, of those judged whole, and of both beside each other."""
+    bundle = ModelBundle.load(DEFAULT_PATH)
+    assert bundle.dense is not None
+    whole, own = (f"{t.crack_from}" for t in (bundle.thresholds, bundle.dense.thresholds))
+    assert whole != own
+    score = PhotoScore(0.5, 0.1, "fp32@224", (), 9, 1, 0.5, 0.5)
+    subject = Subject(title="t", data="/walls", made="today", gallery=0)
+    for found_N, said, drawn in (
+        ((score,) * 4, f"<b>crack</b> from {own},", {own}),
+        ((None,) * 4, f"<b>crack</b> from {whole},", {whole}),
+        ((score, None) * 2, f"<b>crack</b> from {own} ({whole} for photos judged whole),",
+         {own, whole}),
+    ):  # fmt: skip
+        judged = predictions_of([0.9, 0.1, 0.2, 0.8], [True, False] * 2)
+        judged = replace(judged, found_N=found_N)
+        evaluation = assess(judged, bundle)
+        page = render_page(subject, evaluation, judged, bundle)
+        assert said in page
+        assert set(re.findall(r"lie below [\d.]+ and \d+ from ([\d.]+\d)", page)) == drawn
+        assert len(re.findall("<h3>What other thresholds would cost|What other", page)) == len(
+            drawn
+        )
+        dense = None if own not in drawn else bundle.dense.thresholds.crack_from
+        assert (evaluation.dense_thresholds or {}).get("crack_from") == dense
 
 
 def test_photos_judged_whole_have_no_such_rules(large: Path) -> None:

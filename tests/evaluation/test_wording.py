@@ -116,6 +116,12 @@ def test_the_page_about_leaks_that_change_nothing_says_so(tiny_bundle):
     assert "review</b> between" not in page and "1 of them could not be decoded" in page
 
 
+def test_plain_words_name_all_images_where_they_have_no_source(tiny_bundle):
+    judged = predictions_of([0.9, 0.1], [True, False], groups=["a", "b"], sources=[""] * 2)
+    (said,) = (s for s in plain_words(assess(judged, tiny_bundle)) if "stand behind" in s)
+    assert "stand behind: all images. " in said
+
+
 def test_a_photo_sent_to_review_for_another_reason_is_not_said_to_lie_between(tiny_bundle):
     judged = predictions_of([0.1, 0.9], [True, False])
     judged = replace(judged, verdict_N=np.array(["review"] * 2),

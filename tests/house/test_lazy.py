@@ -9,6 +9,9 @@ import sys
 
 import pytest
 
+import inspector
+from inspector.results.labels import Decision, Label, open_labels
+
 EXTRAS = {"torch", "torchvision", "onnx", "sklearn", "scipy", "matplotlib", "obstore"}
 HEAVY = EXTRAS | {"onnxruntime", "pyarrow", "duckdb", "PIL", "numpy"}
 
@@ -39,11 +42,21 @@ def test_help_loads_nothing_heavy(args):
     assert "tarfile" not in loaded, "nor what reads photos"
 
 
-def test_a_scan_on_the_cpu_loads_no_extra(tiny_bundle_dir, repository, tmp_path):
+def test_neither_a_scan_on_the_cpu_nor_its_report_loads_an_extra(
+    tiny_bundle_dir, repository, tmp_path
+):
     words = [repository / "samples", "--out", tmp_path, "--model", tiny_bundle_dir, "--limit", "4"]
     loaded = packages_loaded_by(RUN_MAIN, "scan", *map(str, words), "--device", "cpu")
     assert "onnxruntime" in loaded
     assert not loaded & (EXTRAS | {"duckdb", "pandas"})
+    (row, *_) = inspector.Results(tmp_path).to_arrow().to_pylist()
+    names = "uri", "content_hash", "size_bytes", "mtime", "verdict", "p_crack"
+    decided = Decision(label=Label.CRACK, model=None, **{name: row[name] for name in names})
+    with open_labels(tmp_path, "ann") as labels:
+        labels.add(decided)
+    loaded = packages_loaded_by(RUN_MAIN, "report", str(tmp_path))
+    assert "duckdb" in loaded
+    assert not loaded & (EXTRAS | {"pandas"}), "40 MB"
 
 
 def test_no_telemetry_is_sent_or_kept(tmp_path):
@@ -66,8 +79,6 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 def test_every_public_name_resolves():
-    import inspector
-
     assert sorted(inspector.__all__) == sorted(inspector._HOME)
     for name in inspector.__all__:
         assert getattr(inspector, name) is not None

@@ -267,7 +267,7 @@ IN_A_BUCKET = (
     Step(f"table {_WALL} --rows 2", ("2 more|more .--rows",)),
     Step(f"report {_WALL}", ("a wall-report.html",), columns=60),
     Step(f"verify {_WALL} --photos", ("proven", "compared with the files")),
-    Step(f"review {_WALL} --no-browser", ("OUT must be on this machine",), code=2, columns=60),
+    Step(f"review {_WALL} --no-browser", ("out must be on this machine",), code=2, columns=60),
     Step(f"rejudge {_WALL} --threshold 0.3", ("inspector merge ADDRESS",), code=2),
     Step(f"merge {_WALL} --out 'a wall'", ("table a wall",), columns=60),
     Step("verify 's3://photos/no wall'", ("holds no results of a scan",), code=1),

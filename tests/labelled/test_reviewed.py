@@ -8,10 +8,13 @@ import pytest
 
 from inspector.core.layout import RESULTS_DIR
 from inspector.errors import DataError
+from inspector.labelled import reviewed
 from inspector.labelled.folder import LabelledImage
 from inspector.labelled.reviewed import Reviewed, alone, merge_reviewed, read_reviewed
-from inspector.results.labels import Decision, Label, open_labels
-from tests.reviewing.tables import row_of
+from inspector.photos.opened import DecodeLimits
+from inspector.photos.pictures import LIMITS
+from inspector.results.labels import Decision, Label, RegionLabel, open_labels
+from tests.reviewing.tables import row_of, write_table
 
 
 def label(out, path, said, reviewer="ann"):
@@ -73,6 +76,30 @@ def test_read_reviewed_refuses_what_is_no_review(tmp_path):
         read_reviewed([tmp_path])
 
 
+@pytest.mark.parametrize(("label", "said", "counts", "left_out"), [
+    (None, "crack", "1 with cracks, 0 without", 0),
+    (None, "clear", "0 with cracks, 1 without", 0),
+    ("crack", "clear", "1 with cracks, 0 without", 0),
+    ("crack", None, "0 with cracks, 0 without", 1),
+])  # fmt: skip
+def test_read_reviewed_counts_a_large_photo_by_what_is_said_of_its_places(
+    photos, tmp_path, label, said, counts, left_out
+):
+    box = {"x": 1, "y": 2, "width": 30, "height": 40}
+    lengths = {"length_at_least": 9.0, "length_at_most": 90.0}
+    found = [{**box, **lengths, "p_crack": 0.9, "stage": "fp32@224"}] if said else []
+    row = row_of(photos[0], view="dense", regions=found)
+    out = write_table(tmp_path / "large", [row])
+    seen = {name: row[name] for name in ("uri", "content_hash", "size_bytes", "mtime")}
+    places = (RegionLabel(**box, label=Label(said)),) if said else ()
+    with open_labels(out, "ann") as store:
+        store.add(Decision(**seen, label=label and Label(label), verdict=None, p_crack=None,
+                           model=None, regions=places))  # fmt: skip
+    reviewed = read_reviewed([out])
+    assert counts in str(reviewed)
+    assert reviewed.unplaced == left_out
+
+
 def image(path, is_crack, group=""):
     return LabelledImage(str(path), is_crack, "s", group or str(path))
 
@@ -108,3 +135,11 @@ def test_read_reviewed_groups_by_folder_where_there_are_enough(tmp_path):
     assert {i.group for i in read_reviewed([out]).images} == {
         str(tmp_path / f"wall{k}") for k in range(8)
     }
+
+
+def test_read_reviewed_compares_photos_beyond_the_limits_of_a_scan(out, photos, monkeypatch):
+    os.utime(photos[0], (1, 1))
+    asked = []
+    monkeypatch.setattr(reviewed, "sha256_within", lambda uri, most: asked.append(most))
+    assert read_reviewed([out]).changed == 1
+    assert asked == [LIMITS.max_bytes] and LIMITS.max_bytes > DecodeLimits().max_bytes

@@ -11,6 +11,10 @@ from typer.testing import CliRunner
 import inspector
 from inspector.cli import app
 from inspector.errors import OutputError, UsageError
+from inspector.library.frames import table_lines
+from inspector.results.store import open_results
+from inspector.scanning.pipeline import ParquetSink
+from tests.scanning.dying import IDENTITY
 
 NOTE = '=a "form tie", behind <b>'
 REGION = {"x": 1, "y": 2, "width": 3, "height": 4, "label": "clear"}
@@ -74,3 +78,17 @@ def test_table_prints_and_exports(room, tmp_path):
     file = tmp_path / "t.parquet"
     done = run(app, ["table", str(room / "both"), "--export", str(file), "--columns", "note"])
     assert "5 photos" in done.output and pq.read_schema(file).names == ["note"]
+
+
+def test_a_table_without_rows_says_so(tmp_path):
+    with (
+        open_results(tmp_path / "out", IDENTITY, overwrite=False) as opened,
+        ParquetSink(opened, {}),
+    ):
+        pass
+    results = inspector.Results(tmp_path / "out")
+    assert table_lines(results, 20) == ["photos     the table has none"]
+    assert table_lines(results, 20, since="2026-01-01") == [
+        "photos     none was judged since 2026-01-01"
+    ]
+    assert "0 photos" in results._repr_html_()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from io import BytesIO
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 import inspector
 from inspector.errors import DataError, UsageError
+from inspector.photos.address import uri_of
 from inspector.results.schema import SCHEMA, to_table
 
 
@@ -68,6 +70,26 @@ def test_images_and_pixels_have_the_answers_of_their_file(model, room, rows, nam
 def test_what_is_no_photo_is_refused(model, room, photo):
     with pytest.raises(UsageError):
         model.predict([photo])
+
+
+def test_what_holds_several_photos_is_refused(model, room):
+    """Of an archive, a photo in it is judged by its name there."""
+    with zipfile.ZipFile(room / "packed.zip", "w") as archive:
+        archive.write(room / "photos" / "clear.jpg", "a/clear.jpg")
+        archive.write(room / "photos" / "crack.jpg", "crack.jpg")
+    with zipfile.ZipFile(room / "void.zip", "w"):
+        pass
+    uri = uri_of(str(room / "packed.zip"))
+    for several in (
+        "packed.zip", room / "packed.zip", uri, "void.zip", uri_of(str(room / "photos")),
+        "s3://bucket/photos/", "s3://bucket/photos.zip", "https://127.0.0.1:9/photos.zip",
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=r"no photo but holds them.*inspector\.scan"):
+            model.predict(several)
+    with pytest.raises(UsageError, match=r"packed\.zip!/NAME"):
+        model.predict("packed.zip")
+    for one in ("packed.zip!/crack.jpg", f"{uri}!/crack.jpg"):
+        assert model.predict(one).verdict == "crack"
 
 
 def test_a_truncated_image_is_a_failure(model, room):

@@ -18,12 +18,14 @@ from inspector.model.network import (
     build_network,
     describe,
     from_storage,
+    initial_bundle,
     load_deployed,
     outline,
     read_weights,
     to_storage,
 )
 from inspector.model.preprocess import PreprocessSpec
+from tests.sandbox import as_nobody
 
 SPEC = PreprocessSpec(size=64)
 
@@ -253,3 +255,12 @@ def test_a_bundle_is_deployed_as_it_says(network, images_NHWC, tmp_path):
 def test_weights_are_read_by_name(network, tmp_path):
     save_file(to_storage(network), tmp_path / WEIGHTS)
     assert equal(read_weights(tmp_path / WEIGHTS), to_storage(network))
+
+
+def test_initial_bundle_of_what_may_not_be_looked_at_is_refused_in_one_line(tmp_path):
+    (tmp_path / "locked").mkdir(mode=0)
+    init = str(tmp_path / "locked" / "model")
+    with as_nobody():
+        assert initial_bundle(init) is None
+        with pytest.raises(BundleError, match="does not hold plain ResNet18 weights"):
+            build_network(init)

@@ -9,7 +9,7 @@ import pytest
 
 from inspector.core.text import display_path
 from inspector.errors import UsageError
-from inspector.photos.address import Moved, directory_uri, path_of, text_of, uri_of
+from inspector.photos.address import Inside, Moved, directory_uri, path_of, text_of, uri_of
 from inspector.photos.source import Discovery
 
 BYTES = [bytes([k]) for k in range(1, 256) if k != ord("/")]
@@ -56,6 +56,28 @@ def test_what_is_no_address_of_a_file_is_refused(uri):
         path_of(uri, windows=False)
 
 
+def test_path_of_takes_this_machine_by_its_name():
+    assert path_of("file://localhost/a%20b.jpg", windows=False) == "/a b.jpg"
+    assert path_of("file:///caf\udce9.jpg", windows=False) == "/caf\udce9.jpg"
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [
+        ("file:///p/Wow!/a.jpg", None),
+        ("file:///p/Wow!/x.zip", None),
+        ("/p/Wow!/a.jpg", None),
+        ("s3://b/x.zip!/a.jpg", None),
+        ("x.zip!1f/a.jpg", None),
+        ("x.zip!/a;2.jpg", ("x.zip", "", "a;2.jpg", 1)),
+        ("file:///Wow!/x.tar!1f/a%21.jpg", ("file:///Wow!/x.tar", "1f", "a%21.jpg", 1)),
+        ("file:///x.TGZ!/a.tif;3#page=2", ("file:///x.TGZ", "", "a.tif", 3)),
+    ],
+)
+def test_inside_tells_archives_from_names_with_an_exclamation_mark(address, parts):
+    assert Inside.of(address) == parts
+
+
 def test_the_root_and_its_doubles_are_one_directory():
     assert {directory_uri(root) for root in ("/", "//", "///", "/..", "/./")} == {"file:///"}
     assert Discovery(["/", "//"]).notes == ["// is named twice; it is covered once"]
@@ -72,3 +94,13 @@ def test_moved_goes_by_whole_names(tmp_path):
     for text in ("", "a", "=a", "a="):
         with pytest.raises(UsageError, match="OLD=NEW"):
             Moved.parse(text)
+
+
+def test_moved_apply_leaves_what_lies_below_the_new_directory_already(tmp_path):
+    """Also where that lies below the old one."""
+    (tmp_path / "old/new").mkdir(parents=True)
+    moved = Moved.parse(f"{tmp_path}/old={tmp_path}/old/new")
+    base = directory_uri(str(tmp_path))
+    assert moved.apply(f"{base}old/a.jpg") == f"{base}old/new/a.jpg"
+    assert moved.apply(f"{base}old/new/a.jpg") == f"{base}old/new/a.jpg"
+    assert moved.apply(f"{base}old/newer/a.jpg") == f"{base}old/new/newer/a.jpg"

@@ -7,8 +7,10 @@ import os
 import pytest
 
 from inspector.core.layout import RESULTS_DIR
+from inspector.photos.address import uri_of
 from inspector.photos.source import Discovery, count_images
 from inspector.results.manifest import Manifest
+from tests.photos.packed import JPEG, pack
 
 APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X"
 
@@ -94,3 +96,18 @@ def test_only_a_directory_with_a_manifest_is_results(photos):
     kept, excluded = listed("photos")
     assert kept == sorted([*KEPT, "other/_inspector/x.jpg"])
     assert excluded == BY_DEFAULT | {"_inspector/ of a scan's results": 1}
+
+
+@pytest.mark.parametrize(
+    "pattern", ["Br\u00fccke @ S\u00fcd/", "a b.jpg", "a*", "Br*", "**/a b.jpg"]
+)
+def test_patterns_leave_out_what_a_list_names_by_its_uri(photos, pattern):
+    file = photos / "Br\u00fccke @ S\u00fcd" / "a b.jpg"
+    file.parent.mkdir()
+    file.write_bytes(b"x")
+    pack(photos / "x.zip", [("Br\u00fccke @ S\u00fcd/a b.jpg", JPEG)] * 2, "stored.zip")
+    named = [uri_of(str(file.resolve())), *(ref.uri for ref in Discovery([str(photos / "x.zip")]))]
+    assert named[2].endswith(";2")
+    (photos.parent / "list").write_text("\n".join(named))
+    discovery = Discovery(["@list"], exclude=[pattern])
+    assert list(discovery) == [] and discovery.excluded == {pattern: 3}

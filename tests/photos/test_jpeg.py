@@ -294,3 +294,16 @@ def test_a_size_that_pillow_did_not_see_is_refused():
     pixels = jpeg.plain_pixels(TILE, (32, 32))
     assert pixels is not None
     assert np.array_equal(pixels, np.asarray(Image.open(io.BytesIO(TILE))))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO"])
+def test_a_photo_without_an_end_is_truncated_whatever_its_thumbnail_has(kind, decode_bytes):
+    """The header of a camera's JPEG holds another JPEG, which has an end."""
+    stream = io.BytesIO()
+    options = {"save_all": True, "append_images": [surface(400, 300)]} if kind == "MPO" else {}
+    surface(400, 300).save(stream, kind, **options)
+    comment = b"\xff\xfe\x00\x0a" + jpeg.START_OF_IMAGE + b"ab" + jpeg.END_OF_IMAGE + b"cd"
+    data = jpeg.START_OF_IMAGE + comment + stream.getvalue()[2:]
+    assert isinstance(decode_bytes(data), Decoded)
+    for cut in (jpeg.find_end(data) - 1, jpeg.find_end(data) // 2):
+        failure(decode_bytes(data[:cut]), FailureCode.TRUNCATED)

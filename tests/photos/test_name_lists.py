@@ -111,6 +111,28 @@ def test_photos_and_directories_may_be_named_by_their_uris(place):
         Discovery(["ftp://bucket"])
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["file://server/share/a.jpg", "file:///a%00.jpg", "file://", "file:///x.zip!", "file://s/x.zip",
+     "file://s/x.zip!/a.jpg", "file:///gone.tif#page=3", "file:///x.zip!1/a#b.jpg"],
+)  # fmt: skip
+def test_a_uri_that_is_no_photo_of_this_machine_has_a_row(place, name):
+    Path("list").write_text(f"{name}\nphotos/a.jpg\n")
+    ref, other = Discovery(["@list"])
+    assert other.path == "photos/a.jpg" and ref.uri.isascii()
+    outcome = read(ref, DecodeLimits())
+    assert isinstance(outcome, Failure) and outcome.code == FailureCode.VANISHED
+    assert not Discovery([str(place)]).sources[0].covers(ref.uri)
+    with pytest.raises(SourceError, match="cannot scan"):
+        Discovery([name])
+
+
+def test_a_list_is_read_where_the_system_has_no_pread(place, monkeypatch):
+    Path("list").write_text("photos/a.jpg\nphotos/sub/b.jpg\n")
+    monkeypatch.delattr(os, "pread")
+    assert names("@list") == ["a.jpg", "sub/b.jpg"]
+
+
 def test_the_standard_input_may_be_a_list_and_is_read_by_all_who_need_it(place):
     program = (
         "from inspector.photos.source import *\n"

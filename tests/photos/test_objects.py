@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import closing
 from datetime import UTC, datetime
+from io import BytesIO
 
 import numpy as np
 import pyarrow.dataset as ds
@@ -351,6 +352,23 @@ def test_an_aws_profile_is_used(server, tmp_path, monkeypatch):
     stores.open_store.cache_clear()
     with pytest.raises(SourceError, match="pip install boto3"):
         Discovery(["s3://photos"])
+
+
+def test_aws_settings_that_cannot_be_read_are_said_in_one_line(server, tmp_path):
+    for content in (b"region = x\n", b"[a]\n[a]\n", b"\xff"):
+        (tmp_path / "config").write_bytes(content)
+        stores.open_store.cache_clear()
+        with pytest.raises(SourceError, match=r"config cannot be read: .+\Z"):
+            Discovery(["s3://photos"])
+
+
+def test_a_page_is_listed_once_beside_all_that_it_lies_in(server):
+    stream = BytesIO()
+    wall(1).save(stream, "TIFF", save_all=True, append_images=[wall(2)])
+    server.objects["p/1.tif"] = Stored(stream.getvalue())
+    file = "s3://photos/p/1.tif"
+    assert listed("s3://photos/p", f"{file}#page=2")[0] == [file, f"{file}#page=2"]
+    assert listed(file, f"{file}#page=2")[0] == [file, f"{file}#page=2"]
 
 
 def test_addresses():

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from inspector.photos import reading
+from inspector.photos.opened import DecodeLimits
 from inspector.photos.pictures import (
     SCREEN_SIDE,
     CannotShowError,
@@ -19,6 +21,8 @@ from inspector.photos.pictures import (
     region,
     screen,
 )
+from inspector.photos.reading import read
+from inspector.types import Failure, ImageRef
 from inspector.workers.process import HelperError, Helpers
 from tests.scanning.walls import wall
 
@@ -140,3 +144,20 @@ def test_a_helper_outlives_what_ends_its_process():
             helper.ask("hang")
     finally:
         helper.close()
+
+
+def test_a_large_tiff_of_a_kind_that_is_not_read_is_shown(tmp_path, monkeypatch):
+    """Its bytes stay in the file, which is closed when it has been decoded."""
+    monkeypatch.setattr(reading, "_MOST_HELD_BYTES", 100)
+    Image.fromarray(np.arange(4096, dtype=np.float32).reshape(64, 64)).save(tmp_path / "a.tif")
+    assert screen(str(tmp_path / "a.tif")).width == 64
+
+
+def test_a_photo_beyond_the_limits_of_a_scan_is_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    Image.new("1", (20_000, 10_000)).save(tmp_path / "wide.tif", compression="group4")
+    with (tmp_path / "wide.tif").open("ab") as file:
+        file.truncate((1 << 30) + 1)
+    monkeypatch.setattr(reading, "sha256_of", lambda _: b"")
+    assert isinstance(read(ImageRef.of(str(tmp_path / "wide.tif")), DecodeLimits()), Failure)
+    assert screen(str(tmp_path / "wide.tif")).width == 20_000

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import random
 import sys
+import time
 from urllib.parse import unquote_to_bytes
 
 import pytest
 
 from inspector.errors import SourceError
-from inspector.photos.source import Discovery, count_images
+from inspector.photos.open_archive import OpenArchive
+from inspector.photos.source import Discovery, count_images, gone_among, is_gone
 from inspector.results.manifest import Manifest
+from tests.photos.packed import pack
 
 JPEG_HEAD = b"\xff\xd8\xff\xe0" + b"\0" * 20
 
@@ -249,3 +252,62 @@ def test_count_images_goes_by_names(tmp_path):
     make(tmp_path, "photo.dat", content=JPEG_HEAD)
     assert count_images(Discovery([str(tmp_path)])) == 3
     assert count_images(Discovery([str(tmp_path / "photo.dat")])) == 1
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_a_photo_that_is_named_beside_its_archive_is_listed_once(tmp_path, order):
+    pack(tmp_path / "x.zip", [("a.jpg", JPEG_HEAD), ("b.tif", JPEG_HEAD)], "stored.zip")
+    uri = f"file://{tmp_path}/x.zip"
+    sources = [f"{tmp_path}/x.zip", f"{uri}!/a.jpg", f"{uri}!/b.tif#page=2"]
+    uris = [ref.uri for ref in Discovery([sources[k] for k in order])]
+    assert sorted(uris) == [f"{uri}!/a.jpg", f"{uri}!/b.tif", f"{uri}!/b.tif#page=2"]
+
+
+def test_the_uri_of_an_archive_is_one_however_it_is_spelled(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    pack(tmp_path / "real/x.zip", [("a b.jpg", JPEG_HEAD)], "stored.zip")
+    base = f"file://{tmp_path}"
+    spelled = [
+        *(f"{base}/link/x.zip{end}" for end in ("", "!/a%20b.jpg", "!/a b.jpg")),
+        *(f"file://localhost{tmp_path}/real/../real/%78.zip", f"{tmp_path}/link/x.zip"),
+    ]
+    uris = {ref.uri for name in spelled for ref in Discovery([name])}
+    assert uris == {f"{base}/real/x.zip!/a%20b.jpg"}
+
+
+def test_is_gone_of_a_photo_in_an_archive_behind_a_link(tmp_path):
+    pack(tmp_path / "x.zip", [("a.jpg", JPEG_HEAD)], "stored.zip")
+    (tmp_path / "link.zip").symlink_to("x.zip")
+    uri = f"file://{tmp_path}/link.zip!/a.jpg"
+    assert not is_gone(uri) and is_gone(uri.replace("a.jpg", "b.jpg"))
+    (tmp_path / "x.zip").unlink()
+    assert not is_gone(uri), "what the link leads to may come back"
+
+
+def test_an_exclamation_mark_in_a_directory_is_no_border_of_an_archive(tmp_path):
+    make(tmp_path, "Wow!/a.jpg")
+    pack(tmp_path / "Wow!/x.zip", [("b.jpg", JPEG_HEAD)], "stored.zip")
+    base = f"file://{tmp_path}"
+    assert found(f"{base}/Wow!/a.jpg") == [f"{tmp_path}/Wow!/a.jpg"]
+    for name in (f"{base}/Wow!/x.zip", f"{base}/Wow!/x.zip!/b.jpg", f"{tmp_path}/Wow!/x.zip"):
+        (ref,) = Discovery([name])
+        assert ref.uri == f"{base}/Wow%21/x.zip!/b.jpg"
+    discovery = Discovery([str(tmp_path)])
+    assert len(list(discovery)) == 1
+    (note,) = discovery.notes
+    assert "archives not looked into: 1" in note
+
+
+def test_find_makes_the_index_once_for_all_who_ask(tmp_path, monkeypatch):
+    pack(tmp_path / "x.zip", [("a.jpg", JPEG_HEAD)], "stored.zip")
+    built, build = [], OpenArchive._build_index
+
+    def slowly(self):
+        built.append(self)
+        time.sleep(0.05)
+        return build(self)
+
+    monkeypatch.setattr(OpenArchive, "_build_index", slowly)
+    assert gone_among([f"file://{tmp_path}/x.zip!/{k}.jpg" for k in "abcdefgh"] * 2) != []
+    assert len(built) == 1

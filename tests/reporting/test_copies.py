@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import zipfile
 
 import numpy as np
+import pyarrow.dataset as ds
 import pytest
 from PIL import Image
 
+from inspector.core.text import display_path
 from inspector.errors import UsageError
 from inspector.reporting.copies import place_of
 from inspector.reporting.report import ReportConfig, report
 from inspector.results.labels import Decision, Label, RegionLabel, open_labels
+from inspector.scanning import ScanConfig, scan
 from tests.photos.turned import TURNS, save_turned
+from tests.reporting.conftest import label, save_photo
 from tests.reporting.test_regions import HEIGHT, RED, WIDTH, dense_row, region_of
-from tests.reviewing.tables import write_table
+from tests.reviewing.tables import row_of, write_table
 
 
 @pytest.fixture
@@ -58,6 +64,40 @@ def test_every_crack_is_marked_cut_out_and_copied_once(site, tmp_path):
         assert (np.abs(cut[40:-40, 40:-40] - (200, 20, 20)) < 12).all()
     source = tmp_path / "photos" / "span 6" / "a.jpg"
     assert (folders["copy_cracks"] / "span 6/a.jpg").read_bytes() == source.read_bytes()
+
+
+def crack_of(folder, name):
+    """A row of a small photo there."""
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (64, 64), (name.encode()[-5],) * 3).save(file)
+    row = row_of(file, verdict="crack", width=64, height=64)
+    return row | {"path": display_path(str(file))}
+
+
+def copied(out, folder):
+    report(ReportConfig(out=out, copy_cracks=folder))
+    return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*.jpg"))
+
+
+NAMES = ["north/1.jpg", "north/2.jpg", "south/3.jpg"]
+
+
+def test_copies_of_photos_in_an_archive_keep_its_folders(tiny_bundle, tmp_path):
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for k, name in enumerate(NAMES):
+            save_photo(tmp_path / "one.jpg", k)
+            archive.write(tmp_path / "one.jpg", name)
+    sources, out = (str(tmp_path / "photos.zip"),), tmp_path / "out"
+    scan(ScanConfig(sources=sources, out=out, model=tiny_bundle.path, workers=0))
+    label(out, {row["uri"]: "crack" for row in ds.dataset(str(out)).to_table().to_pylist()})
+    assert copied(out, tmp_path / "copies") == NAMES
+
+
+def test_copies_of_photos_below_a_name_that_is_not_utf_8_keep_its_folders(tmp_path):
+    folder = tmp_path / os.fsdecode(b"w\xe4lle #1")
+    out = write_table(tmp_path / "out", [crack_of(folder, name) for name in NAMES])
+    assert copied(out, tmp_path / "copies") == NAMES
 
 
 def test_a_region_that_a_person_rejected_is_nowhere(site, tmp_path):

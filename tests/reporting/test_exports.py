@@ -153,7 +153,10 @@ def test_photos_that_moved_are_linked_where_they_are(table):
         properties = feature["properties"]
         assert (properties["uri"], properties["path"]) == (now.as_uri(), str(now))
     assert pq.read_table(maps["geoparquet"])["uri"][0].as_py() == now.as_uri()
-    assert json.loads(coco.read_text())["images"][1]["coco_url"] == now.as_uri()
+    regions = json.loads(coco.read_text())
+    named = regions["images"][1]
+    assert named["coco_url"] == now.as_uri()
+    assert Path(regions["info"]["root"]) / named["file_name"] == now
 
 
 def test_excel_has_numbers_times_and_links(table):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from PIL import Image
 
+from inspector.core.text import display_path
 from inspector.errors import UsageError
 from inspector.reporting.page import Cover
 from inspector.reporting.report import ReportConfig, report
@@ -122,6 +125,48 @@ def test_it_sorts_filters_and_turns_pages(page):
     page.select_option("[data-kind=crack] .by-why select", label="crack")
     assert names() == ["said.jpg"]
     page.select_option("[data-kind=crack] .by-why select", "")
+
+
+NAMES = (b"Br\xfccke.jpg", "span\u202f1.jpg".encode(), "span\u00a02.jpg".encode(),
+         "Bru\u0308cke 3.jpg".encode(), b"50% of (a) [b]'s.jpg")  # fmt: skip
+"""Not UTF-8, from a Mac's screenshots, not to be broken, with accents apart, and with marks."""
+
+
+@pytest.fixture(scope="module")
+def odd(browser, tmp_path_factory):
+    """A page whose pictures are the files themselves, which have odd names."""
+    root = tmp_path_factory.mktemp("odd")
+    (root / "photos").mkdir()
+    rows = []
+    for name in NAMES:
+        file = root / "photos" / os.fsdecode(name)
+        Image.new("RGB", (90, 70), (99, 99, 99)).save(file)
+        row = row_of(file, verdict="crack", reason="model", width=90, height=70)
+        rows.append(row | {"path": display_path(str(file))})
+    out = write_table(root / "out", rows)
+    report(ReportConfig(out=out, html=root / "page.html", pictures=0))
+    page = open_on_a_phone(browser, (root / "page.html").as_uri())
+    yield page
+    page.close()
+
+
+def test_gallery_shows_and_links_files_whatever_their_names(odd):
+    odd.wait_for_function("[...document.querySelectorAll('figure')].length == 5")
+    links = odd.evaluate("[...document.querySelectorAll('a.name')].map(name => name.href)")
+    assert sorted(unquote_to_bytes(link.rpartition("/")[2]) for link in links) == sorted(NAMES)
+    for k in range(5):
+        odd.locator("figure").nth(k).scroll_into_view_if_needed()
+    odd.wait_for_function(
+        "[...document.querySelectorAll('figure img')].filter(i => i.naturalWidth == 90).length == 5"
+    )
+
+
+@pytest.mark.parametrize("text", ["br\u00fccke", "BRU\u0308CKE"])
+def test_gallery_finds_accents_however_they_are_written(odd, text):
+    odd.fill("[data-kind=crack] input", text)
+    odd.wait_for_selector("[data-kind=crack] .many:has-text('1 of 5 photos')")
+    odd.fill("[data-kind=crack] input", "")
+    odd.wait_for_selector("[data-kind=crack] .many:empty", state="attached")
 
 
 def test_paper_has_cards_and_the_whole_list(page):

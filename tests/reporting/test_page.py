@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from contextlib import nullcontext
 
 import pyarrow.dataset as ds
 import pytest
@@ -172,3 +173,12 @@ def test_a_photo_can_be_looked_at_closely(page, site):
     others = [text for text in page.heard if not text.startswith("data:image/")]
     assert others.pop(0) == page.url
     assert all(text.startswith(site.photos.as_uri()) for text in others), "the photos themselves"
+
+
+def test_page_of_a_table_in_a_bucket_names_no_command_that_is_refused(tmp_path, monkeypatch):
+    out = write_table(tmp_path / "out", [row_of(tmp_path / "a.jpg")])
+    monkeypatch.setattr("inspector.reporting.report.at_hand", lambda _: nullcontext(out))
+    report(ReportConfig(out="s3://walls/results", html=tmp_path / "page.html"))
+    page = (tmp_path / "page.html").read_text()
+    assert "inspector review s3" not in page
+    assert "<code>inspector merge s3://walls/results --out DIR</code>" in page

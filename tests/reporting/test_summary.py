@@ -140,6 +140,14 @@ def test_a_table_that_is_not_whole_is_counted_and_named(out, kind, rows, harm):
     assert (summary.state.kind, summary.total.photos) == (kind, rows)
 
 
+def test_a_table_of_another_version_is_refused_and_not_called_damaged(out):
+    manifest = out / "_inspector" / "manifest.json"
+    values = json.loads(manifest.read_text()) | {"schema_version": 99, "tool_version": "9.9"}
+    manifest.write_text(json.dumps(values))
+    with pytest.raises(OutputError, match=r"schema 99.*use the version that wrote it"):
+        report(ReportConfig(out=out))
+
+
 def _commit_unlisted(out):
     """As a crash between a part's rename and the manifest leaves it."""
     manifest = out / "_inspector" / "manifest.json"

@@ -17,9 +17,10 @@ import pytest
 
 from inspector.core.layout import Layout
 from inspector.errors import OutputError
+from inspector.library.frames import Results
 from inspector.results.labels import Decision, Label, RegionLabel, open_labels
 from inspector.results.schema import SCHEMA
-from inspector.results.view import VIEW, read_view
+from inspector.results.view import VIEW
 from tests.reviewing.tables import row_of, write_table
 from tests.said import read_labels
 
@@ -204,7 +205,7 @@ def test_a_label_belongs_to_the_bytes_that_were_seen(tmp_path):
     with open_labels(out, "ann") as store:
         for row in rows[:4]:
             store.add(said(row["uri"], "crack"))
-    table = read_view(out)
+    table = Results(out).to_arrow()
     assert table["human_verdict"].to_pylist() == ["crack", None, "crack", None, None, None]
     assert table.schema.names == [column.name for column in VIEW]
     assert table.select(SCHEMA.names).equals(ds.dataset(out).to_table().replace_schema_metadata())
@@ -213,7 +214,7 @@ def test_a_label_belongs_to_the_bytes_that_were_seen(tmp_path):
 def test_an_empty_and_an_unlabelled_table_join_too(tmp_path):
     for rows in ([row_of(tmp_path / "1.jpg")], []):
         out = write_table(tmp_path / f"out{len(rows)}", rows)
-        assert read_view(out, ["human_verdict", "note"]).to_pylist() == [
+        assert Results(out).to_arrow(["human_verdict", "note"]).to_pylist() == [
             {"human_verdict": None, "note": None} for _ in rows
         ]
 
@@ -229,7 +230,7 @@ def test_sql_says_the_same(tmp_path):
         store.undo()
     joined = f"SELECT human_verdict FROM ({IN_SQL.format(out=out)}) ORDER BY uri"
     by_sql = duckdb.sql(joined).fetchall()
-    table = read_view(out).sort_by("uri")
+    table = Results(out).to_arrow().sort_by("uri")
     assert [row[-1] for row in by_sql] == table["human_verdict"].to_pylist()
     assert [row[-1] for row in by_sql] == ["clear", "clear", "crack", None]
     documented = (Path(__file__).parents[2] / "docs/reference/results.md").read_text(

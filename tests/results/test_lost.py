@@ -10,12 +10,16 @@ import pytest
 
 from inspector.core.text import print_lines
 from inspector.errors import OutputError
+from inspector.results.parts import FINGERPRINT, uris_in
+from inspector.results.schema import to_table
+from inspector.results.store import open_results
+from inspector.results.switch import next_table
 from inspector.results.verify import Flaw, VerifyConfig, verify
 from inspector.scanning import scan
 from inspector.scanning.config import ScanConfig
 from inspector.scanning.console import ScanConsole
 from inspector.scanning.outcome import summary_lines
-from tests.scanning.dying import Killed, dying_at, quick_scan, table_of
+from tests.scanning.dying import IDENTITY, Killed, dying_at, quick_scan, table_of
 from tests.scanning.walls import wall
 
 LOST = "part-000001.parquet"
@@ -170,3 +174,23 @@ def test_the_scan_says_what_is_lost_at_its_begin_and_its_end(tmp_path, tiny_bund
     summary, shown, _ = run()
     assert (summary.exit_code, summary.lost) == (0, 0) and "not there again" not in shown
     assert json.loads((out / "_inspector/manifest.json").read_text())["lost"] == []
+
+
+def test_photos_left_out_are_known_by_lists_short_enough_to_be_read(tmp_path, monkeypatch):
+    put(tmp_path / "photos", *"abcdefg")
+    _, results, _ = quick_scan(tmp_path / "photos", tmp_path / "out", rows_per_part=7)
+    uris = uris_in(tmp_path / "out/table" / results.parts[0].file)
+    monkeypatch.setattr("inspector.results.lost._MOST", 3 * len(uris[0]) + 9)
+    monkeypatch.setattr("inspector.results.switch.LISTED", 3)
+    with open_results(tmp_path / "out", IDENTITY, overwrite=False) as results:
+        with next_table(results) as table:
+            table.leave_out(uris)
+            table.write(to_table([], {FINGERPRINT: results.fingerprint}))
+        results.switch(results.identity, table)
+    assert [part.rows for part in table.again] == [3, 3, 1]
+    assert "lost_rows" in damage(tmp_path)
+    notes = rescan(tmp_path).notes
+    assert notes == [
+        "7 photos to be judged again at other thresholds; 7 of them had no row when this scan began"
+    ]
+    assert damage(tmp_path) == {} and len(table_of(tmp_path / "out")) == 7

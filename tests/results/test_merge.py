@@ -253,3 +253,11 @@ def test_a_link_in_place_of_a_part_is_not_followed(shards, tmp_path):
     part.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OutputError, match="not a regular file"):
         merged(shards, tmp_path / "all")
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["shard first", "shard last"])
+def test_merge_refuses_a_shard_beside_a_table_of_all_photos(shards, tmp_path, order):
+    tables = [shards[0], scan(tmp_path / "all photos", [100, 101])]
+    with pytest.raises(OutputError, match=r"is shard 0/3, .*all photos is no shard"):
+        merged([tables[k] for k in order], tmp_path / "all")
+    assert not (tmp_path / "all").exists()

@@ -22,7 +22,6 @@ from inspector.results.reader import Table
 from inspector.results.schema import to_table
 from inspector.results.store import open_results
 from inspector.results.times import added, filtered, parse_since, spans_of, stamped
-from inspector.results.view import read_view
 from tests.reviewing.tables import IDENTITY, row_of, write_table
 from tests.said import say
 
@@ -71,7 +70,7 @@ def out(tmp_path):
 
 
 def test_what_is_new_can_be_asked(out, tmp_path):
-    table = read_view(out, ["path", "judged_at"])
+    table = Results(out).to_arrow(["path", "judged_at"])
     assert table["judged_at"].to_pylist() == [None, None, MONDAY, MONDAY, TUESDAY, TUESDAY]
     results = Results(out)
     assert [results.count(since) for since in (None, "2026-11-30", "2026-12-01T07:00Z")] == [
@@ -120,7 +119,7 @@ def test_the_report_dates_rows_and_not_files(out, tmp_path):
 def test_files_of_the_report_count_what_is_new_alone_whatever_people_said(
     since, new, out, tmp_path
 ):
-    say(out, read_view(out, ["uri"])["uri"][2].as_py(), Label.CRACK)  # on Monday
+    say(out, Results(out).to_arrow(["uri"])["uri"][2].as_py(), Label.CRACK)  # on Monday
     assert counted(out, since).total.photos == new
     with closing(Query(Table.open(out, since), read_decisions(out))) as query:
         assert write_geojson(query, tmp_path / "map") == f"0 photos, {new} have no place"

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from inspector.library.frames import Results
 from inspector.results.schema import to_table
 from inspector.results.store import open_results
-from inspector.results.view import read_view
 
 IDENTITY = {
     "model": "f" * 64, "clear_below": "0.3", "crack_from": "0.7",
@@ -48,5 +48,5 @@ def write_table(out: Path, *parts: list[dict[str, Any]], overwrite: bool = False
 
 def labelled(out: Path) -> Any:
     """The rows of the view that somebody labelled, as an Arrow table."""
-    table = read_view(out)
+    table = Results(out).to_arrow()
     return table.filter(table["human_verdict"].is_valid())

@@ -80,6 +80,15 @@ def test_filters_agree_with_their_counts(session):
     assert names(session, text="'") == [], "nor a piece of SQL"
 
 
+@pytest.mark.parametrize("text", ["br\u00fccke", "BRU\u0308CKE"])
+def test_a_search_finds_accents_however_they_are_written(tmp_path, text):
+    apart, whole = "Bru\u0308cke 1", "Br\u00fccke 2"
+    rows = [judged(tmp_path, name, "clear", 0.1) for name in (apart, whole, "Brucke 3")]
+    out = write_table(tmp_path / "out", rows)
+    with open_labels(out, "ann") as store, closing(Session(out, store)) as session:
+        assert names(session, text=text) == [apart, whole]
+
+
 def test_unknown_filters_are_refused():
     with pytest.raises(UsageError, match="none of"):
         Filters(verdict="maybe")
@@ -137,6 +146,20 @@ def test_a_table_that_a_scan_changes_is_indexed_anew(out, tmp_path):
             session.page(queue, 0, 1)
         paths = [r["path"] for r in session.page(found["queue"], 0, 20)]
         assert sum(path.endswith("12 sure crack") for path in paths) == 1
+
+
+def test_undo_takes_nothing_back_where_a_scan_has_changed_the_table(out, tmp_path):
+    with open_labels(out, "ann") as store, closing(Session(out, store)) as session:
+        queue = session.start_queue(Filters())["queue"]
+        for row in session.page(queue, 0, 2):
+            uri = session.facts(1, row["row"])["uri"]
+            session.decide(1, row["row"], uri, Label.UNSURE, queue)
+        write_table(out, [judged(tmp_path / "Bridge", "01 likely", "clear", 0.1)])
+        with pytest.raises(StaleTableError):
+            session.undo(queue)
+        assert len(store) == 2
+        again = session.start_queue(Filters())["queue"]
+        assert session.undo(again)["row"] is not None and len(store) == 3
 
 
 def test_numbers_name_the_same_rows_everywhere(tmp_path):

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from inspector.core.layout import Layout
-from inspector.results.view import read_view
+from inspector.library.frames import Results
+from inspector.results.labels import read_decisions
 from tests.pages import CHROMIUM
 from tests.photos.turned import TURNS, save_turned
 from tests.reviewing.live import reviewing
@@ -123,7 +124,7 @@ def test_places_are_marked_and_notes_are_kept(tmp_path):
         assert live.ask("api/undo", {"queue": asked.queue["queue"]})[2]["row"]["marks"] != []
         status, headers, small = live.ask(f"api/thumb/{asked.queue['generation']}/0")
         assert (status, headers["X-Width"]) == (200, str(WIDTH)) and len(small) < 20_000
-    (row,) = read_view(out, ["human_verdict", "note", "human_regions"]).to_pylist()
+    (row,) = Results(out).to_arrow(["human_verdict", "note", "human_regions"]).to_pylist()
     assert (row["human_verdict"], row["note"], len(row["human_regions"])) == ("unsure", note, 2)
 
 
@@ -187,6 +188,122 @@ def test_boxes_lie_on_what_they_mark_and_keys_go_through_them(browser, tmp_path)
         assert page.is_hidden(".regions")
         assert not wrong
         page.close()
+
+
+class Page:
+    """The review of a folder in a browser, with `photo` on its stage."""
+
+    def __init__(self, browser, live, folder):
+        self.folder = folder
+        self.page = browser.new_page(viewport={"width": 1280, "height": 800})
+        self.wrong: list[str] = []
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.goto(live.address)
+        self.photo = ""
+        self.turn()
+
+    def turn(self, key=""):
+        """Wait for another photo, after a key."""
+        if key:
+            self.page.keyboard.press(key)
+        self.page.wait_for_selector(f"body[data-shown]:not([data-shown='{self.photo}'])")
+        self.photo = self.page.get_attribute("body", "data-shown")
+
+    def saved(self, toast=""):
+        self.page.wait_for_selector("#saved:not(.busy)")
+        if toast:
+            self.page.wait_for_selector(f"#toast:has-text('{toast}')")
+
+    def press(self, x, y):
+        """The mouse goes down at a place of the photo (shares)."""
+        box = self.page.locator("#photo").bounding_box()
+        self.page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        self.page.mouse.down()
+
+    def mark(self, x, y):
+        self.page.keyboard.press("m")
+        self.press(x, y)
+        self.page.mouse.up()
+        self.saved()
+
+    def rescan(self):
+        make(self.folder, (1, 3))
+
+    def decisions(self):
+        return read_decisions(self.folder / "out").to_pylist()
+
+    def count(self, selector):
+        return len(self.page.query_selector_all(selector))
+
+
+@pytest.fixture
+def page(browser, tmp_path):
+    """Two photos."""
+    with reviewing(make(tmp_path, (1, 3))) as live:
+        opened = Page(browser, live, tmp_path)
+        yield opened
+        assert not opened.wrong
+        opened.page.close()
+
+
+def test_undo_leaves_marks_that_follow_it_on_the_page(page):
+    page.mark(0.5, 0.5)
+    page.page.keyboard.press("u")
+    page.saved("Taken back")
+    page.mark(0.7, 0.7)
+    page.turn("ArrowRight")
+    page.turn("ArrowLeft")
+    assert page.count(".region.crack") == 1
+
+
+def test_stroke_that_escape_or_another_photo_ends_marks_nothing(page):
+    page.page.keyboard.press("m")
+    page.press(0.4, 0.4)
+    page.page.mouse.move(700, 500)
+    assert page.page.is_visible("#draft")
+    page.page.keyboard.press("Escape")
+    page.page.mouse.up()
+    assert page.page.is_hidden("#draft") and page.count(".region") == 2
+    page.page.keyboard.press("m")
+    page.press(0.4, 0.4)
+    page.page.mouse.move(700, 500)
+    page.turn("ArrowRight")
+    page.page.mouse.up()
+    page.saved()
+    assert page.count(".region") == 2 and not page.decisions()
+
+
+@pytest.mark.parametrize(("key", "said"), [("c", "NOT SAVED"), ("u", "NOT TAKEN BACK")])
+def test_decision_that_a_scan_makes_stale_is_said_to_be_lost(page, key, said):
+    page.turn("s")
+    page.saved()
+    page.rescan()
+    page.page.keyboard.press(key)
+    page.page.wait_for_selector(f"#toast.bad:has-text('{said}')")
+    page.saved()
+    assert len(page.decisions()) == 1
+    assert "the list was made anew" in page.page.text_content("#toast.bad")
+
+
+def test_note_that_a_scan_makes_stale_waits_beside_its_photo(page):
+    page.page.keyboard.press("t")
+    page.page.keyboard.type("spalling beside it")
+    page.rescan()
+    page.page.keyboard.press("Enter")
+    page.page.wait_for_selector("#toast.bad:has-text('NOT SAVED, the note waits')")
+    page.saved()
+    page.page.wait_for_function("document.querySelector('#note').value == 'spalling beside it'")
+    page.turn("ArrowRight")
+    page.saved()
+    assert [said["note"] for said in page.decisions()] == ["spalling beside it"]
+    assert page.page.input_value("#note") == ""
+
+
+def test_filter_chosen_by_keys_keeps_the_focus(page):
+    page.page.focus("select[name=verdict]")
+    page.page.keyboard.press("ArrowDown")
+    page.page.wait_for_selector("label.set select[name=verdict]")
+    assert page.page.evaluate("document.activeElement.name") == "verdict"
 
 
 def classes(page):

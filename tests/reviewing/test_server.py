@@ -240,6 +240,24 @@ def test_a_second_review_is_refused_and_names_are_escaped(live, scanned):
     assert "being reviewed by another process" in second.stderr
 
 
+def test_review_that_is_refused_leaves_the_page_of_the_running_one(live, scanned):
+    door = scanned / "_inspector" / "review.html"
+    door.write_text("the way in")
+    command = [sys.executable, "-m", "inspector", "review", str(scanned)]
+    second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert second.returncode == 1 and "another process" in second.stderr
+    assert door.read_text() == "the way in"
+    door.unlink()
+
+
+def test_review_of_a_photo_is_refused_in_words(scanned):
+    photo = scanned.parent / "photos" / "0.jpg"
+    command = [sys.executable, "-m", "inspector", "review", str(photo)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) < 4
+
+
 def test_a_changed_photo_cannot_be_labelled(scanned, tmp_path):
     """The photos lie elsewhere now, and one of them is another one."""
     old, new = scanned.parent / "photos", tmp_path / "photos"

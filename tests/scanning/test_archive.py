@@ -135,6 +135,35 @@ def test_photos_in_archives_are_shown_and_learned_from(room, tiny_bundle):
     assert outcome.facts.content_hash == row["content_hash"]
 
 
+def test_a_photo_named_beside_its_archive_has_one_row_and_the_table_goes_on(tmp_path, tiny_bundle):
+    archive = pack(tmp_path / "x.zip", contents()[:2], "deflated.zip")
+    again = ScanConfig(
+        sources=(str(archive), f"{archive}!/{NAMES[1]}"), out=tmp_path / "out", workers=0,
+        model=tiny_bundle.path, precision="fp32",
+    )  # fmt: skip
+    assert scan(again).table.rows == 2
+    assert not verify(VerifyConfig(out=tmp_path / "out")).damage
+    assert scan(again).already_done == 2
+
+
+def test_an_encrypted_photo_is_there_but_cannot_be_compared(tmp_path, tiny_bundle):
+    archive = pack(tmp_path / "deflated.zip", contents()[:2])
+    data = archive.read_bytes()
+    for signature, at in ((b"PK\1\2", 8), (b"PK\3\4", 6)):
+        place = data.find(signature) + at
+        data = data[:place] + b"\1" + data[place + 1 :]
+    archive.write_bytes(data)
+    out = tmp_path / "out"
+    scan(ScanConfig(sources=(str(archive),), out=out, model=tiny_bundle.path, workers=0))
+    (note,) = verify(VerifyConfig(out=out, photos=True)).notes
+    assert note.code == Remark.PHOTO_SKIPPED
+    row = next(row for row in ds.dataset(out).to_table().to_pylist() if row["failure_code"])
+    with open_labels(out, "ann") as store:
+        about = {name: row[name] for name in ("uri", "content_hash", "size_bytes", "mtime")}
+        store.add(Decision(label=Label.CRACK, verdict=None, p_crack=None, model=None, **about))
+    assert read_reviewed([out]).gone == 0
+
+
 def test_only_photos_of_changed_archives_are_judged_anew(room, tiny_bundle):
     """Last: it changes what the others look at."""
     pack(room / "photos.zip", contents(60)[:2], "deflated.zip")

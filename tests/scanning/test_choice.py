@@ -31,7 +31,7 @@ def fastest(monkeypatch):
     monkeypatch.setattr(
         executor, "fastest_precision", lambda *_, **__: (FASTEST["precision"], "measured")
     )
-    monkeypatch.setattr(plan, "has_nvidia_driver", lambda: False)
+    monkeypatch.setattr(plan, "gpu_is_usable", lambda _: False)
 
 
 def taken(bundle, recorded=None, **options):
@@ -206,3 +206,34 @@ def test_a_benchmarks_pace_is_kept_for_a_table_of_its_engine_for_photos(bundle, 
         begun = {"model": bundle.digest, "precision": "fp32", "backend": backend}
         assert taken(bundle, begun).backend == backend
     assert taken(bundle, {"backend": "eager"}, precision="int8").backend == "onnxruntime"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "trouble", "usable"), [(0, "", False), (1, "CUDA libraries", False), (1, "", True)]
+)
+def test_choose_engine_asks_more_than_the_driver(bundle, monkeypatch, gpus, trouble, usable):
+    monkeypatch.undo()
+    monkeypatch.setattr("inspector.engines.has_nvidia_driver", lambda: True)
+    monkeypatch.setattr(plan, "visible_gpus", lambda: gpus)
+    monkeypatch.setattr("inspector.engines.onnxruntime.why_no_gpu", lambda: trouble)
+    monkeypatch.setattr(plan, "find_recommendation", lambda *_: None)
+    assert taken(bundle).on_gpu == usable
+    assert taken(bundle, device="cuda").on_gpu and not taken(bundle, device="cpu").on_gpu
+    assert taken(bundle, backend="eager").on_gpu == (gpus > 0)
+
+
+def test_scan_says_why_a_gpu_is_not_used(one_photo, tmp_path, tiny_bundle, monkeypatch):
+    """Also where the engine was opened to be timed on the CPU."""
+    monkeypatch.undo()
+    monkeypatch.setenv("INSPECTOR_CACHE_DIR", str(tmp_path / "cache"))
+    for home in ("scanning.executor", "engines.onnxruntime"):
+        monkeypatch.setattr(f"inspector.{home}.has_nvidia_driver", lambda: True)
+    monkeypatch.setattr("inspector.engines.onnxruntime.visible_gpus", lambda: 0)
+    monkeypatch.setattr(plan, "visible_gpus", lambda: 0)
+    asked: dict[str, dict[str, Any]] = {"a": {}, "b": {"precision": "fp32"}, "c": {"device": "cpu"}}
+    for name, options in asked.items():
+        config = ScanConfig(
+            sources=(str(one_photo),), out=tmp_path / name, model=tiny_bundle.path, **options
+        )
+        said = [note for note in scan(config).notes if "judged on the CPU: " in note]
+        assert len(said) == (name != "c")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -10,11 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from bench.faults.bad_files import make_catalogue
+from inspector.cli import app
 from inspector.core.text import print_lines
 from inspector.scanning.config import ScanConfig
-from inspector.scanning.console import ScanConsole
+from inspector.scanning.console import ScanConsole, WatchConsole
 from inspector.scanning.outcome import print_preview, summary_lines
 from inspector.scanning.pipeline import scan
 from inspector.scanning.worklist import preview
@@ -100,3 +104,23 @@ def test_lines_instead_of_a_bar_where_there_is_no_terminal(
     assert "onnxruntime on cpu" in err
     assert re.search(r"^4 (of 4|photos), (.+ left, )?crack \d", err, re.MULTILINE)
     assert "\x1b" not in err
+
+
+@pytest.mark.parametrize("to_stderr", [False, True])
+def test_watch_console_says_cracks_beside_rows_that_go_to_stdout(zoo_config, capsys, to_stderr):
+    with WatchConsole(zoo_config, to_stderr=to_stderr) as console:
+        console.rows([{"verdict": "crack", "p_crack": 0.9, "path": "/photos/a.jpg"}])
+    out, err = capsys.readouterr()
+    assert ("crack      p 0.900" in err, "crack" in out) == (to_stderr, not to_stderr)
+
+
+def test_watch_with_rows_on_stdout_says_everything_else_on_stderr(tmp_path, monkeypatch):
+    def judge_one(config, *, every_s, status, rows):
+        rows([{"verdict": "crack", "p_crack": 0.9, "path": "/photos/a.jpg"}])
+        raise typer.Exit
+
+    monkeypatch.setattr("inspector.scanning.watch", judge_one)
+    words = ["watch", str(tmp_path), "--out", str(tmp_path / "out"), "--jsonl", "-"]
+    ended = CliRunner().invoke(app, words)
+    assert [json.loads(line)["verdict"] for line in ended.stdout.splitlines()] == ["crack"]
+    assert "crack      p 0.900" in ended.stderr and ended.exit_code == 0

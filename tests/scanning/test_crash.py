@@ -13,7 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.scanning.dying import Killed, dying_at, quick_scan, table_of
+from inspector.errors import OutputError
+from inspector.results.merge import FinishedTable
+from inspector.results.store import open_results
+from tests.scanning.dying import IDENTITY, Killed, dying_at, quick_scan, table_of
 
 NAMES = ("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg")
 
@@ -87,6 +90,33 @@ def test_killed_while_recovering_from_a_kill(begun, tmp_path):
         assert table_of(out) == AFTER, second
 
 
+def taken_for_finished(out):
+    """Whether the table is handed on as whole, once a scan has opened it that ended at once."""
+    with open_results(out, IDENTITY, overwrite=False):
+        pass
+    try:
+        FinishedTable.of(out, out)
+    except OutputError:
+        return False
+    return True
+
+
+def test_after_a_kill_no_table_is_taken_for_finished_that_lacks_rows(begun, tmp_path):
+    """Handed on is the table before, untouched, or the one after."""
+    out = tmp_path / "out"
+    shutil.copytree(begun / "out", out)
+    before = table_of(out)
+    steps = steps_of(begun, out)
+    assert taken_for_finished(out)
+    for step in range(len(steps)):
+        shutil.rmtree(out)
+        shutil.copytree(begun / "out", out)
+        with suppress(Killed), dying_at(step):
+            quick_scan(begun / "photos", out, prune=True)
+        if taken_for_finished(out):
+            assert table_of(out) in (before, AFTER), (step, steps[step])
+
+
 def test_killed_while_a_part_is_filled_up(tmp_path):
     """As by a watch, whose photos come one by one."""
     photos, before, out = (tmp_path / name for name in ("photos", "before", "out"))
@@ -112,6 +142,8 @@ def test_killed_while_a_part_is_filled_up(tmp_path):
         with pytest.raises(Killed):
             fill_up(step)
         assert table_of(out)["a.jpg"] == "first"
+        if taken_for_finished(out):
+            assert table_of(out) in ({"a.jpg": "first", "b.jpg": "first"}, after)
         quick_scan(photos, out, fill=20, rows_per_part=1)
         assert table_of(out) == after, (step, steps[step])
 

@@ -22,7 +22,7 @@ from inspector.types import Batch, Scores
 class Echo:
     """An engine that answers with the first grey level, and notes in which thread."""
 
-    name, device, why = "echo", "cpu", "asked for"
+    name, device = "echo", "cpu"
     providers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     stages: tuple[str, ...] = ("echo",)

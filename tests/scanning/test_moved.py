@@ -200,3 +200,19 @@ def test_review_and_report_mean_the_same_by_moved(tmp_path):
     assert Moved.parse(f"{tmp_path}/a={tmp_path}/b").apply(uri_of(f"{tmp_path}/ab/x")) == uri_of(
         f"{tmp_path}/ab/x"
     )
+
+
+def test_photos_moved_into_a_folder_of_their_own_are_moved_once(tmp_path):
+    photos, out = tmp_path / "p", tmp_path / "out"
+    photos.mkdir()
+    for name in "abc":
+        (photos / f"{name}.jpg").write_text(f"ok {name}")
+    quick_scan(photos, out)
+    say(out, uri_of(f"{photos}/a.jpg"), Label.CRACK)
+    (photos / "2026").mkdir()
+    for photo in photos.glob("*.jpg"):
+        photo.rename(photos / "2026" / photo.name)
+    for rows, labels in ((3, 1), (0, 0)):
+        tally, results, _ = quick_scan(photos, out, moved=f"{photos}={photos}/2026")
+        assert (results.moved, results.labels_moved, tally.already_done) == (rows, labels, 3)
+    assert place_of(out) == {uri_of(f"{photos}/2026/{name}.jpg") for name in "abc"}

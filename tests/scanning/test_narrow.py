@@ -14,10 +14,13 @@ import pytest
 from inspector.doctor import Health, examine
 from inspector.engines import open_engine
 from inspector.engines.combined import chain
-from inspector.model.bundle import DenseView, ModelBundle
+from inspector.model.bundle import DenseView, ModelBundle, Thresholds
 from inspector.predict import predict_each
+from inspector.results.manifest import Manifest
 from inspector.scanning import RejudgeConfig, ScanConfig, executor, rejudge, scan
 from inspector.scanning.executor import share_deferred
+from inspector.scanning.plan import identity_of
+from inspector.scanning.rejudge import _Rule
 from inspector.types import ImageRef
 from tests.engines.narrow import with_narrow
 from tests.scanning.walls import wall
@@ -135,3 +138,37 @@ def test_of_large_photos_the_gate_tells_what_would_be_left(tmp_path, tiny_bundle
 def test_doctor_replays_the_narrow_pair(bundle):
     checks = [c for c in examine(bundle.path) if "narrow on cpu" in c.finding]
     assert len(checks) >= 1 and all(check.health is Health.OK for check in checks)
+
+
+@pytest.mark.parametrize(
+    ("judged", "now", "threshold", "again"),
+    [
+        ((0.10, None), (0.05, None), None, True),
+        ((0.10, None), (0.05, None), 0.3, True),
+        ((0.05, None), (0.05, None), 0.3, False),
+        ((0.05, None), (0.05, None), 0.04, True),
+        ((0.05, None), (0.10, None), None, False),
+        ((0.05, 2.0), (0.05, 1.5), None, True),
+        ((0.05, None), (0.05, 1.5), None, True),
+        ((0.05, 1.5), (0.05, 2.0), None, False),
+    ],
+)
+def test_large_photos_are_judged_again_where_a_laxer_copy_of_the_model_screened_them(
+    tmp_path, tiny_bundle_dir, judged, now, threshold, again
+):
+    """Thresholds for photos at their own scale: `clear_below`, `out_of_distribution`. A copy that
+    is stricter would take its own thresholds for those that screened them ever after."""
+
+    def with_thresholds(clear_below, limit):
+        own = Thresholds(clear_below=clear_below, crack_from=0.5, out_of_distribution=limit)
+        return dataclasses.replace(bundle, dense=dataclasses.replace(dense, thresholds=own))
+
+    dense = DenseView(temperature=1.0, shift=0.0, photo={})
+    bundle = with_narrow(tiny_bundle_dir, tmp_path, dense=dense)
+    before, after = with_thresholds(*judged), with_thresholds(*now)
+    scanned = ScanConfig(sources=("/photos",), model=before.path)
+    made = Manifest(identity=identity_of(scanned, before, "narrow"))
+    config = RejudgeConfig(out=tmp_path / "out", model=after.path, threshold=threshold)
+    assert _Rule.of(config, after, made).rescreened == again
+    scale = RejudgeConfig(out=tmp_path / "out", mm_per_px=0.1)
+    assert not _Rule.of(scale, after, made).rescreened, "the thresholds of the table hold"

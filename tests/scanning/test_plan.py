@@ -31,7 +31,7 @@ def plan_on(
     dense=None, path="x", **options,
 ):  # fmt: skip
     monkeypatch.setattr(planning, "usable_cores", lambda: cores)
-    monkeypatch.setattr(planning, "has_nvidia_driver", lambda: cuda)
+    monkeypatch.setattr(planning, "gpu_is_usable", lambda _: cuda)
     monkeypatch.setattr(planning, "shared_memory_free", lambda: shm)
     first = [ImageRef(k, path, "file:///x", size, 0) for k in range(count)]
     monkeypatch.setattr(planning, "known_seconds", lambda *_: judge_s / cores)

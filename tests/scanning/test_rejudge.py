@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
+import os
 import shutil
 from contextlib import suppress
 
@@ -13,9 +15,11 @@ import pytest
 from typer.testing import CliRunner
 
 from inspector.cli import app
+from inspector.core.durable import write_synced
 from inspector.engines.combined import UncertaintyBand
 from inspector.errors import OutputError, UsageError
 from inspector.model.bundle import ModelBundle, Thresholds
+from inspector.results import switch
 from inspector.results.schema import SCHEMA
 from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning import RejudgeConfig, ScanConfig, pipeline, preview, rejudge, scan
@@ -147,6 +151,27 @@ def test_killed_at_every_step_the_table_is_the_old_one_or_the_new_one(out, tiny_
         assert {path.name for path in (out / "_inspector").iterdir()} == {
             "lock", "manifest.json", *(f"{p.stem}.photos" for p in (out / "table").iterdir())
         }  # fmt: skip
+
+
+@pytest.mark.parametrize("at", ["parts", "lists"])
+def test_on_a_full_disk_the_table_is_as_it_was_and_no_draft_is_left(
+    out, tiny_bundle, monkeypatch, at
+):
+    written = []
+
+    def full(content, file):
+        written.append(file)
+        if len(written) == (3 if at == "parts" else 4):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_synced(content, file)
+
+    before = rows_of(out)
+    monkeypatch.setattr(switch, "write_synced", full)
+    with pytest.raises(OutputError, match="No space left on device; its table is as it was"):
+        changed_to(out, tiny_bundle, 0.5)
+    assert rows_of(out) == before and not list(out.rglob("*.partial"))
+    monkeypatch.undo()
+    assert changed_to(out, tiny_bundle, 0.5).changed > 0
 
 
 def test_what_int8_is_not_sure_of_at_a_threshold_is_judged_again(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 
 from inspector.core.layout import Layout
@@ -261,3 +262,28 @@ def test_what_speaks_of_one_scan_is_refused(config, options, said):
 def test_a_table_in_a_bucket_is_not_watched_into(config):
     with pytest.raises(UsageError, match="a watch writes to a directory"):
         watch(replace(config, out="s3://results/bridge"))
+
+
+def test_a_watch_opens_the_engine_anew_for_a_table_begun_with_another(place, config, monkeypatch):
+    """A scan has put another table in the place of its own meanwhile."""
+    engines: list[Any] = []
+
+    def opened(bundle, name, **options):
+        engines.append((name, open_photo_engine(bundle, name, **options)))
+        monkeypatch.setattr(engines[-1][1], "close", lambda: closed.append(name))
+        return engines[-1][1]
+
+    def begin_anew():
+        scan(replace(config, backend="eager", overwrite=True))
+        engines.pop()
+        closed.clear()
+        put(place, 1)
+
+    closed: list[str] = []
+    monkeypatch.setattr(executor, "open_photo_engine", opened)
+    watched(config, begin_anew, lambda: put(place, 2))
+    assert [name for name, _ in engines] == ["onnxruntime", "eager"]
+    assert closed == ["onnxruntime", "eager"], "each once, when it was done with"
+    assert len(table_of(config)) == 3
+    for part in (config.out / "table").iterdir():
+        assert pq.read_schema(part).metadata[b"inspector.backend"] == b"eager"

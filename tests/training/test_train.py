@@ -216,7 +216,7 @@ def test_config_refuses_impossible_options(walls, tmp_path, changes):
 def test_train_refuses_a_missing_gpu(walls, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(BackendError, match="no usable GPU"):
+    with pytest.raises(BackendError, match="torch sees 0 CUDA GPUs"):
         train(config(walls, tmp_path / "gpu", device="cuda"))
 
 

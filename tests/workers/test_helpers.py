@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -69,3 +70,10 @@ def test_closing_ends_a_call_in_the_middle(helper):
             slow.result()
     with pytest.raises(HelperError):
         helper.ask("say", "too late")
+
+
+def test_a_process_starts_whatever_is_among_the_places_of_modules(monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.path", [*sys.path, tmp_path, None])
+    made = Helpers(_work, 60.0)
+    assert made.ask("say", "ready") == "ready"
+    made.close()

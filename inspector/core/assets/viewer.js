@@ -36,6 +36,7 @@ export class Viewer {
     this.whole.src = picture.url;
     await this.whole.decode();
     if (serial !== this.serial) return false;
+    this.#forgetBegun(); // it was begun on another photo
     this.size = [picture.width, picture.height];
     this.photo.hidden = false;
     this.mark(regions);
@@ -46,6 +47,7 @@ export class Viewer {
   clear() {
     this.serial++;
     this.size = null;
+    this.#forgetBegun();
     this.#dropSharp();
     this.mark([]);
     this.photo.hidden = true;
@@ -74,6 +76,12 @@ export class Viewer {
   draw(on) {
     this.drawing = Boolean(on && this.size);
     this.stage.classList.toggle("drawing", this.drawing);
+    if (!this.drawing) this.#forgetBegun();
+  }
+
+  #forgetBegun() {
+    if (this.begun) this.photo.querySelector("#draft").hidden = true;
+    this.begun = null;
   }
 
   #stroke(event) {
@@ -265,6 +273,12 @@ export class Viewer {
     this.centre[1] -= (event.clientY - last.clientY) / this.scale;
     this.#place();
   }
+}
+
+// The length of a region along its axis, as `wording.length` gives it.
+export function lengthOf(least, most, scale) {
+  const between = (factor) => [...new Set([least, most].map((end) => Math.round(end * factor).toLocaleString("en")))].join(" to ");
+  return `${between(1)} px long${scale ? ` (${between(scale)} mm)` : ""}`;
 }
 
 // Lay an element over a part of the photo: left, top, width and height as shares.

@@ -12,10 +12,6 @@ const PREPARED_AFTER_MS = 500;
 const words = new Intl.Collator(undefined, { numeric: true });
 const two = (number) => `${number}`.padStart(2, "0");
 const whole = (number) => number.toLocaleString("en");
-const between = (least, most, scale = 1) => {
-  const [low, high] = [least, most].map((end) => whole(Math.round(end * scale)));
-  return low === high ? low : `${low} to ${high}`;
-};
 
 class Gallery {
   constructor(place) {
@@ -73,8 +69,9 @@ class Gallery {
 
   choose() {
     const { folder, taken } = this.data;
-    const wanted = this.find.value.trim().toLowerCase();
-    if (wanted) this.names ??= this.all.map((k) => this.name(k).toLowerCase());
+    const plain = (text) => text.normalize("NFC").toLowerCase();
+    const wanted = plain(this.find.value.trim());
+    if (wanted) this.names ??= this.all.map((k) => plain(this.name(k)));
     const chosen = this.all.filter((k) =>
       (!wanted || this.names[k].includes(wanted)) &&
       (!this.folder.value || folder[k] === Number(this.folder.value)) &&
@@ -218,9 +215,7 @@ class Gallery {
   }
 
   length(k, at) {
-    const ends = this.data.regions[k].slice(at + 5, at + 7);
-    const scale = this.data.scale[k];
-    return `${between(...ends)} px long${scale ? ` (${between(...ends, scale)} mm)` : ""}`;
+    return lengthOf(...this.data.regions[k].slice(at + 5, at + 7), this.data.scale[k]);
   }
 
   when(k) {
@@ -258,7 +253,7 @@ function element(kind, text, name = "") {
 }
 
 const galleries = [...document.querySelectorAll(".gallery-of")].map((place) => new Gallery(place));
-for (const figures of [[...document.querySelectorAll("#differing ~ .cards figure")]])
-  figures.forEach((figure, k) => opens(figure, () => ({ length: figures.length, card: (n) => figures[n] }), () => k));
+const figures = [...document.querySelectorAll("#differing ~ .cards figure")];
+figures.forEach((figure, k) => opens(figure, () => ({ length: figures.length, card: (n) => figures[n] }), () => k));
 addEventListener("beforeprint", () => galleries.forEach((gallery) => gallery.print()));
 addEventListener("afterprint", () => galleries.forEach((gallery) => gallery.draw()));

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from inspector.model.verdict import decide_each
 from inspector.photos.address import LOCAL, text_of
-from inspector.results.schema import are_previews
+from inspector.results.schema import are_previews, held
 from inspector.results.verify.findings import Flaw
 from inspector.types import VISIBLE_PX, FailureCode, Reason, ScaleSource, Status, Verdict, View
 
@@ -100,19 +100,19 @@ def fits(uri: str, path: str) -> bool:
 def _wrong_values(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
     for name, words in _WORDS.items():
         allowed = pc.is_in(columns[name], pa.array([*map(str, words)]))
-        yield Flaw.ROW_VALUE, f"an unknown {name}", _valid(columns[name]) & ~_true(allowed)
+        yield Flaw.ROW_VALUE, f"an unknown {name}", _valid(columns[name]) & ~held(allowed)
     for name in ("p_crack", "peak_x", "peak_y", "crack_fraction"):
         within = pc.and_(pc.greater_equal(columns[name], 0), pc.less_equal(columns[name], 1))
-        yield Flaw.ROW_VALUE, f"{name} is not in 0..1", _valid(columns[name]) & ~_true(within)
+        yield Flaw.ROW_VALUE, f"{name} is not in 0..1", _valid(columns[name]) & ~held(within)
     for name, least in (("width", 1), ("height", 1), ("size_bytes", 0)):
-        yield Flaw.ROW_VALUE, f"{name} is below {least}", _true(pc.less(columns[name], least))
+        yield Flaw.ROW_VALUE, f"{name} is below {least}", held(pc.less(columns[name], least))
     hashes = columns["content_hash"]
-    fine = _true(pc.match_substring_regex(hashes, r"\A[0-9a-f]{64}\z"))
+    fine = held(pc.match_substring_regex(hashes, r"\A[0-9a-f]{64}\z"))
     yield Flaw.ROW_VALUE, "content_hash is no SHA-256", _valid(hashes) & ~fine
 
 
 def _wrong_nulls(columns: dict[str, Any], *, peaks: bool) -> Iterator[tuple[Flaw, str, Mask]]:
-    ok, failed = (_true(pc.equal(columns["status"], status)) for status in Status)
+    ok, failed = (held(pc.equal(columns["status"], status)) for status in Status)
     for name in _JUDGED:
         yield Flaw.ROW_NULLS, f"ok without {name}", ok & ~_valid(columns[name])
     for name in _EXPLAINED:
@@ -120,7 +120,7 @@ def _wrong_nulls(columns: dict[str, Any], *, peaks: bool) -> Iterator[tuple[Flaw
         yield Flaw.ROW_NULLS, f"failed without {name}", failed & ~_valid(columns[name])
     for name in _UNJUDGED:
         yield Flaw.ROW_NULLS, f"failed with {name}", failed & _valid(columns[name])
-    clear = _true(pc.equal(columns["verdict"], Verdict.CLEAR))
+    clear = held(pc.equal(columns["verdict"], Verdict.CLEAR))
     for name in ("peak_x", "peak_y"):
         peak = _valid(columns[name])
         yield Flaw.ROW_NULLS, f"clear with {name}", ok & clear & peak
@@ -132,34 +132,34 @@ def _wrong_scales(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
     scale, source, visible = (
         columns[name] for name in ("mm_per_px", "mm_per_px_source", "smallest_visible_mm")
     )
-    yield Flaw.ROW_VALUE, "mm_per_px is not above 0", _valid(scale) & ~_true(pc.greater(scale, 0))
-    known, ok = _valid(scale), _true(pc.equal(columns["status"], Status.OK))
+    yield Flaw.ROW_VALUE, "mm_per_px is not above 0", _valid(scale) & ~held(pc.greater(scale, 0))
+    known, ok = _valid(scale), held(pc.equal(columns["status"], Status.OK))
     yield Flaw.ROW_NULLS, "a scale without its source, or the reverse", known ^ _valid(source)
     yield Flaw.ROW_NULLS, "smallest_visible_mm without a scale", _valid(visible) & ~(known & ok)
     unsaid = ok & known & ~_valid(visible)
     yield Flaw.ROW_NULLS, "ok with a scale, without smallest_visible_mm", unsaid
     least = pc.multiply(pc.cast(scale, pa.float64()), VISIBLE_PX * (1 - 1e-6))
-    finer = _true(pc.less(pc.cast(visible, pa.float64()), least))
+    finer = held(pc.less(pc.cast(visible, pa.float64()), least))
     yield Flaw.ROW_VALUE, "smallest_visible_mm is less than two pixels", finer
 
 
 def _wrong_windows(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
     view, windows, cracked = (columns[name] for name in ("view", "windows", "crack_windows"))
-    whole = _true(pc.equal(view, View.WHOLE))
+    whole = held(pc.equal(view, View.WHOLE))
     own_scale = _valid(view) & ~whole
     for name in _OWN_SCALE:
         yield Flaw.ROW_NULLS, f"judged whole, with {name}", whole & _valid(columns[name])
         what = f"judged at its own scale, without {name}"
         yield Flaw.ROW_NULLS, what, own_scale & ~_valid(columns[name])
-    one = _true(pc.equal(windows, 1))
+    one = held(pc.equal(windows, 1))
     yield Flaw.ROW_VALUE, "judged whole, in other than one window", whole & ~one
-    yield Flaw.ROW_VALUE, "windows is below 1", _true(pc.less(windows, 1))
+    yield Flaw.ROW_VALUE, "windows is below 1", held(pc.less(windows, 1))
     within = pc.and_(pc.greater_equal(cracked, 0), pc.less_equal(cracked, windows))
-    wrong = _valid(cracked) & ~_true(within)
+    wrong = _valid(cracked) & ~held(within)
     yield Flaw.ROW_VALUE, "crack_windows is not in 0..windows", wrong
     share = pc.divide(pc.cast(cracked, pa.float64()), pc.cast(windows, pa.float64()))
     off = pc.greater(pc.abs(pc.subtract(share, columns["crack_fraction"])), _ROUNDING)
-    yield Flaw.ROW_VALUE, "crack_fraction is not crack_windows / windows", _true(off) & ~wrong
+    yield Flaw.ROW_VALUE, "crack_fraction is not crack_windows / windows", held(off) & ~wrong
 
 
 def _wrong_regions(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:
@@ -199,7 +199,7 @@ def _wrong_verdicts(
         columns[name].to_numpy(zero_copy_only=False)
         for name in ("p_crack", "ood_score", "verdict", "reason")
     )
-    own_N = _valid(columns["view"]) & ~_true(pc.equal(columns["view"], View.WHOLE))
+    own_N = _valid(columns["view"]) & ~held(pc.equal(columns["view"], View.WHOLE))
     hidden_N = scale.hides_N(columns["smallest_visible_mm"].to_numpy(zero_copy_only=False))
     rest: dict[str, Any] = {"hidden_N": hidden_N, "preview_N": are_previews(columns["format"])}
     right = np.zeros(len(p_N), np.bool_)
@@ -218,10 +218,4 @@ def _mask(values: Iterable[bool]) -> Mask:
 
 def _valid(column: Any) -> Mask:
     mask: Mask = column.is_valid().to_numpy(zero_copy_only=False)
-    return mask
-
-
-def _true(values: Any) -> Mask:
-    """Convert a boolean column to a mask, null to false."""
-    mask: Mask = pc.fill_null(values, False).to_numpy(zero_copy_only=False)
     return mask

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import {
-  $, PAGE, notice, setBusy, showChoices, showEmpty, showFacts, showList, showNote, showProgress, showSaved, toast,
+  $, PAGE, drafts, notice, setBusy, showChoices, showEmpty, showFacts, showList, showNote, showProgress, showSaved, toast,
 } from "./page.js";
 import { boxesOf, showRegion } from "./regions.js";
 import { Viewer } from "./viewer.js";
@@ -36,7 +36,7 @@ function filters() {
   return new URLSearchParams([...form].filter(([, value]) => value));
 }
 
-async function startQueue({ from } = {}) {
+async function startQueue() {
   const asked = filters();
   history.replaceState(null, "", asked.size ? `#${asked}` : location.pathname);
   const found = await api.startQueue(asked);
@@ -49,7 +49,7 @@ async function startQueue({ from } = {}) {
     viewer.clear();
     return showEmpty();
   }
-  await go(Math.min(from ?? found.first_open, found.in_queue - 1));
+  await go(Math.min(found.first_open, found.in_queue - 1));
 }
 
 async function rowAt(at) {
@@ -77,7 +77,7 @@ async function go(at) {
   const asked = photos.get(state.generation, listed.row);
   const row = await asked.facts;
   if (mine !== turn) return;
-  Object.assign(row, { label: listed.label, note: listed.note, regions: listed.regions ?? row.regions, marks: listed.marks ?? row.marks });
+  Object.assign(row, { label: listed.label, note: listed.note });
   state.row = row;
   showFacts(row, about.thresholds);
   await showPhoto(row, asked.picture, mine);
@@ -191,8 +191,7 @@ function decide(label) {
       showProgress(done);
     } catch (error) {
       row.label = listed.label = before;
-      if (error.kind === "stale") return again(error);
-      toast(`NOT SAVED: ${error.message}`, true);
+      await lose(error);
       if (state.queue === queue) await go(at);
     }
   });
@@ -218,8 +217,7 @@ function decideRegion(label) {
       }));
     } catch (error) {
       region.human = before;
-      if (error.kind === "stale") return again(error);
-      toast(`NOT SAVED: ${error.message}`, true);
+      await lose(error);
       if (state.row === row) remark(row, k);
     }
   });
@@ -257,8 +255,7 @@ function saveMark(row, { x, y, width, height }, label, after) {
       showProgress(await api.mark({ generation, row: row.row, uri: row.uri, x, y, width, height, label, queue }));
     } catch (error) {
       row.marks = before;
-      if (error.kind === "stale") return again(error);
-      toast(`NOT SAVED: ${error.message}`, true);
+      await lose(error);
       if (state.row === row) remark(row, null);
     }
   });
@@ -273,7 +270,8 @@ function toggleMarking(on = !viewer.drawing) {
 function keepNote() {
   const { row, at, queue, generation } = state;
   const note = $("note").value.trim();
-  if (!row || $("note").dataset.of !== row.uri || note === (row.note ?? "")) return;
+  if (!row || $("note").dataset.of !== row.uri) return;
+  if (note === (row.note ?? "")) return void drafts.delete(row.uri);
   const listed = state.rows.get(at);
   const before = row.note;
   row.note = note || null;
@@ -282,11 +280,12 @@ function keepNote() {
   save(async () => {
     try {
       showProgress(await api.note({ generation, row: row.row, uri: row.uri, note, queue }));
+      drafts.delete(row.uri);
     } catch (error) {
       row.note = before;
+      drafts.set(row.uri, note);
       if (listed?.row === row.row) listed.note = before;
-      if (error.kind === "stale") return again(error);
-      toast(`NOT SAVED: ${error.message}`, true);
+      await lose(error, "NOT SAVED, the note waits beside its photo");
       if (state.row === row) showNote(row);
     }
   });
@@ -299,19 +298,21 @@ function remark(row, k) {
 
 function undo() {
   save(async () => {
+    let done;
     try {
-      const done = await api.undo(state.queue);
-      showProgress(done);
-      if (!done.row) return toast(done.gone ? "Taken back; that photo is no longer in the table." : "Nothing to take back.");
-      const name = done.row.path.split("/").pop();
-      if (done.at === null) return toast(`Taken back: ${name}, which is not in this list.`);
-      state.rows.set(done.at, done.row);
-      await go(done.at);
-      toast(`Taken back: ${name}`);
+      done = await api.undo(state.queue);
     } catch (error) {
-      if (error.kind === "stale") return again(error);
-      toast(`NOT TAKEN BACK: ${error.message}`, true);
+      return lose(error, "NOT TAKEN BACK");
     }
+    showProgress(done);
+    if (!done.row) return toast(done.gone ? "Taken back; that photo is no longer in the table." : "Nothing to take back.");
+    const { regions, marks, ...listed } = done.row;
+    const name = listed.path.split("/").pop();
+    if (done.at === null) return toast(`Taken back: ${name}, which is not in this list.`);
+    state.rows.set(done.at, listed);
+    Object.assign(await photos.get(state.generation, listed.row).facts, { regions, marks });
+    await go(done.at);
+    toast(`Taken back: ${name}`);
   });
 }
 
@@ -319,13 +320,23 @@ function undo() {
 function save(work) {
   unsaved++;
   showSaved(unsaved);
-  saving = saving.then(work).finally(() => { unsaved--; showSaved(unsaved); });
+  saving = saving.then(work).catch(failed).finally(() => { unsaved--; showSaved(unsaved); });
 }
 
-async function again(error) {
-  toast("A scan has changed the table; the list was made anew.");
+async function lose(error, what = "NOT SAVED") {
+  if (error.kind === "stale") await again(error, what);
+  else toast(`${what}: ${error.message}`, true);
+}
+
+// What was lost by that, if anything, stays to be read.
+async function again(error, lost) {
+  $("note").blur(); // what is being written there is about a photo of the old list
+  if (lost) toast(`${lost}: a scan has changed the table; the list was made anew.`, true);
+  else if ($("toast").hidden || !$("toast").classList.contains("bad")) toast("A scan has changed the table; the list was made anew.");
   await startQueue().catch(() => toast(error.message, true));
 }
+
+const failed = (error) => (error?.kind === "stale" ? again(error) : toast(error?.message ?? String(error), true));
 
 // --- keys and clicks
 
@@ -410,19 +421,19 @@ function closeSide() {
   $("menu").setAttribute("aria-expanded", "false");
 }
 
-const refilter = () => startQueue({ from: undefined }).catch((error) => toast(error.message, true));
+const refilter = () => startQueue().catch((error) => toast(error.message, true));
 let typing;
 $("filters").addEventListener("input", (event) => {
   clearTimeout(typing);
   typing = setTimeout(refilter, event.target.id === "text" ? 300 : 0);
 });
-$("filters").addEventListener("change", (event) => event.target.blur?.());
+// The mouse has chosen: keys are for the photo again. Who chooses by keys may go on to the next.
+let byMouse = false;
+for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => { byMouse = kind === "pointerdown"; }, true);
+$("filters").addEventListener("change", (event) => { if (byMouse) event.target.blur?.(); });
 $("filters").addEventListener("submit", (event) => { event.preventDefault(); $("text").blur(); });
-addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
-addEventListener("unhandledrejection", (event) => {
-  if (event.reason?.kind === "stale") again(event.reason);
-  else toast(event.reason?.message ?? String(event.reason), true);
-});
+addEventListener("beforeunload", (event) => { if (unsaved || drafts.size) event.preventDefault(); });
+addEventListener("unhandledrejection", (event) => failed(event.reason));
 
 async function start() {
   about = await api.about();

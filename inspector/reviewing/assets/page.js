@@ -4,6 +4,7 @@ import { thumb } from "./api.js";
 
 export const $ = (id) => document.getElementById(id);
 export const PAGE = 100;
+export const drafts = new Map(); // notes that could not be saved, by the photos' addresses
 
 const NAMES = {
   crack: "crack", clear: "clear", review: "review", failed: "failed", unsure: "unsure", not_concrete: "not concrete",
@@ -92,7 +93,7 @@ function showScale(row, thresholds) {
 
 // A note that is being written is not overwritten.
 export function showNote(row) {
-  if (document.activeElement !== $("note") || $("note").dataset.of !== row.uri) $("note").value = row.note ?? "";
+  if (document.activeElement !== $("note") || $("note").dataset.of !== row.uri) $("note").value = drafts.get(row.uri) ?? row.note ?? "";
   $("note").dataset.of = row.uri;
 }
 

@@ -1,13 +1,9 @@
 // The regions of the photo on the stage: their boxes, and the bar that says what is known of one.
 
 import { $ } from "./page.js";
+import { lengthOf } from "./viewer.js";
 
-const number = (value) => Math.round(value).toLocaleString("en");
-
-function length({ length_at_least: least, length_at_most: most }, scale) {
-  const between = (factor) => [...new Set([least, most].map((end) => number(end * factor)))].join(" to ");
-  return `${between(1)} px long${scale ? ` (${between(scale)} mm)` : ""}`;
-}
+const length = ({ length_at_least: least, length_at_most: most }, scale) => lengthOf(least, most, scale);
 
 // What the viewer draws: the model's regions, then the reviewer's own marks.
 export function boxesOf(row) {
