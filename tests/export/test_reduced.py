@@ -150,7 +150,7 @@ def test_too_few_photos_raises_before_anything_is_done(tiny_bundle_dir, calibrat
         export_bundle(
             ExportConfig(bundle=tiny_bundle_dir, int8=True, calibration=calibration, out=out)
         )
-    assert "--images" in str(no.value) and "3000" in str(no.value) and "\n" not in str(no.value)
+    assert "--images" in str(no.value) and "3200" in str(no.value) and "\n" not in str(no.value)
     assert not out.exists()
 
 
