@@ -251,6 +251,7 @@ def photos(
     fit: Annotated[
         Path | None, typer.Option(help="Write a copy of the model whose dense view is fitted.")
     ] = None,
+    precision: Annotated[str, typer.Option(help="fp32, int8 or narrow.")] = "fp32",
     out: Annotated[Path, typer.Option(help="Folder for photos.json, photos.md, answers.")] = Path(
         "bench-results/photos"
     ),
@@ -261,7 +262,9 @@ def photos(
     from bench.studies.photos.run import PhotosConfig, study_photos
 
     make_folder(out)
-    config = PhotosConfig(data=data, images=images, out=out, model=model, fit=fit)
+    config = PhotosConfig(
+        data=data, images=images, out=out, model=model, fit=fit, precision=precision
+    )
     _, found = study_photos(config)
     print_lines(markdown(found).splitlines())
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ import numpy as np
 
 from inspector.engines import open_backend
 from inspector.engines.dense import open_dense
-from inspector.engines.photo import cut_tile
-from inspector.model.bundle import WEIGHTS, DenseView, ModelBundle
+from inspector.engines.photo import cut_tile, dense_variant
+from inspector.engines.screened import open_screened
+from inspector.model.bundle import NARROW, WEIGHTS, DenseView, ModelBundle
 from inspector.model.evidence import MOST_TILES, find_candidates
 from inspector.model.verdict import log_odds
 from inspector.model.windows import STRIDE, USUAL, WindowMap
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.studies.photos.scenes import Made
+    from inspector.engines.photo import Mapper
     from inspector.model.evidence import Candidate
 
 SIZE = USUAL * STRIDE
@@ -83,15 +86,17 @@ def measure(
     folder: Path,
     dense: DenseView | None = None,
     threads: int | None = None,
+    precision: str = "fp32",
 ) -> list[Measured]:
-    """The answers of a bundle's fp32 engines for photos, from `folder` where they are there, with
-    the exact tiles that the candidates of the view `dense` (None: `FIRST`) want."""
+    """The answers of a bundle's engines for photos, from `folder` where they are there, with the
+    exact tiles that the candidates of the view `dense` (None: `FIRST`) want. Windows are judged in
+    `precision`, as a scan takes it, tiles in fp32."""
     dense = dense or FIRST
-    folder = folder / bundle.files[WEIGHTS][:12]
+    folder /= bundle.files[WEIGHTS][:12] + f"-{precision}" * (precision != "fp32")
     folder.mkdir(parents=True, exist_ok=True)
     found = []
     with (
-        closing(open_dense(bundle, device="cpu", threads=threads)) as engine,
+        closing(_opened(bundle, precision, threads)) as engine,
         closing(open_backend(bundle, "onnxruntime", device="cpu", threads=threads)) as exact,
     ):
         for name, make in scenes:
@@ -117,6 +122,13 @@ def measure(
                 save(photo, file)
             found.append(photo)
     return found
+
+
+def _opened(bundle: ModelBundle, precision: str, threads: int | None) -> Mapper:
+    open_one = partial(open_dense, bundle, device="cpu", threads=threads)
+    if precision != NARROW:
+        return open_one(precision=precision)
+    return open_screened(bundle, open_one, dense_variant(bundle, precision).precision)
 
 
 def _raw(found: WindowMap, own: DenseView | None) -> WindowMap:

@@ -22,7 +22,7 @@ from bench.studies.photos.sources import PARTS, TEST
 from export.restamp import check_free, write_copy
 from inspector.core.durable import publish
 from inspector.core.untrusted import finite, take_paths
-from inspector.errors import BundleError
+from inspector.errors import BundleError, UsageError
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 
 if TYPE_CHECKING:
@@ -53,9 +53,13 @@ class PhotosConfig:
     model: Path | None = None
     fit: Path | None = None
     """Directory for a copy of the bundle whose dense view is fitted; None: its own is measured."""
+    precision: str = "fp32"
+    """In which windows are judged; what is fitted and what the card tells is of fp32."""
 
     def __post_init__(self) -> None:
         take_paths(self)
+        if self.fit is not None and self.precision != "fp32":
+            raise UsageError("a view is fitted in fp32; leave out --precision")
 
 
 def study_photos(config: PhotosConfig) -> tuple[ModelBundle, JsonObject]:
@@ -68,7 +72,7 @@ def study_photos(config: PhotosConfig) -> tuple[ModelBundle, JsonObject]:
         check_free(config.fit)
     scenes = Scenes(config.data, config.images)
     if config.fit is None:
-        photos = _measured(scenes, bundle, config.out, bundle.dense, (TEST,))
+        photos = _measured(scenes, bundle, config.out, bundle.dense, (TEST,), config.precision)
     else:
         photos = _measured(scenes, bundle, config.out, None)
         view = fit_view(photos)
@@ -79,6 +83,8 @@ def study_photos(config: PhotosConfig) -> tuple[ModelBundle, JsonObject]:
     assert bundle.dense is not None
     found = figures([photo for photo in photos if photo.part == TEST], bundle.dense)
     settings = {"model": bundle.digest, "composed": COUNTS, "dense": asdict(bundle.dense)}
+    if config.precision != "fp32":
+        settings["precision"] = config.precision
     found = finite({"settings": settings, "system": describe_system(), **found})
     publish((json.dumps(found, indent=1) + "\n").encode(), config.out / RESULTS)
     publish(markdown(found).encode(), config.out / REPORT)
@@ -87,6 +93,7 @@ def study_photos(config: PhotosConfig) -> tuple[ModelBundle, JsonObject]:
 
 def _measured(
     scenes: Scenes, bundle: ModelBundle, out: Path, view: DenseView | None,
-    parts: Sequence[str] = PARTS,
+    parts: Sequence[str] = PARTS, precision: str = "fp32",
 ) -> list[Measured]:  # fmt: skip
-    return measure(scenes.all(COUNTS, parts), bundle, out / "answers", view)
+    folder = out / "answers"
+    return measure(scenes.all(COUNTS, parts), bundle, folder, view, precision=precision)

@@ -20,7 +20,7 @@ from bench.studies.photos.fit import (
     is_inside,
     labelled_windows,
 )
-from bench.studies.photos.measure import FIRST, Measured, load, save
+from bench.studies.photos.measure import FIRST, Measured, load, measure, save
 from bench.studies.photos.report import (
     families_table,
     figures,
@@ -28,11 +28,14 @@ from bench.studies.photos.report import (
     recall_table,
     rules_table,
 )
-from bench.studies.photos.run import RESULTS
-from bench.studies.photos.scenes import CURVE
+from bench.studies.photos.run import RESULTS, PhotosConfig
+from bench.studies.photos.scenes import CURVE, Made
 from bench.studies.photos.sources import CHOOSE, FIT, TEST, Drone, clear_part, crack_gain
+from inspector.errors import UsageError
 from inspector.model.bundle import CARD, DEFAULT_PATH, ModelBundle
+from inspector.model.bundle import WEIGHTS as WEIGHTS_FILE
 from inspector.model.windows import WindowMap
+from inspector.synthesis import Kind, make_scene
 
 DOCS = Path(bench.__file__).parents[1] / "docs" / "explanation"
 ROWS, COLUMNS = 14, 16
@@ -166,3 +169,20 @@ def test_the_card_tells_of_photos_once() -> None:
     found = json.loads((DEFAULT_PATH / RESULTS).read_text(encoding="utf-8"))
     card = (DEFAULT_PATH / CARD).read_text(encoding="utf-8")
     assert told(card, bundle, bundle, found) == card
+
+
+def test_photos_are_measured_in_the_precision_of_a_scan(tmp_path: Path) -> None:
+    pixels = make_scene(np.random.default_rng(4), 384, 352, Kind.CRACK).pixels
+    made = Made("one", "walls", TEST, "", pixels, np.zeros(pixels.shape[:2], np.bool_), True)
+    bundle = ModelBundle.load(DEFAULT_PATH)
+    found = {}
+    for precision in ("fp32", "int8", "narrow"):
+        scenes = [("one", lambda: made)]
+        (photo,) = measure(scenes, bundle, tmp_path, bundle.dense, 1, precision)
+        found[precision] = photo.raw.log_odds_HW.max()
+    assert 0 < abs(found["int8"] - found["fp32"]) < 1
+    key = bundle.files[WEIGHTS_FILE][:12]
+    kept = {folder.name.removeprefix(key) for folder in tmp_path.iterdir()}
+    assert kept == {"", "-int8", "-narrow"}
+    with pytest.raises(UsageError, match="fitted in fp32"):
+        PhotosConfig(data=tmp_path, images=tmp_path, out=tmp_path, fit=tmp_path, precision="int8")
