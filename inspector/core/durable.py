@@ -115,6 +115,13 @@ def make_directory(path: Path) -> None:
             sync_directory(made.parent)
 
 
+def is_empty(folder: Path) -> bool:
+    """Whether a directory holds nothing; what may not be looked into may hold something."""
+    with contextlib.suppress(OSError):
+        return not os.listdir(folder)
+    return False
+
+
 def check_writable(target: Path) -> None:
     """Raise OutputError, before the work is done, if a directory cannot be created or written."""
     # `Path.exists` raises where a directory may not be entered.

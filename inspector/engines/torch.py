@@ -37,9 +37,6 @@ class _TorchBackend(GraphEngine):
         super().__init__(bundle, "fp32", self._run_once, note=note)
         if threads is not None:
             torch.set_num_threads(threads)
-        if self._device.type == "cuda":
-            # TF32 keeps 10 bits of mantissa: the verdicts would not be those that were gated.
-            torch.backends.cudnn.allow_tf32 = False
         try:
             self._model = model.to(self._device)
         except RuntimeError as error:
@@ -121,8 +118,11 @@ def _load_script(file: Path, names: list[str]) -> tuple[Any, dict[str, str]]:
 
 
 def resolve_device(device: Device) -> tuple[torch.device, str | None]:
-    """The torch device, and a note where it is not what an NVIDIA driver promises. Raises
-    BackendError when a demand fails."""
+    """The torch device, and a note where it is not what an NVIDIA driver promises. What is float32
+    there keeps all its digits from then on, in this process. Raises BackendError when a demand
+    fails."""
+    # TF32 keeps 10 bits of mantissa: the verdicts would not be those that were gated.
+    torch.backends.cudnn.allow_tf32 = False
     usable = torch.cuda.is_available()
     if device.kind == "auto":
         idle = has_nvidia_driver() and not usable

@@ -15,6 +15,7 @@ from inspector.core.text import printable
 from inspector.core.untrusted import finite
 from inspector.evaluation import metrics
 from inspector.evaluation.metrics import FALSE_RATES, at_rate, measured, resampled
+from inspector.evaluation.predictions import OWN_SCALE, LabelledPredictions
 from inspector.model.verdict import log_odds
 from inspector.types import JsonObject, SimpleRules, Verdict
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from inspector.evaluation.predictions import LabelledPredictions
     from inspector.labelled.leaks import LeakAudit
     from inspector.model.bundle import ModelBundle
 
@@ -161,7 +161,7 @@ def assess(
 ) -> Evaluation:
     """Every figure over all images and, where some leaked, over those that did not."""
     clean: tuple[Figures, ...] = ()
-    dense = bundle.thresholds if bundle.dense is None else bundle.dense.thresholds
+    used = {kind: asdict(thresholds) for kind, thresholds, _ in found.by_thresholds(bundle)}
     if leaks is not None and leaks.leaked_paths:
         unseen = found.without(leaks.leaked_paths)
         clean = measure(unseen) if unseen.images else ()
@@ -176,7 +176,7 @@ def assess(
         rules=_rules(found),
         leaks=leaks.to_json() if leaks is not None else None,
         failed=tuple(f"{printable(image.path)}: {code}" for image, code in found.failures),
-        dense_thresholds=asdict(dense) if found.own_scale_N.any() else None,
+        dense_thresholds=used.get(OWN_SCALE),
     )
 
 

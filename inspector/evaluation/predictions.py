@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from inspector.model.bundle import ModelBundle, Thresholds
     from inspector.types import FailureCode, PhotoScore
 
+OWN_SCALE = "at their own scale"
+"""The kind of photos that have thresholds of their own."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledPredictions:
@@ -94,7 +97,7 @@ class LabelledPredictions:
         its name, the thresholds of `bundle` that decided them, and them."""
         whole, own_N = bundle.thresholds, self.own_scale_N
         own = whole if bundle.dense is None else bundle.dense.thresholds
-        kinds = (("at their own scale", own, own_N), ("judged whole", whole, ~own_N))
+        kinds = ((OWN_SCALE, own, own_N), ("judged whole", whole, ~own_N))
         return [(name, used, self.only(of_N)) for name, used, of_N in kinds if of_N.any()]
 
     def by_source(self) -> list[tuple[str, NDArray[np.bool_]]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from inspector.core.durable import publish
+from inspector.core.durable import is_empty, publish
 from inspector.core.text import quantity
 from inspector.errors import UsageError
 from inspector.photos.drawing import mark_regions
@@ -43,7 +43,7 @@ _QUALITY = 92
 
 def check_folder(option: str, folder: Path, out: Path | str) -> None:
     """Raise UsageError for a folder that is not empty, or in which readers look for the table."""
-    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+    if os.path.lexists(folder) and not is_empty(folder):
         raise UsageError(f"{option} {folder} is there and not empty; name a new folder")
     if isinstance(out, Path) and out.resolve() in (folder.resolve(), *folder.resolve().parents):
         raise UsageError(f"{option} {folder} lies in the result directory; name another folder")

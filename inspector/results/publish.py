@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from inspector.core.durable import is_empty
 from inspector.core.layout import Layout
 from inspector.core.progress import no_progress
 from inspector.core.text import display_path, quantity
@@ -56,7 +57,7 @@ class PublishConfig:
                 f"--delta {self.delta}: a Delta table cannot lie below a name with "
                 f"{' '.join(wrong)} in it; name another"
             )
-        free = not os.path.exists(delta) or (os.path.isdir(delta) and not any(self.delta.iterdir()))
+        free = not os.path.exists(delta) or is_empty(self.delta)
         if not free and not os.path.isdir(os.path.join(delta, "_delta_log")):
             raise UsageError(
                 f"--delta {self.delta} is there, not empty and no Delta table; name a new one"

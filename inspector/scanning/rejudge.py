@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from inspector.core.durable import as_before, reporting
 from inspector.core.layout import Layout
 from inspector.core.progress import no_progress
 from inspector.core.text import display_path
@@ -125,9 +126,11 @@ def rejudge(config: RejudgeConfig, *, progress: Progress = no_progress) -> Rejud
     OutputError where there is no table, another model made it, it is damaged, or photos that must
     be judged again are not there; nothing has changed then.
     """
-    bundle = ModelBundle.load(config.model or DEFAULT_PATH)
-    if not Layout(config.out).manifest.is_file():
+    with reporting(config.out, as_before):
+        has_results = Layout(config.out).manifest.is_file()
+    if not has_results:
         raise OutputError(f"{config.out} holds no results of a scan; name the --out of one")
+    bundle = ModelBundle.load(config.model or DEFAULT_PATH)
     with open_results(config.out, None, overwrite=False) as results:
         before, changed, again = Counts.of(results.outcomes), 0, 0
         rule = _Rule.of(config, bundle, Manifest(identity=results.identity))

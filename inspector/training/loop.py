@@ -109,9 +109,6 @@ class Trainer:
         self.config = config
         self.images = images
         self.device, _ = resolve_device(Device.parse(config.device))
-        if self.device.type == "cuda":
-            # What is validated in float32 would lose half of its digits to TF32.
-            torch.backends.cudnn.allow_tf32 = False
         self.spec = PreprocessSpec(size=config.size)
         self.validation = HeldOut(
             validation, self.spec, batch_size=config.batch_size, workers=config.workers

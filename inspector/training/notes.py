@@ -114,10 +114,11 @@ def telling_what_is_left(config: TrainConfig, warn: Callable[[str], object]) -> 
         raise OutputError(
             f"cannot write to {config.out}: {error.strerror or error}; {left()}"
         ) from error
-    except torch.OutOfMemoryError as error:  # the same command would run out of it again
+    except torch.OutOfMemoryError as error:
         raise TrainingError(
-            f"the GPU has no room for {config.batch_size} photos of {config.size} px; start anew, "
-            "with a smaller --batch-size and another --out"
+            f"the GPU has no room for {config.batch_size} photos of {config.size} px; {left()}. "
+            "Where that runs out of memory again, start anew with a smaller --batch-size and "
+            "another --out"
         ) from error
     except RuntimeError as error:  # a loader's process
         raise TrainingError(f"{str(error).partition(chr(10))[0]}; {left()}") from error

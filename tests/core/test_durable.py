@@ -11,7 +11,14 @@ import sys
 
 import pytest
 
-from inspector.core.durable import check_writable, locked, make_directory, publish, sync_directory
+from inspector.core.durable import (
+    check_writable,
+    is_empty,
+    locked,
+    make_directory,
+    publish,
+    sync_directory,
+)
 from inspector.errors import OutputError
 from tests.sandbox import as_nobody
 
@@ -75,3 +82,13 @@ def test_check_writable_refuses_what_lies_where_this_user_may_not_go(tmp_path):
         check_writable(tmp_path / "locked" / "out")
     with as_nobody(), pytest.raises(PermissionError):
         make_directory(tmp_path / "locked" / "out")
+
+
+def test_a_directory_that_may_not_be_looked_into_is_not_taken_for_empty(tmp_path):
+    (tmp_path / "locked").mkdir(mode=0)
+    (tmp_path / "file").touch()
+    assert is_empty(tmp_path / "locked"), "by root, who may"
+    with as_nobody():
+        assert not is_empty(tmp_path / "locked")
+    assert not is_empty(tmp_path) and not is_empty(tmp_path / "file")
+    assert not is_empty(tmp_path / "none")

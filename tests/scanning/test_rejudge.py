@@ -25,6 +25,7 @@ from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning import RejudgeConfig, ScanConfig, pipeline, preview, rejudge, scan
 from inspector.scanning.pipeline import ParquetSink
 from inspector.scanning.rejudge import _Rule
+from tests.sandbox import as_nobody
 from tests.scanning.dying import Killed, dying_at
 from tests.scanning.walls import wall
 
@@ -239,5 +240,8 @@ def test_the_command_says_what_changed(out, tiny_bundle, tmp_path):
         RejudgeConfig(out=out)
     with pytest.raises(OutputError, match="holds no results"):
         changed_to(tmp_path / "none", tiny_bundle, 0.5)
+    (tmp_path / "locked").mkdir(mode=0)
+    with as_nobody(), pytest.raises(OutputError, match="Permission denied"):
+        changed_to(tmp_path / "locked", tiny_bundle, 0.5)
     config = ScanConfig(sources=(str(tmp_path),), out=out, model=tiny_bundle.path)
     assert preview(config).discovered >= 0

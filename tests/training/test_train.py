@@ -20,7 +20,7 @@ from inspector.calibration.logits import LOWEST_TEMPERATURE
 from inspector.errors import BackendError, BundleError, DataError, TrainingError, UsageError
 from inspector.evaluation.page import METRICS, PAGE, PREDICTIONS
 from inspector.labelled.folder import LabelledImage
-from inspector.model.bundle import WEIGHTS, ModelBundle
+from inspector.model.bundle import BUNDLE_JSON, WEIGHTS, ModelBundle
 from inspector.model.network import build_network, load_deployed, read_weights
 from inspector.training import TrainConfig, train
 from inspector.training.data import TrainBatch
@@ -263,6 +263,10 @@ def test_a_gpu_without_room_asks_for_a_smaller_batch_and_not_for_the_same_again(
     with stopped as caught, telling_what_is_left(options, print):
         raise torch.OutOfMemoryError("CUDA out of memory")
     assert "--resume" not in str(caught.value)
+    (tmp_path / BUNDLE_JSON).touch()
+    kept = pytest.raises(TrainingError, match=r"model is kept.*inspector export.*--batch-size")
+    with kept, telling_what_is_left(options, print):
+        raise torch.OutOfMemoryError("CUDA out of memory")
 
 
 def test_train_without_one_class_names_the_layout(walls, tmp_path):
