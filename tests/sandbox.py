@@ -73,22 +73,22 @@ class Sandbox:
                 target = shlex.quote(os.readlink(place))
                 lines.append(f"[ -e {root}/{name} ] || ln -s {target} {root}/{name}")
             elif place.is_dir():
-                lines += _bound(place, f"{root}/{name}", read_only=True)
+                lines += _bound(place, f"{self.root}/{name}", read_only=True)
         for each, read_only in ((self.shown, True), (self.lent, False)):
             for place, there in each.items():
-                lines += _bound(place, f"{root}/{there.lstrip('/')}", read_only=read_only)
-        lines += _mounted("tmpfs", f"{root}/dev", "mode=755")
+                lines += _bound(place, f"{self.root}/{there.lstrip('/')}", read_only=read_only)
+        lines += _mounted("tmpfs", f"{self.root}/dev", "mode=755")
         for name in _DEVICES:
             device = f"{root}/dev/{name}"
             lines += [f"touch {device}", f"mount --bind /dev/{name} {device}"]
         lines.append(f"ln -s /proc/self/fd {root}/dev/fd")
         if self.shm_mib:
-            lines += _mounted("tmpfs", f"{root}/dev/shm", f"mode=1777,size={self.shm_mib}m")
+            lines += _mounted("tmpfs", f"{self.root}/dev/shm", f"mode=1777,size={self.shm_mib}m")
         lines.append(f"mount -o remount,ro {root}/dev")
-        lines += _mounted("proc", f"{root}/proc", "")
-        lines += _bound(Path("/sys"), f"{root}/sys", read_only=True)
+        lines += _mounted("proc", f"{self.root}/proc", "")
+        lines += _bound(Path("/sys"), f"{self.root}/sys", read_only=True)
         if self.tmp:
-            lines += _mounted("tmpfs", f"{root}/tmp", "mode=1777")
+            lines += _mounted("tmpfs", f"{self.root}/tmp", "mode=1777")
         if not self.writable:
             lines.append(f"mount -o remount,bind,ro {root}")
         return lines
@@ -122,10 +122,11 @@ def is_possible() -> bool:
 
 
 def _bound(place: Path, there: str, *, read_only: bool) -> list[str]:
+    there = shlex.quote(there)
     lines = [f"mkdir -p {there}", f"mount --rbind {shlex.quote(str(place))} {there}"]
     return [*lines, f"mount -o remount,bind,ro {there}"] if read_only else lines
 
 
 def _mounted(kind: str, there: str, options: str) -> list[str]:
-    chosen = f"-o {options} " if options else ""
+    there, chosen = shlex.quote(there), f"-o {options} " if options else ""
     return [f"mkdir -p {there}", f"mount -t {kind} {chosen}none {there}"]

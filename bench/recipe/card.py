@@ -220,8 +220,9 @@ def with_first_stage(card: str, bundle: ModelBundle) -> str:
 def _decided(seen: JsonObject) -> str:
     missed = sum(each["missed"] for each in seen["sources"].values())
     return (
-        f"{seen['images']:,} images, foreign ones among them, {seen['deferred']:.0%} left to the "
-        f"model; verdicts that differ: {len(seen['verdict_flips'])}, cracks called clear: {missed}"
+        f"{seen['images']:,} images, foreign ones among them; of the others {seen['deferred']:.0%} "
+        f"left to the model; verdicts that differ: {len(seen['verdict_flips'])}, cracks called "
+        f"clear: {missed}"
     )
 
 

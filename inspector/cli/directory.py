@@ -63,7 +63,7 @@ def verify(
 
 @commands.command(
     epilog=examples(
-        ("inspector rejudge results --threshold 0.3", "crack from 0.3 on, no review"),
+        ("inspector rejudge results --threshold 0.3", "crack from 0.3 on, clear below"),
         ("inspector rejudge results --model my-walls-model", "thresholds of inspector calibrate"),
         ("inspector rejudge results --min-crack-mm 0.3", "clear only where 0.3 mm would show"),
     )
@@ -301,7 +301,7 @@ def publish(
     """Make a finished table, with what people said, the next version of a Delta Lake table.
 
     All rows in one transaction, by deltalake; what is there already is not written again. Earlier
-    versions stay readable. Needs: pip install 'crack-inspector[delta]'.
+    versions stay readable. Needs: pip install "crack-inspector[delta]".
     """
     carry_out("publish", locals(), as_json=as_json)
 

@@ -86,7 +86,7 @@ View = Annotated[
 ]
 Threshold = Annotated[
     float | None,
-    verdicts(metavar="P", help="Crack from this probability on, clear below it, no review."),
+    verdicts(metavar="P", help="Crack from this probability on, clear below it, no band between."),
 ]
 MmPerPx = Annotated[
     float | None,

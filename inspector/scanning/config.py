@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inspector.core.untrusted import take_paths
@@ -246,11 +246,16 @@ class ScanConfig:
         return None if self.moved is None else Moved.parse(self.moved)
 
     def thresholds(self, of_model: Thresholds) -> Thresholds:
-        """The thresholds that decide: the model's, unless one was given."""
+        """The thresholds that decide: the model's, or the one that was given in place of its band;
+        what does not look like concrete goes to a person either way."""
         if self.threshold is None:
             return of_model
-        return Thresholds(
-            clear_below=self.threshold, crack_from=self.threshold, chosen="given as --threshold"
+        return replace(
+            of_model,
+            clear_below=self.threshold,
+            crack_from=self.threshold,
+            chosen="given as --threshold",
+            evidence={},
         )
 
     def dense_thresholds(self, bundle: ModelBundle) -> Thresholds | None:

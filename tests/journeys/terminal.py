@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import struct
 import subprocess
@@ -154,7 +155,7 @@ def in_pipe(
 
 def in_shell(script: str, cwd: Path, *, env: Mapping[str, str] | None = None) -> Seen:
     """A line for bash, in which `inspector` is the command."""
-    start = " ".join(command_line([]))
+    start = shlex.join(command_line([]))
     return in_pipe(["bash", "-c", f'inspector() {{ {start} "$@"; }}; {script}'], cwd, env=env)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -149,7 +150,7 @@ def test_the_secret_is_in_no_command_line(scanned, tmp_path):
     out = shutil.copytree(scanned, tmp_path / "out ä")
     browser = tmp_path / "browser.py"
     browser.write_text(BROWSER)
-    with reviewing(out, browser=f"{sys.executable} {browser} %s") as server:
+    with reviewing(out, browser=shlex.join([sys.executable, str(browser), "%s"])) as server:
         deadline = time.monotonic() + 60
         while not browser.with_suffix(".said").exists() and time.monotonic() < deadline:
             time.sleep(0.05)

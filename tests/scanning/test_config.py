@@ -35,10 +35,11 @@ def test_refused(options, says):
 
 
 def test_a_given_threshold_leaves_no_review_band():
-    of_model = Thresholds(clear_below=0.2, crack_from=0.8)
+    of_model = Thresholds(clear_below=0.2, crack_from=0.8, out_of_distribution=1.5)
     assert ScanConfig(sources=("x",)).thresholds(of_model) is of_model
     chosen = ScanConfig(sources=("x",), threshold=0.4).thresholds(of_model)
     assert (chosen.clear_below, chosen.crack_from) == (0.4, 0.4)
+    assert chosen.out_of_distribution == 1.5, "a photo of no concrete stays one for a person"
 
 
 @pytest.mark.parametrize(
