@@ -42,7 +42,7 @@ def main(room: Path, samples: Path) -> None:
     review(room)
     for command, extra in (("train", "train"), ("evaluate", "evaluate"), ("export", "train")):
         line = "export . --onnx" if command == "export" else f"{command} photos --out new"
-        assert f"pip install 'crack-inspector[{extra}]'" in run(line, code=2)
+        assert f'pip install "crack-inspector[{extra}]"' in run(line, code=2)
 
     import pyarrow.dataset as ds
 

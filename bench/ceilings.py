@@ -21,9 +21,10 @@ from bench.engines import CUDA
 from bench.inputs import NATIVE, PHOTOS, TILES
 from bench.prepare import Bench
 from bench.processes import run_program, without_folders
-from bench.results import ENGINE, SCAN, Case, Ceiling, build
+from bench.results import ENGINE, SCAN, Case, Ceiling
 from export.photos import spread_evenly
 from inspector.core.machine import usable_cores
+from inspector.core.untrusted import checked
 from inspector.errors import BackendError
 from inspector.model.bundle import ModelBundle
 from inspector.model.preprocess import PreprocessSpec
@@ -62,13 +63,13 @@ def ask_ceilings(bench: Bench, seconds: float) -> dict[str, Ceiling]:
     ended = run_program(["bench.ceilings", str(request)], bench.work)
     if ended.trouble:
         raise BackendError(f"this machine's ceilings could not be measured: {ended.trouble}")
-    return {name: build(Ceiling, of) for name, of in ended.said.items()}
+    return {name: checked(Ceiling, of) for name, of in ended.said.items()}
 
 
 def main() -> None:
     """Print every ceiling by its name as JSON."""
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    spec = PreprocessSpec.from_json(request["preprocess"])
+    spec = checked(PreprocessSpec, request["preprocess"])
     turns = {
         "fp32": _products("fp32", "ONNX Runtime", partial(_onnx_product, "MatMul"), _SIDES),
         "int8": _products("int8", "ONNX Runtime", partial(_onnx_product, "MatMulInteger"), _SIDES),

@@ -155,15 +155,23 @@ def run_watched(
                 samples += 1
                 if limit_s is not None and time.perf_counter() - started > limit_s:
                     timed_out = True
-                    os.killpg(process.pid, signal.SIGKILL)
+                    _kill(process)
     except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
+        _kill(process)
         raise
     wall_s, cpu_s = time.perf_counter() - started, cpu_seconds()
     return Watched(
         process.returncode, stdout, stderr, started_at, wall_s, peak_kib / 2**10 or None, most,
         samples, None if cpu_s is None else cpu_s - cpu_before, timed_out,
     )  # fmt: skip
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """Kill a program and all it started; on Windows, that program."""
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
 
 
 def cpu_seconds() -> float | None:

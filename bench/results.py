@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
 from bench.rounds import Interval, median_of, percentile
 from inspector.core.durable import make_directory, publish
-from inspector.core.untrusted import is_number, parse_json
+from inspector.core.untrusted import checked, parse_json
 from inspector.errors import OutputError, SourceError
 
 BENCHMARK, FORMAT = "inspector bench", 2
@@ -20,8 +19,6 @@ RESULTS, REPORT, PAGE = "results.json", "report.md", "report.html"
 OK, UNAVAILABLE, FAILED = STATUSES = ("ok", "unavailable", "failed")
 ENGINE, SCAN, PEER = LEVELS = ("engine", "scan", "peer")
 PERCENTS = (50, 90, 95, 99)
-
-T = TypeVar("T")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -243,52 +240,17 @@ def read_results(path: Path) -> Results:
         raise SourceError(f"cannot read {file} ({error.strerror})") from error
     except ValueError as error:  # no UTF-8, no JSON, or not all of it
         raise SourceError(f"{file} is damaged: it is not complete JSON; {again}") from error
-    if not isinstance(found, dict) or found.get("benchmark") not in (BENCHMARK, "suite"):
+    if not isinstance(found, dict) or found.get("benchmark") != BENCHMARK:
         raise SourceError(f"{file} was not written by inspector bench; name another folder")
     if found.get("format") != FORMAT:
         had = f"{found.get('format')!r:.20}"
         raise SourceError(f"{file} has format {had}, this version reads format {FORMAT}; {again}")
     try:
-        results = build(Results, found)
+        results = checked(Results, found, others=True)
         _check(results.cases)
     except ValueError as error:
         raise SourceError(f"{file} is damaged: {error}; {again}") from error
     return results
-
-
-def build(kind: type[T], value: Any, place: str = "the file") -> T:
-    """A dataclass from what JSON holds, checked field by field; `place` names it in errors. Raises
-    ValueError for what is missing or of another type."""
-    if not isinstance(value, dict):
-        raise ValueError(f"{place} is no object")
-    name = value.get("id")
-    place = f"case {name!r:.80}" if kind is Case and isinstance(name, str) else place
-    hints = get_type_hints(kind)
-    missing = [f.name for f in fields(kind) if f.name not in value and f.default is MISSING  # type: ignore[arg-type]
-               and f.default_factory is MISSING]  # fmt: skip
-    if missing:
-        raise ValueError(f"{place} has no {missing[0]!r}")
-    return kind(**{k: _value(hints[k], v, f"{k!r} of {place}") for k, v in value.items()
-                   if k in hints})  # fmt: skip
-
-
-def _value(kind: Any, value: Any, place: str) -> Any:
-    if isinstance(kind, UnionType):
-        if value is None and NoneType in get_args(kind):
-            return None
-        (kind,) = (one for one in get_args(kind) if one is not NoneType)
-    if kind is Any:
-        return value
-    if is_dataclass(kind):
-        return build(kind, value, place)  # type: ignore[arg-type]
-    if not isinstance(value, get_origin(kind) or kind) and not (kind is float and is_number(value)):
-        raise ValueError(f"{place} is {type(value).__name__}, not {kind}")
-    if get_origin(kind) is list:
-        return [_value(get_args(kind)[0], one, f"an entry of {place}") for one in value]
-    if get_origin(kind) is dict:
-        return {k: _value(get_args(kind)[1], one, f"{k!r:.60} of {place}")
-                for k, one in value.items()}  # fmt: skip
-    return value
 
 
 def _check(cases: list[Case]) -> None:

@@ -7,10 +7,11 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from export.gates import MOST_DEFERRED, MOST_LEFT, choose_first_margins, choose_margins
 from export.graph import restamp_onnx
-from inspector.core.durable import check_writable, make_directory, replacing
+from inspector.core.durable import check_writable, make_directory, publish, replacing
 from inspector.engines.combined import DEFERRED, UncertaintyBand
 from inspector.engines.contract import VARIANTS
 from inspector.engines.parity import differing
@@ -92,7 +93,7 @@ def write_copy(source: ModelBundle, changed: ModelBundle, target: Path) -> Model
         make_directory(target)
         if source.file(FINGERPRINTS).is_file():
             make_directory((target / FINGERPRINTS).parent)
-            shutil.copyfile(source.file(FINGERPRINTS), target / FINGERPRINTS)
+            put(source.file(FINGERPRINTS), target / FINGERPRINTS)
         for name in names:
             put(source.file(name), target / name, stamp if name in files else None)
         if CARD in names:
@@ -113,15 +114,17 @@ def check_free(target: Path) -> None:
 def put(file: Path, place: Path, stamp: Mapping[str, str] | None = None) -> None:
     """Copy a file in one step, an exported one with other metadata: a reader sees the old file or
     the new one."""
-    with replacing(place) as draft:
-        if stamp is None:
-            shutil.copyfile(file, draft)
-        elif file.suffix == ".onnx":
-            restamp_onnx(file, draft, stamp)
-        else:
-            from export.torchscript import restamp_torchscript
+    with TemporaryDirectory(prefix="inspector-export-") as scratch:
+        if stamp is not None:
+            plain, file = file, Path(scratch, file.name)
+            if file.suffix == ".onnx":
+                restamp_onnx(plain, file, stamp)
+            else:
+                from export.torchscript import restamp_torchscript
 
-            restamp_torchscript(file, draft, stamp)
+                restamp_torchscript(plain, file, stamp)
+        with replacing(place) as draft, file.open("rb") as old, draft.open("xb") as new:
+            shutil.copyfileobj(old, new)
 
 
 def _amend_card(card: Path, source: ModelBundle, changed: ModelBundle) -> None:
@@ -139,8 +142,7 @@ def _amend_card(card: Path, source: ModelBundle, changed: ModelBundle) -> None:
         f"> with the model's first thresholds (digest `{source.digest}`).\n\n"
     )
     text = card.read_text(encoding="utf-8")
-    with replacing(card) as draft:
-        draft.write_text(note + text if lines else text, encoding="utf-8")
+    publish((note + text if lines else text).encode(), card)
 
 
 def _told(thresholds: Thresholds, what: str) -> str:

@@ -117,7 +117,7 @@ def _formats() -> Check:
     finding = f"photos are read from {', '.join(decodable())}"
     absent = {form: extra for form, (extra, module) in EXTRAS.items() if find_spec(module) is None}
     remedy = "; ".join(
-        f"for {form}: pip install 'crack-inspector[{extra}]'" for form, extra in absent.items()
+        f'for {form}: pip install "crack-inspector[{extra}]"' for form, extra in absent.items()
     )
     return Check("formats", Health.OK, finding, remedy)
 
@@ -126,7 +126,7 @@ def _places() -> Check:
     """The places that photos are read from; nobody is asked for anything."""
     finding = "photos are read from directories, files and lists"
     if find_spec("obstore") is None:
-        remedy = "for buckets and web servers: pip install 'crack-inspector[buckets]'"
+        remedy = 'for buckets and web servers: pip install "crack-inspector[buckets]"'
         return Check("places", Health.OK, finding, remedy)
     return Check("places", Health.OK, f"{finding}, s3://, gs://, az:// and https://")
 
@@ -143,7 +143,7 @@ def _providers() -> Check:
     built_in = onnxruntime.get_available_providers()
     finding = f"ONNX Runtime has {', '.join(built_in)}"
     if has_nvidia_driver() and not built_for_cuda():
-        remedy = "pip uninstall onnxruntime, then pip install 'crack-inspector[gpu]'"
+        remedy = 'pip uninstall onnxruntime, then pip install "crack-inspector[gpu]"'
         return Check("providers", Health.WARN, f"{finding}: the GPU stays unused", remedy)
     if not has_nvidia_driver():
         finding += "; usable without an NVIDIA driver: CPUExecutionProvider"
@@ -288,7 +288,7 @@ def _replay(
     except (InspectorError, ImportError) as error:
         remedy = "choose another --device or --backend, or install this one again"
         if device == "cuda":
-            remedy = "pip install 'crack-inspector[gpu]', or scan with --device cpu"
+            remedy = 'pip install "crack-inspector[gpu]", or scan with --device cpu'
         return Check(engine, Health.FAIL, str(error), remedy)
     report = parity(golden.names, golden.scores, found, bundle.thresholds)
     return _judge_replay(engine, where, report, exact=variant.precision == "fp32")

@@ -71,7 +71,7 @@ def test_formats_that_need_an_extra_are_named(monkeypatch):
     check = doctor._formats()
     assert check.health is Health.OK
     assert check.finding.startswith("photos are read from JPEG, PNG, ")
-    assert "pip install 'crack-inspector[raw]'" in check.remedy
+    assert 'pip install "crack-inspector[raw]"' in check.remedy
 
 
 class Thief(torch.nn.Module):

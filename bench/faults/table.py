@@ -11,6 +11,7 @@ import pyarrow.dataset as ds
 from inspector.core.layout import Layout
 from inspector.errors import OutputError
 from inspector.photos.address import path_of
+from inspector.results.schema import JUDGED_AT
 from inspector.results.verify import VerifyConfig, verify
 
 if TYPE_CHECKING:
@@ -29,11 +30,11 @@ class Snapshot:
     """Rows of a result directory, by a plain `pyarrow.dataset` that knows nothing of us."""
 
     rows: Mapping[str, str]
-    """By uri, every column's value spelled out exactly."""
+    """By uri, every column's value spelled out exactly, but for when it was made."""
     count: int
     """Rows, also those of a uri that has several."""
     content: bytes
-    """The table sorted by uri without its run facts, in Arrow's file format."""
+    """The same sorted by uri without its run facts, in Arrow's file format."""
 
     @classmethod
     def of(cls, out: Path) -> Self:
@@ -112,7 +113,8 @@ def _changed(found: Snapshot, *expected: Snapshot) -> int:
 def _sorted_table(out: Path) -> pa.Table:
     if not Layout(out).part_names():
         return pa.table({"uri": pa.array([], pa.string())})
-    table: pa.Table = ds.dataset(out, format="parquet").to_table()
+    found = ds.dataset(out, format="parquet")
+    table: pa.Table = found.to_table([name for name in found.schema.names if name != JUDGED_AT])
     return table.replace_schema_metadata().sort_by("uri")
 
 

@@ -21,7 +21,8 @@ from bench.faults.case import FaultCase
 from bench.faults.store import BUCKET, ObjectServer
 from bench.faults.table import Difference, Snapshot
 from inspector.photos.stores import open_store
-from inspector.results.log import at_hand, open_log
+from inspector.results.bucket_table import open_in_bucket
+from inspector.results.opening import at_hand
 from inspector.results.parts import FINGERPRINT
 from inspector.results.schema import make_row, to_table
 from inspector.results.verify import VerifyConfig, verify
@@ -47,7 +48,7 @@ def _ref(number: int) -> ImageRef:
 def write(address: str, seed: int, photos: int) -> None:
     """Be one writer. Raises OutputError."""
     drawn = random.Random(seed)
-    with open_log(address, _IDENTITY) as table:
+    with open_in_bucket(address, _IDENTITY) as table:
         table.begin_with("onnxruntime")
         facts = {FINGERPRINT: table.fingerprint}
         left = set(range(photos))

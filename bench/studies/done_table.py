@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from inspector.results.parts import FINGERPRINT
-from inspector.results.schema import METADATA_PREFIX, SCHEMA
+from inspector.results.schema import JUDGED_AT, METADATA_PREFIX, SCHEMA
 from inspector.results.store import open_results
 from inspector.scanning import ScanConfig
+from inspector.scanning.identity import identity_of
 from inspector.scanning.pipeline import ROWS_PER_PART
-from inspector.scanning.plan import identity_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +55,7 @@ def _part(numbers: range, rng: np.random.Generator) -> pa.Table:
         "size_bytes": pa.array(rng.normal(_MEAN_SIZE, _SPREAD, count).astype(np.int64)),
         "mtime": pa.array(_FIRST_US + _STEP_US * np.array(numbers), pa.int64()),
         "content_hash": pa.array([digests[k * step : (k + 1) * step] for k in range(count)]),
+        JUDGED_AT: pa.array([_FIRST_US] * count, pa.int64()),
     }
     arrays = [
         columns[field.name].cast(field.type) if field.name in columns

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     Make = Callable[[ResNet, ModelBundle], NarrowNetwork]
 
-STEPS, SHARDS = 400, 8
+STEPS, SHARDS = 1200, 8
 _PHOTOS, _TILES = 24, 288
 """Lessons of each shard."""
 _FAMILIAR_FROM = 3000

@@ -26,7 +26,7 @@ import pyarrow as pa
 from inspector.core.layout import Layout
 from inspector.results.labels import SCHEMA as LABEL_SCHEMA
 from inspector.results.parts import FINGERPRINT
-from inspector.results.schema import METADATA_PREFIX, SCHEMA
+from inspector.results.schema import JUDGED_AT, METADATA_PREFIX, SCHEMA
 from inspector.results.store import open_results
 from inspector.types import FailureCode, Reason, Verdict
 
@@ -97,6 +97,7 @@ def _part(number_N: np.ndarray[Any, Any], rng: np.random.Generator) -> pa.Table:
         "gps_lon": pa.array(14 + number_N * 1e-7 + rng.normal(0, 1e-5, count), mask=~placed_N),
         "gps_alt": pa.array(np.full(count, 300.0), mask=~placed_N),
         "camera": ["Maker Model 7"] * count,
+        JUDGED_AT: _FIRST_US + 1_000_000 * number_N,
     }
     arrays = [
         pa.array(columns[field.name]).cast(field.type) if field.name in columns

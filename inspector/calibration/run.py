@@ -5,7 +5,6 @@ Only thresholds change: the probabilities of every variant stay as they are.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ import numpy as np
 from export.restamp import check_free, with_dense_thresholds, with_thresholds, write_copy
 from inspector.calibration.thresholds import Judged, Rule, count_verdicts, recalibrated
 from inspector.core.progress import Progress, no_progress
-from inspector.core.text import Whole, plain_table, quantity
+from inspector.core.text import Whole, plain_table, quantity, quoted_word
 from inspector.core.untrusted import check_model_name, take_paths
 from inspector.engines import open_engine
 from inspector.engines.photo import AUTO, PhotoEngine, choose_views, open_photo_engine
@@ -242,7 +241,7 @@ def calibrated_lines(result: Calibrated) -> Iterator[str]:
         return
     yield from _slower(result, result.out)
     yield f"model: {result.out}"
-    yield Whole(f"use it: inspector scan /photos --model {shlex.quote(str(result.out))}")
+    yield Whole(f"use it: inspector scan /photos --model {quoted_word(str(result.out))}")
 
 
 def _slower(result: Calibrated, out: Path) -> Iterator[str]:
@@ -260,7 +259,7 @@ def _slower(result: Calibrated, out: Path) -> Iterator[str]:
         )
     if options := [f"--{each}" for each in result.useless if each in ("int8", "fp16")]:
         yield (
-            f"to make it for these thresholds: inspector export {shlex.quote(str(out))} "
+            f"to make it for these thresholds: inspector export {quoted_word(str(out))} "
             f"{' '.join(options)} --calibration PHOTOS"
         )
 

@@ -96,5 +96,5 @@ def _missing_extra(error: ModuleNotFoundError, command: str = "") -> MissingExtr
         return None
     absent = next((name for name in EXTRAS[extra] if find_spec(name) is None), module)
     return MissingExtraError(
-        f"{command} needs {absent}; install it with: pip install 'crack-inspector[{extra}]'"
+        f'{command} needs {absent}; install it with: pip install "crack-inspector[{extra}]"'
     )

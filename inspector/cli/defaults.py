@@ -8,6 +8,8 @@ A table for each command, and in it long names of options:
     exclude = ["*_thumb.jpg"]
 
 A value means what it would mean on the command line, which wins. Paths are relative to the file.
+The file of the current directory may be that of somebody else, who sent a folder: what it has
+written stays below it.
 """
 
 from __future__ import annotations
@@ -27,8 +29,12 @@ from inspector.errors import UsageError
 HERE = "inspector.toml"
 _PLACES = ("BUNDLE", "CSV", "DIR", "FILE", "OUT", "-|FILE")
 """Metavars of options that take a path."""
-_NEVER = ("config", "overwrite", "trust")
-"""Options that a person gives each time: they remove results, or run a program."""
+_NEVER = ("address", "config", "overwrite", "prune", "source-gone", "trust")
+"""Options that a person gives each time: they remove results, run a program, or call a machine."""
+_READ = ("calibration", "cover", "groups", "images", "labels", "model", "trained-on", "validation")
+"""Options of places that are only read."""
+_ADDING = ("calibrate", "scan", "watch")
+"""Commands whose --out loses nothing that is there, whoever names it."""
 
 
 def _options() -> list[Any]:
@@ -87,9 +93,13 @@ class Configured(Command):
             raise UsageError(f"{file}: {_key(error.param)}: {error.message}") from error
 
     def invoke(self, ctx: Any) -> Any:
-        """Say once which file gave which defaults, then run."""
+        """Say once which file gave which defaults, then run. Raises UsageError for a place that
+        the file of the current directory may not have written to."""
         taken = [param for param in self.params if _is_from_file(param, ctx)]
-        if taken and not ctx.params.get("quiet"):
+        if ctx.get_parameter_source("config").name == "DEFAULT":
+            for param in taken:
+                _refuse_elsewhere(param, ctx)
+        if taken and (not ctx.params.get("quiet") or any(p.name == "quiet" for p in taken)):
             said = (f"{_key(p)} {worded(ctx.default_map[p.name])}".strip() for p in taken)
             text = f"{', '.join(said)} ({ctx.meta[HERE]})"
             print_lines(wrapped("defaults", text), to_stderr=True)
@@ -102,6 +112,20 @@ class Configured(Command):
 def _is_from_file(param: Any, ctx: Any) -> bool:
     source = ctx.get_parameter_source(param.name)
     return bool(source is not None and source.name == "DEFAULT_MAP")
+
+
+def _refuse_elsewhere(param: Any, ctx: Any) -> None:
+    """Raise UsageError where a value of the file has something written outside of its folder."""
+    file, key, place = ctx.meta[HERE], _key(param), ctx.default_map[param.name]
+    adds = key == "out" and ctx.info_name in _ADDING
+    if param.metavar not in _PLACES or key in _READ or adds or place == "-":
+        return
+    inside = Path(os.path.realpath(place)).is_relative_to(os.path.realpath(file.parent))
+    if in_bucket(place) or not inside:
+        raise UsageError(
+            f"{file}: {key} {place} lies outside of the file's folder; give --{key} on the command "
+            "line, or name the file by --config"
+        )
 
 
 def _key(param: Any) -> str:

@@ -280,7 +280,7 @@ def calibrate(
     """
     from inspector.core.progress import CountingBar
 
-    with working("loading scikit-learn"):
+    with working("loading SciPy"):
         from inspector.calibration.run import calibrated_lines
         from inspector.calibration.thresholds import Rule
 

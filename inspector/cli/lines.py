@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import stat
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from inspector.core.durable import add_synced, add_to
-from inspector.core.text import refusal
+from inspector.core.text import is_closed_pipe, refusal
 from inspector.errors import OutputError
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
     sys.stdout.write(_text(rows))
     sys.stdout.flush()
     error = refusal(sys.stdout)
-    if error is not None and error.errno != errno.EPIPE:
+    if error is not None and not is_closed_pipe(error):
         raise OutputError(f"cannot write to standard output: {error.strerror}; {_KEPT}")
 
 
@@ -73,8 +72,11 @@ def _adding(stream: FileIO, place: str) -> Callable[[bytes], None]:
         return lambda content: add_synced(content, stream)
 
     def add(content: bytes) -> None:
-        with suppress(BrokenPipeError):
+        try:
             add_to(stream, content)
+        except OSError as error:
+            if not is_closed_pipe(error):
+                raise
 
     return add
 

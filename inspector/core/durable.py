@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, BinaryIO
 
 from inspector.core.untrusted import plain
@@ -20,28 +21,44 @@ PARTIAL = ".partial"
 """Suffix of a file that is not complete yet."""
 _NOT_OFFERED = {errno.EINVAL, errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 """Error numbers by which file systems say that they lack an operation."""
+_WINDOWS = os.name == "nt"
+_PAUSES_S = (0.01, 0.05, 0.2, 0.5, 1, 2, 4)
 
 
 def publish(content: bytes, target: Path, draft: Path | None = None) -> None:
     """Write `content` to the file `target` in one step. Raises OSError."""
     with replacing(target, draft) as file:
-        file.write_bytes(content)
+        write_new(content, file)
 
 
 @contextlib.contextmanager
 def replacing(target: Path, draft: Path | None = None) -> Iterator[Path]:
     """Yield a draft (by default a hidden file beside `target`), which replaces `target` once it is
-    on disk; after an error it is removed. Raises OSError."""
+    on disk; after an error it is removed. It is to be opened by mode `x`, which follows no link
+    that somebody puts there. Raises OSError."""
     draft = draft or target.with_name(f".{target.name}{PARTIAL}")
     draft.unlink(missing_ok=True)  # left by a crash, or a link in its place
     try:
         yield draft
         _sync_file(draft)
-        os.replace(draft, target)
+        patiently(os.replace, draft, target)
     except BaseException:
         discard(draft)
         raise
     sync_directory(target.parent)
+
+
+def patiently(act: Callable[..., object], *arguments: object) -> None:
+    """Rename or remove by `act`. Windows refuses that as long as anybody has the file open, as a
+    virus scanner or an indexer has for a moment: it is tried again for some seconds. Raises
+    OSError."""
+    for pause_s in _PAUSES_S if _WINDOWS else ():
+        try:
+            act(*arguments)
+            return
+        except PermissionError:
+            time.sleep(pause_s)
+    act(*arguments)
 
 
 def discard(draft: Path) -> None:
@@ -53,8 +70,14 @@ def discard(draft: Path) -> None:
 def write_synced(content: bytes, file: Path) -> None:
     """Write a draft and wait until it is on disk. Raises OSError."""
     file.unlink(missing_ok=True)  # as in `replacing`
-    file.write_bytes(content)
+    write_new(content, file)
     _sync_file(file)
+
+
+def write_new(content: bytes, file: Path) -> None:
+    """Write a file that is not there yet. Raises OSError."""
+    with file.open("xb") as stream:
+        stream.write(content)
 
 
 def append_synced(content: bytes, file: Path) -> None:
@@ -72,7 +95,7 @@ def add_synced(content: bytes, stream: FileIO) -> None:
     end = os.fstat(stream.fileno()).st_size
     try:
         add_to(stream, content)
-        os.fsync(stream.fileno())
+        _sync(stream.fileno())
     except OSError:
         with contextlib.suppress(OSError):
             stream.truncate(end)
@@ -88,7 +111,18 @@ def add_to(stream: FileIO, content: bytes) -> None:
 
 def _sync_file(path: Path) -> None:
     with path.open("rb+") as stream:  # writable: Windows syncs nothing else
-        os.fsync(stream.fileno())
+        _sync(stream.fileno())
+
+
+def _sync(descriptor: int) -> None:
+    """Wait until a file is on disk; a Mac's disk has to be told to empty its own memory, too."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        with contextlib.suppress(OSError):  # not every file system can
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(descriptor)
 
 
 def sync_directory(path: Path) -> None:

@@ -26,7 +26,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from inspector.core.durable import PARTIAL, sync_directory
+from inspector.core.durable import PARTIAL, patiently, sync_directory
 from inspector.core.untrusted import opened
 from inspector.errors import OutputError
 
@@ -41,6 +41,7 @@ HEATMAPS = "_heatmaps"
 MANIFEST = "manifest.json"
 _ENDING, _PHOTOS = ".parquet", ".photos"
 _PART = re.compile(r"part-(\d{6,})\.parquet")
+_LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini", re.I | re.S)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST_NAME = 80
 
@@ -110,14 +111,15 @@ class Layout:
         return self.next_table / f"{name}{PARTIAL}"
 
     def clear(self, folder: Path) -> None:
-        """Remove `next_table` or `table_before`, as far as a scan has made them. Raises OSError."""
+        """Remove `next_table` or `table_before`, as far as a scan or a file manager has made them.
+        Raises OSError."""
         if not folder.is_dir():
             return
         for name in os.listdir(folder):
-            if is_part_name(name.removesuffix(PARTIAL)):
-                (folder / name).unlink()
+            if is_part_name(name.removesuffix(PARTIAL)) or _LITTER.fullmatch(name):
+                patiently((folder / name).unlink, True)
         if not os.listdir(folder):
-            folder.rmdir()
+            patiently(folder.rmdir)
 
     def remove_own(self) -> None:
         """Remove a scan's files, never people's labels; the manifest last, which says whose they
@@ -125,15 +127,14 @@ class Layout:
         for folder in (self.next_table, self.table_before):
             self.clear(folder)
         for file in (*self.parts(), *self.photo_lists().values()):
-            file.unlink()
+            patiently(file.unlink)
         if self.table.is_dir():
             sync_directory(self.table)
-        self.journal.unlink(missing_ok=True)
-        self.manifest.unlink(missing_ok=True)
+        patiently(self.journal.unlink, True)
+        patiently(self.manifest.unlink, True)
 
     def check(self) -> None:
-        """Raise OutputError where a link stands for one of these directories, or where an earlier
-        version has put its parts directly into `out`; OSError."""
+        """Raise OutputError where a link stands for one of these directories; OSError."""
         own = (self.table, self.work, self.next_table, self.table_before, self.heatmaps)
         for folder in own:
             if folder.is_symlink():
@@ -141,13 +142,6 @@ class Layout:
                     f"{folder} is a link, and only a directory of its own may hold results; "
                     "remove the link, or choose another --out"
                 )
-        if not self.out.is_dir() or self.table.is_dir():
-            return
-        for name in filter(is_part_name, os.listdir(self.out)):
-            raise OutputError(
-                f"{self.out} holds {name}, which belongs into {self.table}: a table of an earlier "
-                "version, which this one cannot continue or read; scan into another --out"
-            )
 
 
 def part_name(number: int) -> str:

@@ -8,7 +8,9 @@ import io
 import os
 import re
 import select
+import shlex
 import shutil
+import subprocess
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -24,6 +26,7 @@ WIDTH = 80
 """Columns to use at most."""
 TITLE = 11
 """Columns of the title at the start of a summary line."""
+_CLOSED_PIPE = {errno.EPIPE, errno.EINVAL} if os.name == "nt" else {errno.EPIPE}
 _EPOCH = datetime(1970, 1, 1)
 _FIRST_US, _LAST_US = (
     (moment - _EPOCH) // timedelta(microseconds=1) for moment in (datetime.min, datetime.max)
@@ -53,6 +56,11 @@ def display_path(path: str) -> str:
     r"""A path as text: bytes that are not UTF-8 as \xNN. Control characters stay; who prints it
     makes them harmless."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def quoted_word(word: str, *, windows: bool = os.name == "nt") -> str:
+    """Quote a word of a command for the shell that its reader has, as far as it has to be."""
+    return subprocess.list2cmdline([word]) if windows else shlex.quote(word)
 
 
 def calendar_us(time_us: int | None) -> int | None:
@@ -205,11 +213,16 @@ def patient_streams() -> Iterator[None]:
         code = ended.code or 0
     sys.stdout.flush()
     error = None if refused.is_told else refused.refused
-    if error is not None and error.errno != errno.EPIPE:
+    if error is not None and not is_closed_pipe(error):
         text = f"inspector: cannot write to standard output: {error.strerror}; its text is lost"
         print(printable(text), file=sys.stderr)
         code = code or 1
     sys.exit(code)
+
+
+def is_closed_pipe(error: OSError) -> bool:
+    """Whether writing failed because nobody reads any more."""
+    return error.errno in _CLOSED_PIPE
 
 
 def refusal(stream: TextIO) -> OSError | None:

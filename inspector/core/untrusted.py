@@ -9,10 +9,14 @@ import math
 import os
 import re
 import stat
-from contextlib import contextmanager
-from dataclasses import fields
+from collections.abc import Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from inspector.errors import UsageError
 
@@ -29,16 +33,9 @@ BUCKETS = ("s3://", "gs://", "az://")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 LARGEST_JSON = 8 << 20
 """Bytes of a JSON file at most; this project's own hold some kilobytes."""
-_TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "bool": (bool,),
-    "int": (int,),
-    "float": (float, int),
-    "float | None": (float, int, type(None)),
-    "JsonObject": (dict,),
-    "tuple[float, float, float]": (float, int),
-}
-"""JSON types allowed for a field, or for each element of a tuple, by its annotation."""
+_WORDS = {str: "a text", bool: "true or false", int: "a whole number", float: "a number",
+          list: "a list", tuple: "a list"}  # fmt: skip
+"""JSON types in words; all others are objects."""
 _CAREFUL = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -96,22 +93,58 @@ def parse_json(content: bytes | str) -> Any:
         raise ValueError("nested too deeply") from error
 
 
-def checked(kind: type[Made], values: Any) -> Made:
-    """Make a dataclass from a JSON object of its fields. Raises TypeError that names a field which
-    is missing, unknown or of another type, ValueError for a number that is not finite."""
+def checked(kind: type[Made], values: Any, at: str = "", *, others: bool = False) -> Made:
+    """Make a dataclass from a JSON object of its fields, and those inside it alike. Raises
+    ValueError that names, from `at` on, what is missing, unknown (unless `others` may be there) or
+    of another type, or a number that is not finite."""
     if not isinstance(values, dict):
-        raise TypeError(f"{kind.__name__} is {values!r:.40}, not an object")
-    for field in fields(kind):
-        if field.name not in values or str(field.type) not in _TYPES:
-            continue
-        value, allowed = values[field.name], _TYPES[str(field.type)]
-        several = str(field.type).startswith("tuple") and isinstance(value, list | tuple)
-        for one in value if several else [value]:
-            if not isinstance(one, allowed) or (isinstance(one, bool) and bool not in allowed):
-                raise TypeError(f"{kind.__name__}.{field.name} is {value!r:.40}")
-            if float in allowed and one is not None and not is_number(one):
-                raise ValueError(f"{kind.__name__}.{field.name} is {value!r:.40}")
-    return kind(**values)
+        raise ValueError(f"{at or 'it'} is {values!r:.40}, not an object")
+    hints, due = _fields_of(kind)
+    if missing := [name for name in due if name not in values]:
+        raise ValueError(f"{at or 'it'} has no {missing[0]!r}")
+    if not others and (unknown := values.keys() - hints.keys()):
+        raise ValueError(f"{at or 'it'} has an unknown {min(unknown)!r:.40}")
+    inside = f"{at}." if at else ""
+    return kind(
+        **{
+            name: _value(hint, values[name], inside + name, others)
+            for name, hint in hints.items()
+            if name in values
+        }
+    )
+
+
+@cache
+def _fields_of(kind: type[DataclassInstance]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The types of a dataclass's fields by name, and which have no default."""
+    hints = get_type_hints(kind)
+    due = (f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING)
+    return {field.name: hints[field.name] for field in fields(kind)}, tuple(due)
+
+
+def _value(kind: Any, value: Any, at: str, others: bool) -> Any:
+    """The value of a field, or one inside it, of a JSON type that may stand for `kind`."""
+    if kind is Any or (is_number(value) if kind is float else type(value) is kind):
+        return value
+    origin, inside = get_origin(kind) or kind, get_args(kind)
+    if origin is UnionType:  # of None and one other
+        (origin,) = set(inside) - {NoneType}
+        return None if value is None else _value(origin, value, at, others)
+    if is_dataclass(kind):
+        return checked(cast("Any", kind), value, at, others=others)
+    if issubclass(origin, Mapping) and isinstance(value, dict):
+        return {key: _value(inside[1], one, f"{at}[{key!r:.60}]", others)
+                for key, one in value.items()}  # fmt: skip
+    if issubclass(origin, list | tuple) and isinstance(value, list | tuple):
+        kinds = inside if origin is tuple and inside[-1] is not ... else inside[:1] * len(value)
+        if len(kinds) != len(value):
+            raise ValueError(f"{at} has {len(value)} entries, not {len(kinds)}")
+        each = zip(kinds, value, strict=True)
+        return origin(_value(of, one, f"{at}[{k}]", others) for k, (of, one) in enumerate(each))
+    if issubclass(origin, Enum):
+        with suppress(ValueError):
+            return origin(value)
+    raise ValueError(f"{at} is {value!r:.40}, not {_WORDS.get(origin, 'an object')}")
 
 
 def is_number(value: Any) -> bool:

@@ -74,12 +74,9 @@ def keep_recommendation(bundle: ModelBundle, recommendation: Recommendation) -> 
 def find_recommendation(bundle: ModelBundle, device: str) -> Recommendation | None:
     """The cached recommendation for `cpu` or `cuda`; None if no benchmark ran here with this bundle
     and these versions of the engines."""
-    found = get_cached(_recommendation_key(bundle, device))
-    try:
-        tiles, photos = (checked(Settings, found[name]) for name in ("tiles", "photos"))
-        return checked(Recommendation, found | {"tiles": tiles, "photos": photos})
-    except (TypeError, KeyError, ValueError):  # nothing, or nothing that this version wrote
-        return None
+    with suppress(ValueError):  # nothing, or nothing that this version wrote
+        return checked(Recommendation, get_cached(_recommendation_key(bundle, device)))
+    return None
 
 
 def _recommendation_key(bundle: ModelBundle, device: str) -> str:

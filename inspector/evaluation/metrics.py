@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn import metrics as sk
 
 from inspector.types import Verdict
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
     Draws = NDArray[np.float64]
 
+NAN = float("nan")
 ECE_BINS = 15
 """Equal-width bins of the expected calibration error (Guo et al. 2017, section 2)."""
 
@@ -39,36 +39,38 @@ def has_both(is_crack_N: Bools) -> bool:
 
 def roc_auc(p_N: Floats, is_crack_N: Bools) -> float:
     """Area under the ROC curve, ties half; NaN when one class is missing."""
-    return float(sk.roc_auc_score(is_crack_N, p_N)) if has_both(is_crack_N) else float("nan")
+    return float(_curves_of(p_N, is_crack_N).roc_auc()[0]) if has_both(is_crack_N) else NAN
 
 
 def average_precision(p_N: Floats, is_crack_N: Bools) -> float:
     """Sum of precision times recall step over the distinct scores; NaN without cracks."""
     if not is_crack_N.any():
-        return float("nan")
-    return float(sk.average_precision_score(is_crack_N, p_N))
+        return NAN
+    return float(_curves_of(p_N, is_crack_N).average_precision()[0])
 
 
 def recall_at_fpr(p_N: Floats, is_crack_N: Bools, rate: float) -> float:
     """Share of cracks found by the lowest threshold at which at most `rate` of the clear images
     are called crack; NaN when one class is missing."""
     if not has_both(is_crack_N):
-        return float("nan")
-    false_rates, recalls, _ = sk.roc_curve(is_crack_N, p_N, drop_intermediate=False)
-    return float(recalls[false_rates <= rate].max())
+        return NAN
+    return float(_curves_of(p_N, is_crack_N).recall_at(rate)[0])
 
 
 def confusion(p_N: Floats, is_crack_N: Bools, threshold: float) -> dict[str, int]:
     """Counts at `p >= threshold`: true/false positives and negatives."""
-    (tn, fp), (fn, tp) = sk.confusion_matrix(is_crack_N, p_N >= threshold, labels=[False, True])
-    return {"tp": int(tp), "fn": int(fn), "fp": int(fp), "tn": int(tn)}
+    said_N = p_N >= threshold
+    masks = {"tp": said_N & is_crack_N, "fn": ~said_N & is_crack_N,
+             "fp": said_N & ~is_crack_N, "tn": ~said_N & ~is_crack_N}  # fmt: skip
+    return {name: int(mask_N.sum()) for name, mask_N in masks.items()}
 
 
 def balanced_accuracy(p_N: Floats, is_crack_N: Bools, threshold: float = 0.5) -> float:
     """Mean of the two classes' recalls; NaN when one class is missing."""
     if not has_both(is_crack_N):
-        return float("nan")
-    return float(sk.balanced_accuracy_score(is_crack_N, p_N >= threshold))
+        return NAN
+    said_N = p_N >= threshold
+    return float((said_N[is_crack_N].mean() + 1 - said_N[~is_crack_N].mean()) / 2)
 
 
 def ece_bin(p_N: Floats) -> NDArray[np.int64]:
@@ -115,8 +117,18 @@ def _measures_of(found: LabelledPredictions) -> tuple[int, Callable[[Draws], dic
     """The number of groups, and what makes measures of weights for them, float64 (B, groups)."""
     _, group_N = np.unique(found.group_N, return_inverse=True)
     groups = int(group_N.max()) + 1
-    ranking, sums_GK = _Ranking(found, group_N), _sums(found, group_N, groups)
-    return groups, lambda weight_BG: _from_counts(weight_BG @ sums_GK) | ranking.measures(weight_BG)
+    ranking = _Ranking(found.p_crack_N, found.is_crack_N)
+    ranked_N, sums_GK = group_N[ranking.order_N], _sums(found, group_N, groups)
+
+    def measures(weight_BG: Draws) -> dict[str, Draws]:
+        curves = ranking.curves(weight_BG[:, ranked_N])
+        return _from_counts(weight_BG @ sums_GK) | {
+            "roc_auc": curves.roc_auc(),
+            "average_precision": curves.average_precision(),
+            **{at_rate(rate): curves.recall_at(rate) for rate in FALSE_RATES},
+        }
+
+    return groups, measures
 
 
 def _draws(
@@ -176,36 +188,49 @@ def _from_counts(sums_BK: Draws) -> dict[str, Draws]:
 
 
 class _Ranking:
-    """The measures that depend on the order of the scores alone."""
+    """Images from the highest score down; `order_N` has their places."""
 
-    def __init__(self, found: LabelledPredictions, group_N: NDArray[np.int64]) -> None:
-        order = np.argsort(-found.p_crack_N, kind="stable")
-        p_N = found.p_crack_N[order]
-        self.group_N = group_N[order]
-        self.is_crack_N = found.is_crack_N[order].astype(np.float64)
-        self.last_of_tie = np.flatnonzero(np.append(np.diff(p_N) != 0, True))
+    def __init__(self, p_N: Floats, is_crack_N: Bools) -> None:
+        self.order_N = np.argsort(-p_N, kind="stable")
+        self._is_crack_N = is_crack_N[self.order_N].astype(np.float64)
+        self._last_of_tie_U = np.flatnonzero(np.append(np.diff(p_N[self.order_N]) != 0, True))
 
-    def measures(self, weight_BG: Draws) -> dict[str, Draws]:
-        """The running sums start with a column of zeros: nothing is called a crack there."""
-        weight_BN = weight_BG[:, self.group_N]
-        tp_BU = self._running(weight_BN * self.is_crack_N)
-        fp_BU = self._running(weight_BN * (1 - self.is_crack_N))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            recall_BU, false_BU = tp_BU / tp_BU[:, -1:], fp_BU / fp_BU[:, -1:]
-            precision_BU = tp_BU[:, 1:] / (tp_BU[:, 1:] + fp_BU[:, 1:])
-        # Where nothing of a draw lies above a score, no recall is gained there either.
-        gained_BU = np.nan_to_num(precision_BU) * np.diff(recall_BU, axis=1)
-        rows = np.arange(len(weight_BG))
-        measures = {
-            "roc_auc": np.asarray(np.trapezoid(recall_BU, false_BU, axis=1)),
-            "average_precision": gained_BU.sum(axis=1),
-        }
-        for rate in FALSE_RATES:
-            last = np.maximum((false_BU <= rate).sum(axis=1) - 1, 0)
-            no_clears = np.isnan(false_BU[:, -1])
-            measures[at_rate(rate)] = np.where(no_clears, np.nan, recall_BU[rows, last])
-        return measures
+    def curves(self, weight_BN: Draws) -> _Curves:
+        """Count the images by these weights, in this order."""
+        return _Curves(
+            self._running(weight_BN * self._is_crack_N),
+            self._running(weight_BN * (1 - self._is_crack_N)),
+        )
 
     def _running(self, weight_BN: Draws) -> Draws:
-        sums_BU = np.cumsum(weight_BN, axis=1)[:, self.last_of_tie]
+        """The sums begin with a column of zeros: nothing is called a crack there."""
+        sums_BU = np.cumsum(weight_BN, axis=1)[:, self._last_of_tie_U]
         return np.pad(sums_BU, ((0, 0), (1, 0)))
+
+
+def _curves_of(p_N: Floats, is_crack_N: Bools) -> _Curves:
+    return _Ranking(p_N, is_crack_N).curves(np.ones((1, len(p_N))))
+
+
+class _Curves:
+    """The measures that depend on the order of the scores alone, of B draws: float64 (B,), NaN
+    where a class is missing."""
+
+    def __init__(self, tp_BU: Draws, fp_BU: Draws) -> None:
+        """Cracks and clear images that are called crack from each distinct score on."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self._recall_BU, self._false_BU = tp_BU / tp_BU[:, -1:], fp_BU / fp_BU[:, -1:]
+            self._precision_BU = tp_BU[:, 1:] / (tp_BU[:, 1:] + fp_BU[:, 1:])
+
+    def roc_auc(self) -> Draws:
+        return np.asarray(np.trapezoid(self._recall_BU, self._false_BU, axis=1))
+
+    def average_precision(self) -> Draws:
+        # Where nothing of a draw lies above a score, no recall is gained there either.
+        gained_BU = np.nan_to_num(self._precision_BU) * np.diff(self._recall_BU, axis=1)
+        return np.asarray(gained_BU.sum(axis=1))
+
+    def recall_at(self, rate: float) -> Draws:
+        last = np.maximum((self._false_BU <= rate).sum(axis=1) - 1, 0)
+        found = self._recall_BU[np.arange(len(last)), last]
+        return np.where(np.isnan(self._false_BU[:, -1]), NAN, found)

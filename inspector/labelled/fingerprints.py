@@ -146,7 +146,7 @@ def save(found: Fingerprints, file: Path) -> None:
     Paths become relative to their common folder: a bundle does not tell where its data lay. Raises
     OutputError.
     """
-    texts = {"path": _short(found.paths), "source": found.sources, "group": found.groups}
+    texts = {"path": below_shared(found.paths), "source": found.sources, "group": found.groups}
     columns = {
         **{name: pa.array(map(printable, values), pa.string()) for name, values in texts.items()},
         "is_crack": found.is_crack_N,
@@ -156,17 +156,25 @@ def save(found: Fingerprints, file: Path) -> None:
         "traits": [row.tobytes() for row in found.traits_NF.astype("<f2")],
     }
     try:
-        with replacing(file) as draft, draft.open("wb") as stream:
+        with replacing(file) as draft, draft.open("xb") as stream:
             pq.write_table(pa.table(columns, metadata=_VERSION), stream, compression="zstd")
     except OSError as error:
         raise OutputError(f"cannot write {file}: {error.strerror or error}") from error
 
 
-def _short(paths: tuple[str, ...]) -> list[str]:
+def below_shared(paths: Iterable[str]) -> list[str]:
+    """Return each path from the folder on that all of them share, on Windows all of its drive."""
     # Absolute, for reviewed photos are, whatever DATA is.
     places = [os.path.abspath(path) for path in paths]
-    folder = os.path.commonpath([os.path.dirname(place) for place in places]) if places else ""
-    return [os.path.relpath(place, folder).replace(os.sep, "/") for place in places]
+    drives = [os.path.splitdrive(place)[0].lower() for place in places]
+    folders: dict[str, list[str]] = {drive: [] for drive in drives}
+    for drive, place in zip(drives, places, strict=True):
+        folders[drive].append(os.path.dirname(place))
+    shared = {drive: os.path.commonpath(found) for drive, found in folders.items()}
+    return [
+        os.path.relpath(place, shared[drive]).replace(os.sep, "/")
+        for drive, place in zip(drives, places, strict=True)
+    ]
 
 
 def load(file: Path) -> Fingerprints:

@@ -9,12 +9,13 @@ where the photos change.
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from inspector.labelled.fingerprints import below_shared
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,9 +93,7 @@ def _in_folder(
 
 def _names(side: Fingerprints, places: list[int]) -> list[list[tuple[int, str]]]:
     """Sort keys of the paths, from the folder on that all of them share."""
-    paths = [os.path.abspath(side.paths[k]) for k in places]
-    folder = os.path.commonpath([os.path.dirname(path) for path in paths])
-    return [_natural(path[len(folder) :].lstrip("/" + os.sep)) for path in paths]
+    return list(map(_natural, below_shared(side.paths[k] for k in places)))
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

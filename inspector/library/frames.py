@@ -18,10 +18,9 @@ from inspector.core.text import plain_table, printable, quantity, wrapped
 from inspector.core.untrusted import in_bucket
 from inspector.errors import OutputError, UsageError
 from inspector.results.labels import read_decisions
-from inspector.results.log import at_hand
-from inspector.results.reader import Read, Table, read_steadily
+from inspector.results.opening import at_hand
+from inspector.results.reader import Read, Table, parse_since, read_steadily
 from inspector.results.schema import json_line
-from inspector.results.times import parse_since
 from inspector.results.view import VIEW, view_batches, view_schema
 from inspector.types import Status
 
@@ -128,15 +127,15 @@ class Results:
 
         def read(table: Table) -> int:
             batches = view_batches(table, read_decisions(table.out), names)
-            with replacing(file) as draft:
+            with replacing(file) as draft, draft.open("xb") as stream:
                 if file.suffix == ".parquet":
-                    with pq.ParquetWriter(draft, view_schema(names), compression="zstd") as writer:
+                    with pq.ParquetWriter(stream, view_schema(names), compression="zstd") as writer:
                         for batch in batches:
                             writer.write_batch(batch)
                 else:
-                    with draft.open("w", encoding="ascii") as stream:
-                        for batch in batches:
-                            stream.writelines(json_line(row, names) for row in batch.to_pylist())
+                    for batch in batches:
+                        rows = (json_line(row, names) for row in batch.to_pylist())
+                        stream.writelines(map(str.encode, rows))
             return table.streamed
 
         try:
@@ -216,9 +215,9 @@ def table_lines(
         return wrapped("photos", none)
     shown = tuple(names) or results._shown(since)
     found = results.head(rows, shown, since=since).to_pylist()
-    if "path" in shown and found and all(row["path"].startswith("/") for row in found):
-        shared = os.path.commonpath([row["path"].rpartition("/")[0] for row in found])
-        shared = f"{shared.rstrip('/')}/"
+    paths = [row["path"] for row in found] if "path" in shown else []
+    same = os.path.commonprefix(paths)  # noqa: RUF071 - of any system; it is cut at a slash
+    if shared := same[: same.rfind("/" if same.startswith("/") else "\\") + 1]:
         found = [{**row, "path": row["path"].removeprefix(shared)} for row in found]
         lines.append(f"photos below {shared}")
     heads = [_HEADS.get(name, name) for name in shown]

@@ -94,7 +94,7 @@ class Prediction:
 
     @property
     def row(self) -> JsonObject:
-        """The photo's row in a table, by column."""
+        """The photo's row in a table, by column, but for `judged_at`."""
         return make_row(self.item, self.judgement)
 
     def photo(self) -> Image.Image:

@@ -30,13 +30,10 @@ from inspector.core.untrusted import (
 from inspector.errors import BundleError, UsageError
 from inspector.model.onnx_files import unlisted
 from inspector.model.preprocess import PreprocessSpec
-from inspector.types import View
+from inspector.types import JsonObject, View
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
-    from inspector.types import JsonObject
-
 
 FORMAT = 2
 """Version of the bundle layout; a reader refuses any other."""
@@ -275,17 +272,21 @@ class ModelBundle:
                 f"{path} has bundle format {values.get('format')}, this version reads {FORMAT}; "
                 "install the matching crack-inspector or export the bundle again"
             )
+        dense = values.get("dense")
         try:
             bundle = cls(
                 path=path,
                 labels=tuple(texts(values["labels"])),
                 positive=values["positive"],
-                preprocess=PreprocessSpec.from_json(values["preprocess"]),
+                preprocess=checked(PreprocessSpec, values["preprocess"], "preprocess"),
                 temperature=values["temperature"],
-                thresholds=checked(Thresholds, values["thresholds"]),
+                thresholds=checked(Thresholds, values["thresholds"], "thresholds"),
                 files=_files(values["files"]),
-                variants={name: checked(Variant, v) for name, v in values["variants"].items()},
-                dense=_dense(values.get("dense")),
+                variants={
+                    name: checked(Variant, variant, f"variants[{name!r:.40}]")
+                    for name, variant in values["variants"].items()
+                },
+                dense=None if dense is None else checked(DenseView, dense, "dense"),
                 training=dict(values["training"]),
                 trusted=trust or path.resolve() == DEFAULT_PATH.resolve(),
             )
@@ -375,14 +376,6 @@ def _files(values: JsonObject) -> dict[str, str]:
         if not is_plain_name(name):
             raise ValueError(f"{name!r:.80} is not the name of a file in it")
     return dict(values)
-
-
-def _dense(values: JsonObject | None) -> DenseView | None:
-    """Raises TypeError, ValueError and UsageError for values that are none of a dense view."""
-    if values is None:
-        return None
-    fields = {**values, "thresholds": checked(Thresholds, values["thresholds"])}
-    return checked(DenseView, fields)
 
 
 def _read(file: Path) -> JsonObject:

@@ -9,12 +9,14 @@ in pixels of the upright photo, `sides` is its (height, width).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from inspector.core.untrusted import checked
 from inspector.errors import BundleError
 from inspector.model.bundle import DenseView
 from inspector.model.verdict import SURE, probability
@@ -22,7 +24,7 @@ from inspector.model.windows import pushed_into
 from inspector.types import PhotoScore, Region, SimpleRules
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -63,22 +65,19 @@ class PhotoRule:
     photo: Mapping[str, float] = field(default_factory=lambda: dict(_PHOTO))
     """Weights of `PHOTO_FEATURES`, and `bias`."""
 
+    def __post_init__(self) -> None:
+        known = {"bias", *CANDIDATE_FEATURES}, {"bias", *PHOTO_FEATURES}
+        for weights, names in zip((self.candidate, self.photo), known, strict=True):
+            if unknown := weights.keys() - names:
+                raise ValueError(f"no such feature: {', '.join(sorted(unknown))}")
+
     @classmethod
     def from_json(cls, values: JsonObject) -> PhotoRule:
         """Raises BundleError for anything that is no rule."""
         try:
-            rule = cls(**values)
-            for weights, names in (
-                (rule.candidate, CANDIDATE_FEATURES),
-                (rule.photo, PHOTO_FEATURES),
-            ):
-                if unknown := set(weights) - {"bias", *names}:
-                    raise ValueError(f"no such feature: {', '.join(sorted(unknown))}")
-                np.array([float(value) for value in weights.values()])
-            float(rule.grow + rule.seed + rule.region_from + rule.window_from)
-        except (TypeError, ValueError, AttributeError) as error:
+            return checked(cls, values)
+        except ValueError as error:
             raise BundleError(f"the bundle's rule for photos is damaged ({error})") from error
-        return rule
 
 
 STRONGEST_TILE = DenseView(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from inspector.core.untrusted import checked
 from inspector.errors import UsageError
 from inspector.types import View
 
@@ -63,16 +62,6 @@ class PreprocessSpec:
 
     def to_json(self) -> JsonObject:
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: JsonObject) -> PreprocessSpec:
-        """Raises TypeError and ValueError for values that are none of a spec."""
-        fields = dict(values)
-        for name in ("mean", "std"):
-            fields[name] = tuple(fields[name])
-            if len(fields[name]) != 3:
-                raise ValueError(f"{name} needs one number for each of red, green and blue")
-        return checked(cls, fields)
 
 
 @dataclass(frozen=True, slots=True)

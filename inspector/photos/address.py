@@ -28,7 +28,11 @@ WEB = ("http://", "https://")
 _HERE = f"{LOCAL}localhost/"
 """Another beginning of the uri of a file of this machine."""
 _WINDOWS = os.name == "nt"
+SLASHES = f"/{os.sep}"
+"""Letters between the names in a path."""
 _DRIVE = re.compile(r"/[A-Za-z]:(/|\Z)")
+_BEGINS_ON_WINDOWS = re.compile(r"[A-Za-z]:[/\\]|\\\\")
+"""Begins an absolute path with a drive or a server."""
 MEMBER = "!"
 """Behind the uri of an archive, before a slash and the name of a photo in it; in any other local
 uri, where it is quoted, it cannot stand. In an address the place of the photo in the archive, as a
@@ -36,7 +40,7 @@ hexadecimal number, may stand before the slash: `file:///photos.zip!1f3a/north/1
 _PLACE = re.compile(rf"{MEMBER}[0-9a-f]+/")
 _ENDS = "|".join(map(re.escape, ARCHIVES))
 _URI_INSIDE = re.compile(
-    rf"(.*?(?:{_ENDS})){MEMBER}([0-9a-f]*)/(.*?)(?:;([1-9]\d*))?(?:#page=\d+)?", re.I | re.S
+    rf"(.*?(?:{_ENDS})){MEMBER}([0-9a-f]*)/(.*?)(?:;([1-9]\d{{0,17}}))?(?:#page=\d+)?", re.I | re.S
 )
 _PATH_INSIDE = re.compile(rf"(.*?(?:{_ENDS})){MEMBER}()/(.*)()", re.I | re.S)
 
@@ -79,7 +83,7 @@ def uri_of(path: str, *, windows: bool = _WINDOWS) -> str:
     """Return the uri of an absolute path, as it is spelled."""
     if not windows:
         return f"{LOCAL}/{quoted(path.lstrip('/'), safe='/')}"
-    plain = path.removeprefix("\\\\?\\").replace("\\", "/")
+    plain = path.replace("\\\\?\\UNC\\", "\\\\", 1).removeprefix("\\\\?\\").replace("\\", "/")
     shared = plain.startswith("//")  # //server/share
     return f"{LOCAL}{'' if shared else '/'}{quoted(plain.lstrip('/'), safe='/:')}"
 
@@ -89,13 +93,18 @@ def path_of(uri: str, *, windows: bool = _WINDOWS) -> str:
     ValueError for any other."""
     if uri.startswith(_HERE):
         uri = f"{LOCAL}/{uri.removeprefix(_HERE)}"
-    path = unquoted(without_page(uri.removeprefix(LOCAL)))
-    if windows and uri.startswith(LOCAL):
-        path = path[1:] if _DRIVE.match(path) else f"//{path}"
-        return path.replace("/", "\\")
-    if not uri.startswith(f"{LOCAL}/") or "\0" in path:
+    path = os.fsdecode(_unquoted(without_page(uri.removeprefix(LOCAL))))
+    is_own = windows != path.startswith("/") or (windows and _DRIVE.match(path))
+    if not uri.startswith(LOCAL) or not is_own or "\0" in path:
         raise ValueError(f"{uri!r} is no address of a file")
-    return path
+    return _on_windows(path) if windows else path
+
+
+def _on_windows(path: str) -> str:
+    """Return the path in a uri as Windows spells it; one of another system stays."""
+    if not _DRIVE.match(path):
+        return path if path.startswith("/") else f"\\\\{path}".replace("/", "\\")
+    return path[1:].replace("/", "\\")
 
 
 def directory_uri(path: str) -> str:
@@ -111,18 +120,33 @@ def quoted(name: str, safe: str = "") -> str:
 
 
 def unquoted(name: str) -> str:
-    """Return what a uri, or a piece of one, has quoted."""
-    return os.fsdecode(unquote_to_bytes(os.fsencode(name)))
+    """Return what a uri, or a piece of one, has quoted, as `decoded`."""
+    return decoded(_unquoted(name))
 
 
-def text_of(uri: str) -> str:
+def _unquoted(name: str) -> bytes:
+    return unquote_to_bytes(os.fsencode(name))
+
+
+def decoded(name: bytes, *, windows: bool = _WINDOWS) -> str:
+    r"""Decode a name that was made on any system. On Windows, whose own names have no other bytes,
+    those that are not UTF-8 become \xNN."""
+    return name.decode("utf-8", "backslashreplace") if windows else os.fsdecode(name)
+
+
+def own_name(path: str, *, windows: bool = _WINDOWS) -> str:
+    """Return a file's own name: on Windows, which takes it in capitals as well, as it is there,
+    but that of a link as it is spelled."""
+    if windows and not os.path.islink(path):
+        path = os.path.realpath(path)
+    return os.path.basename(path)
+
+
+def text_of(uri: str, *, windows: bool = _WINDOWS) -> str:
     r"""Return a uri, or a piece of one, as people read it; bytes that are not UTF-8 as \xNN.
     Control characters stay; who prints it makes them harmless."""
-    uri = without_place(uri)
-    if _WINDOWS and uri.startswith(LOCAL):
-        return page_uri(path_of(uri), page_of(uri))
-    plain = unquote_to_bytes(os.fsencode(uri.removeprefix(LOCAL)))
-    return plain.decode("utf-8", "backslashreplace")
+    plain = _unquoted(without_place(uri).removeprefix(LOCAL)).decode("utf-8", "backslashreplace")
+    return _on_windows(plain) if windows and uri.startswith(LOCAL) else plain
 
 
 def without_place(address: str) -> str:
@@ -150,13 +174,15 @@ class Inside(NamedTuple):
     """Which of several of this name, from 1 on."""
 
     @classmethod
-    def of(cls, address: str) -> Self | None:
+    def of(cls, address: str, *, windows: bool = _WINDOWS) -> Self | None:
         """None for the address of anything else: a file's name, too, may have a `!`."""
         if MEMBER not in address:
             return None
         is_local = address.startswith(LOCAL)
         if not is_local and is_uri(address):
             return None
+        if windows and not is_local:
+            address = address.replace("\\", "/")
         found = (_URI_INSIDE if is_local else _PATH_INSIDE).fullmatch(address)
         return found and cls(found[1], found[2], found[3], int(found[4] or 1))
 
@@ -183,7 +209,7 @@ class Moved:
         if not os.path.isfile(new):
             return cls(spellings(old), directory_uri(new))
         folder, name = os.path.split(os.path.abspath(os.path.expanduser(old)))
-        olds = tuple(at + quoted(name) for at in spellings(folder))
+        olds = (*(at + quoted(name) for at in spellings(folder)), *_foreign(old))
         folder, name = os.path.split(os.path.abspath(new))
         return cls(olds, directory_uri(folder) + quoted(name))
 
@@ -206,9 +232,18 @@ class Moved:
 
 def spellings(path: str) -> tuple[str, ...]:
     """Return the uris, each with a slash at its end, of a directory that may be gone: that to which
-    links lead, and that of its own name; of a part of a bucket the one that it has."""
+    links lead, that of its own name, and that which it had on the other kind of system; of a part
+    of a bucket the one that it has."""
     if is_uri(path) and not path.startswith(LOCAL):
         scheme, _, rest = path.partition("://")
         return (f"{scheme}://{quoted(unquoted(rest), safe='/').rstrip('/')}/",)
     plain = os.path.abspath(os.path.expanduser(path))
-    return tuple(dict.fromkeys((directory_uri(plain), f"{uri_of(plain).rstrip('/')}/")))
+    uris = uri_of(plain), *_foreign(path)
+    return tuple(dict.fromkeys((directory_uri(plain), *(f"{uri.rstrip('/')}/" for uri in uris))))
+
+
+def _foreign(path: str, *, windows: bool = _WINDOWS) -> list[str]:
+    """Return the uri that an absolute path has on Windows where this is another system, or the
+    reverse; nothing for one that cannot be from there."""
+    begins = path.startswith("/") if windows else _BEGINS_ON_WINDOWS.match(path)
+    return [uri_of(path[:1].upper() + path[1:], windows=not windows)] if begins else []

@@ -9,20 +9,22 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from inspector.errors import SourceError
 from inspector.photos.address import (
     LOCAL,
     MEMBER,
     Inside,
+    decoded,
     directory_uri,
     is_uri,
+    own_name,
     page_of,
     page_uri,
     pages,
     path_of,
     quoted,
-    unquoted,
 )
 from inspector.photos.formats import (
     MAGIC_BYTES,
@@ -132,9 +134,7 @@ class ArchiveRoot:
             opened = OpenArchive(self.file)
             if opened.archive.is_stream:
                 raise SourceError(f"{self.path} would have to be unpacked to be counted")
-            return sum(
-                named_like_an_image(os.fsdecode(each.name)) for each in opened.archive.members()
-            )
+            return sum(named_like_an_image(decoded(each.name)) for each in opened.archive.members())
         except OSError:  # the listing says so
             return 0
 
@@ -148,7 +148,7 @@ class ArchiveRoot:
             opened = OpenArchive(self.file)  # its own: others read at other places meanwhile
             for member, uri in opened.each(self.uri):
                 names = tuple(
-                    name for name in os.fsdecode(member.name).split("/") if name not in ("", ".")
+                    name for name in decoded(member.name).split("/") if name not in ("", ".")
                 )
                 if member.is_dir or _is_left_out(names, listing, folders):
                     continue
@@ -221,11 +221,11 @@ def _is_photo(opened: OpenArchive, member: Member, path: str, listing: Discovery
 def _uri_of(address: str) -> str:
     """Return the uri of a photo in an archive; of an archive, what begins those of its photos."""
     inside = Inside.of(address) or Inside(address, "", "", 1)
-    path, name = inside.archive, inside.name
+    path, name = inside.archive, os.fsencode(inside.name)
     if address.startswith(LOCAL):
-        path, name = path_of(path), unquoted(name)
-    folder, own = os.path.split(path)
-    uri = directory_uri(folder) + quoted(own) + _BORDER + quoted(name, safe="/")
+        path, name = path_of(path), unquote_to_bytes(name)
+    uri = directory_uri(os.path.dirname(path)) + quoted(own_name(path))
+    uri += _BORDER + quote_from_bytes(name, safe="/")
     number = f";{inside.number}" if inside.number > 1 else ""
     return page_uri(f"{uri}{number}", page_of(address))
 

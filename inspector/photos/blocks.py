@@ -16,6 +16,10 @@ RAW, GZIP = -15, 31
 _INPUT = 1 << 18
 _OUTPUT = 1 << 20
 """Bytes that are read, and unpacked, at a time."""
+_FIRST = 1 << 12
+"""Bytes that are read first where packed bytes begin again: there may be only few."""
+_MOST_EMPTY = 10_000
+"""Times in a row that packed bytes may give nothing."""
 _APART = 8 << 20
 """Bytes between two marks at first."""
 _MARKS = 64
@@ -96,6 +100,7 @@ class Inflated:
         self._state = zlib.decompressobj(form)
         self._place = self._unpacked = 0
         """Bytes of `packed` that were taken, and bytes that they gave."""
+        self._input = _INPUT
         self._apart = _APART
         self._marks = [(0, 0, self._state.copy())]
         self.taken = 0
@@ -120,10 +125,11 @@ class Inflated:
 
     def _next(self, most: int) -> bytes:
         """Unpack the next bytes, at most `most`; none at the end."""
-        while True:
+        for _ in range(_MOST_EMPTY):
             if self._state.eof and not self._begins_again():
                 return b""
-            given = self._packed.read_at(self._place, _INPUT)
+            given = self._packed.read_at(self._place, self._input)
+            self._input = min(2 * self._input, _INPUT)
             found = self._state.decompress(given, most)
             state = self._state
             spare = len(state.unused_data if state.eof else state.unconsumed_tail)
@@ -135,12 +141,14 @@ class Inflated:
                 return found
             if not self._state.eof and len(given) == spare:
                 return b""  # cut off
+        raise zlib.error("too much that gives nothing")
 
     def _begins_again(self) -> bool:
         """Whether other packed bytes follow, as those of gzip may."""
         if self._form != GZIP or self._packed.read_at(self._place, 2) != GZIP_MAGIC:
             return False
         self._state = zlib.decompressobj(self._form)
+        self._input = _FIRST
         return True
 
     def _mark(self) -> None:

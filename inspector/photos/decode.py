@@ -98,7 +98,7 @@ def _decode(
     facts = PhotoFacts(content_hash=contents.content_hash)
     try:
         _prepare_pillow(limits)
-        with open_image(data) as image:
+        with open_image(data, limits) as image:
             _refuse_huge(image, limits)
             if image.format in _LATE or isinstance(image, RawImage):
                 facts = PhotoFacts(*image.size, image.format, contents.content_hash)
@@ -154,14 +154,15 @@ def _refuse_huge(image: Image.Image, limits: DecodeLimits) -> None:
         raise Refused(FailureCode.TOO_LARGE, _TOO_MANY)
 
 
-def open_image(data: Bytes) -> Image.Image:
-    """Open an image, without decoding it, in such a way that Pillow reads it rightly. Raises
-    Refused where Pillow cannot, and whatever Pillow raises."""
+def open_image(data: Bytes, limits: DecodeLimits | None = None) -> Image.Image:
+    """Open an image, without decoding it, in such a way that Pillow reads it rightly. Of a camera
+    raw photo that cannot be developed, the preview is decoded, within `limits`. Raises Refused
+    where Pillow cannot, and whatever Pillow raises."""
     # By itself it reads several kinds of uncompressed TIFF wrongly; libtiff, which has all others,
     # reads them as well.
     TiffImagePlugin.READ_LIBTIFF = True
     if is_camera_raw(data, data[:MAGIC_BYTES]):
-        return open_raw(data)
+        return open_raw(data, (limits or DecodeLimits()).max_pixels)
     if data[:4] == _HIGH_FIRST:
         data = tiff_windows.header(data)
     if isinstance(data, OpenBytes):

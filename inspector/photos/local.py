@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import io
+import ntpath
 import os
 import stat
 from dataclasses import dataclass, replace
@@ -20,8 +21,10 @@ from inspector.errors import SourceError
 from inspector.photos.address import (
     LOCAL,
     MEMBER,
+    SLASHES,
     directory_uri,
     is_uri,
+    own_name,
     page_of,
     page_uri,
     pages,
@@ -53,6 +56,14 @@ _AS_IT_IS = "/:%#="
 APPLE_DOUBLE_MAGIC = b"\x00\x05\x16\x07"
 _RESULTS = (b'"schema_version"', b'"fingerprint"')
 """Words at the beginning of the manifest of a scan's results."""
+_WINDOWS = os.name == "nt"
+_NO_SUCH = (errno.ENOENT, errno.EINVAL)
+"""Error numbers of a name that is not there; Windows has the second for one with a `*`."""
+_JUNCTION = 0xA000_0003
+"""`IO_REPARSE_TAG_MOUNT_POINT`: Windows' links to directories that anybody may make, and disks that
+are mounted in a directory."""
+_LONGEST = 247
+"""Letters of a path up to which Windows opens it as it is."""
 
 
 class Local:
@@ -66,14 +77,15 @@ class Local:
     def root(self, address: str) -> LocalRoot:
         try:
             address = self.plain(address)
-            if not stat.S_ISDIR(os.stat(address).st_mode):
-                folder, name = os.path.split(address)
+            if not stat.S_ISDIR(os.stat(reached(address)).st_mode):
+                folder, name = os.path.dirname(address), own_name(address)
                 _refuse_unread_archive(address)
                 return LocalRoot(address, directory_uri(folder) + quoted(name), is_dir=False)
-            with os.scandir(address):
+            with os.scandir(reached(address)):
                 return LocalRoot(address, directory_uri(address))
         except (OSError, ValueError) as error:
-            if isinstance(error, FileNotFoundError) and (found := split_pattern(address)):
+            number = getattr(error, "errno", None)
+            if number in _NO_SUCH and (found := split_pattern(address)):
                 return replace(self.root(found[0]), pattern=found[1])
             reason = getattr(error, "strerror", None) or error
             raise SourceError(
@@ -91,8 +103,8 @@ class Local:
         if about is not None and stat.S_ISDIR(about.st_mode):
             yield from LocalRoot(address, directory_uri(address)).photos(listing)
         else:
-            folder, name = os.path.split(address.rstrip("/"))
-            uri = listing.folder_uri(folder) + quoted(name)
+            plain = address.rstrip(SLASHES)
+            uri = listing.folder_uri(os.path.dirname(plain)) + quoted(own_name(plain))
             wanted = page_uri(uri, page)
             named = (wanted, wanted, _facts(about))
             yield from _pages(address, uri, about) if page == 1 else [named]
@@ -101,10 +113,10 @@ class Local:
         return path_of(uri) if uri.startswith(LOCAL) and page_of(uri) == 1 else uri
 
     def facts(self, address: str) -> FileFacts:
-        return _facts(os.stat(_file_of(address)))
+        return _facts(os.stat(reached(_file_of(address))))
 
     def open(self, address: str) -> LocalFile:
-        path = _file_of(address)
+        path = reached(_file_of(address))
         if stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe disturbs its writer
             file = LocalFile(io.FileIO(path, opener=open_without_waiting))
             if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -113,7 +125,7 @@ class Local:
         raise OSError(errno.ENXIO, "not a regular file")
 
     def pages(self, address: str) -> int:
-        path = _file_of(address)
+        path = reached(_file_of(address))
         return _page_count(path, os.stat(path))
 
 
@@ -238,7 +250,7 @@ def _page_count(path: str, about: os.stat_result | None) -> int:
     if about is None or not stat.S_ISREG(about.st_mode) or not named_like_a_tiff(path):
         return 1
     try:
-        with LocalFile(io.FileIO(path, opener=open_without_waiting)) as file:
+        with LocalFile(io.FileIO(reached(path), opener=open_without_waiting)) as file:
             return len(photo_pages(OpenBytes(file, _facts(about))))
     except (OSError, Refused):
         return 1
@@ -248,7 +260,7 @@ def _list(path: str, listing: Discovery) -> list[os.DirEntry[str]]:
     """List one directory, last entry first; what cannot be listed is recorded, the rest is used."""
     entries: list[os.DirEntry[str]] = []
     try:
-        with os.scandir(path) as found:
+        with os.scandir(reached(path)) as found:
             entries.extend(found)
     except OSError as error:
         listing.misses(path, error.strerror or type(error).__name__)
@@ -274,7 +286,7 @@ def _entered(
     if entry.name in (RESULTS_DIR, HEATMAPS) and _holds_results(os.path.dirname(entry.path)):
         listing.excluded[f"{entry.name}/ of a scan's results"] += 1
         return None
-    is_link = entry.is_symlink()
+    is_link = entry.is_symlink() or _is_junction(entry)
     uri = directory_uri(entry.path) if is_link else f"{level.uri}{quoted(entry.name)}/"
     if not is_keyed and listing.has_claimed(uri, entry.path):
         return None
@@ -307,7 +319,7 @@ def _holds_results(path: str) -> bool:
 
 def _stat(path: str) -> os.stat_result | None:
     try:
-        return os.stat(path)
+        return os.stat(reached(path))
     except (OSError, ValueError):
         return None
 
@@ -318,9 +330,18 @@ def _facts(about: os.stat_result | None) -> FileFacts:
 
 def _is_dir(entry: os.DirEntry[str], follow_symlinks: bool) -> bool:
     try:
-        return entry.is_dir(follow_symlinks=follow_symlinks)
+        is_dir = entry.is_dir(follow_symlinks=follow_symlinks)
+        return is_dir and (follow_symlinks or not _is_junction(entry))
     except OSError:
         return False
+
+
+def _is_junction(entry: os.DirEntry[str], *, windows: bool = _WINDOWS) -> bool:
+    """Whether a directory is another one, which Windows does not call a link."""
+    if not windows:
+        return False
+    tag = getattr(entry.stat(follow_symlinks=False), "st_reparse_tag", 0)
+    return tag == _JUNCTION and not os.path.ismount(entry.path)
 
 
 def is_apple_double(path: str, name: str) -> bool:
@@ -331,10 +352,20 @@ def is_apple_double(path: str, name: str) -> bool:
 def _head(path: str, count: int) -> bytes:
     """Read a file's first bytes, none where that fails; never wait for what became a pipe."""
     try:
-        with open(path, "rb", buffering=0, opener=open_without_waiting) as file:
+        with open(reached(path), "rb", buffering=0, opener=open_without_waiting) as file:
             return file.read(count) or b""
     except OSError:
         return b""
+
+
+def reached(path: str, *, windows: bool = _WINDOWS) -> str:
+    r"""Return a path as this system opens it: a long one, on Windows, by the prefix `\\?\`."""
+    if not windows or path.startswith("\\\\?\\"):
+        return path
+    full = ntpath.abspath(path)
+    if len(full) <= _LONGEST:
+        return path
+    return f"\\\\?\\UNC{full[1:]}" if full.startswith("\\\\") else f"\\\\?\\{full}"
 
 
 def open_without_waiting(path: str, flags: int) -> int:

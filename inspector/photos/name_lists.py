@@ -38,8 +38,8 @@ def is_list(source: str) -> bool:
 def names_in(source: str) -> Iterator[str]:
     """Yield the names in a list, in order; a piece of it is in memory at a time. Of a Parquet file
     they stand in the column `uri`, or else `path`. In a text, bytes that are not UTF-8 stay what
-    they are; a byte order mark, empty lines and Windows' line ends do not count. Raises SourceError
-    for what cannot be read or is no list."""
+    they are, where the system has such names; a byte order mark, empty lines and Windows' line ends
+    do not count. Raises SourceError for what cannot be read or is no list."""
     try:
         with _opened(source) as file:
             block = read_at(file, _BLOCK, 0)
@@ -63,6 +63,8 @@ def names_in(source: str) -> Iterator[str]:
                 place += len(block)
             if name := rest.removesuffix(spare):
                 yield os.fsdecode(name)
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{source} is not in UTF-8; save it as UTF-8") from error
     except OSError as error:
         raise SourceError(
             f"cannot read the list {source}: {error.strerror or error}; ./{source} names a file "

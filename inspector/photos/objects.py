@@ -7,6 +7,7 @@ is asked for ahead of its turn, many at a time.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -44,6 +45,8 @@ _AHEAD_BYTES = 64 << 20
 """Bytes that a process may have fetched ahead."""
 _UNKNOWN_BYTES = 8 << 20
 """Taken for the size of an object of which nothing is known."""
+_USER = re.compile(r"(?<=://)/*[^/?#]*@")
+"""A name and a password in an address, which stand neither in the table nor in a message."""
 
 Answer = TypeVar("Answer")
 
@@ -111,7 +114,8 @@ class Objects:
             return resolved(address)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise SourceError(f"cannot scan {address!r}: {reason}") from error
+            shown = _without_user(address)
+            raise SourceError(f"cannot scan {shown!r}: {reason}") from error
 
     def named(self, address: str, listing: Discovery) -> Iterator[Found]:
         facts = FileFacts()
@@ -127,7 +131,7 @@ class Objects:
         except OSError:
             pass
         except ValueError:
-            uri = quote(address, safe=SAFE, errors="replace")
+            uri = quote(_without_user(address), safe=SAFE, errors="replace")
         yield from pages(uri, uri, facts, partial(page_count, uri, facts))
 
     def plain(self, uri: str) -> str:
@@ -138,7 +142,7 @@ class Objects:
         return facts_of(place.ask("head", place.key))
 
     def open(self, address: str) -> ObjectFile:
-        return self._files.take(address) or ObjectFile.of(address, FileFacts())
+        return self._files.take(address) or _asked(address, FileFacts())
 
     def pages(self, address: str) -> int:
         return page_of(address)  # to count them would take several requests
@@ -159,8 +163,18 @@ class Objects:
         )
 
 
+def _without_user(address: str) -> str:
+    return _USER.sub("***@", address, count=1)
+
+
+def _asked(address: str, listed: FileFacts) -> ObjectFile:
+    """Ask for an object. Raises OSError, ValueError for what is no address of one."""
+    canonical(address)
+    return ObjectFile.of(address, listed)
+
+
 def _fetch(ref: ImageRef) -> ObjectFile:
-    file = ObjectFile.of(ref.path, FileFacts(ref.size, ref.mtime_us))
+    file = _asked(ref.path, FileFacts(ref.size, ref.mtime_us))
     if (file.facts().size or 0) <= HELD_BYTES:
         file.seek(0)
     return file

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from inspector.photos.address import Inside
+from inspector.photos.address import Inside, decoded
 from inspector.photos.blocks import FileBlock
 from inspector.photos.formats import named_like_a_tiff
 from inspector.photos.local import open_without_waiting
@@ -103,7 +103,7 @@ class OpenArchive:
 
     def pages_of(self, member: Member) -> int:
         """Count the photos in a member, more than one in some TIFFs. Raises Refused, OSError."""
-        if not named_like_a_tiff(os.fsdecode(member.name)) or member.size > _MOST_LOOKED_THROUGH:
+        if not named_like_a_tiff(decoded(member.name)) or member.size > _MOST_LOOKED_THROUGH:
             return 1
         with self.file_of(member) as file:
             return len(photo_pages(OpenBytes(file, file.facts())))

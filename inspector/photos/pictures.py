@@ -157,8 +157,8 @@ def _open(data: Bytes) -> tuple[Image.Image, int]:
     ImageFile.LOAD_TRUNCATED_IMAGES = True  # in this process only: a person sees what is missing
     warnings.simplefilter("ignore")
     try:
-        Image.MAX_IMAGE_PIXELS = None  # the bound here is that of `LIMITS`
-        image = open_image(data)
+        Image.MAX_IMAGE_PIXELS = -(-LIMITS.max_pixels // 2)  # Pillow refuses twice that number
+        image = open_image(data, LIMITS)
         if image.width * image.height > LIMITS.max_pixels:
             raise CannotShowError(f"{image.width} x {image.height} is too large to be shown")
         if image.format == "PNG":
@@ -168,7 +168,7 @@ def _open(data: Bytes) -> tuple[Image.Image, int]:
                 tiff.refuse_unreadable(data)
                 return Image.fromarray(tiff_windows.read_pixels(data)), 1
         return image, orientation_of(image)
-    except (OSError, Refused) as error:
+    except (OSError, Refused, Image.DecompressionBombError) as error:
         raise CannotShowError(str(error)) from error
 
 

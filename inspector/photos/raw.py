@@ -20,6 +20,7 @@ from inspector.photos import iso_media, tiff
 from inspector.photos.formats import RAW, decodable, missing_extra, sniff
 from inspector.photos.opened import Refused
 from inspector.photos.pixels import upright, upright_sides
+from inspector.photos.tiff_directory import read_directory
 from inspector.photos.tiff_windows import read_pixels
 from inspector.types import PREVIEW, FailureCode
 
@@ -45,15 +46,20 @@ def is_camera_raw(data: Bytes, head: bytes) -> bool:
     return announced.startswith(RAW)
 
 
-def open_raw(data: Bytes) -> RawImage:
-    """Open a camera raw photo; nothing is developed before it is loaded. Raises Refused."""
+def open_raw(data: Bytes, max_pixels: int) -> RawImage:
+    """Open a camera raw photo; nothing is developed before it is loaded, and no preview of more
+    than `max_pixels` is decoded. Raises Refused."""
     if RAW not in decodable():
         raise Refused(FailureCode.UNSUPPORTED, missing_extra(RAW))
-    return RawImage(BytesIO(data[: len(data)]))
+    return RawImage(BytesIO(data[: len(data)]), max_pixels)
 
 
 class RawImage(ImageFile.ImageFile):
     """A camera raw photo as Pillow has its images: RGB, upright."""
+
+    def __init__(self, file: BytesIO, max_pixels: int) -> None:
+        self._max_pixels = max_pixels
+        super().__init__(file)
 
     def _open(self) -> None:
         assert isinstance(self.fp, BytesIO)
@@ -108,6 +114,7 @@ class RawImage(ImageFile.ImageFile):
             found = self._raw.extract_thumb()
             if found.format == self._rawpy.ThumbFormat.JPEG:
                 image: Image.Image = Image.open(BytesIO(found.data), formats=("JPEG",))
+                self._refuse_huge(*image.size)
             else:
                 image = Image.fromarray(found.data)
             preview = upright(image.convert("RGB"), self._orientation)
@@ -116,10 +123,19 @@ class RawImage(ImageFile.ImageFile):
         return None
 
     def _first_page(self) -> Image.Image | None:
-        with contextlib.suppress(Refused, OSError, ValueError, struct.error):
+        try:
             tiff.refuse_unreadable(self._data, preview=True)
+        except Refused:
+            return None
+        self._refuse_huge(*read_directory(self._data).sides)
+        with contextlib.suppress(Refused, OSError, ValueError, struct.error):
             return Image.fromarray(read_pixels(self._data))
         return None
+
+    def _refuse_huge(self, width: int, height: int) -> None:
+        if width * height > self._max_pixels:
+            detail = "its preview has more pixels than --max-pixels allows"
+            raise Refused(FailureCode.TOO_LARGE, detail)
 
     @contextlib.contextmanager
     def _refusing(self) -> Iterator[None]:

@@ -30,6 +30,8 @@ _TRASH = ".trash-"
 """Beginning of the name of a file manager's waste bin on a mounted drive."""
 APPLE_DOUBLE = "._"
 """Beginning of the names under which macOS keeps a file's attributes on foreign file systems."""
+_WINDOWS = os.name == "nt"
+_DRIVE = re.compile("[A-Za-z]:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,12 @@ class Pattern:
         return repr(self.text)
 
     @classmethod
-    def of(cls, text: str, *, hidden: bool) -> Pattern:
+    def of(cls, text: str, *, hidden: bool, windows: bool = _WINDOWS) -> Pattern:
+        """Parse a pattern; on Windows, whether a letter is a capital says nothing."""
+        text = _slashed(text, windows)
         names = [name for name in text.split("/") if name not in ("", ".")]
-        compiled = (None if name == "**" else _compiled(name, hidden=hidden) for name in names)
+        flags = re.IGNORECASE if windows else 0
+        compiled = (None if name == "**" else _compiled(name, flags, hidden) for name in names)
         return cls(text, tuple(compiled), text.endswith("/"), hidden)
 
     def matches(self, names: Sequence[str], *, is_dir: bool) -> bool:
@@ -126,7 +131,7 @@ class Excludes:
         path = f"{inside.archive}/{inside.name}" if inside else path
         if is_uri(path):
             path = unquoted(without_page(path.removeprefix(LOCAL)))
-        names = tuple(name for name in path.split("/") if name not in ("", "."))
+        names = tuple(name for name in _slashed(path).split("/") if name not in ("", "."))
         ends = range(1, len(names) + 1)
         return any(self._matched(names[:end], is_dir=end < len(names)) for end in ends)
 
@@ -139,22 +144,30 @@ class Excludes:
         return False
 
 
-def split_pattern(text: str) -> tuple[str, Pattern] | None:
+def split_pattern(text: str, *, windows: bool = _WINDOWS) -> tuple[str, Pattern] | None:
     """Split a text into a directory and the pattern below that; None for a text that is no pattern.
     The name of something that exists is none, such as `[1]`."""
-    names = os.path.expanduser(text).split("/")
+    text = _slashed(os.path.expanduser(text), windows)
+    names = text.split("/")
     for place, name in enumerate(names):
         here = "/".join(names[: place + 1])
         if set("*?[") & set(name) and not os.path.lexists(here):
             root = "/".join(names[:place])
             top = "/" if text.startswith("/") and not root else root or "."
-            return top, Pattern.of("/".join(names[place:]), hidden=False)
+            if windows and _DRIVE.fullmatch(top):
+                top += "/"  # without it, the directory that is current on that drive
+            return top, Pattern.of("/".join(names[place:]), hidden=False, windows=windows)
     return None
 
 
-def _compiled(name: str, *, hidden: bool) -> re.Pattern[str]:
+def _slashed(path: str, windows: bool = _WINDOWS) -> str:
+    """Return a path or a pattern with slashes, where backslashes may stand for them."""
+    return path.replace("\\", "/") if windows else path
+
+
+def _compiled(name: str, flags: int, hidden: bool) -> re.Pattern[str]:
     shown = hidden or name.startswith(".")
-    return re.compile(("" if shown else r"(?!\.)") + fnmatch.translate(name))
+    return re.compile(("" if shown else r"(?!\.)") + fnmatch.translate(name), flags)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from inspector.core.text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -34,6 +36,8 @@ _WHAT = (
     re.compile(r"- HTTP error: ([^\n]+)"),
 )
 """What matters in an error of obstore, which is a page long."""
+_LONGEST = 200
+"""Letters of it that are kept."""
 CHAIN = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile in ~/.aws or a role of this "
     "machine; AWS_SKIP_SIGNATURE=true for a public bucket",
@@ -152,11 +156,11 @@ def _as_os_error(scheme: str, error: Exception) -> OSError:
 
 
 def _reason(error: Exception) -> str:
-    """The one line that says what happened."""
+    """The one line that says what happened, in words of a server that may be anybody's."""
     text = str(error).partition("\n\nDebug source")[0]
-    if _METADATA.search(text.partition("<")[0]):
-        return " ".join(text.split())[:200]
-    found = next((match[1] for words in _WHAT if (match := words.search(text))), None)
-    if isinstance(error, FileNotFoundError) and found in (None, "404 Not Found"):
-        found = "there is no such object"
-    return (found or " ".join(text.split())[:200]).strip().rstrip(".")
+    found = None
+    if not _METADATA.search(text.partition("<")[0]):
+        found = next((match[1] for words in _WHAT if (match := words.search(text))), None)
+        if isinstance(error, FileNotFoundError) and found in (None, "404 Not Found"):
+            found = "there is no such object"
+    return printable(" ".join((found or text).split()))[:_LONGEST].rstrip(" .")

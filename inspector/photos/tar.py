@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _RECORD = tarfile.BLOCKSIZE
 _LONGEST_EXTENSION = 1 << 20
-"""Bytes of a name, or of pax fields, that are believed."""
+"""Bytes of a name, of pax fields, or of a sparse file's headers, that are believed."""
 _MOST_EXTENSIONS = 16
 _LONGEST_NUMBER = 20
 _LINKS = (tarfile.LNKTYPE, tarfile.SYMTYPE)
@@ -145,9 +145,11 @@ class TarArchive:
 
     def _behind_sparse(self, at: int) -> int:
         """Return the place behind the further headers of GNU's old sparse files."""
-        flag = 482
+        end, flag = at + _LONGEST_EXTENSION, 482
         while self._read(at - _RECORD + flag, 1) not in (b"\0", b""):
             at, flag = at + _RECORD, 504
+            if at > end:
+                raise DamagedError("it is damaged: the description of a member is too long")
         return at
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from inspector.core.durable import replacing
 from inspector.core.text import quantity
-from inspector.photos.address import text_of
+from inspector.photos.address import SLASHES, text_of
 from inspector.reporting.counting import common_folder
 from inspector.reporting.wording import photos
 from inspector.results.labels import box_of
@@ -40,10 +40,10 @@ def write_coco(query: Query, file: Path, moved: Moved | None = None) -> str:
         f"SELECT min(uri), max(uri) FROM photos WHERE {_LOOKED_AT}",
     )
     root = common_folder(first or "", last or "")
-    now = text_of(moved.apply(root) if moved else root).rstrip("/")
+    now = text_of(moved.apply(root) if moved else root).rstrip(SLASHES)
     about = {"description": "cracks found by inspector", "root": now}
     counts = {}
-    with replacing(file) as draft, draft.open("w", encoding="utf-8", newline="\n") as stream:
+    with replacing(file) as draft, draft.open("x", encoding="utf-8", newline="\n") as stream:
         stream.write(f'{{"info": {json.dumps(about)},\n"licenses": [],\n')
         stream.write(f'"categories": [{json.dumps(_CATEGORY)}]')
         lists = {"images": _images(query, root, moved), "annotations": _annotations(query)}

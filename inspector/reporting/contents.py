@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from inspector.results.query import Query
-    from inspector.results.reader import PartFile, Table
+    from inspector.results.reader import Table
     from inspector.types import JsonObject
 
 WRITING, INTERRUPTED, DAMAGED, AT_REST = "writing", "interrupted", "damaged", "at_rest"
@@ -133,11 +133,8 @@ class Report:
     """Photos judged at their own scale, which have thresholds of their own."""
     facts: Mapping[str, str]
     runs: Sequence[Mapping[str, str]]
-    written: tuple[datetime, datetime]
-    """Times at which the first and the last row were made."""
-    dated_by_files: bool
-    """Rows of earlier versions do not say it; the times of their files stand for it, which a copy
-    may have changed."""
+    judged: tuple[datetime, ...]
+    """Times at which the first and the last row were made; none without rows."""
     cracks: Sequence[JsonObject] = field(repr=False)
     review: Sequence[JsonObject] = field(repr=False)
     differing: Sequence[JsonObject] = field(repr=False)
@@ -215,8 +212,7 @@ class Report:
             "runs": [dict(run) | {"rows": int(run["rows"])} for run in self.runs],
             "files": dict(self.said),
             "since": self.since and self.since.isoformat(timespec="seconds"),
-            "written": [moment.isoformat(timespec="seconds") for moment in self.written],
-            "dated_by_files": self.dated_by_files,
+            "judged": [moment.isoformat(timespec="seconds") for moment in self.judged],
         }
 
 
@@ -258,31 +254,11 @@ def count_table(query: Query, pictures: int) -> Report:
         facts=table.facts,
         runs=counting.run_facts(query),
         since=table.since and _local(table.since),
-        written=_written(table),
-        dated_by_files=table.since is None
-        and any(rows and not moment for part in table.parts for rows, moment in part.judged),
+        judged=tuple(map(_local, counting.judged_between(query))),
         cracks=cracks,
         review=review,
         differing=differing,
     )
-
-
-def _written(table: Table) -> tuple[datetime, datetime]:
-    """Return when the first and the last row were made; of rows that do not say it, and of a table
-    without rows, when their files were written."""
-    moments = [
-        _filed(part) if moment is None else _local(moment)
-        for part in table.parts
-        for rows, moment in part.judged
-        if rows and (table.since is None or (moment and moment >= table.since))
-    ]
-    moments = moments or [_filed(part) for part in table.parts]
-    return min(moments), max(moments)
-
-
-def _filed(part: PartFile) -> datetime:
-    """When the file of a part was written, as it tells."""
-    return datetime.fromtimestamp(part.state[2] / 1e9).astimezone()
 
 
 def _local(moment: datetime) -> datetime:

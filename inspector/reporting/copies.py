@@ -3,6 +3,7 @@ they are. Photos keep their folders, and are opened by processes of their own.""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from contextlib import closing
@@ -12,7 +13,8 @@ from urllib.parse import unquote_to_bytes
 
 from inspector.core.durable import is_empty, publish
 from inspector.core.text import quantity
-from inspector.errors import UsageError
+from inspector.errors import OutputError, UsageError
+from inspector.photos.address import decoded
 from inspector.photos.drawing import mark_regions
 from inspector.photos.pictures import CannotShowError, as_jpeg, read_whole
 from inspector.reporting.counting import SHOWN, common_folder
@@ -34,6 +36,12 @@ _AT_ONCE = 200
 """Rows in memory."""
 _LONGEST_NAME = 200
 """Bytes of one name."""
+_LONGEST_SUFFIX = 20
+_NO_PLACE = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+"""Error numbers of a path that cannot be, or where another photo is in its way."""
+_REPLACED = "/\0"
+_REPLACED_ON_WINDOWS = "".join(map(chr, range(32))) + '/\\:*?"<>|'
+"""Letters that have a meaning in a path, or that no name may have."""
 _LONGEST_SIDE = 65_500
 """Pixels of a JPEG's side."""
 _AROUND = 32
@@ -74,7 +82,7 @@ def write_copies(
                     continue
                 for option, contents in made.items():
                     written[option] += len(contents)
-                    _write(option, folders[option], place, contents)
+                    _write(option, folders[option], place, row["uri"], contents)
     gone = f"; {photos(missing)} could not be read, first {why}" if missing else ""
     return {option: f"{quantity(count, 'picture')}{gone}" for option, count in written.items()}
 
@@ -110,14 +118,16 @@ def make_pictures(
     return found
 
 
-def place_of(uri: str, root: str) -> str:
+def place_of(uri: str, root: str, *, windows: bool = os.name == "nt") -> str:
     """Where a photo belongs below a folder: its path below `root`. Names that would lead out of it
     or that no file system takes become others."""
-    names = []
+    names, wrong = [], _REPLACED_ON_WINDOWS if windows else _REPLACED
     for part in uri.removeprefix(root).replace("#", "-").split("/"):
-        name = unquote_to_bytes(part).replace(b"/", b"_").replace(b"\0", b"_")
-        if name not in (b"", b".", b".."):
-            names.append(os.fsdecode(name[:_LONGEST_NAME]))
+        name = decoded(unquote_to_bytes(part)[:_LONGEST_NAME], windows=windows)
+        name = name.translate(dict.fromkeys(map(ord, wrong), "_"))[:_LONGEST_NAME]
+        name = name.rstrip(". ") if windows else name
+        if name not in ("", ".", ".."):
+            names.append(name)
     return "/".join(names) or "photo"
 
 
@@ -129,9 +139,21 @@ def _unique(place: str, uri: str, taken: set[str]) -> str:
     return place
 
 
-def _write(option: str, folder: Path, place: str, contents: Sequence[bytes]) -> None:
+def _write(option: str, folder: Path, place: str, uri: str, contents: Sequence[bytes]) -> None:
+    """Write the pictures of a photo; where no file can have its place, they are called after the
+    hash of its uri. Raises OutputError."""
     endings = {COPY: "", ANNOTATE: "-regions.jpg"}
+    flat = hashlib.sha256(uri.encode()).hexdigest()[:32] + Path(place).suffix[:_LONGEST_SUFFIX]
     for number, content in enumerate(contents, 1):
-        file = folder / f"{place}{endings.get(option, f'-region-{number}.jpg')}"
-        with writing(file, option):
-            publish(content, file)
+        ending = endings.get(option, f"-region-{number}.jpg")
+        try:
+            _put(option, folder / f"{place}{ending}", content)
+        except OutputError as error:
+            if getattr(error.__cause__, "errno", None) not in _NO_PLACE:
+                raise
+            _put(option, folder / f"{flat}{ending}", content)
+
+
+def _put(option: str, file: Path, content: bytes) -> None:
+    with writing(file, option):
+        publish(content, file)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inspector.photos.address import text_of
+from inspector.core.text import calendar_time
+from inspector.photos.address import SLASHES, text_of
 from inspector.results.query import FAILED, OPPOSITE
 from inspector.types import Verdict, View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from inspector.results.query import Query
     from inspector.types import JsonObject
@@ -88,12 +90,14 @@ Places = tuple[tuple[float, float, Group], ...]
 
 def count_kinds(query: Query, min_crack_mm: float | None) -> Group:
     """Create `kinds`, the photos by what the model and people said, by reason and failure, with how
-    many of them cannot show the crack width asked for, if one is; return all photos."""
+    many of them cannot show the crack width asked for, if one is, and when the first and the last
+    of them were judged; return all photos."""
     query.create(
         "kinds",
-        ["reason", "failure_code", "size_bytes", "smallest_visible_mm", "view"],
+        ["reason", "failure_code", "size_bytes", "smallest_visible_mm", "view", "judged_at"],
         f"""SELECT model, human, reason, failure_code, {_COUNT}, sum(size_bytes) AS size_bytes,
               min(row, {FAILURES_LISTED}) AS first_rows,
+              min(judged_at) AS first_judged, max(judged_at) AS last_judged,
               count(*) FILTER (smallest_visible_mm > ?::FLOAT) AS coarse,
               count(*) FILTER (smallest_visible_mm IS NULL AND model <> '{FAILED}')
                 AS unknown_scale,
@@ -103,6 +107,15 @@ def count_kinds(query: Query, min_crack_mm: float | None) -> Group:
     )
     (counts,) = query.db.execute(f"SELECT {_SUM} FROM kinds").fetchall()
     return Group("all", *counts)
+
+
+def judged_between(query: Query) -> list[datetime]:
+    """Return when the first and the last of `kinds` were judged (UTC); nothing where none was, or
+    not at a time that a calendar has."""
+    some = "SELECT epoch_us(min(first_judged)), epoch_us(max(last_judged)) FROM kinds"
+    moments = map(calendar_time, query.db.execute(some).fetchall()[0])
+    known = [moment for moment in moments if moment is not None]
+    return known if len(known) > 1 else []
 
 
 def sum_of(query: Query, name: str) -> int:
@@ -152,7 +165,7 @@ def count_folders(query: Query) -> tuple[str, tuple[Folders, ...]]:
         if number > seen:
             seen = number
             tables.append(folders)
-    return text_of(root).rstrip("/") or "/", tuple(tables)
+    return text_of(root).rstrip(SLASHES) or "/", tuple(tables)
 
 
 def common_folder(first: str, last: str) -> str:
@@ -277,7 +290,7 @@ def run_facts(query: Query) -> list[dict[str, str]]:
     """Return what made the rows, that of the most rows first: how many, and what its parts say."""
     runs: Counter[tuple[str, ...]] = Counter()
     for part in query.table.parts:
-        runs[tuple(part.facts.get(name, "") for name in _RUN)] += query.table.rows_of(part)
+        runs[tuple(part.facts.get(name, "") for name in _RUN)] += part.streamed
     return [
         {"rows": str(rows), **dict(zip(_RUN, values, strict=True))}
         for values, rows in runs.most_common()

@@ -86,7 +86,7 @@ def write_xlsx(
     import xlsxwriter
 
     shown = {row: picture for row, picture in pictures.items() if picture}
-    with replacing(file) as draft, draft.open("wb") as stream:
+    with replacing(file) as draft, draft.open("xb") as stream:
         # Of a row that is done only its links and its picture stay in memory.
         options = {"constant_memory": True, "default_date_format": "yyyy-mm-dd hh:mm:ss"}
         with xlsxwriter.Workbook(stream, options) as book:

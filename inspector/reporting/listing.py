@@ -12,7 +12,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from inspector.core.text import printable
-from inspector.photos.address import text_of
+from inspector.photos.address import SLASHES, text_of
 from inspector.reporting.counting import IN_ORDER
 from inspector.types import Verdict
 
@@ -128,8 +128,8 @@ def _names(uris: Iterable[str], links: Links, root: str) -> dict[str, Any]:
                 found["tails"][place] = tail
             if new:
                 numbers[folder] = len(numbers)
-                below = f"{text_of(folder)}/".removeprefix(f"{root.rstrip('/')}/")
-                found["folders"].append(printable(below).rstrip("/"))
+                below = text_of(folder).removeprefix(root.rstrip(SLASHES)).strip(SLASHES)
+                found["folders"].append(printable(below))
                 found["links"].append(to_folder)
         found["folder"].append(numbers[folder])
         found["file"].append(text)

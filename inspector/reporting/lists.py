@@ -204,7 +204,7 @@ def write_csv(query: Query, file: Path, links: Links) -> str:
     count = 0
     with (
         replacing(file) as draft,
-        draft.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="") as stream,
+        draft.open("x", encoding="utf-8-sig", errors="backslashreplace", newline="") as stream,
     ):
         writer = csv.writer(stream)
         writer.writerow([field.name for field in FIELDS])

@@ -46,7 +46,7 @@ def write_geojson(query: Query, file: Path, moved: Moved | None = None) -> str:
     there is to say of the file. Raises OSError, OutputError, StaleTableError.
     """
     count = 0
-    with replacing(file) as draft, draft.open("w", encoding="utf-8", newline="\n") as stream:
+    with replacing(file) as draft, draft.open("x", encoding="utf-8", newline="\n") as stream:
         stream.write('{"type": "FeatureCollection", "features": [\n')
         for count, feature in enumerate(_points(query, moved), start=1):
             stream.write(f",\n{feature}" if count > 1 else feature)
@@ -190,7 +190,7 @@ def write_geoparquet(query: Query, file: Path, moved: Moved | None = None) -> st
     schema = schema.with_metadata({"geo": json.dumps(geo)})
     with (
         replacing(file) as draft,
-        draft.open("wb") as stream,
+        draft.open("xb") as stream,
         pq.ParquetWriter(stream, schema, compression="zstd") as writer,
     ):
         waiting: list[dict[str, Any]] = []

@@ -6,7 +6,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-import shlex
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,11 +15,11 @@ from PIL import Image
 
 from inspector.core.layout import TABLE
 from inspector.core.pages import ASSETS, data_uri, inline_script, page_environment
-from inspector.core.text import display_path
+from inspector.core.text import display_path, quoted_word
 from inspector.errors import UsageError
 from inspector.model.bundle import ModelBundle
 from inspector.model.stamp import find_bundle
-from inspector.photos.address import text_of
+from inspector.photos.address import SLASHES, text_of
 from inspector.photos.drawing import chance
 from inspector.reporting import wording
 from inspector.reporting.contents import AT_REST
@@ -221,7 +220,7 @@ def render_page(
         out=display_path(
             str(report.out.absolute() if isinstance(report.out, Path) else report.out)
         ),
-        command=shlex.quote(display_path(str(report.out))),
+        command=quoted_word(display_path(str(report.out))),
         in_bucket=isinstance(report.out, str),
         query=_query(report.out),
     )
@@ -231,7 +230,7 @@ def _cards(report: Report, shots: Sequence[Shot], links: Links) -> list[Card]:
     rows, _ = shown_rows(report)
     kinds = [LISTED[0]] * len(report.cracks) + [LISTED[1]] * len(report.review)
     outcomes = [*kinds, *[None] * len(report.differing)]
-    names = [text_of(row["uri"]).removeprefix(report.root).lstrip("/") for row in rows]
+    names = [text_of(row["uri"]).removeprefix(report.root).lstrip(SLASHES) for row in rows]
     return [
         Card(row, shot, name, links.photo(row["uri"]), outcome)
         for row, shot, name, outcome in zip(rows, shots, names, outcomes, strict=True)

@@ -22,10 +22,9 @@ from inspector.reporting.lists import Links, write_csv, writing
 from inspector.reporting.page import Cover, render_page, shown_rows, unseen
 from inspector.reporting.shots import take_shots
 from inspector.results.labels import read_decisions
-from inspector.results.log import at_hand
+from inspector.results.opening import at_hand
 from inspector.results.query import Query
-from inspector.results.reader import read_steadily
-from inspector.results.times import parse_since
+from inspector.results.reader import parse_since, read_steadily
 from inspector.workers.process import refuse_reimport
 
 if TYPE_CHECKING:
@@ -175,7 +174,7 @@ def _report(config: ReportConfig, out: Path, progress: Progress) -> Report:
         with (
             writing(config.html, "--html"),
             replacing(config.html) as draft,
-            draft.open("w", encoding="utf-8", errors="backslashreplace") as stream,
+            draft.open("x", encoding="utf-8", errors="backslashreplace") as stream,
         ):
             stream.writelines(page)
     return counted

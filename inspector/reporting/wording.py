@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
-from inspector.core.text import TITLE, Whole, display_path, quantity, wrapped
+from inspector.core.text import TITLE, Whole, display_path, quantity, quoted_word, wrapped
 from inspector.model.scale import cannot_show
 from inspector.reporting.contents import AT_REST
 from inspector.reporting.counting import OUTCOMES
@@ -271,7 +270,7 @@ def report_lines(report: Report) -> list[str]:
         said = f"known of {photos(report.placed)}, not of {report.without_place:,}"
         lines += wrapped("places", said)
     if total.review:
-        out = shlex.quote(display_path(str(report.out)))
+        out = quoted_word(display_path(str(report.out)))
         here = f"merge {out} --out DIR" if isinstance(report.out, str) else f"review {out}"
         words = ("is", "it") if total.review == 1 else ("are", "them")
         seen = f", {people.unsure:,} of them seen and unsure" if people.unsure else ""

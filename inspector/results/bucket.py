@@ -53,9 +53,9 @@ class Bucket:
             return bytes(got.bytes())
 
     def fetch(self, name: str, file: Path) -> None:
-        """Write an object to a file."""
+        """Write an object to a new file."""
         got = self._place.ask("get", self._key(name))
-        with file.open("wb") as stream, store_errors(self._place.scheme):
+        with file.open("xb") as stream, store_errors(self._place.scheme):
             for chunk in got.stream():
                 stream.write(chunk)
 

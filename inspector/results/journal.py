@@ -16,7 +16,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from inspector.core.durable import append_synced
-from inspector.results.manifest import states_to_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,8 +40,8 @@ class Journal:
         """Steps since the manifest was written whole."""
 
     def follow(self, manifest: Manifest, token: str) -> None:
-        """From now on, continue a manifest that was written under this token; earlier versions
-        gave it none, and it cannot be continued."""
+        """From now on, continue a manifest that was written under this token; one without a token
+        cannot be continued."""
         self._follows, self._lost, self.lines = token, manifest.lost, 0
         self._room = max(FEW_LINES, len(manifest.parts)) if token else 0
 
@@ -56,7 +55,7 @@ class Journal:
         if step.lost != self._lost:
             line["lost"] = [asdict(part) for part in step.lost]
         if step.rewriting:
-            line["rewriting"] = states_to_json(step.rewriting)
+            line["rewriting"] = [asdict(part) for part in step.rewriting.values()]
         if step.ended:
             line["ended"] = step.ended
         lines = [line] if self.lines else [{"follows": self._follows}, line]

@@ -57,8 +57,8 @@ SCHEMA = pa.schema(
 )
 """`id` counts from 0; times are UTC; `verdict`, `p_crack` and `model` (the bundle's digest) are
 what the table said at that moment. `label` is null where only regions were labelled or a note was
-written; `regions` and `note` are null where there are none, also in lines of versions that knew of
-none. A line that takes back the decision `undoes` says again what stood before, or has neither."""
+written; `regions` and `note` are null where there are none. A line that takes back the decision
+`undoes` says again what stood before, or has neither."""
 LONGEST_NOTE = 2000
 """Letters of a note."""
 

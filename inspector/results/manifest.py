@@ -15,20 +15,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from inspector.core.durable import publish
+from inspector.core.durable import patiently, publish
 from inspector.core.layout import MANIFEST, RESULTS_DIR, Layout, is_part_name
-from inspector.core.untrusted import NotAFileError, parse_json, read_plain
+from inspector.core.untrusted import NotAFileError, checked, parse_json, read_plain
 from inspector.errors import OutputError, UsageError
 from inspector.model.bundle import Thresholds
 from inspector.model.scale import Scale
 from inspector.photos.selection import Shard
 from inspector.results.schema import SCHEMA_VERSION
+from inspector.types import JsonObject
 from inspector.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from inspector.types import JsonObject
 
 CHOICES = "choose another --out, or --overwrite to remove these results first"
 RESTORE = "restore it, or scan again with --overwrite or into another --out"
@@ -57,6 +56,12 @@ class Part:
     file: str
     rows: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        if not is_part_name(self.file):
+            raise ValueError(f"{self.file!r:.40} is not the name of a part")
+        if self.rows < 0 or not _SHA256.fullmatch(self.sha256):
+            raise ValueError(f"{self.file} has no number of rows or no sha256")
 
 
 THRESHOLDS = ("clear_below", "crack_from", "out_of_distribution")
@@ -93,6 +98,13 @@ class Manifest:
     recorded_rows: int = field(default=0, compare=False)
     """Number of rows in all parts, as it was read."""
 
+    def __post_init__(self) -> None:
+        names = {part.file for part in (*self.parts, *self.lost)}
+        if len(names) < len(self.parts) + len(self.lost):
+            raise ValueError("it lists a part twice")
+        if self.ended not in ("", WHOLE, MERGED):
+            raise ValueError(f"{self.ended!r:.40} is no way in which a table ends")
+
     @classmethod
     def read(cls, out: Path) -> Self | None:
         """Return the manifest of `out` as its journal continues it, or None where it has none.
@@ -115,61 +127,50 @@ class Manifest:
     def parse(cls, content: bytes, out: Path | str, steps: bytes = b"") -> Self:
         """Return the manifest with this content, as `steps` continue it. Raises ManifestError."""
         try:
-            values = _object(parse_json(content))
+            values = parse_json(content)
             _check_version(out, values)
-            return cls._of(values)._continued(steps)
-        except (ValueError, TypeError) as error:
+            return cls._of(checked(_Written, values))._continued(steps)
+        except ValueError as error:
             raise ManifestError(
                 f"{out}/{RESULTS_DIR}/{MANIFEST} is damaged ({error}); {CHOICES}", str(error)
             ) from error
 
     @classmethod
-    def _of(cls, values: JsonObject) -> Self:
-        """Check and convert. Raises ValueError, TypeError for what no scan writes."""
-        identity = _object(values.get("identity"))
-        if not all(isinstance(value, str) for value in (*identity.values(), values.get("backend"))):
-            raise TypeError("its identity or backend is no text")
-        parts, lost = (_parts(values.get(name)) for name in ("parts", "lost"))
-        names = {part.file for part in (*parts, *lost)}
-        if len(names) < len(parts) + len(lost):
-            raise ValueError("it lists a part twice")
-        to_be = values.get("next")
-        if to_be is not None and _object(to_be).get("next") is not None:
+    def _of(cls, written: _Written, *, follows: bool = False) -> Self:
+        """Raises ValueError for what no scan writes."""
+        if follows and written.next is not None:
             raise ValueError("what is to follow it is no manifest")
+        to_be = None if written.next is None else checked(_Written, written.next, "next")
         return cls(
-            identity=identity,
-            backend=values["backend"],
-            parts=parts,
-            lost=lost,
-            rewriting=_states(values.get("rewriting", {})),
-            ended=_ending(values.get("ended", "")),
-            journal=str(values.get("journal", "")),
-            next=None if to_be is None else cls._of(to_be),
-            recorded_fingerprint=_sha256(values.get("fingerprint")),
-            recorded_rows=_count(values.get("rows")),
+            identity=written.identity,
+            backend=written.backend,
+            parts=written.parts,
+            lost=written.lost,
+            rewriting={part.file: part for part in written.rewriting},
+            ended=written.ended,
+            journal=written.journal,
+            next=None if to_be is None else cls._of(to_be, follows=True),
+            recorded_fingerprint=written.fingerprint,
+            recorded_rows=written.rows,
         )
 
     def _continued(self, steps: bytes) -> Self:
-        """This one after the steps of a journal, if that is its own. Raises as `_of`."""
-        lines = [_object(parse_json(line)) for line in steps.split(b"\n")[:-1]]  # the last is torn
-        if not self.journal or not lines or lines[0].get("follows") != self.journal:
+        """This one after the steps of a journal, if that is its own. Raises ValueError."""
+        first, *lines = map(parse_json, steps.split(b"\n")[:-1] or [b"null"])  # the last is torn
+        if not self.journal or not lines or first != {"follows": self.journal}:
             return self
-        parts = {part.file: part for part in self.parts}
-        lost, last = self.lost, lines[-1]
-        for line in lines[1:]:
-            parts |= {part.file: part for part in _parts(line.get("parts"))}
-            lost = _parts(line["lost"]) if "lost" in line else lost
-        if len(lines) < 2:
-            return self
-        if not parts.keys().isdisjoint(part.file for part in lost):
-            raise ValueError("its journal lists a part twice")
+        parts, lost = {part.file: part for part in self.parts}, self.lost
+        for number, line in enumerate(lines):
+            step = checked(_Step, line, f"step {number} of its journal")
+            parts |= {part.file: part for part in step.parts}
+            lost = lost if step.lost is None else step.lost
         return replace(
             self,
             parts=tuple(parts.values()),
             lost=lost,
-            rewriting=_states(last.get("rewriting", {})),
-            ended=_ending(last.get("ended", "")),
-            recorded_rows=_count(last.get("rows")),
+            rewriting={part.file: part for part in step.rewriting},
+            ended=step.ended,
+            recorded_rows=step.rows,
         )
 
     def thresholds(self, prefix: str = "") -> Thresholds | None:
@@ -204,7 +205,7 @@ class Manifest:
         which that names it. Raises OSError."""
         token = secrets.token_hex(16)
         publish(self.content(token), Layout(out).manifest, Layout(out).draft(MANIFEST))
-        Layout(out).journal.unlink(missing_ok=True)  # the new manifest disowns it already
+        patiently(Layout(out).journal.unlink, True)  # the new manifest disowns it already
         return token
 
     def content(self, token: str) -> bytes:
@@ -212,24 +213,56 @@ class Manifest:
         return json.dumps(self._to_json(token)).encode()
 
     def _to_json(self, token: str = "") -> JsonObject:
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "tool_version": __version__,
-            "fingerprint": fingerprint_of(self.identity),
-            "identity": dict(self.identity),
-            "backend": self.backend,
-            "rows": sum(part.rows for part in self.parts),
-            "ended": self.ended,
-            "journal": token,
-            "parts": [asdict(part) for part in self.parts],
-            "lost": [asdict(part) for part in self.lost],
-            "rewriting": states_to_json(self.rewriting),
-            "next": self.next and self.next._to_json(),
-        }
+        written = _Written(
+            schema_version=SCHEMA_VERSION,
+            tool_version=__version__,
+            fingerprint=fingerprint_of(self.identity),
+            identity=dict(self.identity),
+            backend=self.backend,
+            rows=sum(part.rows for part in self.parts),
+            ended=self.ended,
+            journal=token,
+            parts=self.parts,
+            lost=self.lost,
+            rewriting=tuple(self.rewriting.values()),
+            next=None if self.next is None else self.next._to_json(),
+        )
+        return asdict(written)
 
 
-def states_to_json(states: Mapping[str, Part]) -> JsonObject:
-    return {file: {"rows": part.rows, "sha256": part.sha256} for file, part in states.items()}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    """A manifest as its file has it: who wrote it, and what can be held against the rest."""
+
+    schema_version: int
+    tool_version: str
+    fingerprint: str
+    identity: Mapping[str, str]
+    backend: str
+    rows: int
+    """In all parts."""
+    ended: str
+    journal: str
+    parts: tuple[Part, ...]
+    lost: tuple[Part, ...]
+    rewriting: tuple[Part, ...]
+    next: JsonObject | None
+
+    def __post_init__(self) -> None:
+        if self.rows < 0 or not _SHA256.fullmatch(self.fingerprint):
+            raise ValueError("it has no number of rows or no fingerprint")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """A line of a journal but the first: new and replaced parts, and the table as it is now."""
+
+    parts: tuple[Part, ...]
+    rows: int
+    lost: tuple[Part, ...] | None = None
+    """None: as before."""
+    rewriting: tuple[Part, ...] = ()
+    ended: str = ""
 
 
 def fingerprint_of(identity: Mapping[str, str]) -> str:
@@ -239,8 +272,10 @@ def fingerprint_of(identity: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
-def _check_version(out: Path | str, values: JsonObject) -> None:
+def _check_version(out: Path | str, values: Any) -> None:
     """Raise OtherVersionError for another table schema, ValueError for what is none."""
+    if not isinstance(values, dict):
+        raise ValueError(f"it is {values!r:.40}, not an object")
     found, writer = values.get("schema_version"), values.get("tool_version")
     if type(found) is not int or not isinstance(writer, str):
         raise ValueError("it names no version that wrote it")
@@ -254,51 +289,6 @@ def _check_version(out: Path | str, values: JsonObject) -> None:
         f"schema {SCHEMA_VERSION}",
         "use the version that wrote it",
     )
-
-
-def _object(value: Any) -> JsonObject:
-    if not isinstance(value, dict):
-        raise TypeError(f"{value!r:.40} is no object")
-    return value
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError(f"{value!r:.40} is no list")
-    return value
-
-
-def _parts(value: Any) -> tuple[Part, ...]:
-    return tuple(_part(_object(entry)) for entry in _list(value))
-
-
-def _states(value: Any) -> dict[str, Part]:
-    return {file: _part({"file": file} | _object(state)) for file, state in _object(value).items()}
-
-
-def _part(entry: JsonObject) -> Part:
-    name = entry.get("file")
-    if not isinstance(name, str) or not is_part_name(name):
-        raise ValueError(f"{name!r:.40} is not the name of a part")
-    return Part(name, _count(entry.get("rows")), _sha256(entry.get("sha256")))
-
-
-def _ending(value: Any) -> str:
-    if value not in ("", WHOLE, MERGED):
-        raise ValueError(f"{value!r:.40} is no way in which a table ends")
-    return str(value)
-
-
-def _sha256(value: Any) -> str:
-    if not isinstance(value, str) or not _SHA256.fullmatch(value):
-        raise ValueError(f"{value!r:.40} is not 64 hexadecimal digits")
-    return value
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r:.40} is not a number of rows")
-    return value
 
 
 def check_identity(out: Path | str, identity: Mapping[str, str], manifest: Manifest | None) -> None:

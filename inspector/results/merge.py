@@ -21,8 +21,8 @@ from inspector.core.text import display_path, quantity
 from inspector.core.untrusted import opened, sha256_of, take_paths
 from inspector.errors import OutputError, UsageError
 from inspector.results.labels import open_labels, read_decisions
-from inspector.results.log import at_hand
 from inspector.results.manifest import MERGED, SHARD, Manifest, Part, differences
+from inspector.results.opening import at_hand
 from inspector.results.parts import examine, read_columns, uris_in
 from inspector.results.store import open_results
 from inspector.results.switch import next_table

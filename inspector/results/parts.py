@@ -16,7 +16,6 @@ from inspector.errors import OutputError
 from inspector.photos.address import Moved, text_of
 from inspector.results.manifest import Part
 from inspector.results.schema import METADATA_PREFIX, SCHEMA
-from inspector.results.times import filtered, without_times
 from inspector.types import FailureCode, Verdict
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def rows_of(path: Path, uris: Iterable[str], columns: Sequence[str]) -> pa.Table
 def is_alike(path: Path, table: pa.Table) -> bool:
     """Whether a part was made in the same way as a table: with the same facts, whenever."""
     with opened_part(path) as file:
-        return without_times(file.schema_arrow.metadata) == without_times(table.schema.metadata)
+        return bool(file.schema_arrow.metadata == table.schema.metadata)
 
 
 def read_part(part: Part, path: Path) -> pa.Table:
@@ -135,8 +134,13 @@ def counted(outcomes: NDArray[np.uint8]) -> Counter[str]:
 def without(table: pa.Table, uris: Sequence[str]) -> tuple[pa.Table, int]:
     """Take the rows of `uris` out; return the others as they were, and how many were taken out."""
     gone = pc.is_in(table["uri"], value_set=pa.array(uris, pa.string()))
-    left = filtered(table, pc.invert(gone))
+    left = table.filter(pc.invert(gone))
     return left, table.num_rows - left.num_rows
+
+
+def with_more(table: pa.Table, more: pa.Table) -> tuple[pa.Table, int]:
+    """Put rows behind those of a part, whose metadata stays; return all, and how many came."""
+    return pa.concat_tables([table, more]), len(more)
 
 
 def renamed(table: pa.Table, moved: Moved, twice: Sequence[str] = ()) -> tuple[pa.Table, int]:

@@ -17,8 +17,8 @@ from inspector.core.text import display_path, quantity
 from inspector.core.untrusted import sha256_of, take_paths
 from inspector.errors import OutputError, UsageError
 from inspector.results.labels import read_decisions
-from inspector.results.log import at_hand
 from inspector.results.merge import FinishedTable
+from inspector.results.opening import at_hand
 from inspector.results.reader import Table
 from inspector.results.view import VIEW, view_batches, view_schema
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 from bisect import bisect_right
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,19 +17,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from inspector.core.layout import Layout
-from inspector.errors import OutputError
+from inspector.errors import OutputError, UsageError
 from inspector.results.parts import opened_part
 from inspector.results.schema import JUDGED_AT, METADATA_PREFIX, SCHEMA
-from inspector.results.times import column, spans_of, without_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from datetime import datetime
     from pathlib import Path
 
     import pyarrow.parquet as pq
 
-    from inspector.results.times import Span
     from inspector.types import JsonObject
 
 ROWS_AT_ONCE = 10_000
@@ -57,8 +55,8 @@ class PartFile:
     rows: int
     state: State
     facts: Mapping[str, str]
-    judged: Sequence[Span]
-    """How many of its rows were judged when, in their order."""
+    streamed: int
+    """Rows that streams have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +74,17 @@ class Table:
 
     @classmethod
     def open(cls, out: Path, since: datetime | None = None) -> Table:
-        """List the parts and read their footers. Raises OutputError where there are no rows yet
+        """List the parts and read their footers, and when their rows were judged if streams have
+        those `since` then alone. Raises OutputError where there are no rows yet
         or a part cannot be read, StaleTableError where a scan removed a part meanwhile."""
         parts: list[PartFile] = []
         begin = 0
         for path in Layout(out).parts():
             state = state_of(path)
             with _reading(path) as file:
-                rows, about = file.metadata.num_rows, file.schema_arrow.metadata or {}
-            judged = spans_of(about, rows)
-            parts.append(PartFile(path, begin, rows, state, _facts(without_times(about)), judged))
+                rows, facts = file.metadata.num_rows, _facts(file.schema_arrow.metadata or {})
+                streamed = rows if since is None else _count_since(file, since)
+            parts.append(PartFile(path, begin, rows, state, facts, streamed))
             begin += rows
         if not parts:
             raise OutputError(
@@ -99,13 +98,7 @@ class Table:
     @property
     def streamed(self) -> int:
         """Rows of a stream."""
-        return sum(map(self.rows_of, self.parts))
-
-    def rows_of(self, part: PartFile) -> int:
-        """Rows of a part in a stream."""
-        if self.since is None:
-            return part.rows
-        return sum(rows for rows, moment in part.judged if moment and moment >= self.since)
+        return sum(part.streamed for part in self.parts)
 
     @property
     def facts(self) -> Mapping[str, str]:
@@ -130,25 +123,23 @@ class Table:
         """Yield all rows in order, in batches of `batch_schema(columns)`; `progress` is called with
         the number of rows of each. Raises OutputError where a part cannot be read, StaleTableError
         where a scan has rewritten one."""
-        schema = batch_schema(columns)
+        schema, read = batch_schema(columns), list(columns)
+        # One column at least, of which the number of rows is known.
+        if JUDGED_AT not in read and (self.since is not None or not read):
+            read.append(JUDGED_AT)
         for part in self.parts:
-            if not self.rows_of(part):
+            if not part.streamed:
                 continue
-            row, judged = part.begin, column(part.judged)
+            row = part.begin
             with _reading(part.path) as file:
-                for batch in file.iter_batches(
-                    ROWS_AT_ONCE, columns=_stored(columns), use_threads=False
-                ):
+                for batch in file.iter_batches(ROWS_AT_ONCE, columns=read, use_threads=False):
                     batch.validate(full=True)
                     _check(part)
-                    times = judged.slice(row - part.begin, batch.num_rows)
-                    own = {ROW: pa.arange(row, row + batch.num_rows), JUDGED_AT.name: times}
-                    arrays = [
-                        own[name] if name in own else batch.column(name) for name in schema.names
-                    ]
+                    numbers = pa.arange(row, row + batch.num_rows)
+                    arrays = [numbers, *map(batch.column, columns)]
                     found = pa.RecordBatch.from_arrays(arrays, schema=schema)
                     if self.since is not None:
-                        found = found.filter(pc.greater_equal(times, self.since))
+                        found = found.filter(pc.greater_equal(batch[JUDGED_AT], self.since))
                     yield found
                     row += batch.num_rows
                     if progress:
@@ -162,24 +153,27 @@ class Table:
             part, chosen = self.parts[place], list(rows)
             _check(part)
             with _reading(part.path) as file:
-                read = file.read(columns=_stored(columns), use_threads=False)
+                read = file.read(columns=list(columns), use_threads=False)
             _check(part)
-            if JUDGED_AT.name in columns:
-                read = read.append_column(JUDGED_AT.field, column(part.judged))
             for row in chosen:
                 (found[row],) = read.slice(row - part.begin, 1).to_pylist()
         return [{**found[row], ROW: row} for row in numbers]
 
 
 def batch_schema(columns: Sequence[str]) -> pa.Schema:
-    """The schema of `Table.batches`: the row's number, then `columns`; also `JUDGED_AT`."""
-    known = SCHEMA.append(JUDGED_AT.field)
-    return pa.schema([pa.field(ROW, pa.int64()), *map(known.field, columns)])
+    """The schema of `Table.batches`: the row's number, then `columns`."""
+    return pa.schema([pa.field(ROW, pa.int64()), *map(SCHEMA.field, columns)])
 
 
-def _stored(columns: Sequence[str]) -> list[str]:
-    """The columns that parts have; one at least, of which the number of rows is known."""
-    return [name for name in columns if name != JUDGED_AT.name] or ["status"]
+def parse_since(text: str) -> datetime:
+    """Return a date, or a date and time, as UTC without a time zone; it is local unless it names
+    one. Raises UsageError."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(
+            f"--since {text!r} is no date; write it like 2026-11-30 or 2026-11-30T18:50"
+        ) from error
 
 
 def read_steadily(out: Path, read: Callable[[Table], Read], since: datetime | None = None) -> Read:
@@ -221,6 +215,11 @@ def _check(part: PartFile) -> None:
     """Raise StaleTableError when the part's file is another one now."""
     if state_of(part.path) != part.state:
         raise StaleTableError(part.path.name)
+
+
+def _count_since(file: pq.ParquetFile, since: datetime) -> int:
+    judged = file.read(columns=[JUDGED_AT], use_threads=False)[JUDGED_AT]
+    return int(pc.sum(pc.greater_equal(judged, since), min_count=0).as_py())
 
 
 def _facts(metadata: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -42,10 +42,12 @@ class _Hidden:
             raise ModuleNotFoundError(name=name)
 
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Changes whenever a column does; parts of different versions do not mix."""
 METADATA_PREFIX = "inspector."
 """Prefix of our keys in a part's schema metadata."""
+JUDGED_AT = "judged_at"
+"""Name of the column by which what is new is told from what was there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,17 +184,15 @@ COLUMNS = (
         "Width of the thinnest crack that the photo can show: two pixels of it as it was judged; "
         "null without a scale, or when failed.",
     ),
+    Column(
+        JUDGED_AT,
+        pa.timestamp("us"),
+        "When the row was made, by the clock of the machine that made it; UTC, no time zone.",
+        nullable=False,
+    ),
 )
 
 SCHEMA = pa.schema([column.field for column in COLUMNS])
-
-JUDGED_AT = Column(
-    "judged_at",
-    pa.timestamp("us"),
-    "When the row was made, within half a minute; UTC, no time zone; null in rows of versions that "
-    "did not keep it.",
-)
-"""What readers get beside the columns; parts have it in their metadata (`results.times`)."""
 
 
 def make_row(item: Photo | Failure, judgement: Judgement | None) -> dict[str, Any]:
@@ -227,9 +227,14 @@ def held(values: Any, *, null: bool = False) -> NDArray[np.bool_]:
 
 
 def to_table(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> pa.Table:
-    """Make a table of rows with exactly `SCHEMA`, and run facts as its key-value metadata."""
+    """Make a table of rows with exactly `SCHEMA`, and run facts as its key-value metadata. Rows
+    that do not say when they were judged were judged now."""
     metadata = {f"{METADATA_PREFIX}{name}": value for name, value in facts.items()}
-    columns = [pa.array([row.get(c.name) for row in rows], type=c.type) for c in COLUMNS]
+    unsaid = {JUDGED_AT: datetime.now(UTC).replace(tzinfo=None)}
+    columns = [
+        pa.array([row.get(c.name, unsaid.get(c.name)) for row in rows], type=c.type)
+        for c in COLUMNS
+    ]
     return pa.Table.from_arrays(columns, schema=SCHEMA.with_metadata(metadata))
 
 

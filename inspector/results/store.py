@@ -20,6 +20,7 @@ from inspector.core.durable import (
     discard,
     locked,
     make_directory,
+    patiently,
     publish,
     reporting,
     sync_directory,
@@ -40,11 +41,11 @@ from inspector.results.parts import (
     recognise,
     renamed,
     uris_in,
+    with_more,
     without,
 )
 from inspector.results.schema import SCHEMA_VERSION
 from inspector.results.switch import complete_switch
-from inspector.results.times import added
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -123,7 +124,7 @@ class Results:
             # A reader who has met an old row must not meet the new one in a part of its list.
             fits = last is not None and not files and last.rows + len(uris) <= fill
             if last is not None and fits and is_alike(self._at.table / last.file, table):
-                self._rewrite({last.file: lambda rows: (added(rows, table), len(table))})
+                self._rewrite({last.file: partial(with_more, more=table)})
                 self.lost.found(uris)
             else:
                 self._add(self._next_name(), encode(table), table)
@@ -237,12 +238,12 @@ class Results:
 
     def _replace(self, states: Mapping[str, Part]) -> None:
         for file, part in states.items():
-            os.replace(self._at.draft(file), self._at.table / file)
+            patiently(os.replace, self._at.draft(file), self._at.table / file)
             self._put(part)
         # The old rows are gone for good before the new ones appear.
         sync_directory(self._at.table)
         for photos in map(self._at.photos, states):
-            os.replace(self._at.draft(photos.name), photos)
+            patiently(os.replace, self._at.draft(photos.name), photos)
         sync_directory(self._at.work)
 
     def _put(self, part: Part) -> None:
@@ -334,7 +335,7 @@ class Results:
     def _drop_lists(self, lists: Mapping[str, Path]) -> None:
         """Remove those that neither a part nor a lost one needs."""
         for file in lists.keys() - self._parts.keys() - self.lost.parts.keys():
-            lists[file].unlink()
+            patiently(lists[file].unlink)
 
 
 @contextlib.contextmanager
@@ -363,7 +364,7 @@ def open_results(
                 "to see to"
             )
         for draft in at.drafts():
-            draft.unlink()
+            patiently(draft.unlink)
         if overwrite:
             at.remove_own()
         else:

@@ -11,7 +11,13 @@ from collections import Counter
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from inspector.core.durable import make_directory, reporting, sync_directory, write_synced
+from inspector.core.durable import (
+    make_directory,
+    patiently,
+    reporting,
+    sync_directory,
+    write_synced,
+)
 from inspector.core.layout import Layout, number_of, part_name
 from inspector.results.lost import list_of
 from inspector.results.manifest import AGAIN, Manifest, Part
@@ -98,11 +104,12 @@ def complete_switch(at: Layout) -> None:
     if at.next_table.is_dir():
         for part in manifest.next.parts:
             if at.next_part(part.file).exists():
-                os.replace(at.next_part(part.file), at.next_table / part.file)
+                patiently(os.replace, at.next_part(part.file), at.next_table / part.file)
         sync_directory(at.next_table)
         if at.table.is_dir():
-            os.replace(at.table, at.table_before)
-        os.replace(at.next_table, at.table)
+            at.clear(at.table_before)
+            patiently(os.replace, at.table, at.table_before)
+        patiently(os.replace, at.next_table, at.table)
     sync_directory(at.out)
     sync_directory(at.work)
     at.clear(at.table_before)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from inspector.results.labels import REGION, newest
-from inspector.results.schema import COLUMNS, JUDGED_AT, Column
+from inspector.results.schema import COLUMNS, Column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ LABEL_COLUMNS = (
     Column("reviewer", pa.string(), "Who."),
     Column("labelled_at", pa.timestamp("us"), "When; UTC, no time zone."),
 )
-VIEW = (*COLUMNS, JUDGED_AT, *LABEL_COLUMNS)
+VIEW = (*COLUMNS, *LABEL_COLUMNS)
 """All columns of the view, in their order."""
 KEYS = ("uri", "content_hash", "size_bytes", "mtime")
 """Columns by which a decision finds its row."""
@@ -50,7 +50,7 @@ def view_batches(
     table: Table, decisions: pa.Table, names: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
     """Yield some columns of all rows in order, joined with decisions. Raises as `Table.batches`."""
-    own = {column.name for column in (*COLUMNS, JUDGED_AT)}
+    own = {column.name for column in COLUMNS}
     read = [name for name in names if name in own]
     keys = () if len(read) == len(names) else KEYS
     labels, schema = newest(decisions), view_schema(names)

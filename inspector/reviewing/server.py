@@ -121,7 +121,9 @@ def _workers(model: Path | None, digest: str) -> Workers:
 def _listen(port: int | None) -> Iterator[socket.socket]:
     """A listening socket on 127.0.0.1. Raises UsageError for a port that was named and is taken."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # On Windows, that other option would let two reviews have one port.
+        alone = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+        listening.setsockopt(socket.SOL_SOCKET, alone, 1)
         try:
             listening.bind((HOST, DEFAULT_PORT if port is None else port))
         except OSError as error:

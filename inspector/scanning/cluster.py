@@ -20,11 +20,12 @@ from inspector.engines import Device
 from inspector.errors import BackendError
 from inspector.model.bundle import BUNDLE_JSON
 from inspector.photos.address import shown
-from inspector.results.log import recorded_facts
+from inspector.results.opening import recorded_facts
 from inspector.results.schema import make_row, to_table
 from inspector.scanning.executor import Judged
+from inspector.scanning.identity import identity_of
 from inspector.scanning.node import Answer, Node, Ready, Task, read_here
-from inspector.scanning.plan import PEEK, choose_engine, identity_of
+from inspector.scanning.plan import PEEK, choose_engine
 from inspector.scanning.summary import Tally
 from inspector.types import Batch, Failure, FailureCode
 from inspector.version import __version__

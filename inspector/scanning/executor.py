@@ -19,7 +19,7 @@ from inspector.errors import LoaderError
 from inspector.model.bundle import NARROW
 from inspector.model.verdict import judge
 from inspector.photos.object_file import is_far
-from inspector.results.log import recorded_facts
+from inspector.results.opening import recorded_facts
 from inspector.results.schema import make_row, to_table
 from inspector.scanning.plan import AUTO, PEEK, TORCH, choose_engine, is_native, make_plan
 from inspector.scanning.summary import Tally

@@ -83,7 +83,7 @@ class _Looked:
 
         def read(table: Table) -> list[JsonObject]:
             found = []
-            for batch in table.batches((*KEYS, JUDGED_AT.name)):
+            for batch in table.batches((*KEYS, JUDGED_AT)):
                 own = pc.is_in(batch["uri"], value_set=uris)
                 copy = pc.is_in(batch["content_hash"], value_set=contents)
                 found += batch.filter(pc.or_(own, copy)).to_pylist()
@@ -112,7 +112,7 @@ class _Looked:
                 dropped += known_before
             elif self._stands(row):
                 at_risk += row["uri"] in self._gone
-            elif (judged := now[JUDGED_AT.name]) and judged >= max(began, row["labelled_at"]):
+            elif now[JUDGED_AT] >= max(began, row["labelled_at"]):
                 changed += 1
         return Following(moved=len(moves), changed=changed, dropped=dropped, at_risk=at_risk)
 
@@ -144,9 +144,7 @@ class _Looked:
         return [
             copy["uri"]
             for copy in self._copies[row["content_hash"]]
-            if copy["uri"] != row["uri"]
-            and (judged := copy[JUDGED_AT.name])
-            and judged > row["labelled_at"]
+            if copy["uri"] != row["uri"] and copy[JUDGED_AT] > row["labelled_at"]
         ]
 
     def _is_settled(self, row: JsonObject, there: str) -> bool:

@@ -66,13 +66,13 @@ def find(out: Path, since: datetime | None = None) -> Highlights:
 
 def _read(table: Table, since: datetime | None) -> Highlights:
     decisions = read_decisions(table.out)
-    names = [*_READ, *([JUDGED_AT.name] if since else []), *([_HUMAN] if len(decisions) else [])]
+    names = [*_READ, *([JUDGED_AT] if since else []), *([_HUMAN] if len(decisions) else [])]
     likeliest: list[tuple[bool, float, int]] = []
     all_cracks = new_cracks = unsure = begin = 0
     reasons: Counter[str] = Counter()
     failed: defaultdict[str, list[int]] = defaultdict(list)
     for batch in view_batches(table, decisions, names):
-        is_new = pc.greater_equal(batch[JUDGED_AT.name], since) if since else None
+        is_new = pc.greater_equal(batch[JUDGED_AT], since) if since else None
         human = batch[_HUMAN] if len(decisions) else pa.nulls(len(batch), pa.string())
         after = pc.coalesce(human, batch["verdict"])
         crack_N = _places(pc.equal(after, Verdict.CRACK.value))

@@ -19,7 +19,8 @@ from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.photos.address import shown
 from inspector.photos.reading import read
 from inspector.scanning.executor import IN_FLIGHT, EngineThread, Judge, start_engine, start_loader
-from inspector.scanning.plan import identity_of, make_plan
+from inspector.scanning.identity import identity_of
+from inspector.scanning.plan import make_plan
 from inspector.scanning.stopwatch import Stopwatch
 from inspector.types import Failure
 from inspector.version import __version__

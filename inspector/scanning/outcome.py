@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -18,12 +17,13 @@ from inspector.core.text import (
     plain_table,
     print_lines,
     quantity,
+    quoted_word,
     wrapped,
 )
 from inspector.errors import OutputError
 from inspector.model.scale import cannot_show
 from inspector.results.codes import REASONS, REMEDIES
-from inspector.results.log import at_hand
+from inspector.results.opening import at_hand
 from inspector.scanning.highlights import Highlights, find
 from inspector.types import FailureCode, Reason, Verdict, View
 
@@ -45,7 +45,7 @@ _STAGES = {
     "write": "writing",
 }
 _READ = (
-    'import sys, pyarrow.dataset as d; [print(*row.values(), sep="\\t") for row in '
+    'import sys, pyarrow.dataset as d; [print(*map(ascii, row.values()), sep="\\t") for row in '
     'd.dataset(sys.argv[1]).head(20, columns=["verdict", "p_crack", "path"]).to_pylist()]'
 )
 """A program that prints the first rows of a table; it needs PyArrow only."""
@@ -165,13 +165,13 @@ def _next(summary: ScanSummary, found: Highlights | OutputError, verbose: bool) 
         review = found.open
     many = quantity(review, "photo")
     said = [
-        (f"inspector report {shlex.quote(out)}", "the cracks as pictures"),
-        (f"inspector table {shlex.quote(out)}", "every photo, here"),
+        (f"inspector report {quoted_word(out)}", "the cracks as pictures"),
+        (f"inspector table {quoted_word(out)}", "every photo, here"),
     ]
     if review and isinstance(summary.out, Path):
-        said.append((f"inspector review {shlex.quote(out)}", f"decide on {many}"))
+        said.append((f"inspector review {quoted_word(out)}", f"decide on {many}"))
     elif review:
-        said.append((f"inspector merge {shlex.quote(out)} --out DIR", f"to decide on {many}"))
+        said.append((f"inspector merge {quoted_word(out)} --out DIR", f"to decide on {many}"))
     wide = max(len(command) for command, _ in said)
     lines: list[str] = []
     for command, what in said:
@@ -181,14 +181,14 @@ def _next(summary: ScanSummary, found: Highlights | OutputError, verbose: bool) 
     if _is_continued(summary):
         began = datetime.fromisoformat(summary.began).astimezone().replace(tzinfo=None)
         asked = f"--since {began.isoformat()}"
-        lines.append(Whole(f"{'new':<11}inspector table {shlex.quote(out)} {asked}"))
+        lines.append(Whole(f"{'new':<11}inspector table {quoted_word(out)} {asked}"))
     if summary.table.failed and isinstance(summary.out, Path):
         lines += wrapped("", "the same scan with --retry-failed, once failed photos are mended")
     lines.append(f"table      {out} ({summary.table.rows:,} rows, part files: {summary.parts:,})")
     if verbose:  # Arrow takes a relative name with a colon for an address
         odd = isinstance(summary.out, Path) and ":" in out
         place = os.path.join(os.path.abspath(out) if odd else out, TABLE)
-        lines.append(Whole(f"read it    python -c '{_READ}' {shlex.quote(place)}"))
+        lines.append(Whole(f"read it    python -c {quoted_word(_READ)} {quoted_word(place)}"))
     return lines
 
 

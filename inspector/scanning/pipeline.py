@@ -12,21 +12,20 @@ import pyarrow as pa
 from inspector.core.durable import reporting
 from inspector.core.layout import Layout
 from inspector.model.bundle import DEFAULT_PATH, ModelBundle
-from inspector.results.log import open_log
+from inspector.results.bucket_table import open_in_bucket
 from inspector.results.parts import FINGERPRINT
 from inspector.results.schema import to_table
 from inspector.results.store import open_results
-from inspector.results.times import stamped
 from inspector.scanning.cluster import ClusterExecutor
 from inspector.scanning.config import RAY
 from inspector.scanning.executor import LocalExecutor
 from inspector.scanning.following import Following, follow_photos
+from inspector.scanning.identity import identity_of
 from inspector.scanning.overlays import Overlays
-from inspector.scanning.plan import identity_of
-from inspector.scanning.prune import move_photos, settle_vanished
 from inspector.scanning.ray_connection import connected
 from inspector.scanning.stopwatch import Stopwatch
 from inspector.scanning.summary import Counts, Tally, summarise
+from inspector.scanning.vanished import move_photos, settle_vanished
 from inspector.scanning.worklist import StopSignals, Worklist
 from inspector.version import __version__
 from inspector.workers.process import refuse_reimport
@@ -190,7 +189,7 @@ class OpenScan:
 def _open_table(config: ScanConfig, identity: dict[str, str]) -> Iterator[Results]:
     """The table, once its rows have followed photos that moved. Raises OutputError."""
     if isinstance(config.out, str):
-        with open_log(config.out, identity) as table:
+        with open_in_bucket(config.out, identity) as table:
             yield table
         return
     with open_results(
@@ -277,9 +276,8 @@ class ParquetSink:
 
     def _commit_first(self, count: int) -> None:
         rows = pa.concat_tables([to_table([], self.facts), *self._waiting]).combine_chunks()
-        now = datetime.now(UTC).replace(tzinfo=None)
         self._failed = True  # unless it comes back from there
-        self.results.commit(stamped(rows.slice(0, count), [(count, now)]), fill=self.fill)
+        self.results.commit(rows.slice(0, count), fill=self.fill)
         self._failed = False
         self._waiting = [rows.slice(count)]
         self.committed += count

@@ -32,9 +32,8 @@ from inspector.results.parts import FINGERPRINT, REJUDGED, read_part
 from inspector.results.schema import METADATA_PREFIX, SCHEMA, are_previews, held
 from inspector.results.store import open_results
 from inspector.results.switch import next_table
-from inspector.results.times import filtered
 from inspector.scanning.config import ScanConfig
-from inspector.scanning.plan import identity_of
+from inspector.scanning.identity import identity_of
 from inspector.scanning.summary import EXIT_INCOMPLETE, Counts
 from inspector.types import VISIBLE_PX, ScaleSource, Scores, Status, Verdict, View
 
@@ -324,7 +323,7 @@ def _rewritten(
         for old in _tables(results, "deciding", progress):
             unsure = pa.array(rule.unsure(old))
             again += old["uri"].filter(unsure).to_pylist()
-            table, differ = rule.apply(filtered(old, pc.invert(unsure)))
+            table, differ = rule.apply(old.filter(pc.invert(unsure)))
             changed += differ
             if table.num_rows or not old.num_rows:
                 about = {**(table.schema.metadata or {}), **metadata}

@@ -12,7 +12,6 @@ import numpy as np
 
 from inspector.core.text import display_path
 from inspector.model.scale import NOTHING_ASKED
-from inspector.photos.address import shown
 from inspector.results.codes import REMEDIES
 from inspector.types import FailureCode, Photo, Verdict, View
 
@@ -29,10 +28,6 @@ if TYPE_CHECKING:
     from inspector.scanning.plan import Plan
     from inspector.scanning.worklist import StopSignals
     from inspector.types import Batch, JsonObject, Judgement
-
-
-EXAMPLES = 3
-"""Failed files named per failure code; the table has them all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +87,6 @@ class Tally:
     """Photos by the way in which they were judged."""
     megapixels: float = 0.0
     """Of those judged at their own scale."""
-    examples: dict[str, list[str]] = field(default_factory=dict)
-    """A few failed files and what was wrong, by failure code."""
     stop: StopSignals | None = None
     """Signals that end the scan after what is under way."""
     decode_cpu_seconds: float = 0.0
@@ -132,9 +125,6 @@ class Tally:
         self.decode_cpu_seconds += other.decode_cpu_seconds
         self.coarse += other.coarse
         self.unknown_scale += other.unknown_scale
-        for code, failed in other.examples.items():
-            examples = self.examples.setdefault(code, [])
-            examples += failed[: EXAMPLES - len(examples)]
 
     def count(
         self, batch: Batch, judgements: Iterable[Judgement], scale: Scale = NOTHING_ASKED
@@ -152,9 +142,6 @@ class Tally:
                     self.megapixels += prod(item.shape) / 1e6
             else:
                 self.outcomes[item.code.value] += 1
-                examples = self.examples.setdefault(item.code.value, [])
-                if len(examples) < EXAMPLES:
-                    examples.append(f"{shown(item.ref.path)}: {item.detail}")
         if scale.min_crack_mm is not None:
             visible_N = np.array([photo.smallest_visible_mm for photo in batch.photos], np.float64)
             unknown = int(np.isnan(visible_N).sum())
@@ -241,8 +228,6 @@ class ScanSummary(Listing):
     """Photos of this run whose scale cannot show it."""
     unknown_scale: int
     """Photos of this run of which nobody knows whether they can."""
-    failure_examples: dict[str, list[str]]
-    """A few failed files of this run, by failure code."""
     gone_but_named: int
     """Photos already done whose files are gone, although a list names them."""
     began: str
@@ -331,7 +316,6 @@ def summarise(run: OpenScan) -> ScanSummary:
         min_crack_mm=run.config.min_crack_mm,
         coarse=tally.coarse,
         unknown_scale=tally.unknown_scale,
-        failure_examples=tally.examples,
         gone_but_named=tally.gone_but_named,
         began=f"{run.began.isoformat(timespec='seconds')}+00:00",
         seconds=seconds,

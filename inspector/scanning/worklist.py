@@ -18,8 +18,9 @@ from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.photos.reading import sha256_within
 from inspector.photos.source import is_gone, suffix_of
 from inspector.results.ledger import Ledger
-from inspector.results.log import look_into, recorded_facts
-from inspector.scanning.plan import AUTO, choose_engine, identity_of
+from inspector.results.opening import look_into, recorded_facts
+from inspector.scanning.identity import identity_of
+from inspector.scanning.plan import AUTO, choose_engine
 from inspector.scanning.summary import Listing
 from inspector.workers.child import HANGUP, STOPPING
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from inspector.core.progress import CountingBar
-from inspector.core.text import Whole, print_lines
+from inspector.core.text import Whole, print_lines, quoted_word
 from inspector.evaluation.page import PAGE
 
 if TYPE_CHECKING:
@@ -57,6 +56,6 @@ def print_result(result: TrainResult) -> None:
     lines += [
         f"report: {result.notes / PAGE}",
         f"model: {bundle.path}  ({', '.join(sorted(bundle.variants))})",
-        Whole(f"use it: inspector scan /photos --model {shlex.quote(str(bundle.path))}"),
+        Whole(f"use it: inspector scan /photos --model {quoted_word(str(bundle.path))}"),
     ]
     print_lines(lines)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-import shlex
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -14,9 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from inspector.core.durable import check_writable, publish, replacing
+from inspector.core.durable import check_writable, replacing
 from inspector.core.progress import Progress, no_progress
-from inspector.core.text import printable
+from inspector.core.text import printable, quoted_word
 from inspector.engines import open_backend
 from inspector.errors import BundleError, OutputError, TrainingError
 from inspector.evaluation.figures import assess
@@ -36,7 +33,7 @@ if TYPE_CHECKING:
 
 
 NOTES = "training"
-"""Folder in the bundle for the report, the history, the log and the checkpoint."""
+"""Folder in the bundle for the report, the log and the checkpoint."""
 CHECKPOINT = "checkpoint.pt"
 """File in the notes, until there is a bundle."""
 LOG = "log.txt"
@@ -102,7 +99,7 @@ def telling_what_is_left(config: TrainConfig, warn: Callable[[str], object]) -> 
         if os.path.exists(config.out / NOTES / CHECKPOINT):
             return "the epochs done are kept: go on with the same command and --resume"
         if os.path.exists(config.out / BUNDLE_JSON):
-            return f"the model is kept: go on with: inspector export {shlex.quote(str(config.out))}"
+            return f"the model is kept: go on with: inspector export {quoted_word(str(config.out))}"
         return "no epoch was done"
 
     try:
@@ -127,7 +124,7 @@ def telling_what_is_left(config: TrainConfig, warn: Callable[[str], object]) -> 
 def save_checkpoint(file: Path, config: TrainConfig, state: dict[str, Any]) -> None:
     """Write in one step: a kill leaves the old checkpoint or the new one."""
     # Into a stream: on a full disk torch's own writer raises no OSError.
-    with replacing(file) as draft, draft.open("wb") as stream:
+    with replacing(file) as draft, draft.open("xb") as stream:
         torch.save({"options": _options(config), **state}, stream)
 
 
@@ -159,8 +156,8 @@ def write_artifacts(
     leaks: LeakAudit | None = None,
     progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
-    """Write the report on the validation images, `history.csv` and `misclassified.csv` to `notes`;
-    returns the misclassified images, the most confident first. Raises OutputError."""
+    """Write the report on the validation images to `notes`; return the misclassified images, the
+    most confident first. Raises OutputError."""
     with closing(open_backend(bundle, "eager", device=config.device)) as backend:
         workers = 1 if config.workers is None else min(1, config.workers)
         judged = predict_labelled(
@@ -169,9 +166,6 @@ def write_artifacts(
         )  # fmt: skip
     progress("writing the report: figures, charts, mistakes", 0, 0)
     epochs = [asdict(result) for result in history]
-    publish(_csv(epochs, list(epochs[0])), notes / "history.csv")
-    missed = _rows(judged)
-    publish(_csv(missed, ["path", "truth", "p_crack"]), notes / "misclassified.csv")
     place = config.validation or config.data
     settings = {name: str(value) for name, value in asdict(config).items() if value is not None}
     subject = Subject(
@@ -181,10 +175,10 @@ def write_artifacts(
         training=TrainingRun(epochs, (notes / LOG).read_text(encoding="utf-8"), settings),
     )
     write_report(notes, subject, assess(judged, bundle, leaks=leaks), judged, bundle, leaks)
-    return missed
+    return _missed(judged)
 
 
-def _rows(judged: LabelledPredictions) -> list[dict[str, Any]]:
+def _missed(judged: LabelledPredictions) -> list[dict[str, Any]]:
     return [
         {
             "path": judged.images[k].path,
@@ -193,11 +187,3 @@ def _rows(judged: LabelledPredictions) -> list[dict[str, Any]]:
         }
         for k in misclassified(judged)
     ]
-
-
-def _csv(rows: Sequence[dict[str, Any]], columns: list[str]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=columns)
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode("utf-8", "backslashreplace")

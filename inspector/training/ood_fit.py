@@ -62,7 +62,7 @@ def ood_threshold(trainer: Trainer, head: OodHead) -> float:
 
 
 def choose_ood_threshold(
-    scores_N: NDArray[np.floating[Any]], sources: Sequence[str] | None = None, share: float = SHARE
+    scores_N: NDArray[np.floating[Any]], sources: Sequence[str], share: float = SHARE
 ) -> float:
     """Choose the lowest score that at most a `share` of the validation images reach, in every
     source alone and in all of them together. A source of fewer than 1 / `share` images is not
@@ -73,13 +73,11 @@ def choose_ood_threshold(
         raise DataError("no validation image to choose the out-of-distribution threshold on")
     if not np.isfinite(exact_N).all():
         raise DataError("a validation image has no out-of-distribution score; check the weights")
-    parts = [exact_N]
-    if sources is not None:
-        names_N = np.array(sources)
-        if len(names_N) != len(exact_N):
-            raise ValueError(f"{len(names_N)} sources for {len(exact_N)} scores")
-        parts += [exact_N[names_N == name] for name in np.unique(names_N)]
-    large = [part for part in parts[1:] if len(part) * share >= 1]
+    names_N = np.array(sources)
+    if len(names_N) != len(exact_N):
+        raise ValueError(f"{len(names_N)} sources for {len(exact_N)} scores")
+    parts = [exact_N[names_N == name] for name in np.unique(names_N)]
+    large = [part for part in parts if len(part) * share >= 1]
     return max(_reached_by(part, share) for part in [exact_N, *large])
 
 

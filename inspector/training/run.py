@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shlex
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,9 @@ from safetensors.torch import save
 
 from inspector.calibration.logits import Calibration, fit_calibration
 from inspector.calibration.thresholds import Judged, choose_thresholds
+from inspector.core.durable import publish
 from inspector.core.progress import Progress, no_progress
-from inspector.core.text import quantity
+from inspector.core.text import quantity, quoted_word
 from inspector.core.untrusted import sha256_of
 from inspector.errors import ExportError
 from inspector.evaluation.metrics import balanced_accuracy, confusion, ece, roc_auc
@@ -68,7 +68,7 @@ class TrainResult:
     missed: list[dict[str, Any]]
     """Misclassified validation images (`path`, `truth`, `p_crack`), the most confident first."""
     notes: Path
-    """Folder with the report, `history.csv`, `misclassified.csv` and the log."""
+    """Folder with the report and the log."""
     leaks: LeakAudit | None = None
     """Leaks between training and validation images; None where the audit is switched off."""
 
@@ -186,7 +186,7 @@ def _finish(
     )
     view = take_over_view(source, model, thresholds, trainer)
     # safetensors' own writer makes a file that only its owner may read.
-    (config.out / WEIGHTS).write_bytes(save(weights))
+    publish(save(weights), config.out / WEIGHTS)
     bundle = ModelBundle(
         path=config.out,
         labels=LABELS,
@@ -251,9 +251,9 @@ def _exported(
     from export import ExportConfig, export_bundle
 
     images = config.validation or config.data
-    again = f"inspector export {shlex.quote(str(config.out))}"
+    again = f"inspector export {quoted_word(str(config.out))}"
     if images is not None:
-        again += f" --images {shlex.quote(str(images))}"
+        again += f" --images {quoted_word(str(images))}"
     kept = f"the trained model is kept in {config.out}; go on with: {again}"
     try:
         return export_bundle(ExportConfig(bundle=config.out, images=images), progress)

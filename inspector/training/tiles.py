@@ -67,7 +67,7 @@ def _tiles_of(photo: LargePhoto, folder: Path, size: int) -> Iterator[LabelledIm
             file = folder / f"{name}-{x}-{y}-{side}-{'crack' if is_crack else 'clear'}.png"
             if not file.exists():
                 tile_HWC = cut_tile(pixels_HWC, x, y, side)
-                with replacing(file) as draft, draft.open("wb") as stream:
+                with replacing(file) as draft, draft.open("xb") as stream:
                     Image.fromarray(tile_HWC).save(stream, "PNG")
             yield LabelledImage(str(file), is_crack, photo.image.source, photo.image.group)
 

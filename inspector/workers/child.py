@@ -7,6 +7,7 @@ it. `process.WorkerProcess` is the other end of the pipes.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import signal
@@ -51,7 +52,7 @@ HEADER = struct.Struct("<QQ")
 ALARM_GRACE_S = 5.0
 """Seconds beyond an answer's time limit, which the main process keeps; the alarm is for when that
 is gone."""
-_LONGEST_ALARM_S = 1e7
+_LONGEST_ALARM_S = 4e6
 """Operating systems refuse much longer ones."""
 
 HANGUP = getattr(signal, "SIGHUP", None)
@@ -180,6 +181,11 @@ def _send_pixels(answers: BinaryIO, pixels_HWC: NDArray[np.uint8]) -> None:
 
 
 def _set_alarm(seconds: float) -> None:
-    """Set SIGALRM, which without a handler ends the process even within C code."""
+    """Set SIGALRM, which without a handler ends the process even within C code; on Windows, a
+    thread that does."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds)
+    elif seconds:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=2)
+    else:
+        faulthandler.cancel_dump_traceback_later()

@@ -20,6 +20,7 @@ from multiprocessing import connection, parent_process, resource_tracker
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from inspector.core.text import is_closed_pipe
 from inspector.errors import UsageError
 from inspector.workers.child import HEADER, READY, STOPPING, call
 
@@ -94,7 +95,8 @@ class WorkerProcess:
     `end`, and also when this object is forgotten or this process exits. Methods with a deadline
     raise WorkerDied, WorkerTimeout, Stopped.
 
-    On Windows, where a pipe cannot be waited for, no deadline is kept.
+    On Windows, where a pipe cannot be waited for, no deadline is kept: a process that gets stuck
+    ends itself.
     """
 
     def __init__(self) -> None:
@@ -135,8 +137,10 @@ class WorkerProcess:
         while left:
             try:
                 sent = self._requests.write(left)
-            except BrokenPipeError as error:
-                raise WorkerDied from error
+            except OSError as error:
+                if is_closed_pipe(error):
+                    raise WorkerDied from error
+                raise
             if sent is None:
                 deadline.wait_for(self._requests, select.POLLOUT)
             else:

@@ -258,7 +258,7 @@ def test_the_card_tells_the_gates_of_a_first_stage_once(bundle):
     card = "# Card\n\n## Export gates\n\n- `onnx-fp32`: alike\n\n## What it is bad at\n\n- much\n"
     told = with_first_stage(card, replace(bundle, variants={**bundle.variants, **variants}))
     assert told.count("- First stage, ") == 2
-    assert "2,000 images, foreign ones among them, 61% left to the model" in told
+    assert "2,000 images, foreign ones among them; of the others 61% left to the model" in told
     assert "of 60 with a crack 2 called clear that the model does not; for review 18 be" in told
     assert with_first_stage(told, replace(bundle, variants=variants)) == told
     assert with_first_stage(told, bundle) == card

@@ -107,7 +107,7 @@ def test_a_command_without_its_extra_says_what_to_install(
     done = subprocess.run(program, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     said = rf"inspector: {arguments[0]} needs \w+; install it with: "
-    assert re.search(said + rf"pip install 'crack-inspector\[{extra}\]'$", done.stderr.strip())
+    assert re.search(said + rf'pip install "crack-inspector\[{extra}\]"$', done.stderr.strip())
     assert "Traceback" not in done.stderr
 
 

@@ -90,6 +90,9 @@ def test_bench_is_told_without_its_inner_command(place):
         ('[scan]\nmax_pixels = "big"', "max-pixels: 'big' is no size"),
         ("[scan]\ntrust = true", "--trust stands on the command line only"),
         ("[scan]\noverwrite = true", "--overwrite stands on the command line only"),
+        ("[scan]\nprune = true", "--prune stands on the command line only"),
+        ('[scan]\nsource_gone = ["/a"]', "--source-gone stands on the command line only"),
+        ('[scan]\naddress = "a:1"', "--address stands on the command line only"),
         ("[scan\nlimit = 1", "cannot read the defaults in inspector.toml: .*line 1"),
     ],
 )
@@ -117,7 +120,66 @@ def test_completion_does_not_stumble_over_a_broken_file(place):
 
 
 def test_an_address_in_a_bucket_is_no_path_beside_the_file(place):
-    write('[scan]\nout = "s3://bucket/a"\nprune = true\n')
+    write('[scan]\nout = "s3://bucket/a"\nretry-failed = true\n')
     done = invoke("scan", "photos")
     assert isinstance(done.exception, UsageError)
     assert "inspector merge s3://bucket/a --out DIR" in str(done.exception)
+
+
+PLACES = {
+    "scan": ["jsonl"],
+    "watch": ["jsonl"],
+    "report": "html csv xlsx geojson geoparquet coco annotate crops copy-cracks".split(),
+    "table": ["export"],
+    "publish": ["delta"],
+    "train": ["out"],
+    "evaluate": ["out"],
+    "export": ["out"],
+    "merge": ["out"],
+    "bench": ["out"],
+}
+WORDS = {"bench": [], "export": [], "train": ["photos"], "evaluate": ["photos"]}
+
+
+@pytest.mark.parametrize(
+    ("command", "key"), [(command, key) for command, keys in PLACES.items() for key in keys]
+)
+def test_a_file_that_nobody_named_writes_below_its_folder_only(place, monkeypatch, command, key):
+    home = place / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    (place / "a").mkdir()
+    (place / "a" / "link").symlink_to(home)
+    monkeypatch.chdir(place / "a")
+    words = [command, *WORDS.get(command, ["../photos"])]
+    for to in ("~/.bashrc", str(home / "x"), "../home/x", "link/x", "s3://bucket/x"):
+        write(f"[{command}]\n{key} = {json.dumps(to)}\n")
+        done = invoke(*words)
+        assert isinstance(done.exception, UsageError), to
+        assert f"inspector.toml: {key} {to.replace('~', str(home))}" in str(done.exception)
+        assert f"--{key} on the command line" in str(done.exception)
+        assert not list(home.iterdir())
+
+
+def test_places_below_the_folder_and_on_the_command_line_are_fine(
+    place, monkeypatch, tiny_bundle_dir
+):
+    (place / "a").mkdir()
+    write('[scan]\njsonl = "x/../lines"\nout = "../out"\nworkers = 0\n', "a/inspector.toml")
+    monkeypatch.chdir(place / "a")
+    scanned = ["scan", "../photos", "--model", str(tiny_bundle_dir)]
+    (place / "a" / "x").mkdir()
+    assert invoke(*scanned).exit_code == 0
+    assert len((place / "a" / "lines").read_text().splitlines()) == 4
+    write('[scan]\njsonl = "../lines"\nworkers = 0\n')
+    for more in (["--jsonl", "../named", "--out", "1"], ["--config", "inspector.toml", "-o", "2"]):
+        assert invoke(*scanned, *more).exit_code == 0
+    assert (place / "named").exists() and (place / "lines").exists()
+    write('[scan]\njsonl = "-"\nout = "3"\nworkers = 0\n')
+    assert '"verdict": ' in invoke(*scanned).stdout
+
+
+def test_the_file_cannot_silence_what_is_said_of_it(place):
+    write("[scan]\nquiet = true\nlimit = 1\n")
+    assert dry_run().stderr == "defaults   limit 1, quiet on (inspector.toml)\n"
+    assert dry_run("-q").stderr == ""

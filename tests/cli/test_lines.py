@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 
 from inspector.cli.lines import lines_to
+from inspector.core import text
 from inspector.errors import OutputError
 
 
@@ -124,3 +126,17 @@ def test_a_full_standard_output_ends_it_and_is_said_once():
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("cannot write to standard output: No space left on device; what is done")
+
+
+@pytest.mark.parametrize(("number", "stops"), [(errno.EINVAL, False), (errno.EIO, True)])
+def test_a_closed_pipe_has_another_number_on_windows(tmp_path, monkeypatch, number, stops):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(text, "_CLOSED_PIPE", {errno.EPIPE, errno.EINVAL})
+    monkeypatch.setattr("inspector.cli.lines.add_to", refuse)
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(OutputError) if stops else nullcontext(), lines(tmp_path / "pipe") as write:
+        write([row(0)])
+    os.close(reader)

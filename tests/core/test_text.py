@@ -12,7 +12,7 @@ import sys
 import termios
 from subprocess import DEVNULL, PIPE
 
-from inspector.core.text import Whole, plain_table, print_lines, printable, quantity
+from inspector.core.text import Whole, plain_table, print_lines, printable, quantity, quoted_word
 
 
 def test_control_characters_are_spelled_out():
@@ -77,3 +77,9 @@ def test_the_width_is_that_of_the_terminal_although_the_output_goes_elsewhere(mo
         shown = subprocess.run(command, stdout=PIPE, stderr=terminal, stdin=DEVNULL, text=True)
     nowhere = subprocess.run(command, stdout=PIPE, stderr=DEVNULL, stdin=DEVNULL, text=True)
     assert (shown.stdout, nowhere.stdout) == ("61\n", "80\n")
+
+
+def test_words_are_quoted_for_the_shell_that_is_there():
+    assert quoted_word("C:\\my photos", windows=True) == '"C:\\my photos"'
+    assert quoted_word("/my photos", windows=False) == "'/my photos'"
+    assert quoted_word("/p", windows=False) == quoted_word("/p", windows=True) == "/p"

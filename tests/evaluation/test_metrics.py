@@ -37,6 +37,12 @@ def test_ranking(rows, rate):
     assert metrics.roc_auc(p, is_crack) == pytest.approx(pairs_won(p, is_crack))
     found = [(p[is_crack] >= t).mean() for t in [*p, 2.0] if (p[~is_crack] >= t).mean() <= rate]
     assert metrics.recall_at_fpr(p, is_crack, rate) == pytest.approx(max(found))
+    expected = reference.average_precision_score(is_crack, p)
+    assert metrics.average_precision(p, is_crack) == pytest.approx(expected)
+    expected = reference.balanced_accuracy_score(is_crack, p >= 0.5)
+    assert metrics.balanced_accuracy(p, is_crack) == pytest.approx(expected)
+    (tn, fp), (fn, tp) = reference.confusion_matrix(is_crack, p >= rate)
+    assert metrics.confusion(p, is_crack, rate) == {"tp": tp, "fn": fn, "fp": fp, "tn": tn}
 
 
 def test_a_case_by_hand():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 import tomllib
 from itertools import chain
 
@@ -30,6 +32,16 @@ def test_no_file_names_a_private_path(repository, own_files):
             continue
         found += [f"{path}: {hit.group()}" for hit in PRIVATE_PATH.finditer(text)]
     assert not found
+
+
+def test_commands_to_install_are_quoted_so_that_windows_knows_it(repository, own_files):
+    texts = {
+        str(path): (repository / path).read_text(encoding="utf-8")
+        for path in own_files
+        if path.suffix in (".md", ".py")
+    }
+    assert any('pip install "crack-inspector[' in text for text in texts.values())
+    assert not [path for path, text in texts.items() if f"pip install {chr(39)}" in text]
 
 
 @pytest.fixture(scope="module", params=["requirements.lock", "requirements-slim.lock"])
@@ -108,6 +120,18 @@ def test_extras_are_named_for_what_they_install(repository):
         texts = project["optional-dependencies"][extra]
         names = {canonicalize_name(Requirement(text).name) for text in texts} - {project["name"]}
         assert {"scikit-learn" if one == "sklearn" else one for one in modules} == names
+
+
+def test_no_checkout_changes_a_byte_of_what_is_hashed(repository):
+    model = repository / "inspector/model/default"
+    files = [str(model / name) for name in json.loads((model / "bundle.json").read_text())["files"]]
+    told = subprocess.run(
+        ["git", "check-attr", "text", "--", *files],
+        cwd=repository, capture_output=True, check=False, text=True,
+    )  # fmt: skip
+    if told.returncode:
+        pytest.skip("not a git checkout")
+    assert [line.rpartition(" ")[2] for line in told.stdout.splitlines()] == ["unset"] * len(files)
 
 
 def test_every_page_forbids_what_it_does_not_need(repository, own_files):

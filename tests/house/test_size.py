@@ -10,8 +10,8 @@ from tests.house.test_wheel import ONLY_IN_THE_REPOSITORY
 MODULE_LINES = 400
 FUNCTION_LINES = 60
 """Of its body: a command's signature is a table of options, as long as there are options."""
-FILES_IN_INSPECTOR = 197
-LINES_IN_WHEEL = 43_723
+FILES_IN_INSPECTOR = 198
+LINES_IN_WHEEL = 43_905
 """Of Python, in all packages of the wheel."""
 
 SIBLINGS = {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import ntpath
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageFilter
 
 from inspector.errors import BundleError
+from inspector.labelled import fingerprints
 from inspector.labelled.fingerprints import (
     FINGERPRINTS,
     SIDE,
@@ -339,3 +342,10 @@ def test_fingerprints_of_relative_and_absolute_paths_are_kept_together(tmp_path,
     save(fingerprint(images, workers=0), file)
     assert load(file).paths == ("data/a.png", "b.png")
     assert audit(images, images[1:], workers=0).leaks
+
+
+def test_paths_on_two_drives_begin_at_what_those_of_each_share(monkeypatch):
+    monkeypatch.setattr(fingerprints, "os", SimpleNamespace(path=ntpath, sep="\\"))
+    paths = ["C:\\a\\b\\1.jpg", "c:\\a\\c\\2.jpg", "D:\\x\\3.jpg", "\\\\nas\\s\\y\\4.jpg"]
+    assert fingerprints.below_shared(paths) == ["b/1.jpg", "c/2.jpg", "3.jpg", "4.jpg"]
+    assert fingerprints.below_shared([]) == []

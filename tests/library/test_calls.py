@@ -125,8 +125,10 @@ def test_jsonl_is_a_line_for_each_row(room):
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     rows = inspector.Results("lines").to_arrow().to_pylist()
     assert [line["uri"] for line in lines] == [row["uri"] for row in rows]
-    named = [name for name in lines[0] if name not in ("mtime", "taken_at")]
+    named = [name for name in lines[0] if name not in ("mtime", "taken_at", "judged_at")]
     assert [[line[n] for n in named] for line in lines] == [[r[n] for n in named] for r in rows]
+    moments = [row["judged_at"].isoformat() for row in rows]
+    assert [line["judged_at"] for line in lines] == moments
     assert "verdicts" in done.stderr or "crack" in done.stderr
     again = subprocess.run([*command, "-", "-q", *options], capture_output=True, check=True)
     assert again.stdout == b""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -92,3 +94,24 @@ def test_a_table_without_rows_says_so(tmp_path):
         "photos     none was judged since 2026-01-01"
     ]
     assert "0 photos" in results._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("paths", "shared"),
+    [
+        (["C:\\p\\a\\1.jpg", "C:\\p\\a2.jpg"], "C:\\p\\"),
+        (["\\\\nas\\p\\1.jpg"], "\\\\nas\\p\\"),
+        (["/p/a/1.jpg", "/p/a2/1.jpg"], "/p/"),
+        (["/1.jpg", "/2.jpg"], "/"),
+        (["C:\\1.jpg", "D:\\1.jpg"], ""),
+        (["s3://b/1.jpg", "s3://b/2.jpg"], ""),
+    ],
+)
+def test_a_table_begins_with_the_folder_that_all_share_on_any_system(paths, shared):
+    rows = [{"path": path} for path in paths]
+    head = SimpleNamespace(to_pylist=lambda: rows)
+    table: Any = SimpleNamespace(count=lambda _: len(rows), head=lambda *_, **__: head)
+    first, *lines = table_lines(table, 9, ["path"])
+    if shared:
+        assert first == f"photos below {shared}"
+    assert lines[-1].strip() == paths[-1].removeprefix(shared)

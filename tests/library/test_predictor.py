@@ -13,7 +13,7 @@ from PIL import Image
 import inspector
 from inspector.errors import DataError, UsageError
 from inspector.photos.address import uri_of
-from inspector.results.schema import SCHEMA, to_table
+from inspector.results.schema import JUDGED_AT, SCHEMA, to_table
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,8 @@ def model(room):
 
 @pytest.fixture(scope="module")
 def rows(room):
-    table = inspector.Results(room / "both").to_arrow(SCHEMA.names)
+    names = [name for name in SCHEMA.names if name != JUDGED_AT]
+    table = inspector.Results(room / "both").to_arrow(names)
     return {row["path"].rpartition("/")[2]: row for row in table.to_pylist()}
 
 
@@ -36,7 +37,7 @@ def found(model, room):
 
 
 def as_row(prediction):
-    (row,) = to_table([prediction.row], {}).to_pylist()
+    (row,) = to_table([prediction.row], {}).drop([JUDGED_AT]).to_pylist()
     return row
 
 

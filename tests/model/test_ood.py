@@ -162,7 +162,7 @@ def test_features_of_batches_are_joined_and_need_an_image():
     st.sampled_from([0.01, 0.02, 0.1]),
 )
 def test_choose_ood_threshold_is_reached_by_the_share_at_most(scores, share):
-    threshold = choose_ood_threshold(scores, share=share)
+    threshold = choose_ood_threshold(scores, ["a"] * len(scores), share)
     assert (scores >= np.float32(round(threshold, 4))).mean() <= share
 
 
@@ -177,8 +177,8 @@ def test_choose_ood_threshold_holds_in_every_large_source():
 
 def test_choose_ood_threshold_refuses_missing_or_infinite_scores():
     with pytest.raises(DataError):
-        choose_ood_threshold(np.array([]))
+        choose_ood_threshold(np.array([]), [])
     with pytest.raises(DataError):
-        choose_ood_threshold(np.array([1.0, np.nan]))
+        choose_ood_threshold(np.array([1.0, np.nan]), ["a", "a"])
     with pytest.raises(ValueError, match="2 sources"):
         choose_ood_threshold(np.ones(3), ["a", "b"])

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from inspector.core.untrusted import checked
 from inspector.errors import UsageError
 from inspector.model.preprocess import PreprocessSpec, fit, to_pixels
 
@@ -91,7 +92,7 @@ def test_a_spec_out_of_range_is_refused(field, value):
 def test_json_round_trip():
     values: dict[str, Any] = {"size": 320, "max_border": 0.01, "mean": (0.1, 0.2, 0.3)}
     spec = PreprocessSpec(**values)
-    assert PreprocessSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    assert checked(PreprocessSpec, json.loads(json.dumps(spec.to_json()))) == spec
 
 
 def test_decode_side_is_a_whole_number_of_pixels():

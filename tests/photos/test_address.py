@@ -72,6 +72,8 @@ def test_path_of_takes_this_machine_by_its_name():
         ("x.zip!/a;2.jpg", ("x.zip", "", "a;2.jpg", 1)),
         ("file:///Wow!/x.tar!1f/a%21.jpg", ("file:///Wow!/x.tar", "1f", "a%21.jpg", 1)),
         ("file:///x.TGZ!/a.tif;3#page=2", ("file:///x.TGZ", "", "a.tif", 3)),
+        ("file:///x.zip!/a;" + "1" * 18, ("file:///x.zip", "", "a", int("1" * 18))),
+        ("file:///x.zip!/a;" + "1" * 5000, ("file:///x.zip", "", "a;" + "1" * 5000, 1)),
     ],
 )
 def test_inside_tells_archives_from_names_with_an_exclamation_mark(address, parts):

@@ -238,3 +238,11 @@ def test_a_parquet_file_that_is_no_list(place):
     Path("list").write_bytes(b"PAR1 and no more")
     with pytest.raises(SourceError, match="cannot read the list @list"):
         list(Discovery(["@list"]))
+
+
+def test_a_number_of_five_thousand_digits_is_a_name_like_others(place):
+    address = f"file://{place}/a.zip!/b;{'1' * 5000}"
+    Path("list").write_text(f"{address}\nphotos/a.jpg")
+    missing, there = Discovery(["@list"])
+    assert missing.uri == address.replace(";", "%3B") and there.size is not None
+    assert read(missing, DecodeLimits()).code == "vanished"

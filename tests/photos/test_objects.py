@@ -30,6 +30,7 @@ from inspector.scanning import ScanConfig, scan
 from inspector.types import FileFacts, ImageRef
 from inspector.workers.process import Helpers
 from tests.photos.files import SPEC, encoded
+from tests.rows import rows_in
 from tests.scanning.walls import wall
 
 pytest.importorskip("obstore", reason="obstore is not installed: no bucket was read")
@@ -71,7 +72,7 @@ def scanned(source, out, tiny_bundle, **options):
     sources = (source,) if isinstance(source, str) else tuple(source)
     config = {"workers": 0, "precision": "fp32", "model": tiny_bundle.path} | options
     summary = scan(ScanConfig(sources=sources, out=out, **config))
-    rows = ds.dataset(out / "table").to_table().to_pylist()
+    rows = rows_in(out)
     by_uri = {row["uri"]: row for row in rows}
     assert len(by_uri) == len(rows)
     return summary, by_uri

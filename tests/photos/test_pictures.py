@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inspector.photos import reading
+from bench.faults.negatives import dng
+from inspector.photos import pictures, raw, reading, tiff_windows
 from inspector.photos.opened import DecodeLimits
 from inspector.photos.pictures import (
     SCREEN_SIDE,
@@ -151,6 +152,25 @@ def test_a_large_tiff_of_a_kind_that_is_not_read_is_shown(tmp_path, monkeypatch)
     monkeypatch.setattr(reading, "_MOST_HELD_BYTES", 100)
     Image.fromarray(np.arange(4096, dtype=np.float32).reshape(64, 64)).save(tmp_path / "a.tif")
     assert screen(str(tmp_path / "a.tif")).width == 64
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.dng"])
+def test_a_photo_beyond_the_limit_is_not_decoded(tmp_path, monkeypatch, name):
+    limits = DecodeLimits(max_pixels=64 * 64 - 1)
+    monkeypatch.setattr(pictures, "LIMITS", limits)
+    monkeypatch.setattr(pictures, "_rgb", lambda _: pytest.fail("decoded"))
+    monkeypatch.setattr(raw, "read_pixels", lambda _: pytest.fail("decoded"))
+    monkeypatch.setattr(tiff_windows, "read_pixels", lambda _: pytest.fail("decoded"))
+    if name.endswith(".dng"):
+        pytest.importorskip("rawpy", reason="the extra `raw` is not installed")
+        pixels = np.asarray(wall(1, 64, 64))
+        data = dng(pixels[:16, :16], preview=pixels, compression="jpegxl")
+        (tmp_path / name).write_bytes(data)
+    else:
+        wall(1, 64, 64).save(tmp_path / name)
+    with pytest.raises(CannotShowError, match=r"pixels|too large"):
+        screen(str(tmp_path / name))
+    assert Image.MAX_IMAGE_PIXELS == 64 * 32
 
 
 def test_a_photo_beyond_the_limits_of_a_scan_is_shown(tmp_path, monkeypatch):

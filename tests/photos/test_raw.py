@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from datetime import datetime
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image, ImageOps
 from bench.faults.encodings import tiff
 from bench.faults.negatives import dng
 from inspector.model.preprocess import PreprocessSpec
+from inspector.photos import raw
 from inspector.photos.decode import open_image
 from inspector.types import FailureCode
 from tests.photos.files import ORIENTATION, difference, failure, photo, surface
@@ -133,6 +135,31 @@ def test_any_damage_has_an_answer(rawpy, decode_bytes):
 def test_the_limit_of_pixels_holds(rawpy, decode_bytes):
     failure(decode_bytes(dng(RGB), max_pixels=96 * 64 - 1), FailureCode.TOO_LARGE)
     photo(decode_bytes(dng(RGB), WHOLE, max_pixels=96 * 64), WHOLE)
+
+
+def test_a_preview_beyond_the_limit_is_not_decoded(rawpy, decode_bytes, monkeypatch):
+    """Neither the first page of a file that LibRaw does not know, nor what LibRaw finds."""
+    decoded: list[str] = []
+    monkeypatch.setattr(raw, "read_pixels", lambda _: decoded.append("page"))
+    monkeypatch.setattr(raw, "upright", lambda *_: decoded.append("thumbnail"))
+    page = dng(RGB[:16, :16], preview=SMALL, compression="jpegxl")
+    failure(decode_bytes(page, max_pixels=48 * 32 - 1), FailureCode.TOO_LARGE)
+    stream = io.BytesIO()
+    Image.fromarray(SMALL).save(stream, "JPEG", quality=95)
+
+    class Raw:
+        sizes = SimpleNamespace(width=16, height=16, flip=0)
+
+        def postprocess(self, **_):
+            raise rawpy.LibRawFileUnsupportedError(b"not known")
+
+        def extract_thumb(self):
+            return rawpy.Thumbnail(rawpy.ThumbFormat.JPEG, stream.getvalue())
+
+    monkeypatch.setattr(rawpy, "imread", lambda _: Raw())
+    for data in (dng(RGB), b"FUJIFILMCCD-RAW 0201"):
+        failure(decode_bytes(data, max_pixels=48 * 32 - 1), FailureCode.TOO_LARGE)
+    assert not decoded
 
 
 @pytest.mark.parametrize("sides", [(65_000, 65_000), (65_000, 64)])

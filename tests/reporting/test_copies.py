@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import zipfile
+from pathlib import PureWindowsPath
 
 import numpy as np
 import pyarrow.dataset as ds
@@ -14,7 +16,7 @@ from PIL import Image
 
 from inspector.core.text import display_path
 from inspector.errors import UsageError
-from inspector.reporting.copies import place_of
+from inspector.reporting.copies import ANNOTATE, COPY, CROPS, place_of
 from inspector.reporting.report import ReportConfig, report
 from inspector.results.labels import Decision, Label, RegionLabel, open_labels
 from inspector.scanning import ScanConfig, scan
@@ -88,10 +90,42 @@ def test_copies_of_photos_in_an_archive_keep_its_folders(tiny_bundle, tmp_path):
         for k, name in enumerate(NAMES):
             save_photo(tmp_path / "one.jpg", k)
             archive.write(tmp_path / "one.jpg", name)
-    sources, out = (str(tmp_path / "photos.zip"),), tmp_path / "out"
-    scan(ScanConfig(sources=sources, out=out, model=tiny_bundle.path, workers=0))
-    label(out, {row["uri"]: "crack" for row in ds.dataset(str(out)).to_table().to_pylist()})
+    out = cracks_of(tmp_path / "photos.zip", tiny_bundle)
     assert copied(out, tmp_path / "copies") == NAMES
+
+
+def cracks_of(archive, bundle):
+    """Scan an archive into a table of cracks."""
+    out = archive.with_name("out")
+    scan(ScanConfig(sources=(str(archive),), out=out, model=bundle.path, workers=0))
+    label(out, {row["uri"]: "crack" for row in ds.dataset(str(out)).to_table().to_pylist()})
+    return out
+
+
+@pytest.mark.parametrize(
+    ("names", "kept"),
+    [
+        (["x.jpg", "x.jpg/y.jpg"], "x.jpg"),
+        (["x.jpg/y.jpg", "x.jpg"], "x.jpg/y.jpg"),
+        (["a.jpg", "/".join(["n" * 200] * 30 + ["b.jpg"])], "a.jpg"),
+    ],
+)
+def test_a_photo_that_cannot_keep_its_place_is_called_after_its_hash(
+    names, kept, tiny_bundle, tmp_path
+):
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for k, name in enumerate(names):
+            save_photo(tmp_path / "one.jpg", k)
+            archive.write(tmp_path / "one.jpg", name)
+    out = cracks_of(tmp_path / "photos.zip", tiny_bundle)
+    folders = {"annotate": tmp_path / "1", "crops": tmp_path / "2", "copy_cracks": tmp_path / "3"}
+    counted = report(ReportConfig(out=out, html=tmp_path / "page.html", **folders))
+    assert [counted.said[option] for option in (COPY, ANNOTATE)] == ["2 pictures"] * 2
+    assert CROPS in counted.said and (tmp_path / "page.html").exists()
+    found = [file.relative_to(tmp_path / "3").as_posix() for file in (tmp_path / "3").rglob("*.*g")]
+    (flat,) = {name for name in found if (tmp_path / "3" / name).is_file()} - {kept}
+    assert re.fullmatch(r"[0-9a-f]{32}\.jpg", flat)
+    assert (tmp_path / "3" / kept).is_file()
 
 
 def test_copies_of_photos_below_a_name_that_is_not_utf_8_keep_its_folders(tmp_path):
@@ -142,3 +176,20 @@ def test_a_folder_with_files_or_inside_the_results_is_refused(site, tmp_path):
 ])  # fmt: skip
 def test_no_name_leads_out_of_the_folder(uri, place):
     assert place_of(uri, "file:///p/") == place
+
+
+@pytest.mark.parametrize(
+    ("uri", "place"),
+    [
+        ("file:///p/..%5C..%5CStartup%5Cx.jpg", ".._.._Startup_x.jpg"),
+        ("file:///p/C:/a%3A%5Cx.jpg.", "C_/a__x.jpg"),
+        ("file:///p/.. /.%20./%5C%5Cnas%5Cx.jpg%20", "__nas_x.jpg"),
+        ("file:///p/a%1F%3F%2A.jpg", "a___.jpg"),
+        ("file:///p/..%FF", ".._xff"),
+    ],
+)
+def test_no_name_leads_out_of_the_folder_on_windows(uri, place):
+    assert place_of(uri, "file:///p/", windows=True) == place
+    folder = PureWindowsPath("D:\\copies")
+    joined = folder / place
+    assert joined.is_relative_to(folder) and ".." not in joined.parts

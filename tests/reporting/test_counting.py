@@ -7,12 +7,14 @@ from collections import Counter
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from inspector.photos.address import uri_of
-from inspector.reporting import counting
+from inspector.photos.address import text_of, uri_of
+from inspector.reporting import counting, listing
 from inspector.reporting.contents import count_table
 from inspector.reporting.counting import (
     PER_DEGREE,
@@ -173,3 +175,13 @@ def test_sites_are_drawn_to_scale_with_north_up():
 )  # fmt: skip
 def test_some_is_never_none_and_most_never_all(part, whole, words):
     assert share(part, whole) == words
+
+
+def test_folders_are_named_from_the_one_that_all_share_on_windows_too(monkeypatch):
+    monkeypatch.setattr(text_of, "__kwdefaults__", {"windows": True})
+    monkeypatch.setattr(listing, "SLASHES", "/\\")
+    links: Any = SimpleNamespace(photo=lambda uri: "", moved=None)
+    uris = ["file:///C:/p/1.jpg", "file:///C:/p/sub/x/1.jpg"]
+    for root in ("C:\\p", "C:\\p\\"):
+        assert listing._names(uris, links, root)["folders"] == ["", "sub\\x"]
+    assert listing._names(["file:///C:/1.jpg"], links, "C:\\")["folders"] == [""]

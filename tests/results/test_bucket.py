@@ -13,7 +13,8 @@ from bench.faults.writers import race_writers
 from inspector.errors import OutputError, UsageError
 from inspector.photos import stores
 from inspector.results import bucket
-from inspector.results.log import at_hand, open_log
+from inspector.results.bucket_table import open_in_bucket
+from inspector.results.opening import at_hand
 from inspector.results.parts import FINGERPRINT
 from inspector.results.schema import make_row, to_table
 from inspector.results.verify import Flaw, VerifyConfig, verify
@@ -51,7 +52,7 @@ def rows(table, *numbers):
 
 def written(*parts, identity=IDENTITY):
     """Write a table of these parts to its end; return the state of it then."""
-    with open_log(ADDRESS, identity) as table:
+    with open_in_bucket(ADDRESS, identity) as table:
         table.begin_with("onnxruntime")
         for numbers in parts:
             table.commit(rows(table, *numbers))
@@ -104,7 +105,10 @@ def test_a_scan_into_a_bucket_makes_the_table_of_a_directory(server, tiny_bundle
 
 
 def test_of_two_writers_each_photo_has_one_row(server):
-    with open_log(ADDRESS, IDENTITY) as one, open_log(ADDRESS, IDENTITY) as other:
+    with (
+        open_in_bucket(ADDRESS, IDENTITY) as one,
+        open_in_bucket(ADDRESS, IDENTITY) as other,
+    ):
         assert one.out != other.out
         for table in (one, other):
             table.begin_with("onnxruntime")
@@ -123,7 +127,10 @@ def test_of_two_writers_each_photo_has_one_row(server):
 
 
 def test_an_empty_table_is_begun_once(server):
-    with open_log(ADDRESS, IDENTITY) as one, open_log(ADDRESS, IDENTITY) as other:
+    with (
+        open_in_bucket(ADDRESS, IDENTITY) as one,
+        open_in_bucket(ADDRESS, IDENTITY) as other,
+    ):
         for table in (one, other):
             table.begin_with("onnxruntime")
             table.commit(rows(table))
@@ -162,7 +169,7 @@ def test_a_store_that_overwrites_is_refused(server):
 
 def test_writers_of_other_scans_are_refused(server):
     other = {**IDENTITY, "model": "b" * 64}
-    with open_log(ADDRESS, IDENTITY) as one, open_log(ADDRESS, other) as two:
+    with open_in_bucket(ADDRESS, IDENTITY) as one, open_in_bucket(ADDRESS, other) as two:
         one.begin_with("onnxruntime")
         with pytest.raises(OutputError, match="another scan"):
             two.begin_with("onnxruntime")
@@ -199,6 +206,15 @@ def test_damage_to_the_log_is_found(server):
             written([4])
         server.objects = dict(kept)
     assert written([4]).rows == 4
+
+
+@pytest.mark.parametrize("name", ["_inspector/ended-999999999999", "table/part-99999999.parquet"])
+def test_a_number_of_parts_that_cannot_be_is_damage_and_not_that_many_parts(server, name):
+    written([1], [2])
+    server.objects[f"brücke 7/{name}"] = Stored(b"0" * 64)
+    for act in (flaws, numbers_there, lambda: written([3])):
+        with pytest.raises(OutputError, match=f"is damaged: by its {name}.* and it has [23]; "):
+            act()
 
 
 @pytest.mark.parametrize(

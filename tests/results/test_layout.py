@@ -8,7 +8,7 @@ import os
 import pyarrow.parquet as pq
 import pytest
 
-from inspector.core.layout import Layout, refuse_other
+from inspector.core.layout import Layout
 from inspector.errors import OutputError
 from tests.results.test_results import look_into_any, numbers_in, snapshot, write
 
@@ -49,19 +49,6 @@ def test_out_itself_may_be_a_link(tmp_path):
     write(tmp_path / "out", 1)
     write(tmp_path / "out", 2)
     assert numbers_in(tmp_path / "large disk") == [1, 2]
-
-
-def test_a_table_of_the_earlier_layout_is_refused_in_one_line(tmp_path):
-    write(tmp_path, 1)
-    (tmp_path / "table/part-000000.parquet").rename(tmp_path / "part-000000.parquet")
-    (tmp_path / "table").rmdir()
-    before = snapshot(tmp_path)
-    for act in (write, look_into_any, refuse_other):
-        with pytest.raises(OutputError, match=r"earlier version.*another --out"):
-            act(tmp_path)
-    with pytest.raises(OutputError, match="earlier version"):
-        write(tmp_path, 1, overwrite=True)
-    assert snapshot(tmp_path) == before
 
 
 def test_every_page_of_a_part_carries_a_checksum(tmp_path):

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from inspector.errors import OutputError
 from inspector.results.labels import Decision, Label, open_labels
-from inspector.results.log import look_into
+from inspector.results.opening import look_into
 from inspector.results.schema import SCHEMA, make_row, to_table
 from inspector.results.store import open_results
 from inspector.results.verify import VerifyConfig, verify
@@ -270,11 +270,12 @@ def test_an_announced_rewrite_is_taken_in_either_state_and_in_no_other(tmp_path)
     write(tmp_path, 1, 2)
     part = tmp_path / "table/part-000000.parquet"
     old = part.read_bytes()
-    new = {"rows": 1, "sha256": "0" * 64}
-    change_manifest(tmp_path, rewriting={part.name: new, "part-000003.parquet": new})
+    names = part.name, "part-000003.parquet"
+    new = [{"file": name, "rows": 1, "sha256": "0" * 64} for name in names]
+    change_manifest(tmp_path, rewriting=new)
     write(tmp_path)
-    assert json.loads((tmp_path / "_inspector/manifest.json").read_text())["rewriting"] == {}
-    change_manifest(tmp_path, rewriting={part.name: new})
+    assert json.loads((tmp_path / "_inspector/manifest.json").read_text())["rewriting"] == []
+    change_manifest(tmp_path, rewriting=new[:1])
     part.write_bytes(old[:4] + bytes([old[4] ^ 1]) + old[5:])
     with pytest.raises(OutputError, match="not the file that was committed"):
         write(tmp_path)

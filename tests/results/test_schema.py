@@ -86,10 +86,10 @@ def test_every_possible_row_fits_and_comes_back(items):
 
 def test_flags_and_types():
     required = {column.name for column in COLUMNS if not column.nullable}
-    assert required == {"uri", "path", "status"}
+    assert required == {"uri", "path", "status", "judged_at"}
     assert SCHEMA.field("p_crack").type == pa.float32()
     assert SCHEMA.field("mtime").type == pa.timestamp("us")
-    assert SCHEMA.field("taken_at").type == pa.timestamp("us")
+    assert SCHEMA.field("taken_at").type == SCHEMA.field("judged_at").type == pa.timestamp("us")
     assert all(column.doc.endswith(".") for column in COLUMNS)
 
 

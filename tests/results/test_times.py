@@ -7,7 +7,6 @@ import shutil
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
-import pyarrow as pa
 import pytest
 
 from inspector.core.layout import Layout
@@ -18,62 +17,45 @@ from inspector.reporting.contents import count_table
 from inspector.reporting.maps import write_geojson
 from inspector.results.labels import Label, read_decisions
 from inspector.results.query import Query
-from inspector.results.reader import Table
+from inspector.results.reader import Table, parse_since
 from inspector.results.schema import to_table
 from inspector.results.store import open_results
-from inspector.results.times import added, filtered, parse_since, spans_of, stamped
 from tests.reviewing.tables import IDENTITY, row_of, write_table
 from tests.said import say
 
-MONDAY, TUESDAY = datetime(2026, 11, 30, 18, 50), datetime(2026, 12, 1, 7, 0, 0, 5)
-ROWS = [{"uri": f"file:///{k}.jpg", "path": f"/{k}.jpg", "status": "ok"} for k in range(5)]
+SUNDAY, MONDAY = datetime(2026, 11, 29, 23), datetime(2026, 11, 30, 18, 50)
+TUESDAY = datetime(2026, 12, 1, 7, 0, 0, 5)
 
 
-def times(table):
-    return spans_of(table.schema.metadata, len(table))
-
-
-def test_a_row_takes_its_time_along():
-    table = added(
-        stamped(to_table(ROWS[:3], {"x": "y"}), [(3, MONDAY)]),
-        stamped(to_table(ROWS[3:], {"x": "y"}), [(2, TUESDAY)]),
-    )
-    assert times(table) == [(3, MONDAY), (2, TUESDAY)]
-    left = filtered(table, pa.array([True, False, False, False, True]))
-    assert times(left) == [(1, MONDAY), (1, TUESDAY)]
-    assert left.schema.metadata[b"inspector.x"] == b"y"
-    assert times(filtered(table, pa.array([False] * 3 + [True] * 2))) == [(2, TUESDAY)]
-
-
-def test_of_older_versions_and_damaged_parts_nothing_is_known():
-    old = to_table(ROWS[:2], {})
-    assert times(old) == [(2, None)]
-    assert times(added(old, stamped(to_table(ROWS[2:3], {}), [(1, TUESDAY)]))) == [
-        (2, None), (1, TUESDAY),
-    ]  # fmt: skip
-    assert filtered(old, pa.array([True, False])).schema.metadata == old.schema.metadata
-    for said in ("[[3, null]]", "[[1, 5], [1, 5]]", "{}", "[[-1, null], [3, null]]", "x", "[[2]]"):
-        wrong = old.replace_schema_metadata({"inspector.judged_at": said})
-        assert times(wrong) == [(2, None)]
+def test_a_row_was_judged_when_it_was_made(tmp_path):
+    began = datetime.now(UTC).replace(tzinfo=None)
+    out = write_table(tmp_path / "out", [row_of(tmp_path / f"{k}.jpg") for k in range(2)])
+    ended = datetime.now(UTC).replace(tzinfo=None)
+    moments = Results(out).to_arrow(["judged_at"])["judged_at"].to_pylist()
+    assert all(began <= moment <= ended for moment in moments)
 
 
 @pytest.fixture
 def out(tmp_path):
-    """Rows of a version that kept no time, of Monday and of Tuesday, two of each."""
-    out = write_table(tmp_path / "out", [row_of(tmp_path / f"old{k}.jpg") for k in range(2)])
+    """Rows of Sunday in a part, of Monday and of Tuesday in another, two of each."""
+    out = tmp_path / "out"
     with open_results(out, IDENTITY, overwrite=False) as results:
         facts = {**IDENTITY, "fingerprint": results.fingerprint}
-        for day, verdict in ((MONDAY, "crack"), (TUESDAY, "review")):
-            rows = [row_of(tmp_path / f"{day:%a}{k}.jpg", verdict=verdict) for k in range(2)]
-            results.commit(stamped(to_table(rows, facts), [(2, day)]), fill=2)
+        for day, verdict in ((SUNDAY, "review"), (MONDAY, "crack"), (TUESDAY, "review")):
+            rows = [
+                row_of(tmp_path / f"{day:%a}{k}.jpg", verdict=verdict, judged_at=day)
+                for k in range(2)
+            ]
+            results.commit(to_table(rows, facts), fill=4 if day == TUESDAY else 2)
     return out
 
 
 def test_what_is_new_can_be_asked(out, tmp_path):
     table = Results(out).to_arrow(["path", "judged_at"])
-    assert table["judged_at"].to_pylist() == [None, None, MONDAY, MONDAY, TUESDAY, TUESDAY]
+    assert table["judged_at"].to_pylist() == [SUNDAY] * 2 + [MONDAY] * 2 + [TUESDAY] * 2
+    assert len(Layout(out).parts()) == 2
     results = Results(out)
-    assert [results.count(since) for since in (None, "2026-11-30", "2026-12-01T07:00Z")] == [
+    assert [results.count(since) for since in (None, "2026-11-30T00:00Z", "2026-12-01T07:00Z")] == [
         6,
         4,
         2,
@@ -104,15 +86,15 @@ def test_the_report_dates_rows_and_not_files(out, tmp_path):
     report = counted(out, MONDAY)
     assert (report.total.photos, report.total.crack, report.total.review) == (4, 2, 2)
     days = tuple(day.replace(tzinfo=UTC) for day in (MONDAY, TUESDAY))
-    assert report.written == days and not report.dated_by_files
+    assert report.judged == days
     assert report.since == days[0] and len(report.cracks) == 2
     copy = shutil.copytree(out, tmp_path / "stick")
     for part in Layout(copy).parts():
         os.utime(part, (1, 1))
-    assert counted(copy, MONDAY).written == days
-    old = counted(copy)
-    assert old.dated_by_files and old.total.photos == 6
-    assert old.written[0] == datetime.fromtimestamp(1, UTC) and old.written[1] == days[1]
+    whole = counted(copy)
+    assert whole.total.photos == 6
+    assert whole.judged == (SUNDAY.replace(tzinfo=UTC), days[1])
+    assert counted(copy, TUESDAY + timedelta(days=1)).judged == ()
 
 
 @pytest.mark.parametrize(("since", "new"), [(TUESDAY, 2), (TUESDAY + timedelta(days=1), 0)])

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
+from inspector.reviewing.server import _listen
 from inspector.scanning import ScanConfig, scan
 from tests.reviewing.live import ask, reviewing
 from tests.reviewing.tables import labelled
@@ -284,3 +285,11 @@ def test_what_is_no_result_is_said(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert "holds no results" in done.stderr
+
+
+def test_no_second_review_takes_the_port_of_one(monkeypatch):
+    """Windows has an option of its own for that; the one that is used elsewhere would allow it."""
+    monkeypatch.setattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_KEEPALIVE, raising=False)
+    with _listen(0) as listening:
+        options = (socket.SO_KEEPALIVE, socket.SO_REUSEADDR)
+        assert [listening.getsockopt(socket.SOL_SOCKET, one) for one in options] == [1, 0]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pyarrow.dataset as ds
 import pytest
 
-from inspector.core.durable import append_synced
+from inspector.core import durable
+from inspector.core.durable import append_synced, write_new
 from inspector.photos.address import path_of
 from inspector.results import journal
 from inspector.results.manifest import SHARD
@@ -21,7 +22,7 @@ from inspector.results.store import open_results
 from inspector.scanning import ScanConfig, Tally
 from inspector.scanning.following import Following, follow_photos
 from inspector.scanning.pipeline import ParquetSink
-from inspector.scanning.prune import move_photos, settle_vanished
+from inspector.scanning.vanished import move_photos, settle_vanished
 from inspector.scanning.worklist import StopSignals, Worklist
 from inspector.types import Failure, FailureCode, PhotoFacts
 
@@ -56,10 +57,8 @@ def dying_at(step: int | None) -> Iterator[list[str]]:
 
         return run
 
-    write = Path.write_bytes
-
-    def write_half(path, content):
-        write(path, memoryview(content)[: len(memoryview(content)) // 2])
+    def write_half(content, file):
+        write_new(content[: len(content) // 2], file)
 
     def append_half(content, file):
         append_synced(content[: len(content) // 2], file)
@@ -68,7 +67,7 @@ def dying_at(step: int | None) -> Iterator[list[str]]:
         for name in ("replace", "unlink", "link"):
             patch.setattr(os, name, guarded(name, getattr(os, name)))
         patch.setattr(os, "fsync", lambda descriptor: None)  # a kill forgets nothing
-        patch.setattr(Path, "write_bytes", guarded("write", write, write_half))
+        patch.setattr(durable, "write_new", guarded("write", write_new, write_half))
         patch.setattr(journal, "append_synced", guarded("append", append_synced, append_half))
         yield steps
 

@@ -21,6 +21,7 @@ from inspector.scanning import ScanConfig, scan
 from inspector.types import ImageRef
 from inspector.workers.process import Helpers
 from tests.photos.packed import pack
+from tests.rows import rows_in
 from tests.scanning.walls import wall
 
 ODD_NAME = "wäll #1!.png"
@@ -55,7 +56,7 @@ def config(room, tiny_bundle, *, workers=0, **options):
 
 
 def rows_of(room):
-    return {row["uri"]: row for row in ds.dataset(room / "out").to_table().to_pylist()}
+    return {row["uri"]: row for row in rows_in(room / "out")}
 
 
 @pytest.fixture(scope="module")

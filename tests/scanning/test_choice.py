@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import pyarrow.dataset as ds
 import pytest
 
 from inspector.core.text import print_lines
@@ -15,6 +14,7 @@ from inspector.errors import UsageError
 from inspector.scanning import ScanConfig, executor, plan, scan
 from inspector.scanning.outcome import summary_lines
 from inspector.scanning.plan import choose_engine
+from tests.rows import rows_in
 from tests.scanning.walls import wall
 
 FASTEST: dict[str, Any] = {"precision": "int8"}
@@ -132,7 +132,7 @@ def test_loader_torch_makes_the_same_rows(one_photo, tmp_path, tiny_bundle, caps
         summary = scan(config)
         print_lines(summary_lines(summary, verbose=True))
         assert summary.loader == loader
-        rows.append(ds.dataset(out / "table").to_table().to_pylist())
+        rows.append(rows_in(out))
     assert rows[0] == rows[1]
     assert "in 1 process of a DataLoader" in " ".join(capsys.readouterr().out.split())
 

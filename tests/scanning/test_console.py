@@ -76,7 +76,7 @@ def test_the_line_that_reads_a_table_works_for_a_name_with_a_colon(zoo_config, c
     command = line.removeprefix("read it").strip().replace("python", shlex.quote(sys.executable), 1)
     done = subprocess.run(command, shell=True, check=True, capture_output=True, text=True)
     rows = [line.split("\t") for line in done.stdout.splitlines()]
-    assert {row[0] for row in rows} <= {"crack", "clear", "review", "None"}
+    assert {row[0] for row in rows} <= {"'crack'", "'clear'", "'review'", "None"}
     assert all(str(zoo_config.sources[0]) in row[2] for row in rows)
 
 

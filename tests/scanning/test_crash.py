@@ -69,7 +69,7 @@ def test_killed_at_every_step(begun, tmp_path):
         assert table_of(out) == AFTER, (step, steps[step])
         assert not list(out.rglob("*.partial"))
         manifest = json.loads((out / "_inspector/manifest.json").read_text())
-        assert manifest["rewriting"] == {} and manifest["rows"] == len(AFTER)
+        assert manifest["rewriting"] == [] and manifest["rows"] == len(AFTER)
 
 
 def test_killed_while_recovering_from_a_kill(begun, tmp_path):

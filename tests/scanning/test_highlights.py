@@ -20,7 +20,6 @@ from inspector.results.parts import encode, opened_part
 from inspector.results.query import Query
 from inspector.results.reader import Table
 from inspector.results.schema import SCHEMA, to_table
-from inspector.results.times import stamped
 from inspector.reviewing.session import Session
 from inspector.scanning.config import ScanConfig
 from inspector.scanning.console import ScanConsole
@@ -75,8 +74,9 @@ def test_what_people_said_counts_and_what_is_new_comes_first(out, tmp_path):
     last = Layout(out).table / "part-000002.parquet"
     with opened_part(last) as file:
         part = file.read()
-    now = datetime(2026, 11, 30)
-    last.write_bytes(encode(stamped(part, [(len(part), now)])).to_pybytes())
+    now = datetime(9999, 1, 1)
+    new = to_table([row | {"judged_at": now} for row in part.to_pylist()], {"fingerprint": "x"})
+    last.write_bytes(encode(new).to_pybytes())
     labels = {5: "clear", 12: "crack", 20: "clear", 21: "not_concrete", 22: "unsure"}
     for k, label in labels.items():
         say(out, f"file:///w/{k}.jpg", Label(label))

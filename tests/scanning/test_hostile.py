@@ -6,13 +6,13 @@ import os
 import shutil
 import sys
 
-import pyarrow.dataset as ds
 import pytest
 
 from bench.faults.hostile import CRASHES, HANGS, hostile_decoders
 from inspector.core.text import display_path
 from inspector.photos.opened import DecodeLimits
 from inspector.scanning import ScanConfig, scan
+from tests.rows import rows_in
 from tests.scanning.walls import wall
 from tests.workers.processes import children_of, leftovers, nothing_new_stays, open_files
 
@@ -47,10 +47,10 @@ def test_culprits_get_rows_and_neighbours_keep_theirs(folder, tmp_path, tiny_bun
     assert (summary.exit_code, summary.complete, summary.table.rows) == (0, True, 18)
     assert summary.run.failures == {"decoder_crash": 5, "timeout": 2}
 
-    rows = {row["uri"]: row for row in ds.dataset(tmp_path / "all").to_table().to_pylist()}
+    rows = {row["uri"]: row for row in rows_in(tmp_path / "all")}
     good = [path for path in sorted(folder.iterdir()) if "-" not in path.name]
     scan(config("good", *good))
-    alone = ds.dataset(tmp_path / "good").to_table().to_pylist()
+    alone = rows_in(tmp_path / "good")
     assert len(alone) == len(good) == 11
     for row in alone:
         assert rows.pop(row["uri"]) == row

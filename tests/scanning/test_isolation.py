@@ -7,11 +7,11 @@ import random
 import shutil
 from pathlib import Path
 
-import pyarrow.dataset as ds
 import pytest
 
 from bench.faults.bad_files import make_catalogue
 from inspector.scanning import ScanConfig, scan
+from tests.rows import rows_in
 from tests.scanning.walls import wall
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -24,7 +24,7 @@ KERNELS_TIME = ("/failing.jpg", "mtime")
 def rows_of(out, sources, model=None, **options):
     """By uri."""
     scan(ScanConfig(sources=tuple(map(str, sources)), out=out, model=model, **options))
-    return {row["uri"]: row for row in ds.dataset(out).to_table().to_pylist()}
+    return {row["uri"]: row for row in rows_in(out)}
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from inspector.core.text import print_lines
 from inspector.errors import OutputError, SourceError, UsageError
 from inspector.photos.address import Moved, uri_of
 from inspector.results.labels import Label, open_labels
-from inspector.results.log import look_into
+from inspector.results.opening import look_into
 from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning import ScanConfig, preview, scan
 from inspector.scanning.outcome import summary_lines

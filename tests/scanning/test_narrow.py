@@ -19,10 +19,11 @@ from inspector.predict import predict_each
 from inspector.results.manifest import Manifest
 from inspector.scanning import RejudgeConfig, ScanConfig, executor, rejudge, scan
 from inspector.scanning.executor import share_deferred
-from inspector.scanning.plan import identity_of
+from inspector.scanning.identity import identity_of
 from inspector.scanning.rejudge import _Rule
 from inspector.types import ImageRef
 from tests.engines.narrow import with_narrow
+from tests.rows import rows_in
 from tests.scanning.walls import wall
 
 if TYPE_CHECKING:
@@ -60,8 +61,7 @@ def rows_of(bundle, photos, out, **options):
         device="cpu", **options,
     )  # fmt: skip
     summary = scan(config)
-    rows = ds.dataset(out / "table").to_table().sort_by("uri").to_pylist()
-    return summary, {row["uri"]: row for row in rows}
+    return summary, {row["uri"]: row for row in rows_in(out)}
 
 
 def test_rows_do_not_depend_on_batches(bundle, photos, tmp_path):

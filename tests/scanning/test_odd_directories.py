@@ -15,7 +15,7 @@ from inspector.errors import InspectorError, OutputError
 from inspector.labelled.reviewed import read_reviewed
 from inspector.reporting.page import _query
 from inspector.results.labels import Decision, Label, open_labels
-from inspector.results.log import look_into
+from inspector.results.opening import look_into
 from inspector.results.store import open_results
 from inspector.results.verify import VerifyConfig, verify
 from inspector.reviewing.queue import Filters
@@ -185,11 +185,11 @@ def test_a_lock_on_another_disk_is_not_taken_for_this_one(tmp_path, monkeypatch)
 
 BOMBS = [
     b"[" * 100_000, b'{"identity":' * 50_000, b'{"parts": ' + b"[" * 990 + b"]" * 990 + b"}",
-    b'{"schema_version":6,"tool_version":"","identity": [], "parts": []}',
-    b'{"schema_version":6,"tool_version":"","identity": {}, "parts": [[]]}',
-    b'{"schema_version":6,"tool_version":"","identity": {}, "parts": [{"file": [], "rows": {}}]}',
-    b'{"schema_version":6,"tool_version":"","identity": {}, "parts": [], "rewriting": [1]}',
-    b'{"schema_version":6,"tool_version":"","identity": {}, "parts": [], "rewriting": {"a": 1}}',
+    b'{"schema_version":7,"tool_version":"","identity": [], "parts": []}',
+    b'{"schema_version":7,"tool_version":"","identity": {}, "parts": [[]]}',
+    b'{"schema_version":7,"tool_version":"","identity": {}, "parts": [{"file": [], "rows": {}}]}',
+    b'{"schema_version":7,"tool_version":"","identity": {}, "parts": [], "rewriting": [1]}',
+    b'{"schema_version":7,"tool_version":"","identity": {}, "parts": [], "rewriting": {"a": 1}}',
     b'{"schema_version": ' + b"[" * 900 + b"]" * 900 + b"}",
 ]  # fmt: skip
 

@@ -11,7 +11,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pyarrow.dataset as ds
 import pytest
 
 from bench.faults.clusters import TwoNodes
@@ -20,9 +19,12 @@ from inspector.model.bundle import DEFAULT_PATH, ModelBundle
 from inspector.photos.source import Discovery
 from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning import ScanConfig, cluster, scan
+from inspector.scanning.highlights import find
+from inspector.scanning.identity import identity_of
 from inspector.scanning.node import Node, Ready, Task
-from inspector.scanning.plan import choose_engine, identity_of
+from inspector.scanning.plan import choose_engine
 from inspector.version import __version__
+from tests.rows import rows_in
 from tests.scanning.cluster_nodes import Blind, Fragile, Slow
 from tests.scanning.walls import wall
 
@@ -41,8 +43,7 @@ def photos(tmp_path_factory) -> Path:
 
 
 def table(out: Path) -> list[dict]:
-    rows = ds.dataset(out).to_table().to_pylist()
-    return sorted(rows, key=lambda row: row["uri"])
+    return sorted(rows_in(out), key=lambda row: row["uri"])
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,7 @@ def test_a_photo_that_ends_its_worker_is_found_among_others(two_nodes, tmp_path,
     config = ScanConfig(sources=(str(tmp_path),), out=tmp_path / "out", **CLUSTER)
     summary = scan(config)
     assert summary.run.failures == {"decoder_crash": 1} and summary.run.ok == 3
-    assert "poison" in summary.failure_examples["decoder_crash"][0]
+    assert "poison" in find(tmp_path / "out").failed["decoder_crash"][0]
 
 
 def test_a_node_that_loses_its_mount_makes_no_rows(two_nodes, photos, tmp_path, monkeypatch):
@@ -179,7 +180,11 @@ def test_a_node_judges_with_the_model_that_was_shipped(task, expected, tmp_path)
     node.feed(list(task.first[:5]))
     rows: list[dict] = []
     while len(rows) < 5:
-        rows += [row for judged in node.take().judged for row in judged.rows.to_pylist()]
+        rows += [
+            row
+            for judged in node.take().judged
+            for row in judged.rows.drop(["judged_at"]).to_pylist()
+        ]
     node.close()
     known = {row["uri"]: row for row in expected}
     assert rows == [known[row["uri"]] for row in rows]

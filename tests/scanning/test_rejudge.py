@@ -80,6 +80,7 @@ def test_verdicts_are_those_of_a_scan_with_these_thresholds(
     assert found.keys() == expected.keys()
     for uri, row in found.items():
         was = before[uri]["verdict"]
+        expected[uri]["judged_at"] = before[uri]["judged_at"]
         dark = row["verdict"] not in ("clear", None) and was == "clear"
         known = [name for name in row if not (dark and name in PLACE)]
         assert [row[name] for name in known] == [expected[uri][name] for name in known], uri
@@ -173,6 +174,18 @@ def test_on_a_full_disk_the_table_is_as_it_was_and_no_draft_is_left(
     assert rows_of(out) == before and not list(out.rglob("*.partial"))
     monkeypatch.undo()
     assert changed_to(out, tiny_bundle, 0.5).changed > 0
+
+
+def test_what_file_managers_leave_beside_the_parts_stops_no_change(out, tiny_bundle):
+    litter = (".DS_Store", "._part-000000.parquet", "Thumbs.db", "desktop.ini")
+    before = out / "_inspector/before"
+    for threshold in (0.5, 0.3, 0.5):
+        for folder in (out / "table", before):
+            folder.mkdir(exist_ok=True)
+            for name in litter:
+                (folder / name).touch()
+        changed_to(out, tiny_bundle, threshold)
+        assert not before.exists() and not set(litter) & {*os.listdir(out / "table")}
 
 
 def test_what_int8_is_not_sure_of_at_a_threshold_is_judged_again(

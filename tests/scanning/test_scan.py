@@ -18,6 +18,7 @@ from inspector.photos.decode import decode
 from inspector.scanning import FailureBudget, ScanConfig, preview, scan
 from inspector.scanning.pipeline import ParquetSink
 from inspector.types import Decoded, ImageRef, Photo, Verdict
+from tests.rows import rows_in
 from tests.scanning.walls import wall
 
 
@@ -43,7 +44,7 @@ def reference(walls, tmp_path_factory, tiny_bundle):
 
 
 def table_of(out):
-    return ds.dataset(out).to_table().to_pylist()
+    return rows_in(out)
 
 
 def without_scores(rows):

@@ -224,6 +224,34 @@ def test_a_stopped_process_is_replaced(folder):
     one.close()
 
 
+NO_ALARM = """
+import signal
+from inspector.workers import child
+from bench.faults.hostile import main
+
+del signal.setitimer
+child.ALARM_GRACE_S = 0
+main()
+"""
+
+
+def test_without_alarms_a_decoder_that_hangs_ends_itself(folder, monkeypatch):
+    """As on Windows, where nobody else can tell; also in C code that keeps Python's lock."""
+    monkeypatch.setattr(loader, "GRACE_S", 60)
+    refs = refs_of(folder, [*good(0), "sleep-1", *good(1)])
+    with hostile_decoders(NO_ALARM):
+        one = Decoder(Decoding(SPEC, HASTY, ALL_WHOLE), PixelBudget())
+        (batch,) = one.make(refs, Turn(Event()))
+    time.sleep(1.5)
+    assert one._process and one._process.is_alive, "it may be idle for as long as it likes"
+    one.close()
+    first, failed, last = batch.items
+    assert isinstance(first, Photo) and isinstance(last, Photo) and isinstance(failed, Failure)
+    assert (failed.code, failed.detail) == (
+        FailureCode.DECODER_CRASH, "its decoder ended with status 1, twice",
+    )  # fmt: skip
+
+
 def test_what_is_printed_before_the_start_does_no_harm(folder):
     refs = refs_of(folder, good(0, 1))
     noisy = "print('Welcome!', flush=True); from inspector.workers.child import main; main()"

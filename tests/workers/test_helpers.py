@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
-from inspector.workers.process import HelperError, Helpers
+from inspector.core import text
+from inspector.workers.process import Deadline, HelperError, Helpers, WorkerDied, WorkerProcess
 from tests.workers.processes import is_gone
 
 
@@ -77,3 +80,16 @@ def test_a_process_starts_whatever_is_among_the_places_of_modules(monkeypatch, t
     made = Helpers(_work, 60.0)
     assert made.ask("say", "ready") == "ready"
     made.close()
+
+
+@pytest.mark.parametrize(("number", "error"), [(errno.EINVAL, WorkerDied), (errno.EIO, OSError)])
+def test_a_closed_pipe_has_another_number_on_windows(monkeypatch, number, error):
+    class Closed:
+        def write(self, _):
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(text, "_CLOSED_PIPE", {errno.EPIPE, errno.EINVAL})
+    process = WorkerProcess.__new__(WorkerProcess)
+    process._requests = Closed()
+    with pytest.raises(error):
+        process.ask(_work, (), 1.0, Deadline(1.0, Event()))

@@ -66,7 +66,7 @@ class Shards:
         made = np.empty((self.size, SIDE, SIDE, 4), np.uint8)
         for place in range(self.size):
             made[place] = make_with_truth(material, self._rng(number, place))
-        with replacing(self._file(number)) as draft, draft.open("wb") as stream:
+        with replacing(self._file(number)) as draft, draft.open("xb") as stream:
             np.save(stream, made)
 
     def wait(self, number: int, maker: BaseProcess) -> Path:

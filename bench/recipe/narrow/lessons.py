@@ -64,7 +64,7 @@ class School:
         tiles = [self.tile(rng, photos) for _ in range(self.tiles)]
         arrays = {**self._taught("photo", photos), **self._taught("tile", tiles)}
         self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as draft, draft.open("wb") as stream:
+        with replacing(file) as draft, draft.open("xb") as stream:
             np.savez(stream, **arrays)  # type: ignore[arg-type]
         return file
 

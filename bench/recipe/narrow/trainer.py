@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, smooth_l1_loss
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bench.recipe.narrow.network import NarrowNetwork, Widths
 from bench.recipe.precision import mixed_precision
-from inspector.core.durable import replacing
+from inspector.core.durable import publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -189,8 +189,8 @@ class NarrowTrainer:
         for place, values in self.optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{place}.{name}": value for name, value in values.items()}
         notes = {"step": str(self.step), "used": json.dumps(self.used)}
-        with replacing(file) as draft:
-            save_file({name: t.contiguous().clone() for name, t in state.items()}, draft, notes)
+        content = save({name: t.contiguous().clone() for name, t in state.items()}, notes)
+        publish(content, file)
 
     def restore(self, file: Path) -> None:
         """Go on from what `save` wrote, for the same network."""

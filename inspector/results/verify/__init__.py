@@ -22,7 +22,6 @@ from inspector.photos.address import text_of
 from inspector.photos.opened import Refused
 from inspector.photos.reading import sha256_of
 from inspector.photos.source import source_of
-from inspector.results.log import at_hand
 from inspector.results.manifest import (
     RESTORE,
     SHARD,
@@ -31,6 +30,7 @@ from inspector.results.manifest import (
     OtherVersionError,
     fingerprint_of,
 )
+from inspector.results.opening import at_hand
 from inspector.results.reader import state_of
 from inspector.results.verify.findings import Finding, Findings, Flaw, Remark, VerifyResult
 from inspector.results.verify.table import TableCheck

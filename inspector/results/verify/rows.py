@@ -92,9 +92,10 @@ def fits(uri: str, path: str) -> bool:
     """Tell whether `path`, as shown, is the file of `uri`, on whatever system that was made."""
     if not uri.startswith(LOCAL):
         return True
+    text = text_of(uri, windows=False)
     if _WINDOWS.match(uri):
-        path = path.replace("\\", "/")
-    return text_of(uri).lstrip("/") == path.lstrip("/")
+        text, path = text.replace("\\", "/"), path.replace("\\", "/")
+    return text.lstrip("/") == path.lstrip("/")
 
 
 def _wrong_values(columns: dict[str, Any]) -> Iterator[tuple[Flaw, str, Mask]]:

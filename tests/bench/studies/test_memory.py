@@ -135,3 +135,11 @@ def test_mistakes_are_named():
     with pytest.raises(UsageError, match="--sizes"):
         MemoryConfig(sizes=())
     assert CliRunner().invoke(app, ["memory", "--sizes", "1,x"]).exit_code == 2
+
+
+def test_a_program_that_takes_too_long_is_ended_where_there_are_no_groups(monkeypatch):
+    """As on Windows."""
+    monkeypatch.delattr(os, "killpg")
+    forever = [sys.executable, "-c", "import time; time.sleep(60)"]
+    ended = run_watched(forever, every_s=0.05, limit_s=0.2)
+    assert ended.timed_out and ended.wall_s < 30

@@ -28,8 +28,9 @@ def test_a_manifest_of_anything(out, content):
     [
         {"rows": "15"}, {"rows": -1}, {"rows": True}, {"rows": 15.0}, {"parts": {}}, {"parts": [1]},
         {"identity": []}, {"identity": {"a": 1}}, {"fingerprint": None}, {"fingerprint": "x" * 64},
-        {"rewriting": []}, {"rewriting": {"part-000009.parquet": None}},
-        {"rewriting": {FIRST: 3}}, {"rewriting": {FIRST: {"rows": 1}}},
+        {"rewriting": {}}, {"rewriting": [None]}, {"rewriting": [{"file": FIRST, "rows": 1}]},
+        {"rewriting": [{"file": "part-000009.parquet", "rows": 1, "sha256": "0" * 64}]},
+        {"next": {}}, {"next": 1}, {"ended": "soon"}, {"journal": None}, {"more": 1},
         {"parts": [{"file": "../x", "rows": 0, "sha256": "0" * 64}]},
         {"parts": [{"file": FIRST, "rows": 0, "sha256": "0" * 64}] * 2},
         {"parts": [{"file": FIRST, "rows": None, "sha256": "0" * 64}]},

@@ -6,6 +6,7 @@ import pytest
 
 from inspector.model.bundle import Thresholds
 from inspector.model.scale import Scale
+from inspector.photos.address import text_of
 from inspector.results.schema import to_table
 from inspector.results.verify.rows import fits, flaws_in
 from inspector.results.verify.table import UriCensus
@@ -25,11 +26,16 @@ from inspector.results.verify.table import UriCensus
         ("file:///p/m%C3%BC.png", "/p/mü.png", True),
         ("file:///C:/p/a.jpg", "C:\\p\\a.jpg", True),
         ("file:///C:/p/a.jpg", "C:\\p\\b.jpg", False),
+        ("file:///C:/p/a.tif#page=2", "C:\\p\\a.tif#page=2", True),
+        ("file:///C:/p/x.zip!/caf%E9.jpg", "C:\\p\\x.zip!\\caf\\xe9.jpg", True),
         ("file://server/share/a.jpg", "\\\\server\\share\\a.jpg", True),
     ],
 )
-def test_which_path_can_be_a_uris(uri, path, expected):
+@pytest.mark.parametrize("windows", [False, True])
+def test_which_path_can_be_a_uris(uri, path, expected, windows, monkeypatch):
+    monkeypatch.setattr(text_of, "__kwdefaults__", {"windows": windows})
     assert fits(uri, path) is expected
+    assert not expected or fits(uri, text_of(uri)), "as a table has it"
 
 
 class Twin(str):

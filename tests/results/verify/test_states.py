@@ -32,11 +32,10 @@ def test_a_rewriting_cut_short_is_a_note_on_either_side(out, replaced):
     empty = out.parent / "empty"
     pq.write_table(pq.read_table(out / PARTS[1]).slice(5), empty)
     states = [
-        {"rows": rows, "sha256": sha256(file.read_bytes()).hexdigest()}
-        for rows, file in ((3, smaller), (0, empty))
+        {"file": Path(part).name, "rows": rows, "sha256": sha256(file.read_bytes()).hexdigest()}
+        for part, rows, file in ((PARTS[0], 3, smaller), (PARTS[1], 0, empty))
     ]
-    names = [Path(part).name for part in PARTS[:2]]
-    edit(out, lambda m: m.update(rewriting=dict(zip(names, states, strict=True))))
+    edit(out, lambda m: m.update(rewriting=states))
     if replaced:
         os.replace(smaller, out / PARTS[0])
         os.replace(empty, out / PARTS[1])

@@ -6,9 +6,8 @@
 
 An object is put only where none of its name is, so the next number goes to one writer; the others
 read its part, leave out the photos that it has, and try the number after it. A part names the
-sha256 of the one before. All else is done with a copy, a result directory like any other, so
-whoever reads or looks into a table does it here, by directory or address. The steps stand in
-docs/explanation/durability.md.
+sha256 of the one before. All else is done with a copy, a result directory like any other. The
+steps stand in docs/explanation/durability.md.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from inspector.core.durable import as_before, locked, make_directory, publish, replacing, reporting
+from inspector.core.durable import locked, make_directory, patiently, publish, replacing
 from inspector.core.layout import (
     MANIFEST,
     RESULTS_DIR,
@@ -35,26 +34,22 @@ from inspector.core.layout import (
     is_part_name,
     number_of,
     part_name,
-    refuse_unknown,
 )
 from inspector.core.machine import private_folder
 from inspector.core.untrusted import read_plain, sha256_of
 from inspector.errors import BusyError, OutputError
 from inspector.results.bucket import Bucket
-from inspector.results.ledger import Ledger
 from inspector.results.lost import write_list
 from inspector.results.manifest import AGAIN, WHOLE, Manifest, Part, check_identity
 from inspector.results.parts import encode, examine, opened_part, read_columns, uris_in
 from inspector.results.schema import METADATA_PREFIX
 from inspector.results.store import Results, open_results
-from inspector.results.times import filtered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
-    from inspector.photos.address import Moved
 
 FOLLOWS = f"{METADATA_PREFIX}follows"
 """Key of a part's metadata: the sha256 of the part before; empty for the first one."""
@@ -67,11 +62,13 @@ _ORIGIN = "bucket.json"
 """File of a copy: the manifest in the bucket, as it was read there."""
 _AT_ONCE = 8
 """Parts that are fetched together."""
+_MOST_GONE = 100_000
+"""Parts that may be gone, each of which is told; more are a number that is none."""
 _COPIES = "tables"
 """Folder in the cache folder."""
 
 
-class LoggedResults(Results):
+class BucketResults(Results):
     """The table in `bucket`, opened for one scan; `out` is its copy. Rows are only added."""
 
     def __init__(self, bucket: Bucket, out: Path, identity: Mapping[str, str] | None) -> None:
@@ -83,7 +80,7 @@ class LoggedResults(Results):
 
     def load(self, *, by_content: bool) -> None:
         with _reading(self._bucket):
-            self._origin = bring(self._bucket, self._at)
+            self._origin = _bring(self._bucket, self._at)
         super().load(by_content=by_content)
 
     def begin_with(self, backend: str) -> None:
@@ -146,21 +143,21 @@ class LoggedResults(Results):
             known = read_columns(self._at.table / file, ["uri"])["uri"].combine_chunks()
             has = pc.is_in(table["uri"], value_set=known)
             self.ledger.see(table["uri"].filter(has).to_pylist())
-            left = filtered(table, pc.invert(has))
+            left = table.filter(pc.invert(has))
             self.yielded += table.num_rows - left.num_rows
             table = left
         return table
 
 
 @contextmanager
-def open_log(address: str, identity: Mapping[str, str]) -> Iterator[Results]:
+def open_in_bucket(address: str, identity: Mapping[str, str]) -> Iterator[Results]:
     """Begin or continue the table at the address of a bucket. Raises OutputError as `open_results`,
     UsageError for what is no such address."""
     bucket = Bucket(address)
     with ExitStack() as stack:
         for copy in _copies(bucket, stack):
             with suppress(BusyError):
-                kind = partial(LoggedResults, bucket)
+                kind = partial(BucketResults, bucket)
                 opened = open_results(copy, identity, overwrite=False, kind=kind)
                 results = stack.enter_context(opened)
                 break
@@ -168,20 +165,17 @@ def open_log(address: str, identity: Mapping[str, str]) -> Iterator[Results]:
 
 
 @contextmanager
-def at_hand(out: Path | str, *, anew: bool = False) -> Iterator[Path]:
-    """Yield `out` or, where that is the address of a bucket, a copy of the table there, to be read
-    only; made `anew` with damage and all, or else of parts that were brought before. Raises
-    OutputError where there is no table."""
-    if isinstance(out, Path):
-        yield out
-        return
-    bucket = Bucket(out)
+def copied(address: str, *, anew: bool = False) -> Iterator[Path]:
+    """Yield a copy of the table at the address of a bucket, to be read only; made `anew` with
+    damage and all, or else of parts that were brought before. Raises OutputError where there is no
+    table, UsageError for what is no such address."""
+    bucket = Bucket(address)
     with ExitStack() as stack:
         for copy in _copies(bucket, stack, anew=anew):
             at = Layout(copy)
             make_directory(at.work)
             with suppress(BusyError), locked(at.lock), _reading(bucket):
-                if bring(bucket, at, whole=not anew) is None:
+                if _bring(bucket, at, whole=not anew) is None:
                     raise OutputError(
                         f"{bucket.address} holds no results of a scan; name the --out of one"
                     )
@@ -189,52 +183,10 @@ def at_hand(out: Path | str, *, anew: bool = False) -> Iterator[Path]:
         yield copy
 
 
-def recorded_facts(out: Path | str, *, overwrite: bool) -> Mapping[str, str]:
-    """The identity of the table in `out`, and the `backend` that it was begun with; empty where
-    there is none that will stay. Raises OutputError for a manifest that cannot be read."""
-    manifest = None if overwrite else _begun_with(out)
-    return {**manifest.identity, "backend": manifest.backend} if manifest else {}
-
-
-def look_into(
-    name: Path | str,
-    identity: Mapping[str, str],
-    *,
-    by_content: bool = False,
-    moved: Moved | None = None,
-) -> Ledger:
-    """Index a table for a scan of this identity, once photos have `moved`. Raises OutputError."""
-    if isinstance(name, str) and _begun_with(name) is None:
-        return Ledger(Path(), [])
-    with at_hand(name) as out, reporting(out, as_before):
-        results = Results(out, identity)
-        refuse_unknown(out)
-        manifest = Manifest.read(out)
-        if manifest and manifest.next:
-            raise OutputError(
-                f"the verdicts of {name} were being changed when inspector rejudge was "
-                "interrupted; run that again, which completes it"
-            )
-        check_identity(name, results.identity, manifest)
-        at = Layout(out)
-        sizes = [(path.name, examine(path, results.fingerprint)) for path in at.parts()]
-        address = None
-        if moved is not None:
-            address = _where_free(moved, (u for file, _ in sizes for u in uris_in(at.table / file)))
-        return Ledger(at.table, sizes, by_content=by_content, address=address)
-
-
-def _where_free(moved: Moved, uris: Iterable[str]) -> Callable[[str], str]:
-    """What a photo's address is now, but for those that have another row by it."""
-    taken = {uri for uri in uris if uri.startswith(moved.new)}
-    return lambda uri: uri if (now := moved.apply(uri)) in taken else now
-
-
-def _begun_with(out: Path | str) -> Manifest | None:
-    if isinstance(out, Path):
-        with reporting(out, as_before):
-            return Manifest.read(out)
-    bucket = Bucket(out)
+def begun_at(address: str) -> Manifest | None:
+    """The manifest that the table at the address of a bucket was begun with; None where nothing
+    was begun. Raises OutputError for one that cannot be read, UsageError as `copied`."""
+    bucket = Bucket(address)
     with _reading(bucket):
         content = bucket.read(_MANIFEST)
     return None if content is None else Manifest.parse(content, bucket.address)
@@ -248,13 +200,14 @@ def _copies(bucket: Bucket, stack: ExitStack, *, anew: bool = False) -> Iterator
     yield Path(stack.enter_context(TemporaryDirectory(prefix="inspector-")))
 
 
-def bring(bucket: Bucket, at: Layout, *, whole: bool = True) -> bytes | None:
+def _bring(bucket: Bucket, at: Layout, *, whole: bool = True) -> bytes | None:
     """Bring a copy up to date; return the manifest in the bucket, None where nothing was begun.
     Raises OSError, and OutputError where a part is gone if it is to be `whole`."""
     # In this order: what comes meanwhile is no reason to miss a part.
     origin, ended = bucket.read(_MANIFEST), _last_mark(bucket)
     sizes = bucket.sizes(TABLE)
     names = sorted(filter(is_part_name, sizes), key=number_of)
+    due = _due(bucket, ended, names)
     if names and origin is None and (origin := bucket.read(_MANIFEST)) is None:
         raise OutputError(
             f"{bucket.address} holds {TABLE}/{names[0]} but no {_MANIFEST}, so it is not known "
@@ -263,7 +216,7 @@ def bring(bucket: Bucket, at: Layout, *, whole: bool = True) -> bytes | None:
     with suppress(FileNotFoundError):
         if read_plain(at.work / _ORIGIN) != origin:
             at.remove_own()
-            (at.work / _ORIGIN).unlink()
+            patiently((at.work / _ORIGIN).unlink)
     make_directory(at.table)
     if origin is None:
         at.remove_own()
@@ -273,12 +226,11 @@ def bring(bucket: Bucket, at: Layout, *, whole: bool = True) -> bytes | None:
         manifest.write(at.out)
     publish(origin, at.work / _ORIGIN)
     for name in set(at.part_names()) - set(names):
-        (at.table / name).unlink()
+        patiently((at.table / name).unlink)
     with ThreadPoolExecutor(_AT_ONCE, "inspector-fetch") as threads:
         wanted = [name for name in names if _size(at.table / name) != sizes[name]]
         for _ in threads.map(partial(_fetch, bucket, at), wanted):
             pass
-    due = max(ended, number_of(names[-1]) + 1 if names else 0)
     gone = next((name for name in map(part_name, range(due)) if name not in sizes), None)
     if whole and gone:
         raise OutputError(
@@ -288,6 +240,20 @@ def bring(bucket: Bucket, at: Layout, *, whole: bool = True) -> bytes | None:
     parts = _parts(at, due, ending or b"")
     replace(manifest, parts=parts, ended="" if ending is None else WHOLE).write(at.out)
     return origin
+
+
+def _due(bucket: Bucket, ended: int, names: Sequence[str]) -> int:
+    """Return how many parts there must be, by the mark of the last end and the last part. Raises
+    OutputError where so many cannot have got lost."""
+    last = number_of(names[-1]) + 1 if names else 0
+    due = max(ended, last)
+    if due > len(names) + _MOST_GONE:
+        wrong = f"{TABLE}/{names[-1]}" if last == due else f"{RESULTS_DIR}/{_mark(ended)}"
+        raise OutputError(
+            f"the table at {bucket.address} is damaged: by its {wrong} there were {due:,} parts, "
+            f"and it has {len(names):,}; remove that object, or scan into another --out"
+        )
+    return due
 
 
 def _size(file: Path) -> int | None:

@@ -17,9 +17,10 @@ from inspector.results.view import KEYS
 from inspector.scanning.following import Missing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from inspector.photos.address import Moved
+    from inspector.photos.source import Discovery
     from inspector.results.store import Results
     from inspector.scanning.summary import Tally
     from inspector.scanning.worklist import Worklist
@@ -90,37 +91,16 @@ def settle_vanished(
     source without any photo everything is kept: a drive that is not mounted looks like that.
     Raises OutputError.
     """
-    roots = [source for source in work.discovery.sources if source.is_dir]
-    idle = {directory: spellings(directory) for directory in gone}
-    for_good = tuple(chain.from_iterable(idle.values()))
-    suspect = tuple(work.discovery.without_photos)
-    kept: Counter[str] = Counter()
-    missing = Missing(results)
-
-    def is_gone_for_good(uri: str) -> bool:
-        for place in [place for place, at in idle.items() if uri.startswith(at)]:
-            del idle[place]
-        return uri.startswith(for_good)
-
+    places, missing = _Places(work.discovery, gone), Missing(results)
     waiting: dict[str, list[str]] = {}
-    for file, uris in results.unseen((*(root.uri for root in roots), *for_good)):
+    for file, uris in results.unseen(places.searched):
         if work.stopped:
             return
-        lost, dropped = [], []
-        for uri in gone_among(uris):
-            if is_gone_for_good(uri):
-                dropped.append(uri)
-            elif any(root.covers(uri) for root in roots):
-                if uri.startswith(suspect):
-                    kept[next(root for root in suspect if uri.startswith(root))] += 1
-                else:
-                    lost.append(uri)
-        tally.vanished += len(lost) + len(dropped)
-        if prune:
-            dropped += lost
-        elif lost:
+        lost, for_good = places.sort(gone_among(uris))
+        tally.vanished += len(lost) + len(for_good)
+        if lost and not prune:
             missing.add(file, lost)
-        if dropped:
+        if dropped := [*for_good, *lost] if prune else for_good:
             waiting[file] = dropped
         if len(waiting) == PARTS_AT_ONCE:
             results.drop(waiting)
@@ -128,23 +108,62 @@ def settle_vanished(
     if waiting:
         results.drop(waiting)
     tally.moved_away = missing.elsewhere()
+    _give_up_lost(results, places, prune=prune)
+    work.discovery.notes += places.notes()
 
-    def is_given_up(uri: str) -> bool:
-        own = prune and not uri.startswith(suspect) and any(root.covers(uri) for root in roots)
-        return is_gone_for_good(uri) or own
 
-    for file in tuple(results.lost.parts) if prune or for_good else ():
-        if given_up := list(filter(is_given_up, gone_among(results.lost.without_row(file)))):
+def _give_up_lost(results: Results, places: _Places, *, prune: bool) -> None:
+    """Expect rows that were lost no longer where their photos are gone. Raises OutputError."""
+    if not prune and not places.for_good:
+        return
+    for file in tuple(results.lost.parts):
+        lost, for_good = places.sort(gone_among(results.lost.without_row(file)), count=False)
+        if given_up := [*for_good, *lost] if prune else for_good:
             results.give_up(given_up)
-    work.discovery.notes += [
-        f"--source-gone {place}: the table has no row below it whose file is gone; none was dropped"
-        for place in sorted(idle)
-    ]
-    work.discovery.notes += [_note_on_empty(root, kept[root]) for root in suspect]
 
 
-def _note_on_empty(root: str, kept: int) -> str:
-    note = f"no photo was found below {text_of(root)}"
-    if kept:
-        note += f"; the {kept:,} rows from there are kept"
-    return f"{note}: if there should be some, see that it is mounted"
+class _Places:
+    """Directories below which photos are looked for that are gone."""
+
+    def __init__(self, found: Discovery, gone: Sequence[str]) -> None:
+        """`gone`: those that are gone for good, which need not be sources."""
+        self._roots = [source for source in found.sources if source.is_dir]
+        self._idle = {directory: spellings(directory) for directory in gone}
+        """Those of `gone` below which no photo was."""
+        self.for_good = tuple(chain.from_iterable(self._idle.values()))
+        self._suspect = tuple(found.without_photos)
+        self._kept: Counter[str] = Counter()
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """Beginnings of all addresses that lie in one."""
+        return (*(root.uri for root in self._roots), *self.for_good)
+
+    def sort(self, uris: Iterable[str], *, count: bool = True) -> tuple[list[str], list[str]]:
+        """Return which photos that are gone lie below a source, and which are gone for good. Those
+        below a source without any photo are neither; `count` them as rows that are kept."""
+        lost, for_good = [], []
+        for uri in uris:
+            for place in [place for place, at in self._idle.items() if uri.startswith(at)]:
+                del self._idle[place]
+            if uri.startswith(self.for_good):
+                for_good.append(uri)
+            elif any(root.covers(uri) for root in self._roots):
+                if not uri.startswith(self._suspect):
+                    lost.append(uri)
+                elif count:
+                    self._kept[next(root for root in self._suspect if uri.startswith(root))] += 1
+        return lost, for_good
+
+    def notes(self) -> Iterator[str]:
+        """Yield what a person should know of these directories."""
+        for place in sorted(self._idle):
+            yield (
+                f"--source-gone {place}: the table has no row below it whose file is gone; none "
+                "was dropped"
+            )
+        for root in self._suspect:
+            note, kept = f"no photo was found below {text_of(root)}", self._kept[root]
+            if kept:
+                note += f"; the {kept:,} rows from there are kept"
+            yield f"{note}: if there should be some, see that it is mounted"
