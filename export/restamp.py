@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -114,9 +115,10 @@ def check_free(target: Path) -> None:
 def put(file: Path, place: Path, stamp: Mapping[str, str] | None = None) -> None:
     """Copy a file in one step, an exported one with other metadata: a reader sees the old file or
     the new one."""
-    with TemporaryDirectory(prefix="inspector-export-") as scratch:
+    with ExitStack() as stack:
         if stamp is not None:
-            plain, file = file, Path(scratch, file.name)
+            scratch = TemporaryDirectory(prefix="inspector-export-")
+            plain, file = file, Path(stack.enter_context(scratch), file.name)
             if file.suffix == ".onnx":
                 restamp_onnx(plain, file, stamp)
             else:

@@ -9,7 +9,7 @@ A table for each command, and in it long names of options:
 
 A value means what it would mean on the command line, which wins. Paths are relative to the file.
 The file of the current directory may be that of somebody else, who sent a folder: what it has
-written stays below it.
+written stays below it, or is a table on this machine to which rows are added.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ import typer
 from inspector.cli.help import Command, worded
 from inspector.cli.options import Verbose, output
 from inspector.core.text import print_lines, wrapped
-from inspector.core.untrusted import in_bucket
+from inspector.core.untrusted import LARGEST_JSON, in_bucket
 from inspector.errors import UsageError
 
 HERE = "inspector.toml"
 _PLACES = ("BUNDLE", "CSV", "DIR", "FILE", "OUT", "-|FILE")
 """Metavars of options that take a path."""
-_NEVER = ("address", "config", "overwrite", "prune", "source-gone", "trust")
-"""Options that a person gives each time: they remove results, run a program, or call a machine."""
+_NEVER = ("address", "config", "moved", "overwrite", "prune", "source-gone", "trust")
+"""Options that a person gives each time: they change or remove results, run a program, or call a
+machine."""
 _READ = ("calibration", "cover", "groups", "images", "labels", "model", "trained-on", "validation")
 """Options of places that are only read."""
 _ADDING = ("calibrate", "scan", "watch")
@@ -117,7 +118,7 @@ def _is_from_file(param: Any, ctx: Any) -> bool:
 def _refuse_elsewhere(param: Any, ctx: Any) -> None:
     """Raise UsageError where a value of the file has something written outside of its folder."""
     file, key, place = ctx.meta[HERE], _key(param), ctx.default_map[param.name]
-    adds = key == "out" and ctx.info_name in _ADDING
+    adds = key == "out" and ctx.info_name in _ADDING and not in_bucket(place)
     if param.metavar not in _PLACES or key in _READ or adds or place == "-":
         return
     inside = Path(os.path.realpath(place)).is_relative_to(os.path.realpath(file.parent))
@@ -154,6 +155,8 @@ def _table(file: Path, ctx: Any) -> dict[str, Any]:
     """The table of the command that `ctx` runs. Raises UsageError."""
     import tomllib
 
+    if file.name == HERE and file.exists() and not _is_plain(file):
+        raise UsageError(f"{file} is no file of settings; --config /dev/null goes without it")
     try:
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -171,6 +174,11 @@ def _table(file: Path, ctx: Any) -> dict[str, Any]:
         inner = table.get("compare", {})
         table = inner if words[-1] == "compare" else {k: table[k] for k in table if k != "compare"}
     return table
+
+
+def _is_plain(file: Path) -> bool:
+    """Whether it is a file, and of a size that somebody may have written."""
+    return file.is_file() and file.stat().st_size <= LARGEST_JSON
 
 
 def _nearest(name: str, there: list[str]) -> str:

@@ -144,6 +144,7 @@ def _value(kind: Any, value: Any, at: str, others: bool) -> Any:
     if issubclass(origin, Enum):
         with suppress(ValueError):
             return origin(value)
+        raise ValueError(f"{at} is {value!r:.40}, not one of: {', '.join(map(str, origin))}")
     raise ValueError(f"{at} is {value!r:.40}, not {_WORDS.get(origin, 'an object')}")
 
 

@@ -209,6 +209,9 @@ class _Ranking:
 
 
 def _curves_of(p_N: Floats, is_crack_N: Bools) -> _Curves:
+    """Raises ValueError for scores that have no order."""
+    if not np.isfinite(p_N).all():
+        raise ValueError("some probabilities are no numbers")
     return _Ranking(p_N, is_crack_N).curves(np.ones((1, len(p_N))))
 
 

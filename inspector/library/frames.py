@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -217,7 +218,8 @@ def table_lines(
     found = results.head(rows, shown, since=since).to_pylist()
     paths = [row["path"] for row in found] if "path" in shown else []
     same = os.path.commonprefix(paths)  # noqa: RUF071 - of any system; it is cut at a slash
-    if shared := same[: same.rfind("/" if same.startswith("/") else "\\") + 1]:
+    root = re.match(r"(?:[A-Za-z]:\\|\\\\|/)", same)
+    if root and (shared := same[: same.rfind(root[0][-1]) + 1]):
         found = [{**row, "path": row["path"].removeprefix(shared)} for row in found]
         lines.append(f"photos below {shared}")
     heads = [_HEADS.get(name, name) for name in shown]

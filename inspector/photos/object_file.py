@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import re
 import zlib
 from contextlib import suppress
 from typing import IO, Any, NamedTuple, Self
@@ -25,6 +26,8 @@ HELD_BYTES = 32 << 20
 _TRIES = 3
 """Times that an object is asked for whose bytes break off; each request is tried again as well."""
 _BLOCK = 1 << 16
+_SERVER = re.compile(r"(?:\[[^]]*\]|[^:]*)(?::\d*)?")
+"""A server's name or number, and a port."""
 
 
 def is_far(address: str) -> bool:
@@ -75,6 +78,8 @@ def canonical(address: str) -> str:
         raise ValueError("it names no server in ASCII letters")
     if "@" in parts.netloc:
         raise ValueError("it has a password in it, which would stand in the table")
+    if not _SERVER.fullmatch(parts.netloc):
+        raise ValueError("its port is no number")  # but the beginning of a password
     query = f"?{quote(parts.query, safe=SAFE)}" if parts.query else ""
     path = quote(parts.path or "/", safe=SAFE)
     return page_uri(f"{scheme}://{parts.netloc.lower()}{path}{query}", page)

@@ -45,7 +45,7 @@ _AHEAD_BYTES = 64 << 20
 """Bytes that a process may have fetched ahead."""
 _UNKNOWN_BYTES = 8 << 20
 """Taken for the size of an object of which nothing is known."""
-_USER = re.compile(r"(?<=://)/*[^/?#]*@")
+_USER = re.compile(r"(?<=://)/*(?:[^/?#]*@|[^/?#:]*:(?!\d*[/?#]).*@)")
 """A name and a password in an address, which stand neither in the table nor in a message."""
 
 Answer = TypeVar("Answer")

@@ -168,7 +168,9 @@ def _open(data: Bytes) -> tuple[Image.Image, int]:
                 tiff.refuse_unreadable(data)
                 return Image.fromarray(tiff_windows.read_pixels(data)), 1
         return image, orientation_of(image)
-    except (OSError, Refused, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise CannotShowError("it has too many pixels to be shown") from error
+    except (OSError, Refused) as error:
         raise CannotShowError(str(error)) from error
 
 

@@ -80,8 +80,10 @@ class RawImage(ImageFile.ImageFile):
             sizes = self._raw.sizes
             self._orientation = _ORIENTATIONS.get(sizes.flip, 1)
             self._size = upright_sides((sizes.width, sizes.height), self._orientation)
-            if "exif" not in self.info and (thumbnail := self._thumbnail()):
-                self.info["exif"] = thumbnail.info.get("exif", b"")
+            if "exif" not in self.info:
+                with contextlib.suppress(Refused):  # too large a preview is no loss here
+                    thumbnail = self._thumbnail()
+                    self.info["exif"] = thumbnail.info.get("exif", b"") if thumbnail else b""
 
     def load(self) -> Any:
         if not self._is_developed:

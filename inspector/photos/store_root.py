@@ -52,9 +52,9 @@ def resolved(address: str) -> StoreRoot:
     except FileNotFoundError:
         if not in_bucket:
             raise
-        if found := split_pattern(address):
+        if found := split_pattern(address, windows=False):
             folder = canonical(f"{found[0].rstrip('/')}/")
-            pattern = Pattern.of(unquote(found[1].text), hidden=False)
+            pattern = Pattern.of(unquote(found[1].text), hidden=False, windows=False)
             return StoreRoot(found[0], folder, pattern=pattern)
         return StoreRoot(address, f"{uri}/")
     except PermissionError as error:

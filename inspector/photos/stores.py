@@ -36,7 +36,7 @@ _WHAT = (
     re.compile(r"- HTTP error: ([^\n]+)"),
 )
 """What matters in an error of obstore, which is a page long."""
-_LONGEST = 200
+_LONGEST = 500
 """Letters of it that are kept."""
 CHAIN = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile in ~/.aws or a role of this "

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 _RECORD = tarfile.BLOCKSIZE
 _LONGEST_EXTENSION = 1 << 20
-"""Bytes of a name, of pax fields, or of a sparse file's headers, that are believed."""
+"""Bytes of a name, or of pax fields, that are believed."""
 _MOST_EXTENSIONS = 16
+_LONGEST_MAP = 1 << 24
+"""Bytes of a sparse file's headers: 700,000 pieces."""
 _LONGEST_NUMBER = 20
 _LINKS = (tarfile.LNKTYPE, tarfile.SYMTYPE)
 _NO_FILES = (*_LINKS, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
@@ -145,7 +147,7 @@ class TarArchive:
 
     def _behind_sparse(self, at: int) -> int:
         """Return the place behind the further headers of GNU's old sparse files."""
-        end, flag = at + _LONGEST_EXTENSION, 482
+        end, flag = at + _LONGEST_MAP, 482
         while self._read(at - _RECORD + flag, 1) not in (b"\0", b""):
             at, flag = at + _RECORD, 504
             if at > end:

@@ -263,7 +263,10 @@ def count_table(query: Query, pictures: int) -> Report:
 
 def _local(moment: datetime) -> datetime:
     """A time of the table, which is UTC, where this machine is."""
-    return moment.replace(tzinfo=UTC).astimezone()
+    known = moment.replace(tzinfo=UTC)
+    with contextlib.suppress(OverflowError):  # at the ends of the calendar
+        return known.astimezone()
+    return known
 
 
 def state_of(table: Table) -> State:

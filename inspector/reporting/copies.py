@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,13 +36,24 @@ ANNOTATE, CROPS, COPY = "--annotate", "--crops", "--copy-cracks"
 _AT_ONCE = 200
 """Rows in memory."""
 _LONGEST_NAME = 200
-"""Bytes of one name."""
+"""Bytes or letters of one name."""
 _LONGEST_SUFFIX = 20
-_NO_PLACE = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+_NO_PLACE = {
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.EINVAL,
+    errno.EILSEQ,
+}
 """Error numbers of a path that cannot be, or where another photo is in its way."""
+if os.name == "nt":
+    _NO_PLACE |= {errno.ENOENT, errno.EACCES}
 _REPLACED = "/\0"
 _REPLACED_ON_WINDOWS = "".join(map(chr, range(32))) + '/\\:*?"<>|'
 """Letters that have a meaning in a path, or that no name may have."""
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d) *(\.|$)", re.I)
+"""Names of devices on Windows, in whatever folder and with whatever ending."""
 _LONGEST_SIDE = 65_500
 """Pixels of a JPEG's side."""
 _AROUND = 32
@@ -125,7 +137,9 @@ def place_of(uri: str, root: str, *, windows: bool = os.name == "nt") -> str:
     for part in uri.removeprefix(root).replace("#", "-").split("/"):
         name = decoded(unquote_to_bytes(part)[:_LONGEST_NAME], windows=windows)
         name = name.translate(dict.fromkeys(map(ord, wrong), "_"))[:_LONGEST_NAME]
-        name = name.rstrip(". ") if windows else name
+        if windows:
+            name = name.rstrip(". ")
+            name = f"_{name}" if _DEVICE.match(name) else name
         if name not in ("", ".", ".."):
             names.append(name)
     return "/".join(names) or "photo"

@@ -187,7 +187,7 @@ COLUMNS = (
     Column(
         JUDGED_AT,
         pa.timestamp("us"),
-        "When the row was made, by the clock of the machine that made it; UTC, no time zone.",
+        "When the row was made, by the clock of the machine that ran the scan; UTC, no time zone.",
         nullable=False,
     ),
 )
@@ -230,12 +230,23 @@ def to_table(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> pa.
     """Make a table of rows with exactly `SCHEMA`, and run facts as its key-value metadata. Rows
     that do not say when they were judged were judged now."""
     metadata = {f"{METADATA_PREFIX}{name}": value for name, value in facts.items()}
-    unsaid = {JUDGED_AT: datetime.now(UTC).replace(tzinfo=None)}
+    unsaid = {JUDGED_AT: _now()}
     columns = [
         pa.array([row.get(c.name, unsaid.get(c.name)) for row in rows], type=c.type)
         for c in COLUMNS
     ]
     return pa.Table.from_arrays(columns, schema=SCHEMA.with_metadata(metadata))
+
+
+def judged_now(table: pa.Table) -> pa.Table:
+    """Rows that another machine has made, as of now by the clock of this one."""
+    at = SCHEMA.get_field_index(JUDGED_AT)
+    moments = pa.array([_now()] * len(table), SCHEMA.field(at).type)
+    return table.set_column(at, SCHEMA.field(at), moments)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def json_line(row: Mapping[str, Any], names: Sequence[str] = SCHEMA.names) -> str:

@@ -21,7 +21,7 @@ from inspector.errors import BackendError
 from inspector.model.bundle import BUNDLE_JSON
 from inspector.photos.address import shown
 from inspector.results.opening import recorded_facts
-from inspector.results.schema import make_row, to_table
+from inspector.results.schema import judged_now, make_row, to_table
 from inspector.scanning.executor import Judged
 from inspector.scanning.identity import identity_of
 from inspector.scanning.node import Answer, Node, Ready, Task, read_here
@@ -174,7 +174,8 @@ class ClusterExecutor:
                 if not (self._more or fed or self._returned or self._suspects):
                     return
                 heard = self._hear()
-            yield from heard
+            for judged in heard:  # what is compared with when the scan began has its clock
+                yield replace(judged, rows=judged_now(judged.rows))
 
     def close(self) -> None:
         """End the workers of all nodes."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from inspector.core.text import is_closed_pipe
 from inspector.photos.decode import decode
 from inspector.photos.objects import OBJECTS
 from inspector.types import Decoded, Photo, View
@@ -108,12 +109,11 @@ def main() -> None:
     status = 0
     try:
         _serve(requests, answers)
-    except BrokenPipeError:
-        pass
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
-        status = 1
+    except BaseException as error:
+        if not (isinstance(error, OSError) and is_closed_pipe(error)):
+            traceback.print_exc()
+            sys.stderr.flush()
+            status = 1
     # At once, so that whoever sees the pipes close can also see how this process ended.
     os._exit(status)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from typer.testing import CliRunner
@@ -121,7 +122,7 @@ def test_completion_does_not_stumble_over_a_broken_file(place):
 
 def test_an_address_in_a_bucket_is_no_path_beside_the_file(place):
     write('[scan]\nout = "s3://bucket/a"\nretry-failed = true\n')
-    done = invoke("scan", "photos")
+    done = invoke("scan", "photos", "--config", "inspector.toml")
     assert isinstance(done.exception, UsageError)
     assert "inspector merge s3://bucket/a --out DIR" in str(done.exception)
 
@@ -177,6 +178,20 @@ def test_places_below_the_folder_and_on_the_command_line_are_fine(
     assert (place / "named").exists() and (place / "lines").exists()
     write('[scan]\njsonl = "-"\nout = "3"\nworkers = 0\n')
     assert '"verdict": ' in invoke(*scanned).stdout
+
+
+@pytest.mark.parametrize("out", ["s3://bucket/x", "gs://bucket/x"])
+def test_a_file_that_nobody_named_sends_no_rows_away(place, out):
+    write(f'[scan]\nout = "{out}"\n')
+    done = invoke("scan", "photos")
+    assert isinstance(done.exception, UsageError) and "lies outside" in str(done.exception)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes have no names here")
+def test_a_pipe_in_place_of_the_file_is_refused_and_not_waited_for(place):
+    os.mkfifo("inspector.toml")
+    done = invoke("scan", "photos")
+    assert isinstance(done.exception, UsageError) and "no file of settings" in str(done.exception)
 
 
 def test_the_file_cannot_silence_what_is_said_of_it(place):

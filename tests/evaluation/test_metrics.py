@@ -82,6 +82,13 @@ def test_float32_scores_as_the_engines_give_them():
     assert metrics.ece(p, is_crack) < 0.06
 
 
+def test_scores_without_an_order_have_no_ranking():
+    p, is_crack = np.array([0.1, math.nan, 0.9]), np.array([True, False, True])
+    for measure in (metrics.roc_auc, metrics.average_precision):
+        with pytest.raises(ValueError, match="no numbers"):
+            measure(p, is_crack)
+
+
 @pytest.mark.parametrize("truth", [True, False])
 def test_one_class_alone_has_no_ranking(truth):
     p, is_crack = np.array([0.2, 0.9]), np.array([truth, truth])

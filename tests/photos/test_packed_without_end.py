@@ -59,7 +59,7 @@ def test_a_sparse_file_described_without_end_is_damage(kind, tmp_path):
     block = bytearray(header.tobuf(tarfile.GNU_FORMAT))
     block[482] = 1
     block[148:156] = b"%06o\0 " % (sum(block[:148]) + 256 + sum(block[156:]))
-    data = bytes(whole[:1024] + block) + b"\1" * (4 << 20)
+    data = bytes(whole[:1024] + block) + b"\1" * (20 << 20)
     (tmp_path / kind).write_bytes(gzip.compress(data) if kind.endswith("gz") else data)
     refs, discovery = listed(tmp_path / kind)
     assert [content(ref) for ref in refs] == [JPEG]

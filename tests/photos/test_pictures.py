@@ -156,7 +156,7 @@ def test_a_large_tiff_of_a_kind_that_is_not_read_is_shown(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.dng"])
 def test_a_photo_beyond_the_limit_is_not_decoded(tmp_path, monkeypatch, name):
-    limits = DecodeLimits(max_pixels=64 * 64 - 1)
+    limits = DecodeLimits(max_pixels=64 * 64 - 1 if name.endswith(".dng") else 64 * 32 - 1)
     monkeypatch.setattr(pictures, "LIMITS", limits)
     monkeypatch.setattr(pictures, "_rgb", lambda _: pytest.fail("decoded"))
     monkeypatch.setattr(raw, "read_pixels", lambda _: pytest.fail("decoded"))
@@ -168,9 +168,9 @@ def test_a_photo_beyond_the_limit_is_not_decoded(tmp_path, monkeypatch, name):
         (tmp_path / name).write_bytes(data)
     else:
         wall(1, 64, 64).save(tmp_path / name)
-    with pytest.raises(CannotShowError, match=r"pixels|too large"):
+    with pytest.raises(CannotShowError, match=r"too many pixels|more pixels|too large"):
         screen(str(tmp_path / name))
-    assert Image.MAX_IMAGE_PIXELS == 64 * 32
+    assert (limits.max_pixels + 1) // 2 == Image.MAX_IMAGE_PIXELS
 
 
 def test_a_photo_beyond_the_limits_of_a_scan_is_shown(tmp_path, monkeypatch):

@@ -104,8 +104,6 @@ def test_a_file_has_the_name_that_is_there_and_a_link_its_own(tmp_path, monkeypa
     assert own_name(f"{tmp_path}/img.JPG", windows=True) == "IMG.jpg"
     assert own_name(f"{tmp_path}/link.jpg", windows=True) == "link.jpg"
     assert own_name(f"{tmp_path}/img.JPG", windows=False) == "img.JPG"
-    monkeypatch.setattr(own_name, "__kwdefaults__", {"windows": True})
-    assert local.Local().root(f"{tmp_path}/IMG.jpg").uri.endswith("/IMG.jpg")
 
 
 def test_one_file_has_one_row_however_its_name_is_typed(photos, monkeypatch):

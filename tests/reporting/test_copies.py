@@ -186,6 +186,8 @@ def test_no_name_leads_out_of_the_folder(uri, place):
         ("file:///p/.. /.%20./%5C%5Cnas%5Cx.jpg%20", "__nas_x.jpg"),
         ("file:///p/a%1F%3F%2A.jpg", "a___.jpg"),
         ("file:///p/..%FF", ".._xff"),
+        ("file:///p/aux/Nul.jpg", "_aux/_Nul.jpg"),
+        ("file:///p/com10/null.jpg", "com10/null.jpg"),
     ],
 )
 def test_no_name_leads_out_of_the_folder_on_windows(uri, place):

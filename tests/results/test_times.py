@@ -18,7 +18,7 @@ from inspector.reporting.maps import write_geojson
 from inspector.results.labels import Label, read_decisions
 from inspector.results.query import Query
 from inspector.results.reader import Table, parse_since
-from inspector.results.schema import to_table
+from inspector.results.schema import judged_now, to_table
 from inspector.results.store import open_results
 from tests.reviewing.tables import IDENTITY, row_of, write_table
 from tests.said import say
@@ -35,6 +35,16 @@ def test_a_row_was_judged_when_it_was_made(tmp_path):
     assert all(began <= moment <= ended for moment in moments)
 
 
+def test_rows_of_another_machine_get_the_clock_of_this_one(tmp_path):
+    """Whose clock says when the scan began."""
+    slow = to_table([row_of(tmp_path / "a.jpg", judged_at=SUNDAY)], IDENTITY)
+    began = datetime.now(UTC).replace(tzinfo=None)
+    here = judged_now(slow)
+    assert here["judged_at"][0].as_py() >= began
+    assert here.schema.equals(slow.schema, check_metadata=True)
+    assert here.drop(["judged_at"]) == slow.drop(["judged_at"])
+
+
 @pytest.fixture
 def out(tmp_path):
     """Rows of Sunday in a part, of Monday and of Tuesday in another, two of each."""
@@ -48,6 +58,13 @@ def out(tmp_path):
             ]
             results.commit(to_table(rows, facts), fill=4 if day == TUESDAY else 2)
     return out
+
+
+def test_a_row_takes_its_time_along(out, tmp_path):
+    with open_results(out, IDENTITY, overwrite=False) as results:
+        results.drop({results.parts[-1].file: [(tmp_path / "Mon0.jpg").as_uri()]})
+    left = Results(out).to_arrow(["judged_at"])["judged_at"].to_pylist()
+    assert left == [SUNDAY] * 2 + [MONDAY] + [TUESDAY] * 2
 
 
 def test_what_is_new_can_be_asked(out, tmp_path):

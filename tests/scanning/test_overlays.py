@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pyarrow.dataset as ds
 import pytest
 from PIL import Image
 
@@ -11,6 +10,7 @@ from inspector.errors import OutputError, UsageError
 from inspector.results.verify import VerifyConfig, verify
 from inspector.scanning import ScanConfig, scan
 from inspector.scanning import overlays as overlays_module
+from tests.rows import rows_in
 from tests.scanning.walls import wall
 
 
@@ -32,7 +32,7 @@ def run(photos, tiny_bundle, **options):
 
 
 def rows_of(out):
-    return {row["uri"]: row for row in ds.dataset(str(out)).to_table().to_pylist()}
+    return {row["uri"]: row for row in rows_in(out)}
 
 
 def test_photos_of_one_name_have_overlays_of_their_own(photos, tiny_bundle):

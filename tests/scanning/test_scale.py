@@ -6,7 +6,6 @@ import shutil
 from typing import Any
 
 import numpy as np
-import pyarrow.dataset as ds
 import pytest
 from PIL import ExifTags, Image
 from typer.testing import CliRunner
@@ -19,6 +18,7 @@ from inspector.scanning import RejudgeConfig, ScanConfig, rejudge, scan
 from inspector.scanning.outcome import summary_lines
 from inspector.synthesis import Kind, make_scene
 from tests.photos.test_pose import DJI, LASER, packet
+from tests.rows import rows_in
 from tests.scanning.walls import wall
 
 MM = 0.05
@@ -51,8 +51,7 @@ def scan_of(root, bundle, out, **options):
 
 
 def rows_of(out):
-    rows = ds.dataset(out).to_table().to_pylist()
-    return {row["path"].rpartition("/")[2]: row for row in rows}
+    return {row["path"].rpartition("/")[2]: row for row in rows_in(out)}
 
 
 def test_without_a_question_nothing_is_changed_and_facts_are_there(root):
