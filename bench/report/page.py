@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 
 MARKERS = "os^Dvph"
+HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "|||")
+"""Of stages, for those who do not see the colours apart."""
 MOST_LINES = len(SERIES)
 """Engines in one chart of curves, the fastest; tables have all."""
 ROW_IN, BAR = 0.43, 0.36
@@ -230,12 +232,18 @@ def draw_stages(title: str, key: str, cases: Sequence[Case]) -> list[Drawn]:
             spent = np.array([case.stage_seconds.get(stage, 0.0) for case in cases])
             axes.barh(np.arange(len(cases)) + 0.2, spent, height=BAR, left=start,
                       color=MUTED if stage == "start" else SERIES[k % len(SERIES)],
-                      edgecolor=PAPER, linewidth=0.8,
-                      label=wording.STAGES.get(stage, printable(stage)))  # fmt: skip
+                      edgecolor=PAPER, linewidth=0.8, hatch=HATCHES[k % len(HATCHES)],
+                      label=_stage(stage))  # fmt: skip
             start += spent
+        told = []
         for k, case in enumerate(cases):
             _write(axes, k, label(case), f"{figure(start[k])} s", start[k])
+            parts = [f"{_stage(name)} {figure(s)}" for name, s in case.stage_seconds.items()]
+            told.append(f"{label(case)} {figure(start[k])} ({', '.join(parts)})")
         axes.set(xlabel="seconds of a whole run")
         charts.legend_above(axes)
-    ends = "; ".join(f"{label(case)} {figure(end)}" for case, end in zip(cases, start, strict=True))
-    return [Drawn(title, chart.svg, f"Seconds of a whole run: {ends}.")]
+    return [Drawn(title, chart.svg, f"Seconds of a whole run: {'; '.join(told)}.")]
+
+
+def _stage(name: str) -> str:
+    return wording.STAGES.get(name, printable(name))

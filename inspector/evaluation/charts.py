@@ -155,8 +155,10 @@ def _changed(key: str, value: str, name: str) -> str:
         return f"{name}-{value}"
     if key == "d":
         return _DIGITS.sub(r"\1", " ".join(value.split()))
+    if value in _VARIABLES:
+        return _VARIABLES[value]
     if key == "style":
-        value = _FAMILY.sub("", value)
+        value = _FAMILY.sub("", value).replace("url(#", f"url(#{name}-")
         return _COLOUR.sub(lambda match: _VARIABLES[match[0]], value)
     return value.replace("#", f"#{name}-", 1)
 

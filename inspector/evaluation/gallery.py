@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 LEAKS_SHOWN = 6
 """Pairs of each kind."""
 SUSPECTS_SHOWN = 24
-NAME_LENGTH = 20
 JPEG_QUALITY = 85
 
 
@@ -87,7 +85,6 @@ class Shown:
     """One image in a gallery; `picture` is None where its file is gone."""
 
     path: str
-    name: str
     source: str
     truth: str
     verdict: str
@@ -143,7 +140,6 @@ def _shown(
         heat = data_uri(draw_heat(cam_HW, scale), "PNG", optimize=True)
     return Shown(
         path=printable(image.path),
-        name=_end_of(printable(os.path.basename(image.path))),
         source=printable(image.source),
         truth="crack" if image.is_crack else "clear",
         verdict=str(found.verdict_N[k]),
@@ -151,11 +147,6 @@ def _shown(
         picture=picture_of(image.path, spec),
         heat=heat,
     )
-
-
-def _end_of(name: str) -> str:
-    """The end of a long name: cameras and tilers count there."""
-    return name if len(name) <= NAME_LENGTH else f"…{name[1 - NAME_LENGTH :]}"
 
 
 def _pairs(leaks: Sequence[Leak], spec: PreprocessSpec) -> list[Pair]:

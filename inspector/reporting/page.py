@@ -191,7 +191,7 @@ def render_page(
     environment.filters |= {
         "count": "{:,}".format,
         "size": wording.size,
-        "moment": lambda moment: moment.strftime("%Y-%m-%d %H:%M"),
+        "moment": lambda moment: moment.strftime("%Y-%m-%d %H:%M %z"),
         "lying": _lying,
     }
     cards = _cards(report, shots, links)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
@@ -46,6 +47,8 @@ _FILES = {
     for file in (*ASSETS.iterdir(), *(pages.ASSETS / name for name in _SHARED))
     if file.suffix in _KINDS
 }
+SCREENS = 2
+"""Processes that show photos whole: one for what is waited for, one for what comes next."""
 _KEPT_PICTURES, _KEPT_THUMBS = 24, 400
 _LONGEST_REGION = 4000
 """Pixels; no screen is wider."""
@@ -102,6 +105,7 @@ def make_app(session: Session, workers: Workers, token: str) -> ASGIApp:
         ValueError: partial(_refuse, 400, "request"),
         KeyError: partial(_refuse, 400, "request"),
         InspectorError: partial(_refuse, 507, "disk"),
+        ClientDisconnect: lambda *_: Response(status_code=204),
     }
     return Guard(Starlette(routes=routes, exception_handlers=refusals), token)
 
@@ -112,9 +116,9 @@ class _Api:
     def __init__(self, session: Session, workers: Workers) -> None:
         self._session = session
         self._workers = workers
-        self._one_thumb = asyncio.Lock()
-        """A list asks for a hundred at once; all threads would wait for them, and none would be
-        left for a decision."""
+        self._screens, self._thumbs, self._heats = map(asyncio.Semaphore, (SCREENS, 1, 1))
+        """A list asks for a hundred at once, as does an arrow key that is held; all threads would
+        wait for them, and none would be left for a decision."""
 
     async def home(self, request: Request) -> Response:
         return FileResponse(ASSETS / "index.html", media_type="text/html")
@@ -154,17 +158,15 @@ class _Api:
 
     async def photo(self, request: Request) -> Response:
         workers = self._workers
-        picture = await self._kept(request, workers.kept, _KEPT_PICTURES, workers.screens.ask)
+        kept, ask = workers.kept, workers.screens.ask
+        picture = await self._kept(request, kept, _KEPT_PICTURES, ask, self._screens)
         same = await asyncio.to_thread(self._session.saw, *_which(request), picture)
         return _as_response(picture, {"X-Same": str(int(same))})
 
     async def thumb(self, request: Request) -> Response:
         workers = self._workers
-        async with self._one_thumb:
-            if _which(request) not in workers.small and await request.is_disconnected():
-                return Response(status_code=204)
-            thumb = await self._kept(request, workers.small, _KEPT_THUMBS, workers.thumbs.ask)
-            return _as_response(thumb, {})
+        kept, ask = workers.small, workers.thumbs.ask
+        return _as_response(await self._kept(request, kept, _KEPT_THUMBS, ask, self._thumbs), {})
 
     async def region(self, request: Request) -> Response:
         box = tuple(float(share) for share in request.query_params["box"].split(","))
@@ -177,18 +179,28 @@ class _Api:
         heats, bundle = self._workers.heats, self._workers.bundle
         if heats is None:
             raise PhotoError(self._workers.why_no_heat)
-        path = await asyncio.to_thread(self._session.path, *_which(request))
-        view = (await asyncio.to_thread(self._session.facts, *_which(request)))["view"]
-        png = await asyncio.to_thread(heats.ask, str(bundle), path, view)
+        async with self._heats:
+            await _check_wanted(request)
+            path = await asyncio.to_thread(self._session.path, *_which(request))
+            view = (await asyncio.to_thread(self._session.facts, *_which(request)))["view"]
+            png = await asyncio.to_thread(heats.ask, str(bundle), path, view)
         return Response(png, media_type="image/png")
 
     async def _kept(
-        self, request: Request, kept: dict[tuple[int, int], Picture], most: int, ask: _Ask
+        self,
+        request: Request,
+        kept: dict[tuple[int, int], Picture],
+        most: int,
+        ask: _Ask,
+        turns: asyncio.Semaphore,
     ) -> Picture:
-        """The picture that is kept, or one that is opened now and kept, `most` of them."""
+        """The picture that is kept, or one that is opened in its turn and kept, `most` of them."""
         which = _which(request)
-        picture = kept.get(which) or await self._opened(request, ask)
-        kept[which] = picture
+        if which not in kept:
+            async with turns:
+                await _check_wanted(request)
+                kept[which] = kept.get(which) or await self._opened(request, ask)
+        picture = kept[which]
         if len(kept) > most:
             del kept[next(iter(kept))]
         return picture
@@ -211,6 +223,12 @@ async def _change(method: Callable[..., JsonObject], request: Request) -> Respon
 
 async def _answer(ask: Callable[[], Any]) -> Response:
     return JSONResponse(finite(await asyncio.to_thread(ask)))
+
+
+async def _check_wanted(request: Request) -> None:
+    """Raise ClientDisconnect where nobody waits for the answer any more."""
+    if await request.is_disconnected():
+        raise ClientDisconnect
 
 
 def _which(request: Request) -> tuple[int, int]:

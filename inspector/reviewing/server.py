@@ -19,7 +19,7 @@ from inspector.model.stamp import find_bundle
 from inspector.photos.address import Moved
 from inspector.photos.pictures import region, screen, thumb
 from inspector.results.labels import open_labels
-from inspector.reviewing.app import Workers, make_app
+from inspector.reviewing.app import SCREENS, Workers, make_app
 from inspector.reviewing.heat import heat
 from inspector.reviewing.session import Session
 from inspector.workers.process import Helpers
@@ -35,8 +35,6 @@ DEFAULT_PORT = 8765
 HOST = "127.0.0.1"
 _SECONDS = 60.0
 """Longest time for opening one photo."""
-_SCREENS = 2
-"""One for the photo that is waited for, one for those that come next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +106,7 @@ def _workers(model: Path | None, digest: str) -> Workers:
         f"maps (digest {digest[:12]})."
     )
     return Workers(
-        screens=Helpers(screen, _SECONDS, _SCREENS),
+        screens=Helpers(screen, _SECONDS, SCREENS),
         thumbs=Helpers(thumb, _SECONDS),
         details=Helpers(region, _SECONDS),
         heats=Helpers(heat, _SECONDS) if bundle else None,

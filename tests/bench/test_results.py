@@ -190,6 +190,14 @@ def test_light_dark_and_paper(page, scheme, media, light):
     assert (sum(map(int, re.findall(r"\d+", colour)[:3])) / 3 > 200) == light
 
 
+def test_stages_are_told_apart_without_colours(html):
+    assert re.search(r'aria-label="Seconds of a whole run: [^"]*\(starting up [^"]*verdicts ', html)
+    patterns = set(re.findall(r'<pattern [^>]*id="([^"]+)"', html))
+    assert len(patterns) >= 4
+    assert patterns <= set(re.findall(r"url\(#([^)]+)\)", html)), "each is used by its name"
+    assert "#0102" not in html
+
+
 def test_charts_can_be_read(page):
     page.emulate_media(color_scheme="light", media="screen")
     check_charts(page)

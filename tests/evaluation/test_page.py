@@ -116,6 +116,18 @@ def test_page_follows_light_dark_and_print(page, scheme, media, light):
     assert (paper > 200) == light and (ink < 100) == light and axis == ink
 
 
+def test_paper_has_what_is_folded_and_every_whole_path(page):
+    seen = "document.querySelector('details:not([open]) pre').checkVisibility()"
+    page.emulate_media(media="screen")
+    assert not page.evaluate(seen)
+    page.emulate_media(media="print")
+    assert page.evaluate(seen)
+    paths = page.locator(".gallery .file").all_text_contents()
+    assert paths and all("/" in path for path in paths)
+    files = "[...document.querySelectorAll('.gallery .file')]"
+    assert not page.evaluate(f"{files}.some(file => file.scrollWidth > file.clientWidth)")
+
+
 def test_page_fits_a_phone(page):
     page.emulate_media(color_scheme="light", media="screen")
     check_charts(page)

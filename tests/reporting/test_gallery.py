@@ -180,6 +180,27 @@ def test_paper_has_cards_and_the_whole_list(page):
     assert [text for text in page.heard if not text.startswith(("file:", "Failed to load"))] == []
 
 
+def test_paper_says_what_is_left_out_and_cuts_no_caption(page):
+    def heights():
+        return page.evaluate("""[...document.querySelectorAll('[data-kind=crack] figure')].map(
+            figure => [figure.clientHeight, figure.scrollHeight])""")
+
+    page.set_viewport_size({"width": 688, "height": 1000})  # A4 within its margins
+    page.emulate_media(media="print")
+    ordinary = heights()
+    talls = [tall for tall, _ in ordinary]
+    assert min(talls) == 393 and max(talls) < 480, "104 mm to 127 mm: four to a page"
+    assert not page.is_visible("[data-kind=crack] .many")
+    page.select_option("[data-kind=crack] .by-folder select", label="span 1", force=True)
+    assert page.is_visible("[data-kind=crack] .many:has-text('19 of 60 photos')")
+    page.evaluate("document.querySelector('.cards figcaption').append('a long note '.repeat(99))")
+    (tall, whole), *others = heights()
+    assert 480 < tall == whole and {one for one, _ in others} == {393}
+    page.select_option("[data-kind=crack] .by-folder select", "", force=True)
+    page.emulate_media(media="screen")
+    page.set_viewport_size({"width": 400, "height": 800})
+
+
 def test_everything_has_a_name(page):
     """What axe asks for first: one main landmark, and names of fields, buttons and columns."""
     assert page.evaluate("document.querySelectorAll('main').length") == 1

@@ -1,4 +1,4 @@
-"""A review server as a user has it: a process of its own, talked to over HTTP."""
+"""A review server as a user has it: a process of its own, talked to over HTTP or by its page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +54,36 @@ def _content(response: Any) -> Any:
     if response.headers.get("Content-Type", "").startswith("application/json"):
         return json.loads(content)
     return content
+
+
+class Page:
+    """The open page, and everything that it asked for or complained about."""
+
+    def __init__(self, browser: Any, address: str) -> None:
+        self.page = browser.new_page(viewport={"width": 1280, "height": 800})
+        self.wrong: list[str] = []
+        self.hosts: set[str] = set()
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on("request", lambda request: self.hosts.add(_host(request.url)))
+        self.page.goto(address)
+        self.shown = ""
+        self.wait_for_photo()
+
+    def wait_for_photo(self) -> None:
+        self.page.wait_for_selector(f"body[data-shown]:not([data-shown='{self.shown}'])")
+        self.shown = self.page.get_attribute("body", "data-shown")
+
+    def wait_until_saved(self) -> None:
+        self.page.wait_for_selector("#saved:not(.busy)")
+
+    def progress(self) -> str:
+        said: str = self.page.text_content("#progress")
+        return said
+
+
+def _host(url: str) -> str:
+    """Of a picture that the page already has, where it came from."""
+    return urlsplit(url.removeprefix("blob:")).netloc
 
 
 @contextmanager

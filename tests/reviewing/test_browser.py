@@ -13,7 +13,7 @@ from inspector.results.labels import read_decisions
 from inspector.scanning import ScanConfig, scan
 from inspector.training import TrainConfig, train
 from tests.pages import CHROMIUM
-from tests.reviewing.live import reviewing
+from tests.reviewing.live import Page, reviewing
 from tests.said import read_labels
 from tests.training.conftest import save_scene
 
@@ -31,35 +31,6 @@ def out(tmp_path_factory, tiny_bundle):
     sources = (str(root / "photos"),)
     scan(ScanConfig(sources=sources, out=root / "out", model=tiny_bundle.path, workers=0))
     return root / "out"
-
-
-class Page:
-    """The open page, and everything that it asked for or complained about."""
-
-    def __init__(self, browser, address):
-        self.page = browser.new_page(viewport={"width": 1280, "height": 800})
-        self.wrong: list[str] = []
-        self.hosts: set[str] = set()
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("request", lambda request: self.hosts.add(_host(request.url)))
-        self.page.goto(address)
-        self.shown = ""
-        self.wait_for_photo()
-
-    def wait_for_photo(self):
-        self.page.wait_for_selector(f"body[data-shown]:not([data-shown='{self.shown}'])")
-        self.shown = self.page.get_attribute("body", "data-shown")
-
-    def wait_until_saved(self):
-        self.page.wait_for_selector("#saved:not(.busy)")
-
-    def progress(self):
-        return self.page.text_content("#progress")
-
-
-def _host(url):
-    """Of a picture that the page already has, where it came from."""
-    return urlsplit(url.removeprefix("blob:")).netloc
 
 
 def label_by_keys(page, count):

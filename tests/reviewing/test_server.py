@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shlex
@@ -12,11 +13,15 @@ import subprocess
 import sys
 import time
 from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
 
+from inspector.reviewing.app import Workers, make_app
 from inspector.reviewing.server import _listen
 from inspector.scanning import ScanConfig, scan
 from tests.reviewing.live import ask, reviewing
@@ -293,3 +298,25 @@ def test_no_second_review_takes_the_port_of_one(monkeypatch):
     with _listen(0) as listening:
         options = (socket.SO_KEEPALIVE, socket.SO_REUSEADDR)
         assert [listening.getsockopt(socket.SOL_SOCKET, one) for one in options] == [1, 0]
+
+
+@pytest.mark.parametrize("kind", ["photo", "thumb", "heat"])
+def test_nothing_is_opened_for_a_page_that_has_gone(kind):
+    opened: list[Any] = []
+    sent: list[Any] = []
+    helpers: Any = SimpleNamespace(ask=lambda *asked: opened.append(asked))
+    methods = ("decide", "decide_region", "mark", "note", "undo", "path", "facts")
+    session: Any = SimpleNamespace(**dict.fromkeys(methods, lambda *_: {"view": "whole"}))
+    workers = Workers(helpers, helpers, helpers, helpers, Path("bundle"))
+    app: Any = make_app(session, workers, "token")
+    scope = {"type": "http", "method": "GET", "path": f"/token/api/{kind}/1/0",
+             "headers": [(b"host", b"localhost")], "query_string": b""}  # fmt: skip
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    assert opened == [] and sent[0]["status"] == 204

@@ -9,11 +9,12 @@ const FILLED = 0.6; // of the stage, by a region that is jumped to
 const PAN = 0.25; // of the stage, by one key
 
 export class Viewer {
-  // `refine(box, width)` gives a picture of a part, `busy` says whether one is waited for;
+  // `refine(box, width)` gives a picture of a part, `busy` says whether one is waited for, `blurred`
+  // is told why there is none;
   // `changed(scale, fitted)` follows the zoom, `picked(k)` the region that is chosen, null for none;
   // `drawn(box)` is told of a box that was drawn, as for `mark`.
-  constructor(stage, { refine, busy = () => {}, changed = () => {}, picked = () => {}, drawn } = {}) {
-    Object.assign(this, { stage, refine, busy, changed, picked, drawn, drawing: false });
+  constructor(stage, { refine, busy = () => {}, blurred = () => {}, changed = () => {}, picked = () => {}, drawn } = {}) {
+    Object.assign(this, { stage, refine, busy, blurred, changed, picked, drawn, drawing: false });
     const find = (name) => stage.querySelector(`.${name}`);
     [this.photo, this.whole, this.sharp, this.marks] = ["photo", "whole", "sharp", "regions"].map(find);
     this.size = null;
@@ -47,6 +48,7 @@ export class Viewer {
   clear() {
     this.serial++;
     this.size = null;
+    this.pointers.clear();
     this.#forgetBegun();
     this.#dropSharp();
     this.mark([]);
@@ -72,8 +74,10 @@ export class Viewer {
     }));
   }
 
-  // While it is on, a click or a drag draws a box into `#draft` and moves nothing.
+  // While it is on, a click or a drag draws a box into `#draft` and moves nothing; Enter marks the
+  // middle of the stage, where a cross is shown.
   draw(on) {
+    this.pointers.clear();
     this.drawing = Boolean(on && this.size);
     this.stage.classList.toggle("drawing", this.drawing);
     if (!this.drawing) this.#forgetBegun();
@@ -131,6 +135,7 @@ export class Viewer {
     const key = event.key.toLowerCase();
     const arrow = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] }[key];
     if (arrow && event.shiftKey) this.#pan(arrow);
+    else if (key === "enter" && this.drawing) this.drawn([...this.centre.map((c, k) => c / this.size[k]), 0, 0]);
     else if (key === "z") this.toggle(peak);
     else if (key === "+" || key === "=") this.zoomBy(1.5);
     else if (key === "-") this.zoomBy(1 / 1.5);
@@ -215,8 +220,9 @@ export class Viewer {
     let part;
     try {
       part = await this.refine([...low, ...high], width);
-    } catch {
-      return; // the whole picture stays
+    } catch (error) {
+      if (serial === this.serial && asked === this.asked) this.blurred(error); // the whole picture stays
+      return;
     } finally {
       if (asked === this.asked) this.busy(false);
     }

@@ -91,6 +91,7 @@ class Gallery {
     this.page += step;
     this.draw();
     this.place.scrollIntoView({ behavior: "instant" });
+    this.place.querySelector(".cards [tabindex], .rows a")?.focus({ preventScroll: true });
   }
 
   draw() {

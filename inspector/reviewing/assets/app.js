@@ -14,13 +14,17 @@ const state = { queue: null, generation: 0, at: 0, count: 0, rows: new Map(), ro
 let about = {};
 let saving = Promise.resolve();
 let unsaved = 0;
+let undoing = 0;
 let heatWanted = false;
 let peakWanted = true;
 let turn = 0; // counts the photos that were asked for: an answer for an older one is not shown
+let asking = 0; // the same of lists
+let heating = null;
 
 const viewer = new Viewer($("stage"), {
   refine: (box, width) => api.region(state.generation, state.row.row, box, width),
   busy: (busy) => setBusy("zoom-button", busy),
+  blurred: (error) => toast(`Not sharp, only reduced: ${error.message}`),
   changed: (scale, fitted) => {
     $("zoom").textContent = scale === null || fitted ? "Fit" : `${Math.round(scale * 100)} %`;
     $("zoom-button").setAttribute("aria-pressed", String(!fitted));
@@ -37,15 +41,18 @@ function filters() {
 }
 
 async function startQueue() {
+  const mine = ++asking;
   const asked = filters();
   history.replaceState(null, "", asked.size ? `#${asked}` : location.pathname);
   const found = await api.startQueue(asked);
+  if (mine !== asking) return;
   Object.assign(state, { queue: found.queue, generation: found.generation, count: found.in_queue, row: null });
   state.rows.clear();
   showChoices(found.counts);
   showProgress(found);
   if (!found.in_queue) {
     turn++;
+    hideHeat();
     viewer.clear();
     return showEmpty();
   }
@@ -70,12 +77,14 @@ async function go(at) {
   keepNote();
   toggleMarking(false);
   state.shown = null;
-  const listed = await rowAt(at);
+  const unlessLeft = (error) => { if (mine === turn) throw error; };
+  const listed = await rowAt(at).catch(unlessLeft);
   if (mine !== turn || !listed) return;
   state.at = at;
   showList(state, pick);
+  keepNear(at);
   const asked = photos.get(state.generation, listed.row);
-  const row = await asked.facts;
+  const row = await asked.facts.catch(unlessLeft);
   if (mine !== turn) return;
   Object.assign(row, { label: listed.label, note: listed.note });
   state.row = row;
@@ -89,15 +98,17 @@ function pick(at) {
   closeSide();
 }
 
+// Let go of photos that are not near, and stop asking for them.
+function keepNear(at) {
+  const near = Array.from({ length: BEHIND + 1 + AHEAD }, (_, k) => state.rows.get(at - BEHIND + k));
+  photos.keepOnly(state.generation, near.filter(Boolean).map(({ row }) => row));
+}
+
 async function prefetch(at) {
-  const near = [];
-  for (let k = at - BEHIND; k <= at + AHEAD; k++) {
-    const row = await rowAt(k);
-    if (row) near.push([k, row.row]);
-  }
+  const ahead = [];
+  for (let k = at + 1; k <= at + AHEAD; k++) ahead.push(await rowAt(k));
   if (at !== state.at) return;
-  photos.keepOnly(state.generation, near.map(([, row]) => row));
-  for (const [k, row] of near) if (k > at) photos.get(state.generation, row);
+  for (const listed of ahead) if (listed) photos.get(state.generation, listed.row);
 }
 
 // --- the photo
@@ -136,6 +147,7 @@ function placePeak(row) {
 }
 
 function hideHeat() {
+  heating?.abort();
   if ($("heat").src) URL.revokeObjectURL($("heat").src);
   $("heat").removeAttribute("src");
   $("heat").hidden = $("legend").hidden = true;
@@ -143,18 +155,19 @@ function hideHeat() {
 }
 
 async function showHeat() {
-  const mine = turn;
+  heating = new AbortController();
+  const { signal } = heating;
   setBusy("heat-button", true);
   try {
-    const map = await api.heat(state.generation, state.row.row);
-    if (mine !== turn || !heatWanted) return URL.revokeObjectURL(map.url);
+    const map = await api.heat(state.generation, state.row.row, signal);
+    if (signal.aborted) return URL.revokeObjectURL(map.url);
     $("heat").src = map.url;
     await $("heat").decode();
     $("heat").hidden = $("legend").hidden = false;
   } catch (error) {
-    if (mine === turn) toast(`No heat map: ${error.message}`);
+    if (!signal.aborted) toast(`No heat map: ${error.message}`);
   } finally {
-    if (mine === turn) setBusy("heat-button", false);
+    if (!signal.aborted) setBusy("heat-button", false);
   }
 }
 
@@ -176,7 +189,14 @@ const peakPlace = () => (state.row?.peak_x == null ? undefined : [state.row.peak
 
 // --- what the reviewer says
 
+// A photo that was decided about may come back: what is said now would be of another one.
+function mustWait() {
+  if (undoing) toast("Wait: the last decision is being taken back.");
+  return undoing > 0;
+}
+
 function decide(label) {
+  if (mustWait()) return;
   const { row, at, queue, generation } = state;
   const listed = state.rows.get(at);
   if (!row || !listed) return;
@@ -201,6 +221,7 @@ function decide(label) {
 
 // Said of the chosen region; the same once more takes it back. The next one without a label follows.
 function decideRegion(label) {
+  if (mustWait()) return;
   const { row, queue, generation } = state;
   if (viewer.at !== null && viewer.at >= (row?.regions?.length ?? 0)) return label === "clear" ? unmark(viewer.at) : undefined;
   if (!row?.regions?.length) return toast("The model marked no region in this photo.");
@@ -229,6 +250,7 @@ function decideRegion(label) {
 // A box of shares of the photo; a point has no sides.
 function markPlace([left, top, width, height]) {
   toggleMarking(false);
+  if (mustWait()) return;
   const { row } = state;
   if (!state.shown?.same) return toast("Wait until the photo is there, as it was scanned.");
   const at = (share, side) => Math.min(Math.max(0, Math.round(share * side)), side - 1);
@@ -264,7 +286,9 @@ function saveMark(row, { x, y, width, height }, label, after) {
 function toggleMarking(on = !viewer.drawing) {
   viewer.draw(on && !!state.row);
   $("mark-button").setAttribute("aria-pressed", String(viewer.drawing));
-  if (viewer.drawing) toast("Click a point, or drag a box around the crack.");
+  if (!viewer.drawing) return;
+  $("stage").focus({ preventScroll: true });
+  toast("Click a point, or drag a box around the crack; Enter marks the cross.");
 }
 
 function keepNote() {
@@ -297,23 +321,26 @@ function remark(row, k) {
 }
 
 function undo() {
-  save(async () => {
-    let done;
-    try {
-      done = await api.undo(state.queue);
-    } catch (error) {
-      return lose(error, "NOT TAKEN BACK");
-    }
-    showProgress(done);
-    if (!done.row) return toast(done.gone ? "Taken back; that photo is no longer in the table." : "Nothing to take back.");
-    const { regions, marks, ...listed } = done.row;
-    const name = listed.path.split("/").pop();
-    if (done.at === null) return toast(`Taken back: ${name}, which is not in this list.`);
-    state.rows.set(done.at, listed);
-    Object.assign(await photos.get(state.generation, listed.row).facts, { regions, marks });
-    await go(done.at);
-    toast(`Taken back: ${name}`);
-  });
+  undoing++;
+  save(() => takeBack().finally(() => { undoing--; }));
+}
+
+async function takeBack() {
+  let done;
+  try {
+    done = await api.undo(state.queue);
+  } catch (error) {
+    return lose(error, "NOT TAKEN BACK");
+  }
+  showProgress(done);
+  if (!done.row) return toast(done.gone ? "Taken back; that photo is no longer in the table." : "Nothing to take back.");
+  const { regions, marks, ...listed } = done.row;
+  const name = listed.path.split("/").pop();
+  if (done.at === null) return toast(`Taken back: ${name}, which is not in this list.`);
+  state.rows.set(done.at, listed);
+  await photos.get(state.generation, listed.row).facts.then((row) => Object.assign(row, { regions, marks }), () => {});
+  await go(done.at);
+  toast(`Taken back: ${name}`);
 }
 
 // One after the other, in the order of the keys.
@@ -332,7 +359,7 @@ async function lose(error, what = "NOT SAVED") {
 async function again(error, lost) {
   $("note").blur(); // what is being written there is about a photo of the old list
   if (lost) toast(`${lost}: a scan has changed the table; the list was made anew.`, true);
-  else if ($("toast").hidden || !$("toast").classList.contains("bad")) toast("A scan has changed the table; the list was made anew.");
+  else toast("A scan has changed the table; the list was made anew.");
   await startQueue().catch(() => toast(error.message, true));
 }
 
@@ -365,15 +392,24 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && viewer.drawing) return toggleMarking(false);
   if (event.key === "Escape" && event.target === $("note")) $("note").value = state.row?.note ?? "";
   if (event.key === "Enter" && event.target === $("note")) return void $("note").blur();
-  if (event.key === "Escape") return void (document.activeElement?.blur(), closeSide());
+  if (event.key === "Escape") return void (document.activeElement?.blur(), closeSide(), closeToast());
   if (event.target.closest("input, select")) return;
   if (event.target.closest("button") && [" ", "Enter"].includes(event.key)) return;
+  if (event.target === $("list") && inList(event)) return event.preventDefault();
+  if (event.key.length === 1 && !$("letters").checked) return;
   if (viewer.key(event, peakPlace())) return event.preventDefault();
   const key = event.key.toLowerCase();
   if (!(key in KEYS) || (event.repeat && !MAY_REPEAT.has(key))) return;
   event.preventDefault();
   KEYS[key]();
 });
+
+// A key of the list itself; false if it is none.
+function inList(event) {
+  const step = event.shiftKey ? undefined : { ArrowUp: -1, ArrowDown: 1 }[event.key];
+  if (step) go(state.at + step);
+  return Boolean(step) || event.key === " ";
+}
 
 function onClick(id, work) {
   $(id).addEventListener("click", (event) => {
@@ -409,7 +445,11 @@ onClick("folder", () => {
   refilter();
 });
 $("note").addEventListener("change", keepNote);
-$("toast").addEventListener("click", () => { $("toast").hidden = true; });
+$("toast").addEventListener("click", closeToast);
+
+function closeToast() {
+  $("toast").hidden = true;
+}
 
 function openSide() {
   $("side").classList.add("open");
@@ -432,7 +472,8 @@ let byMouse = false;
 for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => { byMouse = kind === "pointerdown"; }, true);
 $("filters").addEventListener("change", (event) => { if (byMouse) event.target.blur?.(); });
 $("filters").addEventListener("submit", (event) => { event.preventDefault(); $("text").blur(); });
-addEventListener("beforeunload", (event) => { if (unsaved || drafts.size) event.preventDefault(); });
+addEventListener("beforeunload", (event) => { keepNote(); if (unsaved || drafts.size) event.preventDefault(); });
+addEventListener("pagehide", keepNote);
 addEventListener("unhandledrejection", (event) => failed(event.reason));
 
 async function start() {

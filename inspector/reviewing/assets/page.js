@@ -14,6 +14,7 @@ const WHY = {
   model: "clearly on one side", near_threshold: "near the threshold", downscaled: "much downscaled",
   out_of_distribution: "unlike concrete", scale: "too coarse a scale", preview: "only a preview",
 };
+const inOrder = new Intl.Collator(undefined, { numeric: true });
 const ALL = { folder: "all folders", verdict: "anything", reason: "any reason", failure: "any failure", label: "anything" };
 
 export function showChoices(counts) {
@@ -21,6 +22,7 @@ export function showChoices(counts) {
     const select = $("filters").elements[name];
     const chosen = select.value || new URLSearchParams(location.hash.slice(1)).get(name) || "";
     const options = Object.entries(words).filter(([word, count]) => count || word === chosen);
+    if (name === "folder") options.sort(([one], [other]) => inOrder.compare(one, other));
     const shared = name === "folder" ? sharedFolder(options.map(([word]) => word)) : 0;
     const spoken = (word) => (name === "folder" ? word.slice(shared) || "." : (name === "reason" ? WHY : NAMES)[word] ?? word);
     select.replaceChildren(new Option(ALL[name], ""), ...options.map(([word, count]) =>
@@ -56,6 +58,7 @@ export function showSaved(unsaved) {
 export function showFacts(row, thresholds) {
   const cut = row.path.lastIndexOf("/") + 1;
   $("file").textContent = row.path.slice(cut);
+  $("file").title = row.path;
   $("folder").textContent = row.path.slice(0, cut);
   const facts = [
     row.width && `${row.width} × ${row.height}`,
@@ -66,7 +69,7 @@ export function showFacts(row, thresholds) {
     row.camera,
     row.crack_windows != null && `${row.view}: ${row.crack_windows.toLocaleString("en")} of ${row.windows.toLocaleString("en")} windows`,
   ];
-  $("details").textContent = facts.filter(Boolean).join(" · ");
+  $("details").textContent = $("details").title = facts.filter(Boolean).join(" · ");
   const verdict = row.verdict ?? "failed";
   $("verdict").textContent = NAMES[verdict];
   $("verdict").className = `chip ${verdict}`;
@@ -76,6 +79,7 @@ export function showFacts(row, thresholds) {
   if (row.p_crack !== null) showScale(row, (row.view !== "whole" && thresholds.own) || thresholds.whole);
   showSay(row.label);
   showNote(row);
+  $("now").textContent = [row.path.slice(cut), NAMES[verdict], $("p").textContent, $("why").textContent, $("said").textContent].filter(Boolean).join(", ");
 }
 
 // The probability between the thresholds that photos of this kind were judged by.
@@ -95,6 +99,7 @@ function showScale(row, thresholds) {
 export function showNote(row) {
   if (document.activeElement !== $("note") || $("note").dataset.of !== row.uri) $("note").value = drafts.get(row.uri) ?? row.note ?? "";
   $("note").dataset.of = row.uri;
+  $("note").disabled = false;
 }
 
 // What the reviewer said about the photo on the stage.
@@ -117,6 +122,7 @@ export function showList(state, pick) {
   const items = [];
   for (let k = start; k < end; k++) if (state.rows.has(k)) items.push(listItem(k, state.rows.get(k), k === state.at, pick, state.generation));
   $("list").replaceChildren(...items);
+  $("list").setAttribute("aria-activedescendant", `item-${state.at}`);
   $("page").textContent = `${(start + 1).toLocaleString("en")}–${end.toLocaleString("en")} of ${state.count.toLocaleString("en")}`;
   $("page-back").disabled = start === 0;
   $("page-on").disabled = end >= state.count;
@@ -140,6 +146,7 @@ function thumbOf(generation, row) {
 function listItem(at, row, selected, pick, generation) {
   const item = document.createElement("li");
   const verdict = row.verdict ?? "failed";
+  item.id = `item-${at}`;
   item.setAttribute("role", "option");
   item.setAttribute("aria-selected", String(selected));
   const name = Object.assign(document.createElement("span"), { className: "name", textContent: row.path.split("/").pop(), title: row.path });
@@ -157,22 +164,29 @@ function listItem(at, row, selected, pick, generation) {
 }
 
 export function showEmpty() {
-  for (const id of ["file", "folder", "details", "p", "why", "page", "verdict"]) $(id).textContent = "";
+  for (const id of ["file", "folder", "details", "p", "why", "page", "verdict", "now"]) $(id).textContent = "";
+  $("file").title = $("details").title = $("note").value = "";
+  delete $("note").dataset.of;
+  $("note").disabled = true;
   $("verdict").className = "";
   $("scale").hidden = $("said").hidden = true;
   $("list").replaceChildren();
+  $("list").removeAttribute("aria-activedescendant");
   notice("No photo is like that. Choose other filters.");
 }
 
 export function notice(text) {
+  $("notice").hidden = !text; // first: a text that comes into sight is announced
   $("notice").textContent = text;
-  $("notice").hidden = !text;
 }
 
+// What stays, stays until somebody closes it; the next that does is added.
 let toastEnds;
 export function toast(text, stays = false) {
+  const before = !$("toast").hidden && $("toast").classList.contains("bad") ? $("toast").textContent.split("\n") : [];
+  if (before.length && !stays) return;
   clearTimeout(toastEnds);
-  $("toast").textContent = text;
+  $("toast").textContent = [...new Set([...before, text])].join("\n");
   $("toast").hidden = false;
   $("toast").classList.toggle("bad", stays);
   if (!stays) toastEnds = setTimeout(() => { $("toast").hidden = true; }, 3500);
