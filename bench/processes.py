@@ -155,9 +155,9 @@ def run_watched(
                 samples += 1
                 if limit_s is not None and time.perf_counter() - started > limit_s:
                     timed_out = True
-                    _kill(process)
+                    kill_group(process)
     except BaseException:
-        _kill(process)
+        kill_group(process)
         raise
     wall_s, cpu_s = time.perf_counter() - started, cpu_seconds()
     return Watched(
@@ -166,7 +166,7 @@ def run_watched(
     )  # fmt: skip
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
+def kill_group(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
     """Kill a program and all it started; on Windows, that program."""
     if hasattr(os, "killpg"):
         os.killpg(process.pid, signal.SIGKILL)

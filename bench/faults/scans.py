@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from bench.processes import PROC, session
+from bench.processes import PROC, kill_group, session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -279,4 +279,4 @@ def _stat(pid: int) -> list[str]:
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+        kill_group(process)

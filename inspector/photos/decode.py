@@ -24,7 +24,7 @@ from inspector.photos.jpeg import (
     plain_image,
     plain_pixels,
 )
-from inspector.photos.opened import Bytes, DecodeLimits, OpenBytes, Refused
+from inspector.photos.opened import TOO_MANY, Bytes, DecodeLimits, OpenBytes, Refused
 from inspector.photos.pixels import in_pieces, to_rgb, turned, upright, upright_sides
 from inspector.photos.png import SIGNATURE, plain_png
 from inspector.photos.raw import RawImage, is_camera_raw, open_raw
@@ -45,10 +45,6 @@ _LATE = frozenset({"PNG", "HEIF"})
 """Formats that tell all facts only when their pixels are decoded: a PNG's EXIF may stand behind
 them, a HEIF's size may be another than its header says."""
 
-_LONGEST_SIDE = 2**31 - 1
-"""The largest number that fits the table's `width` and `height`."""
-_TOO_MANY = "its picture has more pixels than --max-pixels allows"
-"""Said by whoever refuses it first, which is Pillow where nobody has told it to allow more."""
 _LONGEST_DETAIL = 200
 
 _HIGH_FIRST = b"MM\0+"
@@ -99,11 +95,11 @@ def _decode(
     try:
         _prepare_pillow(limits)
         with open_image(data, limits) as image:
-            _refuse_huge(image, limits)
+            limits.refuse_huge(*image.size)
             if image.format in _LATE or isinstance(image, RawImage):
                 facts = PhotoFacts(*image.size, image.format, contents.content_hash)
                 image.load()
-                _refuse_huge(image, limits)
+                limits.refuse_huge(*image.size)
             found, orientation = _facts(image)
             facts = replace(found, content_hash=contents.content_hash)
             pixels_HWC, shrink, view = _in_view(image, orientation, spec, views, data)
@@ -146,14 +142,6 @@ def _prepare_pillow(limits: DecodeLimits) -> None:
     ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
-def _refuse_huge(image: Image.Image, limits: DecodeLimits) -> None:
-    width, height = image.size
-    if width < 1 or height < 1:
-        raise Refused(FailureCode.CORRUPT, f"the header says {width} x {height} pixels")
-    if width * height > limits.max_pixels or max(width, height) > _LONGEST_SIDE:
-        raise Refused(FailureCode.TOO_LARGE, _TOO_MANY)
-
-
 def open_image(data: Bytes, limits: DecodeLimits | None = None) -> Image.Image:
     """Open an image, without decoding it, in such a way that Pillow reads it rightly. Of a camera
     raw photo that cannot be developed, the preview is decoded, within `limits`. Raises Refused
@@ -162,7 +150,7 @@ def open_image(data: Bytes, limits: DecodeLimits | None = None) -> Image.Image:
     # reads them as well.
     TiffImagePlugin.READ_LIBTIFF = True
     if is_camera_raw(data, data[:MAGIC_BYTES]):
-        return open_raw(data, (limits or DecodeLimits()).max_pixels)
+        return open_raw(data, limits or DecodeLimits())
     if data[:4] == _HIGH_FIRST:
         data = tiff_windows.header(data)
     if isinstance(data, OpenBytes):
@@ -180,7 +168,7 @@ def _why(error: Exception, data: Bytes, *, opened: bool, name: str) -> tuple[Fai
     if isinstance(error, MemoryError):
         return FailureCode.TOO_LARGE, "decoding it needs more memory than there is"
     if isinstance(error, Image.DecompressionBombError):
-        return FailureCode.TOO_LARGE, _TOO_MANY
+        return FailureCode.TOO_LARGE, TOO_MANY
     if announced is None and isinstance(error, UnidentifiedImageError):
         if archive := unread_archive(data[:MAGIC_BYTES]):
             return FailureCode.UNSUPPORTED, f"{archive}; unpack it"

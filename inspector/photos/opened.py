@@ -22,6 +22,10 @@ _CODES = {
     errno.EBADMSG: FailureCode.CORRUPT,
 }
 """Failure codes by error number; any other says that the storage failed."""
+_LONGEST_SIDE = 2**31 - 1
+"""The largest number that fits the table's `width` and `height`."""
+TOO_MANY = "its picture has more pixels than --max-pixels allows"
+"""Said by whoever refuses it first, which is Pillow where nobody has told it to allow more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,13 @@ class DecodeLimits:
             if not getattr(self, name) > 0:
                 option = name.replace("_", "-")
                 raise UsageError(f"--{option} {getattr(self, name)} is not above 0")
+
+    def refuse_huge(self, width: int, height: int) -> None:
+        """Raise Refused for a picture of so many pixels, or of none."""
+        if width < 1 or height < 1:
+            raise Refused(FailureCode.CORRUPT, f"the header says {width} x {height} pixels")
+        if width * height > self.max_pixels or max(width, height) > _LONGEST_SIDE:
+            raise Refused(FailureCode.TOO_LARGE, TOO_MANY)
 
 
 class Refused(Exception):

@@ -27,7 +27,7 @@ from inspector.types import PREVIEW, FailureCode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inspector.photos.opened import Bytes
+    from inspector.photos.opened import Bytes, DecodeLimits
 
 _RULE = {"use_camera_wb": True, "no_auto_bright": True, "adjust_maximum_thr": 0.0, "output_bps": 8}
 """The last but one keeps the white level that the camera states, whatever the brightest pixel."""
@@ -46,19 +46,19 @@ def is_camera_raw(data: Bytes, head: bytes) -> bool:
     return announced.startswith(RAW)
 
 
-def open_raw(data: Bytes, max_pixels: int) -> RawImage:
-    """Open a camera raw photo; nothing is developed before it is loaded, and no preview of more
-    than `max_pixels` is decoded. Raises Refused."""
+def open_raw(data: Bytes, limits: DecodeLimits) -> RawImage:
+    """Open a camera raw photo; nothing is developed before it is loaded, and no preview beyond
+    `limits` is decoded. Raises Refused."""
     if RAW not in decodable():
         raise Refused(FailureCode.UNSUPPORTED, missing_extra(RAW))
-    return RawImage(BytesIO(data[: len(data)]), max_pixels)
+    return RawImage(BytesIO(data[: len(data)]), limits)
 
 
 class RawImage(ImageFile.ImageFile):
     """A camera raw photo as Pillow has its images: RGB, upright."""
 
-    def __init__(self, file: BytesIO, max_pixels: int) -> None:
-        self._max_pixels = max_pixels
+    def __init__(self, file: BytesIO, limits: DecodeLimits) -> None:
+        self._limits = limits
         super().__init__(file)
 
     def _open(self) -> None:
@@ -116,7 +116,7 @@ class RawImage(ImageFile.ImageFile):
             found = self._raw.extract_thumb()
             if found.format == self._rawpy.ThumbFormat.JPEG:
                 image: Image.Image = Image.open(BytesIO(found.data), formats=("JPEG",))
-                self._refuse_huge(*image.size)
+                self._limits.refuse_huge(*image.size)
             else:
                 image = Image.fromarray(found.data)
             preview = upright(image.convert("RGB"), self._orientation)
@@ -129,15 +129,10 @@ class RawImage(ImageFile.ImageFile):
             tiff.refuse_unreadable(self._data, preview=True)
         except Refused:
             return None
-        self._refuse_huge(*read_directory(self._data).sides)
+        self._limits.refuse_huge(*read_directory(self._data).sides)
         with contextlib.suppress(Refused, OSError, ValueError, struct.error):
             return Image.fromarray(read_pixels(self._data))
         return None
-
-    def _refuse_huge(self, width: int, height: int) -> None:
-        if width * height > self._max_pixels:
-            detail = "its preview has more pixels than --max-pixels allows"
-            raise Refused(FailureCode.TOO_LARGE, detail)
 
     @contextlib.contextmanager
     def _refusing(self) -> Iterator[None]:

@@ -49,8 +49,8 @@ _NO_PLACE = {
 """Error numbers of a path that cannot be, or where another photo is in its way."""
 if os.name == "nt":
     _NO_PLACE |= {errno.ENOENT, errno.EACCES}
-_REPLACED = "/\0"
-_REPLACED_ON_WINDOWS = "".join(map(chr, range(32))) + '/\\:*?"<>|'
+_REPLACED = dict.fromkeys(map(ord, "/\0"), "_")
+_REPLACED_ON_WINDOWS = dict.fromkeys([*range(32), *map(ord, '/\\:*?"<>|')], "_")
 """Letters that have a meaning in a path, or that no name may have."""
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d) *(\.|$)", re.I)
 """Names of devices on Windows, in whatever folder and with whatever ending."""
@@ -136,7 +136,7 @@ def place_of(uri: str, root: str, *, windows: bool = os.name == "nt") -> str:
     names, wrong = [], _REPLACED_ON_WINDOWS if windows else _REPLACED
     for part in uri.removeprefix(root).replace("#", "-").split("/"):
         name = decoded(unquote_to_bytes(part)[:_LONGEST_NAME], windows=windows)
-        name = name.translate(dict.fromkeys(map(ord, wrong), "_"))[:_LONGEST_NAME]
+        name = name.translate(wrong)[:_LONGEST_NAME]
         if windows:
             name = name.rstrip(". ")
             name = f"_{name}" if _DEVICE.match(name) else name
