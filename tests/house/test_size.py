@@ -11,7 +11,7 @@ MODULE_LINES = 400
 FUNCTION_LINES = 60
 """Of its body: a command's signature is a table of options, as long as there are options."""
 FILES_IN_INSPECTOR = 198
-LINES_IN_WHEEL = 43_978
+LINES_IN_WHEEL = 43_972
 """Of Python, in all packages of the wheel."""
 
 SIBLINGS = {
